@@ -1,0 +1,74 @@
+"""What every command line shares: one-line errors, --verbose for the traceback, numbers as options."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from textclf.errors import TextClfError
+
+
+class Group(click.Group):
+    """A click group whose user errors are one line on stderr and exit status 1.
+
+    Click's own usage errors keep exit status 2. A TextClfError, or a file that the system
+    refuses, is the user's to mend; any other exception is a bug and keeps its traceback.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "show_default": True})
+        super().__init__(*args, **kwargs)
+        self.params.append(verbose_option())
+
+    def invoke(self, context: click.Context) -> Any:
+        return _one_line_errors(super().invoke, context)
+
+
+class Command(click.Command):
+    """The same for a script with a single command."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "show_default": True})
+        super().__init__(*args, **kwargs)
+        self.params.append(verbose_option())
+
+    def invoke(self, context: click.Context) -> Any:
+        return _one_line_errors(super().invoke, context)
+
+
+def verbose_option() -> click.Option:
+    """--verbose, the same everywhere; its value is read from the root context, not passed on."""
+    return click.Option(
+        ["--verbose"], is_flag=True, expose_value=False, is_eager=True, callback=_set_verbose,
+        help="Show informational logs, and the traceback of an error.",
+    )
+
+
+def _set_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    root = context.find_root()
+    root.meta["textclf.verbose"] = value or root.meta.get("textclf.verbose", False)
+    if value:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    else:
+        # TensorFlow's C++ side reads this when it is first imported, which is later than here.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _one_line_errors(invoke: Any, context: click.Context) -> Any:
+    try:
+        return invoke(context)
+    except (TextClfError, OSError, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output has left (`… | head`): nothing more to say to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if context.find_root().meta.get("textclf.verbose"):
+            traceback.print_exc()
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)

@@ -1,0 +1,33 @@
+"""The exceptions of this project: what the user can mend is a TextClfError, with one clear sentence.
+
+A message says what was expected, what was found and what to do. Command lines print it as one
+line (textclf.cli) and servers turn it into a status; anything else that escapes is a bug.
+"""
+
+
+class TextClfError(Exception):
+    """Root of every error that a user can mend."""
+
+
+class ConfigError(TextClfError):
+    """An option, a flag or an environment variable has a value that makes no sense."""
+
+
+class DatasetError(TextClfError):
+    """Labelled data can't be had, unpacked or read, or does not make a classification problem."""
+
+
+class EncoderError(TextClfError):
+    """An encoder handle can't be resolved, or does not hold a BERT encoder."""
+
+
+class TrainingError(TextClfError):
+    """A training can't start, go on, or be saved."""
+
+
+class ModelStoreError(TextClfError):
+    """A model store or version is missing, damaged or busy."""
+
+
+class InputError(TextClfError):
+    """What was given to be scored or stored is not usable: wrong type, wrong shape, unknown label."""

@@ -1,0 +1,73 @@
+"""Class names: which are allowed, and in which order they become ids 0 … K-1."""
+
+from collections.abc import Iterable, Sequence
+
+from textclf.errors import DatasetError, InputError
+
+MAX_CLASS_NAME_CHARS = 100
+_PUNCTUATION = frozenset(" ._-+#")
+
+
+def is_class_name(name: str) -> bool:
+    """True if `name` may name a class and a folder.
+
+    Allowed are letters, digits, space and ``. _ - + #``. Names that a file system reads in a
+    way of its own are not: those that begin with a dot (hidden, or the parent folder) and
+    those with blanks at an end.
+    """
+    return (
+        0 < len(name) <= MAX_CLASS_NAME_CHARS
+        and all(char.isalnum() or char in _PUNCTUATION for char in name)
+        and not name.startswith(".")
+        and name == name.strip()
+    )
+
+
+def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
+    """The distinct class names, sorted: position is the class id.
+
+    Args:
+        names: class names as read, repeats allowed.
+        source: where they were read, for the message.
+
+    Raises:
+        DatasetError: a name is not allowed, two differ only in case (one folder on some file
+            systems), or there are fewer than two.
+    """
+    distinct = sorted(set(names))
+    for name in distinct:
+        if not is_class_name(name):
+            raise DatasetError(
+                f"{source}: the class name {name!r} is not allowed (letters, digits, space and . _ - + # are, "
+                f"up to {MAX_CLASS_NAME_CHARS} characters, no dot at the start); rename the folder or the label, "
+                f"or pass --rename-label OLD=NEW"
+            )
+    folded: dict[str, str] = {}
+    for name in distinct:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise DatasetError(f"{source}: the class names {other!r} and {name!r} differ only in case; use one spelling")
+    if len(distinct) < 2:
+        raise DatasetError(
+            f"{source}: expected at least two classes, found {distinct or 'none'}; "
+            f"a classifier needs texts of every class it is to tell apart"
+        )
+    return tuple(distinct)
+
+
+def parse_label(answer: str, class_names: Sequence[str]) -> str:
+    """The class name that a person typed: a name, or for two classes also 0 or 1.
+
+    Raises:
+        InputError: it is neither.
+    """
+    answer = answer.strip()
+    if answer in class_names:
+        return answer
+    if len(class_names) == 2 and answer in ("0", "1"):
+        return class_names[int(answer)]
+    folded = {name.casefold(): name for name in class_names}
+    if answer.casefold() in folded:
+        return folded[answer.casefold()]
+    allowed = ", ".join(class_names) + (", 0 or 1" if len(class_names) == 2 else "")
+    raise InputError(f"expected one of {allowed} as the label, got {answer!r}")
