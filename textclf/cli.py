@@ -24,6 +24,7 @@ class Group(click.Group):
         self.params.append(verbose_option())
 
     def invoke(self, context: click.Context) -> Any:
+        """Run, and turn a user's error into one line and exit status 1."""
         return _one_line_errors(super().invoke, context)
 
 
@@ -36,13 +37,18 @@ class Command(click.Command):
         self.params.append(verbose_option())
 
     def invoke(self, context: click.Context) -> Any:
+        """Run, and turn a user's error into one line and exit status 1."""
         return _one_line_errors(super().invoke, context)
 
 
 def verbose_option() -> click.Option:
     """--verbose, the same everywhere; its value is read from the root context, not passed on."""
     return click.Option(
-        ["--verbose"], is_flag=True, expose_value=False, is_eager=True, callback=_set_verbose,
+        ["--verbose"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_verbose,
         help="Show informational logs, and the traceback of an error.",
     )
 

@@ -34,7 +34,9 @@ class Config:
         known = {item.name for item in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ConfigError(f"{cls.__name__}: unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"{cls.__name__}: unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
         return cls(**values)
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
@@ -76,11 +78,17 @@ class DataOptions(Config):
     read_test: bool = True
 
     def __post_init__(self) -> None:
-        self._check("val_split", isinstance(self.val_split, float) and 0 < self.val_split < 1, "a number between 0 and 1")
-        self._check("test_split", isinstance(self.test_split, float) and 0 < self.test_split < 1, "a number between 0 and 1")
+        self._check(
+            "val_split", isinstance(self.val_split, float) and 0 < self.val_split < 1, "a number between 0 and 1"
+        )
+        self._check(
+            "test_split", isinstance(self.test_split, float) and 0 < self.test_split < 1, "a number between 0 and 1"
+        )
         self._check_whole("seed", 0)
         self._check("text_column", bool(self.text_column), "a column name")
-        self._check("label_column", bool(self.label_column) and self.label_column != self.text_column, "a second column name")
+        self._check(
+            "label_column", bool(self.label_column) and self.label_column != self.text_column, "a second column name"
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,9 @@ class TrainingOptions(Config):
 
     def __post_init__(self) -> None:
         self._check_whole("epochs", 1)
-        self._check("init_lr", isinstance(self.init_lr, float) and 0 < self.init_lr < 10, "a learning rate above 0 and below 10")
+        self._check(
+            "init_lr", isinstance(self.init_lr, float) and 0 < self.init_lr < 10, "a learning rate above 0 and below 10"
+        )
         self._check_fraction("warmup")
         self._check_whole("tokens_per_batch", 8)
         self._check_whole("batch_size", 1)

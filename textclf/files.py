@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def sync_folder(folder: Path) -> None:
@@ -39,7 +39,7 @@ def _default_mode(directory: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -> Iterator[IO]:
+def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -> Iterator[IO[Any]]:
     """A file object whose content appears under `target` when the block ends, or never.
 
     The temporary file lies in the same folder, so that the last step is a rename; text is UTF-8

@@ -46,7 +46,9 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     for name in distinct:
         other = folded.setdefault(name.casefold(), name)
         if other != name:
-            raise DatasetError(f"{source}: the class names {other!r} and {name!r} differ only in case; use one spelling")
+            raise DatasetError(
+                f"{source}: the class names {other!r} and {name!r} differ only in case; use one spelling"
+            )
     if len(distinct) < 2:
         raise DatasetError(
             f"{source}: expected at least two classes, found {distinct or 'none'}; "
