@@ -58,9 +58,8 @@ def _set_verbose(context: click.Context, _parameter: click.Parameter, value: boo
     root.meta["textclf.verbose"] = value or root.meta.get("textclf.verbose", False)
     if value:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    else:
         # TensorFlow's C++ side reads this when it is first imported, which is later than here.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
 
 
 def _one_line_errors(invoke: Any, context: click.Context) -> Any:

@@ -48,6 +48,15 @@ class Config:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         self._check(name, is_whole and value >= least, f"a whole number of at least {least}")
 
+    def _check_text(self, *names: str) -> None:
+        for name in names:
+            self._check(name, isinstance(getattr(self, name), str) and bool(getattr(self, name)), "a text")
+
+    def _check_flag(self, *names: str) -> None:
+        """Only true and false themselves: the text "False" would count as true."""
+        for name in names:
+            self._check(name, isinstance(getattr(self, name), bool), "true or false")
+
     def _check_fraction(self, name: str, low: float = 0.0, high: float = 1.0) -> None:
         value = getattr(self, name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -85,10 +94,15 @@ class DataOptions(Config):
             "test_split", isinstance(self.test_split, float) and 0 < self.test_split < 1, "a number between 0 and 1"
         )
         self._check_whole("seed", 0)
-        self._check("text_column", bool(self.text_column), "a column name")
+        self._check_text("text_column", "label_column")
+        self._check("label_column", self.label_column != self.text_column, "a second column name")
         self._check(
-            "label_column", bool(self.label_column) and self.label_column != self.text_column, "a second column name"
+            "rename_labels",
+            isinstance(self.rename_labels, dict)
+            and all(isinstance(old, str) and isinstance(new, str) for old, new in self.rename_labels.items()),
+            "old class names and their new ones",
         )
+        self._check_flag("skip_undecodable", "read_test")
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,8 @@ class ModelOptions(Config):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        self._check_text("model_name", "name_to_handle")
+        self._check("model_to_handle", isinstance(self.model_to_handle, str), "a text")
         self._check_whole("max_length", 4)
         self._check("truncation", self.truncation in TRUNCATIONS, f"one of {', '.join(TRUNCATIONS)}")
         self._check_fraction("head_fraction")
@@ -157,10 +173,12 @@ class TrainingOptions(Config):
         self._check(
             "init_lr", isinstance(self.init_lr, float) and 0 < self.init_lr < 10, "a learning rate above 0 and below 10"
         )
+        self._check_text("optimiser", "metric")
         self._check_fraction("warmup")
         self._check_whole("tokens_per_batch", 8)
         self._check_whole("batch_size", 1)
         self._check_whole("seed", 0)
+        self._check_flag("class_weights")
         self._check("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         self._check("metric", self.metric in SELECTION_METRICS, f"one of {', '.join(SELECTION_METRICS)}")
         self._check_whole("patience", 0)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from textclf.errors import DatasetError, InputError
 
 MAX_CLASS_NAME_CHARS = 100
+# A class names a folder, and file systems count bytes.
+_MAX_CLASS_NAME_BYTES = 255
 _PUNCTUATION = frozenset(" ._-+#")
 
 
@@ -20,6 +22,7 @@ def is_class_name(name: str) -> bool:
         and all(char.isalnum() or char in _PUNCTUATION for char in name)
         and not name.startswith(".")
         and name == name.strip()
+        and len(name.encode()) <= _MAX_CLASS_NAME_BYTES
     )
 
 

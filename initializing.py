@@ -1,0 +1,241 @@
+"""Initialize: get a data set, check it, split it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from textclf import cli
+from textclf.config import DataOptions
+from textclf.data.archive import archive_stem, extract_archive, is_archive
+from textclf.data.cli_options import dataset_options
+from textclf.data.datasets import Dataset, Split, load_dataset
+from textclf.data.download import check_sha256, download
+from textclf.data.report import TokenCounts, dataset_report
+from textclf.data.tables import table_format
+from textclf.errors import ConfigError, DatasetError
+
+_DEFAULT_FILE = "aclImdb_v1.tar.gz"
+_DEFAULT_DATA_DIR = "datasets"
+_DEFAULT_OPTIONS = DataOptions()
+_PREVIEW_CHARS = 300
+
+
+class Initialize:
+    """The first stage: from a file name to tf.data of (text, label id).
+
+    Args:
+        file_name: an archive, a table file or a folder: a path, or a name in data_dir.
+        data_dir: where downloads go and archives are unpacked.
+        sha256: what the file must hash to, or None.
+        options: how the data is read and split.
+
+    Attributes:
+        class_names: set by make_dataset; position is the class id.
+        dataset: the Dataset behind the last make_dataset, with its counts and fingerprint.
+    """
+
+    def __init__(
+        self,
+        file_name: str | Path = _DEFAULT_FILE,
+        data_dir: str | Path = _DEFAULT_DATA_DIR,
+        sha256: str | None = None,
+        options: DataOptions = _DEFAULT_OPTIONS,
+    ) -> None:
+        self.file_name = file_name
+        self.data_dir = data_dir
+        self.sha256 = sha256
+        self.options = options
+        self.class_names: tuple[str, ...] = ()
+        self.dataset: Dataset | None = None
+
+    def download_dataset(self, url: str = "") -> Path:
+        """The data set on disk: downloaded where it is missing, unpacked where it is an archive.
+
+        What is there already is used again: a second call does no work.
+
+        Args:
+            url: http, https or file; not needed where the file is there.
+
+        Returns:
+            A folder, or a table file: what make_dataset and load_dataset take.
+
+        Raises:
+            DatasetError: the file is missing and there is no url, or it can't be had or unpacked.
+        """
+        path = self._find(url)
+        if path.is_dir():
+            if self.sha256 is not None:
+                raise ConfigError(f"sha256: {path} is a folder; only a file has a checksum")
+            return path
+        if self.sha256 is not None:
+            check_sha256(path, self.sha256, "delete the file and download it again, or check the checksum")
+        if table_format(path) is not None:
+            return path
+        if is_archive(path):
+            return extract_archive(path, Path(self.data_dir) / archive_stem(path))
+        raise DatasetError(
+            f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table (.csv, .jsonl, .parquet) or a "
+            f"folder; give the file a name that says what it is"
+        )
+
+    def make_dataset(
+        self, train_dir: str | Path, test_dir: str | Path | None = None, val_split: float = 0.2, batch_size: int = 32
+    ) -> tuple[Any, Any, Any]:
+        """Read, clean and split the data; see textclf.data.datasets.load_dataset.
+
+        Args:
+            train_dir: a data set's root, its train part, or a table file.
+            test_dir: the same for the test part; None looks for it beside the train part. The same path
+                may be given for both.
+            val_split: share of the training texts kept for validation; it goes before options.val_split.
+            batch_size: texts a batch, B.
+
+        Returns:
+            (train_ds, val_ds, test_ds): tf.data.Dataset of (texts, labels), string [B] and int32 [B].
+            Only train_ds is shuffled, anew in each epoch; val_ds holds both halves of the validation
+            texts; test_ds is None where options.read_test is False.
+
+        Raises:
+            DatasetError: files can't be read, or do not make a classification problem.
+            ConfigError: val_split or batch_size makes no sense.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+        options = dataclasses.replace(self.options, val_split=val_split)
+        data = load_dataset(train_dir, test_dir, options)
+        self.dataset = data
+        self.class_names = data.class_names
+        validation = Split(
+            data.validation_select.texts + data.validation_calibrate.texts,
+            np.concatenate([data.validation_select.labels, data.validation_calibrate.labels]),
+        )
+        return (
+            _batches(data.train, batch_size, shuffle_seed=options.seed),
+            _batches(validation, batch_size),
+            None if data.test is None else _batches(data.test, batch_size),
+        )
+
+    def preview(self, train_ds: Any, n: int = 3) -> None:
+        """Print n texts with their labels, long texts shortened."""
+        for text, label in train_ds.unbatch().take(n).as_numpy_iterator():
+            name = self.class_names[label] if self.class_names else str(label)
+            line = " ".join(text.decode("utf-8").split())
+            click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
+
+    def _find(self, url: str) -> Path:
+        path = Path(self.file_name)
+        if path.exists():
+            return path
+        target = Path(self.data_dir) / path.name
+        if target.exists():
+            return target
+        if not url:
+            raise DatasetError(
+                f"{path}: no such file or folder, neither here nor in {self.data_dir}; "
+                f"check the path, or say where to download it from with --url"
+            )
+        return download(url, target, sha256=self.sha256)
+
+
+def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> Any:
+    from textclf.training.tf_setup import tf
+
+    examples = tf.data.Dataset.from_tensor_slices((list(split.texts), split.labels))
+    if shuffle_seed is not None:
+        examples = examples.shuffle(len(split), seed=shuffle_seed, reshuffle_each_iteration=True)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _token_counts(encoder: str) -> TokenCounts:
+    """The encoder's own tokenizer; it is part of its preprocessing SavedModel, hence TensorFlow."""
+    from textclf.training.preprocessing import token_counts
+
+    return lambda texts: token_counts(texts, encoder)
+
+
+@click.group(cls=cli.Group)
+def main() -> None:
+    """Get a data set, check it, look into it.
+
+    \b
+    Examples:
+      python initializing.py download --url https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz
+      python initializing.py report data/sample
+      python initializing.py preview reviews.csv --text-column review --label-column stars -n 5
+    """
+
+
+_data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=_DEFAULT_DATA_DIR,
+    help="For downloads and unpacked archives.",
+)
+
+
+@main.command("download", cls=cli.Command)
+@click.argument("file", default=_DEFAULT_FILE)
+@click.option("--url", default="", help="Where to download FILE from, if it is not there; http, https or file.")
+@click.option("--sha256", help="What FILE must hash to.")
+@_data_dir
+def download_command(file: str, url: str, sha256: str | None, data_dir: Path) -> None:
+    """Download FILE into the data folder, unpack it, and print where it is.
+
+    FILE may also be an archive on disk, which is then unpacked. What is there already is used again,
+    and a download that was cut goes on where it stopped.
+
+    \b
+    Example:
+      python initializing.py download aclImdb_v1.tar.gz \\
+          --url https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz
+    """
+    click.echo(Initialize(file, data_dir, sha256).download_dataset(url))
+
+
+@main.command("report", cls=cli.Command)
+@click.argument("path")
+@click.option("--encoder", default="minilm-l6", help="Whose tokens are counted: a name or a handle.")
+@click.option("--max-length", type=click.IntRange(min=4), default=256, help="Tokens that a text is cut to.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_data_dir
+@dataset_options
+def report_command(
+    path: str, encoder: str, max_length: int, as_json: bool, data_dir: Path, data_options: DataOptions
+) -> None:
+    """Check the data set at PATH and print its sizes, balance, lengths, duplicates and fingerprint.
+
+    PATH is an archive, a folder (train/ and test/ with a folder of .txt files for each class, or tables
+    train.csv and test.csv), or one table (.csv, .jsonl, .parquet).
+
+    \b
+    Example:
+      python initializing.py report data/sample --max-length 128 --json
+    """
+    source = Initialize(path, data_dir).download_dataset()
+    report = dataset_report(load_dataset(source, options=data_options), _token_counts(encoder), max_length)
+    click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+
+
+@main.command("preview", cls=cli.Command)
+@click.argument("path")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=3, help="How many texts.")
+@_data_dir
+@dataset_options
+def preview_command(path: str, number: int, data_dir: Path, data_options: DataOptions) -> None:
+    """Print some training texts of the data set at PATH with their labels.
+
+    \b
+    Example:
+      python initializing.py preview data/sample -n 3
+    """
+    initialize = Initialize(path, data_dir, options=data_options)
+    train_ds, _, _ = initialize.make_dataset(initialize.download_dataset(), val_split=data_options.val_split)
+    initialize.preview(train_ds, number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""MakeModel: a small BERT encoder, its preprocessing and a classification layer as one Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from textclf import cli
+from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE, ModelOptions
+from textclf.encoder_handles import encoder_options
+from textclf.errors import InputError
+from textclf.stats.calibration import softmax
+
+if TYPE_CHECKING:
+    # TensorFlow takes seconds to import: the verbs do, --help need not.
+    from textclf.training.encoders import EncoderFolders
+    from textclf.training.preprocessing import TextPreprocessing
+    from textclf.training.tf_setup import hub, tf_keras
+
+
+class MakeModel:
+    """Builds a text classifier from two TF-Hub handles.
+
+    Args:
+        model_name: the encoder's name. A TF-Hub BERT or `minilm-l6` named here needs no handles.
+        name_to_handle: handle of the encoder (textclf.training.encoders says which there are).
+        model_to_handle: handle of its preprocessing; an encoder that brings its own uses that.
+        class_names: what is told apart; position is the class id.
+        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
+        truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
+        head_fraction: share of the kept wordpieces taken from the beginning by "head+tail".
+        seed: of the dropout inside the encoder.
+    """
+
+    def __init__(
+        self,
+        model_name: str = DEFAULT_MODEL_NAME,
+        name_to_handle: str = DEFAULT_ENCODER_HANDLE,
+        model_to_handle: str = DEFAULT_PREPROCESS_HANDLE,
+        class_names: Sequence[str] = ("neg", "pos"),
+        max_length: int = 256,
+        truncation: str = "head",
+        head_fraction: float = 0.25,
+        seed: int = 42,
+    ) -> None:
+        self.model_name = model_name
+        self.name_to_handle = name_to_handle
+        self.model_to_handle = model_to_handle
+        self.class_names = tuple(class_names)
+        self.max_length = max_length
+        self.truncation = truncation
+        self.head_fraction = head_fraction
+        self.seed = seed
+
+    @cached_property
+    def folders(self) -> EncoderFolders:
+        """The two SavedModels on disk, fetched or exported at the first use."""
+        from textclf.training import encoders
+
+        return encoders.resolve(self.model_name, self.name_to_handle, self.model_to_handle)
+
+    def select_model(self) -> TextPreprocessing:
+        """The preprocessing layer: strings [batch] -> encoder inputs int32 [batch, seq_len]. Says which handles it uses.
+
+        Raises:
+            EncoderError: a handle can't be had.
+        """
+        click.echo(f"encoder:       {self.model_name} ({self.folders.encoder})")
+        click.echo(f"preprocessing: {self.folders.preprocessing}")
+        return self._preprocessing
+
+    def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
+        """Print what the encoder is given for the texts, and what it answers before any training.
+
+        Args:
+            bert_model: the preprocessing layer, from select_model().
+            text_test: texts [batch].
+        """
+        from textclf.training.tf_setup import tf
+
+        inputs = bert_model(tf.constant(_as_list(text_test)))
+        outputs = self._encoder(inputs)
+        lines = [f"preprocessing keys: {', '.join(sorted(inputs))}"]
+        for title, key in (("word ids", "input_word_ids"), ("mask", "input_mask"), ("type ids", "input_type_ids")):
+            values = inputs[key].numpy()
+            lines.append(f"{title + ':':17}shape {values.shape}, first text {values[0, :12]}")
+        lines.append(f"encoder keys: {', '.join(sorted(outputs))}")
+        for title, values in (
+            ("pooled output", outputs["pooled_output"].numpy()),
+            ("sequence output", outputs["sequence_output"].numpy()),
+        ):
+            first = np.array2string(values.reshape(-1, values.shape[-1])[0, :6], precision=3)
+            lines.append(f"{title + ':':17}shape {values.shape}, first values {first}")
+        click.echo("\n".join(lines))
+
+    def build_model(self, dropout: float = 0.1) -> tf_keras.Model:
+        """A new classifier: strings [batch] -> logits [batch, classes].
+
+        Raises:
+            ConfigError: an option makes no sense.
+            EncoderError: a handle can't be had, or max_length is more than the encoder can read.
+        """
+        from textclf.training.classifier import build_classifier
+        from textclf.training.tf_setup import tf_keras
+
+        ModelOptions(
+            max_length=self.max_length, truncation=self.truncation, head_fraction=self.head_fraction, dropout=dropout
+        )
+        tf_keras.utils.set_random_seed(self.seed)
+        return build_classifier(self._preprocessing, self._load_encoder(), len(self.class_names), dropout)
+
+    def test_model(self, classifier_model: tf_keras.Model, text_test: Sequence[str]) -> np.ndarray:
+        """Print and return the probabilities [batch, classes] of a model: near chance as long as it is untrained."""
+        from textclf.training.tf_setup import tf
+
+        texts = _as_list(text_test)
+        probabilities = softmax(classifier_model(tf.constant(texts)).numpy())
+        for text, row in zip(texts, probabilities, strict=True):
+            scores = ", ".join(f"{name} {p:.3f}" for name, p in zip(self.class_names, row, strict=True))
+            click.echo(f"{scores}   {text[:80]}")
+        return probabilities
+
+    def see_model_structure(self, classifier_model: tf_keras.Model, to_file: str = "model_structure.png") -> Path:
+        """Draw the model's layers as a PNG and return its path."""
+        from textclf.plots import plot_structure
+        from textclf.training.classifier import layers_of
+
+        plot_structure(layers_of(classifier_model), to_file)
+        click.echo(f"structure: {to_file}")
+        return Path(to_file)
+
+    @cached_property
+    def _preprocessing(self) -> TextPreprocessing:
+        from textclf.training.preprocessing import TextPreprocessing
+
+        return TextPreprocessing(
+            self.folders.preprocessing, self.max_length, self.truncation, self.head_fraction, name="preprocessing"
+        )
+
+    @cached_property
+    def _encoder(self) -> hub.KerasLayer:
+        """For looking at only: each build_model() loads the pre-trained weights afresh."""
+        return self._load_encoder()
+
+    def _load_encoder(self) -> hub.KerasLayer:
+        from textclf.training.classifier import load_encoder
+
+        return load_encoder(self.folders.encoder, self.max_length, self.seed)
+
+
+def _as_list(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str) or not texts:
+        raise InputError(f"expected a list of texts, got {texts!r}; put a single text into a list")
+    return list(texts)
+
+
+@click.group(cls=cli.Group)
+def main() -> None:
+    """Look at a classifier before it is trained.
+
+    \b
+    Examples:
+      python make_model.py preview --encoder minilm-l6 --text 'A quiet, funny film.'
+      python make_model.py structure --encoder minilm-l6 --to-file model_structure.png
+    """
+
+
+@main.command()
+@encoder_options
+@click.option("--text", "texts", multiple=True, default=["This is such an amazing movie!"], help="May be repeated.")
+def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
+    """Print what the encoder is given for a text, what it answers, and the untrained scores."""
+    maker = _maker(model_options)
+    maker.preview_untrained_model(maker.select_model(), list(texts))
+    click.echo("untrained scores:")
+    maker.test_model(maker.build_model(model_options.dropout), list(texts))
+
+
+@main.command()
+@encoder_options
+@click.option("--to-file", default="model_structure.png", help="The PNG to write.")
+def structure(model_options: ModelOptions, to_file: str) -> None:
+    """Draw the model's layers as a PNG."""
+    maker = _maker(model_options)
+    maker.select_model()
+    maker.see_model_structure(maker.build_model(model_options.dropout), to_file)
+
+
+def _maker(options: ModelOptions) -> MakeModel:
+    return MakeModel(
+        options.model_name,
+        options.name_to_handle,
+        options.model_to_handle,
+        max_length=options.max_length,
+        truncation=options.truncation,
+        head_fraction=options.head_fraction,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Unpacking an archive that was written by a stranger: safe, bounded, whole or not at all."""
+
+import bz2
+import contextlib
+import gzip
+import json
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple, cast
+
+from textclf.errors import DatasetError
+from textclf.files import atomic_folder, sha256_of_file
+
+MAX_BYTES = 20 << 30
+MAX_MEMBERS = 1_000_000
+_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+_RECORD = ".archive.json"
+_CHUNK_BYTES = 1 << 16
+# A header is read whole; one that claims more than this is no header but an attack on the memory.
+_MAX_HEADER_BYTES = 16 << 20
+_DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
+
+
+class _Member(NamedTuple):
+    """A file or folder in an archive; `open` gives a file's bytes and is None for a folder."""
+
+    name: str
+    open: Callable[[], IO[bytes]] | None
+
+
+def is_archive(path: Path | str) -> bool:
+    """True if the name is that of an archive which extract_archive unpacks."""
+    return str(path).lower().endswith(_SUFFIXES)
+
+
+def archive_stem(path: Path | str) -> str:
+    """The file's name without the suffixes of an archive: `a/data.tar.gz` gives `data`."""
+    name = Path(path).name
+    suffix = max((s for s in _SUFFIXES if name.lower().endswith(s)), key=len, default="")
+    return name[: len(name) - len(suffix)]
+
+
+def extract_archive(
+    archive: Path | str, target: Path | str, *, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS
+) -> Path:
+    """The folder with the content of a tar (plain, gzip, bzip2, xz) or zip archive.
+
+    Only plain files and folders inside the target are accepted: no links, devices, absolute paths
+    or "..", no name twice. Sizes are counted while unpacking, whatever the headers say. Modes, owners
+    and times are not taken over. The target appears when all of it is there.
+
+    A folder that was unpacked from the same archive (by SHA-256) is used again. If `target` holds
+    anything else, the archive goes to `<target>-<first digits of its SHA-256>`.
+
+    Args:
+        archive: the file; which kind it is shows in its first bytes, not in its name.
+        target: the folder to make.
+        max_bytes: refuse an archive with more bytes than that when unpacked.
+        max_members: refuse an archive with more files and folders than that.
+
+    Returns:
+        The folder: `target`, or the one beside it.
+
+    Raises:
+        DatasetError: the archive is missing, damaged, too large, or holds something unsafe.
+    """
+    archive, target = Path(archive), Path(target)
+    if not archive.is_file():
+        raise DatasetError(f"{archive}: expected an archive, found no such file; check the path, or download it again")
+    record = {"archive": archive.name, "sha256": sha256_of_file(archive)}
+    if target.exists() and not _was_made_from(target, record):
+        target = target.with_name(f"{target.name}-{record['sha256'][:12]}")
+    if _was_made_from(target, record):
+        return target
+    try:
+        with atomic_folder(target, many_files=True) as staging:
+            _unpack(archive, staging, max_bytes, max_members)
+            (staging / _RECORD).write_text(json.dumps(record), encoding="utf-8")
+    except OSError as error:
+        if _was_made_from(target, record):
+            return target  # Another process was faster.
+        raise DatasetError(
+            f"{archive}: can't be unpacked to {target} ({error.strerror or error}); free some space, "
+            f"or choose a folder that you may write to"
+        ) from error
+    return target
+
+
+def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
+    try:
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return bool(found["sha256"] == record["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
+    room = max_bytes
+    with _damage_named(archive), contextlib.closing(_members(archive)) as members:
+        for count, member in enumerate(members, start=1):
+            if count > max_members:
+                raise DatasetError(
+                    f"{archive}: more than {max_members:,} members, which is the limit; unpack it yourself"
+                )
+            path = os.path.join(folder, *_safe_parts(archive, member.name))
+            file = _make(archive, member, path)
+            if file is None or member.open is None:
+                continue
+            with file, member.open() as content:
+                while chunk := content.read(_CHUNK_BYTES):
+                    room -= len(chunk)
+                    if room < 0:
+                        raise DatasetError(
+                            f"{archive}: more than {max_bytes:,} bytes when unpacked, which is the limit; "
+                            f"unpack it yourself if you trust it"
+                        )
+                    file.write(chunk)
+
+
+def _make(archive: Path, member: _Member, path: str) -> IO[bytes] | None:
+    """The member's folder, or its new and empty file, which must not exist yet."""
+    try:
+        if member.open is None:
+            os.makedirs(path, exist_ok=True)
+            return None
+        try:
+            return open(path, "xb")
+        except FileNotFoundError:  # Archives need not name their folders.
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return open(path, "xb")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise DatasetError(
+            f"{archive}: the member {member.name!r} stands in it twice, or in the place of a folder; "
+            f"this is no archive to trust"
+        ) from None
+
+
+@contextlib.contextmanager
+def _damage_named(archive: Path) -> Iterator[None]:
+    """Turn what the decompressors raise into one sentence; a refusal by the system keeps its errno."""
+    try:
+        yield
+    except (*_DAMAGE, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DatasetError(
+            f"{archive}: damaged, cut short or of an unknown kind ({error}); expected a tar (plain, gzip, bzip2, xz) "
+            f"or zip archive; delete it and download it again"
+        ) from error
+
+
+def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise DatasetError(f"{archive}: the member {name!r} points out of the archive; this is no archive to trust")
+    return path.parts
+
+
+def _members(archive: Path) -> Generator[_Member, None, None]:
+    with open(archive, "rb") as file:
+        start = file.read(6)
+    if start.startswith(b"PK"):
+        return _zip_members(archive)
+    for magic, decompressor in _DECOMPRESSORS.items():
+        if start.startswith(magic):
+            return _tar_members(archive, decompressor)
+    return _tar_members(archive, lambda path: open(path, "rb"))
+
+
+def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[_Member, None, None]:
+    # mypy: tarfile's own protocol asks for writing, too.
+    with decompress(archive) as stream, tarfile.open(fileobj=cast(Any, _BoundedReads(stream)), mode="r:") as tar:
+        for member in tar:
+            if member.isdir():
+                yield _Member(member.name, None)
+            elif member.isreg():
+                yield _Member(member.name, partial(_content, tar, member))
+            else:
+                _refuse_kind(archive, member.name)
+        # tarfile takes a damaged header, and the end of the file, for the end of the archive: that
+        # is a block of zeros. Reading on to the end makes the decompressor compare its checksum.
+        stream.seek(tar.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the mark at the end of the archive is missing")
+        while stream.read(_CHUNK_BYTES):
+            pass
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    return cast(IO[bytes], tar.extractfile(member))  # None only for what is no file.
+
+
+class _BoundedReads:
+    """A readable file that refuses to be read in pieces too large for the memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek = stream.seek
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        if not 0 <= size <= _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._stream.read(size)
+
+
+def _zip_members(archive: Path) -> Generator[_Member, None, None]:
+    with zipfile.ZipFile(archive) as zipped:
+        for member in zipped.infolist():
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if member.flag_bits & 1:
+                raise DatasetError(f"{archive}: the member {member.filename!r} is encrypted; unpack it yourself")
+            if member.is_dir() and kind in (0, stat.S_IFDIR):
+                yield _Member(member.filename, None)
+            elif kind in (0, stat.S_IFREG):
+                yield _Member(member.filename, partial(zipped.open, member))
+            else:
+                _refuse_kind(archive, member.filename)
+
+
+def _refuse_kind(archive: Path, name: str) -> None:
+    raise DatasetError(
+        f"{archive}: the member {name!r} is a link or a device; expected plain files and folders; "
+        f"this is no archive to trust"
+    )

@@ -1,0 +1,94 @@
+"""The short form of an encoder, `--encoder NAME_OR_HANDLE`, and what it stands for.
+
+A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face
+BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from textclf.config import DEFAULT_MODEL_NAME, TRUNCATIONS, ModelOptions
+
+EMBEDDED_ENCODER = "minilm-l6"
+_TF_HUB_NAME = re.compile(r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+")
+
+
+@dataclass(frozen=True)
+class EncoderHandles:
+    """A name for people, and the handles of the encoder and of its preprocessing."""
+
+    model_name: str
+    name_to_handle: str
+    model_to_handle: str
+
+
+def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
+    """The handles behind the short form.
+
+    Names of TF-Hub (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become their URLs, with the
+    preprocessing of the same casing. `preprocessing`, where given, is used instead.
+    """
+    known = _TF_HUB_NAME.search(name_or_handle)
+    casing = known.group(2) if known else "en_uncased"
+    own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{casing}_preprocess/3"
+    handle = name = name_or_handle
+    if known and known.group(0) == name_or_handle:
+        handle = f"https://tfhub.dev/tensorflow/{name_or_handle}/{1 if known.group(1) else 3}"
+    elif known:
+        name = known.group(0)
+    else:
+        name = Path(urlsplit(name_or_handle).path).name.removesuffix(".gz").removesuffix(".tar") or name_or_handle
+    return EncoderHandles(name, handle, preprocessing or own_preprocessing)
+
+
+def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command: it gets the keyword argument `model_options`, a ModelOptions."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, encoder: str, preprocess: str, **kwargs: Any) -> Any:
+        handles = handles_of(encoder, preprocess)
+        options = {name: kwargs.pop(name) for name in ("max_length", "truncation", "head_fraction", "dropout")}
+        model_options = ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **options)
+        return command(*args, model_options=model_options, **kwargs)
+
+    defaults = ModelOptions()
+    for option in (
+        click.option("--dropout", default=defaults.dropout, help="Rate before the classification layer."),
+        click.option(
+            "--head-fraction",
+            default=defaults.head_fraction,
+            help="Share of a truncated text taken from its beginning by --truncation head+tail.",
+        ),
+        click.option(
+            "--truncation",
+            type=click.Choice(TRUNCATIONS),
+            default=defaults.truncation,
+            help="What is kept of a long text: its beginning, or its beginning and end.",
+        ),
+        click.option(
+            "--max-length",
+            default=defaults.max_length,
+            help="Wordpieces a text is cut to; longer is more accurate and slower.",
+        ),
+        click.option(
+            "--preprocess",
+            default="",
+            help="Handle of the encoder's preprocessing, where it does not bring its own.  [default: by the encoder]",
+        ),
+        click.option(
+            "--encoder",
+            default=DEFAULT_MODEL_NAME,
+            metavar="NAME_OR_HANDLE",
+            help=f"A TF-Hub BERT by name or URL, a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
+            f"{EMBEDDED_ENCODER}, which needs no network.",
+        ),
+    ):
+        with_options = option(with_options)
+    return with_options

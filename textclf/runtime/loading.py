@@ -1,0 +1,74 @@
+"""From a path to a predictor: which part of a saved model answers, checked before it does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from textclf.errors import ConfigError
+from textclf.labels import is_class_name
+from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
+from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
+from textclf.runtime.saved_model import load_saved_model
+
+_SAVED_MODEL = "saved_model"
+
+
+def load_predictor(
+    model_path: Path | str, class_names: Sequence[str] | None = None, tokens_per_batch: int = TOKENS_PER_BATCH
+) -> Predictor:
+    """The model at `model_path`, ready to answer.
+
+    Args:
+        model_path: a model store (its current version), one version's folder, or a plain SavedModel folder
+            (see textclf.runtime.saved_model).
+        class_names: of a plain SavedModel, in the order of its outputs; None calls them 0 … K-1. A version
+            knows its own.
+        tokens_per_batch: see Predictor.
+
+    Raises:
+        ModelStoreError: there is no model, it is damaged, or it can't be loaded.
+        ConfigError: the class names are not the model's.
+    """
+    if is_saved_model_folder(model_path):
+        return _predictor_of_plain_model(Path(model_path), class_names, tokens_per_batch)
+    version = open_model(model_path)
+    if class_names is not None and tuple(class_names) != version.manifest.class_names:
+        raise ConfigError(
+            f"class_names: {version.path} knows its own, {', '.join(version.manifest.class_names)}; "
+            f"got {', '.join(class_names)}: leave them out"
+        )
+    return predictor_of_version(version, tokens_per_batch)
+
+
+def predictor_of_version(version: ModelVersion, tokens_per_batch: int = TOKENS_PER_BATCH) -> Predictor:
+    """A saved version, ready to answer, once the hashes of the part that answers are found right.
+
+    Raises:
+        ModelStoreError: the part is not here, is damaged, or can't be loaded.
+    """
+    manifest = version.manifest
+    folder = version.part(_SAVED_MODEL)
+    version.verify([_SAVED_MODEL])
+    return Predictor(
+        load_saved_model(folder),
+        manifest.class_names,
+        max_length=manifest.max_length,
+        temperature=manifest.temperature,
+        threshold=manifest.threshold,
+        tokens_per_batch=tokens_per_batch,
+        name=f"{manifest.name} {version.id}",
+    )
+
+
+def _predictor_of_plain_model(folder: Path, class_names: Sequence[str] | None, tokens_per_batch: int) -> Predictor:
+    backend = load_saved_model(folder)
+    classes = backend.logits(["a text"]).shape[1]
+    names = tuple(str(label_id) for label_id in range(classes)) if class_names is None else tuple(class_names)
+    if len(names) != classes:
+        raise ConfigError(
+            f"class_names: expected {classes}, one for each output of {folder}, got {len(names)}: {', '.join(names)}"
+        )
+    if len(set(names)) != len(names) or not all(is_class_name(name) for name in names):
+        raise ConfigError(
+            f"class_names: expected different names of letters, digits, space and . _ - + #, got {', '.join(names)}"
+        )
+    return Predictor(backend, names, tokens_per_batch=tokens_per_batch, name=folder.resolve().name)

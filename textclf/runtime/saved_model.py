@@ -1,0 +1,187 @@
+"""A TensorFlow SavedModel as the predictor's backend: ours, or anybody's that takes strings.
+
+The one file of runtime/ that may import TensorFlow, and only when a model is loaded.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.errors import ModelStoreError
+
+_SERVING = "serving_default"
+_COUNTS = "token_counts"
+# A probability of exactly 0 or 1 would be an infinite logit; float32 has nothing smaller that is normal.
+_TINY = float(np.finfo(np.float32).tiny)
+
+_StringFunction = Callable[[list[str]], dict[str, NDArray[Any]]]
+
+
+class SavedModelBackend:
+    """Answers of a loaded SavedModel (see load_saved_model).
+
+    Args:
+        serve: strings -> the outputs of serving_default by name, each an array.
+        count: strings -> the one output of token_counts, int [batch]; None where the model has no such signature.
+    """
+
+    def __init__(self, serve: _StringFunction, count: _StringFunction | None) -> None:
+        self._serve = serve
+        self._count = count
+
+    def token_counts(self, texts: list[str]) -> NDArray[np.integer[Any]] | None:
+        """Wordpieces before truncation, [CLS] and [SEP] included: int [batch]; None where the model can't say."""
+        if self._count is None:
+            return None
+        (counts,) = self._count(texts).values()
+        return counts
+
+    def logits(self, texts: list[str]) -> NDArray[np.float32]:
+        """float32 [batch, classes]."""
+        return logits_of_outputs(self._serve(texts))
+
+
+def load_saved_model(folder: Path | str) -> SavedModelBackend:
+    """Load a SavedModel that classifies strings, and let it answer once.
+
+    Its signature serving_default takes one tensor of strings, [batch] or [batch, 1], and gives `logits`
+    [batch, classes], or one output of any name that is taken for logits, or `probabilities`; [batch, 1] stands
+    for the second of two classes. A signature token_counts, if there is one, gives int [batch].
+
+    Raises:
+        ModelStoreError: TensorFlow is not installed, the folder holds no SavedModel that can be loaded, or one with
+            another signature.
+    """
+    folder = Path(folder)
+    tf = _tensorflow(folder)
+    try:
+        model = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise ModelStoreError(_why_not_loaded(folder, error)) from error
+    serve = _string_function(tf, model, _SERVING, folder)
+    count = _string_function(tf, model, _COUNTS, folder) if _COUNTS in model.signatures else None
+    backend = SavedModelBackend(serve, count)
+    try:
+        backend.logits(["a text"])
+        backend.token_counts(["a text"])
+    except (ValueError, tf.errors.OpError) as error:
+        raise ModelStoreError(f"{folder}: the SavedModel can't score a text: {_first_line(error)}") from error
+    except ModelStoreError as error:
+        raise ModelStoreError(f"{folder}: {error}") from error
+    return backend
+
+
+def logits_of_outputs(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """The logits among a signature's outputs: float32 [batch, classes].
+
+    `logits` if there; else `probabilities`, as their logarithms; else the only output, taken for logits.
+    One column z, the logit of the second class, becomes [0, z]: softmax of that is the sigmoid of z.
+
+    Raises:
+        ModelStoreError: none of these, or another shape.
+    """
+    if "logits" in outputs:
+        name = "logits"
+    elif "probabilities" in outputs:
+        name = "probabilities"
+    elif len(outputs) == 1:
+        (name,) = outputs
+    else:
+        raise ModelStoreError(
+            f"expected an output named logits or probabilities, or a single output; {_SERVING} gives "
+            f"{', '.join(sorted(outputs)) or 'none'}"
+        )
+    values = np.asarray(outputs[name])
+    if values.ndim != 2 or values.shape[1] < 1 or not np.issubdtype(values.dtype, np.floating):
+        raise ModelStoreError(
+            f"expected {name} of shape [batch, classes] and a floating type, "
+            f"got shape {list(values.shape)} of {values.dtype}"
+        )
+    if name == "probabilities":
+        if values.shape[1] == 1:
+            values = np.concatenate([1 - values, values], axis=1)
+        values = np.log(np.maximum(values, _TINY))
+    elif values.shape[1] == 1:
+        values = np.concatenate([np.zeros_like(values), values], axis=1)
+    return values.astype(np.float32)
+
+
+def _string_function(tf: Any, model: Any, name: str, folder: Path) -> _StringFunction:
+    """The signature `name` as a function of a list of str.
+
+    Raises:
+        ModelStoreError: there is none, or it takes something other than one batch of strings.
+    """
+    if name not in model.signatures:
+        raise ModelStoreError(
+            f"{folder}: expected a signature {name} that takes strings, found {', '.join(model.signatures) or 'none'}; "
+            f"save the model with tf.saved_model.save(model, folder, signatures={{'{name}': …}})"
+        )
+    inputs: dict[str, Any] = model.signatures[name].structured_input_signature[1]
+    specs = list(inputs.values())
+    if len(specs) != 1 or specs[0].dtype != tf.string or not _takes_any_batch(specs[0].shape):
+        found = ", ".join(f"{key}: {spec.dtype.name} {spec.shape}" for key, spec in sorted(inputs.items()))
+        raise ModelStoreError(
+            f"{folder}: expected the signature {name} to take one tensor of strings, [batch] or [batch, 1], "
+            f"got {found or 'none'}; put the preprocessing into the model before saving it"
+        )
+    (key,) = inputs
+    as_column = specs[0].shape.rank == 2
+
+    def call(texts: list[str]) -> dict[str, NDArray[Any]]:
+        batch = tf.constant(texts, tf.string, shape=(len(texts), 1) if as_column else (len(texts),))
+        # Through `model`, which thereby stays alive: its variables go with it, not with a signature.
+        outputs = model.signatures[name](**{key: batch})
+        return {output: tensor.numpy() for output, tensor in outputs.items()}
+
+    return call
+
+
+def _takes_any_batch(shape: Any) -> bool:
+    if shape.rank is None:
+        return True
+    return shape.rank in (1, 2) and shape[0] is None and (shape.rank == 1 or shape[1] in (None, 1))
+
+
+def _tensorflow(folder: Path) -> Any:
+    # A stage may train later in this process, and textclf.training needs Keras 2, which TensorFlow gives only to a
+    # process that asked before its first import. Loading a SavedModel itself uses no Keras.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise ModelStoreError(
+                f"{folder}: this is a TensorFlow SavedModel, and TensorFlow can't be imported ({error}); "
+                f"pip install tensorflow tensorflow-text (see requirements.txt)"
+            ) from error
+        try:
+            # Only registers the ops that BERT's preprocessing uses: a model without them does not need it.
+            import tensorflow_text  # noqa: F401
+        except ImportError as error:
+            logging.getLogger(__name__).info("tensorflow_text can't be imported (%s)", error)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return tf
+
+
+def _why_not_loaded(folder: Path, error: Exception) -> str:
+    message = str(error)
+    if "Op type not registered" in message or "not registered" in message:
+        return (
+            f"{folder}: the SavedModel uses an operation that is not installed ({_first_line(error)}); "
+            f"pip install tensorflow-text of TensorFlow's version"
+        )
+    return f"{folder}: expected a TensorFlow SavedModel, but it can't be loaded: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    """TensorFlow's messages go on for pages of graph; the reason comes first."""
+    return str(error).strip().split("\n", 1)[0][:300]

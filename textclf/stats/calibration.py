@@ -1,0 +1,167 @@
+"""Confidence that means what it says: softmax with a temperature, and how far it is off.
+
+After C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural Networks",
+ICML 2017 (arXiv:1706.04599): temperature scaling is section 4.2, the binned error section 2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textclf.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+DEFAULT_BINS = 15
+TEMPERATURE_BOUNDS = (0.05, 20.0)
+# Probabilities that were computed in half precision still add up to 1 within this.
+_SUM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """What a reliability diagram shows: one entry a bin of equal width over the confidence.
+
+    Attributes:
+        count: texts in the bin, int [bins].
+        confidence: their mean confidence, float [bins]; 0 where the bin is empty.
+        accuracy: the share of them that was right, float [bins]; 0 where the bin is empty.
+    """
+
+    count: IntArray
+    confidence: FloatArray
+    accuracy: FloatArray
+
+
+def softmax(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
+    """Probabilities over the last axis: exp(logits / temperature), normalised; same shape as `logits`.
+
+    The largest logit is subtracted first, so that no exponential overflows.
+
+    Raises:
+        InputError: the temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise InputError(f"expected a temperature above 0, got {temperature!r}")
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """The temperature that gives the labels the smallest mean negative log-likelihood.
+
+    The likelihood is convex in 1 / temperature, so a bounded search in one dimension finds the
+    minimum. Where every text is classified right a smaller temperature is always better; the
+    search then ends at the lower of TEMPERATURE_BOUNDS. Where no temperature is better than 1
+    (no text at all, or logits that say nothing) it is 1.
+
+    Args:
+        logits: float [n, K].
+        labels: class ids, int [n].
+
+    Raises:
+        InputError: shapes do not fit, a logit is not finite, or a label is not in 0 … K-1.
+    """
+    # Imported here because a server, which only needs softmax, should not pay for it.
+    from scipy.optimize import minimize_scalar
+
+    values = np.asarray(logits, dtype=np.float64)
+    if values.size == 0 and np.size(labels) == 0:
+        return 1.0
+    values, ids = _check_rows(values, labels, "logits")
+    rows = np.arange(len(ids))
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        scaled = values / np.exp(log_temperature)  # [n, K]
+        peak = scaled.max(axis=1)  # [n]
+        log_normaliser = peak + np.log(np.exp(scaled - peak[:, None]).sum(axis=1))  # [n]
+        return float(np.mean(log_normaliser - scaled[rows, ids]))
+
+    bounds = tuple(np.log(TEMPERATURE_BOUNDS))
+    found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    is_better = found.fun < negative_log_likelihood(0.0) - 1e-12
+    return float(np.exp(found.x)) if is_better else 1.0
+
+
+def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = DEFAULT_BINS) -> ReliabilityBins:
+    """Confidence of the predicted class against how often it is right, in `bins` equal bins of (0, 1].
+
+    Bin m holds the texts whose confidence lies in (m / bins, (m + 1) / bins].
+
+    Args:
+        probabilities: float [n, K], rows that add up to 1.
+        labels: class ids, int [n].
+        bins: how many.
+
+    Raises:
+        InputError: as check_probabilities, or `bins` is below 1.
+    """
+    if bins < 1:
+        raise InputError(f"expected at least one bin, got {bins!r}")
+    values, ids = check_probabilities(probabilities, labels)
+    confidence = values.max(axis=1)  # [n]
+    is_right = values.argmax(axis=1) == ids  # [n]
+    inner_edges = np.linspace(0.0, 1.0, bins + 1)[1:-1]
+    of_bin = np.searchsorted(inner_edges, confidence, side="left")  # [n]
+    count = np.bincount(of_bin, minlength=bins)  # [bins]
+    divisor = np.maximum(count, 1)
+    return ReliabilityBins(
+        count=count.astype(np.int64),
+        confidence=np.bincount(of_bin, weights=confidence, minlength=bins) / divisor,
+        accuracy=np.bincount(of_bin, weights=is_right, minlength=bins) / divisor,
+    )
+
+
+def error_of_bins(bins: ReliabilityBins) -> float:
+    """The expected calibration error: mean |accuracy - confidence| over the bins, weighted by their texts."""
+    gaps = np.abs(bins.accuracy - bins.confidence)
+    return float(np.sum(bins.count * gaps) / bins.count.sum())
+
+
+def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = DEFAULT_BINS) -> float:
+    """The expected calibration error of probabilities [n, K] for labels [n]: 0 is perfect, 1 the worst.
+
+    Raises:
+        InputError: as reliability_bins.
+    """
+    return error_of_bins(reliability_bins(probabilities, labels, bins))
+
+
+def check_probabilities(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, IntArray]:
+    """Both as arrays: probabilities float [n, K] in [0, 1] whose rows add up to 1, labels int [n] in 0 … K-1.
+
+    Values are returned as they are: rows of single or half precision add up to 1 only nearly, and
+    dividing by the sum would put equal probabilities of two texts in an order that means nothing.
+
+    Raises:
+        InputError: they are something else, or n is 0.
+    """
+    values, ids = _check_rows(probabilities, labels, "probabilities")
+    if values.min() < 0 or values.max() > 1 + _SUM_TOLERANCE:
+        raise InputError(f"expected probabilities in [0, 1], got values from {values.min():g} to {values.max():g}")
+    sums = values.sum(axis=1, keepdims=True)  # [n, 1]
+    worst = float(sums[np.argmax(np.abs(sums - 1)), 0])
+    if abs(worst - 1) > _SUM_TOLERANCE:
+        raise InputError(f"expected rows of probabilities that add up to 1, got one that adds up to {worst:g}")
+    return values, ids
+
+
+def _check_rows(values: npt.ArrayLike, labels: npt.ArrayLike, name: str) -> tuple[FloatArray, IntArray]:
+    rows = np.asarray(values, dtype=np.float64)
+    ids: npt.NDArray[Any] = np.asarray(labels)
+    if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] < 2:
+        raise InputError(f"expected {name} of shape [texts, classes] with a text and two classes, got {rows.shape}")
+    if ids.shape != rows.shape[:1] or ids.dtype.kind not in "iu":
+        raise InputError(
+            f"expected {rows.shape[0]} whole numbers as labels, one for each row of {name}, "
+            f"got shape {ids.shape} of {ids.dtype}"
+        )
+    if not np.isfinite(rows).all():
+        raise InputError(f"expected finite {name}, got {int((~np.isfinite(rows)).sum())} values that are not")
+    if ids.min() < 0 or ids.max() >= rows.shape[1]:
+        raise InputError(f"expected labels in 0 … {rows.shape[1] - 1}, got {ids.min()} … {ids.max()}")
+    return rows, ids.astype(np.int64)

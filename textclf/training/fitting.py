@@ -1,0 +1,239 @@
+"""The fitting loop: steps, evaluation after each epoch, best checkpoint, early stopping, resuming.
+
+Written out rather than left to Model.fit, because a killed training must find its place inside an epoch again.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from textclf.config import TrainingOptions
+from textclf.errors import TrainingError
+from textclf.stats.calibration import softmax
+from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
+from textclf.training.batching import make_batch, plan_epoch, plan_evaluation
+from textclf.training.optimisers import make_optimiser
+from textclf.training.precision import graph_precision
+from textclf.training.preprocessing import TokenizedTexts
+from textclf.training.run_folder import Progress, RunFolder
+from textclf.training.tf_setup import tf, tf_keras
+
+_EVALUATION_TOKENS = 8192
+_LOG_STEPS = 10
+
+
+@dataclass(frozen=True)
+class LabelledIds:
+    """Tokenized texts with their class ids, int32 [texts]."""
+
+    texts: TokenizedTexts
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished training can say of itself; `history` has one value an epoch for each key."""
+
+    history: dict[str, list[float]]
+    steps: int
+    seconds: float
+    examples_per_second: float
+    best_epoch: int
+    resumed_from_step: int
+
+
+def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+    """A compiled function from word ids and mask, int32 [B, S], to logits [B, K], without dropout, in float32."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
+    def logits(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model(_encoder_inputs(word_ids, mask), training=False)
+
+    return logits
+
+
+def predict_logits(
+    logits: Callable[[np.ndarray, np.ndarray], tf.Tensor], texts: TokenizedTexts, padding_id: int, label: str
+) -> np.ndarray:
+    """Logits of all texts in their order, float32 [texts, K], with a progress bar called `label`."""
+    parts: list[np.ndarray] = []
+    plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)
+    # float32, whatever the training used: the figures are to be those of the model that is saved.
+    with graph_precision("float32"), _progress_bar(len(texts), label, "texts") as bar:
+        for indices in plan:
+            batch = make_batch(texts, indices, padding_id)
+            parts.append(logits(batch.word_ids, batch.mask).numpy())
+            bar.update(len(indices))
+    order = np.concatenate(plan)
+    sorted_logits = np.concatenate(parts)
+    result = np.empty_like(sorted_logits)
+    result[order] = sorted_logits
+    return result
+
+
+def fit(
+    model: tf_keras.Model,
+    train: LabelledIds,
+    select: LabelledIds,
+    class_names: tuple[str, ...],
+    options: TrainingOptions,
+    precision: str,
+    padding_id: int,
+    run: RunFolder,
+) -> FitResult:
+    """Fit `model` (ids -> logits) on `train`; it ends with the weights of the epoch that is best on `select`.
+
+    Goes on from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16".
+
+    Raises:
+        TrainingError: the loss is no longer a number, or the saved state can't be read.
+    """
+    plans = [
+        plan_epoch(train.texts.lengths, options.tokens_per_batch, options.batch_size, options.seed, epoch)
+        for epoch in range(options.epochs)
+    ]
+    first_steps = np.concatenate([[0], np.cumsum([len(plan) for plan in plans])])
+    total_steps = int(first_steps[-1])
+    optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, int(total_steps * options.warmup))
+    optimiser._create_all_weights(model.trainable_variables)  # So that a restored checkpoint finds its slots.
+    checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
+    weights = tf.train.Checkpoint(model=model)
+    progress = run.restore(checkpoint)
+    resumed_from = progress.step
+
+    step = _training_step(model, optimiser, _class_weights(train.labels, len(class_names), options.class_weights))
+    logits = ids_to_logits(model)
+    summaries = tf.summary.create_file_writer(str(run.tensorboard))
+    with _progress_bar(total_steps, "training", "steps", initial=progress.step) as bar:
+        for epoch in range(progress.epochs_done, options.epochs):
+            if progress.is_finished:
+                break
+            with graph_precision(precision):
+                for indices in plans[epoch][progress.step - int(first_steps[epoch]) :]:
+                    started = time.monotonic()
+                    batch = make_batch(train.texts, indices, padding_id)
+                    loss = float(step(batch.word_ids, batch.mask, train.labels[indices]))
+                    _count_step(progress, loss, len(indices), time.monotonic() - started)
+                    bar.update()
+                    bar.set_postfix_str(f"epoch {epoch + 1}/{options.epochs}, loss {loss:.3f}", refresh=False)
+                    if progress.step % _LOG_STEPS == 0:
+                        _log(summaries, progress.step, {"train/loss": loss, "train/learning_rate": _rate(optimiser)})
+                    if progress.step % options.checkpoint_steps == 0:
+                        run.save(checkpoint, progress)
+            metrics = classification_metrics(
+                softmax(predict_logits(logits, select.texts, padding_id, "validation")), select.labels, class_names
+            )
+            _end_epoch(progress, metrics, _rate(optimiser), options)
+            if progress.best_epoch == epoch + 1:
+                run.save_best(weights, progress.best_epoch)
+            _log(summaries, progress.step, {f"validation/{key}": values[-1] for key, values in progress.history.items()})
+            tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
+            run.save(checkpoint, progress)
+    run.restore_best(weights, progress.best_epoch)
+    return FitResult(
+        history=progress.history,
+        steps=progress.step,
+        seconds=round(progress.seconds, 1),
+        examples_per_second=round(progress.texts / progress.seconds, 2),
+        best_epoch=progress.best_epoch,
+        resumed_from_step=resumed_from,
+    )
+
+
+def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": tf.zeros_like(word_ids)}
+
+
+def _training_step(
+    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, class_weights: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
+    """A compiled function: one optimiser step on word ids [B, S], mask [B, S], labels [B] -> loss."""
+    weight_of_class = tf.constant(class_weights, tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2 + [tf.TensorSpec([None], tf.int32)])
+    def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = model(_encoder_inputs(word_ids, mask), training=True)  # [B, K]
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))  # [B]
+            weights = tf.gather(weight_of_class, labels)  # [B]
+            loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return step
+
+
+def _class_weights(labels: np.ndarray, classes: int, is_wanted: bool) -> np.ndarray:
+    """Weight of each class in the loss, float [K]: n / (K count), or ones."""
+    if not is_wanted:
+        return np.ones(classes)
+    return len(labels) / (classes * np.bincount(labels, minlength=classes))
+
+
+def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss of step {progress.step + 1} is {loss}: the training diverged; "
+            f"use a smaller --init-lr, a longer --warmup, or --precision float32"
+        )
+    progress.step += 1
+    progress.texts += texts
+    progress.seconds += seconds
+    progress.epoch_loss += loss * texts
+    progress.epoch_texts += texts
+
+
+def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:
+    """Enter the epoch into the history; note the best one and whether to go on."""
+    values = {
+        "loss": progress.epoch_loss / progress.epoch_texts,
+        "val_loss": metrics.log_loss,
+        "val_accuracy": metrics.accuracy,
+        "val_macro_f1": metrics.macro_f1,
+        "learning_rate": rate,
+    }
+    for key, value in values.items():
+        progress.history.setdefault(key, []).append(value)
+    progress.epoch_loss, progress.epoch_texts = 0.0, 0
+    value = selection_value(metrics, options.metric)
+    if progress.best_epoch == 0 or is_better(options.metric, value, progress.best_value):
+        progress.best_value, progress.best_epoch = value, progress.epochs_done
+    waited = progress.epochs_done - progress.best_epoch
+    progress.is_finished = progress.epochs_done == options.epochs or 0 < options.patience <= waited
+
+
+def _epoch_line(progress: Progress, epochs: int) -> str:
+    last = {key: values[-1] for key, values in progress.history.items()}
+    line = (
+        f"epoch {progress.epochs_done}/{epochs}: loss {last['loss']:.4f}, validation loss {last['val_loss']:.4f}, "
+        f"accuracy {last['val_accuracy']:.4f}, macro F1 {last['val_macro_f1']:.4f}"
+    )
+    if progress.best_epoch == progress.epochs_done:
+        line += ", best so far"
+    if progress.is_finished and progress.epochs_done < epochs:
+        line += "; stopped early"
+    return line
+
+
+def _rate(optimiser: tf_keras.optimizers.legacy.Optimizer) -> float:
+    return float(optimiser.learning_rate(optimiser.iterations))
+
+
+def _log(summaries: tf.summary.SummaryWriter, step: int, values: dict[str, float]) -> None:
+    with summaries.as_default(step=step):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+    summaries.flush()
+
+
+def _progress_bar(total: int, label: str, unit: str, initial: int = 0) -> tqdm:
+    """A bar with rate and remaining time on stderr; in a log file, a line every half minute instead of ten a second."""
+    return tqdm(
+        total=total, initial=initial, desc=label, unit=unit, mininterval=0.5 if sys.stderr.isatty() else 30, smoothing=0.05, leave=label == "training"
+    )

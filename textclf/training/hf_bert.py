@@ -1,0 +1,209 @@
+"""A Hugging Face BERT checkpoint folder -> the TF-Hub form: an encoder and a preprocessing SavedModel.
+
+The tools of tf-models-official do the exporting; here the weights are only renamed and reshaped.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from textclf.errors import EncoderError
+from textclf.training.tf_setup import tf
+
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "vocab.txt")
+# What the encoder of tf-models-official can't express: exporting such a checkpoint would change its outputs.
+_LAYER_NORM_EPSILON = 1e-12
+_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+
+
+def is_checkpoint_folder(path: Path) -> bool:
+    """True if `path` looks like a Hugging Face checkpoint, complete or not."""
+    return path.is_dir() and (path / "config.json").is_file() and not (path / "saved_model.pb").exists()
+
+
+def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: Path) -> None:
+    """Write the encoder and preprocessing SavedModels of the checkpoint in `folder`.
+
+    The activation becomes the tanh form of GELU, Google's own, so that outputs differ from the
+    original by a few thousandths.
+
+    Raises:
+        EncoderError: a file is missing or damaged, or the checkpoint is not a plain BERT encoder.
+    """
+    from official.nlp.configs import encoders
+    from official.nlp.tools import export_tfhub_lib
+
+    config = _read_config(folder)
+    weights = _read_weights(folder)
+    lower_case = _reads_lower_case(folder)
+    encoder_config = encoders.EncoderConfig(
+        type="bert",
+        bert=encoders.BertEncoderConfig(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            num_layers=config["num_hidden_layers"],
+            num_attention_heads=config["num_attention_heads"],
+            intermediate_size=config["intermediate_size"],
+            hidden_activation="relu" if config["hidden_act"] == "relu" else "gelu",
+            dropout_rate=config.get("hidden_dropout_prob", 0.1),
+            attention_dropout_rate=config.get("attention_probs_dropout_prob", 0.1),
+            max_position_embeddings=config["max_position_embeddings"],
+            type_vocab_size=config["type_vocab_size"],
+        ),
+    )
+    encoder = encoders.build_encoder(encoder_config)
+    for variable in encoder.trainable_variables:
+        variable.assign(_hugging_face_weight(variable.name, tuple(variable.shape), weights, folder))
+    vocabulary = str(folder / "vocab.txt")
+    with tempfile.TemporaryDirectory() as scratch:
+        # The exporter reads weights from a TensorFlow checkpoint, under either of these two names, and expects the
+        # counter that save() adds and write() does not.
+        checkpoint = tf.train.Checkpoint(model=encoder, encoder=encoder).save(str(Path(scratch, "encoder")))
+        export_tfhub_lib.export_model(
+            str(encoder_folder),
+            encoder_config=encoder_config,
+            model_checkpoint_path=checkpoint,
+            with_mlm=False,
+            vocab_file=vocabulary,
+            do_lower_case=lower_case,
+        )
+    export_tfhub_lib.export_preprocessing(
+        str(preprocessing_folder),
+        vocab_file=vocabulary,
+        do_lower_case=lower_case,
+        tokenize_with_offsets=False,
+        default_seq_length=128,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{path}: expected a JSON file of a Hugging Face checkpoint ({error})") from error
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
+    if missing:
+        raise EncoderError(
+            f"{folder}: a Hugging Face BERT folder holds {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is missing "
+            f"(save the model with safe_serialization=True)"
+        )
+    config = _read_json(folder / "config.json")
+    wanted = {
+        "model_type": ("bert",),
+        "hidden_act": _ACTIVATIONS,
+        "position_embedding_type": ("absolute",),
+        "layer_norm_eps": (_LAYER_NORM_EPSILON,),
+        "is_decoder": (False,),
+    }
+    config = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, **config}
+    config.setdefault("layer_norm_eps", _LAYER_NORM_EPSILON)
+    for key, allowed in wanted.items():
+        if config.get(key) not in allowed:
+            expected = " or ".join(map(str, allowed))
+            raise EncoderError(
+                f"{folder / 'config.json'}: expected {key} = {expected}, found {config.get(key)!r}; only BERT encoders "
+                f"in the original form can be exported"
+            )
+    sizes = (
+        "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+        "intermediate_size", "max_position_embeddings", "type_vocab_size",
+    )  # fmt: skip
+    for key in sizes:
+        if not isinstance(config.get(key), int) or config[key] < 1:
+            raise EncoderError(f"{folder / 'config.json'}: expected a whole number as {key}, found {config.get(key)!r}")
+    lines = (folder / "vocab.txt").read_bytes().rstrip(b"\n").count(b"\n") + 1
+    if lines != config["vocab_size"]:
+        raise EncoderError(
+            f"{folder}: vocab.txt has {lines} lines, config.json says vocab_size = {config['vocab_size']}; "
+            f"they do not belong together"
+        )
+    return config
+
+
+def _read_weights(folder: Path) -> dict[str, np.ndarray]:
+    path = folder / "model.safetensors"
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # noqa: BLE001  (safetensors raises a class of its own for each defect)
+        raise EncoderError(f"{path}: not a readable safetensors file ({error}); download it again") from error
+    # Checkpoints with a task head keep the encoder under "bert."; old ones call the norm's scale gamma.
+    renamed = {}
+    for name, tensor in tensors.items():
+        short = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
+        renamed[short.replace("LayerNorm.beta", "LayerNorm.bias")] = tensor
+    return renamed
+
+
+def _reads_lower_case(folder: Path) -> bool:
+    """Whether the checkpoint's tokenizer folds case; BERT's default is that it does."""
+    path = folder / "tokenizer_config.json"
+    return bool(_read_json(path).get("do_lower_case", True)) if path.is_file() else True
+
+
+_EMBEDDINGS = {
+    "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
+    "position_embedding/embeddings": "embeddings.position_embeddings.weight",
+    "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
+    "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
+    "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
+    "pooler_transform/kernel": "pooler.dense.weight",
+    "pooler_transform/bias": "pooler.dense.bias",
+}
+_LAYER_PARTS = {
+    "self_attention/query": "attention.self.query",
+    "self_attention/key": "attention.self.key",
+    "self_attention/value": "attention.self.value",
+    "self_attention/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+# PyTorch's Linear keeps [out, in]; Keras multiplies from the left with [in, out].
+_TENSORS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "kernel": ("weight", np.transpose),
+    "bias": ("bias", np.asarray),
+    "gamma": ("weight", np.asarray),
+    "beta": ("bias", np.asarray),
+}
+
+
+def _hugging_face_weight(
+    variable_name: str, shape: tuple[int, ...], weights: Mapping[str, np.ndarray], folder: Path
+) -> np.ndarray:
+    """The checkpoint's tensor for a variable of the TF encoder, in that variable's shape.
+
+    Attention kernels are [hidden, heads, head_dim] in TensorFlow and [hidden, hidden] in the
+    checkpoint: the same numbers in the same order once transposed.
+    """
+    name = variable_name.removesuffix(":0")
+    turn: Callable[[np.ndarray], np.ndarray] = np.asarray
+    if name in _EMBEDDINGS:
+        source = _EMBEDDINGS[name]
+        if name.endswith("kernel"):
+            turn = np.transpose
+    else:
+        _, layer, rest = name.split("/", 2)  # transformer/layer_3/self_attention/query/kernel
+        part, tensor = rest.rsplit("/", 1)
+        suffix, turn = _TENSORS[tensor]
+        source = f"encoder.layer.{layer.removeprefix('layer_')}.{_LAYER_PARTS[part]}.{suffix}"
+    if source not in weights:
+        raise EncoderError(f"{folder / 'model.safetensors'}: the tensor {source} is missing; is this a BERT encoder?")
+    tensor_value = turn(weights[source].astype(np.float32))
+    if tensor_value.size != np.prod(shape):
+        raise EncoderError(
+            f"{folder / 'model.safetensors'}: expected {source} with {shape} numbers, found {weights[source].shape}; "
+            f"the file does not fit config.json"
+        )
+    return tensor_value.reshape(shape)

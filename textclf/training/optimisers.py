@@ -1,0 +1,36 @@
+"""Optimisers by name, all with a linear warmup and a linear decay to zero."""
+
+from textclf.errors import ConfigError
+from textclf.training.tf_setup import tf_keras
+
+# AdamW and LAMB are the model garden's, with weight decay .01 on all but biases and layer norms.
+_GARDEN = ("adamw", "lamb")
+_KERAS = {
+    "adam": "Adam",
+    "nadam": "Nadam",
+    "adamax": "Adamax",
+    "adagrad": "Adagrad",
+    "rmsprop": "RMSprop",
+    "sgd": "SGD",
+}
+OPTIMISERS = (*_GARDEN, *_KERAS)
+
+
+def make_optimiser(name: str, init_lr: float, steps: int, warmup_steps: int) -> tf_keras.optimizers.legacy.Optimizer:
+    """The optimiser `name` for a training of `steps` steps, `warmup_steps` of them with a rising rate.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    from official.nlp import optimization
+
+    name = name.lower()
+    if name not in OPTIMISERS:
+        raise ConfigError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {name!r}")
+    if name in _GARDEN:
+        return optimization.create_optimizer(init_lr, steps, warmup_steps, optimizer_type=name)
+    schedule = tf_keras.optimizers.schedules.PolynomialDecay(init_lr, steps, end_learning_rate=0.0)
+    if warmup_steps:
+        schedule = optimization.WarmUp(init_lr, schedule, warmup_steps)
+    # The gradient is clipped as the model garden does it for AdamW (Devlin et al. 2019 train with norm 1).
+    return getattr(tf_keras.optimizers.legacy, _KERAS[name])(learning_rate=schedule, global_clipnorm=1.0)

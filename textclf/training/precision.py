@@ -1,0 +1,38 @@
+"""bfloat16 matrix products on CPUs that have them: weights stay float32, TensorFlow's graph is rewritten."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from textclf.training.tf_setup import tf
+
+_CPU_FLAGS = ("avx512_bf16", "amx_bf16", "avx_ne_convert")
+
+
+def cpu_multiplies_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU has bfloat16 instructions; False where the system does not tell."""
+    try:
+        lines = cpu_info.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return any(flag in flags for flag in _CPU_FLAGS)
+
+
+def chosen_precision(precision: str) -> str:
+    """"bfloat16" or "float32" for an option that may say "auto"."""
+    if precision == "auto":
+        return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
+    return precision
+
+
+@contextlib.contextmanager
+def graph_precision(precision: str) -> Iterator[None]:
+    """Graphs that run for the first time inside the block use this precision, and keep it."""
+    option = "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: precision == "bfloat16"})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})

@@ -1,0 +1,38 @@
+"""Seeds for the dropout inside a SavedModel, so that two trainings with one seed agree.
+
+A SavedModel keeps its random ops as they were traced: TF-Hub encoders were traced without seeds, and
+tf.random.set_seed does not reach them. The seeds are attributes of the graph's nodes; a copy gets its own.
+"""
+
+import tempfile
+from pathlib import Path
+
+from textclf.training import tf_setup  # noqa: F401  (before any other import of TensorFlow)
+
+_RANDOM_OPS = frozenset({"RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt"})
+
+
+def seeded_copy(folder: Path, seed: int) -> tempfile.TemporaryDirectory[str]:
+    """A copy of the SavedModel whose random ops draw from `seed`; weights and assets are links to the original.
+
+    The copy lasts as long as the returned object. Ops that have a seed keep it.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    count = 0
+    for meta_graph in saved_model.meta_graphs:
+        graph = meta_graph.graph_def
+        for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+            for node in nodes:
+                if node.op in _RANDOM_OPS and not (node.attr["seed"].i or node.attr["seed2"].i):
+                    count += 1
+                    # Each op its own stream; a pair of zeros would mean "no seed".
+                    node.attr["seed"].i = seed + 1
+                    node.attr["seed2"].i = count
+    copy = tempfile.TemporaryDirectory(prefix="textclf-encoder-")
+    for name in ("variables", "assets", "assets.extra", "keras_metadata.pb"):
+        if (folder / name).exists():
+            Path(copy.name, name).symlink_to((folder / name).resolve())
+    Path(copy.name, "saved_model.pb").write_bytes(saved_model.SerializeToString(deterministic=True))
+    return copy

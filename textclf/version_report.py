@@ -1,0 +1,267 @@
+"""Model versions as text for people: the list of a store, one version, two side by side.
+
+Reads manifests only. What a manifest does not say is shown as "-", so that a version written by
+another stage, or without a test, still has its line.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from textclf.errors import ModelStoreError
+from textclf.manifest import Manifest
+from textclf.model_store import ModelStore, ModelVersion
+
+NOTHING = "-"
+# Name of the figure -> its title, and whether more is better.
+_FIGURES = {
+    "accuracy": ("accuracy", True),
+    "macro_f1": ("macro F1", True),
+    "roc_auc": ("ROC AUC", True),
+    "log_loss": ("log loss", False),
+    "expected_calibration_error": ("calibration error", False),
+}
+_SPLITS = ("test", "validation", "train")
+# What was chosen before a version was made; of `training` its options, of `data` all but the fingerprints.
+_CHOSEN = (
+    "name",
+    "class_names",
+    "encoder",
+    "max_length",
+    "truncation",
+    "head_fraction",
+    "lower_case",
+    "temperature",
+    "threshold",
+    "software",
+)
+_WARNINGS = {
+    True: "",
+    False: ": NOT the same texts, so these figures do not compare; score both versions on one set",
+    None: ": the manifests do not say whether the texts are the same; compare with care",
+}
+_MANY_CLASSES = 20
+_WEAKEST = 10
+
+
+def describe_versions(store: ModelStore) -> str:
+    """The versions of a store as a table, newest first; `*` marks the current one.
+
+    A version that can't be read keeps its line, with the reason.
+    """
+    ids = store.version_ids()
+    if not ids:
+        return f"{store.path}: no version yet; train_model.py saves the first"
+    current = store.current_id()
+    rows: list[Sequence[str]] = [
+        ("", "version", "created (UTC)", "encoder", "classes", "test accuracy", "macro F1", "parts", "parent")
+    ]
+    damaged = []
+    for version_id in reversed(ids):
+        mark = "*" if version_id == current else ""
+        try:
+            version = store.open(version_id)
+        except ModelStoreError as error:
+            rows.append((mark, version_id, "unreadable", *[NOTHING] * 6))
+            damaged.append(str(error))
+            continue
+        manifest = version.manifest
+        rows.append(
+            (
+                mark,
+                version_id,
+                _time(manifest.created),
+                manifest.encoder["model_name"],
+                str(len(manifest.class_names)),
+                _figure(_metric(manifest, "test", "accuracy")),
+                _figure(_metric(manifest, "test", "macro_f1")),
+                " ".join(_parts(version)) or NOTHING,
+                manifest.parent or NOTHING,
+            )
+        )
+    if current is None:
+        damaged.append("no version is current: promote one (retraining.py promote)")
+    elif current not in ids:
+        damaged.append(f"current names {current}, which is not here: promote another (retraining.py promote)")
+    return "\n".join([*_table(rows), *damaged])
+
+
+def describe_version(version: ModelVersion) -> str:
+    """Everything a person asks about one version: what it is, how good, trained on what and with what."""
+    manifest = version.manifest
+    missing = sorted({path.split("/", 1)[0] for path in manifest.files} - set(_parts(version)))
+    cut = f"{manifest.max_length} wordpieces, {manifest.truncation}"
+    if manifest.truncation == "head+tail":
+        cut += f" ({manifest.head_fraction:.0%} head)"
+    head = [
+        ("version", manifest.id),
+        ("model", manifest.name),
+        ("path", str(version.path)),
+        ("created", f"{_time(manifest.created)} UTC"),
+        ("parent", manifest.parent or NOTHING),
+        ("encoder", manifest.encoder["model_name"]),
+        ("", manifest.encoder["name_to_handle"]),
+        ("classes", _some(manifest.class_names)),
+        ("texts cut to", f"{cut}, {'lower case' if manifest.lower_case else 'cased'}"),
+        ("temperature", f"{manifest.temperature:.4g}"),
+        (
+            "threshold",
+            f"{manifest.threshold:g} on P({manifest.class_names[1]})" if len(manifest.class_names) == 2 else "",
+        ),
+        ("parts", " ".join(_parts(version)) + (f"  (not here: {' '.join(missing)})" if missing else "")),
+    ]
+    lines = _table([row for row in head if row[1]])
+    if splits := _splits(manifest):
+        titles = ["", "texts", *(title for title, _ in _FIGURES.values())]
+        rows = [titles] + [
+            [
+                split,
+                str(_metric(manifest, split, "n") or NOTHING),
+                *(_figure(_metric(manifest, split, name)) for name in _FIGURES),
+            ]
+            for split in splits
+        ]
+        lines += ["", "metrics", *_indent(_table(rows))]
+        lines += _per_class(manifest, splits[0])
+    for title in ("data", "training", "calibration", "parity", "software"):
+        if values := getattr(manifest, title):
+            lines += ["", title, *_indent(_table([(key, _value(value)) for key, value in _flat(values)]))]
+    return "\n".join(lines)
+
+
+def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
+    """Two versions side by side: figures with their difference (b - a), then what differs in how they were made.
+
+    Says so when they were tested on different texts, for then the figures do not compare.
+    """
+    one, two = a.manifest, b.manifest
+    lines = [f"a  {one.id}  {one.name}", f"b  {two.id}  {two.name}"]
+    if one.parent == two.id:
+        lines.append("b is the parent of a")
+    elif two.parent == one.id:
+        lines.append("a is the parent of b")
+    for split in (split for split in _splits(one) if split in _splits(two)):
+        same_texts = _same_texts(one, two, split)
+        rows = [["", "a", "b", "b - a", ""]]
+        rows.append(["texts", *(str(_metric(each, split, "n") or NOTHING) for each in (one, two)), "", ""])
+        for name, (title, more_is_better) in _FIGURES.items():
+            before, after = _metric(one, split, name), _metric(two, split, name)
+            difference, verdict = _difference(before, after, more_is_better)
+            rows.append([title, _figure(before), _figure(after), difference, "" if same_texts is False else verdict])
+        lines += ["", f"metrics on {split}{_WARNINGS[same_texts]}", *_indent(_table(rows))]
+    differing = list(_differences(_configuration(one), _configuration(two)))
+    if differing:
+        lines += ["", "what differs", *_indent(_table([("", "a", "b"), *differing]))]
+    else:
+        lines += ["", "nothing else differs"]
+    return "\n".join(lines)
+
+
+def _parts(version: ModelVersion) -> list[str]:
+    return [part for part in sorted({path.split("/", 1)[0] for path in version.manifest.files}) if version.has(part)]
+
+
+def _splits(manifest: Manifest) -> list[str]:
+    """The splits with metrics, the one that counts first."""
+    return sorted(
+        manifest.metrics, key=lambda split: (_SPLITS.index(split) if split in _SPLITS else len(_SPLITS), split)
+    )
+
+
+def _metric(manifest: Manifest, split: str, name: str) -> float | None:
+    value = manifest.metrics.get(split, {}).get(name)
+    return value if isinstance(value, int | float) else None
+
+
+def _per_class(manifest: Manifest, split: str) -> list[str]:
+    per_class = manifest.metrics[split].get("per_class")
+    if not isinstance(per_class, dict):
+        return []
+    title, shown = f"classes on {split}", list(per_class.items())
+    if len(shown) > _MANY_CLASSES:
+        title += f", the {_WEAKEST} of {len(shown)} with the lowest F1"
+        shown = sorted(shown, key=lambda item: -1.0 if item[1].get("f1") is None else item[1]["f1"])[:_WEAKEST]
+    columns = ("precision", "recall", "f1")
+    rows = [["", "texts", "precision", "recall", "F1"]] + [
+        [name, str(figures.get("support", NOTHING)), *(_figure(figures.get(column)) for column in columns)]
+        for name, figures in shown
+    ]
+    return ["", title, *_indent(_table(rows))]
+
+
+def _difference(before: float | None, after: float | None, more_is_better: bool) -> tuple[str, str]:
+    if before is None or after is None:
+        return NOTHING, ""
+    change = after - before
+    if round(change, 4) == 0:
+        return "0.0000", "same"
+    return f"{change:+.4f}", "better" if (change > 0) == more_is_better else "worse"
+
+
+def _same_texts(one: Manifest, two: Manifest, split: str) -> bool | None:
+    """Whether both were measured on the same texts; None if the manifests do not say.
+
+    A fingerprint of a split decides. One of all the data (a text instead of a dict) only tells
+    where it is the same: new training texts change it while the test texts stay.
+    """
+    before, after = one.data.get("fingerprint"), two.data.get("fingerprint")
+    if isinstance(before, dict) and isinstance(after, dict):
+        before, after = before.get(split), after.get(split)
+        return None if before is None or after is None else bool(before == after)
+    return True if before is not None and before == after else None
+
+
+def _configuration(manifest: Manifest) -> dict[str, str]:
+    """Everything that was chosen, as dotted name to text."""
+    values = {key: getattr(manifest, key) for key in _CHOSEN}
+    values["data"] = {key: value for key, value in manifest.data.items() if key != "fingerprint"}
+    values["training"] = manifest.training.get("options", {})
+    return {name: _value(value) for name, value in _flat(values)}
+
+
+def _differences(one: dict[str, str], two: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name in sorted(one.keys() | two.keys()):
+        before, after = one.get(name, NOTHING), two.get(name, NOTHING)
+        if before != after:
+            yield name, before, after
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested dicts as (dotted name, value) in their order."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return _some([_value(item) for item in value])
+    return str(value)
+
+
+def _some(items: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(items[:most])
+    return shown if len(items) <= most else f"{shown}, … ({len(items)} in all)"
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def _time(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned lines, columns two blanks apart."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _indent(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
