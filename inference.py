@@ -300,7 +300,7 @@ def _columns(source: Path, text_column: str) -> list[str]:
 def _reason(source: Path, number: int, error: DatasetError) -> InputError:
     """Why a row can't be read, without the place, which is said anyway."""
     if isinstance(error, UndecodableRowError):
-        return InputError("not UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)")
+        return InputError("not well-formed UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)")
     return InputError(str(error).removeprefix(f"{source}, row {number} "))
 
 
@@ -419,7 +419,7 @@ def score(
     inference.tokens_per_batch = tokens_per_batch
     with _progress(input_path) as on_progress:
         report = inference.score_file(input_path, output_path, text_column, skip_bad, on_progress)
-    click.echo(f"{output_path}: {report.scored} rows")
+    click.echo(f"{output_path}: rows scored: {report.scored}")
     if report.skipped:
         click.echo(f"skipped {report.skipped} of {report.rows} rows:", err=True)
         for number, reason in report.skipped_rows:

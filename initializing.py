@@ -78,8 +78,8 @@ class Initialize:
         if is_archive(path):
             return extract_archive(path, Path(self.data_dir) / archive_stem(path))
         raise DatasetError(
-            f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table (.csv, .jsonl, .parquet) or a "
-            f"folder; give the file a name that says what it is"
+            f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table (.csv, .jsonl, .parquet) "
+            f"or a folder; give the file a name that says what it is"
         )
 
     def make_dataset(
@@ -114,7 +114,7 @@ class Initialize:
             np.concatenate([data.validation_select.labels, data.validation_calibrate.labels]),
         )
         return (
-            _batches(data.train, batch_size, shuffle_seed=options.seed),
+            _batches(data.train, batch_size, shuffle_seed=options.split_seed),
             _batches(validation, batch_size),
             None if data.test is None else _batches(data.test, batch_size),
         )

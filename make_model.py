@@ -11,8 +11,8 @@ import click
 import numpy as np
 
 from textclf import cli
+from textclf.cli_options import encoder_options
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE, ModelOptions
-from textclf.encoder_handles import encoder_options
 from textclf.errors import InputError
 from textclf.stats.calibration import softmax
 

@@ -50,7 +50,7 @@ def test_renamings_are_not_shared_between_options():
         (DataOptions, "val_split", 1.0),
         (DataOptions, "val_split", 1),
         (DataOptions, "test_split", float("nan")),
-        (DataOptions, "seed", -1),
+        (DataOptions, "split_seed", -1),
         (DataOptions, "text_column", ""),
         (DataOptions, "text_column", 0),
         (DataOptions, "label_column", "text"),

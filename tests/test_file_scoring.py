@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from textclf.errors import InputError
-from textclf.runtime.file_scoring import CHUNK_ROWS, check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import CHUNK_ROWS, MAX_SKIPPED_LISTED, check_ending, row_writer, score_rows
 from textclf.runtime.predictor import Predictor
 
 CLASSES = ("neg", "pos")
@@ -175,6 +175,18 @@ def test_skip_bad_leaves_it_out_and_lists_it(tmp_path, name, bad, message):
     assert message in reason
     written = read_csv(tmp_path / name)[1:] if name == "out.csv" else read_jsonl(tmp_path / name)
     assert len(written) == 2
+
+
+def test_skipped_rows_are_listed_by_number(tmp_path):
+    rows = [{"text": "x"}, {"text": "x", "late": "\ud800"}, {"text": None}, InputError("unreadable")]
+    report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
+    assert [number for number, _ in report.skipped_rows] == [2, 3, 4]
+
+
+def test_more_skipped_rows_than_are_listed_are_counted(tmp_path):
+    rows = [{"text": "x"}] + [{"text": None}] * (MAX_SKIPPED_LISTED + 5)
+    report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
+    assert (report.skipped, len(report.skipped_rows)) == (MAX_SKIPPED_LISTED + 5, MAX_SKIPPED_LISTED)
 
 
 def test_skipping_every_row_is_an_error(tmp_path):

@@ -397,13 +397,14 @@ def test_score_stops_at_a_bad_row(cli, tmp_path):
 
 
 def test_score_skips_bad_rows_on_demand(cli, tmp_path):
-    lines = ['{"text": "good"}', "{not json", '{"text": 7}', '{"text": "bad"}']
-    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    lines = [b'{"text": "good"}', b"{not json", b'{"text": 7}', b'{"text": "\xff"}', b'{"text": "bad"}']
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
     result = cli("score", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.csv", "--skip-bad")
     assert result.exit_code == 0, result.output
-    assert "skipped 2 of 4 rows" in result.output
-    assert "  row 2: " in result.output
-    assert "  row 3: " in result.output
+    assert "skipped 3 of 5 rows" in result.output
+    listed = [line.split(":")[0].strip() for line in result.output.splitlines() if line.startswith("  row")]
+    assert listed == ["row 2", "row 3", "row 4"]
+    assert "  row 4: not well-formed UTF-8" in result.output
     assert [row["label"] for row in read_table(tmp_path / "out.csv")] == ["good", "bad"]
 
 

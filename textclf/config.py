@@ -70,7 +70,7 @@ class DataOptions(Config):
     Attributes:
         val_split: share of the training texts kept for validation (halved into S and C).
         test_split: share kept for test where the data brings no test part of its own.
-        seed: of the stratified splits; the same seed and data give the same splits.
+        split_seed: of the stratified splits; the same seed and data give the same splits.
         text_column, label_column: column names in CSV, JSONL and Parquet.
         rename_labels: class names replaced as they are read, old name to new.
         skip_undecodable: drop and count texts that are not UTF-8, instead of refusing the file.
@@ -79,7 +79,7 @@ class DataOptions(Config):
 
     val_split: float = 0.2
     test_split: float = 0.2
-    seed: int = 42
+    split_seed: int = 42
     text_column: str = "text"
     label_column: str = "label"
     rename_labels: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class DataOptions(Config):
         self._check(
             "test_split", isinstance(self.test_split, float) and 0 < self.test_split < 1, "a number between 0 and 1"
         )
-        self._check_whole("seed", 0)
+        self._check_whole("split_seed", 0)
         self._check_text("text_column", "label_column")
         self._check("label_column", self.label_column != self.text_column, "a second column name")
         self._check(

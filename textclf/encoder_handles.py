@@ -4,17 +4,10 @@ A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedM
 BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
 """
 
-import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-
-import click
-
-from textclf.config import DEFAULT_MODEL_NAME, TRUNCATIONS, ModelOptions
 
 EMBEDDED_ENCODER = "minilm-l6"
 _TF_HUB_NAME = re.compile(r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+")
@@ -46,49 +39,3 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
     else:
         name = Path(urlsplit(name_or_handle).path).name.removesuffix(".gz").removesuffix(".tar") or name_or_handle
     return EncoderHandles(name, handle, preprocessing or own_preprocessing)
-
-
-def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a click command: it gets the keyword argument `model_options`, a ModelOptions."""
-
-    @functools.wraps(command)
-    def with_options(*args: Any, encoder: str, preprocess: str, **kwargs: Any) -> Any:
-        handles = handles_of(encoder, preprocess)
-        options = {name: kwargs.pop(name) for name in ("max_length", "truncation", "head_fraction", "dropout")}
-        model_options = ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **options)
-        return command(*args, model_options=model_options, **kwargs)
-
-    defaults = ModelOptions()
-    for option in (
-        click.option("--dropout", default=defaults.dropout, help="Rate before the classification layer."),
-        click.option(
-            "--head-fraction",
-            default=defaults.head_fraction,
-            help="Share of a truncated text taken from its beginning by --truncation head+tail.",
-        ),
-        click.option(
-            "--truncation",
-            type=click.Choice(TRUNCATIONS),
-            default=defaults.truncation,
-            help="What is kept of a long text: its beginning, or its beginning and end.",
-        ),
-        click.option(
-            "--max-length",
-            default=defaults.max_length,
-            help="Wordpieces a text is cut to; longer is more accurate and slower.",
-        ),
-        click.option(
-            "--preprocess",
-            default="",
-            help="Handle of the encoder's preprocessing, where it does not bring its own.  [default: by the encoder]",
-        ),
-        click.option(
-            "--encoder",
-            default=DEFAULT_MODEL_NAME,
-            metavar="NAME_OR_HANDLE",
-            help=f"A TF-Hub BERT by name or URL, a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
-            f"{EMBEDDED_ENCODER}, which needs no network.",
-        ),
-    ):
-        with_options = option(with_options)
-    return with_options

@@ -103,7 +103,7 @@ def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
 
 
 def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
-    room = max_bytes
+    room, count = max_bytes, 0
     with _damage_named(archive), contextlib.closing(_members(archive)) as members:
         for count, member in enumerate(members, start=1):
             if count > max_members:
@@ -123,6 +123,8 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> No
                             f"unpack it yourself if you trust it"
                         )
                     file.write(chunk)
+        if count == 0:
+            raise EOFError("it holds no files")
 
 
 def _make(archive: Path, member: _Member, path: str) -> IO[bytes] | None:

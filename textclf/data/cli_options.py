@@ -49,7 +49,7 @@ _OPTIONS = (
         default=_DEFAULTS.test_split,
         help="Share kept for test where the data has no test part.",
     ),
-    click.option("--seed", type=int, default=_DEFAULTS.seed, help="Of the splits."),
+    click.option("--split-seed", type=int, default=_DEFAULTS.split_seed, help="Of the splits."),
     click.option(
         "--text-column", default=_DEFAULTS.text_column, help="Column of the texts in a CSV, JSONL or Parquet file."
     ),
@@ -68,7 +68,7 @@ _OPTIONS = (
 _NAMES = (
     "val_split",
     "test_split",
-    "seed",
+    "split_seed",
     "text_column",
     "label_column",
     "rename_labels",

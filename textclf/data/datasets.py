@@ -100,6 +100,12 @@ class Dataset:
         }
         return {name: split for name, split in named.items() if split is not None}
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of the whole under "all", and one of each split: figures on equal splits compare."""
+        of_splits = {name: _fingerprint(self.class_names, {name: split}) for name, split in self.splits.items()}
+        return {"all": self.fingerprint, **of_splits}
+
 
 def load_dataset(
     source: Path | str, test_source: Path | str | None = None, options: DataOptions = _DEFAULT_OPTIONS
@@ -136,11 +142,11 @@ def load_dataset(
     everything = np.arange(len(texts))
     if layout.test is None:
         # Three stay: one each to train on, to select and to calibrate.
-        held = hold_out(digests, labels, options.test_split, options.seed, rest=3)
+        held = hold_out(digests, labels, options.test_split, options.split_seed, rest=3)
         test = _split(texts, labels, everything[held]) if options.read_test else None
         everything = everything[~held]
-    train, validation = _divided(digests, labels, everything, options.val_split, options.seed, least=2)
-    calibrate, select = _divided(digests, labels, validation, 0.5, options.seed + 1)
+    train, validation = _divided(digests, labels, everything, options.val_split, options.split_seed, least=2)
+    calibrate, select = _divided(digests, labels, validation, 0.5, options.split_seed + 1)
 
     parts = [part] if test_part is None else [part, test_part]
     splits = {

@@ -75,9 +75,12 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
 
     Args:
         dataset: what load_dataset gave.
-        token_counts: texts -> their lengths in tokens, [CLS] and [SEP] included, int [n].
+        token_counts: texts -> their lengths in tokens, [CLS] and [SEP] included, int [n]; called once.
         max_length: tokens that a text is cut to, for the share of texts that lose something.
     """
+    splits = dataset.splits
+    counts = token_counts([text for split in splits.values() for text in split.texts])
+    by_split = np.split(counts, np.cumsum([len(split) for split in splits.values()])[:-1])
     return DatasetReport(
         source=str(dataset.source),
         fingerprint=dataset.fingerprint,
@@ -87,9 +90,9 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
                 name=name,
                 texts=len(split),
                 classes=dict(zip(dataset.class_names, _class_counts(split.labels, dataset), strict=True)),
-                lengths=_lengths(token_counts(split.texts), max_length),
+                lengths=_lengths(lengths, max_length),
             )
-            for name, split in dataset.splits.items()
+            for (name, split), lengths in zip(splits.items(), by_split, strict=True)
         ),
         counts=dataset.counts,
     )

@@ -46,7 +46,8 @@ def column_names(path: Path | str) -> list[str]:
         try:
             match table_format(path):
                 case "csv":
-                    return _csv_header(path, _csv_reader(content))
+                    with _csv_text(content) as text:
+                        return _csv_header(path, csv.reader(text, strict=True))
                 case "parquet":
                     return _parquet_columns(path, _parquet_file(path, raw))
                 case _:
@@ -128,11 +129,10 @@ def _damaged(path: Path, number: int, error: BaseException) -> DatasetError:
     return DatasetError(f"{path}, after row {number}: damaged or cut short ({error}); get the file again")
 
 
-def _csv_reader(content: IO[bytes]) -> Any:
+def _csv_text(content: IO[bytes]) -> io.TextIOWrapper:
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
     # Bytes that are not UTF-8 come through as lone surrogates (PEP 383), so that one bad row is only one bad row.
-    text = io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return csv.reader(text, strict=True)
+    return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _csv_header(path: Path, reader: Any) -> list[str]:
@@ -146,30 +146,31 @@ def _csv_header(path: Path, reader: Any) -> list[str]:
 
 
 def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[int, Row]]:
-    reader = _csv_reader(content)
-    header = _csv_header(path, reader)
-    number = 0
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
+    with _csv_text(content) as text:
+        reader = csv.reader(text, strict=True)
+        header = _csv_header(path, reader)
+        number = 0
+        while True:
+            line = reader.line_num + 1
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                number += 1
+                report(number, DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes"))
+                continue
+            if not fields:
+                continue
             number += 1
-            report(number, DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes"))
-            continue
-        if not fields:
-            continue
-        number += 1
-        if len(fields) != len(header):
-            found = f"expected {len(header)} fields ({', '.join(header)}), found {len(fields)}"
-            remedy = "a text with a comma or a line break needs quotes around it"
-            report(number, DatasetError(f"{path}, row {number} (line {line}): {found}; {remedy}"))
-        elif not _is_text("".join(fields)):
-            report(number, _undecodable(path, f"row {number} (line {line})"))
-        else:
-            yield number, dict(zip(header, fields, strict=True))
+            if len(fields) != len(header):
+                found = f"expected {len(header)} fields ({', '.join(header)}), found {len(fields)}"
+                remedy = "a text with a comma or a line break needs quotes around it"
+                report(number, DatasetError(f"{path}, row {number} (line {line}): {found}; {remedy}"))
+            elif not _is_text("".join(fields)):
+                report(number, _undecodable(path, f"row {number} (line {line})"))
+            else:
+                yield number, dict(zip(header, fields, strict=True))
 
 
 def _jsonl_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[int, Row]]:

@@ -116,6 +116,8 @@ def score_rows(
             report.scored += 1
             if text_column != "label":
                 _compare(fields.get("label"), prediction.label, predictor.class_names, report)
+    # A row that can't be written is found out later than one after it that can't be read.
+    report.skipped_rows.sort()
     if report.skipped and not report.scored:
         number, reason = report.skipped_rows[0]
         raise InputError(f"none of the {report.skipped} rows can be scored; row {number}: {reason}")

@@ -26,9 +26,7 @@ class Batch:
     mask: np.ndarray
 
 
-def plan_epoch(
-    lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed: int, epoch: int
-) -> list[np.ndarray]:
+def plan_epoch(lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The batches of one epoch, in order, as arrays of positions; every text is in exactly one.
 
     Args:

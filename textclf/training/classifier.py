@@ -77,7 +77,9 @@ def layers_of(model: tf_keras.Model) -> list[Layer]:
             if hasattr(parent, "node")
             for parent in [parent.node]
         ]
-        shapes = layer.output_shape if isinstance(layer.output_shape, dict) else {"": layer.output_shape}
+        shapes = layer.output_shape
+        if not isinstance(shapes, dict):
+            shapes = {"": shapes[0] if isinstance(shapes, list) else shapes}
         lines = [f"{key} {shape}".strip() for key, shape in sorted(shapes.items()) if key in _SHOWN_OUTPUTS]
         boxes.append(Layer(layer.name, type(layer).__name__, "\n".join(lines), tuple(dict.fromkeys(parents))))
     return boxes

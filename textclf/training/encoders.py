@@ -29,10 +29,11 @@ _EXPORT_FORMAT = 1
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """Where the two SavedModels lie."""
+    """Where the two SavedModels lie, and whether they came together, under the encoder's handle."""
 
     encoder: Path
     preprocessing: Path
+    is_pair: bool
 
 
 def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
@@ -57,7 +58,7 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     if (folder / "encoder" / "saved_model.pb").is_file():
         encoder = folder / "encoder"
         if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE, name_to_handle):
-            return EncoderFolders(encoder, folder / "preprocessing")
+            return EncoderFolders(encoder, folder / "preprocessing", is_pair=True)
     else:
         encoder = folder
     _check_saved_model(encoder, name_to_handle)
@@ -65,7 +66,7 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     if (preprocessing / "preprocessing" / "saved_model.pb").is_file():
         preprocessing = preprocessing / "preprocessing"
     _check_saved_model(preprocessing, model_to_handle)
-    return EncoderFolders(encoder, preprocessing)
+    return EncoderFolders(encoder, preprocessing, is_pair=False)
 
 
 def default_cache() -> Path:

@@ -105,6 +105,8 @@ def fit(
     weights = tf.train.Checkpoint(model=model)
     progress = run.restore(checkpoint)
     resumed_from = progress.step
+    if resumed_from:
+        tqdm.write(f"going on from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
     step = _training_step(model, optimiser, _class_weights(train.labels, len(class_names), options.class_weights))
     logits = ids_to_logits(model)
@@ -131,7 +133,9 @@ def fit(
             _end_epoch(progress, metrics, _rate(optimiser), options)
             if progress.best_epoch == epoch + 1:
                 run.save_best(weights, progress.best_epoch)
-            _log(summaries, progress.step, {f"validation/{key}": values[-1] for key, values in progress.history.items()})
+            _log(
+                summaries, progress.step, {f"validation/{key}": values[-1] for key, values in progress.history.items()}
+            )
             tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
             run.save(checkpoint, progress)
     run.restore_best(weights, progress.best_epoch)
@@ -235,5 +239,11 @@ def _log(summaries: tf.summary.SummaryWriter, step: int, values: dict[str, float
 def _progress_bar(total: int, label: str, unit: str, initial: int = 0) -> tqdm:
     """A bar with rate and remaining time on stderr; in a log file, a line every half minute instead of ten a second."""
     return tqdm(
-        total=total, initial=initial, desc=label, unit=unit, mininterval=0.5 if sys.stderr.isatty() else 30, smoothing=0.05, leave=label == "training"
+        total=total,
+        initial=initial,
+        desc=label,
+        unit=unit,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+        smoothing=0.05,
+        leave=label == "training",
     )

@@ -16,6 +16,17 @@ _KERAS = {
 OPTIMISERS = (*_GARDEN, *_KERAS)
 
 
+def check_optimiser(name: str) -> str:
+    """The name in lower case.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    if name.lower() not in OPTIMISERS:
+        raise ConfigError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {name!r}")
+    return name.lower()
+
+
 def make_optimiser(name: str, init_lr: float, steps: int, warmup_steps: int) -> tf_keras.optimizers.legacy.Optimizer:
     """The optimiser `name` for a training of `steps` steps, `warmup_steps` of them with a rising rate.
 
@@ -24,9 +35,7 @@ def make_optimiser(name: str, init_lr: float, steps: int, warmup_steps: int) -> 
     """
     from official.nlp import optimization
 
-    name = name.lower()
-    if name not in OPTIMISERS:
-        raise ConfigError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {name!r}")
+    name = check_optimiser(name)
     if name in _GARDEN:
         return optimization.create_optimizer(init_lr, steps, warmup_steps, optimizer_type=name)
     schedule = tf_keras.optimizers.schedules.PolynomialDecay(init_lr, steps, end_learning_rate=0.0)

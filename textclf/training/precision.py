@@ -20,7 +20,7 @@ def cpu_multiplies_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def chosen_precision(precision: str) -> str:
-    """"bfloat16" or "float32" for an option that may say "auto"."""
+    """ "bfloat16" or "float32" for an option that may say "auto"."""
     if precision == "auto":
         return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
     return precision

@@ -1,0 +1,423 @@
+"""Training: from a data set and an encoder to a model version, by fine-tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from initializing import Initialize
+from make_model import MakeModel
+from textclf import cli
+from textclf.cli_options import encoder_options, training_options
+from textclf.config import (
+    DEFAULT_ENCODER_HANDLE,
+    DEFAULT_MODEL_NAME,
+    DEFAULT_PREPROCESS_HANDLE,
+    Config,
+    DataOptions,
+    ModelOptions,
+    TrainingOptions,
+)
+from textclf.data.cli_options import dataset_options
+from textclf.data.datasets import Dataset, Split, load_dataset
+from textclf.data.download import public_url
+from textclf.errors import ConfigError, TrainingError
+from textclf.manifest import ENCODER_KEYS, Manifest
+from textclf.model_store import ModelStore
+from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
+from textclf.stats.metrics import Metrics, classification_metrics
+
+if TYPE_CHECKING:
+    # TensorFlow takes seconds to import: the verbs do, --help need not.
+    from textclf.training.encoders import EncoderFolders
+    from textclf.training.fitting import FitResult, LabelledIds
+    from textclf.training.preprocessing import TextPreprocessing
+    from textclf.training.run_folder import RunFolder
+    from textclf.training.tf_setup import tf, tf_keras
+
+# Texts on which a saved SavedModel must answer as the model in memory did, and how closely.
+_CHECKED_TEXTS = 32
+_LOGIT_TOLERANCE = 1e-3
+_PACKAGES = ("tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy")
+
+
+class Training:
+    """Fine-tunes a classifier on a data set and saves it as a version of a model store.
+
+    The verbs follow each other: compile, fit_model, predict_model, save_model; each calls those
+    before it that were not called yet. A training that was killed goes on from its last checkpoint
+    when it is started again with the same data and options.
+
+    Args:
+        epochs: passes over the training texts.
+        init_lr: learning rate after the warmup.
+        dataset_path: an archive, a folder or a table file (textclf.data.layout says which forms).
+        model_name, name_to_handle, model_to_handle: the encoder, as for MakeModel.
+        url: where to download `dataset_path` from, if it is not there.
+        data_dir: folder for what is downloaded or unpacked.
+        runs_dir: folder for checkpoints and TensorBoard logs.
+        **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
+
+    Attributes:
+        metrics: split to Metrics, after predict_model().
+
+    Raises:
+        ConfigError: an option is unknown or makes no sense.
+    """
+
+    def __init__(
+        self,
+        epochs: int = 5,
+        init_lr: float = 3e-5,
+        dataset_path: str = "aclImdb_v1.tar.gz",
+        model_name: str = DEFAULT_MODEL_NAME,
+        name_to_handle: str = DEFAULT_ENCODER_HANDLE,
+        model_to_handle: str = DEFAULT_PREPROCESS_HANDLE,
+        url: str = "",
+        *,
+        data_dir: str = "datasets",
+        runs_dir: str = "runs",
+        **options: Any,
+    ) -> None:
+        self.dataset_path = str(dataset_path)
+        self.url = url
+        self.data_dir = data_dir
+        self.runs_dir = runs_dir
+        given = {
+            **options,
+            "epochs": epochs,
+            "init_lr": init_lr,
+            "model_name": model_name,
+            "name_to_handle": name_to_handle,
+            "model_to_handle": model_to_handle,
+        }
+        self.data_options = DataOptions(**_taken(given, DataOptions))
+        self.model_options = ModelOptions(**_taken(given, ModelOptions))
+        self.training_options = TrainingOptions(**_taken(given, TrainingOptions))
+        if given:
+            raise ConfigError(
+                f"Training: unknown option {', '.join(sorted(given))}; see textclf/config.py for the known ones"
+            )
+        self.metrics: dict[str, Metrics] = {}
+        self._compiled: _Compiled | None = None
+        self._fitted: FitResult | None = None
+        self._temperature = 1.0
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, once compile() has read it."""
+        return self._ready.dataset
+
+    @property
+    def classifier_model(self) -> tf_keras.Model:
+        """The Keras model, strings [batch] -> logits [batch, classes], once compile() has built it."""
+        return self._ready.classifier
+
+    def compile(self, optimiser: str = "") -> tf_keras.Model:
+        """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
+
+        Raises:
+            DatasetError: the data can't be had or read.
+            EncoderError: the encoder can't be had.
+            ConfigError: the optimiser is unknown, or an option makes no sense.
+        """
+        from textclf.training.classifier import ids_classifier
+        from textclf.training.optimisers import check_optimiser
+        from textclf.training.precision import chosen_precision
+        from textclf.training.run_folder import RunFolder, identity_of
+
+        training = self.training_options
+        training = dataclasses.replace(training, optimiser=check_optimiser(optimiser or training.optimiser))
+        self.training_options = training
+        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
+        dataset = load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits.items())
+        click.echo(f"data:          {sizes}; {len(dataset.class_names)} classes: {', '.join(dataset.class_names[:8])}")
+        model = self.model_options
+        maker = MakeModel(
+            model.model_name,
+            model.name_to_handle,
+            model.model_to_handle,
+            class_names=dataset.class_names,
+            max_length=model.max_length,
+            truncation=model.truncation,
+            head_fraction=model.head_fraction,
+            seed=training.seed,
+        )
+        preprocessing = maker.select_model()
+        classifier = maker.build_model(model.dropout)
+        precision = chosen_precision(training.precision)
+        # What decides the outcome, and nothing else: a training killed before may go on with another checkpoint_steps.
+        decisive = {
+            "data": dataset.fingerprint,
+            "encoder": [str(maker.folders.encoder), str(maker.folders.preprocessing)],
+            "model": model.to_dict(),
+            "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
+        }
+        name = f"{dataset.source.name}-{self.model_options.model_name.replace('/', '_')}-{identity_of(decisive)}"
+        self._compiled = _Compiled(
+            dataset=dataset,
+            folders=maker.folders,
+            preprocessing=preprocessing,
+            classifier=classifier,
+            ids_model=ids_classifier(classifier),
+            precision=precision,
+            run=RunFolder(Path(self.runs_dir, name)),
+        )
+        self._fitted, self.metrics = None, {}
+        return classifier
+
+    def fit_model(self) -> dict[str, list[float]]:
+        """Train, or go on with a killed training; returns the history: one value an epoch for each key.
+
+        The model ends with the weights of the epoch that is best on half S of the validation texts.
+
+        Raises:
+            TrainingError: the loss diverged, or another process runs the same training.
+        """
+        from textclf.training.fitting import fit
+
+        if self._compiled is None:
+            self.compile()
+        ready = self._ready
+        with ready.run.locked():
+            result = fit(
+                ready.ids_model,
+                ready.labelled_ids(ready.dataset.train),
+                ready.labelled_ids(ready.dataset.validation_select),
+                ready.dataset.class_names,
+                self.training_options,
+                ready.precision,
+                ready.preprocessing.padding_id,
+                ready.run,
+            )
+        click.echo(
+            f"trained:       {result.steps} steps in {result.seconds:.0f} s, {result.examples_per_second:g} texts/s in "
+            f"{ready.precision}; best epoch {result.best_epoch} of {len(result.history['loss'])}"
+        )
+        self._fitted = result
+        return result.history
+
+    def predict_model(self) -> dict[str, Metrics]:
+        """Measure the trained model: split to Metrics, for half S of the validation texts and for test.
+
+        The temperature comes from half C, which is neither. Without a test part, or with read_test=False,
+        only half S is measured.
+        """
+        if self._fitted is None:
+            self.fit_model()
+        ready = self._ready
+        calibrate = ready.dataset.validation_calibrate
+        logits = ready.logits(calibrate, "calibration")
+        self._temperature = fit_temperature(logits, calibrate.labels)
+        self._calibration = {
+            "split": "validation_calibrate",
+            "n": len(calibrate),
+            "expected_calibration_error_before": expected_calibration_error(softmax(logits), calibrate.labels),
+            "expected_calibration_error_after": expected_calibration_error(
+                softmax(logits, self._temperature), calibrate.labels
+            ),
+        }
+        self._probabilities = {}
+        for name, split in ready.dataset.splits.items():
+            if name in ("validation_select", "test"):
+                probabilities = softmax(ready.logits(split, name), self._temperature)
+                self._probabilities[name] = probabilities
+                self.metrics[name] = classification_metrics(probabilities, split.labels, ready.dataset.class_names)
+                click.echo(_summary(name, self.metrics[name]))
+        return self.metrics
+
+    def save_model(
+        self, model_dir: str | Path = "model", name: str = "", promote: bool = False, parent: str | None = None
+    ) -> Path:
+        """Write the trained model as a new version of the store `model_dir`; returns the version's folder.
+
+        The first version of a store becomes current; after that only `promote` makes it so.
+
+        Args:
+            model_dir: the store.
+            name: of the model; by default the data set's and the encoder's.
+            promote: make the new version current, if no other one became so meanwhile.
+            parent: id of the version this one was retrained from.
+
+        Raises:
+            TrainingError: the saved model does not answer as the one in memory; nothing is kept.
+            ModelStoreError: the store can't be written, or the promotion was overtaken.
+        """
+        from textclf.training.saved_model_export import export_saved_model, largest_logit_difference
+
+        if not self.metrics:
+            self.predict_model()
+        ready = self._ready
+        store = ModelStore(model_dir)
+        current = store.current_id()
+        with store.new_version() as draft:
+            folder = draft.path / "saved_model"
+            export_saved_model(ready.classifier, ready.preprocessing, self._temperature, folder)
+            sample = Split(ready.dataset.train.texts[:_CHECKED_TEXTS], ready.dataset.train.labels[:_CHECKED_TEXTS])
+            difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
+            if difference > _LOGIT_TOLERANCE:
+                raise TrainingError(
+                    f"the saved model's logits differ by {difference:g} from the trained model's (at most "
+                    f"{_LOGIT_TOLERANCE:g} was expected); nothing was saved, please report this with the encoder's handle"
+                )
+            self._plot(draft.path / "plots")
+            draft.manifest = self._manifest(name, parent, {"saved_model_largest_logit_difference": difference})
+        if promote and store.current_id() != draft.id:
+            store.promote(draft.id, expected_current=current)
+        ready.run.forget()
+        version = store.open(draft.id)
+        click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == draft.id else ''}")
+        return version.path
+
+    @property
+    def _ready(self) -> _Compiled:
+        if self._compiled is None:
+            raise TrainingError("expected a compiled training, got a new one; call compile() first")
+        return self._compiled
+
+    def _plot(self, folder: Path) -> None:
+        from textclf.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
+
+        assert self._fitted is not None
+        split = "test" if "test" in self.metrics else "validation_select"
+        metrics = self.metrics[split]
+        bins = reliability_bins(self._probabilities[split], self.dataset.splits[split].labels)
+        plot_training_curves(self._fitted.history, folder / "training_curves.png")
+        plot_confusion_matrix(metrics.confusion_matrix, self.dataset.class_names, folder / "confusion_matrix.png")
+        plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
+
+    def _manifest(self, name: str, parent: str | None, parity: dict[str, float]) -> Manifest:
+        assert self._fitted is not None
+        ready, fitted = self._ready, dataclasses.asdict(self._fitted)
+        handles = {key: self.model_options.to_dict()[key] for key in ENCODER_KEYS}
+        if ready.folders.is_pair:
+            handles["model_to_handle"] = handles["name_to_handle"]
+        return Manifest(
+            name=name or f"{ready.dataset.source.name}-{self.model_options.model_name.replace('/', '_')}",
+            class_names=ready.dataset.class_names,
+            encoder={key: public_url(value) if "://" in value else value for key, value in handles.items()},
+            max_length=self.model_options.max_length,
+            truncation=self.model_options.truncation,
+            head_fraction=self.model_options.head_fraction,
+            lower_case=ready.preprocessing.folds_case(),
+            temperature=self._temperature,
+            metrics={split: metrics.to_dict() for split, metrics in self.metrics.items()},
+            calibration=self._calibration,
+            data={
+                "source": ready.dataset.source.name,
+                "fingerprint": ready.dataset.fingerprints,
+                "counts": dataclasses.asdict(ready.dataset.counts),
+                "options": self.data_options.to_dict(),
+            },
+            training={
+                **fitted,
+                "options": {**self.training_options.to_dict(), "precision": ready.precision},
+                "dropout": self.model_options.dropout,
+            },
+            software={
+                "python": platform.python_version(),
+                **{package: importlib.metadata.version(package) for package in _PACKAGES},
+            },
+            parity=parity,
+            parent=parent,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """What compile() makes and the later verbs use."""
+
+    dataset: Dataset
+    folders: EncoderFolders
+    preprocessing: TextPreprocessing
+    classifier: tf_keras.Model
+    ids_model: tf_keras.Model
+    precision: str
+    run: RunFolder
+
+    def labelled_ids(self, split: Split) -> LabelledIds:
+        from textclf.training.fitting import LabelledIds
+        from textclf.training.preprocessing import tokenize_texts
+
+        return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels)
+
+    def logits(self, split: Split, label: str) -> np.ndarray:
+        """Logits of a split's texts, float32 [n, K]; `label` is for the progress bar."""
+        from textclf.training.fitting import predict_logits
+
+        return predict_logits(self._ids_to_logits, self.labelled_ids(split).texts, self.preprocessing.padding_id, label)
+
+    @cached_property
+    def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+        from textclf.training.fitting import ids_to_logits
+
+        return ids_to_logits(self.ids_model)
+
+
+def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
+    """Remove from `given`, and return, what are fields of `config`."""
+    return {item.name: given.pop(item.name) for item in dataclasses.fields(config) if item.name in given}
+
+
+def _summary(split: str, metrics: Metrics) -> str:
+    area = "" if metrics.roc_auc is None else f", ROC AUC {metrics.roc_auc:.4f}"
+    return (
+        f"{split + ':':24} accuracy {metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}{area}, log loss "
+        f"{metrics.log_loss:.4f}, calibration error {metrics.expected_calibration_error:.4f} ({metrics.n} texts)"
+    )
+
+
+@click.command(cls=cli.Command)
+@click.option("--dataset-path", required=True, help="An archive, a folder, or a CSV, JSONL or Parquet file.")
+@click.option("--url", default="", help="Where to download the archive from, if it is not there.")
+@encoder_options
+@training_options
+@dataset_options
+@click.option("--model-dir", default="model", help="The model store that gets the new version.")
+@click.option("--name", default="", help="Name of the model.  [default: the data's and the encoder's]")
+@click.option("--promote", is_flag=True, help="Make the new version current. The first one of a store always is.")
+@click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
+@click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
+def main(
+    dataset_path: str,
+    url: str,
+    model_options: ModelOptions,
+    training_options: TrainingOptions,
+    data_options: DataOptions,
+    model_dir: str,
+    name: str,
+    promote: bool,
+    data_dir: str,
+    runs_dir: str,
+) -> None:
+    """Fine-tune an encoder on labelled texts, measure it, and save it as a model version.
+
+    Killed, the same command goes on from the last checkpoint.
+
+    \b
+    Examples:
+      python train_model.py --dataset-path data/sample --encoder minilm-l6 --epochs 3 --init-lr 1e-4
+      python train_model.py --dataset-path aclImdb_v1.tar.gz --encoder minilm-l6 --epochs 1 --init-lr 1e-4 \\
+          --max-length 256 --truncation head+tail --url URL
+      tensorboard --logdir runs
+    """
+    options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
+    training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
+    training.compile()
+    training.fit_model()
+    training.predict_model()
+    training.save_model(model_dir, name, promote)
+
+
+if __name__ == "__main__":
+    main()
