@@ -2,11 +2,12 @@
 
 import io
 import json
-import random
 import stat
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from textclf.data.archive import archive_stem, extract_archive, is_archive
@@ -14,7 +15,7 @@ from textclf.errors import DatasetError
 
 FILES = {"set/train/pos/1.txt": b"good", "set/train/neg/1.txt": b"bad", "set/empty.txt": b""}
 # Random bytes do not compress: a cut archive is really cut inside a member.
-BULK = random.Random(3).randbytes(200_000)
+BULK = np.random.default_rng(3).bytes(200_000)
 
 
 def write_tar(path, files, mode="w:gz"):
@@ -117,6 +118,15 @@ def test_changed_archive_goes_to_another_folder(tmp_path):
     assert content_of(other) == {"new.txt": b"new"}
     assert content_of(out) == FILES
     assert extract_archive(archive, tmp_path / "out") == other
+
+
+def test_several_at_once(tmp_path):
+    archive = write_tar(tmp_path / "a.tar.gz", {f"{i}.txt": b"x" for i in range(300)})
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: extract_archive(archive, tmp_path / "out"), range(8)))
+    assert set(results) == {tmp_path / "out"}
+    assert len(content_of(tmp_path / "out")) == 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "out"]
 
 
 @pytest.mark.parametrize("record", [None, "", "[]", "{}"])

@@ -4,19 +4,19 @@ import hashlib
 import http.server
 import json
 import logging
-import random
 import resource
 import socket
 import threading
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import pytest
 
 from textclf.data.download import check_sha256, download, public_url
 from textclf.errors import ConfigError, DatasetError
 
-CONTENT = random.Random(7).randbytes(1_500_000)
+CONTENT = np.random.default_rng(7).bytes(1_500_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 download = partial(download, retry_wait=0.001)
@@ -86,7 +86,7 @@ def test_whole_file_then_nothing_to_do(server, tmp_path):
 def test_present_file_with_another_hash_is_refused_and_kept(server, tmp_path):
     target = tmp_path / "data"
     target.write_bytes(b"something else")
-    with pytest.raises(DatasetError, match="expected sha256 .* delete the file"):
+    with pytest.raises(DatasetError, match=r"expected sha256 .* delete the file"):
         download(server.url, target, sha256=SHA256)
     assert target.read_bytes() == b"something else"
     assert server.requests == []
@@ -103,7 +103,7 @@ def test_cut_connection_is_resumed_within_the_call(server, tmp_path):
 
 def test_cut_download_is_resumed_by_a_later_call(server, tmp_path):
     server.cuts = [100_000] * 4
-    with pytest.raises(DatasetError, match="after the 400,000 bytes in .*data.part"):
+    with pytest.raises(DatasetError, match=r"after the 400,000 bytes in .*data\.part"):
         download(server.url, tmp_path / "data")
     assert names(tmp_path) == ["data.part", "data.part.json"]
     assert (tmp_path / "data.part").read_bytes() == CONTENT[:400_000]
@@ -141,7 +141,7 @@ def test_server_without_ranges_starts_over(server, tmp_path):
 def test_without_a_strong_validator_nothing_is_resumed_or_kept(server, tmp_path, etag):
     server.etag = etag
     server.cuts = [500_000] * 4
-    with pytest.raises(DatasetError, match="500,000 of 1,500,000 bytes|ProtocolError|IncompleteRead"):
+    with pytest.raises(DatasetError, match=r"500,000 of 1,500,000 bytes|ProtocolError|IncompleteRead"):
         download(server.url, tmp_path / "data")
     assert all("Range" not in request for request in server.requests)
     assert names(tmp_path) == []
@@ -193,7 +193,7 @@ def test_passing_trouble_is_waited_out(server, tmp_path):
 
 def test_lasting_trouble_ends(server, tmp_path):
     server.statuses = [500] * 9
-    with pytest.raises(DatasetError, match="answered 500 .*, 4 times"):
+    with pytest.raises(DatasetError, match=r"answered 500 .*, 4 times"):
         download(server.url, tmp_path / "data")
     assert len(server.requests) == 4
 
@@ -228,7 +228,9 @@ def test_secrets_are_never_shown(server, tmp_path, caplog, capfd):
         download(url, tmp_path / "data")
     with pytest.raises(DatasetError) as unreachable:
         download("http://anna:Secret1@127.0.0.1:1/data?token=Secret2", tmp_path / "other")
-    seen = "".join(str(error.value) for error in (cut, refused, unreachable)) + caplog.text + "".join(capfd.readouterr())
+    seen = (
+        "".join(str(error.value) for error in (cut, refused, unreachable)) + caplog.text + "".join(capfd.readouterr())
+    )
     seen += (tmp_path / "data.part.json").read_text()
     assert "Secret" not in seen
     assert "127.0.0.1" in seen
@@ -257,7 +259,7 @@ def test_malformed_checksum_is_refused_before_the_download(server, tmp_path, sha
 def test_check_sha256(tmp_path):
     (tmp_path / "a").write_bytes(CONTENT)
     check_sha256(tmp_path / "a", SHA256, "")
-    with pytest.raises(DatasetError, match="do this$"):
+    with pytest.raises(DatasetError, match=r"do this$"):
         check_sha256(tmp_path / "a", "f" * 64, "do this")
 
 

@@ -3,9 +3,9 @@
 import csv
 import gzip
 import json
-import random
 import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -103,7 +103,16 @@ def test_quote_that_is_never_closed(tmp_path):
 
 
 def test_bad_json_lines_are_named_and_passed_over(tmp_path):
-    lines = [b'{"text": "a"}', b"[1]", b'{"text": ', b"", b'{"text": "\xff"}', b'{"text": "\\ud800"}', b"null", b"[" * 9999]
+    lines = [
+        b'{"text": "a"}',
+        b"[1]",
+        b'{"text": ',
+        b"",
+        b'{"text": "\xff"}',
+        b'{"text": "\\ud800"}',
+        b"null",
+        b"[" * 9999,
+    ]
     rows, bad = read_past_bad(write(tmp_path / "a.jsonl", b"\n".join([*lines, b'{"text": "z"}'])))
     assert [(number, row["text"]) for number, row in rows] == [(1, "a"), (8, "z")]
     assert [number for number, _ in bad] == [2, 3, 4, 5, 6, 7]
@@ -130,7 +139,9 @@ def test_without_on_bad_the_first_bad_row_ends_it(tmp_path):
         next(rows)
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "a,a\n1,2\n", b"caf\xe9,label\n", '"a"b,c\n', "a,b\n".encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", ["", "\n\n", "a,a\n1,2\n", b"caf\xe9,label\n", '"a"b,c\n', "a,b\n".encode("utf-16")]
+)
 def test_bad_header(tmp_path, content):
     path = write(tmp_path / "a.csv", content)
     for read in (column_names, lambda path: list(read_rows(path))):
@@ -146,7 +157,7 @@ def test_parquet_with_equal_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
 def test_cut_gzip_is_named_whatever_on_bad_says(tmp_path, name):
-    noise = random.Random(1)
+    noise = np.random.default_rng(1)
     lines = [json.dumps({"text": str(noise.random())}) for _ in range(5000)]
     path = write(tmp_path / name, "\n".join(["text", *lines] if "csv" in name else lines))
     path.write_bytes(path.read_bytes()[:-20_000])
@@ -207,8 +218,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, name):
 
 
 def test_round_trip_of_what_the_csv_module_writes(tmp_path):
-    noise = random.Random(5)
-    texts = ["".join(noise.choices('ab,"\n\r ;\t\u2028ö😀', k=noise.randrange(12))) for _ in range(500)]
+    noise = np.random.default_rng(5)
+    texts = ["".join(noise.choice(list('ab,"\n\r ;\t\u2028ö😀'), size=noise.integers(12))) for _ in range(500)]
     with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["text", "label"], *([text, "x"] for text in texts)])
     assert [row["text"] for _, row in read_rows(tmp_path / "a.csv")] == texts
