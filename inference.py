@@ -18,10 +18,10 @@ from textclf.data.tables import UndecodableRowError, column_names, read_rows, ta
 from textclf.errors import DatasetError, InputError
 from textclf.labels import parse_label
 from textclf.model_store import ModelStore, ModelVersion, open_model
+from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
-from textclf.version_report import compare_versions, describe_version, describe_versions
 
 EXIT = "exit"
 # Parts of a data set's root that hold class folders, the one that no model was trained on first.

@@ -13,7 +13,7 @@ import numpy as np
 from textclf import cli
 from textclf.cli_options import encoder_options
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE, ModelOptions
-from textclf.errors import InputError
+from textclf.errors import ConfigError, InputError
 from textclf.stats.calibration import softmax
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class MakeModel:
         self.model_name = model_name
         self.name_to_handle = name_to_handle
         self.model_to_handle = model_to_handle
-        self.class_names = tuple(class_names)
+        # A single name is not to be read letter by letter.
+        self.class_names = (class_names,) if isinstance(class_names, str) else tuple(class_names)
         self.max_length = max_length
         self.truncation = truncation
         self.head_fraction = head_fraction
@@ -59,7 +60,13 @@ class MakeModel:
 
     @cached_property
     def folders(self) -> EncoderFolders:
-        """The two SavedModels on disk, fetched or exported at the first use."""
+        """The two SavedModels on disk, fetched or exported at the first use.
+
+        Raises:
+            ConfigError: an option makes no sense.
+            EncoderError: a handle can't be had.
+        """
+        self._check()
         from textclf.training import encoders
 
         return encoders.resolve(self.model_name, self.name_to_handle, self.model_to_handle)
@@ -68,10 +75,12 @@ class MakeModel:
         """The preprocessing layer: strings [batch] -> encoder inputs int32 [batch, seq_len]. Says which handles it uses.
 
         Raises:
+            ConfigError: an option makes no sense.
             EncoderError: a handle can't be had.
         """
-        click.echo(f"encoder:       {self.model_name} ({self.folders.encoder})")
-        click.echo(f"preprocessing: {self.folders.preprocessing}")
+        folders = self.folders
+        click.echo(f"encoder:       {folders.name_to_handle} ({folders.encoder})")
+        click.echo(f"preprocessing: {folders.model_to_handle} ({folders.preprocessing})")
         return self._preprocessing
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
@@ -105,12 +114,10 @@ class MakeModel:
             ConfigError: an option makes no sense.
             EncoderError: a handle can't be had, or max_length is more than the encoder can read.
         """
+        self._check(dropout)
         from textclf.training.classifier import build_classifier
         from textclf.training.tf_setup import tf_keras
 
-        ModelOptions(
-            max_length=self.max_length, truncation=self.truncation, head_fraction=self.head_fraction, dropout=dropout
-        )
         tf_keras.utils.set_random_seed(self.seed)
         return build_classifier(self._preprocessing, self._load_encoder(), len(self.class_names), dropout)
 
@@ -127,7 +134,7 @@ class MakeModel:
 
     def see_model_structure(self, classifier_model: tf_keras.Model, to_file: str = "model_structure.png") -> Path:
         """Draw the model's layers as a PNG and return its path."""
-        from textclf.plots import plot_structure
+        from textclf.report.plots import plot_structure
         from textclf.training.classifier import layers_of
 
         plot_structure(layers_of(classifier_model), to_file)
@@ -150,11 +157,25 @@ class MakeModel:
     def _load_encoder(self) -> hub.KerasLayer:
         from textclf.training.classifier import load_encoder
 
-        return load_encoder(self.folders.encoder, self.max_length, self.seed)
+        return load_encoder(self.folders.encoder, self.max_length, self.seed, self._preprocessing.vocabulary_size)
+
+    def _check(self, dropout: float = 0.0) -> None:
+        """Refuse with a ConfigError what makes no sense, before anything is loaded."""
+        ModelOptions(
+            self.model_name,
+            self.name_to_handle,
+            self.model_to_handle,
+            self.max_length,
+            self.truncation,
+            self.head_fraction,
+            dropout,
+        )
+        if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) < 2:
+            raise ConfigError(f"class_names: expected at least two different names, got {self.class_names!r}")
 
 
 def _as_list(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str) or not texts:
+    if isinstance(texts, str) or not len(texts) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"expected a list of texts, got {texts!r}; put a single text into a list")
     return list(texts)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
@@ -49,6 +49,8 @@ _CHECKED_TEXTS = 32
 _LOGIT_TOLERANCE = 1e-3
 _PACKAGES = ("tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy")
 
+_Made = TypeVar("_Made")
+
 
 class Training:
     """Fine-tunes a classifier on a data set and saves it as a version of a model store.
@@ -66,9 +68,6 @@ class Training:
         data_dir: folder for what is downloaded or unpacked.
         runs_dir: folder for checkpoints and TensorBoard logs.
         **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
-
-    Attributes:
-        metrics: split to Metrics, after predict_model().
 
     Raises:
         ConfigError: an option is unknown or makes no sense.
@@ -107,20 +106,24 @@ class Training:
             raise ConfigError(
                 f"Training: unknown option {', '.join(sorted(given))}; see textclf/config.py for the known ones"
             )
-        self.metrics: dict[str, Metrics] = {}
         self._compiled: _Compiled | None = None
         self._fitted: FitResult | None = None
-        self._temperature = 1.0
+        self._measured: _Measured | None = None
 
     @property
     def dataset(self) -> Dataset:
         """The data, once compile() has read it."""
-        return self._ready.dataset
+        return _made(self._compiled, "compile").dataset
 
     @property
     def classifier_model(self) -> tf_keras.Model:
         """The Keras model, strings [batch] -> logits [batch, classes], once compile() has built it."""
-        return self._ready.classifier
+        return _made(self._compiled, "compile").classifier
+
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Split to Metrics, once predict_model() has measured them."""
+        return _made(self._measured, "predict_model").metrics
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
@@ -173,39 +176,23 @@ class Training:
             precision=precision,
             run=RunFolder(Path(self.runs_dir, name)),
         )
-        self._fitted, self.metrics = None, {}
+        self._fitted = self._measured = None
         return classifier
 
     def fit_model(self) -> dict[str, list[float]]:
         """Train, or go on with a killed training; returns the history: one value an epoch for each key.
 
-        The model ends with the weights of the epoch that is best on half S of the validation texts.
+        The model ends with the weights of the epoch that is best on half S of the validation texts. Called
+        again, it only returns the history: compile() begins anew.
 
         Raises:
             TrainingError: the loss diverged, or another process runs the same training.
         """
-        from textclf.training.fitting import fit
-
         if self._compiled is None:
             self.compile()
-        ready = self._ready
-        with ready.run.locked():
-            result = fit(
-                ready.ids_model,
-                ready.labelled_ids(ready.dataset.train),
-                ready.labelled_ids(ready.dataset.validation_select),
-                ready.dataset.class_names,
-                self.training_options,
-                ready.precision,
-                ready.preprocessing.padding_id,
-                ready.run,
-            )
-        click.echo(
-            f"trained:       {result.steps} steps in {result.seconds:.0f} s, {result.examples_per_second:g} texts/s in "
-            f"{ready.precision}; best epoch {result.best_epoch} of {len(result.history['loss'])}"
-        )
-        self._fitted = result
-        return result.history
+        if self._fitted is None:
+            self._fitted = self._fit(_made(self._compiled, "compile"))
+        return self._fitted.history
 
     def predict_model(self) -> dict[str, Metrics]:
         """Measure the trained model: split to Metrics, for half S of the validation texts and for test.
@@ -213,28 +200,10 @@ class Training:
         The temperature comes from half C, which is neither. Without a test part, or with read_test=False,
         only half S is measured.
         """
-        if self._fitted is None:
+        if self._measured is None:
             self.fit_model()
-        ready = self._ready
-        calibrate = ready.dataset.validation_calibrate
-        logits = ready.logits(calibrate, "calibration")
-        self._temperature = fit_temperature(logits, calibrate.labels)
-        self._calibration = {
-            "split": "validation_calibrate",
-            "n": len(calibrate),
-            "expected_calibration_error_before": expected_calibration_error(softmax(logits), calibrate.labels),
-            "expected_calibration_error_after": expected_calibration_error(
-                softmax(logits, self._temperature), calibrate.labels
-            ),
-        }
-        self._probabilities = {}
-        for name, split in ready.dataset.splits.items():
-            if name in ("validation_select", "test"):
-                probabilities = softmax(ready.logits(split, name), self._temperature)
-                self._probabilities[name] = probabilities
-                self.metrics[name] = classification_metrics(probabilities, split.labels, ready.dataset.class_names)
-                click.echo(_summary(name, self.metrics[name]))
-        return self.metrics
+            self._measured = self._measure(_made(self._compiled, "compile"))
+        return self._measured.metrics
 
     def save_model(
         self, model_dir: str | Path = "model", name: str = "", promote: bool = False, parent: str | None = None
@@ -255,23 +224,25 @@ class Training:
         """
         from textclf.training.saved_model_export import export_saved_model, largest_logit_difference
 
-        if not self.metrics:
-            self.predict_model()
-        ready = self._ready
+        self.predict_model()
+        ready, measured = _made(self._compiled, "compile"), _made(self._measured, "predict_model")
         store = ModelStore(model_dir)
         current = store.current_id()
         with store.new_version() as draft:
             folder = draft.path / "saved_model"
-            export_saved_model(ready.classifier, ready.preprocessing, self._temperature, folder)
+            export_saved_model(ready.classifier, ready.preprocessing, measured.temperature, folder)
             sample = Split(ready.dataset.train.texts[:_CHECKED_TEXTS], ready.dataset.train.labels[:_CHECKED_TEXTS])
             difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
             if difference > _LOGIT_TOLERANCE:
                 raise TrainingError(
                     f"the saved model's logits differ by {difference:g} from the trained model's (at most "
-                    f"{_LOGIT_TOLERANCE:g} was expected); nothing was saved, please report this with the encoder's handle"
+                    f"{_LOGIT_TOLERANCE:g} was expected); nothing was saved, please report this with the encoder's "
+                    f"handle"
                 )
-            self._plot(draft.path / "plots")
-            draft.manifest = self._manifest(name, parent, {"saved_model_largest_logit_difference": difference})
+            fitted = _made(self._fitted, "fit_model")
+            _plot(draft.path / "plots", ready.dataset, fitted, measured)
+            parity = {"saved_model_largest_logit_difference": difference}
+            draft.manifest = self._manifest(name, parent, ready, fitted, measured, parity)
         if promote and store.current_id() != draft.id:
             store.promote(draft.id, expected_current=current)
         ready.run.forget()
@@ -279,26 +250,63 @@ class Training:
         click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == draft.id else ''}")
         return version.path
 
-    @property
-    def _ready(self) -> _Compiled:
-        if self._compiled is None:
-            raise TrainingError("expected a compiled training, got a new one; call compile() first")
-        return self._compiled
+    def _fit(self, ready: _Compiled) -> FitResult:
+        from textclf.training.fitting import fit
 
-    def _plot(self, folder: Path) -> None:
-        from textclf.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
+        with ready.run.locked():
+            fitted = fit(
+                ready.ids_model,
+                ready.labelled_ids(ready.dataset.train),
+                ready.labelled_ids(ready.dataset.validation_select),
+                ready.dataset.class_names,
+                self.training_options,
+                ready.precision,
+                ready.preprocessing.padding_id,
+                ready.run,
+            )
+        click.echo(
+            f"trained:       {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.examples_per_second:g} texts/s in "
+            f"{ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}"
+        )
+        return fitted
 
-        assert self._fitted is not None
-        split = "test" if "test" in self.metrics else "validation_select"
-        metrics = self.metrics[split]
-        bins = reliability_bins(self._probabilities[split], self.dataset.splits[split].labels)
-        plot_training_curves(self._fitted.history, folder / "training_curves.png")
-        plot_confusion_matrix(metrics.confusion_matrix, self.dataset.class_names, folder / "confusion_matrix.png")
-        plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
+    def _measure(self, ready: _Compiled) -> _Measured:
+        dataset, calibrate = ready.dataset, ready.dataset.validation_calibrate
+        logits = ready.logits(calibrate, "calibration")
+        temperature = fit_temperature(logits, calibrate.labels)
+        before, after = (expected_calibration_error(softmax(logits, t), calibrate.labels) for t in (1.0, temperature))
+        probabilities = {
+            name: softmax(ready.logits(split, name), temperature)
+            for name, split in dataset.splits.items()
+            if name in ("validation_select", "test")
+        }
+        metrics = {
+            name: classification_metrics(values, dataset.splits[name].labels, dataset.class_names)
+            for name, values in probabilities.items()
+        }
+        for name, figures in metrics.items():
+            click.echo(_summary(name, figures))
+        return _Measured(
+            temperature=temperature,
+            calibration={
+                "split": "validation_calibrate",
+                "n": len(calibrate),
+                "expected_calibration_error_before": before,
+                "expected_calibration_error_after": after,
+            },
+            probabilities=probabilities,
+            metrics=metrics,
+        )
 
-    def _manifest(self, name: str, parent: str | None, parity: dict[str, float]) -> Manifest:
-        assert self._fitted is not None
-        ready, fitted = self._ready, dataclasses.asdict(self._fitted)
+    def _manifest(
+        self,
+        name: str,
+        parent: str | None,
+        ready: _Compiled,
+        fitted: FitResult,
+        measured: _Measured,
+        parity: dict[str, float],
+    ) -> Manifest:
         handles = {key: self.model_options.to_dict()[key] for key in ENCODER_KEYS}
         if ready.folders.is_pair:
             handles["model_to_handle"] = handles["name_to_handle"]
@@ -310,9 +318,9 @@ class Training:
             truncation=self.model_options.truncation,
             head_fraction=self.model_options.head_fraction,
             lower_case=ready.preprocessing.folds_case(),
-            temperature=self._temperature,
-            metrics={split: metrics.to_dict() for split, metrics in self.metrics.items()},
-            calibration=self._calibration,
+            temperature=measured.temperature,
+            metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
+            calibration=measured.calibration,
             data={
                 "source": ready.dataset.source.name,
                 "fingerprint": ready.dataset.fingerprints,
@@ -320,7 +328,7 @@ class Training:
                 "options": self.data_options.to_dict(),
             },
             training={
-                **fitted,
+                **dataclasses.asdict(fitted),
                 "options": {**self.training_options.to_dict(), "precision": ready.precision},
                 "dropout": self.model_options.dropout,
             },
@@ -364,6 +372,27 @@ class _Compiled:
         return ids_to_logits(self.ids_model)
 
 
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What predict_model() finds; probabilities float64 [texts, classes] and metrics by split."""
+
+    temperature: float
+    calibration: dict[str, Any]
+    probabilities: dict[str, np.ndarray]
+    metrics: dict[str, Metrics]
+
+
+def _made(part: _Made | None, verb: str) -> _Made:
+    """The part that the verb makes.
+
+    Raises:
+        TrainingError: it was not called yet.
+    """
+    if part is None:
+        raise TrainingError(f"expected a training after {verb}(), got one before it; call {verb}() first")
+    return part
+
+
 def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
     """Remove from `given`, and return, what are fields of `config`."""
     return {item.name: given.pop(item.name) for item in dataclasses.fields(config) if item.name in given}
@@ -377,14 +406,25 @@ def _summary(split: str, metrics: Metrics) -> str:
     )
 
 
+def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured) -> None:
+    from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
+
+    split = "test" if "test" in measured.metrics else "validation_select"
+    metrics = measured.metrics[split]
+    bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
+    plot_training_curves(fitted.history, folder / "training_curves.png")
+    plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
+    plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
+
+
 @click.command(cls=cli.Command)
 @click.option("--dataset-path", required=True, help="An archive, a folder, or a CSV, JSONL or Parquet file.")
-@click.option("--url", default="", help="Where to download the archive from, if it is not there.")
+@click.option("--url", default="", show_default=False, help="Where to download the archive from, if it is not there.")
 @encoder_options
 @training_options
 @dataset_options
 @click.option("--model-dir", default="model", help="The model store that gets the new version.")
-@click.option("--name", default="", help="Name of the model.  [default: the data's and the encoder's]")
+@click.option("--name", default="", show_default="the data's and the encoder's", help="Name of the model.")
 @click.option("--promote", is_flag=True, help="Make the new version current. The first one of a store always is.")
 @click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
 @click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")

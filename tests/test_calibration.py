@@ -6,6 +6,7 @@ import pytest
 from textclf.errors import InputError
 from textclf.stats.calibration import (
     TEMPERATURE_BOUNDS,
+    TEMPERATURE_PRIOR,
     check_probabilities,
     error_of_bins,
     expected_calibration_error,
@@ -46,22 +47,51 @@ class TestFitTemperature:
         # The estimate's standard error is about 1 % here; 4 % is four of them.
         assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.04)
 
-    def test_golden_value(self):
-        # Three of four are right with logits ±log 9: the best probability is 3/4, so sqrt(9) = 3 to 1, T = 2.
-        logits = np.array([[0.0, np.log(9.0)]] * 4)
-        assert fit_temperature(logits, [1, 1, 1, 0]) == pytest.approx(2.0, abs=1e-4)
+    def test_golden_value_where_prior_and_labels_agree(self):
+        # Three of four are right with logits ±log 3: the best probability is 3/4, which is that of T = 1.
+        assert fit_temperature([[0.0, np.log(3.0)]] * 4, [1, 1, 1, 0]) == pytest.approx(1.0, abs=1e-4)
 
-    def test_scaling_the_logits_scales_the_temperature(self):
+    @pytest.mark.parametrize("repeats", [1, 3, 50])
+    def test_the_posterior_has_no_slope_at_the_temperature(self, repeats):
+        # Three of four are right with logits ±m, repeated r times. With x = m / T, u = log T and deviation s the
+        # negative log-posterior is 3 r log(1 + exp(-x)) + r log(1 + exp(x)) + u²/2s²; its derivative by u is
+        # r x (3 - 4 sigmoid(x)) + u/s².
+        temperature = fit_temperature([[0.0, np.log(9.0)]] * 4 * repeats, [1, 1, 1, 0] * repeats)
+        x = np.log(9.0) / temperature
+        slope = repeats * x * (3 - 4 / (1 + np.exp(-x))) + np.log(temperature) / TEMPERATURE_PRIOR**2
+        assert 1.1 < temperature < 2.0
+        # The second derivative is about 4 + r: a search exact to 1e-5 leaves a slope of at most 1e-3.
+        assert slope == pytest.approx(0.0, abs=1e-3)
+
+    def test_with_more_texts_the_prior_fades(self):
+        # The likelihood alone has its peak where 9 ** (1 / T) = 3, at T = 2.
+        few, some, many = (
+            fit_temperature([[0.0, np.log(9.0)]] * 4 * repeats, [1, 1, 1, 0] * repeats) for repeats in (1, 20, 2000)
+        )
+        assert few < some < many
+        assert many == pytest.approx(2.0, rel=2e-3)
+
+    def test_scaling_many_logits_scales_the_temperature(self):
         rng = np.random.default_rng(0)
-        logits = rng.normal(size=(500, 3))
-        labels = np.where(rng.random(500) < 0.6, logits.argmax(axis=1), rng.integers(0, 3, 500))
-        assert fit_temperature(logits * 4, labels) == pytest.approx(4 * fit_temperature(logits, labels), rel=1e-3)
+        logits = rng.normal(size=(50_000, 3))
+        labels = np.where(rng.random(50_000) < 0.6, logits.argmax(axis=1), rng.integers(0, 3, 50_000))
+        # The prior, which knows the scale, still weighs a thousandth.
+        assert fit_temperature(logits * 4, labels) == pytest.approx(4 * fit_temperature(logits, labels), rel=2e-3)
 
-    def test_all_right_ends_at_the_lower_bound(self):
-        assert fit_temperature([[1.0, 0.0], [0.0, 1.0]], [0, 1]) == pytest.approx(TEMPERATURE_BOUNDS[0], rel=1e-3)
+    def test_a_few_texts_all_right_make_it_only_a_little_bolder(self):
+        two, forty = (fit_temperature(np.eye(2)[[0, 1] * n], [0, 1] * n) for n in (1, 20))
+        # With s = 1 / T the slope is zero where s sigmoid(-s) = 2 log s for two texts: s = 1.148.
+        assert two == pytest.approx(1 / 1.148, abs=1e-3)
+        assert TEMPERATURE_BOUNDS[0] < 0.2 < forty < two
 
-    def test_all_wrong_ends_at_the_upper_bound(self):
-        assert fit_temperature([[1.0, 0.0], [0.0, 1.0]], [1, 0]) == pytest.approx(TEMPERATURE_BOUNDS[1], rel=1e-3)
+    def test_a_few_texts_all_wrong_make_it_more_modest(self):
+        two, forty = (fit_temperature(np.eye(2)[[0, 1] * n], [1, 0] * n) for n in (1, 20))
+        assert 1.0 < two < forty < TEMPERATURE_BOUNDS[1]
+
+    def test_the_search_ends_at_its_bounds(self):
+        n = 1_000_000  # Enough to outweigh the prior.
+        right = fit_temperature(np.eye(2)[np.zeros(n, int)] * 0.05, np.zeros(n, int))
+        assert right == pytest.approx(TEMPERATURE_BOUNDS[0], rel=1e-3)
 
     @pytest.mark.parametrize(("logits", "labels"), [([], []), (np.empty((0, 2)), []), (np.zeros((3, 2)), [0, 1, 1])])
     def test_nothing_to_learn_from_leaves_one(self, logits, labels):

@@ -15,7 +15,7 @@ import pytest
 from textclf.errors import ModelStoreError
 from textclf.manifest import Manifest, is_version_id
 from textclf.model_store import ModelStore, ModelVersion, is_saved_model_folder, open_model
-from textclf.version_report import compare_versions, describe_version, describe_versions
+from textclf.report.versions import compare_versions, describe_version, describe_versions
 
 DAY = 24 * 3600
 GOOD_ID = "20250102T030405678Z-00ff00"

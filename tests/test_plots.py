@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from textclf.graph_layout import layered_layout
-from textclf.plots import (
+from textclf.report.graph_layout import layered_layout
+from textclf.report.plots import (
     Layer,
     plot_confusion_matrix,
     plot_reliability,
@@ -184,5 +184,5 @@ def test_threads_draw_side_by_side_the_same_bytes(tmp_path):
 
 
 def test_pyplot_is_never_imported():
-    code = "import sys, textclf.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, textclf.report.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent.parent).returncode == 0

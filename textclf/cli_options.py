@@ -49,7 +49,8 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--preprocess",
             default="",
-            help="Handle of the encoder's preprocessing, where it does not bring its own.  [default: by the encoder]",
+            show_default="by the encoder",
+            help="Handle of the encoder's preprocessing, where it does not bring its own.",
         ),
         click.option(
             "--encoder",
@@ -80,7 +81,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--optimiser",
                 default=defaults.optimiser,
-                help="adamw, lamb, adam, nadam, adamax, adagrad, rmsprop or sgd.",
+                help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd.",
             ),
             click.option(
                 "--warmup", default=defaults.warmup, help="Share of the steps during which the learning rate rises."
@@ -107,7 +108,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--metric",
                 type=click.Choice(tuple(SELECTION_METRICS)),
                 default=defaults.metric,
-                help="Validation metric that picks the best epoch.",
+                help="Validation metric that picks the best epoch; of equal ones the log loss decides.",
             ),
             click.option(
                 "--patience",

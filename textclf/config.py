@@ -150,7 +150,7 @@ class TrainingOptions(Config):
         seed: of initial weights, order of batches and dropout.
         precision: "bfloat16", "float32", or "auto": bfloat16 where the CPU multiplies it natively.
         class_weights: weigh the loss by inverse class frequency.
-        metric: validation metric that picks the best epoch.
+        metric: validation metric that picks the best epoch; of equal ones the lower log loss decides.
         patience: stop after this many epochs without a better metric; 0 never stops early.
         checkpoint_steps: write a checkpoint to resume from every so many steps, and after each epoch.
     """

@@ -6,11 +6,11 @@ BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-H
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
 EMBEDDED_ENCODER = "minilm-l6"
 _TF_HUB_NAME = re.compile(r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+")
+# TF-Hub writes bert_en_cased_L-12…, Kaggle bert-en-cased-l-12….
+_CASING = re.compile(r"(?<![A-Za-z])(en|multi)[-_](?:wwm[-_])?(uncased|cased)")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,20 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
     Names of TF-Hub (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become their URLs, with the
     preprocessing of the same casing. `preprocessing`, where given, is used instead.
     """
+    casing = _CASING.search(name_or_handle)
+    own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{'_'.join(casing.groups()) if casing else 'en_uncased'}_preprocess/3"
     known = _TF_HUB_NAME.search(name_or_handle)
-    casing = known.group(2) if known else "en_uncased"
-    own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{casing}_preprocess/3"
-    handle = name = name_or_handle
+    handle = name_or_handle
     if known and known.group(0) == name_or_handle:
         handle = f"https://tfhub.dev/tensorflow/{name_or_handle}/{1 if known.group(1) else 3}"
-    elif known:
-        name = known.group(0)
-    else:
-        name = Path(urlsplit(name_or_handle).path).name.removesuffix(".gz").removesuffix(".tar") or name_or_handle
+    name = known.group(0) if known else _name_in(name_or_handle)
     return EncoderHandles(name, handle, preprocessing or own_preprocessing)
+
+
+def _name_in(handle: str) -> str:
+    """What names the encoder in a path or URL: not its version, and nothing that may be secret."""
+    path = handle
+    if "://" in handle:
+        path = re.split("[?#]", handle.partition("://")[2])[0].rpartition("@")[2]
+    words = [word for word in path.split("/") if word not in ("", ".", "..", "~", "versions") and not word.isdigit()]
+    return re.sub(r"\.(tar\.gz|tgz|tar|zip)$", "", words[-1]) if words else "encoder"

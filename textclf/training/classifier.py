@@ -3,40 +3,58 @@
 Both share their layers. B: batch, S: sequence length, K: classes, H: width of the encoder.
 """
 
+import shutil
+import weakref
 from pathlib import Path
 
 from textclf.errors import EncoderError
-from textclf.plots import Layer
+from textclf.report.plots import Layer
 from textclf.training.preprocessing import TextPreprocessing
 from textclf.training.seeding import seeded_copy
 from textclf.training.tf_setup import hub, tf, tf_keras
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+ENCODER_OUTPUTS = ("pooled_output", "sequence_output")
 
 
-def load_encoder(folder: Path, max_length: int, seed: int = 0) -> hub.KerasLayer:
+def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: int = 0) -> hub.KerasLayer:
     """The trainable encoder layer: {ENCODER_INPUTS} int32 [B, S] -> {pooled_output [B, H], sequence_output [B, S, H]}.
 
-    Its dropout draws from `seed`.
+    Args:
+        folder: the encoder's SavedModel.
+        max_length: the longest text it is going to be given, in wordpieces.
+        seed: of its dropout.
+        vocabulary_size: of the preprocessing whose wordpieces it is going to be given.
 
     Raises:
-        EncoderError: `folder` is not a TF-Hub text encoder, or its position embeddings end before max_length.
+        EncoderError: `folder` is not a TF-Hub text encoder, its position embeddings end before max_length,
+            or its word embeddings before vocabulary_size.
     """
+    copy = None
     try:
         copy = seeded_copy(folder, seed)
-        encoder = hub.KerasLayer(copy.name, trainable=True, name="bert_encoder")
-        encoder.seeded_copy = copy  # Saving the classifier reads the assets again: the copy must live as long.
-        encoder({name: tf.ones([1, 2], tf.int32) for name in ENCODER_INPUTS})["pooled_output"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        encoder = hub.KerasLayer(str(copy), trainable=True, name="bert_encoder")
+        outputs = encoder({name: tf.ones([1, 2], tf.int32) for name in ENCODER_INPUTS})
+        _ = [outputs[name] for name in ENCODER_OUTPUTS]
+    except Exception as error:  # noqa: BLE001  (TensorFlow has an exception of its own for each thing a file may lack)
+        if copy:
+            shutil.rmtree(copy, ignore_errors=True)
         raise EncoderError(
-            f"{folder}: expected a TF-Hub BERT encoder with the inputs {', '.join(ENCODER_INPUTS)} and the output "
-            f"pooled_output ({type(error).__name__}: {str(error)[:200]})"
+            f"{folder}: expected a TF-Hub BERT encoder with the inputs {', '.join(ENCODER_INPUTS)} and the outputs "
+            f"{', '.join(ENCODER_OUTPUTS)} ({type(error).__name__}: {str(error)[:200]}); check the encoder's handle"
         ) from error
+    # Saving the classifier reads the assets again, so the copy lasts as long as the layer.
+    weakref.finalize(encoder, shutil.rmtree, copy, ignore_errors=True)
     for variable in encoder.variables:
         if "position_embedding" in variable.name and max_length > variable.shape[0]:
             raise EncoderError(
                 f"max_length: expected at most {variable.shape[0]}, the longest text that the encoder {folder} can read, "
                 f"got {max_length}"
+            )
+        if "word_embeddings" in variable.name and vocabulary_size > variable.shape[0]:
+            raise EncoderError(
+                f"the encoder {folder} knows {variable.shape[0]} wordpieces, its preprocessing gives {vocabulary_size}; "
+                f"they do not belong together: pass the encoder's own preprocessing"
             )
     return encoder
 
@@ -63,11 +81,11 @@ def ids_classifier(classifier: tf_keras.Model) -> tf_keras.Model:
 
 
 # Outputs that a diagram shows; the encoder has more, such as the sequence output of every layer.
-_SHOWN_OUTPUTS = frozenset({"", "input_word_ids", "input_mask", "input_type_ids", "pooled_output", "sequence_output"})
+_SHOWN_OUTPUTS = frozenset({"", *ENCODER_INPUTS, *ENCODER_OUTPUTS})
 
 
 def layers_of(model: tf_keras.Model) -> list[Layer]:
-    """The layers of a Keras functional model as boxes for textclf.plots.plot_structure."""
+    """The layers of a Keras functional model as boxes for textclf.report.plots.plot_structure."""
     boxes = []
     for layer in model.layers:
         parents = [

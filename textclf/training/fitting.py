@@ -17,6 +17,7 @@ from textclf.errors import TrainingError
 from textclf.stats.calibration import softmax
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.batching import make_batch, plan_epoch, plan_evaluation
+from textclf.training.graphs import graph_function
 from textclf.training.optimisers import make_optimiser
 from textclf.training.precision import graph_precision
 from textclf.training.preprocessing import TokenizedTexts
@@ -25,6 +26,8 @@ from textclf.training.tf_setup import tf, tf_keras
 
 _EVALUATION_TOKENS = 8192
 _LOG_STEPS = 10
+_IDS = tf.TensorSpec([None, None], tf.int32)
+_LABELS = tf.TensorSpec([None], tf.int32)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class FitResult:
 def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
     """A compiled function from word ids and mask, int32 [B, S], to logits [B, K], without dropout, in float32."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
+    @graph_function(_IDS, _IDS)
     def logits(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return model(_encoder_inputs(word_ids, mask), training=False)
 
@@ -159,7 +162,7 @@ def _training_step(
     """A compiled function: one optimiser step on word ids [B, S], mask [B, S], labels [B] -> loss."""
     weight_of_class = tf.constant(class_weights, tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2 + [tf.TensorSpec([None], tf.int32)])
+    @graph_function(_IDS, _IDS, _LABELS)
     def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = model(_encoder_inputs(word_ids, mask), training=True)  # [B, K]
@@ -195,21 +198,28 @@ def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> 
 
 def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:
     """Enter the epoch into the history; note the best one and whether to go on."""
-    values = {
+    figures = {
         "loss": progress.epoch_loss / progress.epoch_texts,
         "val_loss": metrics.log_loss,
         "val_accuracy": metrics.accuracy,
         "val_macro_f1": metrics.macro_f1,
         "learning_rate": rate,
     }
-    for key, value in values.items():
-        progress.history.setdefault(key, []).append(value)
+    for key, figure in figures.items():
+        progress.history.setdefault(key, []).append(figure)
     progress.epoch_loss, progress.epoch_texts = 0.0, 0
     value = selection_value(metrics, options.metric)
-    if progress.best_epoch == 0 or is_better(options.metric, value, progress.best_value):
+    if progress.best_epoch == 0 or _beats_best(progress, value, metrics.log_loss, options.metric):
         progress.best_value, progress.best_epoch = value, progress.epochs_done
     waited = progress.epochs_done - progress.best_epoch
     progress.is_finished = progress.epochs_done == options.epochs or 0 < options.patience <= waited
+
+
+def _beats_best(progress: Progress, value: float | None, log_loss: float, metric: str) -> bool:
+    """Better than the best epoch so far. On few validation texts many epochs are equal: then the log loss decides."""
+    if value == progress.best_value:
+        return log_loss < progress.history["val_loss"][progress.best_epoch - 1]
+    return is_better(metric, value, progress.best_value)
 
 
 def _epoch_line(progress: Progress, epochs: int) -> str:

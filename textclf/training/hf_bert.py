@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from textclf.errors import EncoderError
@@ -19,6 +20,7 @@ CHECKPOINT_FILES = ("config.json", "model.safetensors", "vocab.txt")
 # What the encoder of tf-models-official can't express: exporting such a checkpoint would change its outputs.
 _LAYER_NORM_EPSILON = 1e-12
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def is_checkpoint_folder(path: Path) -> bool:
@@ -39,6 +41,7 @@ def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: 
     from official.nlp.tools import export_tfhub_lib
 
     config = _read_config(folder)
+    _check_vocabulary(folder / "vocab.txt", config["vocab_size"])
     weights = _read_weights(folder)
     lower_case = _reads_lower_case(folder)
     encoder_config = encoders.EncoderConfig(
@@ -120,23 +123,39 @@ def _read_config(folder: Path) -> dict[str, Any]:
         "intermediate_size", "max_position_embeddings", "type_vocab_size",
     )  # fmt: skip
     for key in sizes:
-        if not isinstance(config.get(key), int) or config[key] < 1:
+        if type(config.get(key)) is not int or config[key] < 1:
             raise EncoderError(f"{folder / 'config.json'}: expected a whole number as {key}, found {config.get(key)!r}")
-    lines = (folder / "vocab.txt").read_bytes().rstrip(b"\n").count(b"\n") + 1
-    if lines != config["vocab_size"]:
+    if config["hidden_size"] % config["num_attention_heads"]:
         raise EncoderError(
-            f"{folder}: vocab.txt has {lines} lines, config.json says vocab_size = {config['vocab_size']}; "
-            f"they do not belong together"
+            f"{folder / 'config.json'}: expected a hidden_size that num_attention_heads divides, found "
+            f"{config['hidden_size']} and {config['num_attention_heads']}"
         )
     return config
+
+
+def _check_vocabulary(path: Path, size: int) -> None:
+    entries = path.read_bytes().rstrip(b"\n").split(b"\n")
+    if len(entries) != size:
+        raise EncoderError(
+            f"{path}: has {len(entries)} lines, config.json says vocab_size = {size}; they do not belong together"
+        )
+    distinct = set(entries)
+    if len(distinct) != len(entries):
+        twice = next(entry for entry in distinct if entries.count(entry) > 1)
+        raise EncoderError(f"{path}: expected every wordpiece once, found {twice.decode(errors='replace')!r} twice")
+    missing = [token for token in _SPECIAL_TOKENS if token.encode() not in distinct]
+    if missing:
+        raise EncoderError(f"{path}: expected BERT's special tokens, found no {', '.join(missing)}")
 
 
 def _read_weights(folder: Path) -> dict[str, np.ndarray]:
     path = folder / "model.safetensors"
     try:
         tensors = load_file(path)
-    except Exception as error:  # noqa: BLE001  (safetensors raises a class of its own for each defect)
+    except (SafetensorError, OSError) as error:
         raise EncoderError(f"{path}: not a readable safetensors file ({error}); download it again") from error
+    except TypeError as error:
+        raise EncoderError(f"{path}: expected float32 or float16 numbers ({error}); save the model as float32") from error
     # Checkpoints with a task head keep the encoder under "bert."; old ones call the norm's scale gamma.
     renamed = {}
     for name, tensor in tensors.items():
@@ -200,10 +219,10 @@ def _hugging_face_weight(
         source = f"encoder.layer.{layer.removeprefix('layer_')}.{_LAYER_PARTS[part]}.{suffix}"
     if source not in weights:
         raise EncoderError(f"{folder / 'model.safetensors'}: the tensor {source} is missing; is this a BERT encoder?")
-    tensor_value = turn(weights[source].astype(np.float32))
-    if tensor_value.size != np.prod(shape):
+    weight = turn(weights[source].astype(np.float32))
+    if weight.size != np.prod(shape) or (weight.ndim == len(shape) and weight.shape != shape):
         raise EncoderError(
-            f"{folder / 'model.safetensors'}: expected {source} with {shape} numbers, found {weights[source].shape}; "
-            f"the file does not fit config.json"
+            f"{folder / 'model.safetensors'}: the shape {list(weights[source].shape)} of {source} does not fit "
+            f"config.json; are both files from one checkpoint?"
         )
-    return tensor_value.reshape(shape)
+    return weight.reshape(shape)

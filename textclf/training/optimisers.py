@@ -7,7 +7,6 @@ from textclf.training.tf_setup import tf_keras
 _GARDEN = ("adamw", "lamb")
 _KERAS = {
     "adam": "Adam",
-    "nadam": "Nadam",
     "adamax": "Adamax",
     "adagrad": "Adagrad",
     "rmsprop": "RMSprop",

@@ -29,6 +29,9 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         max_length: wordpieces a text is cut to.
         truncation: "head" or "head+tail".
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
+
+    Raises:
+        EncoderError: `folder` is not such a SavedModel.
     """
 
     def __init__(
@@ -39,16 +42,17 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         self.max_length = max_length
         self.truncation = truncation
         self.head_fraction = head_fraction
-        self._preprocess = hub.load(str(folder))
         try:
+            self._preprocess = hub.load(str(folder))
             special = self._preprocess.tokenize.get_special_tokens_dict()
             self.start_id = int(special["start_of_sequence_id"])
             self.end_id = int(special["end_of_segment_id"])
             self.padding_id = int(special["padding_id"])
-        except (AttributeError, KeyError) as error:
+            self.vocabulary_size = int(special["vocab_size"])
+        except Exception as error:  # noqa: BLE001  (TensorFlow has an exception of its own for each thing a file may lack)
             raise EncoderError(
                 f"{folder}: expected a TF-Hub text preprocessing SavedModel with tokenize and get_special_tokens_dict "
-                f"({error}); pass the preprocessing that belongs to the encoder"
+                f"({type(error).__name__}: {str(error)[:200]}); pass the preprocessing that belongs to the encoder"
             ) from error
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:

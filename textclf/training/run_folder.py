@@ -106,12 +106,13 @@ class RunFolder:
         """
         try:
             state = json.loads((self.path / _PROGRESS).read_text(encoding="utf-8"))
+            name, progress = state["checkpoint"], Progress(**state["progress"])
         except FileNotFoundError:
             return Progress()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(error) from error
-        self._read(checkpoint, state["checkpoint"])
-        return Progress(**state["progress"])
+        self._read(checkpoint, name)
+        return progress
 
     def save_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
         """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch."""
@@ -133,7 +134,7 @@ class RunFolder:
     def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
         try:
             checkpoint.read(str(self.path / "checkpoints" / name)).expect_partial().assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> TrainingError:

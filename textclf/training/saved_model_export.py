@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from textclf.training.graphs import graph_function
 from textclf.training.preprocessing import TextPreprocessing
 from textclf.training.tf_setup import tf, tf_keras
+
+_TEXTS = tf.TensorSpec([None], tf.string, name="text")
 
 
 class _ServedClassifier(tf.Module):  # type: ignore[misc]
@@ -23,12 +26,12 @@ class _ServedClassifier(tf.Module):  # type: ignore[misc]
         self.preprocessing = preprocessing
         self.temperature = tf.constant(temperature, tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
+    @graph_function(_TEXTS)
     def score(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = tf.cast(self.classifier(text, training=False), tf.float32)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits / self.temperature)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
+    @graph_function(_TEXTS)
     def count_tokens(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"token_counts": self.preprocessing.token_counts(text)}
 

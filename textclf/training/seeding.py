@@ -10,12 +10,17 @@ from pathlib import Path
 from textclf.training import tf_setup  # noqa: F401  (before any other import of TensorFlow)
 
 _RANDOM_OPS = frozenset({"RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt"})
+_LINKED = ("variables", "assets", "assets.extra", "keras_metadata.pb")
 
 
-def seeded_copy(folder: Path, seed: int) -> tempfile.TemporaryDirectory[str]:
+def seeded_copy(folder: Path, seed: int) -> Path:
     """A copy of the SavedModel whose random ops draw from `seed`; weights and assets are links to the original.
 
-    The copy lasts as long as the returned object. Ops that have a seed keep it.
+    It is a new temporary folder, which the caller removes.
+
+    Raises:
+        OSError: the SavedModel can't be read.
+        google.protobuf.message.DecodeError: saved_model.pb is damaged.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -25,14 +30,15 @@ def seeded_copy(folder: Path, seed: int) -> tempfile.TemporaryDirectory[str]:
         graph = meta_graph.graph_def
         for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
             for node in nodes:
-                if node.op in _RANDOM_OPS and not (node.attr["seed"].i or node.attr["seed2"].i):
+                if node.op in _RANDOM_OPS:
                     count += 1
-                    # Each op its own stream; a pair of zeros would mean "no seed".
+                    # Each op its own stream, also where it was traced with a seed: such seeds depend on what the
+                    # exporting process did before, and repeat. A pair of zeros would mean "no seed".
                     node.attr["seed"].i = seed + 1
                     node.attr["seed2"].i = count
-    copy = tempfile.TemporaryDirectory(prefix="textclf-encoder-")
-    for name in ("variables", "assets", "assets.extra", "keras_metadata.pb"):
+    copy = Path(tempfile.mkdtemp(prefix="textclf-encoder-"))
+    for name in _LINKED:
         if (folder / name).exists():
-            Path(copy.name, name).symlink_to((folder / name).resolve())
-    Path(copy.name, "saved_model.pb").write_bytes(saved_model.SerializeToString(deterministic=True))
+            (copy / name).symlink_to((folder / name).resolve())
+    (copy / "saved_model.pb").write_bytes(saved_model.SerializeToString(deterministic=True))
     return copy

@@ -4,10 +4,12 @@ Import this before anything else of TensorFlow: hub.KerasLayer and the model gar
 TensorFlow gives only to a process that asked for it before the first import.
 """
 
+import ctypes
 import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
     raise ImportError(
@@ -27,6 +29,24 @@ with warnings.catch_warnings():
     import tensorflow_text  # noqa: F401  (registers the ops that preprocessing SavedModels use)
     import tf_keras
 
+
+def _quiet_native_log() -> None:
+    """Keep the native log's notes and warnings out of the user's progress bar; errors stay.
+
+    Graph rewriting logs through absl, which no environment variable reaches and no Python function of TensorFlow:
+    absl::SetMinLogLevel (absl/log/globals.h) is only in the shared library, under the name that C++ gives it. A
+    TensorFlow with another absl has another name, and logs as before.
+    """
+    for library in Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.*"):
+        set_level = getattr(
+            ctypes.CDLL(str(library)), "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE", None
+        )
+        if set_level is not None:
+            set_level(ctypes.c_int(2))  # LogSeverityAtLeast::kError
+
+
+if os.environ["TF_CPP_MIN_LOG_LEVEL"] not in ("0", "1"):
+    _quiet_native_log()
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)
 

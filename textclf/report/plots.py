@@ -23,7 +23,7 @@ from matplotlib.path import Path as Curve
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from textclf.files import atomic_file
-from textclf.graph_layout import layered_layout
+from textclf.report.graph_layout import layered_layout
 from textclf.stats.calibration import ReliabilityBins
 
 INK, SOFT_INK, GRID = "#1f2a37", "#6b7785", "#e3e8ee"

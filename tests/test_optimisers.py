@@ -1,0 +1,88 @@
+"""Optimisers: which class, which learning rate at which step, what is decayed and clipped."""
+
+import numpy as np
+import pytest
+
+from textclf.errors import ConfigError
+from textclf.training.optimisers import OPTIMISERS, check_optimiser, make_optimiser
+from textclf.training.tf_setup import tf, tf_keras
+
+STEPS, WARMUP, INIT_LR = 110, 10, 1e-3
+
+
+def rates(name, warmup=WARMUP):
+    optimiser = make_optimiser(name, INIT_LR, STEPS, warmup)
+    return [float(optimiser.learning_rate(tf.constant(step, tf.int64))) for step in (0, 5, 10, 55, 110)]
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_rate_rises_to_the_warmups_end_and_falls_to_zero(name):
+    # The decay counts from step 0 (as in google-research/bert, optimization.py): where the warmup of 10 of 110 steps
+    # ends, it stands at 100 / 110, at step 55 at one half.
+    assert rates(name) == pytest.approx([0.0, INIT_LR / 2, INIT_LR * 100 / 110, INIT_LR / 2, 0.0], rel=1e-5, abs=1e-9)
+
+
+def test_without_warmup_the_rate_begins_at_its_top():
+    expected = pytest.approx([INIT_LR, INIT_LR * 105 / 110, INIT_LR * 100 / 110, INIT_LR / 2, 0.0], rel=1e-5, abs=1e-9)
+    assert rates("adam", warmup=0) == expected
+    assert rates("adamw", warmup=0) == expected
+
+
+def test_adamw_is_the_model_gardens():
+    from official.modeling.optimization.legacy_adamw import AdamWeightDecay
+
+    optimiser = make_optimiser("adamw", INIT_LR, STEPS, WARMUP)
+    assert isinstance(optimiser, AdamWeightDecay)
+    assert optimiser.weight_decay_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("adam", "Adam"),
+        ("adamax", "Adamax"),
+        ("adagrad", "Adagrad"),
+        ("rmsprop", "RMSprop"),
+        ("SGD", "SGD"),
+    ],
+)
+def test_others_are_keras_own(name, kind):
+    assert type(make_optimiser(name, INIT_LR, STEPS, WARMUP)) is getattr(tf_keras.optimizers.legacy, kind)
+
+
+def test_adamw_decays_kernels_but_neither_biases_nor_norms():
+    names = ("transformer/layer_0/output/kernel", "transformer/layer_0/output/bias", "embeddings/layer_norm/gamma")
+    variables = [tf.Variable([2.0, -2.0], name=name) for name in names]
+    optimiser = make_optimiser("adamw", 0.1, STEPS, 0)
+    optimiser.apply_gradients([(tf.zeros(2), variable) for variable in variables])
+    # No gradient: all that moves is w <- w - rate · .01 · w.
+    kernel, bias, gamma = (variable.numpy() for variable in variables)
+    np.testing.assert_allclose(kernel, np.array([2.0, -2.0]) * (1 - 0.1 * 0.01), rtol=1e-6)
+    np.testing.assert_array_equal(bias, [2.0, -2.0])
+    np.testing.assert_array_equal(gamma, [2.0, -2.0])
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_step_goes_against_the_gradient(name):
+    variable = tf.Variable([1.0, 1.0], name="kernel")
+    make_optimiser(name, 0.01, STEPS, 0).apply_gradients([(tf.constant([1.0, -1.0]), variable)])
+    down, up = variable.numpy()
+    assert down < 1 < up
+
+
+def test_a_huge_gradient_is_clipped_to_norm_one():
+    variable = tf.Variable([0.0, 0.0], name="kernel")
+    make_optimiser("sgd", 0.5, STEPS, 0).apply_gradients([(tf.constant([300.0, 400.0]), variable)])
+    np.testing.assert_allclose(variable.numpy(), [-0.3, -0.4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["", "adamx", "adam w", "AdamWeightDecay"])
+def test_an_unknown_name_is_refused(name):
+    with pytest.raises(ConfigError, match="expected one of adamw, lamb, adam, .*got"):
+        check_optimiser(name)
+    with pytest.raises(ConfigError):
+        make_optimiser(name, INIT_LR, STEPS, WARMUP)
+
+
+def test_capitals_do_not_matter():
+    assert check_optimiser("AdamW") == "adamw"
