@@ -154,8 +154,6 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise EncoderError(f"{path}: not a readable safetensors file ({error}); download it again") from error
-    except TypeError as error:
-        raise EncoderError(f"{path}: expected float32 or float16 numbers ({error}); save the model as float32") from error
     # Checkpoints with a task head keep the encoder under "bert."; old ones call the norm's scale gamma.
     renamed = {}
     for name, tensor in tensors.items():

@@ -1,0 +1,76 @@
+"""The README's commands and its Python block run as they stand, with a tiny encoder in place of minilm-l6."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_bert import write_checkpoint
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# These reach the network, or never end.
+NOT_RUN = ("initializing.py download", "tensorboard ")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("readme-encoder") / "tiny", max_position_embeddings=256)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where a reader of the README would be: data/ is here, and a reviews.csv of their own."""
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "reviews.csv").write_text("text\nNever once bored.\nDull.\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, f"{arguments}: {result.stderr[-3000:]}"
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_commands(folder, encoder):
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for line in lines if not any(part in line for part in NOT_RUN)]
+    assert len(commands) >= 8
+    printed = {}
+    for command in commands:
+        words = shlex.split(command.replace("minilm-l6", str(encoder)))
+        assert words[0] == "python", command
+        if "report" in words:
+            words += ["--encoder", str(encoder)]  # The default is minilm-l6.
+        printed[command] = run([str(ROOT / words[1]), *words[2:]], folder)
+    assert (folder / "model_structure.png").read_bytes().startswith(b"\x89PNG")
+    assert len((folder / "scored.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    assert any("accuracy" in text for command, text in printed.items() if " batch " in command)
+
+
+@pytest.mark.slow
+def test_python(folder, encoder):
+    (code,) = blocks("python")
+    printed = run(["-c", code.replace("minilm-l6", str(encoder))], folder)
+    assert re.search(r"\{'neg': 0\.\d+, 'pos': 0\.\d+\}", printed)
+    assert (folder / "my-models" / "current").is_file()
+
+
+def test_table_of_files_is_true():
+    named = set(re.findall(r"`([\w./-]+)`", README.split("## The files")[1].split("## ")[0]))
+    for name in named - {"minilm-l6", "make", "__init__.py"}:
+        assert (ROOT / name).exists(), name
+    for path in (*ROOT.glob("*.py"), *(path for path in (ROOT / "textclf").iterdir() if path.is_dir())):
+        relative = path.relative_to(ROOT).as_posix() + ("/" if path.is_dir() else "")
+        assert relative in named or path.name == "__pycache__", relative
