@@ -11,8 +11,8 @@ import click
 from textclf.errors import TextClfError
 
 
-class Group(click.Group):
-    """A click group whose user errors are one line on stderr and exit status 1.
+class _OneLineErrors(click.Command):
+    """A click command whose user errors are one line on stderr and exit status 1, and which takes --verbose.
 
     Click's own usage errors keep exit status 2. A TextClfError, or a file that the system
     refuses, is the user's to mend; any other exception is a bug and keeps its traceback.
@@ -28,17 +28,14 @@ class Group(click.Group):
         return _one_line_errors(super().invoke, context)
 
 
-class Command(click.Command):
-    """The same for a script with a single command."""
+class Command(_OneLineErrors):
+    """A script with a single command, or a command of a Group."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "show_default": True})
-        super().__init__(*args, **kwargs)
-        self.params.append(verbose_option())
 
-    def invoke(self, context: click.Context) -> Any:
-        """Run, and turn a user's error into one line and exit status 1."""
-        return _one_line_errors(super().invoke, context)
+class Group(_OneLineErrors, click.Group):
+    """A script with several commands; they are Commands, so that --verbose may come last."""
+
+    command_class = Command
 
 
 def verbose_option() -> click.Option:
