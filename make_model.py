@@ -72,7 +72,9 @@ class MakeModel:
         return encoders.resolve(self.model_name, self.name_to_handle, self.model_to_handle)
 
     def select_model(self) -> TextPreprocessing:
-        """The preprocessing layer: strings [batch] -> encoder inputs int32 [batch, seq_len]. Says which handles it uses.
+        """Say which handles are used; return the preprocessing layer.
+
+        It turns strings [batch] into encoder inputs int32 [batch, seq_len].
 
         Raises:
             ConfigError: an option makes no sense.

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 from tiny_bert import write_checkpoint, write_reviews
+from tiny_training import tiny_training
+
+from train_model import Training
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,5 +30,25 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory) -> Path:
-    """Two classes of synthetic reviews that a tiny encoder can learn to tell apart."""
-    return write_reviews(tmp_path_factory.mktemp("reviews") / "reviews")
+    """Two classes of synthetic reviews that a tiny encoder can learn to tell apart, but for three in the test part."""
+    root = write_reviews(tmp_path_factory.mktemp("reviews") / "reviews", per_class=120)
+    for i in range(3):
+        text = f"the film was great lovely brilliant good x {i}\n"
+        (root / "test" / "neg" / f"odd{i}.txt").write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_checkpoint, reviews, tmp_path_factory) -> tuple[Training, Path]:
+    """A training on the reviews, run to its end, and its version: the first of a store."""
+    folder = tmp_path_factory.mktemp("trained")
+    training = tiny_training(tiny_checkpoint, reviews, folder)
+    return training, training.save_model(folder / "model")
+
+
+@pytest.fixture(scope="session")
+def cased_checkpoint(tmp_path_factory) -> Path:
+    """The same with a tokenizer that keeps case and accents."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("cased") / "cased-bert")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
+    return folder

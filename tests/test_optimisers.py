@@ -78,7 +78,7 @@ def test_a_huge_gradient_is_clipped_to_norm_one():
 
 @pytest.mark.parametrize("name", ["", "adamx", "adam w", "AdamWeightDecay"])
 def test_an_unknown_name_is_refused(name):
-    with pytest.raises(ConfigError, match="expected one of adamw, lamb, adam, .*got"):
+    with pytest.raises(ConfigError, match=r"expected one of adamw, lamb, adam, .*got"):
         check_optimiser(name)
     with pytest.raises(ConfigError):
         make_optimiser(name, INIT_LR, STEPS, WARMUP)

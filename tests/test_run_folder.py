@@ -118,7 +118,7 @@ def test_a_checkpoint_cut_short_by_a_kill_leaves_the_one_before(saved):
 )
 def test_a_damaged_progress_is_one_clear_error(saved, content):
     (saved.path / "progress.json").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(TrainingError, match="can't be read .*; remove this folder to start afresh") as caught:
+    with pytest.raises(TrainingError, match=r"can't be read .*; remove this folder to start afresh") as caught:
         saved.restore(weights(0, 0, 0))
     assert str(saved.path) in str(caught.value)
 

@@ -79,7 +79,11 @@ def write_checkpoint(folder: Path, seed: int = 0, **config: object) -> Path:
 def write_reviews(root: Path, per_class: int = 40, seed: int = 0, classes: tuple[str, ...] = ("neg", "pos")) -> Path:
     """A learnable data set: root/train|test/<class>/*.txt; each class has words of its own among common ones."""
     random = np.random.default_rng(seed)
-    tell = [["bad", "awful", "dull", "boring"], ["good", "great", "lovely", "brilliant"], ["long", "slow", "short", "fast"]]
+    tell = [
+        ["bad", "awful", "dull", "boring"],
+        ["good", "great", "lovely", "brilliant"],
+        ["long", "slow", "short", "fast"],
+    ]
     common = ["the", "film", "was", "story", "it", "and", "music", "scene", "actor", "is", "a", "plot"]
     for part, count in (("train", per_class), ("test", max(4, per_class // 4))):
         for c, name in enumerate(classes):

@@ -28,8 +28,9 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
     Names of TF-Hub (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become their URLs, with the
     preprocessing of the same casing. `preprocessing`, where given, is used instead.
     """
-    casing = _CASING.search(name_or_handle)
-    own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{'_'.join(casing.groups()) if casing else 'en_uncased'}_preprocess/3"
+    found = _CASING.search(name_or_handle)
+    casing = "_".join(found.groups()) if found else "en_uncased"
+    own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{casing}_preprocess/3"
     known = _TF_HUB_NAME.search(name_or_handle)
     handle = name_or_handle
     if known and known.group(0) == name_or_handle:

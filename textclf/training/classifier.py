@@ -36,25 +36,26 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
         encoder = hub.KerasLayer(str(copy), trainable=True, name="bert_encoder")
         outputs = encoder({name: tf.ones([1, 2], tf.int32) for name in ENCODER_INPUTS})
         _ = [outputs[name] for name in ENCODER_OUTPUTS]
-    except Exception as error:  # noqa: BLE001  (TensorFlow has an exception of its own for each thing a file may lack)
+    except Exception as error:  # TensorFlow has an exception of its own for each thing that a file may lack.
+        reason = " ".join(str(error).replace(str(copy), str(folder)).split())
         if copy:
             shutil.rmtree(copy, ignore_errors=True)
         raise EncoderError(
             f"{folder}: expected a TF-Hub BERT encoder with the inputs {', '.join(ENCODER_INPUTS)} and the outputs "
-            f"{', '.join(ENCODER_OUTPUTS)} ({type(error).__name__}: {str(error)[:200]}); check the encoder's handle"
+            f"{', '.join(ENCODER_OUTPUTS)} ({type(error).__name__}: {reason[:200]}); check the encoder's handle"
         ) from error
     # Saving the classifier reads the assets again, so the copy lasts as long as the layer.
     weakref.finalize(encoder, shutil.rmtree, copy, ignore_errors=True)
     for variable in encoder.variables:
         if "position_embedding" in variable.name and max_length > variable.shape[0]:
             raise EncoderError(
-                f"max_length: expected at most {variable.shape[0]}, the longest text that the encoder {folder} can read, "
-                f"got {max_length}"
+                f"max_length: expected at most {variable.shape[0]}, the longest text that the encoder {folder} can "
+                f"read, got {max_length}"
             )
         if "word_embeddings" in variable.name and vocabulary_size > variable.shape[0]:
             raise EncoderError(
-                f"the encoder {folder} knows {variable.shape[0]} wordpieces, its preprocessing gives {vocabulary_size}; "
-                f"they do not belong together: pass the encoder's own preprocessing"
+                f"the encoder {folder} knows {variable.shape[0]} wordpieces, its preprocessing gives "
+                f"{vocabulary_size}; they do not belong together: pass the encoder's own preprocessing"
             )
     return encoder
 
@@ -88,12 +89,12 @@ def layers_of(model: tf_keras.Model) -> list[Layer]:
     """The layers of a Keras functional model as boxes for textclf.report.plots.plot_structure."""
     boxes = []
     for layer in model.layers:
+        # A layer that another model shares was called on that model's inputs, too: those are no parents here.
         parents = [
-            parent.layer.name
+            tensor.node.layer.name
             for node in layer.inbound_nodes
-            for parent in tf.nest.flatten(node.keras_inputs)
-            if hasattr(parent, "node")
-            for parent in [parent.node]
+            for tensor in tf.nest.flatten(node.keras_inputs)
+            if tensor.node.layer in model.layers
         ]
         shapes = layer.output_shape
         if not isinstance(shapes, dict):

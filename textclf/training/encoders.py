@@ -61,13 +61,13 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     if name_to_handle == DEFAULT_ENCODER_HANDLE and model_name != DEFAULT_MODEL_NAME:
         name_to_handle = handles_of(model_name).name_to_handle  # Only the name was given: MakeModel('minilm-l6').
     usual = handles_of(name_to_handle).model_to_handle
-    is_asked_for = model_to_handle not in ("", DEFAULT_PREPROCESS_HANDLE, name_to_handle, usual)
+    if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE):
+        model_to_handle = usual
     folder = _folder_of(name_to_handle, cache, "encoder")
     encoder = _saved_model_in(folder, "encoder", name_to_handle)
-    if (folder / "preprocessing" / "saved_model.pb").is_file() and not is_asked_for:
+    if (folder / "preprocessing" / "saved_model.pb").is_file() and model_to_handle in (usual, name_to_handle):
         handle = _public(name_to_handle)
         return EncoderFolders(encoder, folder / "preprocessing", handle, handle, is_pair=True)
-    model_to_handle = model_to_handle if is_asked_for else usual
     folder = _folder_of(model_to_handle, cache, "preprocessing")
     preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
     return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle), is_pair=False)
@@ -95,8 +95,8 @@ def _located(handle: str, cache: Path, what: str) -> Path:
     if path.is_file() and is_archive(path):
         return _unpacked(path, cache, handle)
     raise EncoderError(
-        f"no {what} at {handle!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, a Hugging Face "
-        f"BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
+        f"no {what} at {handle!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, a Hugging "
+        f"Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
         f"(which needs no network)"
     )
 

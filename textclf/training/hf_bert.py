@@ -98,8 +98,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
     if missing:
         raise EncoderError(
-            f"{folder}: a Hugging Face BERT folder holds {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is missing "
-            f"(save the model with safe_serialization=True)"
+            f"{folder}: a Hugging Face BERT folder holds {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is "
+            f"missing (save the model with safe_serialization=True)"
         )
     config = _read_json(folder / "config.json")
     wanted = {

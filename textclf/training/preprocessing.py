@@ -6,12 +6,14 @@ B: batch, S: the longest text of the batch in wordpieces, at most max_length; [C
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from textclf.encoder_handles import handles_of
 from textclf.errors import EncoderError
 from textclf.training import encoders
+from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import hub, tf, tf_keras
 
 _SPECIAL_TOKENS = 2  # [CLS] and [SEP]
@@ -44,16 +46,22 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         self.head_fraction = head_fraction
         try:
             self._preprocess = hub.load(str(folder))
-            special = self._preprocess.tokenize.get_special_tokens_dict()
+            special = self.tokenizer.get_special_tokens_dict()
             self.start_id = int(special["start_of_sequence_id"])
             self.end_id = int(special["end_of_segment_id"])
             self.padding_id = int(special["padding_id"])
             self.vocabulary_size = int(special["vocab_size"])
-        except Exception as error:  # noqa: BLE001  (TensorFlow has an exception of its own for each thing a file may lack)
+        except Exception as error:  # TensorFlow has an exception of its own for each thing that a file may lack.
+            reason = " ".join(str(error).split())
             raise EncoderError(
                 f"{folder}: expected a TF-Hub text preprocessing SavedModel with tokenize and get_special_tokens_dict "
-                f"({type(error).__name__}: {str(error)[:200]}); pass the preprocessing that belongs to the encoder"
+                f"({type(error).__name__}: {reason[:200]}); pass the preprocessing that belongs to the encoder"
             ) from error
+
+    @property
+    def tokenizer(self) -> Any:
+        """The part of the SavedModel that splits texts, with its vocabulary: what a graph with this layer depends on."""
+        return self._preprocess.tokenize
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoder inputs of the texts."""
@@ -61,7 +69,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def wordpieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """All wordpiece ids of each text, special tokens not included: int32 ragged [B, None]."""
-        tokens = self._preprocess.tokenize(texts)
+        tokens = self.tokenizer(texts)
         return tokens.merge_dims(1, -1) if tokens.ragged_rank > 1 else tokens
 
     def token_counts(self, texts: tf.Tensor) -> tf.Tensor:
@@ -125,7 +133,7 @@ class TokenizedTexts:
 def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedTexts:
     """Tokenize and truncate once, so that no epoch does it again."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @graph_function(tf.TensorSpec([None], tf.string))
     def tokenize(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         tokens = preprocessing.wordpieces(part)
         whole_lengths = tokens.row_lengths() + _SPECIAL_TOKENS

@@ -17,33 +17,25 @@ from textclf.training.tf_setup import tf, tf_keras
 _TEXTS = tf.TensorSpec([None], tf.string, name="text")
 
 
-class _ServedClassifier(tf.Module):  # type: ignore[misc]
-    """What is saved: the classifier, with softmax(logits / temperature) as its last step."""
-
-    def __init__(self, classifier: tf_keras.Model, preprocessing: TextPreprocessing, temperature: float) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.preprocessing = preprocessing
-        self.temperature = tf.constant(temperature, tf.float32)
-
-    @graph_function(_TEXTS)
-    def score(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = tf.cast(self.classifier(text, training=False), tf.float32)
-        return {"logits": logits, "probabilities": tf.nn.softmax(logits / self.temperature)}
-
-    @graph_function(_TEXTS)
-    def count_tokens(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"token_counts": self.preprocessing.token_counts(text)}
-
-
 def export_saved_model(
     classifier: tf_keras.Model, preprocessing: TextPreprocessing, temperature: float, folder: Path
 ) -> None:
     """Write the classifier (strings [B] -> logits [B, K]) as a SavedModel into `folder`."""
-    module = _ServedClassifier(classifier, preprocessing, temperature)
-    tf.saved_model.save(
-        module, str(folder), signatures={"serving_default": module.score, "token_counts": module.count_tokens}
-    )
+
+    @graph_function(_TEXTS)
+    def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = tf.cast(classifier(text, training=False), tf.float32)
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits / temperature)}
+
+    @graph_function(_TEXTS)
+    def count_tokens(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"token_counts": preprocessing.token_counts(text)}
+
+    # Only what the two functions depend on: with the layers themselves TensorFlow would also save all their own
+    # functions, those for training too, and the model would take three times as long to load.
+    model = tf.Module()
+    model.weights, model.tokenizer = classifier.variables, preprocessing.tokenizer
+    tf.saved_model.save(model, str(folder), signatures={"serving_default": score, "token_counts": count_tokens})
 
 
 def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
-if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
+if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
     raise ImportError(
         "tensorflow was imported with Keras 3 before textclf.training; set TF_USE_LEGACY_KERAS=1 in the environment, "
         "or import textclf.training.tf_setup first"

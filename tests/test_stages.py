@@ -1,0 +1,207 @@
+"""The stages one after the other, as a user calls them: first the classes, then the command lines."""
+
+import http.server
+import io
+import json
+import re
+import shutil
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+from command_lines import ROOT, finish, run, start
+
+from inference import Inference
+from initializing import Initialize
+from make_model import MakeModel
+from textclf.model_store import ModelStore, open_model
+from train_model import Training
+
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """aclImdb_v1.tar.gz with half of the sample texts: aclImdb/train|test/neg|pos/*.txt, and texts without label."""
+    folder = tmp_path_factory.mktemp("archive")
+    for part in ("train", "test"):
+        for name in ("neg", "pos"):
+            (folder / "aclImdb" / part / name).mkdir(parents=True)
+            for path in sorted((ROOT / "data" / "sample" / part / name).glob("*.txt"))[::2]:
+                shutil.copy(path, folder / "aclImdb" / part / name)
+    (folder / "aclImdb" / "train" / "unsup").mkdir()
+    (folder / "aclImdb" / "train" / "unsup" / "0_0.txt").write_text("a film without a label", encoding="utf-8")
+    (folder / "aclImdb" / "README").write_text("not a text", encoding="utf-8")
+    with tarfile.open(folder / "aclImdb_v1.tar.gz", "w:gz") as tar:
+        tar.add(folder / "aclImdb", arcname="aclImdb")
+    return folder / "aclImdb_v1.tar.gz"
+
+
+@pytest.fixture
+def url(archive):
+    """Where a loopback server has the archive."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, directory=str(archive.parent), **options)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/aclImdb_v1.tar.gz"
+        server.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder: what the defaults name lies in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monkeypatch, capsys):
+    handle = str(tiny_checkpoint)
+
+    # Initialize
+    initialize = Initialize("aclImdb_v1.tar.gz")
+    root = initialize.download_dataset(url)
+    assert (root / "train" / "pos").is_dir()
+    assert Initialize("aclImdb_v1.tar.gz").download_dataset(url) == root
+    train_ds, val_ds, test_ds = initialize.make_dataset(root / "train", root / "test", 0.25, 16)
+    assert initialize.class_names == ("neg", "pos")
+    texts, labels = next(iter(train_ds))
+    assert (texts.shape, texts.dtype.name, labels.shape, labels.dtype.name) == ((16,), "string", (16,), "int32")
+    counts = [sum(len(labels) for _, labels in part) for part in (train_ds, val_ds, test_ds)]
+    assert counts == [153, 51, 48]
+    again = initialize.make_dataset(root, root, val_split=0.25, batch_size=16)
+    assert [sum(len(labels) for _, labels in part) for part in again] == counts
+    capsys.readouterr()
+    initialize.preview(train_ds, n=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(re.match(r"\[(neg|pos)\] \w", line) for line in lines)
+
+    # MakeModel
+    maker = MakeModel("tiny-bert", handle, handle)
+    bert_model = maker.select_model()
+    assert handle in capsys.readouterr().out or maker.folders.is_pair
+    maker.preview_untrained_model(bert_model, ["a good film"])
+    shown = capsys.readouterr().out
+    for expected in ("input_word_ids", "mask", "type ids", "pooled output:", "shape (1, 32)", "shape (1, 5, 32)"):
+        assert expected in shown
+    monkeypatch.setattr(maker, "max_length", 64)
+    classifier = MakeModel("tiny-bert", handle, handle, max_length=64).build_model(dropout=0.1)
+    assert classifier(np.array(["a good film", "a bad one"])).shape == (2, 2)
+    scores = maker.test_model(classifier, ["a good film"])
+    np.testing.assert_allclose(scores.sum(axis=1), [1.0])
+    maker.see_model_structure(classifier, to_file="model_structure.png")
+    assert (folder / "model_structure.png").read_bytes().startswith(PNG)
+
+    # Training
+    training = Training(2, 5e-3, "aclImdb_v1.tar.gz", "tiny-bert", handle, handle, url, max_length=64)
+    training.compile(optimiser="adamw")
+    history = training.fit_model()
+    assert [len(values) for values in history.values()] == [2] * 5
+    metrics = training.predict_model()
+    assert metrics["test"].n == 48
+    path = training.save_model()
+    assert path.parent.parent.samefile(folder / "model")
+    assert ModelStore("model").current_id() == path.name
+
+    # Inference
+    inference = Inference(model_path="model")
+    one = inference.predict("a good film")
+    assert (one.text, one.label in ("neg", "pos"), one.truncated) == ("a good film", True, False)
+    both = inference.predict(["a good film", "bad " * 80])
+    assert both[0].probabilities == pytest.approx(one.probabilities, abs=1e-5)
+    assert both[1].truncated
+    assert Inference(path).predict("a good film") == one
+    assert inference.predict_live_result("a good film") == one
+    assert not (folder / "new_data").exists()
+    inference.predict_live_result("a good film", 1)
+    inference.predict_live_result("a bad film", sentiment="neg")
+    stored = inference.save_to_directory("a dull film", 0, "reviews")
+    assert re.fullmatch(r"reviews/neg/[0-9a-f-]{36}\.txt", str(stored))
+    assert stored.read_text() == "a dull film"
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("a lovely film\npos\na dull film\n\nexit\n"))
+    capsys.readouterr()
+    inference.run_live_inference()
+    assert capsys.readouterr().out.count("(score ") == 2
+    kept = [(file.parent.name, file.read_text()) for file in (folder / "new_data" / "train").glob("*/*.txt")]
+    assert sorted(kept) == [("neg", "a bad film"), ("pos", "a good film"), ("pos", "a lovely film")]
+
+    results = inference.run_batch_inference(root / "test", num_files=3)
+    assert [result.label for result in results] == ["neg"] * 3 + ["pos"] * 3
+    right = sum(result.is_right for result in results)
+    assert f"accuracy: {right} of 6 right" in capsys.readouterr().out
+
+
+def test_the_command_lines_as_a_shell_calls_them(tmp_path, url, tiny_checkpoint):
+    # The data set: downloaded, looked at; beside it the model before any training.
+    out = run(tmp_path, "initializing.py", "download", "--url", url)
+    assert out == "datasets/aclImdb_v1/aclImdb\n" or out.startswith("datasets/aclImdb_v1")
+    root = tmp_path / out.strip()
+    running = [
+        start(tmp_path, "initializing.py", "report", root, "--encoder", tiny_checkpoint, "--max-length", 64, "--json"),
+        start(tmp_path, "initializing.py", "preview", root, "-n", 2),
+    ]
+    (status, report, said), (other_status, preview, _) = map(finish, running)
+    assert (status, other_status) == (0, 0), said
+    assert json.loads(report)
+    assert len(re.findall(r"^\[(?:neg|pos)\] ", preview, re.MULTILINE)) == 2
+    encoder = ["--encoder", tiny_checkpoint, "--max-length", 64]
+    running = [
+        start(tmp_path, "make_model.py", "preview", *encoder, "--text", "a good film"),
+        start(tmp_path, "make_model.py", "structure", *encoder, "--to-file", "structure.png"),
+    ]
+    (status, preview, said), (other_status, _, _) = map(finish, running)
+    assert (status, other_status) == (0, 0), said
+    assert "pooled output:" in preview
+    assert "untrained scores:" in preview
+    assert (tmp_path / "structure.png").read_bytes().startswith(PNG)
+
+    # Two versions: the first one is current.
+    train = ["train_model.py", "--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 1, "--init-lr", "5e-3"]
+    running = [start(tmp_path, *train, "--seed", seed, "--runs-dir", f"runs{seed}") for seed in (1, 2)]
+    for process in running:
+        status, out, said = finish(process)
+        assert status == 0, said
+        assert re.search(r"^test: +accuracy [01]\.\d{4}, macro F1 .* \(48 texts\)$", out, re.MULTILINE)
+        assert "saved:         model/versions/" in out
+    store = ModelStore(tmp_path / "model")
+    first, second = store.version_ids()
+    assert store.current_id() in (first, second)
+
+    # Inference
+    rows = [json.dumps({"text": text, "label": "pos", "n": n}) for n, text in enumerate(["a good film", "dull", ""])]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    running = [
+        start(tmp_path, "inference.py", "live"),
+        start(tmp_path, "inference.py", "batch", root, "--num-files", 2, "--seed", 1),
+        start(tmp_path, "inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv"),
+    ]
+    live, batch, score = (finish(process, "a good film\n1\nexit\n") for process in running)
+    assert [live[0], batch[0], score[0]] == [0, 0, 0], (live, batch, score)
+    assert live[1].count("(score ") == 1
+    assert [file.read_text() for file in tmp_path.glob("new_data/train/pos/*.txt")] == ["a good film"]
+    assert re.search(r"accuracy: \d of 4 right", batch[1])
+    assert "scored.csv: rows scored: 3\n" in score[1]
+    header, *scored = (tmp_path / "scored.csv").read_text().splitlines()
+    assert header == "text,input_label,n,label,score,p:neg,p:pos,truncated"
+    assert [line.split(",")[1:3] for line in scored] == [["pos", "0"], ["pos", "1"], ["pos", "2"]]
+
+    listed = run(tmp_path, "inference.py", "versions")
+    assert re.search(rf"^\* +{store.current_id()} ", listed, re.MULTILINE)
+    assert {first, second} <= set(listed.split())
+    shown = run(tmp_path, "inference.py", "inspect")
+    assert store.current_id() in shown
+    assert "aclImdb-tiny-bert" in shown
+    accuracy = open_model(tmp_path / "model").manifest.metrics["test"]["accuracy"]
+    assert re.search(rf"^  test +48 +{accuracy:.4f} ", shown, re.MULTILINE)
+    compared = run(tmp_path, "inference.py", "compare", first, second)
+    assert "metrics on test\n" in compared
+    assert re.search(r"^  training\.seed +[12] +[12]$", compared, re.MULTILINE)

@@ -1,0 +1,21 @@
+"""The training stage with a tiny encoder on a small data set: a second or two of fitting."""
+
+from pathlib import Path
+
+from train_model import Training
+
+
+def tiny_training(checkpoint: Path, dataset: Path, folder: Path, **options: object) -> Training:
+    """A Training that learns the synthetic reviews, and keeps what it writes under `folder`."""
+    settings = {
+        "model_name": "tiny-bert",
+        "name_to_handle": str(checkpoint),
+        "epochs": 4,
+        "init_lr": 5e-3,
+        "batch_size": 8,
+        "max_length": 32,
+        "precision": "float32",
+        "data_dir": str(folder / "datasets"),
+        "runs_dir": str(folder / "runs"),
+    }
+    return Training(dataset_path=str(dataset), **(settings | options))
