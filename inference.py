@@ -335,7 +335,7 @@ def main(context: click.Context, model_path: Path, class_names: str | None) -> N
     \b
     Examples:
       inference.py live
-      inference.py batch datasets/aclImdb --num-files 5 --seed 1
+      inference.py batch datasets/aclImdb_v1/aclImdb --num-files 5 --seed 1
       inference.py score --input reviews.csv --output scored.jsonl.gz
       inference.py --model-path demo/model versions
     """

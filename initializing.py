@@ -14,6 +14,7 @@ from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.cli_options import dataset_options
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.data.download import check_sha256, download
+from textclf.data.layout import data_root
 from textclf.data.report import TokenCounts, dataset_report
 from textclf.data.tables import table_format
 from textclf.errors import ConfigError, DatasetError
@@ -61,7 +62,7 @@ class Initialize:
             url: http, https or file; not needed where the file is there.
 
         Returns:
-            A folder, or a table file: what make_dataset and load_dataset take.
+            The data set's root folder, or a table file: what make_dataset and load_dataset take.
 
         Raises:
             DatasetError: the file is missing and there is no url, or it can't be had or unpacked.
@@ -76,7 +77,7 @@ class Initialize:
         if table_format(path) is not None:
             return path
         if is_archive(path):
-            return extract_archive(path, Path(self.data_dir) / archive_stem(path))
+            return data_root(extract_archive(path, Path(self.data_dir) / archive_stem(path)))
         raise DatasetError(
             f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table (.csv, .jsonl, .parquet) "
             f"or a folder; give the file a name that says what it is"

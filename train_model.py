@@ -29,9 +29,8 @@ from textclf.config import (
 )
 from textclf.data.cli_options import dataset_options
 from textclf.data.datasets import Dataset, Split, load_dataset
-from textclf.data.download import public_url
 from textclf.errors import ConfigError, TrainingError
-from textclf.manifest import ENCODER_KEYS, Manifest
+from textclf.manifest import Manifest
 from textclf.model_store import ModelStore
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
@@ -307,13 +306,14 @@ class Training:
         measured: _Measured,
         parity: dict[str, float],
     ) -> Manifest:
-        handles = {key: self.model_options.to_dict()[key] for key in ENCODER_KEYS}
-        if ready.folders.is_pair:
-            handles["model_to_handle"] = handles["name_to_handle"]
         return Manifest(
             name=name or f"{ready.dataset.source.name}-{self.model_options.model_name.replace('/', '_')}",
             class_names=ready.dataset.class_names,
-            encoder={key: public_url(value) if "://" in value else value for key, value in handles.items()},
+            encoder={
+                "model_name": self.model_options.model_name,
+                "name_to_handle": ready.folders.name_to_handle,
+                "model_to_handle": ready.folders.model_to_handle,
+            },
             max_length=self.model_options.max_length,
             truncation=self.model_options.truncation,
             head_fraction=self.model_options.head_fraction,

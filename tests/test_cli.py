@@ -26,7 +26,7 @@ def mistake() -> None:
 
 @group.command()
 def missing() -> None:
-    open("/no/such/file")
+    Path("/no/such/file").read_text(encoding="utf-8")
 
 
 @group.command()

@@ -41,6 +41,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def is_pair(folders: encoders.EncoderFolders) -> bool:
+    """Whether encoder and preprocessing came together, under one handle."""
+    return folders.model_to_handle == folders.name_to_handle
+
+
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -136,7 +141,7 @@ def test_hugging_face_folder_is_exported_once_and_left_as_it_was(tiny_checkpoint
     before = {path.name: path.read_bytes() for path in tiny_checkpoint.iterdir()}
     first = resolve("tiny", str(tiny_checkpoint), DEFAULT_PREPROCESS_HANDLE)
     stamp = (first.encoder / "saved_model.pb").stat()
-    assert first.is_pair
+    assert is_pair(first)
     assert first.name_to_handle == first.model_to_handle == str(tiny_checkpoint)
     assert resolve("tiny", str(tiny_checkpoint), "") == first
     assert (first.encoder / "saved_model.pb").stat() == stamp
@@ -158,20 +163,20 @@ def test_home_is_expanded(tiny, tiny_checkpoint, monkeypatch):
 
 def test_two_saved_model_folders(tiny, cache):
     folders = resolve("tiny", str(tiny.encoder), str(tiny.preprocessing), cache)
-    assert (folders.encoder, folders.preprocessing, folders.is_pair) == (tiny.encoder, tiny.preprocessing, False)
+    assert (folders.encoder, folders.preprocessing, is_pair(folders)) == (tiny.encoder, tiny.preprocessing, False)
     assert not cache.exists()
 
 
 def test_folder_that_holds_both(tiny, cache):
     pair = str(tiny.encoder.parent)
     folders = resolve("tiny", pair, DEFAULT_PREPROCESS_HANDLE, cache)
-    assert (folders.encoder, folders.preprocessing, folders.is_pair) == (tiny.encoder, tiny.preprocessing, True)
+    assert (folders.encoder, folders.preprocessing, is_pair(folders)) == (tiny.encoder, tiny.preprocessing, True)
 
 
 def test_another_preprocessing_is_used_where_it_is_asked_for(tiny, tiny_checkpoint, tmp_path, cache):
     other = shutil.copytree(tiny.preprocessing, tmp_path / "other")
     folders = resolve("tiny", str(tiny.encoder.parent), str(other), cache)
-    assert (folders.encoder, folders.preprocessing, folders.is_pair) == (tiny.encoder, other, False)
+    assert (folders.encoder, folders.preprocessing, is_pair(folders)) == (tiny.encoder, other, False)
     # A checkpoint stands for its preprocessing, too.
     folders = resolve("tiny", str(tiny.encoder), str(tiny_checkpoint))
     assert (folders.encoder, folders.preprocessing) == (tiny.encoder, tiny.preprocessing)
@@ -190,7 +195,7 @@ def test_archive(tiny, tiny_checkpoint, tmp_path, cache, kind, root):
     if kind == "checkpoint":
         cache = encoders.default_cache()  # The content is that of the tiny checkpoint: no second export.
     folders = resolve("tiny", str(archive), preprocessing, cache)
-    assert folders.is_pair == (kind != "saved_models")
+    assert is_pair(folders) == (kind != "saved_models")
     assert same_model(folders.encoder, tiny.encoder)
     assert same_model(folders.preprocessing, tiny.preprocessing)
     inode = folders.encoder.stat().st_ino
@@ -214,7 +219,7 @@ def test_url_of_an_archive_is_asked_for_once(tiny, server, cache):
     url = f"{server.url}/models/tiny.tar.gz?token=t"
     for _ in range(2):
         folders = resolve("tiny", url, "", cache)
-        assert folders.is_pair
+        assert is_pair(folders)
         assert same_model(folders.encoder, tiny.encoder)
     assert server.requests == ["/models/tiny.tar.gz?token=t"]
     assert folders.name_to_handle == f"{server.url}/models/tiny.tar.gz"
@@ -227,7 +232,7 @@ def test_tf_hub_urls_are_asked_for_their_archives_once(tiny, server, cache):
         folders = resolve("b", f"{server.url}/google/small_bert/1", f"{server.url}/google/preprocess/3?a=b", cache)
         assert same_model(folders.encoder, tiny.encoder)
         assert same_model(folders.preprocessing, tiny.preprocessing)
-        assert not folders.is_pair
+        assert not is_pair(folders)
     assert server.requests == list(server.files)
 
 

@@ -89,8 +89,8 @@ def test_download_unpack_and_nothing_the_second_time(tmp_path, url, archive):
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     stage = Initialize("reviews.tar.gz", tmp_path / "datasets", sha256=digest)
     path = stage.download_dataset(url)
-    assert path == tmp_path / "datasets" / "reviews"
-    assert (path / "reviews" / "train" / "pos" / "0.txt").read_text() == "train text 0 is pos"
+    assert path == tmp_path / "datasets" / "reviews" / "reviews"
+    assert (path / "train" / "pos" / "0.txt").read_text() == "train text 0 is pos"
     archive.unlink()
     assert stage.download_dataset(url) == path
     assert stage.download_dataset() == path
@@ -103,7 +103,7 @@ def test_archive_in_a_folder_that_is_read_only(tmp_path, archive):
         path = Initialize(archive, tmp_path / "datasets").download_dataset()
     finally:
         archive.parent.chmod(0o700)
-    assert path.parent == tmp_path / "datasets"
+    assert path.parent.parent == tmp_path / "datasets"
     assert sorted(archive.parent.iterdir()) == before
 
 
@@ -183,8 +183,8 @@ def test_preview(root, capsys):
 def test_download_command(invoke, tmp_path, url):
     result = invoke("download", "reviews.tar.gz", "--url", url)
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == "datasets/reviews"
-    assert (tmp_path / "datasets" / "reviews").is_dir()
+    assert result.stdout.strip() == "datasets/reviews/reviews"
+    assert (tmp_path / "datasets" / "reviews" / "reviews" / "train").is_dir()
 
 
 def test_errors_are_one_line(invoke):

@@ -88,6 +88,7 @@ def test_help_is_quick_and_shows_defaults_and_examples(tmp_path):
     out = run(tmp_path, str(probe))
     assert time.monotonic() - started < 15
     assert out.endswith("imported:\n")
+    out = " ".join(out.split())
     for expected in (
         "[default: 5]", "[default: adamw]", "[default: (by the encoder)]", "[default: model]", "[head|head+tail]",
         "Examples:", "train_model.py --dataset-path data/sample --encoder minilm-l6", "tensorboard --logdir runs",

@@ -21,15 +21,17 @@ CONFIG = {
     "layer_norm_eps": 1e-12,
 }
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-_WORDS = """the a an film movie story plot actor scene music was is it not and but of in with i we they this that
-very really so good great lovely brilliant warm funny moving fresh superb bad awful dull boring weak flat poor dreadful
-never always ending dialogue camera long short slow fast best worst love hate""".split()
+_WORDS = (
+    "the a an film movie story plot actor scene music was is it not and but of in with i we they this that "
+    "very really so good great lovely brilliant warm funny moving fresh superb bad awful dull boring weak flat "
+    "poor dreadful never always ending dialogue camera long short slow fast best worst love hate"
+)
 
 
 def vocabulary() -> list[str]:
     """200 entries: special tokens, words, letters as words and as word endings, punctuation."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    entries = [*_SPECIAL, *_WORDS, *letters, *(f"##{letter}" for letter in letters), *".,!?'-\"();:/<>&"]
+    entries = [*_SPECIAL, *_WORDS.split(), *letters, *(f"##{letter}" for letter in letters), *".,!?'-\"();:/<>&"]
     entries = list(dict.fromkeys(entries))
     return entries + [f"[unused{i}]" for i in range(CONFIG["vocab_size"] - len(entries))]
 

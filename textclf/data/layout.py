@@ -26,11 +26,11 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     Raises:
         DatasetError: nothing of that kind is there, or there is more than one.
     """
-    root = _root(source)
+    root = data_root(source)
     train = _part(root, "train") or _whole(root, "train")
     test: Path | None
     if test_source is not None:
-        test_root = _root(test_source)
+        test_root = data_root(test_source)
         test = _part(test_root, "test") or _whole(test_root, "test")
     else:
         test = _part(train.parent if _part_name(train) == "train" else root, "test")
@@ -38,8 +38,12 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     return Layout(train, None if test is not None and test.resolve() == train.resolve() else test)
 
 
-def _root(path: Path) -> Path:
-    """The folder or file itself, or the only folder in a folder that holds no data of its own."""
+def data_root(path: Path) -> Path:
+    """The folder or file itself, or the only folder in a folder that holds no data of its own.
+
+    Raises:
+        DatasetError: there is no such folder or file.
+    """
     if not path.exists():
         raise DatasetError(f"{path}: expected a data set (a folder or a table file), found nothing; check the path")
     if path.is_dir() and not _has_parts(path) and not _tables(path):

@@ -4,7 +4,6 @@ The one file of runtime/ that may import TensorFlow, and only when a model is lo
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ModelStoreError
+from textclf.tensorflow_environment import prepare_tensorflow_import
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
@@ -150,10 +150,7 @@ def _takes_any_batch(shape: Any) -> bool:
 
 
 def _tensorflow(folder: Path) -> Any:
-    # A stage may train later in this process, and textclf.training needs Keras 2, which TensorFlow gives only to a
-    # process that asked before its first import. Loading a SavedModel itself uses no Keras.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prepare_tensorflow_import()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

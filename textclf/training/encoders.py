@@ -37,15 +37,14 @@ class EncoderFolders:
 
     Attributes:
         encoder, preprocessing: the folders.
-        name_to_handle, model_to_handle: the handles they came from, without passwords and queries.
-        is_pair: they came together, under the encoder's handle.
+        name_to_handle, model_to_handle: the handles they came from, without passwords and queries; the same
+            one where they came together.
     """
 
     encoder: Path
     preprocessing: Path
     name_to_handle: str
     model_to_handle: str
-    is_pair: bool
 
 
 def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
@@ -67,10 +66,10 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     encoder = _saved_model_in(folder, "encoder", name_to_handle)
     if (folder / "preprocessing" / "saved_model.pb").is_file() and model_to_handle in (usual, name_to_handle):
         handle = _public(name_to_handle)
-        return EncoderFolders(encoder, folder / "preprocessing", handle, handle, is_pair=True)
+        return EncoderFolders(encoder, folder / "preprocessing", handle, handle)
     folder = _folder_of(model_to_handle, cache, "preprocessing")
     preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
-    return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle), is_pair=False)
+    return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle))
 
 
 def default_cache() -> Path:

@@ -60,7 +60,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
 
     @property
     def tokenizer(self) -> Any:
-        """The part of the SavedModel that splits texts, with its vocabulary: what a graph with this layer depends on."""
+        """The part of the SavedModel that splits texts, with its vocabulary: a graph with this layer depends on it."""
         return self._preprocess.tokenize
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:

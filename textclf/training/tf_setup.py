@@ -11,15 +11,14 @@ import sys
 import warnings
 from pathlib import Path
 
+from textclf.tensorflow_environment import prepare_tensorflow_import
+
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
     raise ImportError(
         "tensorflow was imported with Keras 3 before textclf.training; set TF_USE_LEGACY_KERAS=1 in the environment, "
         "or import textclf.training.tf_setup first"
     )
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-# 3: nothing but fatal errors. What goes wrong is also raised; the rest (no CUDA driver on a machine without a GPU,
-# CPU features) says nothing that a user can act on. --verbose sets 0.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+prepare_tensorflow_import()
 
 with warnings.catch_warnings():
     # tensorflow_hub imports pkg_resources, and dependencies of the model garden use deprecated names: not ours to mend.
