@@ -13,10 +13,11 @@ import click
 
 from textclf import cli
 from textclf.data.feedback import save_review
+from textclf.data.layout import data_root
 from textclf.data.readers import class_folders, visible_entries
 from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, InputError
-from textclf.labels import parse_label
+from textclf.labels import label_choice, parse_label
 from textclf.model_store import ModelStore, ModelVersion, open_model
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
@@ -140,7 +141,7 @@ class Inference:
         its true label: an answer stores the review in save_dir, an empty one does not.
         """
         names = self.predictor.class_names
-        choice = ", ".join(names) + (", 0 or 1" if len(names) == 2 else "")
+        choice = label_choice(names)
         with contextlib.suppress(EOFError, KeyboardInterrupt):
             while (text := input(f"Review ({EXIT} to stop): ").strip()).lower() != EXIT:
                 if not text:
@@ -246,6 +247,7 @@ class Inference:
         """Up to `num_files` .txt files of each class folder, class by class."""
         if not folder.is_dir():
             raise DatasetError(f"{folder}: expected a folder of class folders with .txt files, found no such folder")
+        folder = data_root(folder)
         names = self.predictor.class_names
         for part in _PARTS:
             if part not in names and (folder / part).is_dir():
@@ -334,10 +336,10 @@ def main(context: click.Context, model_path: Path, class_names: str | None) -> N
 
     \b
     Examples:
-      inference.py live
-      inference.py batch datasets/aclImdb_v1/aclImdb --num-files 5 --seed 1
-      inference.py score --input reviews.csv --output scored.jsonl.gz
-      inference.py --model-path demo/model versions
+      python inference.py live
+      python inference.py batch datasets/aclImdb_v1 --num-files 5 --seed 1
+      python inference.py score --input reviews.csv --output scored.jsonl.gz
+      python inference.py --model-path demo/model versions
     """
     names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
     context.obj = Inference(model_path, names)
@@ -357,6 +359,10 @@ def live(inference: Inference, save_dir: Path) -> None:
 
     After each, its true label may be given; then the review is stored for the next training. Reviews and
     answers may be piped in, one a line.
+
+    \b
+    Example:
+      python inference.py --model-path demo/model live --save-dir new_data/train
     """
     inference.save_dir = save_dir
     if hasattr(sys.stdin, "reconfigure"):
@@ -376,6 +382,10 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
     PATH holds folders named like the model's classes, with .txt files in them; or it is a data set's root,
     of which test/ is taken, else train/. A folder `unsup` is ignored. Prints each review, its label and
     score, and at the end the accuracy.
+
+    \b
+    Example:
+      python inference.py --model-path demo/model batch data/sample --num-files 5 --seed 1
     """
     inference.run_batch_inference(path, num_files, seed)
 
@@ -414,7 +424,7 @@ def score(
 
     \b
     Example:
-      inference.py score --input reviews.csv --output scored.jsonl --text-column review --skip-bad
+      python inference.py score --input reviews.csv --output scored.jsonl --text-column review --skip-bad
     """
     inference.tokens_per_batch = tokens_per_batch
     with _progress(input_path) as on_progress:
@@ -457,7 +467,12 @@ def _progress(path: Path) -> Iterator[Callable[[int], None]]:
 @main.command()
 @click.pass_obj
 def versions(inference: Inference) -> None:
-    """List the versions of the model store."""
+    """List the versions of the model store.
+
+    \b
+    Example:
+      python inference.py --model-path demo/model versions
+    """
     click.echo(describe_versions(ModelStore(inference.model_path)))
 
 
@@ -468,6 +483,10 @@ def inspect(inference: Inference, version: str | None) -> None:
     """Show one version: the current one, or ID.
 
     ID may also be a version's folder.
+
+    \b
+    Example:
+      python inference.py --model-path demo/model inspect
     """
     click.echo(describe_version(_version(inference.model_path, version)))
 
@@ -480,6 +499,10 @@ def compare(inference: Inference, a: str, b: str) -> None:
     """Show two versions side by side.
 
     A and B are ids of the model store, or folders of versions.
+
+    \b
+    Example:
+      python inference.py --model-path demo/model compare 20260101T120000000Z-0a1b2c 20260102T120000000Z-3d4e5f
     """
     click.echo(compare_versions(_version(inference.model_path, a), _version(inference.model_path, b)))
 

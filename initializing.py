@@ -9,14 +9,15 @@ import click
 import numpy as np
 
 from textclf import cli
-from textclf.config import DataOptions
+from textclf.cli_options import dataset_options
+from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
-from textclf.data.cli_options import dataset_options
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.data.download import check_sha256, download
 from textclf.data.layout import data_root
 from textclf.data.report import TokenCounts, dataset_report
 from textclf.data.tables import table_format
+from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
 
 _DEFAULT_FILE = "aclImdb_v1.tar.gz"
@@ -199,8 +200,10 @@ def download_command(file: str, url: str, sha256: str | None, data_dir: Path) ->
 
 @main.command("report", cls=cli.Command)
 @click.argument("path")
-@click.option("--encoder", default="minilm-l6", help="Whose tokens are counted: a name or a handle.")
-@click.option("--max-length", type=click.IntRange(min=4), default=256, help="Tokens that a text is cut to.")
+@click.option("--encoder", default=EMBEDDED_ENCODER, help="Whose tokens are counted: a name or a handle.")
+@click.option(
+    "--max-length", type=click.IntRange(min=4), default=ModelOptions().max_length, help="Tokens that a text is cut to."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_data_dir
 @dataset_options

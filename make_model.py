@@ -197,7 +197,12 @@ def main() -> None:
 @encoder_options
 @click.option("--text", "texts", multiple=True, default=["This is such an amazing movie!"], help="May be repeated.")
 def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
-    """Print what the encoder is given for a text, what it answers, and the untrained scores."""
+    """Print what the encoder is given for a text, what it answers, and the untrained scores.
+
+    \b
+    Example:
+      python make_model.py preview --encoder minilm-l6 --text 'A quiet, funny film.' --max-length 64
+    """
     maker = _maker(model_options)
     maker.preview_untrained_model(maker.select_model(), list(texts))
     click.echo("untrained scores:")
@@ -208,7 +213,12 @@ def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
 @encoder_options
 @click.option("--to-file", default="model_structure.png", help="The PNG to write.")
 def structure(model_options: ModelOptions, to_file: str) -> None:
-    """Draw the model's layers as a PNG."""
+    """Draw the model's layers as a PNG.
+
+    \b
+    Example:
+      python make_model.py structure --encoder minilm-l6 --to-file model_structure.png
+    """
     maker = _maker(model_options)
     maker.select_model()
     maker.see_model_structure(maker.build_model(model_options.dropout), to_file)

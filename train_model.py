@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import platform
@@ -17,7 +18,7 @@ import numpy as np
 from initializing import Initialize
 from make_model import MakeModel
 from textclf import cli
-from textclf.cli_options import encoder_options, training_options
+from textclf.cli_options import dataset_options, encoder_options, training_options
 from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
@@ -27,11 +28,10 @@ from textclf.config import (
     ModelOptions,
     TrainingOptions,
 )
-from textclf.data.cli_options import dataset_options
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.manifest import Manifest
-from textclf.model_store import ModelStore
+from textclf.model_store import ModelStore, ModelVersion
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
 
@@ -165,15 +165,16 @@ class Training:
             "model": model.to_dict(),
             "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
         }
-        name = f"{dataset.source.name}-{self.model_options.model_name.replace('/', '_')}-{identity_of(decisive)}"
+        name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
         self._compiled = _Compiled(
+            name=name,
             dataset=dataset,
             folders=maker.folders,
             preprocessing=preprocessing,
             classifier=classifier,
             ids_model=ids_classifier(classifier),
             precision=precision,
-            run=RunFolder(Path(self.runs_dir, name)),
+            run=RunFolder(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
         )
         self._fitted = self._measured = None
         return classifier
@@ -221,33 +222,41 @@ class Training:
             TrainingError: the saved model does not answer as the one in memory; nothing is kept.
             ModelStoreError: the store can't be written, or the promotion was overtaken.
         """
+        store = ModelStore(model_dir)
+        store.prepare()  # What is wrong with it is better known before the training than after.
+        if self._compiled is None:
+            self.compile()
+        ready = _made(self._compiled, "compile")
+        # One lock from the training to its end: the same command, given meanwhile, is to save nothing twice.
+        with ready.run.locked():
+            self.predict_model()
+            version = self._save(store, ready, name, promote, parent)
+            ready.run.forget()
+        click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
+        return version.path
+
+    def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:
         from textclf.training.saved_model_export import export_saved_model, largest_logit_difference
 
-        self.predict_model()
-        ready, measured = _made(self._compiled, "compile"), _made(self._measured, "predict_model")
-        store = ModelStore(model_dir)
+        fitted, measured = _made(self._fitted, "fit_model"), _made(self._measured, "predict_model")
         current = store.current_id()
         with store.new_version() as draft:
             folder = draft.path / "saved_model"
             export_saved_model(ready.classifier, ready.preprocessing, measured.temperature, folder)
             sample = Split(ready.dataset.train.texts[:_CHECKED_TEXTS], ready.dataset.train.labels[:_CHECKED_TEXTS])
             difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
-            if difference > _LOGIT_TOLERANCE:
+            if not difference <= _LOGIT_TOLERANCE:  # Also where it is not a number.
                 raise TrainingError(
                     f"the saved model's logits differ by {difference:g} from the trained model's (at most "
                     f"{_LOGIT_TOLERANCE:g} was expected); nothing was saved, please report this with the encoder's "
                     f"handle"
                 )
-            fitted = _made(self._fitted, "fit_model")
             _plot(draft.path / "plots", ready.dataset, fitted, measured)
             parity = {"saved_model_largest_logit_difference": difference}
-            draft.manifest = self._manifest(name, parent, ready, fitted, measured, parity)
+            draft.manifest = self._manifest(name or ready.name, parent, ready, fitted, measured, parity)
         if promote and store.current_id() != draft.id:
             store.promote(draft.id, expected_current=current)
-        ready.run.forget()
-        version = store.open(draft.id)
-        click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == draft.id else ''}")
-        return version.path
+        return store.open(draft.id)
 
     def _fit(self, ready: _Compiled) -> FitResult:
         from textclf.training.fitting import fit
@@ -307,7 +316,7 @@ class Training:
         parity: dict[str, float],
     ) -> Manifest:
         return Manifest(
-            name=name or f"{ready.dataset.source.name}-{self.model_options.model_name.replace('/', '_')}",
+            name=name,
             class_names=ready.dataset.class_names,
             encoder={
                 "model_name": self.model_options.model_name,
@@ -322,7 +331,7 @@ class Training:
             metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
             calibration=measured.calibration,
             data={
-                "source": ready.dataset.source.name,
+                "source": ready.dataset.source.resolve().name,
                 "fingerprint": ready.dataset.fingerprints,
                 "counts": dataclasses.asdict(ready.dataset.counts),
                 "options": self.data_options.to_dict(),
@@ -334,7 +343,7 @@ class Training:
             },
             software={
                 "python": platform.python_version(),
-                **{package: importlib.metadata.version(package) for package in _PACKAGES},
+                **_package_versions(),
             },
             parity=parity,
             parent=parent,
@@ -343,8 +352,9 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """What compile() makes and the later verbs use."""
+    """What compile() makes and the later verbs use; `name` is the data's and the encoder's."""
 
+    name: str
     dataset: Dataset
     folders: EncoderFolders
     preprocessing: TextPreprocessing
@@ -391,6 +401,15 @@ def _made(part: _Made | None, verb: str) -> _Made:
     if part is None:
         raise TrainingError(f"expected a training after {verb}(), got one before it; call {verb}() first")
     return part
+
+
+def _package_versions() -> dict[str, str]:
+    """Of the packages that decide what a model computes; builds under another name (tensorflow-cpu) are left out."""
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
@@ -453,9 +472,6 @@ def main(
     """
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
     training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
-    training.compile()
-    training.fit_model()
-    training.predict_model()
     training.save_model(model_dir, name, promote)
 
 

@@ -83,8 +83,8 @@ def test_a_single_command_does_the_same():
     assert (result.exit_code, result.stderr) == (1, "error: no\n")
 
 
-def test_a_reader_that_leaves_early_is_no_error():
-    """`… | head -1`: a real pipe, closed after a line."""
+def test_a_reader_that_leaves_early_ends_us_silently():
+    """`… | head -1`: a real pipe, closed after a line. The status says that the work may not be done."""
     code = (
         "import click\nfrom textclf import cli\n"
         "@click.command(cls=cli.Command)\n"
@@ -98,7 +98,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=30) == 141
 
 
 @pytest.mark.parametrize("script", ["initializing.py", "make_model.py", "train_model.py", "inference.py"])

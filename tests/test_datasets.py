@@ -425,3 +425,13 @@ def test_links_to_folders_are_followed(tmp_path):
     for name in ("neg", "pos"):
         os.symlink(tmp_path / "texts" / name, tmp_path / "set" / name)
     assert sum(sizes(load_dataset(tmp_path / "set")).values()) == 60
+
+
+def test_a_table_takes_no_folder_beside_it_for_its_test_part(tmp_path):
+    """train.csv in a project that keeps its own tests in test/."""
+    table = write_table(tmp_path / "train.csv", rows("train"))
+    (tmp_path / "test" / "unit").mkdir(parents=True)
+    (tmp_path / "test" / "unit" / "test_it.py").touch()
+    data = load_dataset(table)
+    assert data.counts.test_read is None
+    assert len(data.test) == 12

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from textclf.files import atomic_file, atomic_folder, sha256_of_file, sync_tree
+from textclf.files import atomic_file, atomic_folder, remove_leftovers, sha256_of_file, sync_tree
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,6 +60,23 @@ class TestAtomicFile:
         with atomic_file(tmp_path / "file"):
             pass
         assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+    def test_a_replaced_file_keeps_its_mode(self, tmp_path):
+        (tmp_path / "private").touch()
+        (tmp_path / "private").chmod(0o600)
+        with atomic_file(tmp_path / "private") as file:
+            file.write("new")
+        assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
+
+    def test_the_umask_is_not_touched(self, tmp_path, monkeypatch):
+        """It can be read only by setting it, for the whole process and all its threads."""
+
+        def refuse(_mask: int) -> int:
+            raise AssertionError("the umask was set")
+
+        monkeypatch.setattr(os, "umask", refuse)
+        with atomic_file(tmp_path / "a"), atomic_folder(tmp_path / "b"):
+            pass
 
     @pytest.mark.parametrize("name", ["x" * 255, "負" * 85, "𝔁" * 63])
     def test_a_name_as_long_as_the_file_system_allows(self, tmp_path, name):
@@ -158,3 +175,18 @@ def test_sync_tree_takes_nested_and_empty_folders(tmp_path):
 def test_sha256_of_file(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     assert sha256_of_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_leftovers_of_killed_writers_go_once_they_are_old(tmp_path):
+    folder, file, young, foreign = (
+        tmp_path / name
+        for name in (".set.0123456789abcdef.tmp", ".a.fedcba9876543210.tmp", ".b.0123456789abcdef.tmp", ".theirs.tmp")
+    )
+    folder.mkdir()
+    (folder / "part").touch()
+    for path in (file, young, foreign):
+        path.touch()
+    for path in (folder, file, foreign):
+        os.utime(path, (0, 0))
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([young, foreign])

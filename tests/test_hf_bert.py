@@ -133,6 +133,11 @@ WORDS = "\n".join(vocabulary()) + "\n"
         (with_file("config.json", b"\xff"), r"config\.json: expected a JSON file"),
         (with_file("config.json", b"[]"), r"config\.json: expected a JSON object, found list"),
         (with_file("tokenizer_config.json", b"{"), r"tokenizer_config\.json: expected a JSON file"),
+        (with_file("tokenizer_config.json", b'{"strip_accents": false}'), "expected strip_accents = true, found False"),
+        (
+            with_file("tokenizer_config.json", b'{"tokenize_chinese_chars": false}'),
+            "expected tokenize_chinese_chars = true, found False",
+        ),
         (with_file("vocab.txt", WORDS.replace("great", "good").encode()), "every wordpiece once, found 'good' twice"),
         (with_file("vocab.txt", WORDS.replace("[CLS]", "<s>").encode()), r"special tokens, found no \[CLS\]"),
         (without_file("vocab.txt"), r"vocab\.txt is missing"),

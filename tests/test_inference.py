@@ -110,6 +110,13 @@ def test_the_model_path_may_be_a_version(store):
     assert Inference(version.path).predict("good").label == "good"
 
 
+def test_the_saved_model_of_a_version_is_that_version(tmp_path):
+    """Named by itself it still has its class names and its temperature."""
+    version_id = save_version(tmp_path, temperature=2.0)
+    version = ModelStore(tmp_path).open(version_id)
+    assert Inference(version.path / "saved_model").predict("good") == Inference(tmp_path).predict("good")
+
+
 def test_a_plain_saved_model(plain):
     prediction = Inference(plain).predict("good")
     assert (prediction.label, prediction.truncated) == ("1", None)
@@ -456,6 +463,15 @@ def test_score_of_no_rows_is_no_rows(cli, tmp_path):
 
 
 # --- the store's renderings, and the command line as such
+
+
+def test_batch_takes_what_an_unpacked_archive_gives(store, tmp_path, capsys):
+    """A folder around the root, as archives have it."""
+    for name in TWO:
+        (tmp_path / "unpacked" / "set" / "test" / name).mkdir(parents=True)
+        (tmp_path / "unpacked" / "set" / "test" / name / "1.txt").write_text(f"{name} film", encoding="utf-8")
+    assert len(Inference(store).run_batch_inference(tmp_path / "unpacked")) == 2
+    assert "accuracy: 2 of 2 right" in capsys.readouterr().out
 
 
 def test_versions_inspect_and_compare(tmp_path, cli):

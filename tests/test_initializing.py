@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 import initializing
 from initializing import Initialize
+from textclf.cli_options import dataset_options
 from textclf.config import DataOptions
-from textclf.data.cli_options import dataset_options
 from textclf.errors import ConfigError, DatasetError
 
 CLASSES = ("neg", "pos")

@@ -9,7 +9,20 @@ from textclf.labels import MAX_CLASS_NAME_CHARS, check_class_names, is_class_nam
 class TestIsClassName:
     @pytest.mark.parametrize(
         "name",
-        ["neg", "0", "C++", "C#", "sci_tech", "world news", "v1.2-beta", "größe", "負面", "a" * MAX_CLASS_NAME_CHARS],
+        [
+            "neg",
+            "0",
+            "C++",
+            "C#",
+            "sci_tech",
+            "world news",
+            "v1.2-beta",
+            "größe",
+            "負面",
+            "हिन्दी",
+            "cafe\u0301",
+            "a" * MAX_CLASS_NAME_CHARS,
+        ],
     )
     def test_allowed(self, name):
         assert is_class_name(name)
@@ -33,6 +46,8 @@ class TestIsClassName:
             "a:b",
             "a,b",
             "$x",
+            "unsup",
+            "__MACOSX",
             "a" * (MAX_CLASS_NAME_CHARS + 1),
         ],
     )
@@ -77,6 +92,11 @@ class TestParseLabel:
 
     def test_a_class_called_1_is_that_class_and_not_the_second(self):
         assert parse_label("1", ["1", "2"]) == "1"
+
+    @pytest.mark.parametrize(("answer", "names"), [("0", ["1", "2"]), ("0", ["-1", "1"]), ("1", ["0", "x"])])
+    def test_no_id_stands_for_a_class_where_one_is_a_name(self, answer, names):
+        with pytest.raises(InputError, match=f"expected one of {', '.join(names)} as the label"):
+            parse_label(answer, names)
 
     def test_ids_are_not_labels_where_there_are_more_classes(self):
         with pytest.raises(InputError, match="expected one of a, b, c as the label, got '1'"):

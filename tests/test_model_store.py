@@ -137,8 +137,11 @@ class TestSaving:
         now = 1_735_786_845.0
         store = ModelStore(tmp_path, clock=lambda: now)
         save(store)
-        old, young = tmp_path / "versions" / ".a.x1.tmp", tmp_path / "versions" / ".b.x2.tmp"
-        pointer = tmp_path / ".current.x3.tmp"
+        old, young = (
+            tmp_path / "versions" / ".a.0123456789abcdef.tmp",
+            tmp_path / "versions" / ".b.0123456789abcdef.tmp",
+        )
+        pointer = tmp_path / ".current.0123456789abcdef.tmp"
         for folder in (old, young):
             folder.mkdir()
             (folder / "file").write_text("x")
@@ -257,7 +260,7 @@ class TestOpening:
     def test_several_versions_without_a_pointer_are_nobodys_choice(self, store):
         save(store), save(store)
         (store.path / "current").unlink()
-        with pytest.raises(ModelStoreError, match="promote one of them"):
+        with pytest.raises(ModelStoreError, match="write the id of one of them into"):
             store.open()
         save(store)
         assert store.current_id() is None
@@ -445,6 +448,12 @@ class TestManifest:
         values = json.loads(self.SAVED.to_json()) | changes
         return json.dumps({key: value for key, value in values.items() if value is not ...})
 
+    def test_what_an_older_software_did_not_write_has_its_default(self):
+        values = json.loads(self.SAVED.to_json())
+        del values["golden_texts"], values["parity"]
+        older = Manifest.from_json(json.dumps(values), Path("manifest.json"))
+        assert older == dataclasses.replace(self.SAVED, golden_texts=(), parity={})
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
@@ -605,3 +614,20 @@ class TestReports:
     def test_the_same_twice(self, store):
         a, b = store.open(save(store)), store.open(save(store))
         assert compare_versions(a, b).endswith("nothing else differs")
+
+
+class TestPrepare:
+    def test_makes_the_folders(self, tmp_path):
+        ModelStore(tmp_path / "deep" / "model").prepare()
+        assert (tmp_path / "deep" / "model" / "versions").is_dir()
+        assert list((tmp_path / "deep" / "model" / "versions").iterdir()) == []
+
+    def test_a_file_in_the_place_of_the_store(self, tmp_path):
+        (tmp_path / "model").write_text("x", encoding="utf-8")
+        with pytest.raises(ModelStoreError, match="expected a folder that a model can be saved in"):
+            ModelStore(tmp_path / "model").prepare()
+
+    def test_a_damaged_pointer_is_known_before_the_work(self, tmp_path):
+        (tmp_path / "current").write_text("nonsense", encoding="utf-8")
+        with pytest.raises(ModelStoreError, match="expected the id of a version"):
+            ModelStore(tmp_path).prepare()

@@ -20,7 +20,7 @@ def is_on():
     [
         ("processor\t: 0\nflags\t\t: fpu sse avx512f avx512_bf16 avx512_vnni\n", True),
         ("flags\t\t: fpu amx_bf16\n", True),
-        ("flags\t\t: fpu avx2 avx_ne_convert\n", True),
+        ("flags\t\t: fpu avx2 avx_ne_convert\n", False),  # Converts, but does not multiply.
         ("flags\t\t: fpu sse avx512f avx512_vnni\n", False),
         ("flags\t\t: fpu not_avx512_bf16 avx512_bf16x\n", False),
         ("model name\t: avx512_bf16\nflags\t\t: fpu\n", False),

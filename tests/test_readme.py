@@ -67,6 +67,10 @@ def test_python(folder, encoder):
     assert (folder / "my-models" / "current").is_file()
 
 
+def test_no_figure_is_left_open():
+    assert "@@" not in README
+
+
 def test_table_of_files_is_true():
     named = set(re.findall(r"`([\w./-]+)`", README.split("## The files")[1].split("## ")[0]))
     for name in named - {"minilm-l6", "make", "__init__.py"}:

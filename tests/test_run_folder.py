@@ -93,7 +93,9 @@ def test_only_the_last_checkpoint_and_the_best_remain(run):
 
 def test_a_checkpoint_cut_short_by_a_kill_leaves_the_one_before(saved):
     # Killed after some bytes of the next checkpoint, before progress.json names it.
-    (saved.path / "checkpoints" / "step-0000010-0.data-00000-of-00001.tempstate123").write_bytes(b"half")
+    parts = saved.path / "checkpoints" / "step-0000010-0_temp"  # Where TensorFlow writes before it merges.
+    parts.mkdir()
+    (parts / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
     (saved.path / ".progress.json.abc.tmp").write_text('{"checkpoint": "step-00')
     restored = weights(0, 0, 0)
     assert saved.restore(restored).step == 5

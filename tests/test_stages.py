@@ -87,7 +87,7 @@ def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monk
     # MakeModel
     maker = MakeModel("tiny-bert", handle, handle, max_length=64)
     bert_model = maker.select_model()
-    assert capsys.readouterr().out.startswith(f"encoder:       tiny-bert ({maker.folders.encoder})\n")
+    assert capsys.readouterr().out.startswith(f"encoder:       {handle} ({maker.folders.encoder})\n")
     maker.preview_untrained_model(bert_model, ["a good film"])
     shown = capsys.readouterr().out
     for expected in ("input_word_ids", "mask", "type ids", "pooled output:", "shape (1, 32)", "shape (1, 5, 32)"):
@@ -139,68 +139,58 @@ def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monk
     assert f"accuracy: {right} of 6 right" in capsys.readouterr().out
 
 
-def test_the_command_lines_as_a_shell_calls_them(tmp_path, url, tiny_checkpoint):
-    # The data set: downloaded, looked at; beside it the model before any training.
-    out = run(tmp_path, "initializing.py", "download", "--url", url)
-    assert out == "datasets/aclImdb_v1/aclImdb\n"
-    root = tmp_path / out.strip()
-    running = [
-        start(tmp_path, "initializing.py", "report", root, "--encoder", tiny_checkpoint, "--max-length", 64, "--json"),
-        start(tmp_path, "initializing.py", "preview", root, "-n", 2),
-    ]
-    (status, report, said), (other_status, preview, _) = map(finish, running)
-    assert (status, other_status) == (0, 0), said
-    assert json.loads(report)
-    assert len(re.findall(r"^\[(?:neg|pos)\] ", preview, re.MULTILINE)) == 2
+def test_the_command_lines_as_a_shell_calls_them(tmp_path, url, tiny_checkpoint, trained):
+    # A first version; while it is trained, a look at its data set and at the model before any training. Several at a
+    # time, because most of what they do is to import TensorFlow.
+    assert run(tmp_path, "initializing.py", "download", "--url", url) == "datasets/aclImdb_v1/aclImdb\n"
+    root = "datasets/aclImdb_v1/aclImdb"
     encoder = ["--encoder", tiny_checkpoint, "--max-length", 64]
-    running = [
-        start(tmp_path, "make_model.py", "preview", *encoder, "--text", "a good film"),
-        start(tmp_path, "make_model.py", "structure", *encoder, "--to-file", "structure.png"),
-    ]
-    (status, preview, said), (other_status, _, _) = map(finish, running)
-    assert (status, other_status) == (0, 0), said
-    assert "pooled output:" in preview
-    assert "untrained scores:" in preview
+    training = start(
+        tmp_path, "train_model.py", "--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 2, "--init-lr", "5e-3"
+    )
+    structure = start(tmp_path, "make_model.py", "structure", *encoder, "--to-file", "structure.png")
+    report = json.loads(run(tmp_path, "initializing.py", "report", root, *encoder, "--json"))
+    assert report["splits"]["test"]["texts"] == 24
+    shown = run(tmp_path, "initializing.py", "preview", root, "-n", 2)
+    assert len(re.findall(r"^\[(?:neg|pos)\] ", shown, re.MULTILINE)) == 2
+    shown = run(tmp_path, "make_model.py", "preview", *encoder, "--text", "a good film")
+    assert "pooled output:" in shown
+    assert "untrained scores:\nneg 0." in shown
+    assert finish(structure)[0] == 0
     assert (tmp_path / "structure.png").read_bytes().startswith(PNG)
+    status, out, err = finish(training)
+    assert status == 0, err
+    assert re.search(r"^test: +accuracy [01]\.\d{4}, macro F1 .* \(24 texts\)$", out, re.MULTILINE)
+    version = open_model(tmp_path / "model")
+    assert out.endswith(f"saved:         model/versions/{version.id} (current)\n")
+    assert version.manifest.metrics["test"]["n"] == 24
 
-    # Two versions: the first one is current.
-    train = ["train_model.py", "--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 1, "--init-lr", "5e-3"]
-    running = [start(tmp_path, *train, "--seed", seed, "--runs-dir", f"runs{seed}") for seed in (1, 2)]
-    for process in running:
-        status, out, said = finish(process)
-        assert status == 0, said
-        assert re.search(r"^test: +accuracy [01]\.\d{4}, macro F1 .* \(24 texts\)$", out, re.MULTILINE)
-        assert "saved:         model/versions/" in out
-    store = ModelStore(tmp_path / "model")
-    first, second = store.version_ids()
-    assert store.current_id() in (first, second)
-
-    # Inference
+    # Inference: a prompt, folders, a file.
     rows = [json.dumps({"text": text, "label": "pos", "n": n}) for n, text in enumerate(["a good film", "dull", ""])]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    running = [
-        start(tmp_path, "inference.py", "live"),
-        start(tmp_path, "inference.py", "batch", root, "--num-files", 2, "--seed", 1),
-        start(tmp_path, "inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv"),
-    ]
-    live, batch, score = (finish(process, "a good film\n1\nexit\n") for process in running)
-    assert [live[0], batch[0], score[0]] == [0, 0, 0], (live, batch, score)
-    assert live[1].count("(score ") == 1
-    assert [file.read_text() for file in tmp_path.glob("new_data/train/pos/*.txt")] == ["a good film"]
-    assert re.search(r"accuracy: \d of 4 right", batch[1])
-    assert "scored.csv: rows scored: 3\n" in score[1]
+    live = start(tmp_path, "inference.py", "live")
+    batch = start(tmp_path, "inference.py", "batch", root, "--num-files", 2, "--seed", 1)
+    out = run(tmp_path, "inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv")
+    assert "scored.csv: rows scored: 3\n" in out
     header, *scored = (tmp_path / "scored.csv").read_text().splitlines()
     assert header == "text,input_label,n,label,score,p:neg,p:pos,truncated"
     assert [line.split(",")[1:3] for line in scored] == [["pos", "0"], ["pos", "1"], ["pos", "2"]]
+    status, out, err = finish(live, answers="a good film\n1\nexit\n")
+    assert (status, out.count("(score ")) == (0, 1), err
+    assert [file.read_text() for file in tmp_path.glob("new_data/train/pos/*.txt")] == ["a good film"]
+    status, out, err = finish(batch)
+    assert status == 0, err
+    assert re.search(r"^accuracy: \d of 4 right", out, re.MULTILINE)
 
+    # And what there is to say of versions; the other one comes from another store.
     listed = run(tmp_path, "inference.py", "versions")
-    assert re.search(rf"^\* +{store.current_id()} ", listed, re.MULTILINE)
-    assert {first, second} <= set(listed.split())
+    assert re.search(rf"^\* +{version.id} .* tiny-bert ", listed, re.MULTILINE)
     shown = run(tmp_path, "inference.py", "inspect")
-    assert store.current_id() in shown
     assert "aclImdb-tiny-bert" in shown
-    accuracy = open_model(tmp_path / "model").manifest.metrics["test"]["accuracy"]
+    accuracy = version.manifest.metrics["test"]["accuracy"]
     assert re.search(rf"^  test +24 +{accuracy:.4f} ", shown, re.MULTILINE)
-    compared = run(tmp_path, "inference.py", "compare", first, second)
-    assert "metrics on test\n" in compared
-    assert re.search(r"^  training\.seed +[12] +[12]$", compared, re.MULTILINE)
+    _, other = trained
+    compared = run(tmp_path, "inference.py", "compare", version.id, other)
+    assert f"a  {version.id}  aclImdb-tiny-bert\nb  {other.name}  reviews-tiny-bert\n" in compared
+    assert "metrics on test: NOT the same texts" in compared
+    assert re.search(r"^  max_length +64 +32$", compared, re.MULTILINE)

@@ -353,33 +353,35 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(still_checkpoint,
     killed = read_progress(tmp_path)
     assert is_inside_second_epoch(killed)
 
-    # The same command goes on and saves.
-    status, out, err = finish(start(tmp_path, *command))
-    assert status == 0, err
-    version = open_model(tmp_path / "model")
-    steps = version.manifest.training["steps"]
-    assert f"going on from step {killed['step']} of {steps} ({run_path})" in err
-    assert "epoch 1/3" not in err
-    assert out.endswith(f"saved:         {version.path} (current)\n")
-    version.verify()
-    assert {path.name for path in run_path.iterdir()} == {"lock", "tensorboard"}
+    # The same command goes on and saves, meanwhile …
+    process = start(tmp_path, *command)
 
-    # The state of a training that nothing broke, until it is to be saved …
+    # … nothing breaks the other one, until it is to be saved. From the state that is then on disk …
     options = {"dropout": 0.0, "checkpoint_steps": 4, "epochs": 3, "batch_size": 4, "model_name": "still-bert"}
     unbroken = tiny_training(still_checkpoint, reviews, tmp_path / "b", **options)
     history = unbroken.fit_model()
     (unbroken_path,) = (tmp_path / "b" / "runs").iterdir()
     assert unbroken_path.name == run_path.name
     assert {path.name for path in unbroken_path.iterdir()} == {"lock", "tensorboard", "progress.json", "checkpoints"}
-    # … from which the next one measures and saves without training again.
+    # … the next one measures and saves without training again.
     capsys.readouterr()
     again = tiny_training(still_checkpoint, reviews, tmp_path / "b", **options)
     expected = open_model(again.save_model(tmp_path / "b" / "model"))
     said = capsys.readouterr().err
+    steps = expected.manifest.training["steps"]
     assert f"going on from step {steps} of {steps} ({unbroken_path})" in said
     assert "epoch 3/3" not in said
     assert {path.name for path in unbroken_path.iterdir()} == {"lock", "tensorboard"}
     assert expected.manifest.training["history"] == history
+
+    status, out, err = finish(process)
+    assert status == 0, err
+    version = open_model(tmp_path / "model")
+    assert f"going on from step {killed['step']} of {steps} ({run_path})" in err
+    assert "epoch 1/3" not in err
+    assert out.endswith(f"saved:         {version.path} (current)\n")
+    version.verify()
+    assert {path.name for path in run_path.iterdir()} == {"lock", "tensorboard"}
 
     for told in (version.manifest.training, expected.manifest.training):
         assert (told["steps"], told["history"]) == (steps, history)

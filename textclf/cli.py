@@ -64,9 +64,10 @@ def _one_line_errors(invoke: Any, context: click.Context) -> Any:
         return invoke(context)
     except (TextClfError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError):
-            # The reader of our output has left (`… | head`): nothing more to say to it.
+            # The reader of our output has left (`… | head`): nothing more to say to it, and the status is the shell's
+            # for SIGPIPE, because the work may not be done.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
+            sys.exit(141)
         if context.find_root().meta.get("textclf.verbose"):
             traceback.print_exc()
         if isinstance(error, KeyboardInterrupt):

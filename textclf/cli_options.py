@@ -1,126 +1,165 @@
-"""The command-line options that make a ModelOptions and a TrainingOptions, as decorators of click commands."""
+"""The command-line options behind DataOptions, ModelOptions and TrainingOptions, as decorators of click commands."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
+from click import option
 
 from textclf.config import (
     DEFAULT_MODEL_NAME,
     PRECISIONS,
     SELECTION_METRICS,
     TRUNCATIONS,
+    DataOptions,
     ModelOptions,
     TrainingOptions,
 )
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 
+_Command = Callable[..., Any]
+_DATA, _MODEL, _TRAINING = DataOptions(), ModelOptions(), TrainingOptions()
 
-def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+
+def dataset_options(command: _Command) -> _Command:
+    """Decorate a click command: it gets the keyword argument `data_options`, a DataOptions."""
+
+    def make(rename_labels: Sequence[tuple[str, str]], **values: Any) -> DataOptions:
+        return DataOptions(rename_labels=dict(rename_labels), **values)
+
+    return _with_options(command, "data_options", make, _DATA.to_dict(), _DATA_OPTIONS)
+
+
+def encoder_options(command: _Command) -> _Command:
     """Decorate a click command: it gets the keyword argument `model_options`, a ModelOptions."""
 
-    @functools.wraps(command)
-    def with_options(*args: Any, encoder: str, preprocess: str, **kwargs: Any) -> Any:
+    def make(encoder: str, preprocess: str, **values: Any) -> ModelOptions:
         handles = handles_of(encoder, preprocess)
-        options = {name: kwargs.pop(name) for name in ("max_length", "truncation", "head_fraction", "dropout")}
-        model_options = ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **options)
-        return command(*args, model_options=model_options, **kwargs)
+        return ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **values)
 
-    defaults = ModelOptions()
-    for option in (
-        click.option("--dropout", default=defaults.dropout, help="Rate before the classification layer."),
-        click.option(
-            "--head-fraction",
-            default=defaults.head_fraction,
-            help="Share of a truncated text taken from its beginning by --truncation head+tail.",
-        ),
-        click.option(
-            "--truncation",
-            type=click.Choice(TRUNCATIONS),
-            default=defaults.truncation,
-            help="What is kept of a long text: its beginning, or its beginning and end.",
-        ),
-        click.option(
-            "--max-length",
-            default=defaults.max_length,
-            help="Wordpieces a text is cut to; longer is more accurate and slower.",
-        ),
-        click.option(
-            "--preprocess",
-            default="",
-            show_default="by the encoder",
-            help="Handle of the encoder's preprocessing, where it does not bring its own.",
-        ),
-        click.option(
-            "--encoder",
-            default=DEFAULT_MODEL_NAME,
-            metavar="NAME_OR_HANDLE",
-            help=f"A TF-Hub BERT by name or URL, a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
-            f"{EMBEDDED_ENCODER}, which needs no network.",
-        ),
-    ):
-        with_options = option(with_options)
-    return with_options
+    names = ("encoder", "preprocess", "max_length", "truncation", "head_fraction", "dropout")
+    return _with_options(command, "model_options", make, names, _MODEL_OPTIONS)
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def training_options(command: _Command) -> _Command:
     """Decorate a click command: it gets the keyword argument `training_options`, a TrainingOptions."""
-    defaults = TrainingOptions()
-    names = tuple(defaults.to_dict())
+    return _with_options(command, "training_options", TrainingOptions, _TRAINING.to_dict(), _TRAINING_OPTIONS)
+
+
+def _with_options(
+    command: _Command, argument: str, make: _Command, names: Iterable[str], options: Sequence[_Command]
+) -> _Command:
+    """Add `options`, which click calls `names`; the command gets what `make` makes of their values as `argument`."""
 
     @functools.wraps(command)
     def with_options(*args: Any, **kwargs: Any) -> Any:
-        options = TrainingOptions(**{name: kwargs.pop(name) for name in names})
-        return command(*args, training_options=options, **kwargs)
+        made = make(**{name: kwargs.pop(name) for name in names})
+        return command(*args, **{argument: made}, **kwargs)
 
-    for option in reversed(
-        (
-            click.option("--epochs", default=defaults.epochs, help="Passes over the training texts."),
-            click.option("--init-lr", default=defaults.init_lr, help="Learning rate after the warmup."),
-            click.option(
-                "--optimiser",
-                default=defaults.optimiser,
-                help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd.",
-            ),
-            click.option(
-                "--warmup", default=defaults.warmup, help="Share of the steps during which the learning rate rises."
-            ),
-            click.option(
-                "--tokens-per-batch",
-                default=defaults.tokens_per_batch,
-                help="Most tokens in a batch, padding included.",
-            ),
-            click.option("--batch-size", default=defaults.batch_size, help="Most texts in a batch."),
-            click.option("--seed", default=defaults.seed, help="Of initial weights, order of batches and dropout."),
-            click.option(
-                "--precision",
-                type=click.Choice(PRECISIONS),
-                default=defaults.precision,
-                help="Of matrix products in training; auto is bfloat16 where the CPU has it.",
-            ),
-            click.option(
-                "--class-weights/--no-class-weights",
-                default=defaults.class_weights,
-                help="Weigh the loss by inverse class frequency.",
-            ),
-            click.option(
-                "--metric",
-                type=click.Choice(tuple(SELECTION_METRICS)),
-                default=defaults.metric,
-                help="Validation metric that picks the best epoch; of equal ones the log loss decides.",
-            ),
-            click.option(
-                "--patience",
-                default=defaults.patience,
-                help="Stop after so many epochs without a better metric; 0 never stops early.",
-            ),
-            click.option(
-                "--checkpoint-steps",
-                default=defaults.checkpoint_steps,
-                help="Write a checkpoint to resume from every so many steps.",
-            ),
-        )
-    ):
-        with_options = option(with_options)
+    for decorate in reversed(options):  # --help lists the one last that decorates first.
+        with_options = decorate(with_options)
     return with_options
+
+
+def _renames(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    # The old name is whatever the data says, the new one holds no "=": so the last one parts them.
+    pairs = [value.rpartition("=") for value in values]
+    for value, (old, _, new) in zip(values, pairs, strict=True):
+        if not old or not new:
+            raise click.BadParameter(f"expected OLD=NEW, got {value!r}")
+    renames = {old: new for old, _, new in pairs}
+    if len(renames) < len(pairs):
+        raise click.BadParameter("one label is renamed twice")
+    return tuple(renames.items())
+
+
+_DATA_OPTIONS = (
+    option("--val-split", default=_DATA.val_split, help="Share of the training texts kept for validation."),
+    option("--test-split", default=_DATA.test_split, help="Share kept for test where the data has no test part."),
+    option("--split-seed", default=_DATA.split_seed, help="Of the splits."),
+    option("--text-column", default=_DATA.text_column, help="Column of the texts in a CSV, JSONL or Parquet file."),
+    option("--label-column", default=_DATA.label_column, help="Column of the labels."),
+    option(
+        "--rename-label",
+        "rename_labels",
+        multiple=True,
+        metavar="OLD=NEW",
+        callback=_renames,
+        help="Replace a class name as it is read; may be repeated. Two names made one are merged.",
+    ),
+    option("--skip-undecodable", is_flag=True, help="Leave out texts that are not UTF-8, and count them."),
+    option("--test/--no-test", "read_test", default=_DATA.read_test, help="Whether the test part is read."),
+)
+
+_MODEL_OPTIONS = (
+    option(
+        "--encoder",
+        default=DEFAULT_MODEL_NAME,
+        metavar="NAME_OR_HANDLE",
+        help=f"A TF-Hub BERT by name or URL, a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
+        f"{EMBEDDED_ENCODER}, which needs no network.",
+    ),
+    option(
+        "--preprocess",
+        default="",
+        show_default="by the encoder",
+        help="Handle of the encoder's preprocessing, where it does not bring its own.",
+    ),
+    option(
+        "--max-length",
+        default=_MODEL.max_length,
+        help="Wordpieces a text is cut to; longer is more accurate and slower.",
+    ),
+    option(
+        "--truncation",
+        type=click.Choice(TRUNCATIONS),
+        default=_MODEL.truncation,
+        help="What is kept of a long text: its beginning, or its beginning and end.",
+    ),
+    option(
+        "--head-fraction",
+        default=_MODEL.head_fraction,
+        help="Share of a truncated text taken from its beginning by --truncation head+tail.",
+    ),
+    option("--dropout", default=_MODEL.dropout, help="Rate before the classification layer."),
+)
+
+_TRAINING_OPTIONS = (
+    option("--epochs", default=_TRAINING.epochs, help="Passes over the training texts."),
+    option("--init-lr", default=_TRAINING.init_lr, help="Learning rate after the warmup."),
+    option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
+    option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),
+    option("--tokens-per-batch", default=_TRAINING.tokens_per_batch, help="Most tokens in a batch, padding included."),
+    option("--batch-size", default=_TRAINING.batch_size, help="Most texts in a batch."),
+    option("--seed", default=_TRAINING.seed, help="Of initial weights, order of batches and dropout."),
+    option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default=_TRAINING.precision,
+        help="Of matrix products in training; auto is bfloat16 where the CPU has it.",
+    ),
+    option(
+        "--class-weights/--no-class-weights",
+        default=_TRAINING.class_weights,
+        help="Weigh the loss by inverse class frequency.",
+    ),
+    option(
+        "--metric",
+        type=click.Choice(tuple(SELECTION_METRICS)),
+        default=_TRAINING.metric,
+        help="Validation metric that picks the best epoch; of equal ones the log loss decides.",
+    ),
+    option(
+        "--patience",
+        default=_TRAINING.patience,
+        help="Stop after so many epochs without a better metric; 0 never stops early.",
+    ),
+    option(
+        "--checkpoint-steps",
+        default=_TRAINING.checkpoint_steps,
+        help="Write a checkpoint to resume from every so many steps.",
+    ),
+)

@@ -3,14 +3,19 @@
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 # Of the target's name only so much goes into the temporary one: a name has at most 255 bytes, a character up to 4.
 _KEPT_NAME_CHARS = 50
+_TEMPORARY_NAMES = f".*.{'[0-9a-f]' * 16}.tmp"
+# A day: no living writer has a temporary file that old.
+LEFTOVER_SECONDS = 24 * 3600
 
 
 def sync_folder(folder: Path) -> None:
@@ -34,38 +39,51 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(path))
 
 
-def _default_mode(directory: bool = False) -> int:
-    """The mode a new file (or folder) would get: tempfile makes private ones, which others could not read."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return (0o777 if directory else 0o666) & ~mask
+def _temporary_beside(target: Path) -> Path:
+    """A new hidden name in the same folder, so that the last step is a rename."""
+    return target.parent / f".{target.name[:_KEPT_NAME_CHARS]}.{secrets.token_hex(8)}.tmp"
+
+
+def remove_leftovers(folder: Path, now: float | None = None) -> None:
+    """Remove what killed writers of atomic_file and atomic_folder left in `folder`, once it is LEFTOVER_SECONDS old.
+
+    `now` is a Unix time in seconds; None asks the clock.
+    """
+    now = time.time() if now is None else now
+    for path in folder.glob(_TEMPORARY_NAMES):
+        with contextlib.suppress(FileNotFoundError):
+            if now - path.lstat().st_mtime <= LEFTOVER_SECONDS:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 @contextlib.contextmanager
 def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -> Iterator[IO[Any]]:
     """A file object whose content appears under `target` when the block ends, or never.
 
-    The temporary file lies in the same folder, so that the last step is a rename; text is UTF-8
-    unless `encoding` says otherwise. On an exception it is removed and `target` stays as it was.
+    Text is UTF-8 unless `encoding` says otherwise. On an exception the temporary file is removed and
+    `target` stays as it was. A file that is replaced keeps its mode; a new one has the usual one.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{target.name[:_KEPT_NAME_CHARS]}.", suffix=".tmp", dir=target.parent
-    )
+    temporary = _temporary_beside(target)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, mode, **open_arguments) as file:  # type: ignore[call-overload]
+            with contextlib.suppress(FileNotFoundError):
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _default_mode())
-        os.replace(temporary, target)
+        temporary.replace(target)
         sync_folder(target.parent)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -85,15 +103,15 @@ def atomic_folder(target: Path | str, *, many_files: bool = False) -> Iterator[P
     if target.exists():
         raise FileExistsError(f"{target} exists already")
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name[:_KEPT_NAME_CHARS]}.", suffix=".tmp", dir=target.parent))
+    staging = _temporary_beside(target)
+    staging.mkdir()
     try:
         yield staging
         if many_files:
             os.sync()
         else:
             sync_tree(staging)
-        os.chmod(staging, _default_mode(directory=True))
-        os.rename(staging, target)
+        staging.rename(target)
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

@@ -45,11 +45,11 @@ class Manifest:
         threshold: with two classes, the second is decided for from this probability on.
         metrics: split to the dict of textclf.stats.metrics.Metrics.
         calibration: how the temperature was found, and the error before and after.
-        data: "source" (a name), "fingerprint" and "counts" (both split to value; the test's fingerprint
-            tells whether two versions were measured on the same texts).
-        training: "options" (a dict), "steps", "seconds", "examples_per_second".
+        data: "source" (a name), "fingerprint" ("all" and each split to SHA-256: where the test's is equal, the
+            figures compare), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
+        training: "options" (textclf.config.TrainingOptions) and the fields of textclf.training.fitting.FitResult.
         software: package to version, "python" among them.
-        parity: how far the engine is from the SavedModel.
+        parity: how far each saved form of the model is from the one it was made of.
         golden_texts: sentences written for the engine's self-check.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
@@ -150,15 +150,17 @@ class Manifest:
                 f"{source}: written in format {found} by a newer version of this software; "
                 f"this one reads format {FORMAT}: update it"
             )
-        known = {item.name for item in dataclasses.fields(cls)}
-        if set(values) != known:
+        fields = dataclasses.fields(cls)
+        unknown = set(values) - {item.name for item in fields}
+        # What an older version of this software did not know yet has a default.
+        missing = {item.name for item in fields if item.default is item.default_factory} - set(values)
+        if unknown or missing:
             raise ModelStoreError(
-                f"{source}: expected exactly the keys of format {FORMAT}; unknown: "
-                f"{', '.join(sorted(set(values) - known)) or 'none'}; missing: "
-                f"{', '.join(sorted(known - set(values))) or 'none'}"
+                f"{source}: expected the keys of format {FORMAT}; unknown: {', '.join(sorted(unknown)) or 'none'}; "
+                f"missing: {', '.join(sorted(missing)) or 'none'}"
             )
         for key in ("class_names", "golden_texts"):
-            if isinstance(values[key], list):
+            if isinstance(values.get(key), list):
                 values[key] = tuple(values[key])
         try:
             manifest = cls(**values)

@@ -13,7 +13,7 @@ import dataclasses
 import fcntl
 import os
 import secrets
-import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,10 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from textclf.errors import ModelStoreError
-from textclf.files import atomic_file, atomic_folder, sha256_of_file
+from textclf.files import atomic_file, atomic_folder, remove_leftovers, sha256_of_file
 from textclf.manifest import MANIFEST_FILE, Manifest, is_version_id
-
-LEFTOVER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,23 @@ class ModelStore:
         self.path = Path(path)
         self.clock = clock
 
+    def prepare(self) -> None:
+        """Make the store's folders and see that a version can be written, before the work that leads to one.
+
+        Raises:
+            ModelStoreError: it can't, or `current` is damaged.
+        """
+        try:
+            self._versions.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._versions):
+                pass
+        except OSError as error:
+            raise ModelStoreError(
+                f"{self.path}: expected a folder that a model can be saved in ({error.strerror or error}); "
+                f"name another one"
+            ) from error
+        self.current_id()
+
     def version_ids(self) -> list[str]:
         """The ids of the saved versions, newest last."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -153,7 +168,7 @@ class ModelStore:
         if wanted is None:
             raise ModelStoreError(
                 f"{self.path}: expected a model store with a current version; versions here: {self._listing()}; "
-                f"train one (train_model.py), or promote one of them (retraining.py promote)"
+                f"train one (train_model.py), or write the id of one of them into {self._pointer}"
             )
         if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
             asked = "current names" if version_id is None else "asked for"
@@ -181,7 +196,8 @@ class ModelStore:
         new_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
         self._versions.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            self._remove_leftovers(now)
+            for folder in (self.path, self._versions):
+                remove_leftovers(folder, now.timestamp())
         with contextlib.ExitStack() as until_pointer_is_set:
             with atomic_folder(self._versions / new_id) as folder:
                 draft = Draft(id=new_id, path=folder)
@@ -239,18 +255,6 @@ class ModelStore:
         with open(self.path / ".lock", "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-    def _remove_leftovers(self, now: datetime) -> None:
-        """Remove what killed writers left, once it is too old to belong to a living one."""
-        for folder in (self.path, self._versions):
-            for path in folder.glob(".*.tmp"):
-                with contextlib.suppress(FileNotFoundError):
-                    if now.timestamp() - path.lstat().st_mtime <= LEFTOVER_SECONDS:
-                        continue
-                    if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink()
 
 
 def open_model(path: Path | str) -> ModelVersion:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
 from textclf.errors import DatasetError
-from textclf.files import atomic_folder, sha256_of_file
+from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
 
 MAX_BYTES = 20 << 30
 MAX_MEMBERS = 1_000_000
@@ -80,6 +80,7 @@ def extract_archive(
         target = target.with_name(f"{target.name}-{record['sha256'][:12]}")
     if _was_made_from(target, record):
         return target
+    remove_leftovers(target.parent)
     try:
         with atomic_folder(target, many_files=True) as staging:
             _unpack(archive, staging, max_bytes, max_members)

@@ -34,6 +34,8 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
         test = _part(test_root, "test") or _whole(test_root, "test")
     else:
         test = _part(train.parent if _part_name(train) == "train" else root, "test")
+        if root.is_file() and test is not None and test.is_dir():
+            test = None  # A table goes with a table: a folder test/ beside it may be anything.
     # The same texts for both is no test: they are split instead.
     return Layout(train, None if test is not None and test.resolve() == train.resolve() else test)
 

@@ -1,5 +1,5 @@
 """From texts to predictions: what Inference, Monitoring and Retrain all call.
 
-Runs where TensorFlow is not installed; a plain SavedModel is the one case that loads it, lazily.
+Imports where TensorFlow is not installed; only loading a SavedModel imports it, inside a function.
 May import the hall and stats/; never data/, training/ or a stage.
 """

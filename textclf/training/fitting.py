@@ -113,7 +113,7 @@ def fit(
 
     step = _training_step(model, optimiser, _class_weights(train.labels, len(class_names), options.class_weights))
     logits = ids_to_logits(model)
-    summaries = tf.summary.create_file_writer(str(run.tensorboard))
+    summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
     with _progress_bar(total_steps, "training", "steps", initial=progress.step) as bar:
         for epoch in range(progress.epochs_done, options.epochs):
             if progress.is_finished:
@@ -130,9 +130,10 @@ def fit(
                         _log(summaries, progress.step, {"train/loss": loss, "train/learning_rate": _rate(optimiser)})
                     if progress.step % options.checkpoint_steps == 0:
                         run.save(checkpoint, progress)
-            metrics = classification_metrics(
-                softmax(predict_logits(logits, select.texts, padding_id, "validation")), select.labels, class_names
-            )
+            validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
+            if not np.isfinite(validation_logits).all():
+                raise _diverged(progress.step, "logits that are not finite")
+            metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
             _end_epoch(progress, metrics, _rate(optimiser), options)
             if progress.best_epoch == epoch + 1:
                 run.save_best(weights, progress.best_epoch)
@@ -168,7 +169,9 @@ def _training_step(
             logits = model(_encoder_inputs(word_ids, mask), training=True)  # [B, K]
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))  # [B]
             weights = tf.gather(weight_of_class, labels)  # [B]
-            loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+            # Not divided by the batch's weights, which would cancel them where a batch has one class. They are 1
+            # on average over all texts.
+            loss = tf.reduce_mean(losses * weights)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
@@ -185,15 +188,19 @@ def _class_weights(labels: np.ndarray, classes: int, is_wanted: bool) -> np.ndar
 
 def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> None:
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss of step {progress.step + 1} is {loss}: the training diverged; "
-            f"use a smaller --init-lr, a longer --warmup, or --precision float32"
-        )
+        raise _diverged(progress.step + 1, f"a loss of {loss}")
     progress.step += 1
     progress.texts += texts
     progress.seconds += seconds
     progress.epoch_loss += loss * texts
     progress.epoch_texts += texts
+
+
+def _diverged(step: int, sign: str) -> TrainingError:
+    return TrainingError(
+        f"step {step} gave {sign}: the training diverged; use a smaller --init-lr, a longer --warmup, or "
+        f"--precision float32"
+    )
 
 
 def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:

@@ -165,7 +165,16 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
 def _reads_lower_case(folder: Path) -> bool:
     """Whether the checkpoint's tokenizer folds case; BERT's default is that it does."""
     path = folder / "tokenizer_config.json"
-    return bool(_read_json(path).get("do_lower_case", True)) if path.is_file() else True
+    settings = _read_json(path) if path.is_file() else {}
+    lower_case = bool(settings.get("do_lower_case", True))
+    # TF-Hub's preprocessing strips accents where it folds case, and always parts CJK characters.
+    for key, allowed in (("strip_accents", (None, lower_case)), ("tokenize_chinese_chars", (None, True))):
+        if settings.get(key) not in allowed:
+            raise EncoderError(
+                f"{path}: expected {key} = {str(allowed[1]).lower()}, found {settings[key]!r}; exported, this encoder "
+                f"would be given other wordpieces than it was trained with"
+            )
+    return lower_case
 
 
 _EMBEDDINGS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from textclf.training.tf_setup import tf
 
-_CPU_FLAGS = ("avx512_bf16", "amx_bf16", "avx_ne_convert")
+_CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 def cpu_multiplies_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:

@@ -65,15 +65,16 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._holders = 0
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of the TensorBoard logs."""
+        """Folder of the TensorBoard logs: a folder in it for each start, so that no curve is drawn twice."""
         return self.path / "tensorboard"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process.
+        """Hold the folder for this object; who holds it already may ask again.
 
         Raises:
             TrainingError: another process trains in it.
@@ -81,22 +82,31 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "w", encoding="ascii") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not self._holders:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise TrainingError(
                     f"{self.path}: another process is running this very training; wait for it, or change an option"
                 ) from None
-            yield
+            self._holders += 1
+            try:
+                yield
+            finally:
+                self._holders -= 1
 
     def save(self, checkpoint: tf.train.Checkpoint, progress: Progress) -> None:
-        """Write the checkpoint, then point to it, then remove the one before: a kill at any moment loses neither."""
+        """Write the checkpoint, then point to it, then remove the one before: a kill at any moment loses neither.
+
+        Raises:
+            TrainingError: it can't be written, because the disk is full, say.
+        """
         name = f"step-{progress.step:07d}-{'done' if progress.is_finished else progress.epochs_done}"
-        checkpoint.write(str(self.path / "checkpoints" / name))
+        self._write(checkpoint, name)
         with atomic_file(self.path / _PROGRESS) as file:
             json.dump({"checkpoint": name, "progress": dataclasses.asdict(progress)}, file, indent=2)
         for path in (self.path / "checkpoints").iterdir():
             if not path.name.startswith((f"{name}.", f"{_BEST}-{progress.best_epoch}.")):
-                path.unlink(missing_ok=True)
+                _remove(path)
 
     def restore(self, checkpoint: tf.train.Checkpoint) -> Progress:
         """Load the last checkpoint into the checkpoint's objects; a fresh Progress where there is none.
@@ -115,8 +125,12 @@ class RunFolder:
         return progress
 
     def save_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
-        """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch."""
-        weights.write(str(self.path / "checkpoints" / f"{_BEST}-{epoch}"))
+        """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch.
+
+        Raises:
+            TrainingError: they can't be written.
+        """
+        self._write(weights, f"{_BEST}-{epoch}")
 
     def restore_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
         """Load the weights of the best epoch.
@@ -131,6 +145,15 @@ class RunFolder:
         (self.path / _PROGRESS).unlink(missing_ok=True)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
+    def _write(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
+        try:
+            checkpoint.write(str(self.path / "checkpoints" / name))
+        except tf.errors.OpError as error:
+            raise TrainingError(
+                f"{self.path}: the checkpoint can't be written ({error.message[:200]}); free some space, then "
+                f"give the same command again: it goes on from the checkpoint before"
+            ) from error
+
     def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
         try:
             checkpoint.read(str(self.path / "checkpoints" / name)).expect_partial().assert_existing_objects_matched()
@@ -142,3 +165,11 @@ class RunFolder:
             f"{self.path}: the state of an earlier run of this training can't be read ({str(error)[:200]}); "
             f"remove this folder to start afresh"
         )
+
+
+def _remove(path: Path) -> None:
+    """A file, or the folder in which TensorFlow writes a checkpoint's parts and which a kill leaves behind."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
