@@ -1,9 +1,11 @@
 """Fixtures that several tests share: a tiny encoder, learnable data, and caches of their own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_lines import Shell
 from tiny_bert import write_checkpoint, write_reviews
 from tiny_training import tiny_training
 
@@ -52,3 +54,10 @@ def cased_checkpoint(tmp_path_factory) -> Path:
     folder = write_checkpoint(tmp_path_factory.mktemp("cased") / "cased-bert")
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def shell(tmp_path) -> Iterator[Shell]:
+    """Runs the command lines in an empty folder."""
+    with Shell(tmp_path) as shell:
+        yield shell

@@ -89,7 +89,7 @@ class TestFitTemperature:
         assert 1.0 < two < forty < TEMPERATURE_BOUNDS[1]
 
     def test_the_search_ends_at_its_bounds(self):
-        n = 1_000_000  # Enough to outweigh the prior.
+        n = 10_000  # Enough to outweigh the prior.
         right = fit_temperature(np.eye(2)[np.zeros(n, int)] * 0.05, np.zeros(n, int))
         assert right == pytest.approx(TEMPERATURE_BOUNDS[0], rel=1e-3)
 

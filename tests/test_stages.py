@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from command_lines import ROOT, finish, run, start
+from command_lines import ROOT
 
 from inference import Inference
 from initializing import Initialize
@@ -62,6 +62,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monkeypatch, capsys):
     handle = str(tiny_checkpoint)
 
@@ -139,27 +140,25 @@ def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monk
     assert f"accuracy: {right} of 6 right" in capsys.readouterr().out
 
 
-def test_the_command_lines_as_a_shell_calls_them(tmp_path, url, tiny_checkpoint, trained):
-    # A first version; while it is trained, a look at its data set and at the model before any training. Several at a
-    # time, because most of what they do is to import TensorFlow.
-    assert run(tmp_path, "initializing.py", "download", "--url", url) == "datasets/aclImdb_v1/aclImdb\n"
+@pytest.mark.slow
+def test_the_command_lines_as_a_shell_calls_them(shell, tmp_path, url, tiny_checkpoint, trained):
+    # A first version; while it is trained, a look at its data set and at the model before any training.
+    assert shell.run("initializing.py", "download", "--url", url) == "datasets/aclImdb_v1/aclImdb\n"
     root = "datasets/aclImdb_v1/aclImdb"
     encoder = ["--encoder", tiny_checkpoint, "--max-length", 64]
-    training = start(
-        tmp_path, "train_model.py", "--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 2, "--init-lr", "5e-3"
-    )
-    structure = start(tmp_path, "make_model.py", "structure", *encoder, "--to-file", "structure.png")
-    report = json.loads(run(tmp_path, "initializing.py", "report", root, *encoder, "--json"))
-    assert report["splits"]["test"]["texts"] == 24
-    shown = run(tmp_path, "initializing.py", "preview", root, "-n", 2)
+    options = ["--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 2, "--init-lr", "5e-3"]
+    training = shell.start("train_model.py", *options)
+    structure = shell.start("make_model.py", "structure", *encoder, "--to-file", "structure.png")
+    report = json.loads(shell.run("initializing.py", "report", root, *encoder, "--json"))
+    assert [split["texts"] for split in report["splits"]] == [82, 10, 10, 24]
+    shown = shell.run("initializing.py", "preview", root, "-n", 2)
     assert len(re.findall(r"^\[(?:neg|pos)\] ", shown, re.MULTILINE)) == 2
-    shown = run(tmp_path, "make_model.py", "preview", *encoder, "--text", "a good film")
+    shown = shell.run("make_model.py", "preview", *encoder, "--text", "a good film")
     assert "pooled output:" in shown
     assert "untrained scores:\nneg 0." in shown
-    assert finish(structure)[0] == 0
+    shell.finish(structure)
     assert (tmp_path / "structure.png").read_bytes().startswith(PNG)
-    status, out, err = finish(training)
-    assert status == 0, err
+    out, _ = shell.finish(training)
     assert re.search(r"^test: +accuracy [01]\.\d{4}, macro F1 .* \(24 texts\)$", out, re.MULTILINE)
     version = open_model(tmp_path / "model")
     assert out.endswith(f"saved:         model/versions/{version.id} (current)\n")
@@ -168,29 +167,28 @@ def test_the_command_lines_as_a_shell_calls_them(tmp_path, url, tiny_checkpoint,
     # Inference: a prompt, folders, a file.
     rows = [json.dumps({"text": text, "label": "pos", "n": n}) for n, text in enumerate(["a good film", "dull", ""])]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    live = start(tmp_path, "inference.py", "live")
-    batch = start(tmp_path, "inference.py", "batch", root, "--num-files", 2, "--seed", 1)
-    out = run(tmp_path, "inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv")
+    live = shell.start("inference.py", "live")
+    batch = shell.start("inference.py", "batch", root, "--num-files", 2, "--seed", 1)
+    out = shell.run("inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv")
     assert "scored.csv: rows scored: 3\n" in out
     header, *scored = (tmp_path / "scored.csv").read_text().splitlines()
     assert header == "text,input_label,n,label,score,p:neg,p:pos,truncated"
     assert [line.split(",")[1:3] for line in scored] == [["pos", "0"], ["pos", "1"], ["pos", "2"]]
-    status, out, err = finish(live, answers="a good film\n1\nexit\n")
-    assert (status, out.count("(score ")) == (0, 1), err
+    out, _ = shell.finish(live, answers="a good film\n1\nexit\n")
+    assert out.count("(score ") == 1
     assert [file.read_text() for file in tmp_path.glob("new_data/train/pos/*.txt")] == ["a good film"]
-    status, out, err = finish(batch)
-    assert status == 0, err
+    out, _ = shell.finish(batch)
     assert re.search(r"^accuracy: \d of 4 right", out, re.MULTILINE)
 
     # And what there is to say of versions; the other one comes from another store.
-    listed = run(tmp_path, "inference.py", "versions")
+    listed = shell.run("inference.py", "versions")
     assert re.search(rf"^\* +{version.id} .* tiny-bert ", listed, re.MULTILINE)
-    shown = run(tmp_path, "inference.py", "inspect")
+    shown = shell.run("inference.py", "inspect")
     assert "aclImdb-tiny-bert" in shown
     accuracy = version.manifest.metrics["test"]["accuracy"]
     assert re.search(rf"^  test +24 +{accuracy:.4f} ", shown, re.MULTILINE)
     _, other = trained
-    compared = run(tmp_path, "inference.py", "compare", version.id, other)
+    compared = shell.run("inference.py", "compare", version.id, other)
     assert f"a  {version.id}  aclImdb-tiny-bert\nb  {other.name}  reviews-tiny-bert\n" in compared
     assert "metrics on test: NOT the same texts" in compared
     assert re.search(r"^  max_length +64 +32$", compared, re.MULTILINE)
