@@ -60,7 +60,7 @@ class Training:
 
     Args:
         epochs: passes over the training texts.
-        init_lr: learning rate after the warmup.
+        init_lr: learning rate that the warmup rises towards.
         dataset_path: an archive, a folder or a table file (textclf.data.layout says which forms).
         model_name, name_to_handle, model_to_handle: the encoder, as for MakeModel.
         url: where to download `dataset_path` from, if it is not there.

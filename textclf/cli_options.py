@@ -129,7 +129,7 @@ _MODEL_OPTIONS = (
 
 _TRAINING_OPTIONS = (
     option("--epochs", default=_TRAINING.epochs, help="Passes over the training texts."),
-    option("--init-lr", default=_TRAINING.init_lr, help="Learning rate after the warmup."),
+    option("--init-lr", default=_TRAINING.init_lr, help="Learning rate that the warmup rises towards."),
     option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
     option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),
     option("--tokens-per-batch", default=_TRAINING.tokens_per_batch, help="Most tokens in a batch, padding included."),

@@ -142,7 +142,7 @@ class TrainingOptions(Config):
 
     Attributes:
         epochs: passes over the training texts.
-        init_lr: learning rate at the end of the warmup; it then decays linearly to 0.
+        init_lr: learning rate that the warmup rises towards; the linear decay to 0 counts from the first step.
         optimiser: "adamw", or another name of textclf.training.optimisers.
         warmup: share of all steps during which the rate rises from 0.
         tokens_per_batch: a batch holds at most this many tokens, padding included.
