@@ -16,7 +16,8 @@ from textclf.data.feedback import save_review
 from textclf.data.layout import data_root
 from textclf.data.readers import class_folders, visible_entries
 from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, InputError
+from textclf.errors import DatasetError, InputError, ModelStoreError
+from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
 from textclf.model_store import ModelStore, ModelVersion, open_model
 from textclf.report.versions import compare_versions, describe_version, describe_versions
@@ -223,6 +224,7 @@ class Inference:
             return read_rows(source, on_bad=on_bad_row, on_progress=on_progress)
 
         predictor = self.predictor
+        remove_leftovers(target.parent)
         with row_writer(target, predictor.class_names, columns) as write:
             return score_rows(read, predictor, write, text_column, skip_bad)
 
@@ -239,6 +241,11 @@ class Inference:
                     return False
                 click.echo(f"  {error}")
                 continue
+            except OSError as error:
+                click.echo(
+                    f"  not stored: {error.filename or self.save_dir}: {error.strerror}; choose another --save-dir"
+                )
+                break
             click.echo(f"  stored as {path}")
             break
         return True
@@ -267,6 +274,8 @@ class Inference:
                 for entry in visible_entries(Path(class_folder.path))
                 if entry.name.endswith(".txt") and entry.is_file()
             ]
+            if not files:
+                raise DatasetError(f"{class_folder.path}: expected .txt files in the folder of a class, found none")
             chosen += [Path(path) for path in sorted(chance.sample(files, min(num_files, len(files))))]
         if not chosen:
             raise DatasetError(f"{folder}: expected .txt files in the class folders, found none")
@@ -473,7 +482,10 @@ def versions(inference: Inference) -> None:
     Example:
       python inference.py --model-path demo/model versions
     """
-    click.echo(describe_versions(ModelStore(inference.model_path)))
+    store = ModelStore(inference.model_path)
+    if not (store.path / "versions").is_dir():
+        raise ModelStoreError(f"{store.path}: expected a model store (a folder with versions/), found none")
+    click.echo(describe_versions(store))
 
 
 @main.command()

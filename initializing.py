@@ -129,6 +129,10 @@ class Initialize:
             click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
 
     def _find(self, url: str) -> Path:
+        if not str(self.file_name):
+            raise DatasetError(
+                "expected the path of a data set, got an empty one; name an archive, a folder or a table"
+            )
         path = Path(self.file_name)
         if path.exists():
             return path

@@ -223,7 +223,7 @@ class Training:
             ModelStoreError: the store can't be written, or the promotion was overtaken.
         """
         store = ModelStore(model_dir)
-        store.prepare()  # What is wrong with it is better known before the training than after.
+        store.check_writable()  # What is wrong with it is better known before the training than after.
         if self._compiled is None:
             self.compile()
         ready = _made(self._compiled, "compile")

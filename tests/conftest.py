@@ -61,3 +61,14 @@ def shell(tmp_path) -> Iterator[Shell]:
     """Runs the command lines in an empty folder."""
     with Shell(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture(autouse=True)
+def _own_log_level() -> Iterator[None]:
+    """--verbose sets TensorFlow's log level in the environment, which subprocesses of later tests would inherit."""
+    before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    yield
+    if before is None:
+        os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    else:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = before

@@ -1,5 +1,6 @@
 """The conventions of all command lines: one-line errors, exit statuses, --verbose before or after the command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,8 +75,39 @@ def test_interrupt():
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
-def test_wrong_usage_keeps_clicks_status():
-    assert CliRunner().invoke(group, ["nonsense"]).exit_code == 2
+def test_wrong_usage_is_one_line_with_clicks_status():
+    result = CliRunner().invoke(group, ["nonsense"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: No such command 'nonsense'. (see group --help)\n"
+    result = CliRunner().invoke(group, ["mistake", "--nonsense"])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("(see group mistake --help)\n")
+
+
+def test_no_command_shows_the_commands():
+    result = CliRunner().invoke(group, [])
+    assert result.exit_code == 2
+    assert "mistake" in result.output
+
+
+def test_sigterm_ends_a_command_and_removes_what_it_was_writing(tmp_path):
+    code = (
+        "import click, time, sys\nfrom textclf import cli\nfrom textclf.files import atomic_file\n"
+        "@click.command(cls=cli.Command)\n"
+        "def main():\n"
+        "    with atomic_file('out') as file:\n"
+        "        file.write('half'); file.flush(); print('writing', flush=True); time.sleep(60)\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_single_command_does_the_same():

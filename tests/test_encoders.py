@@ -247,7 +247,7 @@ def test_name_alone_is_enough(monkeypatch):
 def test_embedded_encoder_is_exported_once():
     by_name = resolve("minilm-l6", DEFAULT_ENCODER_HANDLE, DEFAULT_PREPROCESS_HANDLE)
     stamp = (by_name.encoder / "saved_model.pb").stat()
-    assert by_name.is_pair
+    assert is_pair(by_name)
     assert by_name.name_to_handle == "minilm-l6"
     assert resolve("mine", "minilm-l6", "") == by_name
     assert (by_name.encoder / "saved_model.pb").stat() == stamp

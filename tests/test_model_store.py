@@ -616,18 +616,22 @@ class TestReports:
         assert compare_versions(a, b).endswith("nothing else differs")
 
 
-class TestPrepare:
-    def test_makes_the_folders(self, tmp_path):
-        ModelStore(tmp_path / "deep" / "model").prepare()
-        assert (tmp_path / "deep" / "model" / "versions").is_dir()
-        assert list((tmp_path / "deep" / "model" / "versions").iterdir()) == []
+class TestCheckWritable:
+    def test_leaves_nothing(self, tmp_path):
+        ModelStore(tmp_path / "deep" / "model").check_writable()
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_file_in_the_place_of_the_store(self, tmp_path):
         (tmp_path / "model").write_text("x", encoding="utf-8")
         with pytest.raises(ModelStoreError, match="expected a folder that a model can be saved in"):
-            ModelStore(tmp_path / "model").prepare()
+            ModelStore(tmp_path / "model").check_writable()
 
     def test_a_damaged_pointer_is_known_before_the_work(self, tmp_path):
         (tmp_path / "current").write_text("nonsense", encoding="utf-8")
         with pytest.raises(ModelStoreError, match="expected the id of a version"):
-            ModelStore(tmp_path).prepare()
+            ModelStore(tmp_path).check_writable()
+
+    def test_a_folder_in_the_place_of_the_pointer(self, tmp_path):
+        (tmp_path / "current").mkdir()
+        with pytest.raises(ModelStoreError, match="expected a file with the id of a version"):
+            ModelStore(tmp_path).check_writable()

@@ -27,9 +27,8 @@ def encoder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Where a reader of the README would be: data/ is here, and a reviews.csv of their own."""
+    """Where a reader of the README would be: data/ is here."""
     (tmp_path / "data").symlink_to(ROOT / "data")
-    (tmp_path / "reviews.csv").write_text("text\nNever once bored.\nDull.\n", encoding="utf-8")
     return tmp_path
 
 
@@ -49,8 +48,10 @@ def test_commands(folder, encoder):
     assert len(commands) >= 8
     printed = {}
     for command in commands:
+        if not command.startswith("python "):
+            subprocess.run(command, shell=True, cwd=folder, check=True)  # noqa: S602  (README's own line)
+            continue
         words = shlex.split(command.replace("minilm-l6", str(encoder)))
-        assert words[0] == "python", command
         if "report" in words:
             words += ["--encoder", str(encoder)]  # The default is minilm-l6.
         printed[command] = run([str(ROOT / words[1]), *words[2:]], folder)

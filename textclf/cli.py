@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -14,14 +16,33 @@ from textclf.errors import TextClfError
 class _OneLineErrors(click.Command):
     """A click command whose user errors are one line on stderr and exit status 1, and which takes --verbose.
 
-    Click's own usage errors keep exit status 2. A TextClfError, or a file that the system
-    refuses, is the user's to mend; any other exception is a bug and keeps its traceback.
+    A wrong option is one line, too, with click's exit status 2. A TextClfError, or a file that the
+    system refuses, is the user's to mend; any other exception is a bug and keeps its traceback.
+    SIGTERM ends a command as Ctrl-C does: what it was writing is removed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "show_default": True})
         super().__init__(*args, **kwargs)
         self.params.append(verbose_option())
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click.Command.main, but for the form of its errors."""
+        if not kwargs.pop("standalone_mode", True):
+            return super().main(*args, **kwargs, standalone_mode=False)  # type: ignore[call-overload]
+        try:
+            status = super().main(*args, **kwargs, standalone_mode=False)  # type: ignore[call-overload]
+        except click.Abort:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else sys.argv[0]
+            click.echo(f"error: {' '.join(error.format_message().split())} (see {command} --help)", err=True)
+            sys.exit(error.exit_code)
+        sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, context: click.Context) -> Any:
         """Run, and turn a user's error into one line and exit status 1."""
@@ -60,6 +81,8 @@ def _set_verbose(context: click.Context, _parameter: click.Parameter, value: boo
 
 
 def _one_line_errors(invoke: Any, context: click.Context) -> Any:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)
     try:
         return invoke(context)
     except (TextClfError, OSError, KeyboardInterrupt) as error:
@@ -73,5 +96,17 @@ def _one_line_errors(invoke: Any, context: click.Context) -> Any:
         if isinstance(error, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             sys.exit(130)
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"error: {' '.join(_message(error).split())}", err=True)
         sys.exit(1)
+
+
+def _message(error: BaseException) -> str:
+    """What happened, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; check the path, the rights and the free space"
+    return str(error)
+
+
+def _end(_signal: int, _frame: object) -> None:
+    sys.exit(128 + signal.SIGTERM)

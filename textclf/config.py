@@ -171,13 +171,16 @@ class TrainingOptions(Config):
     def __post_init__(self) -> None:
         self._check_whole("epochs", 1)
         self._check(
-            "init_lr", isinstance(self.init_lr, float) and 0 < self.init_lr < 10, "a learning rate above 0 and below 10"
+            "init_lr",
+            isinstance(self.init_lr, int | float) and not isinstance(self.init_lr, bool) and 0 < self.init_lr < 10,
+            "a learning rate above 0 and below 10",
         )
         self._check_text("optimiser", "metric")
         self._check_fraction("warmup")
         self._check_whole("tokens_per_batch", 8)
         self._check_whole("batch_size", 1)
         self._check_whole("seed", 0)
+        self._check("seed", self.seed < 2**32, "a whole number below 2^32")
         self._check_flag("class_weights")
         self._check("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         self._check("metric", self.metric in SELECTION_METRICS, f"one of {', '.join(SELECTION_METRICS)}")

@@ -1,6 +1,7 @@
 """Files that matter are written whole or not at all: temporary name, sync, rename. And hashes of files."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -66,15 +67,38 @@ def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -
 
     Text is UTF-8 unless `encoding` says otherwise. On an exception the temporary file is removed and
     `target` stays as it was. A file that is replaced keeps its mode; a new one has the usual one.
+
+    Raises:
+        OSError: it can't be written; names `target`, not the temporary file.
     """
     target = Path(target)
+    with _errors_name(target), _written(target, mode, open_arguments) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _errors_name(target: Path) -> Iterator[None]:
+    """Let the system's refusals speak of the file that the user knows."""
+    try:
+        yield
+    except OSError as error:
+        own = error.filename is None or str(error.filename).endswith(".tmp")
+        if error.errno is None or not own:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+@contextlib.contextmanager
+def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterator[IO[Any]]:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
     temporary = _temporary_beside(target)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(descriptor, mode, **open_arguments) as file:  # type: ignore[call-overload]
+        with os.fdopen(descriptor, mode, **open_arguments) as file:
             with contextlib.suppress(FileNotFoundError):
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file

@@ -114,15 +114,15 @@ class ModelStore:
         self.path = Path(path)
         self.clock = clock
 
-    def prepare(self) -> None:
-        """Make the store's folders and see that a version can be written, before the work that leads to one.
+    def check_writable(self) -> None:
+        """See that a version could be written, before the work that leads to one; leaves nothing behind.
 
         Raises:
             ModelStoreError: it can't, or `current` is damaged.
         """
         try:
-            self._versions.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._versions):
+            folder = next(path for path in (self._versions, *self._versions.absolute().parents) if path.exists())
+            with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             raise ModelStoreError(
@@ -151,6 +151,11 @@ class ModelStore:
         except FileNotFoundError:
             ids = self.version_ids()
             return ids[0] if len(ids) == 1 else None
+        except OSError as error:
+            raise ModelStoreError(
+                f"{self._pointer}: expected a file with the id of a version ({error.strerror}); put one of these into "
+                f"it: {self._listing()}"
+            ) from error
         if not is_version_id(text):
             raise ModelStoreError(
                 f"{self._pointer}: expected the id of a version, got {text[:100]!r}; write one of these into it: "

@@ -142,7 +142,7 @@ def _text_and_label(path: Path, number: int, row: Row, options: DataOptions) -> 
     if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
         raise DatasetError(
             f"{path}, row {number}: expected a class name or a whole number in {options.label_column!r}, "
-            f"got {label!r:.80}; give every row a label, or name their column with --label-column"
+            f"got {label!r:.80}; write the labels as text or whole numbers, or name another column with --label-column"
         )
     return text, str(label)
 

@@ -141,7 +141,10 @@ def _csv_header(path: Path, reader: Any) -> list[str]:
     except csv.Error as error:
         raise DatasetError(f"{path}: the header can't be read ({error})") from error
     if not header or len(set(header)) != len(header) or not _is_text("".join(header)):
-        raise DatasetError(f"{path}: expected a first line with distinct UTF-8 column names, found {header}")
+        raise DatasetError(
+            f"{path}: expected a first line with distinct UTF-8 column names, found {header}; save the table as CSV in "
+            f"UTF-8, with a header"
+        )
     return header
 
 
@@ -158,7 +161,11 @@ def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[i
                 return
             except csv.Error as error:
                 number += 1
-                report(number, DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes"))
+                bad = DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes")
+                if reader.line_num > line:
+                    # A quote that does not close takes the lines after it along: that is more than one bad row.
+                    raise DatasetError(f"{bad}: those of lines {line} to {reader.line_num} do not match") from error
+                report(number, bad)
                 continue
             if not fields:
                 continue

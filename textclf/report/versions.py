@@ -78,10 +78,13 @@ def describe_versions(store: ModelStore) -> str:
                 manifest.parent or NOTHING,
             )
         )
+    pointer = store.path / "current"
     if current is None:
-        damaged.append("no version is current: promote one (retraining.py promote)")
+        damaged.append(f"no version is current: write the id of one into {pointer}")
     elif current not in ids:
-        damaged.append(f"current names {current}, which is not here: promote another (retraining.py promote)")
+        damaged.append(
+            f"current names {current}, which is not here: write the id of one that is into {store.path / 'current'}"
+        )
     return "\n".join([*_table(rows), *damaged])
 
 

@@ -255,12 +255,14 @@ def _log(summaries: tf.summary.SummaryWriter, step: int, values: dict[str, float
 
 def _progress_bar(total: int, label: str, unit: str, initial: int = 0) -> tqdm:
     """A bar with rate and remaining time on stderr; in a log file, a line every half minute instead of ten a second."""
+    is_terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
         initial=initial,
         desc=label,
         unit=unit,
-        mininterval=0.5 if sys.stderr.isatty() else 30,
+        mininterval=0.5 if is_terminal else 30,
         smoothing=0.05,
         leave=label == "training",
+        position=None if is_terminal else 0,  # Without codes that move the cursor between two bars.
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from textclf.errors import TrainingError
 from textclf.training.graphs import graph_function
 from textclf.training.preprocessing import TextPreprocessing
 from textclf.training.tf_setup import tf, tf_keras
@@ -20,7 +21,11 @@ _TEXTS = tf.TensorSpec([None], tf.string, name="text")
 def export_saved_model(
     classifier: tf_keras.Model, preprocessing: TextPreprocessing, temperature: float, folder: Path
 ) -> None:
-    """Write the classifier (strings [B] -> logits [B, K]) as a SavedModel into `folder`."""
+    """Write the classifier (strings [B] -> logits [B, K]) as a SavedModel into `folder`.
+
+    Raises:
+        TrainingError: it can't be written, because the disk is full, say.
+    """
 
     @graph_function(_TEXTS)
     def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -35,7 +40,13 @@ def export_saved_model(
     # functions, those for training too, and the model would take three times as long to load.
     model = tf.Module()
     model.weights, model.tokenizer = classifier.variables, preprocessing.tokenizer
-    tf.saved_model.save(model, str(folder), signatures={"serving_default": score, "token_counts": count_tokens})
+    try:
+        tf.saved_model.save(model, str(folder), signatures={"serving_default": score, "token_counts": count_tokens})
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"{folder}: the model can't be saved ({error.message[:200]}); free some space, then give the same command "
+            f"again: the training itself is kept"
+        ) from error
 
 
 def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray) -> float:
