@@ -540,7 +540,7 @@ class TestReports:
         assert "no version yet" in describe_versions(store)
         save(store), save(store)
         (store.path / "current").unlink()
-        assert describe_versions(store).splitlines()[-1].startswith("no version is current: promote one")
+        assert describe_versions(store).splitlines()[-1].startswith("no version is current: write the id of one into")
         (store.path / "current").write_text(GOOD_ID)
         assert f"current names {GOOD_ID}, which is not here" in describe_versions(store)
 
