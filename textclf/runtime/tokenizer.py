@@ -1,0 +1,219 @@
+"""Texts -> wordpiece ids without TensorFlow, identical to those of the TF-Hub BERT preprocessing it replaces.
+
+Plain Python, because that is what turned out fast: nearly every word of a text is in the vocabulary as a whole and
+costs one look-up, so that a review takes a fifth of the time that the `tokenizers` library needs.
+"""
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from textclf.config import TRUNCATIONS, Config
+from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.files import atomic_file
+from textclf.runtime.words import words
+
+VOCABULARY_FILE = "vocab.txt"
+SETTINGS_FILE = "tokenizer.json"
+SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+
+_CONTINUATION = "##"
+# A longer word is unknown as a whole (max_bytes_per_word of tensorflow_text.BertTokenizer).
+_MAX_WORD_BYTES = 100
+# Stands for a beginning of wordpieces that is none itself.
+_NO_PIECE = -1
+# Words whose wordpieces are remembered: about 5 MB.
+_REMEMBERED = 2**14
+_RESTORE = "restore the version from where it came, or export it again"
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """One text as the encoder takes it.
+
+    Attributes:
+        ids: [CLS], the wordpieces that are kept, [SEP]: at most max_length.
+        length: wordpieces before truncation, [CLS] and [SEP] included.
+    """
+
+    ids: list[int]
+    length: int
+
+
+@dataclass(frozen=True)
+class TokenizerSettings(Config):
+    """What tokenizer.json holds; see Tokenizer."""
+
+    lower_case: bool
+    max_length: int
+    truncation: str = "head"
+    head_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        self._check_flag("lower_case")
+        self._check_whole("max_length", 3)
+        self._check("truncation", self.truncation in TRUNCATIONS, f"one of {', '.join(TRUNCATIONS)}")
+        self._check_fraction("head_fraction")
+
+
+class Tokenizer:
+    """BERT's WordPiece tokenizer; several threads may call it.
+
+    Args:
+        vocabulary: the wordpieces; position is the id, and "##" begins those that continue a word.
+        lower_case: fold case and remove accents.
+        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
+        truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
+        head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
+
+    Attributes:
+        padding_id, start_id, end_id, unknown_id: of [PAD], [CLS], [SEP] and [UNK].
+
+    Raises:
+        ConfigError: a setting makes no sense, or the vocabulary is not BERT's.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        lower_case: bool,
+        max_length: int,
+        truncation: str = "head",
+        head_fraction: float = 0.25,
+    ) -> None:
+        self.vocabulary = tuple(vocabulary)
+        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction)
+        ids = {piece: i for i, piece in enumerate(self.vocabulary)}
+        _check_vocabulary(self.vocabulary, ids)
+        self.padding_id, self.unknown_id = ids["[PAD]"], ids["[UNK]"]
+        self.start_id, self.end_id = ids["[CLS]"], ids["[SEP]"]
+        self._first = _with_beginnings(item for item in ids.items() if not item[0].startswith(_CONTINUATION))
+        self._next = _with_beginnings(
+            (piece.removeprefix(_CONTINUATION), i) for piece, i in ids.items() if piece.startswith(_CONTINUATION)
+        )
+        self._remembered_pieces = functools.lru_cache(maxsize=_REMEMBERED)(self._pieces)
+
+    def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """The ids of each text, in order.
+
+        Raises:
+            InputError: `texts` is one text, or a text holds half of a surrogate pair.
+        """
+        if isinstance(texts, str):
+            raise InputError(f"expected a list of texts, got one text: {texts[:50]!r}; pass [text]")
+        return [self._tokenized(text) for text in texts]
+
+    def save(self, folder: Path) -> None:
+        """Write vocab.txt and tokenizer.json into `folder`."""
+        with atomic_file(folder / VOCABULARY_FILE) as file:
+            file.writelines(f"{piece}\n" for piece in self.vocabulary)
+        with atomic_file(folder / SETTINGS_FILE) as file:
+            json.dump(self.settings.to_dict(), file, indent=1)
+            file.write("\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The tokenizer that save() wrote into `folder`.
+
+        Raises:
+            ModelStoreError: a file is missing or damaged.
+        """
+        settings = _read_settings(folder / SETTINGS_FILE)
+        source = folder / VOCABULARY_FILE
+        try:
+            return cls(read_vocabulary(source), **settings.to_dict())
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise ModelStoreError(f"{source}: expected a vocabulary of wordpieces ({error}); {_RESTORE}") from error
+
+    def _tokenized(self, text: str) -> TokenizedText:
+        ids: list[int] = []
+        for word in words(text, self.settings.lower_case):
+            piece = self._first.get(word, _NO_PIECE)
+            if piece != _NO_PIECE:
+                ids.append(piece)
+            elif len(word) > _MAX_WORD_BYTES:
+                ids.append(self.unknown_id)
+            else:
+                ids += self._remembered_pieces(word)
+        return TokenizedText([self.start_id, *self._truncated(ids), self.end_id], len(ids) + SPECIAL_TOKENS)
+
+    def _truncated(self, ids: list[int]) -> list[int]:
+        room = self.settings.max_length - SPECIAL_TOKENS
+        if len(ids) <= room:
+            return ids
+        if self.settings.truncation == "head":
+            return ids[:room]
+        head = int(room * self.settings.head_fraction)
+        return ids[:head] + ids[head - room :]
+
+    def _pieces(self, word: str) -> tuple[int, ...]:
+        """The longest wordpiece that the word begins with, then the longest of the rest …; [UNK] if one is missing."""
+        if len(word.encode()) > _MAX_WORD_BYTES:
+            return (self.unknown_id,)
+        pieces = []
+        known, start = self._first, 0
+        while start < len(word):
+            longest = _NO_PIECE
+            for end in range(start + 1, len(word) + 1):
+                piece = known.get(word[start:end])
+                if piece is None:
+                    break
+                if piece != _NO_PIECE:
+                    longest, next_start = piece, end
+            if longest == _NO_PIECE:
+                return (self.unknown_id,)
+            pieces.append(longest)
+            known, start = self._next, next_start
+        return tuple(pieces)
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """One wordpiece a line, as TensorFlow reads it: lines end with a line feed only, and carriage returns are no text.
+
+    Raises:
+        OSError, UnicodeDecodeError: the file can't be read, or is not UTF-8.
+    """
+    return path.read_bytes().decode("utf-8").replace("\r", "").removesuffix("\n").split("\n")
+
+
+def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int]) -> None:
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in ids]
+    if missing:
+        raise ConfigError(f"vocabulary: expected BERT's special tokens, found no {', '.join(missing)}")
+    if len(ids) < len(vocabulary):
+        twice = next(piece for i, piece in enumerate(vocabulary) if ids[piece] != i)
+        raise ConfigError(f"vocabulary: expected every wordpiece once, found {twice!r} twice")
+    broken = next((piece for piece in vocabulary if "\n" in piece or "\r" in piece), None)
+    if broken is not None:
+        raise ConfigError(f"vocabulary: expected wordpieces without line breaks, found {broken!r}")
+
+
+def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Every piece that a word can hold with its id, and every beginning of one with _NO_PIECE.
+
+    A search for the longest piece goes through these from short to long and stops where no piece begins so: the time
+    that a long word takes depends on its length, not on how long pieces can be.
+    """
+    known: dict[str, int] = {}
+    for piece, i in pieces:
+        if len(piece.encode()) > _MAX_WORD_BYTES:
+            continue
+        end = len(piece) - 1
+        while end > 0 and piece[:end] not in known:  # Where one is known, so are the shorter ones.
+            known[piece[:end]] = _NO_PIECE
+            end -= 1
+        known[piece] = i
+    return known
+
+
+def _read_settings(path: Path) -> TokenizerSettings:
+    try:
+        values = json.loads(path.read_bytes())
+        if not isinstance(values, dict):
+            raise ConfigError(f"expected a JSON object, found {type(values).__name__}")
+        return TokenizerSettings.from_dict(values)
+    except (OSError, ValueError, TypeError, ConfigError) as error:
+        raise ModelStoreError(f"{path}: expected the settings of a tokenizer ({error}); {_RESTORE}") from error

@@ -1,0 +1,155 @@
+"""A text -> its words, as TensorFlow Text's BasicTokenizer splits it, which the TF-Hub BERT preprocessing begins with.
+
+There, ICU 77 (Unicode 16) folds case to NFKC_Casefold and decomposes to NFD; then RE2 (Unicode 15) removes the accents,
+takes control and format characters for spaces, and splits at ASCII white space, punctuation and CJK characters. Python
+3.11 knows Unicode 14: the few characters that are newer, and matter, are listed here.
+See https://www.unicode.org/reports/tr44/#NFKC_Casefold and tensorflow_text/python/ops/bert_tokenizer.py.
+"""
+
+import functools
+import re
+import string
+import unicodedata
+from itertools import groupby
+
+from textclf.errors import InputError
+
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+# An ASCII symbol is a word of its own; ASCII control characters are spaces.
+_WORD = re.compile(r"[!-/:-@\[-`{-~]|[^\x00- !-/:-@\[-`{-~\x7f]+")
+_CJK = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
+)
+# Default_Ignorable_Code_Point, which NFKC_Casefold leaves out and unicodedata does not know.
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# New in Unicode 15, as RE2 knows them: accents, format characters, punctuation.
+_NEW_CATEGORIES = {
+    chr(point): category
+    for category, ranges in {
+        "Mn": [
+            (0x0ECE, 0x0ECE), (0x10EFD, 0x10EFF), (0x11241, 0x11241), (0x11F00, 0x11F01), (0x11F36, 0x11F3A),
+            (0x11F40, 0x11F40), (0x11F42, 0x11F42), (0x13440, 0x13440), (0x13447, 0x13455), (0x1E08F, 0x1E08F),
+            (0x1E4EC, 0x1E4EF),
+        ],
+        "Cf": [(0x13439, 0x1343F)],
+        "Po": [(0x11B00, 0x11B09), (0x11F43, 0x11F4F)],
+    }.items()
+    for first, last in ranges
+    for point in range(first, last + 1)
+}  # fmt: skip
+# New in Unicode 15 and 16, as ICU knows them: combining classes, and what characters are folded and decomposed to.
+_NEW_CLASSES = {
+    char: combining_class
+    for combining_class, chars in {
+        9: "\U000113ce\U000113cf\U000113d0\U00011f41\U00011f42\U0001612f",
+        220: "\U00010efd\U00010efe\U00010eff\U0001e4ee\U0001e5ef",
+        230: "\u0897\U00010d69\U00010d6a\U00010d6b\U00010d6c\U00010d6d\U0001e08f\U0001e4ef\U0001e5ee",
+        232: "\U0001e4ec\U0001e4ed",
+    }.items()
+    for char in chars
+}
+_NEW_FOLDS = {
+    chr(first + i): folded
+    for first, targets in {
+        0x1C89: ["\u1c8a"],
+        0xA7CB: ["\u0264", "\ua7cd"],
+        0xA7DA: ["\ua7db"],
+        0xA7DC: ["\u019b"],
+        0x105C9: ["\U000105d2\u0307"],
+        0x105E4: ["\U000105da\u0307"],
+        0x10D50: map(chr, range(0x10D70, 0x10D86)),
+        0x11383: ["\U00011382\U000113c9"],
+        0x11385: ["\U00011384\U000113bb"],
+        0x1138E: ["\U0001138b\U000113c2"],
+        0x11391: ["\U00011390\U000113c9"],
+        0x113C5: ["\U000113c2\U000113c2"],
+        0x113C7: ["\U000113c2\U000113b8", "\U000113c2\U000113c9"],
+        0x16121: ["\U0001611e\U0001611e", "\U0001611e\U00016129", "\U0001611e\U0001611f", "\U00016129\U0001611f"],
+        0x16125: ["\U0001611e\U00016120", "\U0001611e\U0001611e\U0001611f"],
+        0x16127: ["\U0001611e\U00016129\U0001611f", "\U0001611e\U0001611e\U00016120"],
+        0x16D68: ["\U00016d67\U00016d67", "\U00016d63\U00016d67", "\U00016d63\U00016d67\U00016d67"],
+        0x1CCD6: string.ascii_lowercase + string.digits,
+        0x1E030: "абвгдежзиклмопрстуфхцчшыэюꚉәіјөүӏабвгдежзиклопсуфхцчшъыґіѕџҫꙑұ",
+    }.items()
+    for i, folded in enumerate(targets)
+}
+# Characters whose treatment is remembered: enough for a language, and no more memory than that for any text.
+_REMEMBERED = 2**14
+
+
+def words(text: str, lower_case: bool) -> list[str]:
+    """The words of a text in order; every punctuation mark and every CJK character is one.
+
+    Takes time in proportion to the text's length, whatever it holds.
+
+    Args:
+        text: any text.
+        lower_case: fold case and compatibility forms, and remove accents; else characters stay as they are.
+
+    Raises:
+        InputError: the text holds half of a surrogate pair, which is no character.
+    """
+    if lower_case:
+        text = text.casefold()
+    if not text.isascii():
+        text = _NON_ASCII.sub(_plain if lower_case else _parted, text)
+    return _WORD.findall(text)
+
+
+def _parted(run: re.Match[str]) -> str:
+    """A run of characters beyond ASCII, with spaces for what parts words and around what is one."""
+    return "".join(map(_apart, run[0]))
+
+
+def _plain(run: re.Match[str]) -> str:
+    """The same, folded and without accents."""
+    decomposed = "".join(map(_folded, run[0]))
+    if not unicodedata.is_normalized("NFD", decomposed) or not _NEW_CLASSES.keys().isdisjoint(decomposed):
+        decomposed = _in_canonical_order(decomposed)
+    return "".join(map(_unaccented, decomposed))
+
+
+def _in_canonical_order(text: str) -> str:
+    """Every run of combining characters sorted by class; unicodedata.normalize needs quadratic time for a long one."""
+    runs = groupby(text, key=lambda char: _combining_class(char) > 0)
+    return "".join("".join(sorted(run, key=_combining_class) if is_combining else run) for is_combining, run in runs)
+
+
+def _combining_class(char: str) -> int:
+    return _NEW_CLASSES.get(char) or unicodedata.combining(char)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _folded(char: str) -> str:
+    """What NFKC_Casefold and NFD make of a character that str.casefold has seen."""
+    if _IGNORABLE.match(char):
+        return ""
+    return _NEW_FOLDS.get(char) or unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _unaccented(char: str) -> str:
+    return "" if _category(char) == "Mn" else _spaced(char)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _apart(char: str) -> str:
+    return _spaced(char)
+
+
+def _spaced(char: str) -> str:
+    category = _category(char)
+    if category == "Cs":
+        raise InputError(
+            f"expected a text, found half of a surrogate pair in it (U+{ord(char):04X}); send valid Unicode"
+        )
+    if category in ("Cc", "Cf"):
+        return " "
+    return f" {char} " if category.startswith("P") or _CJK.match(char) else char
+
+
+def _category(char: str) -> str:
+    return _NEW_CATEGORIES.get(char) or unicodedata.category(char)
