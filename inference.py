@@ -63,6 +63,7 @@ class Inference:
         save_dir: where labelled reviews are stored.
         seed: of the random choice of files; None chooses anew each time.
         tokens_per_batch: a batch holds at most so many tokens, padding included.
+        threads: to compute with; None takes all cores.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Inference:
         save_dir: Path | str = "new_data/train",
         seed: int | None = None,
         tokens_per_batch: int = TOKENS_PER_BATCH,
+        threads: int | None = None,
     ) -> None:
         self.model_path = model_path
         self.class_names = class_names
         self.save_dir = save_dir
         self.seed = seed
         self.tokens_per_batch = tokens_per_batch
+        self.threads = threads
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()
 
@@ -91,8 +94,16 @@ class Inference:
         """
         with self._loading:
             if self._predictor is None:
-                self._predictor = load_predictor(self.model_path, self.class_names, self.tokens_per_batch)
+                self._predictor = load_predictor(self.model_path, self.class_names, self.tokens_per_batch, self.threads)
             return self._predictor
+
+    def warm_up(self) -> None:
+        """Load the model and prepare it, so that no later call takes longer than computing does.
+
+        Raises:
+            ModelStoreError, ConfigError: as for predictor.
+        """
+        self.predictor.warm_up()
 
     @overload
     def predict(self, texts: str) -> Prediction: ...

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import platform
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +47,11 @@ if TYPE_CHECKING:
 # Texts on which a saved SavedModel must answer as the model in memory did, and how closely.
 _CHECKED_TEXTS = 32
 _LOGIT_TOLERANCE = 1e-3
-_PACKAGES = ("tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy")
+# Texts of each of two splits on which the tokenizer that serves must give the SavedModel's ids.
+_TOKENIZED_TEXTS = 1000
+_PACKAGES = (
+    "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf", "tokenizers",
+)  # fmt: skip
 
 _Made = TypeVar("_Made")
 
@@ -232,8 +237,60 @@ class Training:
             self.predict_model()
             version = self._save(store, ready, name, promote, parent)
             ready.run.forget()
-        click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
         return version.path
+
+    def export_again(
+        self, model_dir: str | Path = "model", version_id: str | None = None, promote: bool = False
+    ) -> Path:
+        """Give a saved version a new engine, without training; returns the folder of the child version that has it.
+
+        The data must be what the version was trained on: its options are taken from the manifest.
+
+        Args:
+            model_dir: the store.
+            version_id: of a version with its saved_model/; None takes the current one.
+            promote: make the child current, if no other one became so meanwhile.
+
+        Raises:
+            TrainingError: the data is not what the version was trained on, or the engine does not answer as the
+                SavedModel does; nothing is kept.
+            ModelStoreError: there is no such version, it has no saved_model/, or the store can't be written.
+        """
+        from textclf.training import encoders
+        from textclf.training.preprocessing import TextPreprocessing
+
+        store = ModelStore(model_dir)
+        store.check_writable()
+        current = store.current_id()
+        parent = store.open(version_id)
+        manifest = parent.manifest
+        parent.verify()
+        saved_model = parent.part("saved_model")
+        self.data_options = DataOptions.from_dict(manifest.data["options"])
+        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
+        dataset = load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+        if dataset.fingerprints != manifest.data["fingerprint"]:
+            raise TrainingError(
+                f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
+                f"{manifest.data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data "
+                f"set of the training"
+            )
+        folders = encoders.resolve(**manifest.encoder)
+        preprocessing = TextPreprocessing(
+            folders.preprocessing, manifest.max_length, manifest.truncation, manifest.head_fraction
+        )
+        with store.new_version() as draft:
+            for part in ("saved_model", "plots"):
+                if parent.has(part):
+                    shutil.copytree(parent.part(part), draft.path / part)
+            draft.manifest = _export(
+                saved_model,
+                draft.path / "engine",
+                dataclasses.replace(manifest, parent=parent.id),
+                dataset,
+                preprocessing,
+            )
+        return _promoted(store, draft.id, promote, current).path
 
     def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:
         from textclf.training.saved_model_export import export_saved_model, largest_logit_difference
@@ -253,10 +310,9 @@ class Training:
                 )
             _plot(draft.path / "plots", ready.dataset, fitted, measured)
             parity = {"saved_model_largest_logit_difference": difference}
-            draft.manifest = self._manifest(name or ready.name, parent, ready, fitted, measured, parity)
-        if promote and store.current_id() != draft.id:
-            store.promote(draft.id, expected_current=current)
-        return store.open(draft.id)
+            manifest = self._manifest(name or ready.name, parent, ready, fitted, measured, parity)
+            draft.manifest = _export(folder, draft.path / "engine", manifest, ready.dataset, ready.preprocessing)
+        return _promoted(store, draft.id, promote, current)
 
     def _fit(self, ready: _Compiled) -> FitResult:
         from textclf.training.fitting import fit
@@ -313,7 +369,7 @@ class Training:
         ready: _Compiled,
         fitted: FitResult,
         measured: _Measured,
-        parity: dict[str, float],
+        parity: dict[str, Any],
     ) -> Manifest:
         return Manifest(
             name=name,
@@ -425,6 +481,34 @@ def _summary(split: str, metrics: Metrics) -> str:
     )
 
 
+def _promoted(store: ModelStore, version_id: str, promote: bool, current: str | None) -> ModelVersion:
+    """The version that was just saved, made current if that is wanted and `current` still is."""
+    if promote and store.current_id() != version_id:
+        store.promote(version_id, expected_current=current)
+    version = store.open(version_id)
+    click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
+    return version
+
+
+def _export(
+    saved_model: Path, folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing
+) -> Manifest:
+    """Write the engine of a SavedModel into `folder`; returns the manifest that says so."""
+    from textclf.training.export import EngineTexts, checked_tokenizer, export_engine
+
+    calibrate, train = dataset.validation_calibrate, dataset.train.texts
+    tokenizer = checked_tokenizer(preprocessing, [*calibrate.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]])
+    manifest = export_engine(saved_model, tokenizer, manifest, EngineTexts(train, calibrate), folder)
+    parity = manifest.parity["engine"]
+    click.echo(
+        f"engine:        {manifest.engine['precision']}, the label of the SavedModel on {parity['agreement']:.2%} of "
+        f"{parity['texts']} texts, accuracy {parity['accuracy_of_original']:.4f} -> {parity['accuracy_of_copy']:.4f}"
+    )
+    for reason in manifest.engine["refused"]:
+        click.echo(f"  refused {reason}")
+    return manifest
+
+
 def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured) -> None:
     from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
 
@@ -445,6 +529,7 @@ def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured
 @click.option("--model-dir", default="model", help="The model store that gets the new version.")
 @click.option("--name", default="", show_default="the data's and the encoder's", help="Name of the model.")
 @click.option("--promote", is_flag=True, help="Make the new version current. The first one of a store always is.")
+@click.option("--export-again", metavar="ID", help="Train nothing: give this saved version a new engine, as its child.")
 @click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
 @click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
 def main(
@@ -456,6 +541,7 @@ def main(
     model_dir: str,
     name: str,
     promote: bool,
+    export_again: str | None,
     data_dir: str,
     runs_dir: str,
 ) -> None:
@@ -472,7 +558,10 @@ def main(
     """
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
     training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
-    training.save_model(model_dir, name, promote)
+    if export_again:
+        training.export_again(model_dir, export_again, promote)
+    else:
+        training.save_model(model_dir, name, promote)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ class Manifest:
         training: "options" (textclf.config.TrainingOptions) and the fields of textclf.training.fitting.FitResult.
         software: package to version, "python" among them.
         parity: how far each saved form of the model is from the one it was made of.
+        engine: "precision" of the engine ("int8", "bfloat16" or "float32"), how it came to that, and what it answers
+            the golden texts ("golden_logits" [texts, classes], within "golden_tolerance"; "golden_float_logits" where
+            its activations are floats); empty where there is none.
         golden_texts: sentences written for the engine's self-check.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
@@ -73,6 +76,7 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
     golden_texts: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
@@ -99,7 +103,7 @@ class Manifest:
         self._check("lower_case", isinstance(self.lower_case, bool), "true or false")
         self._check("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
         self._check("threshold", _is_number(self.threshold) and 0 < self.threshold < 1, "a number between 0 and 1")
-        for key in ("metrics", "calibration", "data", "training", "software", "parity", "files"):
+        for key in ("metrics", "calibration", "data", "training", "software", "parity", "engine", "files"):
             self._check(key, isinstance(getattr(self, key), dict), "a dict")
         self._check("metrics", all(isinstance(split, dict) for split in self.metrics.values()), "a dict for each split")
         self._check("golden_texts", _is_tuple_of_text(self.golden_texts), "texts")

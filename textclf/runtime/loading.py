@@ -7,14 +7,19 @@ from textclf.errors import ConfigError
 from textclf.labels import is_class_name
 from textclf.manifest import MANIFEST_FILE
 from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
-from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
+from textclf.runtime.engine import load_engine
+from textclf.runtime.predictor import TOKENS_PER_BATCH, Backend, Predictor, Timings
 from textclf.runtime.saved_model import load_saved_model
 
+_ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
 
 
 def load_predictor(
-    model_path: Path | str, class_names: Sequence[str] | None = None, tokens_per_batch: int = TOKENS_PER_BATCH
+    model_path: Path | str,
+    class_names: Sequence[str] | None = None,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    threads: int | None = None,
 ) -> Predictor:
     """The model at `model_path`, ready to answer.
 
@@ -24,6 +29,7 @@ def load_predictor(
         class_names: of a plain SavedModel, in the order of its outputs; None calls them 0 … K-1. A version
             knows its own.
         tokens_per_batch: see Predictor.
+        threads: to compute with (see textclf.runtime.engine); TensorFlow decides for itself.
 
     Raises:
         ModelStoreError: there is no model, it is damaged, or it can't be loaded.
@@ -40,32 +46,43 @@ def load_predictor(
             f"class_names: {version.path} knows its own, {', '.join(version.manifest.class_names)}; "
             f"got {', '.join(class_names)}: leave them out"
         )
-    return predictor_of_version(version, tokens_per_batch)
+    return predictor_of_version(version, tokens_per_batch, threads)
 
 
-def predictor_of_version(version: ModelVersion, tokens_per_batch: int = TOKENS_PER_BATCH) -> Predictor:
+def predictor_of_version(
+    version: ModelVersion, tokens_per_batch: int = TOKENS_PER_BATCH, threads: int | None = None
+) -> Predictor:
     """A saved version, ready to answer, once the hashes of the part that answers are found right.
+
+    That is the engine; a version that was saved without one needs TensorFlow.
 
     Raises:
         ModelStoreError: the part is not here, is damaged, or can't be loaded.
     """
     manifest = version.manifest
-    folder = version.part(_SAVED_MODEL)
-    version.verify([_SAVED_MODEL])
+    backend: Backend
+    if version.has(_ENGINE):
+        version.verify([_ENGINE])
+        backend = load_engine(version, threads)
+    else:
+        folder = version.part(_SAVED_MODEL)
+        version.verify([_SAVED_MODEL])
+        backend = load_saved_model(folder, manifest.max_length)
     return Predictor(
-        load_saved_model(folder),
+        backend,
         manifest.class_names,
         max_length=manifest.max_length,
         temperature=manifest.temperature,
         threshold=manifest.threshold,
         tokens_per_batch=tokens_per_batch,
-        name=f"{manifest.name} {version.id}",
+        name=manifest.name,
+        version_id=version.id,
     )
 
 
 def _predictor_of_plain_model(folder: Path, class_names: Sequence[str] | None, tokens_per_batch: int) -> Predictor:
     backend = load_saved_model(folder)
-    classes = backend.logits(["a text"]).shape[1]
+    classes = backend.run(["a text"], Timings()).logits.shape[1]
     names = tuple(str(label_id) for label_id in range(classes)) if class_names is None else tuple(class_names)
     if len(names) != classes:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Texts to predictions, whatever computes the logits: check, sort by length, batch, decide, put back in order."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,21 +14,66 @@ from textclf.stats.calibration import softmax
 TOKENS_PER_BATCH = 4096
 # Bounds memory where lengths are only guessed: a foreign model may pad every text to its own maximum.
 TEXTS_PER_BATCH = 64
-# A tokenizer holds all wordpieces of what it counts at a time.
-_TEXTS_PER_COUNT = 512
 # English prose has about four characters a wordpiece; a guess only orders and sizes batches, it changes no answer.
 _CHARS_PER_TOKEN = 4
 
 
-class Backend(Protocol):
-    """What computes: one model behind two methods, which several threads may call at a time."""
+@dataclass(frozen=True)
+class Encoded:
+    """Texts in the form that a backend reads.
 
-    def token_counts(self, texts: list[str]) -> NDArray[np.integer[Any]] | None:
-        """Wordpieces of each text before truncation, [CLS] and [SEP] included: int [batch]; None if it cannot say."""
+    Attributes:
+        inputs: one a text, whatever the backend's run() takes.
+        lengths: what each text costs, in tokens as the backend pads them: int64 [texts].
+        token_counts: wordpieces before truncation, [CLS] and [SEP] included: int64 [texts]; None if not known.
+    """
+
+    inputs: Sequence[Any]
+    lengths: NDArray[np.int64]
+    token_counts: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a backend computes for a batch.
+
+    Attributes:
+        logits: before softmax and temperature, float32 [batch, classes].
+        embeddings: the pooled output of the encoder, float32 [batch, width]; None if the backend does not give it.
+    """
+
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | None = None
+
+
+@dataclass
+class Timings:
+    """Where the time of a call went, in seconds; each call adds to it.
+
+    Attributes:
+        tokenise: texts to wordpieces.
+        queue: waiting for the engine, which other calls hold.
+        infer: computing.
+    """
+
+    tokenise: float = 0.0
+    queue: float = 0.0
+    infer: float = 0.0
+
+
+class Backend(Protocol):
+    """What computes: one model behind three methods, which several threads may call at a time."""
+
+    def encode(self, texts: list[str]) -> Encoded:
+        """The texts as run() takes them."""
         ...
 
-    def logits(self, texts: list[str]) -> NDArray[np.float32]:
-        """The model's answers before softmax and temperature: float32 [batch, classes]."""
+    def run(self, inputs: Sequence[Any], timings: Timings) -> Outputs:
+        """Answers for a batch of Encoded.inputs; adds to `timings`."""
+        ...
+
+    def warm_up(self, tokens_per_batch: int) -> None:
+        """Prepare every shape of batch that may come, so that no call waits for it."""
         ...
 
 
@@ -42,6 +88,7 @@ class Prediction:
         probabilities: class name -> probability, in the order of the class ids.
         truncated: whether the model saw only a part of the text; None if that can't be known.
         logits: before the temperature, in the order of the class ids.
+        tokens: wordpieces of the whole text, [CLS] and [SEP] included; None if that can't be known.
     """
 
     text: str
@@ -50,6 +97,7 @@ class Prediction:
     probabilities: dict[str, float]
     truncated: bool | None
     logits: tuple[float, ...]
+    tokens: int | None = None
 
 
 class Predictor:
@@ -62,7 +110,8 @@ class Predictor:
         temperature: logits are divided by it before softmax (see textclf.stats.calibration).
         threshold: of two classes the second is the label from this probability on; more classes ignore it.
         tokens_per_batch: a batch holds at most so many tokens, padding included (but at least one text).
-        name: of the model, for people and logs.
+        name: of the model, for people.
+        version_id: of the model version; "" for a model that is none.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -77,6 +126,7 @@ class Predictor:
         threshold: float = 0.5,
         tokens_per_batch: int = TOKENS_PER_BATCH,
         name: str = "",
+        version_id: str = "",
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -93,66 +143,99 @@ class Predictor:
         self.threshold = threshold
         self.tokens_per_batch = tokens_per_batch
         self.name = name
+        self.version_id = version_id
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    @property
+    def full_name(self) -> str:
+        """Name and version id, as answers and logs say it."""
+        return f"{self.name} {self.version_id}".strip()
+
+    def warm_up(self) -> None:
+        """Prepare what would otherwise make the first calls slow; calling it again costs little."""
+        self.backend.warm_up(self.tokens_per_batch)
+
+    def predict(self, texts: Sequence[str], timings: Timings | None = None) -> list[Prediction]:
         """One Prediction a text, in the order of the texts; [] for no texts.
+
+        Args:
+            texts: what to score.
+            timings: gets the seconds spent.
 
         Raises:
             InputError: `texts` is not a list (or tuple) of well-formed str; names the first bad item.
-            ModelStoreError: the model's answer has another shape than class_names, or is not finite.
+            ModelStoreError: the model's answer has another shape than class_names, or is not finite; or this
+                process was forked off the one that loaded the model.
         """
         texts = check_texts(texts)
         if not texts:
             return []
-        counts = self._token_counts(texts)
-        logits = self._logits_by_length(texts, counts)  # [texts, classes]
+        timings = timings or Timings()
+        encoded = self.encode(texts, timings)
+        logits = self.run(encoded, timings).logits  # [texts, classes]
         probabilities = softmax(logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
-        truncated: list[bool | None] = [None] * len(texts)
-        if counts is not None and self.max_length is not None:
-            truncated = (counts > self.max_length).tolist()
+        counts: list[int] | list[None] = [None] * len(texts)
+        if encoded.token_counts is not None:
+            counts = encoded.token_counts.tolist()
         return [
             Prediction(
                 text=text,
                 label=self.class_names[label_id],
                 score=row[1] if len(row) == 2 else row[label_id],
                 probabilities=dict(zip(self.class_names, row, strict=True)),
-                truncated=cut,
+                truncated=None if count is None or self.max_length is None else count > self.max_length,
                 logits=tuple(values),
+                tokens=count,
             )
-            for text, label_id, row, values, cut in zip(
-                texts, ids.tolist(), probabilities.tolist(), logits.tolist(), truncated, strict=True
+            for text, label_id, row, values, count in zip(
+                texts, ids.tolist(), probabilities.tolist(), logits.tolist(), counts, strict=True
             )
         ]
 
-    def _token_counts(self, texts: list[str]) -> NDArray[np.integer[Any]] | None:
-        parts = []
-        for start in range(0, len(texts), _TEXTS_PER_COUNT):
-            counts = self.backend.token_counts(texts[start : start + _TEXTS_PER_COUNT])
-            if counts is None:
-                return None
-            parts.append(counts)
-        return np.concatenate(parts)
+    def encode(self, texts: list[str], timings: Timings | None = None) -> Encoded:
+        """The texts as run() takes them; they must be well-formed (check_texts)."""
+        start = time.perf_counter()
+        encoded = self.backend.encode(texts)
+        if timings is not None:
+            timings.tokenise += time.perf_counter() - start
+        return encoded
 
-    def _logits_by_length(self, texts: list[str], counts: NDArray[np.integer[Any]] | None) -> NDArray[np.float32]:
-        logits = np.empty((len(texts), len(self.class_names)), np.float32)
-        lengths = estimated_lengths(texts) if counts is None else counts
-        if self.max_length is not None:
-            lengths = np.minimum(lengths, self.max_length)
-        for batch in batches_by_length(lengths, self.tokens_per_batch):
-            answer = np.asarray(self.backend.logits([texts[index] for index in batch]))
-            if answer.shape != (len(batch), len(self.class_names)):
+    def run(self, encoded: Encoded, timings: Timings | None = None) -> Outputs:
+        """Logits and embeddings of encoded texts, in their order, computed in batches of similar length.
+
+        Raises:
+            ModelStoreError: as for predict.
+        """
+        timings = timings or Timings()
+        classes = len(self.class_names)
+        logits = np.empty((len(encoded.inputs), classes), np.float32)
+        embeddings: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        for batch in batches_by_length(encoded.lengths, self.tokens_per_batch):
+            answer = self.backend.run([encoded.inputs[index] for index in batch], timings)
+            if answer.logits.shape != (len(batch), classes):
                 raise ModelStoreError(
-                    f"{self.name or 'the model'}: expected logits of shape [{len(batch)}, {len(self.class_names)}] "
-                    f"for the classes {', '.join(self.class_names)}, got {list(answer.shape)}; "
+                    f"{self.name or 'the model'}: expected logits of shape [{len(batch)}, {classes}] "
+                    f"for the classes {', '.join(self.class_names)}, got {list(answer.logits.shape)}; "
                     f"the model and its class names do not belong together"
                 )
-            logits[batch] = answer
+            logits[batch] = answer.logits
+            if answer.embeddings is not None:
+                embeddings.append((batch, answer.embeddings))
         if not np.isfinite(logits).all():
             raise ModelStoreError(
                 f"{self.name or 'the model'}: gave logits that are not finite numbers; its weights are damaged"
             )
-        return logits
+        return Outputs(logits, _in_order(embeddings, len(logits)))
+
+
+def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:
+    """Rows of the batches at their places: float32 [count, width]; None without any."""
+    if not parts:
+        return None
+    rows = np.empty((count, parts[0][1].shape[1]), np.float32)
+    for positions, part in parts:
+        rows[positions] = part
+    return rows
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
@@ -211,6 +294,8 @@ def batches_by_length(
 ) -> Iterator[NDArray[np.intp]]:
     """Positions of texts of similar length, longest first, each position once.
 
+    The size of a batch is a power of two: an engine prepares each shape once, and these are few.
+
     Args:
         lengths: tokens of each text, [texts].
         tokens_per_batch: the longest length of a batch times its size stays within this, unless the batch is one text.
@@ -220,6 +305,7 @@ def batches_by_length(
     start = 0
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
-        size = min(texts_per_batch, max(1, tokens_per_batch // longest))
+        most = max(1, min(texts_per_batch, tokens_per_batch // longest, len(order) - start))
+        size = 1 << (most.bit_length() - 1)
         yield order[start : start + size]
         start += size

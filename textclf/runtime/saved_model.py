@@ -4,8 +4,9 @@ The one file of runtime/ that may import TensorFlow, and only when a model is lo
 """
 
 import logging
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ModelStoreError
+from textclf.runtime.predictor import Encoded, Outputs, Timings, estimated_lengths
 from textclf.tensorflow_environment import prepare_tensorflow_import
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
 # A probability of exactly 0 or 1 would be an infinite logit; float32 has nothing smaller that is normal.
 _TINY = float(np.finfo(np.float32).tiny)
+
+_TEXTS_PER_COUNT = 512
 
 _StringFunction = Callable[[list[str]], dict[str, NDArray[Any]]]
 
@@ -29,26 +33,37 @@ class SavedModelBackend:
     Args:
         serve: strings -> the outputs of serving_default by name, each an array.
         count: strings -> the one output of token_counts, int [batch]; None where the model has no such signature.
+        max_length: wordpieces the model sees of a text; None if not known.
     """
 
-    def __init__(self, serve: _StringFunction, count: _StringFunction | None) -> None:
+    def __init__(self, serve: _StringFunction, count: _StringFunction | None, max_length: int | None = None) -> None:
         self._serve = serve
         self._count = count
+        self._max_length = max_length
 
-    def token_counts(self, texts: list[str]) -> NDArray[np.integer[Any]] | None:
-        """Wordpieces before truncation, [CLS] and [SEP] included: int [batch]; None where the model can't say."""
+    def encode(self, texts: list[str]) -> Encoded:
+        """The texts themselves; lengths are guessed where the model has no token_counts."""
         if self._count is None:
-            return None
-        (counts,) = self._count(texts).values()
-        return counts
+            return Encoded(texts, estimated_lengths(texts), None)
+        # A tokenizer holds all wordpieces of what it counts at a time.
+        starts = range(0, len(texts), _TEXTS_PER_COUNT)
+        parts = [next(iter(self._count(texts[start : start + _TEXTS_PER_COUNT]).values())) for start in starts]
+        counts = np.concatenate([np.zeros(0, np.int64), *parts])
+        return Encoded(texts, counts if self._max_length is None else np.minimum(counts, self._max_length), counts)
 
-    def logits(self, texts: list[str]) -> NDArray[np.float32]:
-        """float32 [batch, classes]."""
-        return logits_of_outputs(self._serve(texts))
+    def run(self, inputs: Sequence[str], timings: Timings) -> Outputs:
+        """Logits of the texts; the model gives no embeddings. Its own tokenizing counts as computing."""
+        start = time.perf_counter()
+        logits = logits_of_outputs(self._serve(list(inputs)))
+        timings.infer += time.perf_counter() - start
+        return Outputs(logits)
+
+    def warm_up(self, _tokens_per_batch: int) -> None:
+        """Nothing to do: a SavedModel has answered once when it was loaded, and compiles nothing by shape."""
 
 
-def load_saved_model(folder: Path | str) -> SavedModelBackend:
-    """Load a SavedModel that classifies strings, and let it answer once.
+def load_saved_model(folder: Path | str, max_length: int | None = None) -> SavedModelBackend:
+    """Load a SavedModel that classifies strings, and let it answer once. `max_length` is as for SavedModelBackend.
 
     Its signature serving_default takes one tensor of strings, [batch] or [batch, 1], and gives `logits`
     [batch, classes], or one output of any name that is taken for logits, or `probabilities`; [batch, 1] stands
@@ -66,10 +81,9 @@ def load_saved_model(folder: Path | str) -> SavedModelBackend:
         raise ModelStoreError(_why_not_loaded(folder, error)) from error
     serve = _string_function(tf, model, _SERVING, folder)
     count = _string_function(tf, model, _COUNTS, folder) if _COUNTS in model.signatures else None
-    backend = SavedModelBackend(serve, count)
+    backend = SavedModelBackend(serve, count, max_length)
     try:
-        backend.logits(["a text"])
-        backend.token_counts(["a text"])
+        backend.run(backend.encode(["a text"]).inputs, Timings())
     except (ValueError, tf.errors.OpError) as error:
         raise ModelStoreError(f"{folder}: the SavedModel can't score a text: {_first_line(error)}") from error
     except ModelStoreError as error:

@@ -73,12 +73,16 @@ def build_classifier(
     return tf_keras.Model(text, logits, name="text_classifier")
 
 
-def ids_classifier(classifier: tf_keras.Model) -> tf_keras.Model:
-    """The part behind the preprocessing: {ENCODER_INPUTS} int32 [B, S] -> logits [B, K], on the same layers."""
+def ids_classifier(classifier: tf_keras.Model, with_embeddings: bool = False) -> tf_keras.Model:
+    """The part behind the preprocessing, on the same layers: {ENCODER_INPUTS} int32 [B, S] -> logits [B, K].
+
+    With embeddings it gives {"logits": [B, K], "embeddings": [B, H]}, the encoder's pooled output being the latter.
+    """
     inputs = {name: tf_keras.Input(shape=(None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
     pooled = classifier.get_layer("bert_encoder")(inputs)["pooled_output"]
-    hidden = classifier.get_layer("dropout")(pooled)
-    return tf_keras.Model(inputs, classifier.get_layer("classifier")(hidden), name="ids_classifier")
+    logits = classifier.get_layer("classifier")(classifier.get_layer("dropout")(pooled))
+    outputs = {"logits": logits, "embeddings": pooled} if with_embeddings else logits
+    return tf_keras.Model(inputs, outputs, name="ids_classifier")
 
 
 # Outputs that a diagram shows; the encoder has more, such as the sequence output of every layer.

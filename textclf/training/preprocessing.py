@@ -27,7 +27,8 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
     the ids before the padding are those of the SavedModel's own bert_pack_inputs.
 
     Args:
-        folder: the preprocessing SavedModel (TF-Hub "Preprocessor API": tokenize, special tokens).
+        folder: the preprocessing SavedModel (TF-Hub "Preprocessor API": tokenize, special tokens), or the saved_model/
+            of a trained version, which keeps the tokenizer of its preprocessing.
         max_length: wordpieces a text is cut to.
         truncation: "head" or "head+tail".
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
@@ -61,7 +62,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
     @property
     def tokenizer(self) -> Any:
         """The part of the SavedModel that splits texts, with its vocabulary: a graph with this layer depends on it."""
-        return self._preprocess.tokenize
+        return getattr(self._preprocess, "tokenize", None) or self._preprocess.tokenizer
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoder inputs of the texts."""

@@ -1,0 +1,132 @@
+"""A model store with a tiny engine version, made without TensorFlow and without training, from random weights.
+
+Its answers mean nothing, but everything about it is real: hashes, tokenizer files, golden logits, the graph.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiny_bert import CONFIG, vocabulary
+
+from textclf.manifest import Manifest
+from textclf.model_store import ModelStore
+from textclf.openvino_environment import import_openvino
+from textclf.runtime.engine import (
+    GRAPH_FILE,
+    PRECISION_HINTS,
+    Engine,
+    compile_graph,
+    golden_logits,
+    remove_activation_quantization,
+)
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.training.engine_graph import build_graph
+from textclf.training.quantising import quantise
+
+GOLDEN_TEXTS = ("The film was great.", "Dull and far too long.", "a", "bad " * 100)
+
+
+def tiny_weights(
+    classes: int = 2,
+    seed: int = 0,
+    width: int = CONFIG["hidden_size"],
+    heads: int = CONFIG["num_attention_heads"],
+    layers: int = CONFIG["num_hidden_layers"],
+    inner: int = CONFIG["intermediate_size"],
+    positions: int = CONFIG["max_position_embeddings"],
+    words: int = CONFIG["vocab_size"],
+) -> dict[str, np.ndarray]:
+    """Random weights under the names of textclf.training.engine_graph, large enough to give different answers."""
+    random = np.random.default_rng(seed)
+    weights: dict[str, np.ndarray] = {}
+
+    def dense(name: str, kernel: tuple[int, ...], bias: tuple[int, ...], scale: float = 0.3) -> None:
+        weights[f"{name}/kernel"] = random.normal(0, scale, kernel).astype(np.float32)
+        weights[f"{name}/bias"] = random.normal(0, 0.1, bias).astype(np.float32)
+
+    def norm(name: str) -> None:
+        weights[f"{name}/gamma"] = (1 + random.normal(0, 0.1, width)).astype(np.float32)
+        weights[f"{name}/beta"] = random.normal(0, 0.1, width).astype(np.float32)
+
+    for name, rows in (("word_embeddings", words), ("position_embedding", positions), ("type_embeddings", 2)):
+        weights[f"{name}/embeddings"] = random.normal(0, 0.5, (rows, width)).astype(np.float32)
+    norm("embeddings/layer_norm")
+    split = (heads, width // heads)
+    for layer in range(layers):
+        name = f"transformer/layer_{layer}"
+        for part in ("query", "key", "value"):
+            dense(f"{name}/self_attention/{part}", (width, *split), split)
+        dense(f"{name}/self_attention/attention_output", (*split, width), (width,))
+        norm(f"{name}/self_attention_layer_norm")
+        dense(f"{name}/intermediate", (width, inner), (inner,))
+        dense(f"{name}/output", (inner, width), (width,))
+        norm(f"{name}/output_layer_norm")
+    dense("pooler_transform", (width, width), (width,))
+    dense("classifier", (width, classes), (classes,), scale=1.0)
+    return weights
+
+
+def write_version(
+    store: Path | str,
+    class_names: tuple[str, ...] = ("neg", "pos"),
+    seed: int = 0,
+    name: str = "tiny",
+    max_length: int = 32,
+    truncation: str = "head",
+    promote: bool = True,
+    precision: str = "float32",
+    **changes: object,
+) -> Path:
+    """Save a version with nothing but an engine into `store`, and make it current; returns the version's folder.
+
+    `precision` is as in the manifest, of which `changes` are fields.
+    """
+    openvino = import_openvino()
+    weights = tiny_weights(len(class_names), seed)
+    tokenizer = Tokenizer(vocabulary(), lower_case=True, max_length=max_length, truncation=truncation)
+    graph = tiny_graph(weights, max_length, precision)
+    core = openvino.Core()
+    models = ModelStore(store)
+    current = models.current_id()
+    with models.new_version() as draft:
+        (draft.path / "engine").mkdir()
+        tokenizer.save(draft.path / "engine")
+        openvino.save_model(graph, str(draft.path / "engine" / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
+        graph = core.read_model(str(draft.path / "engine" / GRAPH_FILE))
+        golden = []
+        for hint in (PRECISION_HINTS[precision], "f32"):
+            engine = Engine(compile_graph(core, graph, hint), tokenizer, max_length)
+            golden.append(golden_logits(engine, GOLDEN_TEXTS).tolist())
+            remove_activation_quantization(graph)
+        fields = {
+            "name": name,
+            "class_names": class_names,
+            "encoder": dict.fromkeys(("model_name", "name_to_handle", "model_to_handle"), "tiny"),
+            "max_length": max_length,
+            "truncation": truncation,
+            "head_fraction": 0.25,
+            "lower_case": True,
+            "engine": {
+                "precision": precision,
+                "graph": "built",
+                "refused": [],
+                "golden_logits": golden[0],
+                "golden_float_logits": golden[1],
+                "golden_tolerance": 0.1,
+            },
+            "golden_texts": GOLDEN_TEXTS,
+        }
+        draft.manifest = Manifest(**(fields | changes))
+    if promote and models.current_id() != draft.id:
+        models.promote(draft.id, expected_current=current)
+    return models.open(draft.id).path
+
+
+def tiny_graph(weights: dict[str, np.ndarray], max_length: int, precision: str) -> Any:
+    """The built graph, or for "int8" the quantised one."""
+    if precision != "int8":
+        return build_graph(weights)
+    random = np.random.default_rng(0)
+    texts = [random.integers(5, CONFIG["vocab_size"], length).tolist() for length in range(2, max_length + 1, 2)]
+    return quantise(weights, "gelu_tanh", 0, texts)

@@ -1,0 +1,250 @@
+"""Texts to logits without TensorFlow: the tokenizer and the compiled graph of a model version's engine/.
+
+    engine/model.xml, model.bin   the graph (textclf.training.engine_graph): input_word_ids [B, S] -> logits, embeddings
+    engine/…                      the tokenizer's files (textclf.runtime.tokenizer)
+
+B: batch, S: sequence length in wordpieces, padding included.
+"""
+
+import collections
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.errors import ModelStoreError
+from textclf.manifest import Manifest
+from textclf.model_store import ModelVersion
+from textclf.openvino_environment import import_openvino
+from textclf.runtime.predictor import TEXTS_PER_BATCH, Encoded, Outputs, Timings
+from textclf.runtime.tokenizer import Tokenizer
+
+GRAPH_FILE = "model.xml"
+# Name of the precision, in the manifest, to what the CPU plugin is asked for. In an int8 graph the rest is bfloat16.
+PRECISION_HINTS = {"int8": "bf16", "bfloat16": "bf16", "float32": "f32"}
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A compiled graph and its tokenizer; answers one batch at a time, in the order in which callers come.
+
+    Args:
+        compiled: an openvino.CompiledModel.
+        tokenizer: texts to ids.
+        max_length: the longest sequence that the tokenizer gives.
+    """
+
+    def __init__(self, compiled: Any, tokenizer: Tokenizer, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.steps = length_steps(max_length)
+        self._request = compiled.create_infer_request()
+        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        self._turns = _Turns()
+        self._process = os.getpid()
+        self._warm_up_to = 0
+
+    def encode(self, texts: list[str]) -> Encoded:
+        """Ids of the texts; their lengths are rounded up to a step of the engine."""
+        tokenized = self.tokenizer(texts)
+        return Encoded(
+            [text.ids for text in tokenized],
+            self.steps[np.searchsorted(self.steps, [len(text.ids) for text in tokenized])],
+            np.array([text.length for text in tokenized], np.int64),
+        )
+
+    def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> Outputs:
+        """Logits and embeddings of ids, padded to the longest, rounded up to a step.
+
+        Raises:
+            ModelStoreError: this process was forked off the one that loaded the model.
+        """
+        if os.getpid() != self._process:
+            raise ModelStoreError(
+                "the model was loaded before this process was forked, and its threads were not: load it after the fork "
+                "(gunicorn: without --preload)"
+            )
+        start = time.perf_counter()
+        longest = max(map(len, inputs))
+        ids = np.full(
+            (len(inputs), self.steps[np.searchsorted(self.steps, longest)]), self.tokenizer.padding_id, np.int32
+        )
+        for row, text in zip(ids, inputs, strict=True):
+            row[: len(text)] = text
+        with self._turns.taken():
+            began = time.perf_counter()
+            outputs = self._infer(ids)
+            end = time.perf_counter()
+        timings.queue += began - start
+        timings.infer += end - began
+        return Outputs(outputs["logits"], outputs.get("embeddings"))
+
+    def warm_up(self, tokens_per_batch: int) -> None:
+        """Run every shape of batch once: kernels are compiled for each, which takes tens of milliseconds."""
+        for step in self.steps if tokens_per_batch > self._warm_up_to else ():
+            size = 1
+            while size == 1 or size <= min(TEXTS_PER_BATCH, tokens_per_batch // int(step)):
+                self.run([[self.tokenizer.padding_id] * int(step)] * size, Timings())
+                size *= 2
+        self._warm_up_to = max(self._warm_up_to, tokens_per_batch)
+
+    def _infer(self, ids: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
+        results = self._request.infer([ids], share_inputs=True)
+        return {name: results[position] for position, name in enumerate(self._outputs)}
+
+
+class _Turns:
+    """A lock that is handed over in the order of asking; threading.Lock lets a thread in a loop overtake the others."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._is_taken = False
+        self._waiting: collections.deque[threading.Lock] = collections.deque()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold it."""
+        with self._guard:
+            mine = threading.Lock() if self._is_taken else None
+            self._is_taken = True
+            if mine is not None:
+                mine.acquire()
+                self._waiting.append(mine)
+        if mine is not None:
+            mine.acquire()  # Until the thread before hands over.
+        try:
+            yield
+        finally:
+            with self._guard:
+                if self._waiting:
+                    self._waiting.popleft().release()
+                else:
+                    self._is_taken = False
+
+
+def length_steps(max_length: int) -> NDArray[np.int64]:
+    """The sequence lengths that an engine computes, ascending, max_length the last.
+
+    Each shape has to be compiled, and a text padded to twice its length costs twice: fine steps for short texts,
+    coarse ones for long, so that padding stays under a sixth beyond 40 tokens, and few shapes need to be prepared.
+    """
+    steps = [*range(8, 64, 8), *range(64, 256, 16), *range(256, max(256, max_length), 32)]
+    return np.array([step for step in steps if step < max_length] + [max_length], np.int64)
+
+
+def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
+    """The engine of a version, once it has answered the golden texts of the manifest as it did where it was exported.
+
+    int8 products can overflow on CPUs that lack the instructions for them (VNNI). Where the answers are off, the
+    engine computes with floating-point activations instead, and a warning says so.
+
+    Args:
+        version: has the part `engine`.
+        threads: to compute with, free to run on any core; None takes all cores.
+
+    Raises:
+        ModelStoreError: a file is missing or damaged, or the answers are off even then.
+    """
+    folder, manifest = version.part("engine"), version.manifest
+    tokenizer = Tokenizer.load(folder)
+    openvino = import_openvino()
+    core = openvino.Core()
+    precision = manifest.engine.get("precision", "float32")
+    if precision not in PRECISION_HINTS:
+        raise ModelStoreError(
+            f"{version.path}: expected {', '.join(PRECISION_HINTS)} as the engine's precision, got {precision!r}; "
+            f"written by a newer version of this software?"
+        )
+    try:
+        graph = core.read_model(str(folder / GRAPH_FILE))
+        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision], threads), tokenizer, manifest.max_length)
+        if difference := golden_difference(engine, manifest):
+            _log.warning(
+                "%s: on this CPU the %s engine's logits are off by %.3g; computing with float activations instead, "
+                "which is slower",
+                version.path, precision, difference,
+            )  # fmt: skip
+            remove_activation_quantization(graph)
+            engine = Engine(compile_graph(core, graph, "f32", threads), tokenizer, manifest.max_length)
+            difference = golden_difference(engine, manifest, "golden_float_logits")
+    except RuntimeError as error:  # What OpenVINO raises, whatever is wrong.
+        raise ModelStoreError(f"{folder}: the engine can't be loaded: {str(error).strip()[:300]}") from error
+    if difference:
+        raise ModelStoreError(
+            f"{folder}: the engine's logits on the golden texts are off by {difference:.3g} on this CPU, in float, "
+            f"too; export the version again on a machine like this one (train_model.py --export-again)"
+        )
+    return engine
+
+
+def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | None = None) -> Any:
+    """The graph as an openvino.CompiledModel that answers one batch at a time as fast as it can.
+
+    Args:
+        core: an openvino.Core.
+        graph: an openvino.Model.
+        precision_hint: "bf16" or "f32", of what is not quantised; bf16 is taken only where the CPU has it.
+        threads: see load_engine.
+    """
+    if precision_hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        precision_hint = "f32"
+    return core.compile_model(
+        graph,
+        "CPU",
+        {
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+            # Pinned, the threads of all processes would share the first cores.
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": precision_hint,
+            # Activations are quantised as the graph says, and nowhere else.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        },
+    )
+
+
+def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_logits") -> float:
+    """How far the logits on the golden texts are from those in the manifest at most; 0.0 within the tolerance.
+
+    A manifest without golden logits is taken at its word.
+
+    Args:
+        engine: computes in the form that `key` is of.
+        manifest: its `engine` has the golden logits.
+        key: "golden_logits", or "golden_float_logits" for float activations.
+
+    Raises:
+        ModelStoreError: the manifest does not have logits for each golden text.
+    """
+    if key not in manifest.engine:
+        return 0.0
+    expected = np.array(manifest.engine[key], np.float32)
+    found = golden_logits(engine, manifest.golden_texts)
+    if expected.shape != found.shape:
+        raise ModelStoreError(
+            f"version {manifest.id}: expected {key} of shape {list(found.shape)} in the manifest, got "
+            f"{list(expected.shape)}; restore the version from where it came, or export it again"
+        )
+    difference = float(np.abs(found - expected).max())
+    return 0.0 if difference <= manifest.engine["golden_tolerance"] else difference
+
+
+def golden_logits(engine: Engine, texts: Sequence[str]) -> NDArray[np.float32]:
+    """[texts, classes]; each text by itself, as requests come."""
+    return np.array([engine.run(engine.encode([text]).inputs, Timings()).logits[0] for text in texts])
+
+
+def remove_activation_quantization(graph: Any) -> None:
+    """Let the graph compute with floating-point activations; its weights keep their 8 bits.
+
+    In a saved graph the weights are integers with a scale, so that what FakeQuantize is left is the activations'.
+    """
+    for node in graph.get_ops():
+        if node.get_type_name() == "FakeQuantize":
+            node.output(0).replace(node.input_value(0))
