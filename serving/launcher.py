@@ -1,0 +1,207 @@
+"""`serve`: nginx in front of gunicorn, both from the settings in the environment, until SIGTERM.
+
+Where there is no nginx, gunicorn listens itself. Nothing of the app is imported here: it is loaded in the workers.
+"""
+
+import ipaddress
+import os
+import resource
+import shutil
+import signal
+import socket
+import string
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving.settings import Settings
+from serving.supervisor import Program, supervise
+from textclf.errors import ConfigError, TextClfError
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = Path(__file__).with_name("nginx.conf.template")
+APPLICATION = "serving.wsgi:make_application()"
+DEFAULT_PREFIX = "/opt/ml"
+
+# Threads of a worker beside those that may compute: for /ping, /metrics and the 429 of what is too much.
+_SPARE_THREADS = 4
+# A worker loads its model and warms it: it may be silent for longer than a request may take.
+_BOOT_SECONDS = 60
+# To finish what is being answered when the server is told to stop; orchestrators kill after 30 s.
+_GRACE_SECONDS = 25
+# nginx closes an idle connection to a worker first, so that it never sends on one that the worker is closing.
+_IDLE_SECONDS = 60
+_MOST_CONNECTIONS = 4096
+# sockaddr_un has 108 bytes for a path, 104 on some systems.
+_LONGEST_SOCKET_PATH = 100
+_USAGE = """\
+usage: serve
+
+Serves the model at MODEL_PATH (by default PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
+All settings are environment variables; the README lists them."""
+
+
+def main() -> None:
+    """Serve, and exit with 0 after SIGTERM or SIGINT, else with 1."""
+    if len(sys.argv) > 1:
+        sys.exit(_USAGE)
+    try:
+        status = serve(os.environ)
+    except (TextClfError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    sys.exit(status)
+
+
+def serve(environ: Mapping[str, str]) -> int:
+    """Run the servers until they are told to stop; returns the exit status.
+
+    Raises:
+        ConfigError: a setting makes no sense, or the address can't be listened on.
+    """
+    environ = {**environ, "MODEL_PATH": model_path(environ)}
+    settings = Settings.from_environment(environ)
+    check_address(settings.host, settings.port)
+    nginx = shutil.which("nginx")
+    with tempfile.TemporaryDirectory(prefix="textclf-serve-") as folder:
+        runtime = Path(folder)
+        programs = [gunicorn_program(settings, runtime, environ, behind_nginx=nginx is not None)]
+        if nginx is not None:
+            connections = raise_file_limit(_MOST_CONNECTIONS)
+            (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, os.geteuid() == 0), "utf-8")
+            programs.insert(0, nginx_program(nginx, runtime, environ))
+        how = f"{settings.model_server_workers} gunicorn workers{' behind nginx' if nginx else ''}"
+        print(f"serve: http://{settings.host}:{settings.port} with {how}", file=sys.stderr, flush=True)  # noqa: T201
+        return supervise(programs, _GRACE_SECONDS)
+
+
+def model_path(environ: Mapping[str, str]) -> str:
+    """MODEL_PATH, or model/ in PREFIX, which is /opt/ml where nobody says otherwise."""
+    return environ.get("MODEL_PATH", "").strip() or f"{environ.get('PREFIX', '').strip() or DEFAULT_PREFIX}/model"
+
+
+def check_address(host: str, port: int) -> None:
+    """See that the address is free before anything is started.
+
+    Raises:
+        ConfigError: it can't be listened on; says why.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            # As the servers do: connections of a server that has just ended do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        raise ConfigError(
+            f"HOST, PORT: expected an address that can be listened on, got {host}:{port} ({error.strerror}); "
+            f"stop what listens there, or set another PORT or HOST"
+        ) from error
+
+
+def raise_file_limit(most_connections: int) -> int:
+    """Let this process and its children open as many files as they may; returns the connections that nginx can have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * most_connections
+    files = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return min(most_connections, files)
+
+
+def gunicorn_program(settings: Settings, runtime: Path, environ: Mapping[str, str], *, behind_nginx: bool) -> Program:
+    """gunicorn with the app: on a unix socket for each worker in `runtime`, or itself on HOST:PORT.
+
+    Raises:
+        ConfigError: `runtime` has too long a path for a socket.
+    """
+    metrics = Path(settings.prometheus_multiproc_dir or runtime / "metrics").absolute()
+    metrics.mkdir(parents=True, exist_ok=True)
+    for left_behind in metrics.glob("*.db"):
+        left_behind.unlink()
+    addresses = [f"{_url_host(settings.host)}:{settings.port}"]
+    if behind_nginx:
+        addresses = [f"unix:{runtime / socket_name}" for socket_name in _names(settings, "sock")]
+        if len(addresses[-1]) > _LONGEST_SOCKET_PATH:
+            raise ConfigError(
+                f"TMPDIR: expected a folder with a shorter path (a socket's has at most {_LONGEST_SOCKET_PATH} "
+                f"characters), got {runtime.parent}; set TMPDIR to another folder, /tmp for example"
+            )
+    command = [sys.executable, "-m", "gunicorn", "--config", str(Path(__file__).with_name("gunicorn_conf.py"))]
+    for address in addresses:
+        command += ["--bind", address]
+    options = {
+        "workers": settings.model_server_workers,
+        "threads": settings.max_concurrent + _SPARE_THREADS,
+        "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
+        "graceful-timeout": _GRACE_SECONDS,
+        "keep-alive": _IDLE_SECONDS + 15,
+        "worker-tmp-dir": runtime,
+    }
+    for option, value in options.items():
+        command += [f"--{option}", str(value)]
+    # gunicorn imports the app from its working folder, so what the user's paths are relative to has to be said.
+    paths = {
+        "MODEL_PATH": settings.model_path,
+        "NEW_DATA_DIR": settings.new_data_dir,
+        "PROMETHEUS_MULTIPROC_DIR": metrics,
+    }
+    return Program(
+        "gunicorn",
+        [*command, APPLICATION],
+        ROOT,
+        {**environ, **{name: str(path.absolute()) for name, path in paths.items()}},
+    )
+
+
+def nginx_program(nginx: str, runtime: Path, environ: Mapping[str, str]) -> Program:
+    """nginx with the configuration that lies in `runtime`."""
+    # -e: before it has read its configuration, too, it writes errors to stderr and not into the system's log.
+    command = [nginx, "-p", str(runtime), "-c", "nginx.conf", "-e", "stderr"]
+    # The upstream's sockets are named relative to the working folder.
+    return Program("nginx", command, runtime, {"PATH": environ.get("PATH", "")}, drain_signal=signal.SIGQUIT)
+
+
+def nginx_conf(settings: Settings, connections: int, is_root: bool) -> str:
+    """The text of nginx.conf; nothing goes into it but whole numbers and an address that is one.
+
+    Args:
+        settings: of the server.
+        connections: that nginx may have, those to the workers included.
+        is_root: keep the worker process root too; else it could not enter the runtime folder.
+    """
+    names, markers = _names(settings, "ready"), _names(settings, "warm")
+    threads = settings.max_concurrent + _SPARE_THREADS
+    values = {
+        "user": "user root root;" if is_root else "",
+        "connections": int(connections),
+        "servers": "\n".join(f"        server unix:{name} max_fails=0;" for name in names),
+        "warm_checks": "\n".join(f"            if (-e {name}) {{ set $warm 1; }}" for name in markers),
+        "idle_connections": len(names) * threads,
+        "idle_seconds": _IDLE_SECONDS,
+        "address": f"{_url_host(settings.host)}:{settings.port}",
+        "max_body_bytes": settings.max_body_bytes,
+        "timeout": settings.model_server_timeout,
+    }
+    return _Template(TEMPLATE.read_text("utf-8")).substitute(values)
+
+
+class _Template(string.Template):
+    """%{name} is filled in: $ is nginx's own."""
+
+    delimiter = "%"
+
+
+def _names(settings: Settings, suffix: str) -> list[str]:
+    """The workers' files in the runtime folder (see serving/gunicorn_conf.py)."""
+    return [f"{number}.{suffix}" for number in range(settings.model_server_workers)]
+
+
+def _url_host(host: str) -> str:
+    """The host as it stands before a colon and a port."""
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        return host

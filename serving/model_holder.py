@@ -1,0 +1,153 @@
+"""The model that a worker serves: loaded and warmed before it answers, and replaced when the store has a new one."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from serving.errors import Kind, RefusedError
+from textclf.errors import TextClfError
+from textclf.manifest import MANIFEST_FILE
+from textclf.model_store import ModelStore
+from textclf.runtime.predictor import Predictor
+
+# A worker that has no model yet looks again so soon, whatever it does about new versions.
+_RETRY_SECONDS = 5.0
+_SMOKE_TEXT = "a text"
+
+_LOG = logging.getLogger(__name__)
+
+
+class ModelHolder:
+    """Holds one predictor, and swaps it for that of the store's new current version; the constructor only stores.
+
+    A request takes `predictor` once and keeps it: what is in flight ends on the model it began with.
+
+    Args:
+        model_path: a model store, which is looked at again and again, or anything else that `load` takes.
+        load: makes a predictor of a path.
+        on_loaded: called with the new predictor and the one it replaces, or None.
+        on_failed: called once for each version that can't be loaded.
+        poll_seconds: time between two looks at the store; 0 never looks.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        load: Callable[[Path], Predictor],
+        on_loaded: Callable[[Predictor, Predictor | None], None],
+        on_failed: Callable[[], None],
+        poll_seconds: float,
+    ) -> None:
+        self.model_path = model_path
+        self.poll_seconds = poll_seconds
+        self._load = load
+        self._on_loaded = on_loaded
+        self._on_failed = on_failed
+        self._predictor: Predictor | None = None
+        # Why the last look came to nothing: said once, not at every look.
+        self._failure = ""
+        self._refused_id: str | None = None
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model of now.
+
+        Raises:
+            RefusedError: there is none yet.
+        """
+        predictor = self._predictor
+        if predictor is None:
+            raise RefusedError(
+                Kind.NOT_READY, "the model is not loaded yet; come again in a second", {"Retry-After": "1"}
+            )
+        return predictor
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a model."""
+        return self._predictor is not None
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait for the model: whether there is one."""
+        return self._ready.wait(seconds)
+
+    def take(self, predictor: Predictor) -> None:
+        """Serve a predictor that was loaded elsewhere, once it is warm.
+
+        Raises:
+            TextClfError: it can't score a text.
+        """
+        self._serve(_warmed(predictor))
+
+    def start(self) -> None:
+        """Load the first model, if there is none, and look for new ones, in a thread that ends with the process."""
+        if self._predictor is None or (self.poll_seconds > 0 and self._is_store()):
+            threading.Thread(target=self._run, name="model holder", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the thread end."""
+        self._ended.set()
+
+    def look(self) -> None:
+        """Take the store's current version, if it is another one than is served and can be loaded."""
+        serving = self.predictor.version_id
+        try:
+            wanted = ModelStore(self.model_path).current_id()
+        except (TextClfError, OSError) as error:
+            self._say(f"the model store can't be read, {serving} goes on serving: {error}")
+            return
+        if wanted in (None, serving):
+            self._refused_id = None  # Asked for again after a way back, a version gets another chance.
+            self._failure = ""
+        elif wanted != self._refused_id:
+            try:
+                predictor = _warmed(self._load(ModelStore(self.model_path).open(wanted).path))
+            except Exception as error:  # noqa: BLE001 whatever is wrong with the new model, the old one goes on serving
+                self._refused_id = wanted
+                self._on_failed()
+                self._say(f"version {wanted} can't be loaded, {serving} goes on serving: {_reason(error)}")
+            else:
+                self._serve(predictor)
+
+    def _run(self) -> None:
+        while self._predictor is None:
+            try:
+                self._serve(_warmed(self._load(self.model_path)))
+            except Exception as error:  # noqa: BLE001 the process answers 503 and tries again, also after a bug
+                self._say(f"the model can't be loaded, trying again: {_reason(error)}")
+                self._ended.wait(_RETRY_SECONDS)
+            if self._ended.is_set():
+                return
+        if self.poll_seconds > 0 and self._is_store():
+            while not self._ended.wait(self.poll_seconds):
+                self.look()
+
+    def _serve(self, predictor: Predictor) -> None:
+        before, self._predictor = self._predictor, predictor
+        self._failure = ""
+        self._ready.set()
+        self._on_loaded(predictor, before)
+        _LOG.info("serving %s", predictor.full_name)
+
+    def _is_store(self) -> bool:
+        return not (self.model_path / MANIFEST_FILE).is_file() and (
+            (self.model_path / "versions").is_dir() or (self.model_path / "current").exists()
+        )
+
+    def _say(self, message: str) -> None:
+        if message != self._failure:
+            self._failure = message
+            _LOG.error("%s", message)
+
+
+def _warmed(predictor: Predictor) -> Predictor:
+    predictor.warm_up()
+    predictor.predict([_SMOKE_TEXT])
+    return predictor
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TextClfError) else f"{type(error).__name__}: {error}"

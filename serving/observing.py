@@ -1,0 +1,120 @@
+"""One record a request, filled on its way through the app, counted and logged at its end.
+
+A WSGI middleware rather than hooks of the framework: it also sees what fails before and after the views.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wsgi import ClosingIterator
+
+from serving.bodies import discard_rest, has_body
+from textclf.runtime.predictor import Timings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_RECORD = "textclf.request"
+UNKNOWN_ROUTE = "unknown"
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of a request.
+
+    Attributes:
+        request_id: the client's X-Request-Id if it has a form that can be logged, else a new one.
+        method: of HTTP; "other" for a made-up one.
+        path: as asked for, without the query.
+        route: the template of the path, of which there are few; UNKNOWN_ROUTE if no route takes it.
+        status: of the answer; 0 until there is one.
+        error: code of the refusal; "" if there was none.
+        texts: that were scored or stored.
+        tokens: wordpieces of the scored texts.
+        truncated: texts that the model saw only a part of.
+        model: name and version of what answered.
+        scored: the scored texts themselves; logged only if asked for.
+        timings: of the predictor; None if it was not called.
+        body_is_read: whether the whole body was taken from the connection.
+        seconds: from the first line of the request to its answer.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    route: str = UNKNOWN_ROUTE
+    status: int = 0
+    error: str = ""
+    texts: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    model: str = ""
+    scored: list[str] = field(default_factory=list)
+    timings: Timings | None = None
+    body_is_read: bool = False
+    seconds: float = 0.0
+
+
+def record_of(environ: "WSGIEnvironment") -> RequestRecord:
+    """The record of the request that `environ` belongs to."""
+    record: RequestRecord = environ[_RECORD]
+    return record
+
+
+class Observed:
+    """A WSGI app whose requests get a record and an id.
+
+    Args:
+        app: the app inside.
+        on_start: called before each request.
+        on_end: each is called with the record of a request whose answer is ready to be sent.
+    """
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        on_start: Callable[[], None],
+        on_end: Iterable[Callable[[RequestRecord], None]],
+    ) -> None:
+        self._app = app
+        self._on_start = on_start
+        self._on_end = tuple(on_end)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve a request."""
+        start = time.perf_counter()
+        record = environ[_RECORD] = _record(environ)
+
+        def start_observed(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            record.status = int(status[:3])
+            headers.append(("X-Request-Id", record.request_id))
+            return start_response(status, headers, exc_info)
+
+        self._on_start()
+        try:
+            response = self._app(environ, start_observed)
+        finally:
+            record.seconds = time.perf_counter() - start
+            for observe in self._on_end:
+                observe(record)
+        if not record.body_is_read and has_body(environ):
+            # The answer goes out first: a client may have announced more than it ever sends.
+            return ClosingIterator(response, [lambda: discard_rest(environ)])
+        return response
+
+
+def _record(environ: "WSGIEnvironment") -> RequestRecord:
+    request_id = environ.get("HTTP_X_REQUEST_ID", "")
+    if not _REQUEST_ID.fullmatch(request_id):
+        request_id = uuid.uuid4().hex
+    method = environ["REQUEST_METHOD"]
+    path = environ.get("PATH_INFO", "")
+    if not path.isascii():  # WSGI gives the bytes of a path as Latin-1.
+        path = path.encode("latin-1", errors="replace").decode("utf-8", errors="replace")
+    return RequestRecord(request_id, method if method in _METHODS else "other", path)

@@ -1,0 +1,251 @@
+"""What the app does, in OpenAPI 3.1: as data, with the limits of its settings and the classes of its model."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from serving.bodies import CSV, JSON, JSON_LINES
+from serving.errors import Kind
+from serving.metrics import CONTENT_TYPE as METRICS_TYPE
+from serving.questions import MAX_SOURCE_CHARS
+from serving.settings import Settings
+
+_Json = dict[str, Any]
+
+_PROBABILITY: _Json = {"type": "number", "minimum": 0, "maximum": 1}
+_TRUNCATED: _Json = {
+    "type": ["boolean", "null"],
+    "description": "Whether the model saw only a part of the text; null where that can't be known.",
+}
+_MODEL: _Json = {"type": "string", "description": "Name and version of the model that answered."}
+_BODY_KINDS = (
+    Kind.EMPTY_BODY, Kind.INCOMPLETE_BODY, Kind.INVALID_GZIP, Kind.INVALID_UTF8, Kind.INVALID_JSON, Kind.BAD_REQUEST,
+    Kind.BODY_TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.UNSUPPORTED_ENCODING,
+    Kind.WRONG_SHAPE, Kind.DUPLICATE_KEY, Kind.TEXT_TOO_LONG, Kind.INVALID_TEXT,
+    Kind.TOO_MANY_REQUESTS, Kind.NOT_READY, Kind.INTERNAL_ERROR,
+)  # fmt: skip
+_LIST_KINDS = (Kind.EMPTY_LIST, Kind.TOO_MANY_TEXTS)
+
+
+def openapi_document(settings: Settings, class_names: Sequence[str] | None = None) -> _Json:
+    """The document.
+
+    Args:
+        settings: of the server; its limits and whether it has a key.
+        class_names: of the model that is served; None where none is loaded yet.
+    """
+    document: _Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Text classification",
+            "version": "1",
+            "description": "Scores texts with a fine-tuned BERT encoder. An answer has the form that the request had; "
+            "the header Accept is not looked at. Bodies are UTF-8 and may be packed with gzip. Every answer carries "
+            "X-Request-Id, the request's own where it sent one.",
+        },
+        "paths": {
+            "/predict": {"post": _predict(settings)},
+            "/invocations": {"post": _invocations(settings)},
+            "/invocations/predict": {"post": _score(settings)},
+            "/feedback": {"post": _feedback(settings, class_names)},
+            "/ping": {"get": _get("Whether the model answers.", _status(), Kind.NOT_READY)},
+            "/health/live": {"get": _get("Whether the process answers.", _status())},
+            "/health/ready": {"get": _get("The same as /ping.", _status(), Kind.NOT_READY)},
+            "/health_check": {"get": _get("The same as /ping.", _status(), Kind.NOT_READY)},
+            "/info": {"get": _get("What is served, within which limits.", {JSON: _ref("Info")}, Kind.NOT_READY)},
+            "/metrics": {"get": _get("Numbers for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
+            "/openapi.json": {"get": _get("This document.", {JSON: {"type": "object"}})},
+        },
+        "components": {"schemas": _schemas(class_names)},
+    }
+    if settings.api_key:
+        _require_key(document)
+    return document
+
+
+def _predict(settings: Settings) -> _Json:
+    return _post(
+        "Score a text, or a list of texts.",
+        {JSON: {"oneOf": [_text_body(settings), _list_body(settings)]}},
+        {JSON: {"oneOf": [_ref("Prediction"), _ref("Predictions")]}},
+        (*_BODY_KINDS, *_LIST_KINDS),
+    )
+
+
+def _invocations(settings: Settings) -> _Json:
+    text = _text(settings)
+    data = _object(
+        {"data": {"oneOf": [text, _texts(settings)]}, "explain": {"const": False, "default": False}}, ["data"]
+    )
+    operation = _post(
+        "Score texts, as SageMaker asks. text/csv is one text a record (RFC 4180, no header) and is answered with a "
+        "record of label and score for each; application/jsonlines (also application/x-ndjson, application/jsonl) is "
+        'one {"text": …} or {"data": …} a line and is answered with a line for each, in the shape of /predict. '
+        '{"data": …} is answered with all labels, best first: a list for a text, a list of such lists for a list.',
+        {
+            JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
+            CSV: {"type": "string"},
+            JSON_LINES: {"type": "string"},
+        },
+        {
+            JSON: {"oneOf": [_ref("Ranking"), _ref("Rankings"), _ref("Prediction"), _ref("Predictions")]},
+            f"{CSV}; charset=utf-8": {"type": "string"},
+            JSON_LINES: {"type": "string"},
+        },
+        (*_BODY_KINDS, *_LIST_KINDS, Kind.INVALID_CSV, Kind.EXPLAIN_UNAVAILABLE),
+    )
+    examples = {CSV: 'A fine film.\r\n"Long, and dull."\r\n', JSON_LINES: '{"text":"A fine film."}\n'}
+    for media_type, example in examples.items():
+        operation["requestBody"]["content"][media_type]["example"] = example
+    return operation
+
+
+def _score(settings: Settings) -> _Json:
+    answer = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
+    return _post("The score of /predict, alone.", {JSON: _text_body(settings)}, {JSON: answer}, _BODY_KINDS)
+
+
+def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
+    label: _Json = {"type": "string", "description": "A class of the model."}
+    if class_names is not None:
+        label["enum"] = list(class_names)
+    review = _object(
+        {
+            "text": {**_text(settings), "minLength": 1, "pattern": r"\S"},
+            "label": label,
+            "source": {
+                "type": ["string", "null"],
+                "maxLength": MAX_SOURCE_CHARS,
+                "description": "Where the label comes from.",
+            },
+            "audit": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether the text was drawn at random to be labelled, so that it may be measured on.",
+            },
+        },
+        ["text", "label"],
+    )
+    stored = _object({"id": {"type": "string"}, "label": {"type": "string"}}, ["id", "label"])
+    return _post(
+        "Store a labelled review; answered when it is on disk.",
+        {JSON: review},
+        {JSON: stored},
+        (*_BODY_KINDS, Kind.BLANK_TEXT, Kind.UNKNOWN_LABEL, Kind.QUOTA_EXCEEDED, Kind.DISK_FULL),
+        status=201,
+    )
+
+
+def _schemas(class_names: Sequence[str] | None) -> _Json:
+    label: _Json = {"type": "string"} if class_names is None else {"type": "string", "enum": list(class_names)}
+    probabilities: _Json = {"type": "object", "additionalProperties": _PROBABILITY}
+    prediction = {
+        "text": {"type": "string"},
+        "label": label,
+        "score": {**_PROBABILITY, "description": "Of two classes the probability of the second, else of the label."},
+        "probabilities": probabilities,
+        "truncated": _TRUNCATED,
+        "model": _MODEL,
+    }
+    predictions = {
+        "predictions": _list(label),
+        "prediction_probs": {**_list(_PROBABILITY), "description": "The probability of each predicted label."},
+        "probabilities": _list(probabilities),
+        "truncated": _list(_TRUNCATED),
+        "model": _MODEL,
+    }
+    ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
+    whole = {"type": "integer", "minimum": 0}
+    limits = ("max_text_chars", "max_batch", "max_body_bytes", "max_concurrent")
+    info = {
+        "model": _MODEL,
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "class_names": _list({"type": "string"}),
+        "max_length": {"type": ["integer", "null"]},
+        "threshold": _PROBABILITY,
+        "limits": _object(dict.fromkeys(limits, whole), limits),
+    }
+    error = _object({"code": {"type": "string"}, "message": {"type": "string"}}, ["code", "message"])
+    return {
+        "Prediction": _object(prediction, prediction),
+        "Predictions": _object(predictions, predictions),
+        "Ranking": _object({"prediction": ranking}, ["prediction"]),
+        "Rankings": {**_list(_object({"prediction": ranking}, ["prediction"])), "minItems": 1},
+        "Info": _object(info, info),
+        "Error": _object({"error": error}, ["error"]),
+    }
+
+
+def _text(settings: Settings) -> _Json:
+    return {"type": "string", "maxLength": settings.max_text_chars}
+
+
+def _texts(settings: Settings) -> _Json:
+    return {"type": "array", "items": _text(settings), "minItems": 1, "maxItems": settings.max_batch}
+
+
+def _text_body(settings: Settings) -> _Json:
+    return _object({"text": _text(settings)}, ["text"])
+
+
+def _list_body(settings: Settings) -> _Json:
+    return _object({"X": _texts(settings)}, ["X"])
+
+
+def _object(properties: _Json, required: Iterable[str]) -> _Json:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _list(items: _Json) -> _Json:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> _Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _status() -> _Json:
+    return {JSON: _object({"status": {"const": "ok"}}, ["status"])}
+
+
+def _post(summary: str, takes: _Json, gives: _Json, kinds: Iterable[Kind], status: int = 200) -> _Json:
+    return {
+        "description": summary,
+        "requestBody": {"required": True, "content": _content(takes)},
+        "responses": {str(status): {"description": "Done.", "content": _content(gives)}, **_refusals(kinds)},
+    }
+
+
+def _get(summary: str, gives: _Json, *kinds: Kind) -> _Json:
+    responses = {"200": {"description": "Yes.", "content": _content(gives)}, **_refusals((*kinds, Kind.INTERNAL_ERROR))}
+    return {"description": summary, "responses": responses}
+
+
+def _content(schemas: _Json) -> _Json:
+    return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+
+
+def _refusals(kinds: Iterable[Kind]) -> _Json:
+    """A response for each status, which lists its codes."""
+    by_status: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return {
+        str(status): {
+            "description": "\n".join(f"- `{kind.code}`: {kind.meaning}" for kind in of_status),
+            "content": _content({JSON: _ref("Error")}),
+        }
+        for status, of_status in sorted(by_status.items())
+    }
+
+
+def _require_key(document: _Json) -> None:
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method == "post" or path == "/metrics":
+                operation["security"] = [{"key": []}, {"bearer": []}]
+                operation["responses"] |= _refusals([Kind.UNAUTHORIZED])

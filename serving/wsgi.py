@@ -1,0 +1,38 @@
+"""What gunicorn calls in each worker: `serving.wsgi:make_application()`."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from flask import Flask
+
+from serving.settings import Settings
+from textclf.errors import TextClfError
+
+# gunicorn's WORKER_BOOT_ERROR.
+_BOOT_ERROR = 3
+
+
+def make_application() -> Flask:
+    """The app, by the environment, with its model loaded and warm.
+
+    Call it in the process that serves: a model does not survive a fork. What the user can mend ends the
+    process, with one line and the status that tells gunicorn not to try again.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return _application()
+    except TextClfError as error:
+        logging.getLogger(__name__).error("%s", " ".join(str(error).split()))
+        sys.exit(_BOOT_ERROR)
+
+
+def _application() -> Flask:
+    settings = Settings.from_environment(os.environ)
+    if settings.prometheus_multiproc_dir:
+        Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
+    # Imported here because prometheus_client looks at PROMETHEUS_MULTIPROC_DIR when it is imported.
+    from serving.app import create_app, inference_of
+
+    return create_app(settings, inference_of(settings, settings.model_path))

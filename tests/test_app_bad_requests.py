@@ -1,0 +1,97 @@
+"""Every bad request is refused with its status and code, at once, and leaves the app as it was."""
+
+import json
+import time
+
+import bad_requests
+import pytest
+from serving_models import inference, settings
+
+from serving.app import create_app
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    return create_app(settings(tmp_path_factory.mktemp("bad")), inference())
+
+
+def call(app, case):
+    """Status, headers and body of what the WSGI app answers."""
+    answer = {}
+
+    def start_response(status, headers, exc_info=None):
+        answer["status"] = int(status.split()[0])
+        answer["headers"] = {name.lower(): value for name, value in headers}
+
+    response = app.wsgi_app(case.environ(), start_response)
+    body = b"".join(response)
+    getattr(response, "close", lambda: None)()
+    return answer["status"], answer["headers"], body
+
+
+def test_there_are_many_and_each_has_a_name():
+    assert len({case.name for case in bad_requests.CASES}) == len(bad_requests.CASES) >= 70
+
+
+@pytest.mark.parametrize("case", bad_requests.CASES, ids=str)
+def test_refused(app, case, caplog):
+    start = time.perf_counter()
+    case.check(*call(app, case))
+    assert time.perf_counter() - start < 5
+    assert not caplog.records, "nothing of it is a fault of the server"
+    good = bad_requests.Case("good", "/predict", bad_requests.GOOD, 200, "")
+    status, _, body = call(app, good)
+    assert status == 200
+    assert json.loads(body)["label"] == "pos"
+
+
+def test_nothing_was_stored(app):
+    assert not (app.extensions["textclf"].settings.new_data_dir / "train").exists()
+
+
+def test_a_body_that_was_announced_but_not_sent_delays_no_refusal(app):
+    """The answer is ready before the rest of the body is waited for."""
+
+    class Never:
+        def read(self, _size=-1):
+            raise AssertionError("waited for a body")
+
+    case = bad_requests.Case("", "/nothing", b"", 404, "not_found", announced=1000)
+    started = []
+    response = app.wsgi_app(
+        case.environ() | {"wsgi.input": Never()}, lambda status, headers, exc_info=None: started.append(status)
+    )
+    assert json.loads(b"".join(response))["error"]["code"] == "not_found"
+    assert started == ["404 NOT FOUND"]
+    response.close()
+
+
+def test_the_rest_of_a_refused_body_is_dropped_within_bounds(app):
+    class Endless:
+        def __init__(self):
+            self.given = 0
+
+        def read(self, size=-1):
+            self.given += size
+            return b"x" * size
+
+    stream = Endless()
+    case = bad_requests.Case("", "/predict", b"", 413, "body_too_large", announced=10**12)
+    response = app.wsgi_app(case.environ() | {"wsgi.input": stream}, lambda *_: None)
+    b"".join(response)
+    assert stream.given == 0
+    response.close()
+    assert 1024**2 < stream.given < 64 * 1024**2
+
+
+def test_a_connection_that_breaks_while_the_body_is_read(app):
+    class Broken:
+        def read(self, _size=-1):
+            raise RuntimeError("chunk of no size")
+
+    case = bad_requests.Case("broken", "/predict", b"", 400, "incomplete_body", chunk=10)
+    environ = case.environ() | {"wsgi.input": Broken()}
+    answer = []
+    body = b"".join(app.wsgi_app(environ, lambda status, headers, exc_info=None: answer.append(status)))
+    assert answer == ["400 BAD REQUEST"]
+    assert json.loads(body)["error"]["code"] == "incomplete_body"
