@@ -1,13 +1,17 @@
 # make demo   fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
+# make serve  the server on this machine, 127.0.0.1:8080, without TensorFlow; settings are environment variables
 # make test   the tests
 # make lint   style, types
+# make image-test   build the container image and run it; needs root, buildah and debootstrap, not a container engine
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SERVING_VENV := .venv-serving
+SERVING_PIP := $(SERVING_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := demo
 
-.PHONY: demo test lint clean
+.PHONY: demo serve test lint image-test clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: requirements.txt requirements-encoder.txt
@@ -29,6 +33,16 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/python train_model.py --help                         train on texts of your own"
 	@echo "  $(BIN)/tensorboard --logdir $(DEMO)/runs                    the training curves"
 
+# What is tried here is what the image has: an environment of its own, small, and made in seconds.
+$(SERVING_VENV)/.installed: requirements-serving.txt
+	@$(PYTHON) --version | grep -q ' 3\.11\.' || { echo "Python 3.11 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(SERVING_VENV)
+	$(SERVING_PIP) install -r requirements-serving.txt
+	@touch $@
+
+serve: $(SERVING_VENV)/.installed
+	@MODEL_PATH="$${MODEL_PATH:-model}" exec $(SERVING_VENV)/bin/python serving/serve
+
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
@@ -37,5 +51,8 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+image-test: $(VENV)/.installed
+	PYTHON=$(BIN)/python ops/image_test.sh
+
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SERVING_VENV) $(DEMO) .image-test .pytest_cache .mypy_cache .ruff_cache

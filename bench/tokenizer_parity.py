@@ -7,7 +7,7 @@ with both truncations, lower-cased and cased. Takes about half an hour on two co
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -36,25 +36,22 @@ _MAX_LENGTH = 128
     "--generated", type=click.IntRange(0), default=30_000, show_default=True, help="Number of generated texts."
 )
 @click.option("--code-points/--no-code-points", default=True, help="Compare every code point.")
-def main(data: Sequence[Path], encoder: str, generated: int, code_points: bool) -> None:
+def main(data: Sequence[Path], encoder: str, generated: int, code_points: bool) -> int:
     """Compare and print the table; exit with 1 if anything differs."""
     from textclf.training import encoders
 
     handles = handles_of(encoder)
     folder = encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle).preprocessing
-    texts = generated_texts(generated)
     differing = sum(_compared(source.name, encoder, folder, _texts_of(source)) for source in data)
-    differing += _compared("generated", encoder, folder, texts)
-    for lower_case in (True, False):
-        with tempfile.TemporaryDirectory() as scratch:
-            probe = exported_preprocessing(probe_vocabulary(texts), lower_case, Path(scratch))
-            differing += _compared("generated", "their pieces", probe, texts)
-        if code_points:
-            with tempfile.TemporaryDirectory() as scratch:
-                probe = exported_preprocessing(_vocabulary_of_characters(), lower_case, Path(scratch))
-                for name, part in _code_point_texts():
-                    differing += _compared(name, "every character", probe, part, TRUNCATIONS[:1])
-    raise SystemExit(1 if differing else 0)
+    if generated:
+        texts = generated_texts(generated)
+        differing += _compared("generated", encoder, folder, texts)
+        differing += _compared_with_probe("their pieces", probe_vocabulary(texts), {"generated": texts})
+    if code_points:
+        vocabulary = continuing(char for char in every_character() if char not in " \r\n")
+        # They are never truncated: one way to truncate is as good as two.
+        differing += _compared_with_probe("every character", vocabulary, _code_point_texts(), TRUNCATIONS[:1])
+    return 1 if differing else 0
 
 
 def _compared(
@@ -78,6 +75,18 @@ def _compared(
     return total
 
 
+def _compared_with_probe(
+    name: str, vocabulary: Sequence[str], sets: Mapping[str, Sequence[str]], truncations: Sequence[str] = TRUNCATIONS
+) -> int:
+    """The same for sets of texts and a vocabulary made for them, lower-cased and cased."""
+    total = 0
+    for lower_case in (True, False):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = exported_preprocessing(vocabulary, lower_case, Path(scratch))
+            total += sum(_compared(set_name, name, folder, texts, truncations) for set_name, texts in sets.items())
+    return total
+
+
 def _texts_of(source: Path) -> list[str]:
     """All texts, repeats included, of both parts."""
     layout = find_parts(source)
@@ -85,16 +94,14 @@ def _texts_of(source: Path) -> list[str]:
     return [text for part in layout if part is not None for text in read_part(part, options).texts]
 
 
-def _code_point_texts() -> Iterator[tuple[str, list[str]]]:
+def _code_point_texts() -> dict[str, list[str]]:
     characters = every_character()
-    yield "code points alone", characters
-    yield "between letters", [f"a{char}b" for char in characters]
-    yield "after a space", [f"a {char}" for char in characters]
-    yield "before marks", [f"a{char}\u302e\u0345\U0001d165b" for char in characters]
-
-
-def _vocabulary_of_characters() -> list[str]:
-    return continuing(char for char in every_character() if char not in " \r\n")
+    return {
+        "code points alone": characters,
+        "between letters": [f"a{char}b" for char in characters],
+        "after a space": [f"a {char}" for char in characters],
+        "before marks": [f"a{char}\u302e\u0345\U0001d165b" for char in characters],
+    }
 
 
 def exported_preprocessing(vocabulary: Sequence[str], lower_case: bool, folder: Path) -> Path:

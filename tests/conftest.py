@@ -1,6 +1,7 @@
 """Fixtures that several tests share: a tiny encoder, learnable data, and caches of their own."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def trained(tiny_checkpoint, reviews, tmp_path_factory) -> tuple[Training, Path]
     folder = tmp_path_factory.mktemp("trained")
     training = tiny_training(tiny_checkpoint, reviews, folder)
     return training, training.save_model(folder / "model")
+
+
+@pytest.fixture(scope="session")
+def saved_model_only(trained, tmp_path_factory) -> Path:
+    """The trained version without its engine: TensorFlow answers."""
+    return _copy_without("engine", trained[1], tmp_path_factory.mktemp("saved_model_only"))
+
+
+@pytest.fixture(scope="session")
+def engine_only(trained, tmp_path_factory) -> Path:
+    """The trained version as a clone or an image has it, without its SavedModel."""
+    return _copy_without("saved_model", trained[1], tmp_path_factory.mktemp("engine_only"))
+
+
+def _copy_without(part: str, version: Path, folder: Path) -> Path:
+    """A store in `folder` whose only version is `version` without that part; returns the version's folder."""
+    copy = folder / "model" / "versions" / version.name
+    shutil.copytree(version, copy, ignore=shutil.ignore_patterns(part))
+    return copy
 
 
 @pytest.fixture(scope="session")

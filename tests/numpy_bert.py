@@ -1,10 +1,11 @@
-"""BERT's forward pass in plain numpy, from a Hugging Face folder: what an exported encoder is compared with.
+"""BERT's forward pass in plain numpy, from a Hugging Face folder: what encoders and engines are compared with.
 
 Written from the paper (Devlin et al. 2019; Vaswani et al. 2017), in float64, for no framework's sake.
 B: batch, S: sequence length, H: width, N: heads, D: H / N.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +23,39 @@ def erf_gelu(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + erf(x / np.sqrt(2)))
 
 
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
 def forward(folder: Path, ids: np.ndarray, mask: np.ndarray, types: np.ndarray, gelu=tanh_gelu):
     """ids, mask, types: int [B, S] -> (pooled [B, H], sequence [B, S, H])."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    tensors = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
+    tensors = load_file(folder / "model.safetensors")
+    return forward_of(tensors, config["num_attention_heads"], ids, mask, types, gelu, config["layer_norm_eps"])
+
+
+def forward_of(
+    tensors: Mapping[str, np.ndarray],
+    heads: int,
+    ids: np.ndarray,
+    mask: np.ndarray,
+    types: np.ndarray,
+    gelu=tanh_gelu,
+    epsilon: float = 1e-12,
+):
+    """The same from tensors under Hugging Face's names."""
+    tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
 
     def dense(name: str, x: np.ndarray) -> np.ndarray:
         return x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
 
     def norm(name: str, x: np.ndarray) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)
-        scale = np.sqrt((centred**2).mean(-1, keepdims=True) + config["layer_norm_eps"])
+        scale = np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
         return centred / scale * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
 
     batch, length = ids.shape
-    heads = config["num_attention_heads"]
 
     def split(x: np.ndarray) -> np.ndarray:
         return x.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3)  # [B, N, S, D]
@@ -45,7 +64,7 @@ def forward(folder: Path, ids: np.ndarray, mask: np.ndarray, types: np.ndarray, 
     x = tensors[embeddings("word")][ids] + tensors[embeddings("token_type")][types]
     x = norm("embeddings.LayerNorm", x + tensors[embeddings("position")][:length])
     hidden = np.where(mask[:, None, None, :] == 1, 0.0, -1e30)  # [B, 1, 1, S]
-    for i in range(config["num_hidden_layers"]):
+    for i in range(sum(name.endswith("attention.self.query.bias") for name in tensors)):
         layer = f"encoder.layer.{i}"
         query, key, value = (split(dense(f"{layer}.attention.self.{part}", x)) for part in ("query", "key", "value"))
         scores = query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1]) + hidden  # [B, N, S, S]

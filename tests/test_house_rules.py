@@ -20,6 +20,9 @@ STAGE_IMPORTS = {
     "train_model": {"make_model", "initializing"},
     "retraining": {"train_model"},
     "monitoring": {"retraining?"},
+    "serving.app": {"inference"},
+    "serving.wsgi": {"inference?"},
+    "serving.training_job": {"train_model?"},
 }
 # Who may import TensorFlow (or textclf.training, which does), and who inside a function only.
 WITH_TENSORFLOW = {"make_model", "train_model", "retraining"}

@@ -1,32 +1,19 @@
 """The predictor with backends small enough to compute by hand."""
 
+import time
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from word_backend import WordBackend
 
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
-from textclf.runtime.predictor import Predictor, batches_by_length, decide
+from textclf.runtime.predictor import TEXTS_PER_BATCH, Outputs, Predictor, Timings, batches_by_length, decide
 
 
-class WordBackend:
-    """Counts words: logit k is how often the k-th class's name occurs. Remembers its batches."""
-
-    def __init__(self, class_names, counts=True):
-        self.class_names = class_names
-        self.counts = counts
-        self.batches = []
-
-    def token_counts(self, texts):
-        return np.array([len(text.split()) + 2 for text in texts], np.int32) if self.counts else None
-
-    def logits(self, texts):
-        self.batches.append(texts)
-        return np.array([[text.split().count(name) for name in self.class_names] for text in texts], np.float32)
-
-
-def make(class_names=("neg", "pos"), counts=True, **arguments):
-    return Predictor(WordBackend(class_names, counts), class_names, **arguments)
+def make(class_names=("neg", "pos"), counts=True, embeddings=False, **arguments):
+    backend = WordBackend(class_names, counts, arguments.get("max_length"), embeddings)
+    return Predictor(backend, class_names, **arguments)
 
 
 def test_two_classes_score_is_the_second_class():
@@ -72,11 +59,14 @@ def test_decide_takes_the_first_of_equals():
 def test_truncated_compares_counts_with_max_length():
     fits, cut = make(max_length=5).predict(["a b c", "a b c d"])
     assert (fits.truncated, cut.truncated) == (False, True)
+    assert (fits.tokens, cut.tokens) == (5, 6)
 
 
 @pytest.mark.parametrize("arguments", [{"counts": False, "max_length": 5}, {"max_length": None}])
 def test_truncated_is_none_where_it_cannot_be_known(arguments):
-    assert make(**arguments).predict(["a b c d e f"])[0].truncated is None
+    (prediction,) = make(**arguments).predict(["a b c d e f"])
+    assert prediction.truncated is None
+    assert prediction.tokens == (8 if arguments.get("counts", True) else None)
 
 
 @pytest.mark.parametrize("counts", [True, False])
@@ -101,6 +91,27 @@ def test_batches_stay_within_the_token_budget_and_the_text_cap():
     assert list(batches_by_length(np.array([], np.int64), 100)) == []
 
 
+@pytest.mark.parametrize("budget", [1, 37, 128, 1000, 4096])
+def test_sizes_of_batches_are_powers_of_two_as_large_as_they_may_be(budget):
+    lengths = np.random.default_rng(budget).integers(1, 130, 333)
+    batches = list(batches_by_length(lengths, budget))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    left = len(lengths)
+    for batch in batches:
+        assert lengths[batch[0]] == max(lengths[batch])
+        most = max(1, min(TEXTS_PER_BATCH, budget // lengths[batch[0]], left))
+        assert len(batch) <= most < 2 * len(batch)
+        assert len(batch).bit_count() == 1
+        left -= len(batch)
+    lasts = [lengths[batch[-1]] for batch in batches]
+    firsts = [lengths[batch[0]] for batch in batches]
+    assert all(later <= earlier for earlier, later in zip(lasts, firsts[1:], strict=False))
+
+
+def test_a_length_of_zero_costs_a_token():
+    assert [len(batch) for batch in batches_by_length(np.zeros(3, np.int64), 2)] == [2, 1]
+
+
 def test_lengths_beyond_max_length_cost_no_more_than_it():
     predictor = make(max_length=10, tokens_per_batch=20)
     predictor.predict(["word " * 500, "word " * 900])
@@ -108,9 +119,72 @@ def test_lengths_beyond_max_length_cost_no_more_than_it():
 
 
 def test_no_texts_give_no_predictions_and_no_work():
-    predictor = make()
-    assert predictor.predict([]) == []
+    predictor, timings = make(), Timings()
+    assert predictor.predict([], timings) == []
     assert predictor.backend.batches == []
+    assert timings == Timings(0.0, 0.0, 0.0)
+
+
+def test_logits_and_embeddings_are_in_the_order_of_the_texts():
+    predictor = make(embeddings=True, tokens_per_batch=40)
+    texts = [" ".join(["word"] * (index * 7 % 23) + ["pos"] * (index % 5)) for index in range(60)]
+    outputs = predictor.run(predictor.encode(texts))
+    assert len(predictor.backend.batches) > 20
+    assert outputs.logits.dtype == outputs.embeddings.dtype == np.float32
+    assert outputs.logits.tolist() == [[0, index % 5] for index in range(60)]
+    assert outputs.embeddings.tolist() == [[len(text.split()), len(text)] for text in texts]
+
+
+def test_a_backend_may_have_no_embeddings():
+    predictor = make()
+    outputs = predictor.run(predictor.encode(["pos", "neg"]))
+    assert outputs.embeddings is None
+    assert outputs.logits.tolist() == [[0, 1], [1, 0]]
+
+
+def test_timings_add_up_over_batches_and_calls():
+    predictor, timings = make(tokens_per_batch=3), Timings()
+    predictor.predict(["pos", "neg"], timings)
+    # Two batches; what each takes is the backend's to say.
+    assert (timings.queue, timings.infer) == (4, 6)
+    first = timings.tokenise
+    assert 0 < first < 1
+    predictor.predict(["pos"], timings)
+    assert (timings.queue, timings.infer) == (6, 9)
+    assert first < timings.tokenise < 1
+
+
+def test_only_tokenising_is_timed_as_such():
+    class Slow(WordBackend):
+        def encode(self, texts):
+            time.sleep(0.05)
+            return super().encode(texts)
+
+    timings = Timings()
+    Predictor(Slow(("neg", "pos")), ("neg", "pos")).predict(["pos"], timings)
+    assert 0.05 <= timings.tokenise < 2
+    assert (timings.queue, timings.infer) == (2, 3)
+
+
+def test_warm_up_is_for_the_budget_of_the_predictor():
+    predictor = make(tokens_per_batch=123)
+    predictor.warm_up()
+    assert predictor.backend.warmed == [123]
+    assert predictor.backend.batches == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "full_name"),
+    [
+        ({}, ""),
+        ({"name": "reviews"}, "reviews"),
+        ({"name": "reviews", "version_id": "20260101T000000000Z-0a1b2c"}, "reviews 20260101T000000000Z-0a1b2c"),
+    ],
+)
+def test_the_full_name_is_name_and_version(arguments, full_name):
+    predictor = make(**arguments)
+    assert predictor.full_name == full_name
+    assert predictor.version_id == arguments.get("version_id", "")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\x00", "e\u0301 😀 中文", "x" * 100_000])
@@ -170,8 +244,8 @@ def test_a_model_with_another_number_of_classes_is_refused():
 
 def test_logits_that_are_no_numbers_are_refused():
     class Broken(WordBackend):
-        def logits(self, texts):
-            return np.full((len(texts), 2), np.nan, np.float32)
+        def run(self, inputs, timings):
+            return Outputs(np.full((len(inputs), 2), np.nan, np.float32))
 
     with pytest.raises(TextClfError, match="not finite"):
         Predictor(Broken(("neg", "pos")), ("neg", "pos")).predict(["text"])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_bert import write_checkpoint
 
+from serving.settings import settings_table
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # These reach the network, or never end.
@@ -70,6 +72,10 @@ def test_python(folder, encoder):
 
 def test_no_figure_is_left_open():
     assert "@@" not in README
+
+
+def test_table_of_settings_is_the_servers():
+    assert settings_table() in README
 
 
 def test_table_of_files_is_true():

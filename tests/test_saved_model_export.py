@@ -61,9 +61,9 @@ def score(model):
 
 
 def test_signatures_are_as_documented(model):
-    assert set(model.signatures) == {"serving_default", "token_counts"}
-    for signature in model.signatures.values():
-        _, inputs = signature.structured_input_signature
+    assert set(model.signatures) == {"serving_default", "token_counts", "classify_ids"}
+    for name in ("serving_default", "token_counts"):
+        _, inputs = model.signatures[name].structured_input_signature
         assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in inputs.items()} == {
             "text": ([None], tf.string)
         }
@@ -74,6 +74,56 @@ def test_signatures_are_as_documented(model):
     }
     (counts,) = model.signatures["token_counts"].structured_outputs.items()
     assert (counts[0], counts[1].shape.as_list(), counts[1].dtype) == ("token_counts", [None], tf.int32)
+    classify = model.signatures["classify_ids"]
+    _, inputs = classify.structured_input_signature
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in inputs.items()} == {
+        "input_word_ids": ([None, None], tf.int32),
+        "input_mask": ([None, None], tf.int32),
+    }
+    outputs = classify.structured_outputs
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in outputs.items()} == {
+        "logits": ([None, 2], tf.float32),
+        "embeddings": ([None, 32], tf.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def ids_of_texts(trained):
+    """Ids and mask of TEXTS, int32 [5, 32]."""
+    options = trained[0].model_options
+    maker = MakeModel("tiny-bert", options.name_to_handle, max_length=options.max_length)
+    inputs = maker.select_model()(tf.constant(TEXTS))
+    return inputs["input_word_ids"], inputs["input_mask"]
+
+
+def test_ids_give_the_logits_of_their_texts(model, score, ids_of_texts):
+    ids, mask = ids_of_texts
+    outputs = model.signatures["classify_ids"](input_word_ids=ids, input_mask=mask)
+    np.testing.assert_allclose(outputs["logits"].numpy(), score(TEXTS)[0], atol=TOLERANCE)
+
+
+def test_embeddings_are_the_pooled_output_that_the_logits_are_made_of(model, trained, ids_of_texts):
+    ids, mask = ids_of_texts
+    outputs = model.signatures["classify_ids"](input_word_ids=ids, input_mask=mask)
+    classifier = trained[0].classifier_model
+    encoded = classifier.get_layer("bert_encoder")(
+        {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)}
+    )
+    np.testing.assert_allclose(outputs["embeddings"].numpy(), encoded["pooled_output"].numpy(), atol=TOLERANCE)
+    kernel, bias = (value.numpy() for value in classifier.get_layer("classifier").weights)
+    np.testing.assert_allclose(outputs["embeddings"].numpy() @ kernel + bias, outputs["logits"].numpy(), atol=TOLERANCE)
+
+
+def test_what_is_masked_does_not_matter(model, ids_of_texts):
+    ids, mask = (values.numpy() for values in ids_of_texts)
+    other = np.where(mask == 1, ids, 77)
+    classify = model.signatures["classify_ids"]
+    answers = [
+        classify(input_word_ids=tf.constant(values), input_mask=tf.constant(mask))["logits"].numpy()
+        for values in (ids, other)
+    ]
+    assert (ids != other).any()
+    np.testing.assert_allclose(*answers, atol=TOLERANCE)
 
 
 def test_probabilities_are_those_of_logits_over_temperature(score, version):
@@ -128,9 +178,9 @@ def test_it_answers_where_only_tensorflow_is_known(score, version):
     assert answer["token_counts"][0] == 8
 
 
-def test_inference_answers_the_same(score, version):
+def test_inference_without_an_engine_answers_the_same(score, version, saved_model_only):
     logits, _ = score(TEXTS)
-    predictions = Inference(version.path).predict(TEXTS)
+    predictions = Inference(saved_model_only).predict(TEXTS)
     np.testing.assert_allclose([prediction.logits for prediction in predictions], logits, atol=TOLERANCE)
     assert [prediction.truncated for prediction in predictions] == [False, False, False, False, True]
     great, awful = predictions[:2]

@@ -10,9 +10,17 @@ import pytest
 from word_models import THREE, TWO, counts_of_words, save_word_model
 
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import Predictor
+from textclf.runtime.predictor import Predictor, Timings
 from textclf.runtime.saved_model import load_saved_model, logits_of_outputs
 from textclf.training.tf_setup import tf
+
+
+def logits(backend, texts):
+    return backend.run(backend.encode(texts).inputs, Timings()).logits
+
+
+def token_counts(backend, texts):
+    return backend.encode(texts).token_counts
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +30,33 @@ def ours(tmp_path_factory):
 
 def test_our_own_signatures(ours):
     backend = load_saved_model(ours)
-    logits = backend.logits(["good good bad", "fair", ""])
-    assert logits.dtype == np.float32
-    assert logits.tolist() == [[1, 0, 2], [0, 1, 0], [0, 0, 0]]
-    assert backend.token_counts(["one two three", ""]).tolist() == [5, 2]
+    answer = logits(backend, ["good good bad", "fair", ""])
+    assert answer.dtype == np.float32
+    assert answer.tolist() == [[1, 0, 2], [0, 1, 0], [0, 0, 0]]
+    assert token_counts(backend, ["one two three", ""]).tolist() == [5, 2]
+
+
+def test_a_text_costs_what_the_model_sees_of_it(ours):
+    texts = ["one two three four five", "", "one two"]
+    encoded = load_saved_model(ours, max_length=4).encode(texts)
+    assert (list(encoded.inputs), encoded.lengths.tolist()) == (texts, [4, 2, 4])
+    assert encoded.token_counts.tolist() == [7, 2, 4]
+    assert load_saved_model(ours).encode(texts).lengths.tolist() == [7, 2, 4]
+
+
+def test_counting_many_texts_is_counting_a_few(ours):
+    """They are counted some hundreds at a time, to bound what the tokenizer holds."""
+    texts = ["word " * (index % 7) for index in range(1500)]
+    assert token_counts(load_saved_model(ours), texts).tolist() == [index % 7 + 2 for index in range(1500)]
+
+
+def test_all_the_time_is_the_models(ours):
+    timings = Timings()
+    backend = load_saved_model(ours)
+    backend.run(["good"] * 10, timings)
+    assert timings.infer > 0
+    assert (timings.tokenise, timings.queue) == (0, 0)
+    backend.warm_up(4096)
 
 
 def test_predictions_of_a_loaded_model(ours):
@@ -39,7 +70,7 @@ def test_predictions_of_a_loaded_model(ours):
 def test_variables_outlive_the_loading(ours):
     backend = load_saved_model(str(ours))
     gc.collect()
-    assert backend.logits(["good"]).tolist() == [[0, 0, 1]]
+    assert logits(backend, ["good"]).tolist() == [[0, 0, 1]]
 
 
 def test_threads_may_share_a_backend(ours):
@@ -47,7 +78,7 @@ def test_threads_may_share_a_backend(ours):
     answers = {}
 
     def ask(index):
-        answers[index] = backend.logits(["good " * index] * 20)[:, 2].tolist()
+        answers[index] = logits(backend, ["good " * index] * 20)[:, 2].tolist()
 
     threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
     for thread in threads:
@@ -60,7 +91,7 @@ def test_threads_may_share_a_backend(ours):
 def test_unicode_and_nul_reach_the_model(tmp_path):
     words = ("naïve", "日本")
     backend = load_saved_model(save_word_model(tmp_path / "m", words=words))
-    assert backend.logits(["naïve 日本 日本", "\x00 naïve"]).tolist() == [[1, 2], [1, 0]]
+    assert logits(backend, ["naïve 日本 日本", "\x00 naïve"]).tolist() == [[1, 2], [1, 0]]
 
 
 @pytest.mark.parametrize("input_shape", [(None,), (None, 1), (None, None), None])
@@ -70,8 +101,11 @@ def test_a_foreign_model_with_one_output_of_any_name(tmp_path, input_shape, key)
         tmp_path / "m", outputs=lambda logits: {key: logits}, counts=False, input_shape=input_shape, name="inputs"
     )
     backend = load_saved_model(folder)
-    assert backend.logits(["good good", "bad"]).tolist() == [[0, 2], [1, 0]]
-    assert backend.token_counts(["good"]) is None
+    assert logits(backend, ["good good", "bad"]).tolist() == [[0, 2], [1, 0]]
+    encoded = backend.encode(["good", "good " * 100])
+    assert encoded.token_counts is None
+    # A guess, which has to tell long from short only.
+    assert 2 <= encoded.lengths[0] < encoded.lengths[1]
 
 
 def test_a_single_logit_is_that_of_the_second_class(tmp_path):

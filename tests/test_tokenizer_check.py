@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_bert import vocabulary
 
+from bench import tokenizer_parity
 from bench.tokenizer_parity import exported_preprocessing
 from bench.unicode_texts import continuing, generated_texts, probe_vocabulary
 from textclf.config import ModelOptions
@@ -50,9 +51,8 @@ def tokenizer(entries=(), **settings) -> Tokenizer:
 # Equal
 
 
-@pytest.mark.parametrize("truncation", ["head", "head+tail"])
-@pytest.mark.parametrize("max_length", [4, 17, 64])
-def test_equal_on_texts_of_every_kind(folder, truncation, max_length):
+@pytest.mark.parametrize(("max_length", "truncation"), [(4, "head+tail"), (17, "head"), (64, "head+tail")])
+def test_equal_on_texts_of_every_kind(folder, max_length, truncation):
     preprocessing = TextPreprocessing(folder, max_length, truncation, head_fraction=0.4)
     found = tokenizer_of_preprocessing(folder, max_length, truncation, head_fraction=0.4)
     assert found.vocabulary == tuple(vocabulary())
@@ -71,18 +71,19 @@ def generated() -> list[str]:
     listed = [*words._NEW_CATEGORIES, *words._NEW_CLASSES, *words._NEW_FOLDS]
     listed += [char for char in map(chr, range(0xFFFF)) if words._IGNORABLE.match(char)]
     made = dict.fromkeys(generated_texts(21_000, seed=1))
-    return [*made, *(f"a{char}b {char}\u302e{char}" for char in listed)]
+    return [*made, *(f"a{char}b {char}\u302e{char}\U0001d165{char}\U00016ff0" for char in listed)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_equal_where_no_unknown_word_hides_a_difference(generated, lower_case, tmp_path):
     assert len(generated) > 20_000
-    folder = exported_preprocessing(probe_vocabulary(generated), lower_case, tmp_path)
+    texts = generated if lower_case else generated[::4]
+    folder = exported_preprocessing(probe_vocabulary(texts), lower_case, tmp_path)
     found = tokenizer_of_preprocessing(folder, 64, "head+tail")
     assert found.settings.lower_case == lower_case
-    assert differing_texts(TextPreprocessing(folder, 64, "head+tail"), found, generated) == []
-    ids = np.concatenate([tokenized.ids for tokenized in found(generated)])
+    assert differing_texts(TextPreprocessing(folder, 64, "head+tail"), found, texts) == []
+    ids = np.concatenate([tokenized.ids for tokenized in found(texts)])
     assert (ids == found.unknown_id).mean() < 0.02
 
 
@@ -197,13 +198,12 @@ def test_preprocessing_that_splits_in_another_way_is_refused(tmp_path, tiny_chec
 
 
 @pytest.mark.parametrize("content", [b"[PAD]\n[CLS]\n[SEP]\na\n", b"\xff\n", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\na\n"])
-def test_a_vocabulary_that_is_not_berts_is_refused(folder, tmp_path, content, monkeypatch):
+def test_a_vocabulary_that_is_not_berts_is_refused(preprocessing, tmp_path, content, monkeypatch):
     """As found beside a SavedModel that TensorFlow has loaded already."""
-    copy = TextPreprocessing(folder, 16)
-    copy.folder = tmp_path
+    monkeypatch.setattr(preprocessing, "folder", tmp_path)
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "vocab.txt").write_bytes(content)
-    monkeypatch.setattr("textclf.training.tokenizer_check.TextPreprocessing", lambda *_: copy)
+    monkeypatch.setattr("textclf.training.tokenizer_check.TextPreprocessing", lambda *_: preprocessing)
     with pytest.raises(EncoderError, match="expected BERT's vocabulary in the preprocessing"):
         tokenizer_of_preprocessing(tmp_path, 16)
 
@@ -278,7 +278,19 @@ def test_no_version_there(tmp_path):
         tokenizer_differences(TEXTS, tmp_path)
 
 
-# The generator itself
+# The table of bench/, and its generator
+
+
+def test_the_table(tiny_checkpoint, reviews, capsys):
+    arguments = ["--data", str(reviews), "--encoder", str(tiny_checkpoint), "--generated", "0", "--no-code-points"]
+    with pytest.raises(SystemExit) as stopped:
+        tokenizer_parity.main(arguments)
+    assert stopped.value.code == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    count = str(len(list(reviews.rglob("*.txt"))))
+    assert [[row[0], *row[2:]] for row in rows] == [
+        ["reviews", "lower-cased", truncation, count, "texts", "0", "differ"] for truncation in ("head", "head+tail")
+    ]
 
 
 def test_generated_texts_repeat_and_vary():

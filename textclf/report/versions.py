@@ -112,6 +112,10 @@ def describe_version(version: ModelVersion) -> str:
         ),
         ("parts", " ".join(_parts(version)) + (f"  (not here: {' '.join(missing)})" if missing else "")),
     ]
+    if manifest.engine:
+        # Not the golden logits: figures for a machine.
+        head += [("engine", f"{manifest.engine.get('precision')}, {manifest.engine.get('graph')} graph")]
+        head += [("", f"refused {reason}") for reason in manifest.engine.get("refused", [])]
     lines = _table([row for row in head if row[1]])
     if splits := _splits(manifest):
         titles = ["", "texts", *(title for title, _ in _FIGURES.values())]

@@ -74,7 +74,7 @@ def margins(probabilities: NDArray[np.floating[Any]], threshold: float = 0.5) ->
     distance of the second's probability from the threshold, which is the same where the threshold is .5.
     """
     if probabilities.shape[1] == 2:
-        return 2 * np.abs(probabilities[:, 1] - threshold)
+        return np.asarray(2 * np.abs(probabilities[:, 1] - threshold))
     best_two = np.partition(probabilities, -2, axis=1)[:, -2:]
     return np.asarray(best_two[:, 1] - best_two[:, 0])
 

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
+
+from textclf.openvino_environment import import_openvino
+
+ov = import_openvino()
+op = ov.opset13
 
 ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
 # Of the layer norms of BERT encoders in TensorFlow.
@@ -86,8 +89,8 @@ def encoder_shape(weights: Weights) -> EncoderShape:
         raise UnknownEncoderError(f"a variable has another number of dimensions ({error})") from error
     shape = EncoderShape(len(layers), width, heads, inner, vocabulary, positions, classes)
     expected = _expected_shapes(shape, len(weights.get("type_embeddings/embeddings", ())))
-    found = {name: value.shape for name, value in weights.items()}
-    if odd := sorted(set(expected.items()) ^ set(found.items())):
+    shapes = {name: value.shape for name, value in weights.items()}
+    if odd := sorted(set(expected.items()) ^ set(shapes.items())):
         raise UnknownEncoderError(f"{odd[0][0]} {list(odd[0][1])}: unknown, missing, or of another shape")
     return shape
 
@@ -126,8 +129,9 @@ def build_graph(
     activation: str = "gelu_tanh",
     padding_id: int = 0,
     copies: Sequence[NDArray[np.int64]] | None = None,
-) -> ov.Model:
-    """The graph in float32, with dynamic batch and sequence length.
+    int8_embeddings: bool = False,
+) -> Any:
+    """The graph as an openvino.Model, with dynamic batch and sequence length; it computes in float32.
 
     Args:
         weights: see bert_weights.
@@ -135,6 +139,7 @@ def build_graph(
         padding_id: the id of [PAD].
         copies: for each layer, into how many equal parts each channel of its feed-forward layer is split, [inner]
             (see copies_of_outliers); None splits none. The graph computes the same either way.
+        int8_embeddings: hold the word embeddings in 8 bits.
 
     Raises:
         UnknownEncoderError: see encoder_shape.
@@ -149,7 +154,7 @@ def build_graph(
     places = weights["position_embedding/embeddings"] + weights["type_embeddings/embeddings"][0]
     length = op.gather(op.shape_of(ids), _constant([1]), _constant(0))
     position = op.slice(op.constant(places), _constant([0]), length, _constant([1]), _constant([0]))  # [S, H]
-    word = op.gather(op.constant(weights["word_embeddings/embeddings"]), ids, _constant(0))  # [B, S, H]
+    word = _word_embeddings(ids, weights["word_embeddings/embeddings"], int8_embeddings)  # [B, S, H]
     hidden = _layer_norm(op.add(word, position), weights, "embeddings/layer_norm")
     copies = [np.ones(shape.inner, np.int64)] * shape.layers if copies is None else copies
     for layer in range(shape.layers):
@@ -165,6 +170,19 @@ def build_graph(
         result.output(0).set_names({name})
         results.append(result)
     return ov.Model(results, [ids], "text_classifier")
+
+
+def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
+    """[B, S] -> [B, S, H].
+
+    In 8 bits each word has a scale of its own, and only the rows that a text asks for become floats: what NNCF makes
+    of the table, the plugin turns back into floats as a whole when it loads it, most of a small model's memory.
+    """
+    if not int8:
+        return op.gather(op.constant(table), ids, _constant(0))
+    scales = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127  # [vocabulary, 1]
+    rows = op.gather(op.constant(np.round(table / scales).astype(np.int8)), ids, _constant(0))
+    return op.multiply(op.convert(rows, np.float32), op.gather(op.constant(scales), ids, _constant(0)))
 
 
 def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderShape, first_only: bool) -> Any:

@@ -47,7 +47,7 @@ def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[S
     nncf.set_log_level(logging.ERROR)
     with _quiet():
         return nncf.quantize(
-            build_graph(weights, activation, padding_id, copies),
+            build_graph(weights, activation, padding_id, copies, int8_embeddings=True),
             nncf.Dataset(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(inputs),

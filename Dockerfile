@@ -1,0 +1,64 @@
+# The image that serves, without TensorFlow:   docker build -t textclf .
+# The image that trains:                       docker build -t textclf-training --target training .
+#
+#   docker run -p 8080:8080 -v "$PWD/model:/opt/ml/model:ro" -v reviews:/data textclf
+#   docker run -v "$PWD/job:/opt/ml" textclf-training train
+#
+# Every step also runs on a plain Debian bookworm, whose python3 is 3.11.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS base
+ENV PATH=/app/serving:/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python3 -c 'import ensurepip, venv' 2>/dev/null || { \
+        apt-get update && \
+        apt-get install --yes --no-install-recommends python3-venv && \
+        rm -rf /var/lib/apt/lists/*; }
+RUN useradd --uid 10001 --create-home textclf && \
+    install --directory --owner textclf --group textclf /data /opt/ml /opt/ml/model /opt/ml/output
+WORKDIR /app
+
+# Trains: input/data and input/config below /opt/ml become a version in /opt/ml/model.
+FROM base AS training
+LABEL org.opencontainers.image.title="textclf-training" \
+      org.opencontainers.image.description="Fine-tunes a small BERT encoder on labelled texts"
+COPY requirements.txt requirements-encoder.txt ./
+RUN python3 -m venv /opt/venv && \
+    pip install --requirement requirements.txt && \
+    pip install --no-deps --require-hashes --requirement requirements-encoder.txt
+COPY initializing.py make_model.py train_model.py inference.py ./
+COPY textclf textclf
+COPY serving serving
+RUN python3 -m compileall -q .
+USER textclf
+STOPSIGNAL SIGTERM
+CMD ["train"]
+
+# The packages apart: what pip leaves behind stays in this stage.
+FROM base AS serving-packages
+COPY requirements-serving.txt ./
+RUN python3 -m venv /opt/venv && pip install --requirement requirements-serving.txt
+
+# Serves /opt/ml/model on port 8080; reviews sent to /feedback are kept in /data.
+FROM base AS serving
+LABEL org.opencontainers.image.title="textclf" \
+      org.opencontainers.image.description="Serves a small BERT text classifier on CPUs"
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends nginx-light && \
+    rm -rf /var/lib/apt/lists/*
+COPY --from=serving-packages /opt/venv /opt/venv
+COPY inference.py ./
+COPY textclf textclf
+COPY serving serving
+RUN python3 -m compileall -q .
+ENV HOST=0.0.0.0 PORT=8080 NEW_DATA_DIR=/data/new_data
+USER textclf
+VOLUME /data
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --start-period=10s --interval=10s --timeout=3s \
+    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/ping', timeout=2)"]
+CMD ["serve"]

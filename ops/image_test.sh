@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Builds the serving image from this checkout and checks it from outside, with no container engine: buildah and
+# debootstrap make a Debian base image, build the Dockerfile on it, and run the result as the image's user.
+#
+#   make image-test
+#
+#   MODEL=…          the model store to serve (default: a tiny one, made here)
+#   WHEELS=…         a folder of wheels for requirements-serving.txt (default: pip downloads them, by its own settings)
+#   DEBIAN_MIRROR=…  where Debian's packages come from
+#   PYTHON=…         a Python 3.11 with numpy and openvino, for the tiny model and for pip
+#
+# Needs root. The Debian root and the wheels are kept in .image-test/ for the next time; all else is removed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=$PWD/.image-test
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+python=${PYTHON:-python3.11}
+
+fail() { echo "image-test: $*" >&2; exit 1; }
+step() { echo "image-test: $*"; }
+
+[ "$(id -u)" = 0 ] || fail "expected root, which buildah and debootstrap need here; try: sudo make image-test"
+for tool in buildah debootstrap curl; do
+    command -v "$tool" >/dev/null || fail "expected $tool; try: apt-get install $tool"
+done
+
+work=$(mktemp -d)
+server=
+buildah() { command buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
+in_container() { buildah run --isolation chroot "$@"; }
+clean_up() {
+    if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
+    buildah rm --all >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+mkdir -p "$cache"
+if [ ! -f "$cache/bookworm.tar" ]; then
+    step "making a Debian root"
+    debootstrap --variant=minbase bookworm "$work/root" "$mirror" >"$work/debootstrap.log" ||
+        { tail "$work/debootstrap.log"; fail "debootstrap failed"; }
+    # As in the published Debian images: packages start no services.
+    printf '#!/bin/sh\nexit 101\n' >"$work/root/usr/sbin/policy-rc.d"
+    chmod +x "$work/root/usr/sbin/policy-rc.d"
+    rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
+    tar --create --numeric-owner --directory "$work/root" --file "$cache/bookworm.tar.new" .
+    mv "$cache/bookworm.tar.new" "$cache/bookworm.tar"
+    rm -rf "$work/root"
+fi
+base=$(buildah from scratch)
+buildah add --quiet "$base" "$cache/bookworm.tar" / >/dev/null
+buildah commit --quiet --rm "$base" localhost/bookworm >/dev/null
+
+wheels=${WHEELS:-$cache/wheels}
+if [ -z "${WHEELS:-}" ]; then
+    step "fetching wheels"
+    "$python" -m pip download -qq --dest "$wheels" --requirement requirements-serving.txt
+fi
+printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
+
+step "building"
+buildah bud --quiet --isolation chroot --format docker --tag textclf --build-arg BASE=localhost/bookworm \
+    --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" . >"$work/build.log" 2>&1 ||
+    { tail -40 "$work/build.log"; fail "the build failed"; }
+container=$(buildah from localhost/textclf)
+inspect() { buildah inspect --type image --format "$1" localhost/textclf; }
+step "built: $(du -sh --apparent-size "$(buildah mount "$container")" | cut -f1)"
+buildah umount "$container" >/dev/null
+
+step "the user is not root, and TensorFlow is not there"
+[ "$(in_container "$container" -- id -u)" != 0 ] || fail "expected a user other than root"
+# shellcheck disable=SC2016
+in_container "$container" -- python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("tensorflow") is not None)' ||
+    fail "expected no TensorFlow in the serving image"
+in_container "$container" -- sh -c 'test -w /data && ! test -w /app' || fail "expected /data to be writable, and /app not"
+
+step "train says why it can't"
+if in_container "$container" -- train 2>"$work/train.err"; then fail "expected train to fail in the serving image"; fi
+in_container "$container" -- cat /opt/ml/output/failure >"$work/failure"
+grep --quiet "training image" "$work/failure" || fail "expected the training image to be named, got: $(cat "$work/failure")"
+
+step "serve answers"
+if [ -z "${MODEL:-}" ]; then
+    MODEL=$work/model
+    PYTHONPATH=.:tests "$python" -c "import pathlib, sys, tiny_engine; tiny_engine.write_version(pathlib.Path(sys.argv[1]))" "$MODEL"
+    chmod -R a+rX "$MODEL"
+fi
+port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+default=$(inspect '{{range .Docker.Config.Cmd}}{{.}} {{end}}')
+# The server's id is written by the process that becomes the server: here containers have no process ids of their own.
+mkdir "$work/pid" && chmod 777 "$work/pid"
+in_container --volume "$(realpath "$MODEL"):/opt/ml/model:ro" --volume "$work/pid:/pid" \
+    --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- \
+    sh -c "echo \$\$ >/pid/server; exec $default" >"$work/serve.log" 2>&1 &
+run=$!
+url=http://127.0.0.1:$port
+ready=
+for _ in $(seq 100); do
+    if curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
+    kill -0 "$run" 2>/dev/null || break
+    sleep 0.1
+done
+server=$(cat "$work/pid/server")
+[ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within 10 s"; }
+[ "$(stat --format %u "/proc/$server")" != 0 ] || fail "expected the server to run as another user than root"
+
+answer() { # path, content type, body
+    curl --silent --show-error --fail-with-body --header "Content-Type: $2" --data "$3" "$url$1" ||
+        { cat "$work/serve.log"; fail "$1 did not answer"; }
+    echo
+}
+answer /predict application/json '{"text": "a great film"}' | tee "$work/predict"
+grep --quiet '"label"' "$work/predict" || fail "expected a label"
+answer /predict application/json '{"X": ["a great film", "a dull film"]}'
+answer /invocations application/json '{"data": "a great film"}' | tee "$work/invocations"
+grep --quiet '"prediction"' "$work/invocations" || fail "expected a prediction"
+answer /invocations text/csv 'a great film'
+
+step "its health check says so"
+mapfile -t health < <(inspect '{{range .Docker.Config.Healthcheck.Test}}{{println .}}{{end}}')
+in_container --env "PORT=$port" "$container" -- "${health[@]:1:3}" || fail "expected the health check to pass"
+
+step "SIGTERM ends it with 0"
+kill -TERM "$server"
+status=0
+wait "$run" || status=$?
+server=
+[ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
+step "all is well"

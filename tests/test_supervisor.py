@@ -1,0 +1,112 @@
+"""Programs that run side by side and end together, with real processes."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from serving_stack import ROOT, children, processes, wait_for
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_STUBBORN = "trap '' TERM; while true; do sleep 0.05; done"
+
+
+def start(folder: Path, *scripts: str, grace: float = 5, like_process_1: bool = False) -> subprocess.Popen[str]:
+    """A supervisor of shell scripts; it exits with what supervise returns."""
+    code = (
+        "import os, sys; from pathlib import Path; from serving.supervisor import Program, supervise\n"
+        f"programs = [Program(f'p{{i}}', ['/bin/sh', '-c', s], Path({str(folder)!r}), os.environ)"
+        f" for i, s in enumerate({list(scripts)!r})]\n"
+        f"sys.exit(supervise(programs, {grace}))"
+    )
+
+    def adopt_orphans() -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=adopt_orphans if like_process_1 else None,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_in_order_and_exits_with_0(tmp_path, number):
+    scripts = [
+        f"trap 'sleep 0.2; echo {name} >> order; exit 0' TERM; touch {name}.up; while true; do sleep 0.02; done"
+        for name in ("front", "back")
+    ]
+    process = start(tmp_path, *scripts)
+    wait_for(lambda: (tmp_path / "front.up").exists() and (tmp_path / "back.up").exists())
+    process.send_signal(number)
+    assert end(process) == (0, "")
+    assert (tmp_path / "order").read_text() == "front\nback\n"
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9)])
+def test_one_that_ends_ends_the_others(tmp_path, script, status):
+    process = start(
+        tmp_path, "trap 'touch drained; exit 0' TERM; while true; do sleep 0.02; done", f"sleep 0.3; {script}"
+    )
+    assert end(process) == (1, f"serve: p1 ended with status {status}; stopping\n")
+    assert (tmp_path / "drained").exists()
+
+
+def test_one_that_does_not_finish_is_killed(tmp_path):
+    process = start(tmp_path, f"touch up; {_STUBBORN}", grace=0.3)
+    wait_for((tmp_path / "up").exists)
+    process.terminate()
+    status, err = end(process)
+    assert status == 1
+    assert "p0 did not finish in time; killed" in err
+
+
+def test_a_second_signal_kills_at_once(tmp_path):
+    process = start(tmp_path, f"touch up; {_STUBBORN}", grace=60)
+    wait_for((tmp_path / "up").exists)
+    process.terminate()
+    time.sleep(0.2)
+    process.terminate()
+    assert end(process)[0] == 1
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from serving.supervisor import Program, supervise\n"
+        "sys.exit(supervise([Program('it', ['/no/such/program'], Path('/'), {})], 1))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1
+    assert "it can't be started: [Errno 2]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_orphans_leave_no_zombies(tmp_path):
+    # The inner shell ends at once and leaves its child to the supervisor.
+    process = start(tmp_path, "sh -c '(sleep 0.3; touch ended) &'; exec sleep 60", like_process_1=True)
+    wait_for((tmp_path / "ended").exists)
+    wait_for(lambda: not [child for child in processes() if child.parent == process.pid and child.state == "Z"])
+    assert list(children(process.pid).values()) == ["sleep 60 "]
+    process.terminate()
+    assert end(process)[0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_programs_end_with_a_supervisor_that_is_killed(tmp_path):
+    process = start(tmp_path, "touch up; exec sleep 60")
+    wait_for((tmp_path / "up").exists)
+    (program,) = children(process.pid)
+    process.kill()
+    end(process)
+    wait_for(lambda: program not in [found.pid for found in processes() if found.state != "Z"])
