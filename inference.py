@@ -350,8 +350,14 @@ def _verdict(prediction: Prediction) -> str:
     metavar="A,B,…",
     help="Class names of a plain SavedModel, in the order of its outputs; a version knows its own.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    show_default="all cores",
+    help="Threads to compute with; TensorFlow, for a plain SavedModel, takes its own.",
+)
 @click.pass_context
-def main(context: click.Context, model_path: Path, class_names: str | None) -> None:
+def main(context: click.Context, model_path: Path, class_names: str | None, threads: int | None) -> None:
     """Score texts with a saved model, or look at the saved models.
 
     \b
@@ -362,7 +368,7 @@ def main(context: click.Context, model_path: Path, class_names: str | None) -> N
       python inference.py --model-path demo/model versions
     """
     names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
-    context.obj = Inference(model_path, names)
+    context.obj = Inference(model_path, names, threads=threads)
 
 
 @main.command()

@@ -50,7 +50,7 @@ _LOGIT_TOLERANCE = 1e-3
 # Texts of each of two splits on which the tokenizer that serves must give the SavedModel's ids.
 _TOKENIZED_TEXTS = 1000
 _PACKAGES = (
-    "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf", "tokenizers",
+    "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf",
 )  # fmt: skip
 
 _Made = TypeVar("_Made")
@@ -256,8 +256,7 @@ class Training:
                 SavedModel does; nothing is kept.
             ModelStoreError: there is no such version, it has no saved_model/, or the store can't be written.
         """
-        from textclf.training import encoders
-        from textclf.training.preprocessing import TextPreprocessing
+        from textclf.training.tokenizer_check import preprocessing_of_version
 
         store = ModelStore(model_dir)
         store.check_writable()
@@ -266,30 +265,23 @@ class Training:
         manifest = parent.manifest
         parent.verify()
         saved_model = parent.part("saved_model")
-        self.data_options = DataOptions.from_dict(manifest.data["options"])
-        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
-        dataset = load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+        options = DataOptions.from_dict(manifest.data["options"])
+        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=options)
+        dataset = load_dataset(initialize.download_dataset(self.url), options=options)
         if dataset.fingerprints != manifest.data["fingerprint"]:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
                 f"{manifest.data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data "
                 f"set of the training"
             )
-        folders = encoders.resolve(**manifest.encoder)
-        preprocessing = TextPreprocessing(
-            folders.preprocessing, manifest.max_length, manifest.truncation, manifest.head_fraction
-        )
+        preprocessing = preprocessing_of_version(parent)
+        software = {**manifest.software, **_package_versions()}
+        manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
         with store.new_version() as draft:
             for part in ("saved_model", "plots"):
                 if parent.has(part):
                     shutil.copytree(parent.part(part), draft.path / part)
-            draft.manifest = _export(
-                saved_model,
-                draft.path / "engine",
-                dataclasses.replace(manifest, parent=parent.id),
-                dataset,
-                preprocessing,
-            )
+            draft.manifest = _export(saved_model, draft.path / "engine", manifest, dataset, preprocessing)
         return _promoted(store, draft.id, promote, current).path
 
     def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:

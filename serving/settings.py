@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serving.cores import usable_cores
+from textclf.cores import usable_cores
 from textclf.errors import ConfigError
 
 _TRUE = {"1", "true", "yes", "on"}

@@ -9,11 +9,11 @@ from textclf.openvino_environment import import_openvino
 from textclf.runtime.engine import compile_graph
 from textclf.training.engine_graph import (
     ACTIVATIONS,
-    EncoderShape,
+    EncoderSizes,
     UnknownEncoderError,
     bert_weights,
     build_graph,
-    encoder_shape,
+    encoder_sizes,
 )
 
 FUNCTIONS = {"gelu_tanh": tanh_gelu, "gelu_erf": erf_gelu, "relu": relu}
@@ -198,7 +198,7 @@ def test_names_lose_prefix_and_ending(weights, prefix, ending):
     found = bert_weights({f"{prefix}{name}{ending}": value for name, value in weights.items()})
     assert set(found) == set(weights)
     assert all(found[name] is value for name, value in weights.items())
-    assert encoder_shape(found) == EncoderShape(
+    assert encoder_sizes(found) == EncoderSizes(
         layers=2, width=32, heads=4, inner=64, vocabulary=200, positions=64, classes=3
     )
 
@@ -253,6 +253,6 @@ def renamed(old, new):
 )  # fmt: skip
 def test_other_weights_are_refused(weights, change, message):
     changed = bert_weights(change(weights))
-    for read in (encoder_shape, build_graph):
+    for read in (encoder_sizes, build_graph):
         with pytest.raises(UnknownEncoderError, match=message):
             read(changed)

@@ -1,5 +1,6 @@
 """The README's commands and its Python block run as they stand, with a tiny encoder in place of minilm-l6."""
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serving_stack import free_port
 from tiny_bert import write_checkpoint
 
 from serving.settings import settings_table
@@ -43,6 +45,20 @@ def run(arguments: list[str], folder: Path) -> str:
     return result.stdout
 
 
+def ask_server(command: str, folder: Path) -> str:
+    """The answer to a line of the README from a server of the model that the lines before it trained."""
+    port = str(free_port())
+    environment = {**os.environ, "MODEL_PATH": str(folder / "my-models"), "PORT": port, "MODEL_SERVER_WORKERS": "1"}
+    with subprocess.Popen([sys.executable, ROOT / "serving" / "serve"], env=environment, cwd=folder) as server:
+        try:
+            words = shlex.split(command.replace(":8080/", f":{port}/"))
+            retrying = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+            result = subprocess.run([*words, *retrying], capture_output=True, text=True, timeout=90, check=True)
+            return result.stdout
+        finally:
+            server.terminate()
+
+
 @pytest.mark.slow
 def test_commands(folder, encoder):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
@@ -50,6 +66,9 @@ def test_commands(folder, encoder):
     assert len(commands) >= 8
     printed = {}
     for command in commands:
+        if command.startswith("curl "):
+            printed[command] = ask_server(command, folder)
+            continue
         if not command.startswith("python "):
             subprocess.run(command, shell=True, cwd=folder, check=True)  # noqa: S602  (README's own line)
             continue
@@ -60,6 +79,9 @@ def test_commands(folder, encoder):
     assert (folder / "model_structure.png").read_bytes().startswith(b"\x89PNG")
     assert len((folder / "scored.jsonl").read_text(encoding="utf-8").splitlines()) == 2
     assert any("accuracy" in text for command, text in printed.items() if " batch " in command)
+    answers = [json.loads(text) for command, text in printed.items() if command.startswith("curl ")]
+    assert [sorted(answer)[0] for answer in answers] == ["label", "model"]
+    assert len(answers[1]["predictions"]) == 2
 
 
 @pytest.mark.slow

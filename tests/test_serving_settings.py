@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.cores import usable_cores
+from textclf.cores import usable_cores
 from serving.settings import Settings, settings_table
 from textclf.errors import ConfigError
 

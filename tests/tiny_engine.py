@@ -96,7 +96,7 @@ def write_version(
         graph = core.read_model(str(draft.path / "engine" / GRAPH_FILE))
         golden = []
         for hint in (PRECISION_HINTS[precision], "f32"):
-            engine = Engine(compile_graph(core, graph, hint), tokenizer, max_length)
+            engine = Engine(compile_graph(core, graph, hint), tokenizer)
             golden.append(golden_logits(engine, GOLDEN_TEXTS).tolist())
             remove_activation_quantization(graph)
         fields = {

@@ -14,7 +14,7 @@ def import_openvino() -> Any:
         ImportError: OpenVINO is not installed, or does not run here.
     """
     # None makes the import statement raise ImportError (https://docs.python.org/3/reference/import.html#the-module-cache).
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     return openvino

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.cores import usable_cores
 from textclf.errors import ModelStoreError
 from textclf.manifest import Manifest
 from textclf.model_store import ModelVersion
@@ -29,6 +30,8 @@ GRAPH_FILE = "model.xml"
 # Name of the precision, in the manifest, to what the CPU plugin is asked for. In an int8 graph the rest is bfloat16.
 PRECISION_HINTS = {"int8": "bf16", "bfloat16": "bf16", "float32": "f32"}
 
+_AGAIN = "restore the version from where it came, or export it again (train_model.py --export-again)"
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,17 +41,16 @@ class Engine:
     Args:
         compiled: an openvino.CompiledModel.
         tokenizer: texts to ids.
-        max_length: the longest sequence that the tokenizer gives.
     """
 
-    def __init__(self, compiled: Any, tokenizer: Tokenizer, max_length: int) -> None:
+    def __init__(self, compiled: Any, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.steps = length_steps(max_length)
+        self.steps = length_steps(tokenizer.settings.max_length)
         self._request = compiled.create_infer_request()
         self._outputs = [output.get_any_name() for output in compiled.outputs]
         self._turns = _Turns()
         self._process = os.getpid()
-        self._warm_up_to = 0
+        self._warm: set[tuple[int, int]] = set()
 
     def encode(self, texts: list[str]) -> Encoded:
         """Ids of the texts; their lengths are rounded up to a step of the engine."""
@@ -87,12 +89,13 @@ class Engine:
 
     def warm_up(self, tokens_per_batch: int) -> None:
         """Run every shape of batch once: kernels are compiled for each, which takes tens of milliseconds."""
-        for step in self.steps if tokens_per_batch > self._warm_up_to else ():
+        for step in self.steps.tolist():
             size = 1
-            while size == 1 or size <= min(TEXTS_PER_BATCH, tokens_per_batch // int(step)):
-                self.run([[self.tokenizer.padding_id] * int(step)] * size, Timings())
+            while size == 1 or size <= min(TEXTS_PER_BATCH, tokens_per_batch // step):
+                if (size, step) not in self._warm:
+                    self.run([[self.tokenizer.padding_id] * step] * size, Timings())
+                    self._warm.add((size, step))
                 size *= 2
-        self._warm_up_to = max(self._warm_up_to, tokens_per_batch)
 
     def _infer(self, ids: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
         results = self._request.infer([ids], share_inputs=True)
@@ -152,36 +155,48 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
         ModelStoreError: a file is missing or damaged, or the answers are off even then.
     """
     folder, manifest = version.part("engine"), version.manifest
-    tokenizer = Tokenizer.load(folder)
-    openvino = import_openvino()
-    core = openvino.Core()
-    precision = manifest.engine.get("precision", "float32")
+    tokenizer = _tokenizer_of(version)
+    core = import_openvino().Core()
+    precision = manifest.engine.get("precision")
     if precision not in PRECISION_HINTS:
         raise ModelStoreError(
             f"{version.path}: expected {', '.join(PRECISION_HINTS)} as the engine's precision, got {precision!r}; "
-            f"written by a newer version of this software?"
+            f"{_AGAIN}"
         )
     try:
         graph = core.read_model(str(folder / GRAPH_FILE))
-        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision], threads), tokenizer, manifest.max_length)
-        if difference := golden_difference(engine, manifest):
+        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision], threads), tokenizer)
+        difference = golden_difference(engine, manifest)
+        if difference and precision == "int8":
             _log.warning(
-                "%s: on this CPU the %s engine's logits are off by %.3g; computing with float activations instead, "
+                "%s: on this CPU the int8 engine's logits are off by %.3g; computing with float activations instead, "
                 "which is slower",
-                version.path, precision, difference,
+                version.path, difference,
             )  # fmt: skip
             remove_activation_quantization(graph)
-            engine = Engine(compile_graph(core, graph, "f32", threads), tokenizer, manifest.max_length)
+            engine = Engine(compile_graph(core, graph, "f32", threads), tokenizer)
             difference = golden_difference(engine, manifest, "golden_float_logits")
     except RuntimeError as error:  # What OpenVINO raises, whatever is wrong; the reason comes last.
         reason = str(error).strip().rsplit("\n", 1)[-1][:300]
         raise ModelStoreError(f"{folder}: the engine can't be loaded: {reason}") from error
     if difference:
         raise ModelStoreError(
-            f"{folder}: the engine's logits on the golden texts are off by {difference:.3g} on this CPU, in float, "
-            f"too; export the version again on a machine like this one (train_model.py --export-again)"
+            f"{folder}: the engine's logits on the golden texts are off by {difference:.3g} on this CPU; export the "
+            f"version again on a machine like this one (train_model.py --export-again)"
         )
     return engine
+
+
+def _tokenizer_of(version: ModelVersion) -> Tokenizer:
+    """The tokenizer of the engine, which says the same of itself as the manifest."""
+    tokenizer, manifest = Tokenizer.load(version.part("engine")), version.manifest
+    for name, value in tokenizer.settings.to_dict().items():
+        if value != getattr(manifest, name):
+            raise ModelStoreError(
+                f"{version.path}: its manifest says {name} = {getattr(manifest, name)!r}, its tokenizer {value!r}; "
+                f"{_AGAIN}"
+            )
+    return tokenizer
 
 
 def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | None = None) -> Any:
@@ -200,7 +215,7 @@ def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | Non
         "CPU",
         {
             "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
             # Pinned, the threads of all processes would share the first cores.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": precision_hint,
@@ -213,27 +228,27 @@ def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | Non
 def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_logits") -> float:
     """How far the logits on the golden texts are from those in the manifest at most; 0.0 within the tolerance.
 
-    A manifest without golden logits is taken at its word.
-
     Args:
         engine: computes in the form that `key` is of.
         manifest: its `engine` has the golden logits.
         key: "golden_logits", or "golden_float_logits" for float activations.
 
     Raises:
-        ModelStoreError: the manifest does not have logits for each golden text.
+        ModelStoreError: the manifest does not have logits for each golden text, or no tolerance.
     """
-    if key not in manifest.engine:
-        return 0.0
-    expected = np.array(manifest.engine[key], np.float32)
     found = golden_logits(engine, manifest.golden_texts)
-    if expected.shape != found.shape:
+    try:
+        expected = np.array(manifest.engine[key], np.float32)
+        tolerance = float(manifest.engine["golden_tolerance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelStoreError(f"version {manifest.id}: no {key} with a tolerance in the manifest; {_AGAIN}") from error
+    if not len(found) or expected.shape != found.shape:
         raise ModelStoreError(
             f"version {manifest.id}: expected {key} of shape {list(found.shape)} in the manifest, got "
-            f"{list(expected.shape)}; restore the version from where it came, or export it again"
+            f"{list(expected.shape)}; {_AGAIN}"
         )
     difference = float(np.abs(found - expected).max())
-    return 0.0 if difference <= manifest.engine["golden_tolerance"] else difference
+    return 0.0 if difference <= tolerance else difference
 
 
 def golden_logits(engine: Engine, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -42,8 +42,8 @@ class UnknownEncoderError(Exception):
 
 
 @dataclass(frozen=True)
-class EncoderShape:
-    """The sizes of an encoder that decide what its computation costs.
+class EncoderSizes:
+    """The sizes that an encoder's weights have.
 
     Attributes:
         layers, width, heads, inner: number of layers, H, A, width of the feed-forward layers.
@@ -70,7 +70,7 @@ def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDAr
     return weights
 
 
-def encoder_shape(weights: Weights) -> EncoderShape:
+def encoder_sizes(weights: Weights) -> EncoderSizes:
     """The sizes that the weights have.
 
     Raises:
@@ -87,7 +87,7 @@ def encoder_shape(weights: Weights) -> EncoderShape:
         raise UnknownEncoderError(f"no {error} among the weights") from error
     except (ValueError, IndexError) as error:
         raise UnknownEncoderError(f"a variable has another number of dimensions ({error})") from error
-    shape = EncoderShape(len(layers), width, heads, inner, vocabulary, positions, classes)
+    shape = EncoderSizes(len(layers), width, heads, inner, vocabulary, positions, classes)
     expected = _expected_shapes(shape, len(weights.get("type_embeddings/embeddings", ())))
     shapes = {name: value.shape for name, value in weights.items()}
     if odd := sorted(set(expected.items()) ^ set(shapes.items())):
@@ -95,7 +95,7 @@ def encoder_shape(weights: Weights) -> EncoderShape:
     return shape
 
 
-def _expected_shapes(shape: EncoderShape, types: int) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(shape: EncoderSizes, types: int) -> dict[str, tuple[int, ...]]:
     width, heads, inner = shape.width, shape.heads, shape.inner
     split = (heads, width // heads)
     expected: dict[str, tuple[int, ...]] = {
@@ -142,9 +142,9 @@ def build_graph(
         int8_embeddings: hold the word embeddings in 8 bits.
 
     Raises:
-        UnknownEncoderError: see encoder_shape.
+        UnknownEncoderError: see encoder_sizes.
     """
-    shape = encoder_shape(weights)
+    shape = encoder_sizes(weights)
     ids = op.parameter([-1, -1], np.int32, name="input_word_ids")
     ids.output(0).set_names({"input_word_ids"})
     # An addend for the attention scores, [B, 1, 1, S]: 0 for a token, the lowest float for padding.
@@ -185,7 +185,7 @@ def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
     return op.multiply(op.convert(rows, np.float32), op.gather(op.constant(scales), ids, _constant(0)))
 
 
-def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderShape, first_only: bool) -> Any:
+def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderSizes, first_only: bool) -> Any:
     """The first half of an encoder layer: [B, S, H] -> [B, S, H], or [B, 1, H] for [CLS] alone."""
     name = f"transformer/layer_{layer}"
     width, heads = shape.width, shape.heads

@@ -50,6 +50,7 @@ _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
 # Between the SavedModel and the graph in float32; their sums run in different orders.
 _LOGIT_TOLERANCE = 2e-3
+_RELATIVE_TOLERANCE = 5e-4  # Of the largest logit: a deep encoder or a sharp head rounds more.
 # Between two CPUs that compute the same graph with different instructions; saturated int8 is off by whole units.
 _GOLDEN_TOLERANCE = 0.25
 
@@ -89,7 +90,8 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
     tokenizer = tokenizer_of_preprocessing(
         preprocessing.folder, preprocessing.max_length, preprocessing.truncation, preprocessing.head_fraction
     )
-    if differing := differing_texts(preprocessing, tokenizer, [*texts, *GOLDEN_TEXTS]):
+    texts = [*texts, *GOLDEN_TEXTS]
+    if differing := differing_texts(preprocessing, tokenizer, texts):
         raise TrainingError(
             f"the tokenizer that serves gives other ids than the preprocessing {preprocessing.folder} on "
             f"{len(differing)} of {len(texts)} texts; nothing was saved, please report this with the encoder's handle"
@@ -126,7 +128,9 @@ def export_engine(
     refused: list[str] = []
     if source.why_converted:
         refused.append(f"int8: the graph can't be built for this encoder, only converted ({source.why_converted})")
-    for precision in list(PRECISION_HINTS)[1 if source.why_converted else 0 :]:
+    # In bfloat16 the plugin computes converted graphs wrong for single texts, which a gate of few texts may not notice
+    # (OpenVINO 2026.4: a label turned over, while every layer was right when looked at by itself).
+    for precision in ["float32"] if source.why_converted else PRECISION_HINTS:
         stored = source.graph
         if precision == "int8":
             ids = [text.ids for text in tokenizer(calibration)]
@@ -134,7 +138,7 @@ def export_engine(
         import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
         # From the file, because that is what will be served.
         graph = core.read_model(str(folder / GRAPH_FILE))
-        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer, manifest.max_length)
+        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
         try:
             figures = _compare(engine, manifest, compared, original)
             failures = parity_failures(figures)
@@ -150,7 +154,7 @@ def export_engine(
         )
     # What load_engine falls back to where int8 goes wrong.
     remove_activation_quantization(graph)
-    float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer, manifest.max_length)
+    float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
     return dataclasses.replace(
         manifest,
         engine={
@@ -171,7 +175,7 @@ def _chosen(split: Split, most: int, random: np.random.Generator) -> Split:
     if len(split) <= most:
         return split
     positions = np.sort(random.permutation(len(split))[:most])
-    return Split([split.texts[i] for i in positions], split.labels[positions])
+    return Split(tuple(split.texts[i] for i in positions), split.labels[positions])
 
 
 def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -215,7 +219,7 @@ def _float_graph(model: Any, tokenizer: Tokenizer, ids: list[list[int]], origina
         for activation in ACTIVATIONS:
             graph = build_graph(weights, activation, tokenizer.padding_id)
             difference = min(difference, _largest_difference(graph, ids, original))
-            if difference <= _LOGIT_TOLERANCE:
+            if difference <= _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * np.abs(original).max():
                 return _FloatGraph(graph, weights, activation)
         why = f"with every known activation its logits differ by {difference:.3g} or more"
     except UnknownEncoderError as error:
@@ -239,14 +243,14 @@ def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
     openvino = import_openvino()
     classify = model.signatures[IDS_SIGNATURE]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="input_word_ids")])
     def of_ids(input_word_ids: Any) -> dict[str, Any]:
         mask = tf.cast(tf.not_equal(input_word_ids, padding_id), tf.int32)
         outputs = classify(input_word_ids=input_word_ids, input_mask=mask)
         return {name: tf.identity(outputs[name], name) for name in ("logits", "embeddings")}
 
+    traced: Any = tf.function(of_ids, input_signature=[tf.TensorSpec([None, None], tf.int32, name="input_word_ids")])
     logging.getLogger("openvino").setLevel(logging.ERROR)
-    return openvino.convert_model(of_ids.get_concrete_function())
+    return openvino.convert_model(traced.get_concrete_function())
 
 
 def _compare(engine: Engine, manifest: Manifest, split: Split, original: NDArray[np.float32]) -> Parity:

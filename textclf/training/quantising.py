@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.openvino_environment import import_openvino
-from textclf.training.engine_graph import Weights, build_graph, copies_of_outliers, encoder_shape, inner_name
+from textclf.training.engine_graph import Weights, build_graph, copies_of_outliers, encoder_sizes, inner_name
 
 # Channels added to each feed-forward layer to split outliers: two hundredths of the width of a small encoder's.
 _EXTRA_CHANNELS = 32
@@ -65,7 +65,7 @@ def _largest_activations(
     """For each layer, what each channel of its feed-forward part takes at most: [inner]."""
     graph = build_graph(weights, activation, padding_id)
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
-    layers = range(encoder_shape(weights).layers)
+    layers = range(encoder_sizes(weights).layers)
     graph.add_outputs([nodes[inner_name(layer)].output(0) for layer in layers])
     compiled = import_openvino().Core().compile_model(graph, "CPU")
     first = len(compiled.outputs) - len(layers)

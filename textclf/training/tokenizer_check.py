@@ -50,16 +50,27 @@ def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None 
         InputError: a text is none (see Tokenizer).
     """
     version = _current_version() if version_path is None else open_model(version_path)
-    options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
-    preprocessing = TextPreprocessing(
-        _preprocessing_folder(version), options.max_length, options.truncation, options.head_fraction
-    )
+    if version is not None:
+        version.verify([_SAVED_MODEL, _ENGINE])
+    preprocessing = preprocessing_of_version(version)
     if version is not None and version.has(_ENGINE):
-        version.verify([_ENGINE])
         tokenizer = Tokenizer.load(version.part(_ENGINE))
     else:
         tokenizer = _tokenizer_of(preprocessing)
     return differing_texts(preprocessing, tokenizer, texts)
+
+
+def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
+    """The preprocessing inside a version's saved_model/, or else that of the encoder which its manifest names.
+
+    None stands for the embedded encoder with default options.
+
+    Raises:
+        EncoderError: it can't be had.
+    """
+    options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
+    folder = _preprocessing_folder(version)
+    return TextPreprocessing(folder, options.max_length, options.truncation, options.head_fraction)
 
 
 def tokenizer_of_preprocessing(
