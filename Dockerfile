@@ -2,7 +2,7 @@
 # The image that trains:                       docker build -t textclf-training --target training .
 #
 #   docker run -p 8080:8080 -v "$PWD/model:/opt/ml/model:ro" -v reviews:/data textclf
-#   docker run -v "$PWD/job:/opt/ml" textclf-training train
+#   docker run --user "$(id -u):$(id -g)" -v "$PWD/job:/opt/ml" textclf-training
 #
 # Every step also runs on a plain Debian bookworm, whose python3 is 3.11.
 ARG BASE=python:3.11-slim-bookworm
@@ -21,7 +21,8 @@ RUN useradd --uid 10001 --create-home textclf && \
     install --directory --owner textclf --group textclf /data /opt/ml /opt/ml/model /opt/ml/output
 WORKDIR /app
 
-# Trains: input/data and input/config below /opt/ml become a version in /opt/ml/model.
+# Trains: input/data and input/config below /opt/ml become a version in /opt/ml/model. As root, because that is whom
+# platforms give /opt/ml to; `docker run --user "$(id -u):$(id -g)"` writes into a folder of your own as yourself.
 FROM base AS training
 LABEL org.opencontainers.image.title="textclf-training" \
       org.opencontainers.image.description="Fine-tunes a small BERT encoder on labelled texts"
@@ -33,7 +34,8 @@ COPY initializing.py make_model.py train_model.py inference.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
-USER textclf
+# Encoders are kept here, whoever trains.
+ENV TEXTCLF_CACHE_DIR=/tmp/textclf-cache
 STOPSIGNAL SIGTERM
 CMD ["train"]
 
@@ -60,5 +62,5 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --start-period=10s --interval=10s --timeout=3s \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/ping', timeout=2)"]
+    CMD ["healthcheck"]
 CMD ["serve"]

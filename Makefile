@@ -1,8 +1,8 @@
 # make demo   fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
 # make serve  the server on this machine, 127.0.0.1:8080, without TensorFlow; settings are environment variables
-# make test   the tests
+# make test   the tests, with the servers of the environment that the image has
 # make lint   style, types
-# make image-test   build the container image and run it; needs root, buildah and debootstrap, not a container engine
+# make image-test   build the container image and run it; needs root, buildah, debootstrap and curl, no container engine
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,16 +43,16 @@ $(SERVING_VENV)/.installed: requirements-serving.txt
 serve: $(SERVING_VENV)/.installed
 	@MODEL_PATH="$${MODEL_PATH:-model}" exec $(SERVING_VENV)/bin/python serving/serve
 
-test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed $(SERVING_VENV)/.installed
+	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
-image-test: $(VENV)/.installed
-	PYTHON=$(BIN)/python ops/image_test.sh
+image-test: $(SERVING_VENV)/.installed
+	PYTHON=$(SERVING_VENV)/bin/python ops/image_test.sh
 
 clean:
 	rm -rf $(VENV) $(SERVING_VENV) $(DEMO) .image-test .pytest_cache .mypy_cache .ruff_cache

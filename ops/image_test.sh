@@ -6,15 +6,14 @@
 #
 #   MODEL=…          the model store to serve (default: a tiny one, made here)
 #   WHEELS=…         a folder of wheels for requirements-serving.txt (default: pip downloads them, by its own settings)
-#   DEBIAN_MIRROR=…  where Debian's packages come from
+#   DEBIAN_MIRROR=…  where Debian's packages come from (default: debootstrap's own)
 #   PYTHON=…         a Python 3.11 with numpy and openvino, for the tiny model and for pip
 #
-# Needs root. The Debian root and the wheels are kept in .image-test/ for the next time; all else is removed.
+# Needs root, buildah, debootstrap and curl. The Debian root and the wheels are kept in .image-test/ for the next time; all else is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cache=$PWD/.image-test
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 python=${PYTHON:-python3.11}
 
 fail() { echo "image-test: $*" >&2; exit 1; }
@@ -39,7 +38,7 @@ trap clean_up EXIT
 mkdir -p "$cache"
 if [ ! -f "$cache/bookworm.tar" ]; then
     step "making a Debian root"
-    debootstrap --variant=minbase bookworm "$work/root" "$mirror" >"$work/debootstrap.log" ||
+    debootstrap --variant=minbase bookworm "$work/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" ||
         { tail "$work/debootstrap.log"; fail "debootstrap failed"; }
     # As in the published Debian images: packages start no services.
     printf '#!/bin/sh\nexit 101\n' >"$work/root/usr/sbin/policy-rc.d"
@@ -119,8 +118,9 @@ grep --quiet '"prediction"' "$work/invocations" || fail "expected a prediction"
 answer /invocations text/csv 'a great film'
 
 step "its health check says so"
-mapfile -t health < <(inspect '{{range .Docker.Config.Healthcheck.Test}}{{println .}}{{end}}')
-in_container --env "PORT=$port" "$container" -- "${health[@]:1:3}" || fail "expected the health check to pass"
+health=$(inspect '{{range .Docker.Config.Healthcheck.Test}}{{.}} {{end}}')
+[ "$health" = "CMD healthcheck " ] || fail "expected the health check to be the command healthcheck, got $health"
+in_container --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- healthcheck || fail "expected the health check to pass"
 
 step "SIGTERM ends it with 0"
 kill -TERM "$server"
@@ -128,4 +128,29 @@ status=0
 wait "$run" || status=$?
 server=
 [ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
+if in_container --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- healthcheck 2>"$work/health.err"; then
+    fail "expected the health check to fail without a server"
+fi
+
+step "mounted folders of another user are named"
+cp --recursive "$MODEL" "$work/private"
+mkdir "$work/data"
+chown --recursive 4242:4242 "$work/private" "$work/data"
+chmod 700 "$work/private"
+if in_container --volume "$work/private:/opt/ml/model:ro" --volume "$work/data:/data" --env "PORT=$port" "$container" -- \
+    serve 2>"$work/private.log"; then fail "expected serve to fail on a model that it may not read"; fi
+cat "$work/private.log"
+grep --quiet "^error: MODEL_PATH: .*user 10001 may read, got /opt/ml/model" "$work/private.log" ||
+    fail "expected one line that names the folder and the user"
+if in_container --volume "$work/data:/opt/ml" "$container" -- train 2>"$work/train.err"; then fail "expected train to fail"; fi
+tail -n 2 "$work/train.err"
+grep --quiet "/opt/ml/output/failure can't be written" "$work/train.err" ||
+    fail "expected train to name the file that it can't write"
+if in_container --volume "$work/data:/data" --env "PORT=$port" "$container" -- serve 2>"$work/data.log"; then
+    fail "expected serve to fail without a model"
+fi
+cat "$work/data.log"
+grep --quiet "NEW_DATA_DIR, /data/new_data, can't be written" "$work/data.log" || fail "expected NEW_DATA_DIR to be named"
+grep --quiet "^error: MODEL_PATH: expected a model, found none in /opt/ml/model" "$work/data.log" ||
+    fail "expected the missing model to be named"
 step "all is well"

@@ -1,5 +1,6 @@
 """The Flask app: which path does what. Everything else is in the files that it imports."""
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Collection
@@ -12,17 +13,18 @@ from flask import Flask, Response, request
 from inference import Inference
 from serving.access_log import AccessLog
 from serving.answers import answer, json_body, score_body
-from serving.bodies import CSV, JSON, JSON_LINES, media_type, read_text
+from serving.bodies import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
 from serving.errors import Kind, error_body, refusal_of
 from serving.feedback import FeedbackStore
 from serving.keys import check_key
-from serving.limits import Slots
+from serving.limits import Slots, TextsInHand
 from serving.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.metrics import Metrics
 from serving.model_holder import ModelHolder
 from serving.observing import Observed, RequestRecord, record_of
 from serving.openapi import openapi_document
 from serving.questions import Limits, read_question, read_review
+from serving.served_version import ServedVersion
 from serving.settings import Settings
 from serving.tracebacks import safe_traceback
 from textclf.runtime.predictor import Prediction, Predictor, Timings
@@ -31,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 # On one thread, texts of 64 tokens and more take as long together as one by one, while shorter ones gain up to a
 # half from company; and the next request has to wait no longer than for one long text.
 _TOKENS_PER_BATCH = 128
+# A body that comes slowly gives way to another request after so many seconds, if there is no room for both.
+_PATIENCE = 2.0
 _OK = json_body({"status": "ok"})
 
 # What a POST does with the content of its body: record of the request, the model, content type, content.
@@ -42,13 +46,14 @@ def inference_of(settings: Settings, path: Path) -> Inference:
     return Inference(path, threads=settings.inference_threads, tokens_per_batch=_TOKENS_PER_BATCH)
 
 
-def create_app(settings: Settings, inference: Inference | None = None) -> Flask:
+def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
     """The app, with a thread that looks for new versions where the model is a store.
 
     Args:
         settings: all there are.
         inference: used as it is; its model is loaded and warmed before this returns, if it is not yet. None loads
             that of the settings in the background, and answers 503 meanwhile.
+        served: what the server's workers tell each other of the version they serve; None for a single process.
 
     Raises:
         TextClfError: the model of `inference` can't be loaded.
@@ -60,6 +65,8 @@ def create_app(settings: Settings, inference: Inference | None = None) -> Flask:
 
     def on_loaded(new: Predictor, before: Predictor | None) -> None:
         metrics.model_loaded(new.name, new.version_id, (before.name, before.version_id) if before else None)
+        if served is not None:
+            served.record(new)
 
     holder = ModelHolder(
         settings.model_path if inference is None else Path(inference.model_path),
@@ -69,7 +76,7 @@ def create_app(settings: Settings, inference: Inference | None = None) -> Flask:
         settings.model_poll_seconds,
     )
     if inference is not None:
-        holder.take(inference.predictor)
+        holder.take(inference.predictor if served is None else served.first_predictor(inference, load))
     service = Service(settings, holder, metrics, FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes))
     app = Flask(__name__, static_folder=None)
     # A path is what it is: no redirects to another spelling.
@@ -100,7 +107,8 @@ class Service:
         self.holder = holder
         self.metrics = metrics
         self.reviews = reviews
-        self.slots = Slots(settings.max_concurrent)
+        self.slots = Slots(settings.max_concurrent, _PATIENCE)
+        self.texts = TextsInHand(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
 
@@ -131,19 +139,19 @@ class Service:
     def predict(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /predict."""
         question = read_question(content, kind, self._limits, ("text", "X"))
-        predictions = _predict(record, predictor, question.texts)
+        predictions = self._predict(record, predictor, question.texts)
         return _response(*answer(question.form, predictions, predictor.full_name))
 
     def invocations(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations."""
         question = read_question(content, kind, self._limits)
-        predictions = _predict(record, predictor, question.texts)
+        predictions = self._predict(record, predictor, question.texts)
         return _response(*answer(question.form, predictions, predictor.full_name))
 
     def score(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations/predict."""
         question = read_question(content, kind, self._limits, ("text",))
-        return _response(score_body(_predict(record, predictor, question.texts)[0]))
+        return _response(score_body(self._predict(record, predictor, question.texts)[0]))
 
     def feedback(self, record: RequestRecord, predictor: Predictor, _kind: str, content: str) -> Response:
         """POST /feedback."""
@@ -204,35 +212,36 @@ class Service:
         response.headers.update(refusal.headers)
         return response
 
+    def _predict(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
+        """Score texts, and note in the record what it took."""
+        record.model = predictor.full_name
+        record.scored = texts
+        timings = Timings()
+        with self.texts.held(len(texts)):
+            predictions = predictor.predict(texts, timings)
+        record.timings = timings
+        record.texts = len(texts)
+        for prediction in predictions:
+            record.tokens += prediction.tokens or 0
+            record.truncated += bool(prediction.truncated)
+        return predictions
+
     def _guarded(self, post: _Post, taken: Collection[str]) -> Callable[[], Response]:
-        """The view of a POST: key, model, slot and body come before it, in this order."""
+        """The view of a POST: key, model, slot, content type and body come before it, in this order."""
 
         def view() -> Response:
             environ = request.environ
             check_key(environ, self._key)
             predictor = self.holder.predictor
-            with self.slots:
+            with self.slots.taken() as slot:
                 kind = media_type(environ, taken)
-                content = read_text(environ, self.settings.max_body_bytes)
+                with slot.waiting(functools.partial(stop_reading, environ)):
+                    content = read_text(environ, self.settings.max_body_bytes)
                 record = record_of(environ)
                 record.body_is_read = True
                 return post(record, predictor, kind, content)
 
         return view
-
-
-def _predict(record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
-    """Score texts, and note in the record what it took."""
-    record.model = predictor.full_name
-    record.scored = texts
-    timings = Timings()
-    predictions = predictor.predict(texts, timings)
-    record.timings = timings
-    record.texts = len(texts)
-    for prediction in predictions:
-        record.tokens += prediction.tokens or 0
-        record.truncated += bool(prediction.truncated)
-    return predictions
 
 
 def _note_route() -> None:

@@ -1,10 +1,13 @@
 """From a WSGI request to the text of its body: size, content type, character set, encoding.
 
-Nothing of a body is looked at before its announced size is in bounds, and nothing is unpacked beyond them.
+Nothing of a body is looked at before its announced size is in bounds, and nothing is unpacked beyond them. Where the
+server shows the connection (gunicorn does), no read waits for ever for a client that sends nothing.
 """
 
 import codecs
 import contextlib
+import socket
+import time
 import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -25,9 +28,17 @@ _UTF8 = {"utf-8", "utf8"}
 _GZIP = {"gzip", "x-gzip"}
 # 16 + the largest window: gzip's header and checksum are expected and checked.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+# Each costs as much as a copy of all that follows it. Programs that pack in parallel make one of 64 KiB and more.
+_MOST_GZIP_MEMBERS = 100
 _BLOCK_BYTES = 64 * 1024
+# Where gunicorn puts the socket.
+_CONNECTION = "gunicorn.socket"
+# A client that sends nothing for so long is given up, as nginx does, and so is one that does not take its answer.
+_READ_SECONDS = 15.0
+_ANSWER_SECONDS = 60.0
 # So much of a refused body is read and dropped, so that a client which sends first and then listens sees the answer.
 _DISCARD_BYTES = 16 * 1024**2
+_DISCARD_SECONDS = 1.0
 
 _Environ = Mapping[str, Any]
 
@@ -68,7 +79,7 @@ def read_text(environ: _Environ, most: int) -> str:
         most: bytes it may have, as sent and unpacked.
 
     Raises:
-        RefusedError: it is too large, empty, not whole, not packed as announced, or not UTF-8.
+        RefusedError: it is too large, too slow, empty, not whole, not packed as announced, or not UTF-8.
     """
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in _GZIP and encoding not in ("", "identity"):
@@ -95,15 +106,35 @@ def has_body(environ: _Environ) -> bool:
     return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
-def discard_rest(environ: _Environ) -> None:
-    """Read and drop what is left of the body, within bounds; the connection may break meanwhile."""
-    left = _DISCARD_BYTES
-    if not environ.get("wsgi.input_terminated"):
-        left = min(left, _announced(environ) or 0)
-    stream = environ["wsgi.input"]
+def discard_rest(environ: _Environ) -> bool:
+    """Read and drop what is left of the body, within bounds: whether its end has come.
+
+    If it has not, the next request on the connection can't be told from the body's rest: hang_up().
+    """
+    end = time.monotonic() + _DISCARD_SECONDS
+    _wait_at_most(environ, _DISCARD_SECONDS)
     with contextlib.suppress(Exception):  # Each server has classes of its own for a broken body; it is dropped anyway.
-        while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
+        announced = _announced(environ)
+        if announced is None and not environ.get("wsgi.input_terminated"):
+            return False
+        left = _DISCARD_BYTES if announced is None else min(announced, _DISCARD_BYTES)
+        while left > 0 and time.monotonic() < end:
+            block = environ["wsgi.input"].read(min(left, _BLOCK_BYTES))
+            if not block:
+                return announced is None
             left -= len(block)
+        return left == 0 and announced is not None and announced <= _DISCARD_BYTES
+    return False
+
+
+def stop_reading(environ: _Environ) -> None:
+    """End a wait for more of the body, in whatever thread it is."""
+    _shut_down(environ, socket.SHUT_RD)
+
+
+def hang_up(environ: _Environ) -> None:
+    """End the connection once what was written to it is sent."""
+    _shut_down(environ, socket.SHUT_RDWR)
 
 
 def _read(environ: _Environ, most: int) -> bytes:
@@ -112,8 +143,13 @@ def _read(environ: _Environ, most: int) -> bytes:
         raise _too_large(most)
     if announced is None and not environ.get("wsgi.input_terminated"):
         return b""  # Neither a length nor chunks: there is no body, and reading would wait for ever.
+    _wait_at_most(environ, _READ_SECONDS)
     try:
         body: bytes = environ["wsgi.input"].read(most + 1 if announced is None else announced)
+    except TimeoutError:
+        raise RefusedError(
+            Kind.REQUEST_TIMEOUT, f"expected the body, got nothing for {_READ_SECONDS:g} seconds; send it again"
+        ) from None
     except Exception as error:  # noqa: BLE001 each server has classes of its own for broken chunks
         raise RefusedError(
             Kind.INCOMPLETE_BODY,
@@ -126,7 +162,20 @@ def _read(environ: _Environ, most: int) -> bytes:
             Kind.INCOMPLETE_BODY,
             f"expected {announced} bytes, as Content-Length says, got {len(body)}; send it again",
         )
+    _wait_at_most(environ, _ANSWER_SECONDS)
     return body
+
+
+def _wait_at_most(environ: _Environ, seconds: float) -> None:
+    """Let no read from the client, and no write to it, take longer."""
+    if connection := environ.get(_CONNECTION):
+        connection.settimeout(seconds)
+
+
+def _shut_down(environ: _Environ, how: int) -> None:
+    if connection := environ.get(_CONNECTION):
+        with contextlib.suppress(OSError):  # The client may have gone.
+            connection.shutdown(how)
 
 
 def _announced(environ: _Environ) -> int | None:
@@ -144,6 +193,10 @@ def _unpacked(body: bytes, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
+        if len(parts) == _MOST_GZIP_MEMBERS:
+            raise RefusedError(
+                Kind.INVALID_GZIP, f"expected at most {_MOST_GZIP_MEMBERS} gzip members, got more; pack it as one"
+            )
         unpacker = zlib.decompressobj(_GZIP_WINDOW)
         try:
             part = unpacker.decompress(body, most + 1 - size)

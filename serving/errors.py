@@ -18,7 +18,7 @@ class Kind(enum.Enum):
 
     EMPTY_BODY = 400, "The body is empty."
     INCOMPLETE_BODY = 400, "The body ended before it was complete, or its chunks are broken."
-    INVALID_GZIP = 400, "The body is not the gzip data that Content-Encoding announces."
+    INVALID_GZIP = 400, "The body is not the gzip data that Content-Encoding announces, or has too many members."
     INVALID_UTF8 = 400, "The body is not UTF-8."
     INVALID_JSON = 400, "The body, or a line of it, is not JSON, or is nested too deeply to be read."
     INVALID_CSV = 400, "The body is not CSV (RFC 4180)."
@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     UNAUTHORIZED = 401, "The key is missing or wrong."
     NOT_FOUND = 404, "There is no such path."
     METHOD_NOT_ALLOWED = 405, "The path does not take this method; the header Allow names those it takes."
+    REQUEST_TIMEOUT = 408, "The body came too slowly."
     BODY_TOO_LARGE = 413, "The body, unpacked, has more than MAX_BODY_BYTES."
     UNSUPPORTED_MEDIA_TYPE = 415, "The path does not take this content type, or not this character set."
     UNSUPPORTED_ENCODING = 415, "The content encoding is another than gzip."
@@ -38,7 +39,11 @@ class Kind(enum.Enum):
     BLANK_TEXT = 422, "A review to store is blank."
     UNKNOWN_LABEL = 422, "The label is no class of the model."
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
-    TOO_MANY_REQUESTS = 429, "The worker has MAX_CONCURRENT requests in hand; Retry-After says when to come again."
+    TOO_MANY_REQUESTS = (
+        429,
+        "The worker has MAX_CONCURRENT requests in hand, or lists with twice MAX_BATCH texts; "
+        "Retry-After says when to come again.",
+    )
     INTERNAL_ERROR = 500, "A fault of the server; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.errors import ConfigError
@@ -18,7 +19,6 @@ _OF_THE_JOB = {"dataset_path": str, "url": str, "name": str, "promote": bool, "e
 _HANDLES = ("model_name", "name_to_handle", "model_to_handle")
 # Tuning jobs and SDKs add hyperparameters of their own.
 _OF_THE_PLATFORM = ("_tuning_", "sagemaker_")
-_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
 def parse_hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
     """The hyperparameters from strings; what is not a string is taken as it is.
 
-    Numbers are written as in Python; switches as true, false, 1, 0, yes, no, on or off; rename_labels as a JSON
-    object. Those that the platform adds (_tuning_…, sagemaker_…) are passed over.
+    Numbers are decimal; switches true, false, 1, 0, yes, no, on or off; rename_labels is a JSON object. Those that
+    the platform adds (_tuning_…, sagemaker_…) are passed over.
 
     Raises:
         ConfigError: a name is unknown, or a value is of the wrong type or makes no sense.
@@ -103,22 +103,17 @@ def _parsed(name: str, value: Any, kind: type) -> Any:
             raise ConfigError(f"{name}: expected {_EXPECTED[kind]}, got {value!r:.80}")
         return value
     try:
-        if kind is str:
-            return value
-        if kind is bool:
-            return _SWITCHES[value.strip().lower()]
-        if kind in (int, float):
-            return kind(value)
-        return json.loads(value)
-    except (ValueError, KeyError):
+        return _PARSERS.get(kind, json.loads)(value)
+    except ValueError:
         raise ConfigError(
             f"{name}: expected {_EXPECTED.get(kind, 'a JSON object of strings')}, got {value!r:.80}"
         ) from None
 
 
+_PARSERS: dict[type, Callable[[str], Any]] = {str: str, bool: parse_switch, int: parse_whole, float: parse_number}
 _EXPECTED = {
     str: "a text",
-    bool: "one of true, false, 1, 0, yes, no, on, off",
+    bool: EXPECTED_SWITCH,
     int: "a whole number",
     float: "a number",
 }

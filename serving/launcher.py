@@ -3,8 +3,11 @@
 Where there is no nginx, gunicorn listens itself. Nothing of the app is imported here: it is loaded in the workers.
 """
 
+import grp
 import ipaddress
+import math
 import os
+import pwd
 import resource
 import shutil
 import signal
@@ -14,10 +17,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from serving.settings import Settings
 from serving.supervisor import Program, supervise
 from textclf.errors import ConfigError, TextClfError
+from textclf.model_store import is_saved_model_folder, open_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
@@ -32,13 +37,18 @@ _BOOT_SECONDS = 60
 _GRACE_SECONDS = 25
 # nginx closes an idle connection to a worker first, so that it never sends on one that the worker is closing.
 _IDLE_SECONDS = 60
+# Of one nginx process, which passes on about ten times what a worker can answer.
 _MOST_CONNECTIONS = 4096
+_WORKERS_PER_NGINX = 8
+# Whom nginx becomes when it is started as root: as Debian's does, or what every system has.
+_UNPRIVILEGED = ("www-data", "nobody")
 # sockaddr_un has 108 bytes for a path, 104 on some systems.
 _LONGEST_SOCKET_PATH = 100
 _USAGE = """\
 usage: serve
 
 Serves the model at MODEL_PATH (by default PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
+Sockets and temporary files go to a new folder in TMPDIR.
 All settings are environment variables; the README lists them."""
 
 
@@ -57,21 +67,31 @@ def serve(environ: Mapping[str, str]) -> int:
     """Run the servers until they are told to stop; returns the exit status.
 
     Raises:
-        ConfigError: a setting makes no sense, or the address can't be listened on.
+        ConfigError: a setting makes no sense, the address can't be listened on, or there is no model.
+        ModelStoreError: the model store is damaged.
     """
     environ = {**environ, "MODEL_PATH": model_path(environ)}
     settings = Settings.from_environment(environ)
     check_address(settings.host, settings.port)
+    check_model(settings.model_path)
+    if reason := why_not_writable(settings.new_data_dir):
+        _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
     nginx = shutil.which("nginx")
     with tempfile.TemporaryDirectory(prefix="textclf-serve-") as folder:
         runtime = Path(folder)
         programs = [gunicorn_program(settings, runtime, environ, behind_nginx=nginx is not None)]
         if nginx is not None:
             connections = raise_file_limit(_MOST_CONNECTIONS)
-            (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, os.geteuid() == 0), "utf-8")
+            user = unprivileged_user() if os.geteuid() == 0 else None
+            if user is not None:
+                open_to_group(runtime, user)
+                _say(
+                    f"started as root: nginx becomes {user.name}, the workers stay root; better start it as another user"
+                )
+            (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, user), "utf-8")
             programs.insert(0, nginx_program(nginx, runtime, environ))
         how = f"{settings.model_server_workers} gunicorn workers{' behind nginx' if nginx else ''}"
-        print(f"serve: http://{settings.host}:{settings.port} with {how}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"http://{_url_host(settings.host)}:{settings.port} with {how}")
         return supervise(programs, _GRACE_SECONDS)
 
 
@@ -100,6 +120,76 @@ def check_address(host: str, port: int) -> None:
             f"HOST, PORT: expected an address that can be listened on, got {host}:{port} ({error.strerror}); "
             f"stop what listens there, or set another PORT or HOST"
         ) from error
+
+
+def check_model(path: Path) -> None:
+    """See that there is a model, and that this user may read of which kind it is; its parts are read in the workers.
+
+    Raises:
+        ConfigError: there is none, or it can't be read; says what to do.
+        ModelStoreError: there is something, but it is damaged.
+    """
+    try:
+        if not path.exists() or _is_empty(path):
+            raise ConfigError(
+                f"MODEL_PATH: expected a model, found none in {path}; train one (train_model.py --model-dir {path}), or "
+                f"name another folder: after `make demo` there is a model in demo/model"
+            )
+        if not is_saved_model_folder(path):
+            open_model(path)
+    except PermissionError as error:
+        raise ConfigError(
+            f"MODEL_PATH: expected a model that user {os.geteuid()} may read, got {error.filename} "
+            f"({error.strerror}); change its rights (chmod -R a+rX {path}), or serve as the user who owns it"
+        ) from error
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder, or that of a store's versions, has nothing in it that anyone put there."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")] if path.is_dir() else [path]
+    return not entries or (entries == [path / "versions"] and _is_empty(entries[0]))
+
+
+def why_not_writable(folder: Path) -> str:
+    """Why files can't be made in a folder, which may be yet to be made; empty if they can."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        return f"is below {there}, which is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"can't be written: user {os.geteuid()} has no right to write in {there}"
+    return ""
+
+
+class User(NamedTuple):
+    """A user of the system, with its main group."""
+
+    name: str
+    group: str
+    group_id: int
+
+
+def unprivileged_user() -> User:
+    """Whom a program that is started as root becomes.
+
+    Raises:
+        ConfigError: the system has none of the users that are known for that.
+    """
+    for name in _UNPRIVILEGED:
+        try:
+            group_id = pwd.getpwnam(name).pw_gid
+            return User(name, grp.getgrgid(group_id).gr_name, group_id)
+        except KeyError:
+            continue
+    raise ConfigError(
+        f"expected one of the users {', '.join(_UNPRIVILEGED)}, which nginx becomes when it is started as root, found "
+        f"none; start serve as another user than root"
+    )
+
+
+def open_to_group(runtime: Path, user: User) -> None:
+    """Let a user who is not the owner reach the sockets in the runtime folder."""
+    os.chown(runtime, -1, user.group_id)
+    runtime.chmod(0o750)
 
 
 def raise_file_limit(most_connections: int) -> int:
@@ -147,6 +237,7 @@ def gunicorn_program(settings: Settings, runtime: Path, environ: Mapping[str, st
         "MODEL_PATH": settings.model_path,
         "NEW_DATA_DIR": settings.new_data_dir,
         "PROMETHEUS_MULTIPROC_DIR": metrics,
+        "TEXTCLF_SERVED_VERSION_FILE": runtime / "served",  # See serving/served_version.py.
     }
     return Program(
         "gunicorn",
@@ -158,24 +249,26 @@ def gunicorn_program(settings: Settings, runtime: Path, environ: Mapping[str, st
 
 def nginx_program(nginx: str, runtime: Path, environ: Mapping[str, str]) -> Program:
     """nginx with the configuration that lies in `runtime`."""
+    # -p .: all its files are named relative to the working folder, as the upstream's sockets are, so that its user
+    # needs no rights in the folders above.
     # -e: before it has read its configuration, too, it writes errors to stderr and not into the system's log.
-    command = [nginx, "-p", str(runtime), "-c", "nginx.conf", "-e", "stderr"]
-    # The upstream's sockets are named relative to the working folder.
+    command = [nginx, "-p", ".", "-c", "nginx.conf", "-e", "stderr"]
     return Program("nginx", command, runtime, {"PATH": environ.get("PATH", "")}, drain_signal=signal.SIGQUIT)
 
 
-def nginx_conf(settings: Settings, connections: int, is_root: bool) -> str:
-    """The text of nginx.conf; nothing goes into it but whole numbers and an address that is one.
+def nginx_conf(settings: Settings, connections: int, user: User | None = None) -> str:
+    """The text of nginx.conf; nothing goes into it but whole numbers, an address that is one, and the user.
 
     Args:
         settings: of the server.
-        connections: that nginx may have, those to the workers included.
-        is_root: keep the worker process root too; else it could not enter the runtime folder.
+        connections: that an nginx process may have, those to the workers included.
+        user: whom nginx becomes, where it is started as root.
     """
     names, markers = _names(settings, "ready"), _names(settings, "warm")
     threads = settings.max_concurrent + _SPARE_THREADS
     values = {
-        "user": "user root root;" if is_root else "",
+        "user": f"user {user.name} {user.group};" if user else "",
+        "processes": math.ceil(settings.model_server_workers / _WORKERS_PER_NGINX),
         "connections": int(connections),
         "servers": "\n".join(f"        server unix:{name} max_fails=0;" for name in names),
         "warm_checks": "\n".join(f"            if (-e {name}) {{ set $warm 1; }}" for name in markers),
@@ -197,6 +290,10 @@ class _Template(string.Template):
 def _names(settings: Settings, suffix: str) -> list[str]:
     """The workers' files in the runtime folder (see serving/gunicorn_conf.py)."""
     return [f"{number}.{suffix}" for number in range(settings.model_server_workers)]
+
+
+def _say(message: str) -> None:
+    print(f"serve: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _url_host(host: str) -> str:

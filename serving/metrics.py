@@ -46,7 +46,9 @@ class Metrics:
         self._truncated = self._counter("truncated_texts", "Scored texts of which the model saw only a part.")
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
-        self._swap_failures = self._counter("model_swap_failures", "Model versions that could not be loaded.")
+        self._swap_failures = self._counter(
+            "model_swap_failures", "Tries to change to another model version that failed."
+        )
         self._request_seconds = self._histogram("request_seconds", "From request to answer.", "route")
         stages = self._histogram("stage_seconds", "Parts of scoring: tokenise, queue (for the engine), infer.", "stage")
         self._tokenise, self._queue, self._infer = (stages.labels(name) for name in ("tokenise", "queue", "infer"))
@@ -90,7 +92,7 @@ class Metrics:
                 self._model_workers.labels(*before).set(0)
 
     def swap_failed(self) -> None:
-        """Count a version that could not be loaded."""
+        """Count a try to load another version that failed."""
         self._swap_failures.inc()
 
     def render(self) -> bytes:

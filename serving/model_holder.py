@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from textclf.runtime.predictor import Predictor
 
 # A worker that has no model yet looks again so soon, whatever it does about new versions.
 _RETRY_SECONDS = 5.0
+# From a failed try to load a new version to the next; the last pause comes again and again. What failed for want of
+# memory may succeed later, and a damaged version be mended.
+_PAUSES = (60.0, 300.0, 1800.0)
 _SMOKE_TEXT = "a text"
 
 _LOG = logging.getLogger(__name__)
@@ -27,8 +31,10 @@ class ModelHolder:
         model_path: a model store, which is looked at again and again, or anything else that `load` takes.
         load: makes a predictor of a path.
         on_loaded: called with the new predictor and the one it replaces, or None.
-        on_failed: called once for each version that can't be loaded.
+        on_failed: called at each try to load a new version that fails: what counts them grows as long as another
+            version is wanted than is served.
         poll_seconds: time between two looks at the store; 0 never looks.
+        clock: seconds that only rise.
     """
 
     def __init__(
@@ -38,17 +44,21 @@ class ModelHolder:
         on_loaded: Callable[[Predictor, Predictor | None], None],
         on_failed: Callable[[], None],
         poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model_path = model_path
         self.poll_seconds = poll_seconds
         self._load = load
         self._on_loaded = on_loaded
         self._on_failed = on_failed
+        self._clock = clock
         self._predictor: Predictor | None = None
         # Why the last look came to nothing: said once, not at every look.
         self._failure = ""
-        self._refused_id: str | None = None
-        self._ready = threading.Event()
+        self._failed_id: str | None = None
+        self._failures = 0
+        self._next_try = 0.0
+        self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
     @property
@@ -70,10 +80,6 @@ class ModelHolder:
         """Whether there is a model."""
         return self._predictor is not None
 
-    def wait_until_ready(self, seconds: float) -> bool:
-        """Wait for the model: whether there is one."""
-        return self._ready.wait(seconds)
-
     def take(self, predictor: Predictor) -> None:
         """Serve a predictor that was loaded elsewhere, once it is warm.
 
@@ -85,14 +91,20 @@ class ModelHolder:
     def start(self) -> None:
         """Load the first model, if there is none, and look for new ones, in a thread that ends with the process."""
         if self._predictor is None or (self.poll_seconds > 0 and self._is_store()):
-            threading.Thread(target=self._run, name="model holder", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="model holder", daemon=True)
+            self._thread.start()
 
-    def stop(self) -> None:
-        """Let the thread end."""
+    def stop(self, seconds: float = 0.0) -> None:
+        """Let the thread end, and wait so long for it: a process that ends while it loads a model may crash."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def look(self) -> None:
-        """Take the store's current version, if it is another one than is served and can be loaded."""
+        """Take the store's current version, if it is another one than is served and can be loaded.
+
+        One that can't be is tried again after growing pauses, and at once after a way back.
+        """
         serving = self.predictor.version_id
         try:
             wanted = ModelStore(self.model_path).current_id()
@@ -100,13 +112,15 @@ class ModelHolder:
             self._say(f"the model store can't be read, {serving} goes on serving: {error}")
             return
         if wanted in (None, serving):
-            self._refused_id = None  # Asked for again after a way back, a version gets another chance.
+            self._failed_id = None
             self._failure = ""
-        elif wanted != self._refused_id:
+        elif wanted != self._failed_id or self._clock() >= self._next_try:
             try:
                 predictor = _warmed(self._load(ModelStore(self.model_path).open(wanted).path))
             except Exception as error:  # noqa: BLE001 whatever is wrong with the new model, the old one goes on serving
-                self._refused_id = wanted
+                self._failures = self._failures + 1 if wanted == self._failed_id else 1
+                self._failed_id = wanted
+                self._next_try = self._clock() + _PAUSES[min(self._failures, len(_PAUSES)) - 1]
                 self._on_failed()
                 self._say(f"version {wanted} can't be loaded, {serving} goes on serving: {_reason(error)}")
             else:
@@ -128,7 +142,6 @@ class ModelHolder:
     def _serve(self, predictor: Predictor) -> None:
         before, self._predictor = self._predictor, predictor
         self._failure = ""
-        self._ready.set()
         self._on_loaded(predictor, before)
         _LOG.info("serving %s", predictor.full_name)
 

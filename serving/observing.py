@@ -3,6 +3,9 @@
 A WSGI middleware rather than hooks of the framework: it also sees what fails before and after the views.
 """
 
+import contextlib
+import functools
+import logging
 import re
 import time
 import uuid
@@ -12,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from serving.bodies import discard_rest, has_body
+from serving.bodies import discard_rest, hang_up, has_body, stop_reading
+from serving.errors import RefusedError
+from serving.limits import Slots
+from serving.tracebacks import safe_traceback
 from textclf.runtime.predictor import Timings
 
 if TYPE_CHECKING:
@@ -21,7 +27,12 @@ if TYPE_CHECKING:
 _RECORD = "textclf.request"
 UNKNOWN_ROUTE = "unknown"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
+# The rests of so many refused bodies are waited for at a time; the threads of a server have better to do.
+_DISCARDS = 3
+_DISCARD_PATIENCE = 1.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,7 +53,7 @@ class RequestRecord:
         scored: the scored texts themselves; logged only if asked for.
         timings: of the predictor; None if it was not called.
         body_is_read: whether the whole body was taken from the connection.
-        seconds: from the first line of the request to its answer.
+        seconds: from the call of the app, when all headers are there, until the answer is ready to be sent.
     """
 
     request_id: str
@@ -68,7 +79,7 @@ def record_of(environ: "WSGIEnvironment") -> RequestRecord:
 
 
 class Observed:
-    """A WSGI app whose requests get a record and an id.
+    """A WSGI app whose requests get a record and an id. An observer that fails stops no request; it is said once.
 
     Args:
         app: the app inside.
@@ -85,6 +96,8 @@ class Observed:
         self._app = app
         self._on_start = on_start
         self._on_end = tuple(on_end)
+        self._failed: set[Callable[..., None]] = set()
+        self._discards = Slots(_DISCARDS, _DISCARD_PATIENCE)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve a request."""
@@ -96,17 +109,36 @@ class Observed:
             headers.append(("X-Request-Id", record.request_id))
             return start_response(status, headers, exc_info)
 
-        self._on_start()
+        self._tell(self._on_start)
         try:
             response = self._app(environ, start_observed)
         finally:
             record.seconds = time.perf_counter() - start
             for observe in self._on_end:
-                observe(record)
+                self._tell(observe, record)
         if not record.body_is_read and has_body(environ):
             # The answer goes out first: a client may have announced more than it ever sends.
-            return ClosingIterator(response, [lambda: discard_rest(environ)])
+            return ClosingIterator(response, [lambda: self._discard_rest(environ)])
         return response
+
+    def _tell(self, observe: Callable[..., None], *what: RequestRecord) -> None:
+        try:
+            observe(*what)
+        except Exception as error:  # noqa: BLE001 a full disk, say: the answer is worth more than its line
+            if observe not in self._failed:
+                self._failed.add(observe)
+                _LOG.error("requests are no longer counted or logged as they should be\n%s", safe_traceback(error))
+
+    def _discard_rest(self, environ: "WSGIEnvironment") -> None:
+        is_over = False
+        with (
+            contextlib.suppress(RefusedError),
+            self._discards.taken() as slot,
+            slot.waiting(functools.partial(stop_reading, environ)),
+        ):
+            is_over = discard_rest(environ)
+        if not is_over:
+            hang_up(environ)
 
 
 def _record(environ: "WSGIEnvironment") -> RequestRecord:

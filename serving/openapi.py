@@ -19,7 +19,7 @@ _TRUNCATED: _Json = {
 _MODEL: _Json = {"type": "string", "description": "Name and version of the model that answered."}
 _BODY_KINDS = (
     Kind.EMPTY_BODY, Kind.INCOMPLETE_BODY, Kind.INVALID_GZIP, Kind.INVALID_UTF8, Kind.INVALID_JSON, Kind.BAD_REQUEST,
-    Kind.BODY_TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.UNSUPPORTED_ENCODING,
+    Kind.REQUEST_TIMEOUT, Kind.BODY_TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.UNSUPPORTED_ENCODING,
     Kind.WRONG_SHAPE, Kind.DUPLICATE_KEY, Kind.TEXT_TOO_LONG, Kind.INVALID_TEXT,
     Kind.TOO_MANY_REQUESTS, Kind.NOT_READY, Kind.INTERNAL_ERROR,
 )  # fmt: skip
@@ -40,7 +40,9 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "version": "1",
             "description": "Scores texts with a fine-tuned BERT encoder. An answer has the form that the request had; "
             "the header Accept is not looked at. Bodies are UTF-8 and may be packed with gzip. Every answer carries "
-            "X-Request-Id, the request's own where it sent one.",
+            "X-Request-Id: the request's own if it is of at most 128 letters, digits, dots, colons, _ and -, else a "
+            "new one. What the nginx in front refuses has the form of an Error, too, with codes of its own for 414 "
+            "(`uri_too_long`), 431 (`headers_too_large`) and 503 (`timed_out`).",
         },
         "paths": {
             "/predict": {"post": _predict(settings)},
@@ -78,9 +80,10 @@ def _invocations(settings: Settings) -> _Json:
     )
     operation = _post(
         "Score texts, as SageMaker asks. text/csv is one text a record (RFC 4180, no header) and is answered with a "
-        "record of label and score for each; application/jsonlines (also application/x-ndjson, application/jsonl) is "
-        'one {"text": …} or {"data": …} a line and is answered with a line for each, in the shape of /predict. '
-        '{"data": …} is answered with all labels, best first: a list for a text, a list of such lists for a list.',
+        "record of label and score for each; application/jsonlines (or x-ndjson, jsonl, x-jsonlines) is "
+        'one {"text": string} or {"data": string} a line and is answered with a line for each, in the shape of '
+        '/predict. {"data": …} is answered with all labels, best first: {"prediction": […]} for a text, a list of '
+        "such objects for a list of texts.",
         {
             JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
             CSV: {"type": "string"},
@@ -101,7 +104,12 @@ def _invocations(settings: Settings) -> _Json:
 
 def _score(settings: Settings) -> _Json:
     answer = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
-    return _post("The score of /predict, alone.", {JSON: _text_body(settings)}, {JSON: answer}, _BODY_KINDS)
+    return _post(
+        "Score a text; the answer is the score that /predict gives.",
+        {JSON: _text_body(settings)},
+        {JSON: answer},
+        _BODY_KINDS,
+    )
 
 
 def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:

@@ -74,9 +74,9 @@ def read_question(content: str, media_type: str, limits: Limits, keys: Collectio
     if media_type == JSON:
         return _json_question(_json(content), limits, keys)
     if media_type == CSV:
-        return _checked(Form.CSV, "record", _csv_texts(content), limits)
+        return _checked(Form.CSV, "record", _csv_texts(content, limits), limits)
     assert media_type == JSON_LINES, media_type  # noqa: S101 the type was chosen from a list of ours
-    return _checked(Form.JSON_LINES, "line", _line_texts(content), limits)
+    return _checked(Form.JSON_LINES, "line", _line_texts(content, limits), limits)
 
 
 def read_review(content: str, limits: Limits) -> Review:
@@ -129,7 +129,7 @@ def _refuse_explanation(body: dict[str, Any], key: str) -> None:
         )
 
 
-def _csv_texts(content: str) -> list[object]:
+def _csv_texts(content: str, limits: Limits) -> list[object]:
     """One text a record, after RFC 4180; a line with nothing on it is a text with nothing in it."""
     csv.field_size_limit(sys.maxsize)  # One number for the whole process; texts have a limit of their own.
     texts: list[object] = []
@@ -141,6 +141,8 @@ def _csv_texts(content: str) -> list[object]:
                     f"record {len(texts)} (counted from 0): expected one field, got {len(record)}; "
                     f"put texts with commas into double quotes",
                 )
+            if len(texts) == limits.batch:
+                raise _too_many("record", limits, "more")
             texts.append(record[0] if record else "")
     except csv.Error as error:
         raise RefusedError(
@@ -150,10 +152,13 @@ def _csv_texts(content: str) -> list[object]:
     return texts
 
 
-def _line_texts(content: str) -> list[object]:
+def _line_texts(content: str, limits: Limits) -> list[object]:
     """One text a line, as {"text": str} or {"data": str}; blank lines at the end do not count."""
+    content = content.rstrip()
+    if (lines := content.count("\n") + 1) > limits.batch:
+        raise _too_many("line", limits, lines)
     texts: list[object] = []
-    for index, line in enumerate(content.rstrip().split("\n") if content.strip() else ()):
+    for index, line in enumerate(content.split("\n") if content else ()):
         where = f"line {index} (counted from 0)"
         body = _object(_json(line, f"{where}: "), where)
         _refuse_unknown(body, {"text", "data"}, where)
@@ -167,10 +172,7 @@ def _checked(form: Form, name: str, items: list[Any], limits: Limits) -> Questio
     if not items:
         raise RefusedError(Kind.EMPTY_LIST, f"{name}: expected at least one text, got none")
     if len(items) > limits.batch:
-        raise RefusedError(
-            Kind.TOO_MANY_TEXTS,
-            f"{name}: expected at most {limits.batch} texts, got {len(items)}; send them in several requests",
-        )
+        raise _too_many(name, limits, len(items))
     for index, item in enumerate(items):
         if not isinstance(item, str):
             raise RefusedError(
@@ -179,6 +181,13 @@ def _checked(form: Form, name: str, items: list[Any], limits: Limits) -> Questio
         if len(item) > limits.text_chars or not item.isascii():
             _text(item, f"{name}[{index}] (counted from 0)", limits)
     return Question(form, items)
+
+
+def _too_many(name: str, limits: Limits, got: object) -> RefusedError:
+    return RefusedError(
+        Kind.TOO_MANY_TEXTS,
+        f"{name}: expected at most {limits.batch} texts, got {got}; send them in several requests",
+    )
 
 
 def _text(text: str, where: str, limits: Limits) -> str:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
 from textclf.cores import usable_cores
 from textclf.errors import ConfigError
-
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 
 
 def _field(
@@ -30,7 +28,7 @@ def _whole(default: int | Callable[[], int], help_text: str, least: int, most: i
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
     return _field(
-        default, f"a whole number from {least} to {most}", help_text, _parse_whole, holds, shown or str(default)
+        default, f"a whole number from {least} to {most}", help_text, parse_whole, holds, shown or str(default)
     )
 
 
@@ -40,16 +38,16 @@ def _seconds(default: float, help_text: str, most: float) -> Any:
     def holds(value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
-    return _field(default, f"a number of seconds from 0 to {most:g}", help_text, float, holds, f"{default:g}")
+    return _field(default, f"a number of seconds from 0 to {most:g}", help_text, parse_number, holds, f"{default:g}")
 
 
 def _switch(default: bool, help_text: str) -> Any:
-    """True or false; the word "False" would be true for bool()."""
+    """True or false."""
     return _field(
         default,
-        "one of 1, 0, true, false, yes, no, on, off",
+        EXPECTED_SWITCH,
         help_text,
-        _parse_switch,
+        parse_switch,
         lambda value: isinstance(value, bool),
         str(int(default)),
     )
@@ -79,18 +77,6 @@ def _text(default: str, help_text: str, pattern: str, expected: str, shown: str 
     )
 
 
-def _parse_whole(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        raise ValueError("not a whole number")
-    return int(text)
-
-
-def _parse_switch(text: str) -> bool:
-    if text.lower() not in _TRUE | _FALSE:
-        raise ValueError("not a switch")
-    return text.lower() in _TRUE
-
-
 @dataclass(frozen=True)
 class Settings:
     """Every environment variable of the server: a field named in lower case, with its default, bounds and help.
@@ -114,19 +100,30 @@ class Settings:
         "the cores",
     )
     model_server_timeout: int = _whole(
-        60, "Seconds after which a worker that does not answer is replaced, and a request given up.", 1, 86_400
+        60,
+        "Seconds after which nginx gives a request up and answers it with 503 (`timed_out`). gunicorn replaces a "
+        "worker whose main thread is silent for so long, but for 60 at least.",
+        1,
+        86_400,
     )
     inference_threads: int = _whole(
         1, "Threads that compute in a worker. More answer a single request faster, and all together fewer.", 1, 1024
     )
     max_text_chars: int = _whole(100_000, "Characters of a text; a longer one is answered with 422.", 1, 10**8)
-    max_batch: int = _whole(1000, "Texts of a request; more are answered with 422.", 1, 10**6)
+    max_batch: int = _whole(
+        1000,
+        "Texts of a request; more are answered with 422. A worker scores lists of twice as many texts at a time, all "
+        "together; one more is answered with 429.",
+        1,
+        10**6,
+    )
     max_body_bytes: int = _whole(
         2 * 1024**2, "Bytes of a request's body, unpacked; a larger one is answered with 413.", 1, 2**31
     )
     max_concurrent: int = _whole(
         10,
-        "POST requests at a time in a worker; one more is answered with 429. More wait longer and are refused less.",
+        "POST requests at a time in a worker; one more is answered with 429. More wait longer and are refused less. "
+        "nginx asks the worker with the fewest; without nginx one may refuse while another idles.",
         1,
         10_000,
     )

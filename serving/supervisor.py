@@ -81,7 +81,10 @@ def _drain(running: dict[int, Program], signals: "queue.SimpleQueue[int]", deadl
 def _kill(running: dict[int, Program]) -> None:
     """Kill each program with the processes it started, and wait for it."""
     for pid in running:
-        os.killpg(pid, signal.SIGKILL)
+        # It leads a group as soon as it has called setsid; until then there is only itself.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
     for pid in list(running):
         os.waitpid(pid, 0)
         del running[pid]

@@ -1,5 +1,6 @@
 """What gunicorn calls in each worker: `serving.wsgi:make_application()`."""
 
+import atexit
 import logging
 import os
 import sys
@@ -12,18 +13,21 @@ from textclf.errors import TextClfError
 
 # gunicorn's WORKER_BOOT_ERROR.
 _BOOT_ERROR = 3
+# To load the model that it is loading, when the process is told to end.
+_STOP_SECONDS = 5.0
 
 
 def make_application() -> Flask:
     """The app, by the environment, with its model loaded and warm.
 
     Call it in the process that serves: a model does not survive a fork. What the user can mend ends the
-    process, with one line and the status that tells gunicorn not to try again.
+    process, with one line and the status that tells gunicorn not to try again; serving/gunicorn_conf.py has it try
+    again all the same where other workers serve.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return _application()
-    except TextClfError as error:
+    except (TextClfError, OSError) as error:
         logging.getLogger(__name__).error("%s", " ".join(str(error).split()))
         sys.exit(_BOOT_ERROR)
 
@@ -34,5 +38,10 @@ def _application() -> Flask:
         Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
     # Imported here because prometheus_client looks at PROMETHEUS_MULTIPROC_DIR when it is imported.
     from serving.app import create_app, inference_of
+    from serving.served_version import VARIABLE, ServedVersion
 
-    return create_app(settings, inference_of(settings, settings.model_path))
+    file = os.environ.get(VARIABLE)
+    served = ServedVersion(Path(file)) if file else None
+    app = create_app(settings, inference_of(settings, settings.model_path), served)
+    atexit.register(app.extensions["textclf"].holder.stop, _STOP_SECONDS)
+    return app

@@ -154,6 +154,7 @@ def _packed(body: bytes, content_type: str = JSON, encoding: str = "gzip") -> di
 GOOD = _json({"text": "good"})
 _BOMB = gzip.compress(b" " * 100 * 1024**2)
 _GZIPPED = gzip.compress(GOOD)
+_MEMBER = gzip.compress(b"")
 
 _PREDICT: list[tuple[str, bytes, int, str, str]] = [
     # What is wrong, body, status, code, what the message names.
@@ -232,7 +233,8 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("CSV text after a quote", CSV, b'"good" film\n', 400, "invalid_csv", "record 0"),
     ("CSV not UTF-8", CSV, b"g\xf6od\n", 400, "invalid_utf8", ""),
     ("CSV long text", CSV, b"good\n" + b"x" * (MAX_CHARS + 1), 422, "text_too_long", "record[1]"),
-    ("CSV 1001 texts", CSV, b"good\n" * 1001, 422, "too_many_texts", "1001"),
+    ("CSV 1001 texts", CSV, b"good\n" * 1001, 422, "too_many_texts", "1000"),
+    ("CSV 1000000 texts", CSV, b"a\n" * 10**6, 422, "too_many_texts", "1000"),
     ("CSV Latin-1", "text/csv; charset=iso-8859-1", b"g\xf6od\n", 415, "unsupported_media_type", "iso-8859-1"),
     ("CSV with a header", "text/csv; header=present", b"text\ngood\n", 415, "unsupported_media_type", "header"),
     ("lines blank", LINES, b"\n\n", 422, "empty_list", ""),
@@ -244,6 +246,7 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("lines with two keys", LINES, b'{"text": "good", "data": "good"}\n', 422, "wrong_shape", "line 0"),
     ("lines with a key twice", LINES, b'{"text": "good", "text": "bad"}\n', 422, "duplicate_key", ""),
     ("lines 1001 texts", LINES, b'{"text": "good"}\n' * 1001, 422, "too_many_texts", "1001"),
+    ("lines 100000 texts", LINES, b'{"text":"good"}\n' * 10**5, 422, "too_many_texts", "100000"),
     ("lines surrogate", LINES, b'{"text": "\\udc00"}', 422, "invalid_text", "line[0]"),
 ]
 
@@ -306,6 +309,9 @@ CASES: list[Case] = [
     Case("gzip bomb", "/predict", status=413, code="body_too_large", **_packed(_BOMB)),
     Case("gzip bomb of many members", "/predict", status=413, code="body_too_large",
          **_packed(gzip.compress(b" " * 1024**2) * 100)),
+    Case("gzip of 100000 empty members", "/predict", status=400, code="invalid_gzip", **_packed(_MEMBER * 100_000)),
+    Case("gzip of 101 members", "/predict", status=400, code="invalid_gzip", says="100",
+         **_packed(_GZIPPED + _MEMBER * 100)),
     Case("gzip bomb of lines", "/invocations", status=413, code="body_too_large", **_packed(_BOMB, LINES)),
     Case("deflate", "/predict", status=415, code="unsupported_encoding", answer_headers=(("Accept-Encoding", "gzip"),),
          **_packed(zlib.compress(GOOD), encoding="deflate")),

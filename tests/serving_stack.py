@@ -41,10 +41,21 @@ def free_port() -> int:
 def need_nginx() -> None:
     """Skip where there is no nginx; fail where there must be one."""
     if shutil.which("nginx") is None:
-        message = "nginx is not installed (Debian: apt-get install nginx-light)"
-        if os.environ.get("TEXTCLF_REQUIRE_SERVERS"):
-            pytest.fail(message)
-        pytest.skip(message)
+        _skip_or_fail("nginx is not installed (Debian: apt-get install nginx-light)")
+
+
+def serving_python() -> str:
+    """The interpreter of an environment made from requirements-serving.txt alone; without one as for nginx."""
+    python = os.environ.get("TEXTCLF_SERVING_PYTHON", "")
+    if not python:
+        _skip_or_fail("TEXTCLF_SERVING_PYTHON names no interpreter with requirements-serving.txt (make test has one)")
+    return python
+
+
+def _skip_or_fail(message: str) -> None:
+    if os.environ.get("TEXTCLF_REQUIRE_SERVERS"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def wait_for(holds: Callable[[], Any], seconds: float = 10) -> Any:
@@ -126,9 +137,15 @@ class Stack:
 
 @contextlib.contextmanager
 def running_stack(
-    folder: Path, model: Path, *, wait: bool = True, path: str | None = None, **environ: str
+    folder: Path,
+    model: Path,
+    *,
+    wait: bool = True,
+    path: str | None = None,
+    python: str = sys.executable,
+    **environ: str,
 ) -> Iterator[Stack]:
-    """`serve` with two workers; `environ` overrides the settings, `path` the search path."""
+    """`serve` with two workers; `environ` overrides the settings, `path` the search path, `python` the interpreter."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
@@ -141,7 +158,7 @@ def running_stack(
     }
     with open(folder / "serve.log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "serving" / "serve")],
+            [python, str(ROOT / "serving" / "serve")],
             cwd=folder,
             env={**kept, **({"PATH": path} if path is not None else {}), **settings, **environ},
             stdout=log,

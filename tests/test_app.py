@@ -18,6 +18,7 @@ from serving_models import CLASSES, Fault, Gate, WordCounter, inference, setting
 from serving.app import create_app
 from serving.errors import Kind
 from serving.feedback import INDEX
+from serving.settings import Settings
 from textclf.errors import ModelStoreError
 
 MODEL = "words 20260101T000000000Z-0a1b2c"
@@ -212,7 +213,7 @@ def test_info(client):
         "max_text_chars": 100_000,
         "max_batch": 1000,
         "max_body_bytes": 2_097_152,
-        "max_concurrent": 16,
+        "max_concurrent": Settings().max_concurrent,
     }
 
 
@@ -410,6 +411,26 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path, monkeypatch):
     assert client.get("/ping").status_code == 200
 
 
+def test_an_observer_that_fails_stops_nobody_and_is_said_once(make, monkeypatch, capsys, caplog):
+    client = make()
+    metrics = client.application.extensions["textclf"].metrics
+
+    class Full:
+        def inc(self, *_):
+            raise OSError(28, "No space left on device")
+
+        dec = observe = inc
+
+    monkeypatch.setattr(metrics, "_in_flight", Full())
+    capsys.readouterr()
+    for _ in range(3):
+        assert client.post("/predict", json={"text": "good Jane"}).status_code == 200
+    assert [line["status"] for line in lines_of(capsys)] == [200] * 3
+    assert len(caplog.records) == 2, "one for each of the two places"
+    assert "OSError" in caplog.text
+    assert "Jane" not in caplog.text
+
+
 # Concurrency
 
 
@@ -444,6 +465,40 @@ def test_a_busy_worker_refuses_at_once_and_still_answers_ping(make):
         thread.join(10)
     assert results == [200, 200]
     assert [client.post("/predict", json={"text": "good"}).status_code for _ in range(3)] == [200] * 3
+
+
+def test_lists_are_bounded_together_and_single_texts_pass(make):
+    gate = Gate()
+    client = make(gate, max_batch=3)
+    assert gate.waiting.acquire(timeout=5)
+    gate.open.clear()
+    results = []
+
+    def post(body):
+        results.append(client.application.test_client().post("/predict", json=body).status_code)
+
+    bodies = [{"X": ["good"] * 3}, {"X": ["good"] * 2}, {"text": "good"}, {"X": ["good"]}]
+    threads = [threading.Thread(target=post, args=[body]) for body in bodies]
+    for thread in threads:
+        thread.start()
+        assert gate.waiting.acquire(timeout=5)
+    response = client.post("/predict", json={"X": ["good"] * 2})
+    assert response.status_code == 429
+    assert error_of(response)["code"] == "too_many_requests"
+    assert "5 texts are in hand" in error_of(response)["message"]
+    assert response.headers["Retry-After"] == "1"
+    gate.open.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [200] * 4
+    assert client.post("/predict", json={"X": ["good"] * 3}).status_code == 200
+
+
+def test_a_fault_gives_its_texts_back(make):
+    client = make(Fault(), max_batch=3)
+    for _ in range(5):
+        assert client.post("/predict", json={"X": ["crash"] * 3}).status_code == 500
+    assert client.post("/predict", json={"X": ["good"] * 3}).status_code == 200
 
 
 def test_a_slot_is_free_again_after_a_refusal_or_a_fault(make):

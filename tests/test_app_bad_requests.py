@@ -1,6 +1,7 @@
 """Every bad request is refused with its status and code, at once, and leaves the app as it was."""
 
 import json
+import socket
 import time
 
 import bad_requests
@@ -17,13 +18,18 @@ def app(tmp_path_factory):
 
 def call(app, case):
     """Status, headers and body of what the WSGI app answers."""
+    return call_with(app, case, {})
+
+
+def call_with(app, case, environ):
+    """The same, with other or more variables of WSGI."""
     answer = {}
 
     def start_response(status, headers, exc_info=None):
         answer["status"] = int(status.split()[0])
         answer["headers"] = {name.lower(): value for name, value in headers}
 
-    response = app.wsgi_app(case.environ(), start_response)
+    response = app.wsgi_app(case.environ() | environ, start_response)
     body = b"".join(response)
     getattr(response, "close", lambda: None)()
     return answer["status"], answer["headers"], body
@@ -37,7 +43,7 @@ def test_there_are_many_and_each_has_a_name():
 def test_refused(app, case, caplog):
     start = time.perf_counter()
     case.check(*call(app, case))
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 1
     assert not caplog.records, "nothing of it is a fault of the server"
     good = bad_requests.Case("good", "/predict", bad_requests.GOOD, 200, "")
     status, _, body = call(app, good)
@@ -95,3 +101,43 @@ def test_a_connection_that_breaks_while_the_body_is_read(app):
     body = b"".join(app.wsgi_app(environ, lambda status, headers, exc_info=None: answer.append(status)))
     assert answer == ["400 BAD REQUEST"]
     assert json.loads(body)["error"]["code"] == "incomplete_body"
+
+
+class Slow:
+    """A connection whose client stopped sending, and the stream that reads from it; notes what is done to it."""
+
+    def __init__(self):
+        self.done = []
+
+    def settimeout(self, seconds):
+        self.done.append(seconds)
+
+    def shutdown(self, how):
+        self.done.append(how)
+
+    def read(self, _size):
+        raise TimeoutError
+
+
+def test_a_body_that_stops_is_given_up_and_the_connection_ended(app):
+    slow = Slow()
+    case = bad_requests.Case("slow", "/predict", bad_requests.GOOD, 408, "request_timeout")
+    case.check(*call_with(app, case, {"wsgi.input": slow, "gunicorn.socket": slow}))
+    assert slow.done == [15, 1, socket.SHUT_RDWR]
+
+
+def test_a_good_request_keeps_its_connection_and_has_a_minute_for_its_answer(app):
+    slow = Slow()
+    case = bad_requests.Case("good", "/predict", bad_requests.GOOD, 200, "")
+    assert call_with(app, case, {"gunicorn.socket": slow})[0] == 200
+    assert slow.done == [15, 60]
+
+
+@pytest.mark.parametrize(
+    ("announced", "ends"), [(1000, [1]), (1001, [1, socket.SHUT_RDWR]), (10**9, [1, socket.SHUT_RDWR])]
+)
+def test_a_connection_is_kept_only_where_a_refused_body_has_ended(app, announced, ends):
+    slow = Slow()
+    case = bad_requests.Case("", "/nothing", b"x" * 1000, 404, "not_found", announced=announced)
+    case.check(*call_with(app, case, {"gunicorn.socket": slow}))
+    assert slow.done == ends

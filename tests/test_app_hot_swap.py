@@ -132,7 +132,63 @@ def test_a_store_that_cannot_be_read_is_said_once(store, tmp_path, caplog):
     assert client.get("/ping").status_code == 200
 
 
-def test_another_chance_after_a_way_back(store, tmp_path):
+class Loads:
+    """A holder on a clock that is set by hand, and what became of its tries to load."""
+
+    def __init__(self, store):
+        self.now = 0.0
+        self.error = None
+        self.tries = 0
+        self.failures = 0
+        self.holder = ModelHolder(store.path, self.load, lambda *_: None, self.count_failure, 0, lambda: self.now)
+        self.holder.take(Inference(store.path, threads=1).predictor)
+
+    def load(self, path):
+        self.tries += 1
+        if self.error is not None:
+            raise self.error
+        return Inference(path, threads=1).predictor
+
+    def count_failure(self):
+        self.failures += 1
+
+    def tries_at(self, seconds):
+        """How many tries a look at this time makes."""
+        before, self.now = self.tries, seconds
+        self.holder.look()
+        return self.tries - before
+
+
+def test_a_failure_that_passes_is_tried_again_after_growing_pauses(store, caplog):
+    loads = Loads(store)
+    first = store.current_id()
+    second = write_version(store.path, seed=1).name
+    loads.error = MemoryError()
+    minute = 60
+    assert [loads.tries_at(at) for at in (0, 1, 59)] == [1, 0, 0]
+    assert [loads.tries_at(at) for at in (1 * minute, 2 * minute, 5 * minute)] == [1, 0, 0]
+    assert [loads.tries_at(at) for at in (6 * minute, 7 * minute, 35 * minute)] == [1, 0, 0]
+    assert len(caplog.records) == 1, "the same reason is said once"
+    loads.error = OSError(5, "Input/output error")
+    assert [loads.tries_at(at) for at in (36 * minute, 65 * minute)] == [1, 0]
+    assert len(caplog.records) == 2
+    assert loads.failures == loads.tries == 4
+    assert loads.holder.predictor.version_id == first
+    loads.error = None
+    assert [loads.tries_at(at) for at in (66 * minute, 67 * minute)] == [1, 0]
+    assert loads.holder.predictor.version_id == second
+
+
+def test_the_pauses_begin_anew_with_another_version(store):
+    loads = Loads(store)
+    loads.error = MemoryError()
+    write_version(store.path, seed=1)
+    assert [loads.tries_at(at) for at in (0, 60)] == [1, 1]
+    write_version(store.path, seed=2)
+    assert [loads.tries_at(at) for at in (61, 120, 121)] == [1, 0, 1]
+
+
+def test_another_chance_at_once_after_a_way_back(store, tmp_path):
     app = app_of(store, tmp_path, model_poll_seconds=0)
     holder = app.extensions["textclf"].holder
     first = store.current_id()
@@ -144,7 +200,7 @@ def test_another_chance_after_a_way_back(store, tmp_path):
     assert holder.predictor.version_id == first
     model.write_bytes(good)
     holder.look()
-    assert holder.predictor.version_id == first, "it was refused, and is not tried again and again"
+    assert holder.predictor.version_id == first, "it has just failed"
     store.promote(first, expected_current=second.name)
     holder.look()
     store.promote(second.name, expected_current=first)
@@ -169,7 +225,7 @@ def test_loading_in_the_background_and_a_model_that_comes_late(tmp_path, monkeyp
     client = app.test_client()
     assert client.get("/ping").status_code == 503
     version = write_version(tmp_path / "model", seed=0)
-    assert holder.wait_until_ready(30)
+    wait_for(lambda: holder.is_ready)
     assert client.get("/ping").status_code == 200
     second = write_version(tmp_path / "model", seed=1)
     assert second != version

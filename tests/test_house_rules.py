@@ -21,6 +21,7 @@ STAGE_IMPORTS = {
     "retraining": {"train_model"},
     "monitoring": {"retraining?"},
     "serving.app": {"inference"},
+    "serving.served_version": {"inference"},
     "serving.wsgi": {"inference?"},
     "serving.training_job": {"train_model?"},
 }
@@ -34,6 +35,9 @@ ROOM_IMPORTS = {
     "report": {"stats"},
     "training": {"data", "runtime", "stats", "report"},
 }
+# Of the rooms, what serves may import these modules, and what trains in a container these others.
+SERVING_IMPORTS = {"runtime": None, "data": {"textclf.data.feedback"}}
+TRAINS_IN_A_CONTAINER = {"serving.training_job", "serving.channels", "serving.hyperparameters"}
 STATS_LIBRARIES = {"numpy", "scipy", "sklearn"}
 
 
@@ -111,6 +115,19 @@ def test_rooms_import_what_they_may(name):
         other = room_of(found.module)
         if other:
             assert other == room or other in ROOM_IMPORTS[room], f"{name}:{found.line} imports {found.module}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.split(".")[0] == "serving"))
+def test_serving_imports_what_it_may(name):
+    trains = name in TRAINS_IN_A_CONTAINER
+    for found in IMPORTS[name]:
+        where = f"{name}:{found.line} imports {found.module}"
+        room = room_of(found.module)
+        if room:
+            allowed = {"data": None} if trains else SERVING_IMPORTS
+            assert room in allowed, where
+            assert allowed[room] is None or found.module in allowed[room], where
+        assert trains or found.module not in TRAINS_IN_A_CONTAINER, where
 
 
 @every_module

@@ -84,6 +84,7 @@ def test_switch_off(text):
         ("LOG_TEXT", "maybe"),
         ("LOG_TEXT", "2"),
         ("MODEL_POLL_SECONDS", "nan"),
+        ("MODEL_POLL_SECONDS", "1_0"),
         ("MODEL_POLL_SECONDS", "inf"),
         ("MODEL_POLL_SECONDS", "-1"),
         ("HOST", "127.0.0.1; rm"),

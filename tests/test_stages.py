@@ -163,6 +163,11 @@ def test_the_command_lines_as_a_shell_calls_them(shell, tmp_path, url, tiny_chec
     version = open_model(tmp_path / "model")
     assert out.endswith(f"saved:         model/versions/{version.id} (current)\n")
     assert version.manifest.metrics["test"]["n"] == 24
+    assert re.search(
+        rf"^engine: +{version.manifest.engine['precision']}, the label of the SavedModel on ", out, re.MULTILINE
+    )
+    # From here on TensorFlow is not needed, nor what it saved.
+    shutil.rmtree(version.path / "saved_model")
 
     # Inference: a prompt, folders, a file.
     rows = [json.dumps({"text": text, "label": "pos", "n": n}) for n, text in enumerate(["a good film", "dull", ""])]

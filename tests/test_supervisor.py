@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from serving_stack import ROOT, children, processes, wait_for
 
+from serving.supervisor import Program, _kill
+
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _STUBBORN = "trap '' TERM; while true; do sleep 0.05; done"
 
@@ -78,6 +80,20 @@ def test_a_second_signal_kills_at_once(tmp_path):
     time.sleep(0.2)
     process.terminate()
     assert end(process)[0] == 1
+
+
+def test_a_child_that_leads_no_group_yet_is_killed():
+    """Between fork and setsid it still is in the supervisor's group; beside it one that has come further."""
+    program = Program("it", [], Path("/"), {})
+    early = subprocess.Popen(["sleep", "60"])
+    late = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    running = {early.pid: program, late.pid: program}
+    _kill(running)
+    assert not running
+    alive = {process.pid for process in processes()} & {early.pid, late.pid}
+    early.wait()
+    late.wait()
+    assert not alive
 
 
 def test_a_program_that_is_not_there(tmp_path):
