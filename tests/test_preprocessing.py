@@ -133,7 +133,7 @@ def test_no_texts(make):
 
 def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):
     texts = ["", "the", "the film", "a" * 100, "good " * 600]
-    # A word of more than 200 bytes would be one [UNK]; 100 letters are 100 pieces.
+    # A word of more than 100 bytes would be one [UNK]; 100 letters are 100 pieces.
     expected = [2, 3, 4, 102, 602]
     assert make(4).token_counts(tf.constant(texts)).numpy().tolist() == expected
     counts = token_counts(texts * 300, str(tiny_checkpoint))
