@@ -73,9 +73,9 @@ def serve(environ: Mapping[str, str]) -> int:
     environ = {**environ, "MODEL_PATH": model_path(environ)}
     settings = Settings.from_environment(environ)
     check_address(settings.host, settings.port)
-    check_model(settings.model_path)
     if reason := why_not_writable(settings.new_data_dir):
         _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
+    check_model(settings.model_path)
     nginx = shutil.which("nginx")
     with tempfile.TemporaryDirectory(prefix="textclf-serve-") as folder:
         runtime = Path(folder)
@@ -85,9 +85,7 @@ def serve(environ: Mapping[str, str]) -> int:
             user = unprivileged_user() if os.geteuid() == 0 else None
             if user is not None:
                 open_to_group(runtime, user)
-                _say(
-                    f"started as root: nginx becomes {user.name}, the workers stay root; better start it as another user"
-                )
+                _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
             (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, user), "utf-8")
             programs.insert(0, nginx_program(nginx, runtime, environ))
         how = f"{settings.model_server_workers} gunicorn workers{' behind nginx' if nginx else ''}"
@@ -132,8 +130,8 @@ def check_model(path: Path) -> None:
     try:
         if not path.exists() or _is_empty(path):
             raise ConfigError(
-                f"MODEL_PATH: expected a model, found none in {path}; train one (train_model.py --model-dir {path}), or "
-                f"name another folder: after `make demo` there is a model in demo/model"
+                f"MODEL_PATH: expected a model, found none in {path}; train one (train_model.py --model-dir), or name "
+                f"another folder: after `make demo` there is a model in demo/model"
             )
         if not is_saved_model_folder(path):
             open_model(path)
@@ -155,7 +153,7 @@ def why_not_writable(folder: Path) -> str:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     if not there.is_dir():
         return f"is below {there}, which is no folder"
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return f"can't be written: user {os.geteuid()} has no right to write in {there}"
     return ""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wsgi import ClosingIterator
 
 from serving.bodies import discard_rest, hang_up, has_body, stop_reading
-from serving.errors import RefusedError
+from serving.errors import Kind, RefusedError
 from serving.limits import Slots
 from serving.tracebacks import safe_traceback
 from textclf.runtime.predictor import Timings
@@ -30,6 +30,8 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 # The rests of so many refused bodies are waited for at a time; the threads of a server have better to do.
 _DISCARDS = 3
 _DISCARD_PATIENCE = 1.0
+# After these nobody knows where the next request on the connection begins.
+_BREAKS = {Kind.REQUEST_TIMEOUT.code, Kind.INCOMPLETE_BODY.code}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 _LOG = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class Observed:
                 self._tell(observe, record)
         if not record.body_is_read and has_body(environ):
             # The answer goes out first: a client may have announced more than it ever sends.
-            return ClosingIterator(response, [lambda: self._discard_rest(environ)])
+            return ClosingIterator(response, [lambda: self._finish_connection(environ, record)])
         return response
 
     def _tell(self, observe: Callable[..., None], *what: RequestRecord) -> None:
@@ -129,14 +131,16 @@ class Observed:
                 self._failed.add(observe)
                 _LOG.error("requests are no longer counted or logged as they should be\n%s", safe_traceback(error))
 
-    def _discard_rest(self, environ: "WSGIEnvironment") -> None:
+    def _finish_connection(self, environ: "WSGIEnvironment", record: RequestRecord) -> None:
+        """Read what is left of a refused body, so that the connection can be used again; else end it."""
         is_over = False
-        with (
-            contextlib.suppress(RefusedError),
-            self._discards.taken() as slot,
-            slot.waiting(functools.partial(stop_reading, environ)),
-        ):
-            is_over = discard_rest(environ)
+        if record.error not in _BREAKS:
+            with (
+                contextlib.suppress(RefusedError),
+                self._discards.taken() as slot,
+                slot.waiting(functools.partial(stop_reading, environ)),
+            ):
+                is_over = discard_rest(environ)
         if not is_over:
             hang_up(environ)
 

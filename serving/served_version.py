@@ -42,7 +42,7 @@ class ServedVersion:
         """
         try:
             return inference.predictor
-        except Exception as error:  # whatever is wrong with it, the others go on serving what they have
+        except Exception as error:  # noqa: BLE001 whatever is wrong with it, the others go on serving what they have
             try:
                 version_id = self.file.read_text(encoding="utf-8")
                 predictor = load(ModelStore(inference.model_path).open(version_id).path)

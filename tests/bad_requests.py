@@ -119,15 +119,21 @@ def send(case: Case, host: str, port: int, seconds: float = 20) -> tuple[int, di
                 connection.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
             pass  # A server may answer before it has seen everything.
-        answer = b""
-        while block := connection.recv(65536):
-            answer += block
+        answer = rest_of(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *rest = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     if headers.get("transfer-encoding") == "chunked":
         body = _joined(body)
     return int(first.split()[1]), headers, body
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """All that comes until the server ends the connection."""
+    content = b""
+    while block := connection.recv(65536):
+        content += block
+    return content
 
 
 def _joined(chunks: bytes) -> bytes:

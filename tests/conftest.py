@@ -12,12 +12,31 @@ from tiny_training import tiny_training
 
 from train_model import Training
 
+# Several workers of pytest-xdist run at a time.
+_IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+
+
+def pytest_configure() -> None:
+    """Workers share the cores: each takes one, and so do the subprocesses that its tests start."""
+    if _IS_ONE_OF_SEVERAL:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left alone with one of them in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Exported encoders go to a folder of this run, also in the subprocesses that tests start."""
     before = os.environ.get("TEXTCLF_CACHE_DIR")
-    os.environ["TEXTCLF_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    if _IS_ONE_OF_SEVERAL:
+        folder = folder.parent  # Which the workers share: each encoder is exported once.
+    os.environ["TEXTCLF_CACHE_DIR"] = str(folder / "cache")
     yield
     if before is None:
         del os.environ["TEXTCLF_CACHE_DIR"]

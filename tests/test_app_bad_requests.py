@@ -123,7 +123,7 @@ def test_a_body_that_stops_is_given_up_and_the_connection_ended(app):
     slow = Slow()
     case = bad_requests.Case("slow", "/predict", bad_requests.GOOD, 408, "request_timeout")
     case.check(*call_with(app, case, {"wsgi.input": slow, "gunicorn.socket": slow}))
-    assert slow.done == [15, 1, socket.SHUT_RDWR]
+    assert slow.done == [15, socket.SHUT_RDWR]
 
 
 def test_a_good_request_keeps_its_connection_and_has_a_minute_for_its_answer(app):

@@ -59,7 +59,7 @@ def test_the_short_form_of_an_encoder():
         ({"init_lr": "inf"}, "init_lr: expected a number, got"),
         ({"init_lr": "fast"}, "init_lr: expected a number"),
         ({"init_lr": "nan"}, "init_lr"),
-        ({"promote": "maybe"}, "promote: expected one of true, false"),
+        ({"promote": "maybe"}, "promote: expected one of 1, 0, true, false"),
         ({"promote": 1}, "promote: expected one of"),
         ({"class_weights": ""}, "class_weights"),
         ({"rename_labels": "1=pos"}, "rename_labels: expected a JSON object"),

@@ -84,11 +84,9 @@ def test_who_does_not_wait_gives_nothing_up():
 
 def test_texts():
     texts = TextsInHand(10)
-    with texts.held(6), texts.held(4), texts.held(1):
-        with pytest.raises(RefusedError), texts.held(2):
-            pass
-    with texts.held(20), texts.held(1):
-        with pytest.raises(RefusedError), texts.held(2):
-            pass
+    with texts.held(6), texts.held(4), texts.held(1), pytest.raises(RefusedError), texts.held(2):
+        pass
+    with texts.held(20), texts.held(1), pytest.raises(RefusedError), texts.held(2):
+        pass
     with texts.held(10):
         pass

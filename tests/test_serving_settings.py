@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from textclf.cores import usable_cores
 from serving.settings import Settings, settings_table
+from textclf.cores import usable_cores
 from textclf.errors import ConfigError
 
 

@@ -5,10 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import pytest
 from serving_stack import ROOT, wait_for
+from tiny_bert import write_reviews
 
+from serving.training_job import main
 from textclf.model_store import ModelStore
 
 
@@ -37,9 +41,10 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
+    """Hyperparameters of a training of six steps."""
     return {
         "encoder": str(checkpoint),
-        "epochs": "2",
+        "epochs": "1",
         "init_lr": "5e-3",
         "batch_size": "8",
         "max_length": "32",
@@ -48,26 +53,53 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     }
 
 
-def test_trains_on_the_channels(tmp_path, tiny_checkpoint, reviews):
+def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
+    """In this process, which has TensorFlow already; stopped on the way, the job goes on."""
     prefix = job(tmp_path, **tiny(tiny_checkpoint, name="films", promote="true", checkpoint_steps="1"))
+    reviews = write_reviews(tmp_path / "reviews", per_class=30)
     for part in ("train", "test"):
         (prefix / "input/data" / part).symlink_to(reviews / part)
     (prefix / "output").mkdir()
     (prefix / "output/failure").write_text("of an earlier job")
-    # Stopped on the way, it goes on.
-    process = start(prefix)
-    wait_for(lambda: list((prefix / "checkpoints").glob("*/*")), 120)
-    process.send_signal(signal.SIGTERM)
-    status, _, err = end(process)
-    assert status == 143, err
-    assert not (prefix / "output/failure").exists()
-    status, out, err = end(start(prefix))
-    assert status == 0, err
+    monkeypatch.setenv("PREFIX", str(prefix))
+    monkeypatch.setattr(sys, "argv", ["train"])
+
+    def stop_after_a_checkpoint() -> None:
+        wait_for(lambda: list((prefix / "checkpoints").glob("*/progress.json")), 120)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stopping = threading.Thread(target=stop_after_a_checkpoint)
+    try:
+        stopping.start()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        stopping.join()
+        assert ended.value.code == 143
+        assert not (prefix / "output/failure").exists()
+        main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    out, err = capfd.readouterr()
+    assert "going on from step " in err
     version = ModelStore(prefix / "model").open()
     assert version.manifest.name == "films"
     assert version.manifest.data["source"] == "dataset"
     assert "test" in version.manifest.metrics
     assert len(list((prefix / "checkpoints").iterdir())) <= 1, out
+
+
+def test_sigterm_is_no_failure(tmp_path):
+    """Stopped while it waits for its hyperparameters: they come through a pipe into which nobody writes."""
+    prefix = job(tmp_path)
+    pipe = prefix / "input/config/hyperparameters.json"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    process = start(prefix)
+    with pipe.open("w"):  # Open as soon as the other end is.
+        process.send_signal(signal.SIGTERM)
+        assert end(process) == (143, "", "")
+    assert not (prefix / "output/failure").exists()
 
 
 def test_a_failure_is_told(tmp_path):

@@ -134,8 +134,8 @@ def test_the_state_of_the_run_is_gone_and_its_logs_stay(trained, version):
     params=[
         # Batches of another shape: logits differ in the last places.
         ("saved_model_only", 1e-4),
-        # Weights and activations of 8 bits, on a tiny encoder that is sure of itself.
-        ("engine_only", 0.02),
+        # In 8 bits; texts of nearly the same score change places, which the ROC AUC of 63 texts shows.
+        ("engine_only", 0.05),
     ],
     ids=lambda param: param[0],
 )

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 CONFIG = {
     "model_type": "bert",
@@ -38,6 +37,9 @@ def vocabulary() -> list[str]:
 
 def write_checkpoint(folder: Path, seed: int = 0, **config: object) -> Path:
     """Write config.json, model.safetensors, vocab.txt and tokenizer_config.json with random weights."""
+    # Imported here because the rest of this module also serves where there is only what serving needs.
+    from safetensors.numpy import save_file
+
     settings = {**CONFIG, **config}
     width, inner, layers = settings["hidden_size"], settings["intermediate_size"], settings["num_hidden_layers"]
     random = np.random.default_rng(seed)
