@@ -83,9 +83,9 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
         "NEW_DATA_DIR": str(work / "new_data"),
     }
     command = (python, str(ROOT / "serving" / "serve"))
-    # serve looks for nginx on PATH, and goes without where it finds none. Nobody spreads the connections then: a
-    # worker that got most of them is to answer them, not to refuse some.
-    alone = {**environment, "PATH": str(work / "no-programs"), "MAX_CONCURRENT": "32"}
+    # Without nginx nobody spreads the connections: a worker that got most of them is to answer them, not to refuse
+    # some.
+    alone = {**environment, "NGINX": "off", "MAX_CONCURRENT": "32"}
     return [
         Server("project", "this project, gunicorn", command, alone),
         Server("project-nginx", "this project, nginx and gunicorn", command, environment),

@@ -20,7 +20,10 @@ class Kind(enum.Enum):
     INCOMPLETE_BODY = 400, "The body ended before it was complete, or its chunks are broken."
     INVALID_GZIP = 400, "The body is not the gzip data that Content-Encoding announces, or has too many members."
     INVALID_UTF8 = 400, "The body is not UTF-8."
-    INVALID_JSON = 400, "The body, or a line of it, is not JSON, or is nested too deeply to be read."
+    INVALID_JSON = (
+        400,
+        "The body, or a line of it, is not JSON, is nested too deeply to be read, or has a number of too many digits.",
+    )
     INVALID_CSV = 400, "The body is not CSV (RFC 4180)."
     BAD_REQUEST = 400, "The request breaks a rule of HTTP."
     UNAUTHORIZED = 401, "The key is missing or wrong."
@@ -48,6 +51,7 @@ class Kind(enum.Enum):
     NOT_READY = 503, "The model is not loaded yet."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
+    STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log says why."
 
     def __init__(self, status: int, meaning: str) -> None:
         self.status = status

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,10 @@ _USAGE = ".feedback.usage"
 _BLOCK_BYTES = 4096
 # A refusal counts anew what is there, because reviews may have been taken away, but not at every request.
 _RECOUNT_SECONDS = 60.0
+# The folder can't be made or written, until somebody mends it; EEXIST where it, or train/, is a file.
+_UNWRITABLE = {errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+
+_LOG = logging.getLogger(__name__)
 
 
 def _now() -> datetime:
@@ -64,14 +69,33 @@ class FeedbackStore:
         """Store a review and its line in the index, both synced to disk: the review's id.
 
         Raises:
-            RefusedError: the label is unknown, or the quota is used up.
+            RefusedError: the label is unknown, the quota is used up, or the folder can't be written.
             InputError: the text can't be stored.
-            OSError: the disk refuses; nothing is left behind.
+            OSError: the disk refuses for another reason; nothing is left behind.
         """
         if review.label not in class_names:
             raise RefusedError(
                 Kind.UNKNOWN_LABEL, f"label: expected one of {', '.join(class_names)}, got {review.label[:100]!r}"
             )
+        try:
+            return self._save(review, class_names, model)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            _LOG.error(
+                "reviews can't be stored: expected NEW_DATA_DIR, %s, to be a folder that this user can write, got: %s; "
+                "mend it, or name another one",
+                self.folder,
+                error,
+            )
+            raise RefusedError(
+                Kind.STORAGE_UNAVAILABLE,
+                "the server can't write its folder for reviews, and nothing was stored; have it mended, then send "
+                "the review again",
+            ) from error
+
+    def _save(self, review: Review, class_names: Sequence[str], model: str) -> str:
+        """The same, once the label is known to be right."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Once a review: one after the other costs little beside its three syncs, and needs no half-way states.
         with self._locked() as usage:
@@ -83,8 +107,8 @@ class FeedbackStore:
                 if taken + space > self.max_bytes:
                     raise RefusedError(
                         Kind.QUOTA_EXCEEDED,
-                        f"the stored reviews take {taken} of {self.max_bytes} bytes; have them taken away, "
-                        f"or NEW_DATA_MAX_BYTES raised",
+                        f"the stored reviews take {taken} of {self.max_bytes} bytes; have them taken away, which is "
+                        f"seen within a minute, or NEW_DATA_MAX_BYTES raised",
                     )
             path = save_review(review.text, review.label, self.folder / TEXTS, class_names)
             try:

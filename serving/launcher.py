@@ -1,8 +1,10 @@
 """`serve`: nginx in front of gunicorn, both from the settings in the environment, until SIGTERM.
 
-Where there is no nginx, gunicorn listens itself. Nothing of the app is imported here: it is loaded in the workers.
+Where there is no nginx, or NGINX is off, gunicorn listens itself. Nothing of the app is imported here: it is
+loaded in the workers.
 """
 
+import contextlib
 import grp
 import ipaddress
 import math
@@ -15,7 +17,7 @@ import socket
 import string
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +44,15 @@ _MOST_CONNECTIONS = 4096
 _WORKERS_PER_NGINX = 8
 # Whom nginx becomes when it is started as root: as Debian's does, or what every system has.
 _UNPRIVILEGED = ("www-data", "nobody")
+# Where Debian and others have nginx, which is on root's PATH only.
+_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 # sockaddr_un has 108 bytes for a path, 104 on some systems.
 _LONGEST_SOCKET_PATH = 100
 _USAGE = """\
 usage: serve
 
 Serves the model at MODEL_PATH (by default PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
-Sockets and temporary files go to a new folder in TMPDIR.
+Sockets and temporary files go to a new folder in TMPDIR. NGINX names the nginx in front; NGINX=off goes without.
 All settings are environment variables; the README lists them."""
 
 
@@ -76,10 +80,16 @@ def serve(environ: Mapping[str, str]) -> int:
     if reason := why_not_writable(settings.new_data_dir):
         _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
     check_model(settings.model_path)
-    nginx = shutil.which("nginx")
-    with tempfile.TemporaryDirectory(prefix="textclf-serve-") as folder:
-        runtime = Path(folder)
-        programs = [gunicorn_program(settings, runtime, environ, behind_nginx=nginx is not None)]
+    nginx = find_nginx(environ)
+    with contextlib.ExitStack() as folders:
+        # Named, as tempfile passes over a TMPDIR that it can't write in.
+        runtime = folders.enter_context(fresh_folder("TMPDIR", environ.get("TMPDIR", ""), "textclf-serve-"))
+        # Where the user wants them there may be other files, of another server that runs, too.
+        gathered_in = settings.prometheus_multiproc_dir or str(runtime)
+        metrics = folders.enter_context(
+            fresh_folder("PROMETHEUS_MULTIPROC_DIR", gathered_in, "textclf-", make_parent=True)
+        )
+        programs = [gunicorn_program(settings, runtime, metrics, environ, behind_nginx=nginx is not None)]
         if nginx is not None:
             connections = raise_file_limit(_MOST_CONNECTIONS)
             user = unprivileged_user() if os.geteuid() == 0 else None
@@ -88,7 +98,14 @@ def serve(environ: Mapping[str, str]) -> int:
                 _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
             (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, user), "utf-8")
             programs.insert(0, nginx_program(nginx, runtime, environ))
-        how = f"{settings.model_server_workers} gunicorn workers{' behind nginx' if nginx else ''}"
+        if nginx is None and not environ.get("NGINX", "").strip():
+            _say(
+                f"found no nginx on PATH or in {_SYSTEM_PROGRAMS}, so gunicorn listens itself: slow clients hold its "
+                f"threads, no answer is given up after MODEL_SERVER_TIMEOUT, a worker may refuse while another idles; "
+                f"install nginx (Debian: apt-get install nginx-light), or set NGINX=off if it is meant so"
+            )
+        workers = f"{settings.model_server_workers} gunicorn worker{'s' * (settings.model_server_workers != 1)}"
+        how = f"{workers}{' behind nginx' if nginx else ''}"
         _say(f"http://{_url_host(settings.host)}:{settings.port} with {how}")
         return supervise(programs, _GRACE_SECONDS)
 
@@ -96,6 +113,53 @@ def serve(environ: Mapping[str, str]) -> int:
 def model_path(environ: Mapping[str, str]) -> str:
     """MODEL_PATH, or model/ in PREFIX, which is /opt/ml where nobody says otherwise."""
     return environ.get("MODEL_PATH", "").strip() or f"{environ.get('PREFIX', '').strip() or DEFAULT_PREFIX}/model"
+
+
+def find_nginx(environ: Mapping[str, str]) -> str | None:
+    """The nginx that NGINX names, or else that of PATH or of the system; None if NGINX is off or there is none.
+
+    Raises:
+        ConfigError: NGINX names no program.
+    """
+    wanted = environ.get("NGINX", "").strip()
+    if wanted.lower() == "off":
+        return None
+    nginx = shutil.which(wanted or "nginx", path=f"{environ.get('PATH', os.defpath)}:{_SYSTEM_PROGRAMS}")
+    if wanted and nginx is None:
+        raise ConfigError(
+            f"NGINX: expected off, or the path of an nginx that user {os.geteuid()} may run, got {wanted!r}; mend or "
+            f"unset the environment variable NGINX"
+        )
+    # Absolute, as nginx is started in another folder.
+    return nginx and os.path.abspath(nginx)
+
+
+@contextlib.contextmanager
+def fresh_folder(variable: str, parent: str, prefix: str, *, make_parent: bool = False) -> Iterator[Path]:
+    """A new folder for the time of the block, in the folder that a variable names; nothing else there is touched.
+
+    Args:
+        variable: to be named if that fails.
+        parent: its value; if empty, the system's folder for temporary files.
+        prefix: of the new folder's name.
+        make_parent: if it is missing; it stays.
+
+    Raises:
+        ConfigError: no folder can be made there; says why.
+    """
+    try:
+        if make_parent and not os.path.exists(parent):
+            os.makedirs(parent)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent or None)).absolute()
+    except OSError as error:
+        raise ConfigError(
+            f"{variable}: expected a folder that user {os.geteuid()} may write in, got {parent or 'none'} "
+            f"({error.strerror}); make it, change its rights, or set {variable} to another"
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_address(host: str, port: int) -> None:
@@ -199,16 +263,21 @@ def raise_file_limit(most_connections: int) -> int:
     return min(most_connections, files)
 
 
-def gunicorn_program(settings: Settings, runtime: Path, environ: Mapping[str, str], *, behind_nginx: bool) -> Program:
+def gunicorn_program(
+    settings: Settings, runtime: Path, metrics: Path, environ: Mapping[str, str], *, behind_nginx: bool
+) -> Program:
     """gunicorn with the app: on a unix socket for each worker in `runtime`, or itself on HOST:PORT.
+
+    Args:
+        settings: of the server.
+        runtime: folder for sockets and temporary files.
+        metrics: folder in which the workers gather their metrics, empty.
+        environ: of gunicorn, but for what it depends on here.
+        behind_nginx: whether nginx listens on HOST:PORT.
 
     Raises:
         ConfigError: `runtime` has too long a path for a socket.
     """
-    metrics = Path(settings.prometheus_multiproc_dir or runtime / "metrics").absolute()
-    metrics.mkdir(parents=True, exist_ok=True)
-    for left_behind in metrics.glob("*.db"):
-        left_behind.unlink()
     addresses = [f"{_url_host(settings.host)}:{settings.port}"]
     if behind_nginx:
         addresses = [f"unix:{runtime / socket_name}" for socket_name in _names(settings, "sock")]

@@ -47,7 +47,7 @@ class Metrics:
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
         self._swap_failures = self._counter(
-            "model_swap_failures", "Tries to change to another model version that failed."
+            "model_swap_failures", "Looks at the model store, and tries to load its current version, that failed."
         )
         self._request_seconds = self._histogram("request_seconds", "From request to answer.", "route")
         stages = self._histogram("stage_seconds", "Parts of scoring: tokenise, queue (for the engine), infer.", "stage")

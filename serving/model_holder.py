@@ -31,8 +31,8 @@ class ModelHolder:
         model_path: a model store, which is looked at again and again, or anything else that `load` takes.
         load: makes a predictor of a path.
         on_loaded: called with the new predictor and the one it replaces, or None.
-        on_failed: called at each try to load a new version that fails: what counts them grows as long as another
-            version is wanted than is served.
+        on_failed: called at each try to load a new version that fails, and at each look at a store that does not say
+            which version is wanted: what counts them grows as long as what is served may be another one.
         poll_seconds: time between two looks at the store; 0 never looks.
         clock: seconds that only rise.
     """
@@ -106,17 +106,20 @@ class ModelHolder:
         One that can't be is tried again after growing pauses, and at once after a way back.
         """
         serving = self.predictor.version_id
+        store = ModelStore(self.model_path)
         try:
-            wanted = ModelStore(self.model_path).current_id()
+            # Where several versions are here and none is current, or none is left, open() says what to do.
+            wanted = store.current_id() or store.open().id
         except (TextClfError, OSError) as error:
-            self._say(f"the model store can't be read, {serving} goes on serving: {error}")
+            self._on_failed()
+            self._say(f"the model store does not say which version to serve, {serving} goes on serving: {error}")
             return
-        if wanted in (None, serving):
+        if wanted == serving:
             self._failed_id = None
             self._failure = ""
         elif wanted != self._failed_id or self._clock() >= self._next_try:
             try:
-                predictor = _warmed(self._load(ModelStore(self.model_path).open(wanted).path))
+                predictor = _warmed(self._load(store.open(wanted).path))
             except Exception as error:  # noqa: BLE001 whatever is wrong with the new model, the old one goes on serving
                 self._failures = self._failures + 1 if wanted == self._failed_id else 1
                 self._failed_id = wanted

@@ -29,7 +29,7 @@ UNKNOWN_ROUTE = "unknown"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 # The rests of so many refused bodies are waited for at a time; the threads of a server have better to do.
 _DISCARDS = 3
-_DISCARD_PATIENCE = 1.0
+_DISCARD_PATIENCE = 3.0
 # After these nobody knows where the next request on the connection begins.
 _BREAKS = {Kind.REQUEST_TIMEOUT.code, Kind.INCOMPLETE_BODY.code}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})

@@ -24,6 +24,12 @@ _BODY_KINDS = (
     Kind.TOO_MANY_REQUESTS, Kind.NOT_READY, Kind.INTERNAL_ERROR,
 )  # fmt: skip
 _LIST_KINDS = (Kind.EMPTY_LIST, Kind.TOO_MANY_TEXTS)
+_STORAGE_KINDS = (Kind.QUOTA_EXCEEDED, Kind.DISK_FULL, Kind.STORAGE_UNAVAILABLE)
+# What the nginx in front answers with 503 for any path, with a code of its own.
+_NGINX_503 = (
+    "- `timed_out`: From nginx: the answer took more than MODEL_SERVER_TIMEOUT.",
+    "- `worker_lost`: From nginx: the worker ended before it had answered.",
+)
 
 
 def openapi_document(settings: Settings, class_names: Sequence[str] | None = None) -> _Json:
@@ -42,7 +48,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "the header Accept is not looked at. Bodies are UTF-8 and may be packed with gzip. Every answer carries "
             "X-Request-Id: the request's own if it is of at most 128 letters, digits, dots, colons, _ and -, else a "
             "new one. What the nginx in front refuses has the form of an Error, too, with codes of its own for 414 "
-            "(`uri_too_long`), 431 (`headers_too_large`) and 503 (`timed_out`).",
+            "(`uri_too_long`), 431 (`headers_too_large`) and 503 (`timed_out`, `worker_lost`).",
         },
         "paths": {
             "/predict": {"post": _predict(settings)},
@@ -138,7 +144,7 @@ def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
         "Store a labelled review; answered when it is on disk.",
         {JSON: review},
         {JSON: stored},
-        (*_BODY_KINDS, Kind.BLANK_TEXT, Kind.UNKNOWN_LABEL, Kind.QUOTA_EXCEEDED, Kind.DISK_FULL),
+        (*_BODY_KINDS, Kind.BLANK_TEXT, Kind.UNKNOWN_LABEL, *_STORAGE_KINDS),
         status=201,
     )
 
@@ -235,15 +241,13 @@ def _content(schemas: _Json) -> _Json:
 
 def _refusals(kinds: Iterable[Kind]) -> _Json:
     """A response for each status, which lists its codes."""
-    by_status: dict[int, list[Kind]] = {}
+    by_status: dict[int, list[str]] = {}
     for kind in kinds:
-        by_status.setdefault(kind.status, []).append(kind)
+        by_status.setdefault(kind.status, []).append(f"- `{kind.code}`: {kind.meaning}")
+    by_status.setdefault(503, []).extend(_NGINX_503)
     return {
-        str(status): {
-            "description": "\n".join(f"- `{kind.code}`: {kind.meaning}" for kind in of_status),
-            "content": _content({JSON: _ref("Error")}),
-        }
-        for status, of_status in sorted(by_status.items())
+        str(status): {"description": "\n".join(codes), "content": _content({JSON: _ref("Error")})}
+        for status, codes in sorted(by_status.items())
     }
 
 
@@ -256,4 +260,4 @@ def _require_key(document: _Json) -> None:
         for method, operation in operations.items():
             if method == "post" or path == "/metrics":
                 operation["security"] = [{"key": []}, {"bearer": []}]
-                operation["responses"] |= _refusals([Kind.UNAUTHORIZED])
+                operation["responses"]["401"] = _refusals([Kind.UNAUTHORIZED])["401"]

@@ -252,8 +252,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class _ConstantError(ValueError):
+    """NaN or an infinity, which Python reads and JSON has not."""
+
+
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise _ConstantError(f"{name} is not JSON")
 
 
 _decode: Callable[[str], Any] = json.JSONDecoder(
@@ -266,8 +270,10 @@ def _json(content: str, where: str = "") -> Any:
         return _decode(content)
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
-    except ValueError as error:  # A constant, or a number of thousands of digits.
+    except _ConstantError as error:
         reason = str(error)
+    except ValueError:  # Python's own words are advice for programmers.
+        reason = f"a number has more than {sys.get_int_max_str_digits()} digits; shorten it, or send it as a string"
     except RecursionError:
         reason = "it is nested too deeply"
     raise RefusedError(Kind.INVALID_JSON, f"{where}expected JSON, but {reason}")

@@ -146,7 +146,8 @@ class Settings:
     )
     prometheus_multiproc_dir: str = _text(
         "",
-        "Folder where the workers gather their metrics, empty at the start; without it /metrics tells of one worker.",
+        "Folder where the workers gather their metrics; serving/serve makes a new folder in it at each start and "
+        "removes it at the end. Without it /metrics tells of one worker.",
         r"[^\x00]*",
         "a path",
         "empty; serving/serve makes a temporary one",
@@ -169,12 +170,20 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """The settings that `environ` asks for; a variable that is missing or empty keeps its default.
 
+        So does one of blanks only, but for the key: who sets one wants a key, and must not serve without.
+
         Raises:
             ConfigError: a value makes no sense; names the variable.
         """
         values = {}
         for item in dataclasses.fields(cls):
-            text = environ.get(item.name.upper(), "").strip()
+            given = environ.get(item.name.upper(), "")
+            text = given.strip()
+            if given and not text and item.name == "api_key":
+                raise ConfigError(
+                    "API_KEY: expected printable ASCII characters without blanks, got blanks only; set a key, or "
+                    "leave it empty to serve without one"
+                )
             if text:
                 try:
                     values[item.name] = item.metadata["parse"](text)

@@ -13,6 +13,8 @@ from textclf.errors import TextClfError
 
 # gunicorn's WORKER_BOOT_ERROR.
 _BOOT_ERROR = 3
+# With the process, so that as many like lines are seen to be of as many workers.
+_LOG_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 # To load the model that it is loading, when the process is told to end.
 _STOP_SECONDS = 5.0
 
@@ -24,7 +26,7 @@ def make_application() -> Flask:
     process, with one line and the status that tells gunicorn not to try again; serving/gunicorn_conf.py has it try
     again all the same where other workers serve.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT)
     try:
         return _application()
     except (TextClfError, OSError) as error:

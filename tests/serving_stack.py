@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from serving.launcher import find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
 _READY_SECONDS = 60
@@ -40,7 +41,7 @@ def free_port() -> int:
 
 def need_nginx() -> None:
     """Skip where there is no nginx; fail where there must be one."""
-    if shutil.which("nginx") is None:
+    if find_nginx(os.environ) is None:
         _skip_or_fail("nginx is not installed (Debian: apt-get install nginx-light)")
 
 
@@ -141,11 +142,10 @@ def running_stack(
     model: Path,
     *,
     wait: bool = True,
-    path: str | None = None,
     python: str = sys.executable,
     **environ: str,
 ) -> Iterator[Stack]:
-    """`serve` with two workers; `environ` overrides the settings, `path` the search path, `python` the interpreter."""
+    """`serve` with two workers; `environ` overrides the settings, `python` is the interpreter."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
@@ -160,7 +160,7 @@ def running_stack(
         process = subprocess.Popen(
             [python, str(ROOT / "serving" / "serve")],
             cwd=folder,
-            env={**kept, **({"PATH": path} if path is not None else {}), **settings, **environ},
+            env={**kept, **settings, **environ},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -51,6 +51,17 @@ def test_refused(app, case, caplog):
     assert json.loads(body)["label"] == "pos"
 
 
+@pytest.mark.parametrize(("path", "kind"), [("/predict", "application/json"), ("/invocations", "application/jsonl")])
+def test_a_number_of_too_many_digits_is_refused_in_words_of_ours(app, path, kind):
+    """Python's own message advises the client to call sys.set_int_max_str_digits()."""
+    response = app.test_client().post(path, data=b'{"text": ' + b"9" * 5000 + b"}", content_type=kind)
+    assert response.status_code == 400
+    error = response.get_json()["error"]
+    assert error["code"] == "invalid_json"
+    assert "a number has more than 4300 digits" in error["message"]
+    assert "sys." not in error["message"]
+
+
 def test_nothing_was_stored(app):
     assert not (app.extensions["textclf"].settings.new_data_dir / "train").exists()
 

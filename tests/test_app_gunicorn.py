@@ -222,6 +222,15 @@ def test_reviews_of_both_workers_have_one_index(server):
     assert {path.stem for path in (server.folder / "new" / "train" / "pos").iterdir()} == ids
 
 
+def test_lines_of_the_log_tell_the_workers_apart(server):
+    """As many like lines are of as many workers."""
+    pids = re.findall(
+        r"^[-0-9]+ [:,0-9]+ \[(\d+)\] INFO serving\.model_holder: serving tiny ", server.errors, re.MULTILINE
+    )
+    assert len(set(pids)) >= WORKERS
+    assert str(server.process.pid) not in pids
+
+
 def test_sigterm_finishes_what_is_in_hand(tmp_path):
     write_version(tmp_path / "model", seed=0)
     server = Server(tmp_path)

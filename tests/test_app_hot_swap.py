@@ -3,6 +3,7 @@
 import gc
 import logging
 import shutil
+import sys
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from serving.errors import RefusedError
 from serving.model_holder import ModelHolder
 from textclf.errors import ModelStoreError
 from textclf.model_store import ModelStore
+from textclf.runtime.loading import load_predictor
 
 
 @pytest.fixture
@@ -125,11 +127,46 @@ def test_a_store_that_cannot_be_read_is_said_once(store, tmp_path, caplog):
     app = app_of(store, tmp_path)
     client = app.test_client()
     (store.path / "current").write_text("../../etc\n")
-    wait_for(lambda: caplog.records)
-    time.sleep(0.3)
+    wait_for(lambda: number(client, "textclf_model_swap_failures_total") > 3)
     app.extensions["textclf"].holder.stop()
     assert len(caplog.records) == 1
     assert client.get("/ping").status_code == 200
+
+
+@pytest.mark.parametrize("versions", [0, 2])
+def test_a_current_that_is_missing_counts_and_is_said_once(store, versions, caplog):
+    loads = Loads(store)
+    first = store.current_id()
+    if versions:
+        write_version(store.path, seed=1, promote=False)
+    else:
+        shutil.rmtree(store.path / "versions")
+    (store.path / "current").unlink()
+    assert [loads.tries_at(at) for at in range(3)] == [0, 0, 0]
+    assert loads.failures == 3
+    assert len(caplog.records) == 1
+    assert f"{first} goes on serving" in caplog.text
+    assert f"{store.path / 'current'}" in caplog.text
+    assert loads.holder.predictor.version_id == first
+
+
+def test_a_single_version_needs_no_current(store, caplog):
+    loads = Loads(store)
+    (store.path / "current").unlink()
+    assert loads.tries_at(0) == loads.failures == len(caplog.records) == 0
+
+
+def test_without_tensorflow_the_error_names_the_new_engine_first(store, monkeypatch):
+    with store.new_version() as draft:
+        (draft.path / "saved_model").mkdir()
+        (draft.path / "saved_model" / "saved_model.pb").write_bytes(b"")
+        draft.manifest = store.open().manifest
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ModelStoreError) as caught:
+        load_predictor(store.open(draft.id).path)
+    message = str(caught.value)
+    again, install = message.find(f"train_model.py --export-again {draft.id}"), message.find("pip install tensorflow")
+    assert 0 < again < install
 
 
 class Loads:

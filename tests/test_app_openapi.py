@@ -44,6 +44,19 @@ def test_it_names_every_code():
     assert [kind for kind in Kind if f"`{kind.code}`" not in text and kind not in outside] == []
 
 
+def test_every_operation_has_the_codes_of_nginx_under_503():
+    for key in ("", "x"):
+        paths = openapi_document(Settings(api_key=key))["paths"]
+        for operation in (operation for operations in paths.values() for operation in operations.values()):
+            description = operation["responses"]["503"]["description"]
+            assert "`timed_out`" in description
+            assert "`worker_lost`" in description
+    assert (
+        "`not_ready`"
+        in openapi_document(Settings(api_key="x"))["paths"]["/predict"]["post"]["responses"]["503"]["description"]
+    )
+
+
 def test_limits_and_classes_are_those_of_the_app():
     document = openapi_document(Settings(max_batch=7, max_text_chars=9), ("a", "b"))
     text = json.dumps(document["paths"])

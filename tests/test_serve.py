@@ -13,9 +13,10 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,17 @@ from tiny_engine import write_version
 
 from serving.errors import Kind
 from serving.health import reachable
-from serving.launcher import TEMPLATE, User, check_model, model_path, nginx_conf, why_not_writable
+from serving.launcher import (
+    TEMPLATE,
+    User,
+    check_model,
+    find_nginx,
+    fresh_folder,
+    model_path,
+    nginx_conf,
+    serve,
+    why_not_writable,
+)
 from serving.settings import Settings
 from textclf.errors import ConfigError
 from textclf.model_store import ModelStore
@@ -95,6 +106,29 @@ def test_what_nginx_refuses_has_the_request_id_too(stack):
     assert (answer.status, answer.headers["x-request-id"]) == (405, "from-the-client-2")
     answer = stack.request("TRACE", "/ping", X_Request_Id="not one that <is> logged")
     assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_a_refused_method_is_told_which_the_path_takes(stack):
+    paths = stack.request("GET", "/openapi.json").json["paths"]
+    assert len(paths) > 8
+    for path in paths:
+        by_the_app = stack.request("PUT", path)
+        assert by_the_app.status == 405
+        for method in ("TRACE", "BREW"):
+            answer = stack.request(method, f"{path}?a=b")
+            assert (answer.status, answer.headers["allow"]) == (405, by_the_app.headers["allow"])
+
+
+def test_no_request_line_is_logged(stack):
+    assert (
+        raw(stack, _POST.replace(b"/predict", b"/predict?text=my-secret") + b"Content-Length: 99999999999\r\n\r\n")[0]
+        == 413
+    )
+    assert stack.request("TRACE", "/predict?text=my-secret").status == 405
+    assert stack.request("GET", "/../../my-secret").status == 400
+    assert stack.request("POST", "/predict", _TEXT, X_Request_Id="after-the-secrets").status == 200
+    wait_for(lambda: '"request_id":"after-the-secrets"' in stack.log)
+    assert "my-secret" not in stack.log
 
 
 @pytest.mark.parametrize("case", [case for case in bad_requests.CASES if case.through_proxy], ids=str)
@@ -262,6 +296,41 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
         assert stack.stop() == 0
 
 
+def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
+    need_nginx()
+    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1") as stack, ThreadPoolExecutor(1) as client:
+        (worker,) = stack.workers()
+        os.kill(worker, signal.SIGSTOP)
+        asked = client.submit(stack.request, "POST", "/predict?text=my-secret", _TEXT, X_Request_Id="lost")
+        time.sleep(0.5)
+        os.kill(worker, signal.SIGKILL)
+        answer = asked.result()
+        assert (answer.status, answer.json["error"]["code"]) == (503, "worker_lost")
+        assert "send it again" in answer.json["error"]["message"]
+        assert answer.headers["x-request-id"] == "lost"
+        assert int(answer.headers["retry-after"]) >= 1
+        wait_for(stack.is_ready, 30)
+        assert "my-secret" not in stack.log
+
+
+def test_a_worker_that_is_not_there_is_passed_over_without_a_word(model, tmp_path):
+    need_nginx()
+    with running_stack(tmp_path, model, wait=False) as stack:
+        wait_for(lambda: len(stack.programs()) == 2)
+        # Without a request, so that nginx has no open connection to a worker.
+        wait_for(lambda: len(_ready_names(stack)) == 2, 30)
+        runtime = Path(f"/proc/{stack.programs()['nginx']}/cwd")
+        for number in range(2):
+            (runtime / f"{number}.ready").unlink()
+        answer = stack.request("POST", "/predict", _TEXT)
+        assert (answer.status, answer.json["error"]["code"]) == (503, "not_ready")
+        (runtime / "1.ready").symlink_to("1.sock")
+        assert {stack.request("POST", "/predict", _TEXT).status for _ in range(10)} == {200}
+        assert "connect()" not in stack.log
+        (runtime / "0.ready").symlink_to("0.sock")
+        assert stack.stop() == 0, stack.log
+
+
 def test_a_damaged_new_version_does_not_end_what_serves(tmp_path):
     """A worker that is replaced falls back to what the others serve, and then takes a good version as they do."""
     need_nginx()
@@ -307,42 +376,77 @@ def test_a_worker_that_can_not_be_replaced_does_not_end_the_others(tmp_path):
         assert stack.stop() == 0, stack.log
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A TMPDIR: a socket's path has no room for the names that pytest gives its folders."""
+    with tempfile.TemporaryDirectory(prefix="textclf-test-") as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("name", ["nginx", "gunicorn"])
-def test_if_one_program_dies_all_end(model, tmp_path, name):
+def test_if_one_program_dies_all_end(model, tmp_path, name, short_folder):
     need_nginx()
-    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", TMPDIR=str(tmp_path)) as stack:
+    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", TMPDIR=short_folder) as stack:
         programs = stack.programs()
         left = [*programs.values(), *(child for pid in programs.values() for child in children(pid))]
         os.kill(programs[name], signal.SIGKILL)
         assert stack.process.wait(timeout=20) == 1
         assert f"serve: {name} ended with status -9; stopping" in stack.log
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
-        assert not list(tmp_path.glob("textclf-serve-*"))
+        assert not list(Path(short_folder).glob("textclf-serve-*"))
 
 
 def test_without_nginx_gunicorn_listens_itself(model, tmp_path):
-    with running_stack(tmp_path, model, path=str(Path(sys.executable).parent)) as stack:
+    with running_stack(tmp_path, model, NGINX="off", MODEL_SERVER_WORKERS="1") as stack:
         assert "nginx" not in stack.log
+        assert "with 1 gunicorn worker\n" in stack.log
         answer = stack.request("POST", "/predict", _TEXT)
         assert answer.status == 200
         assert "gunicorn" in answer.headers["server"]
         assert stack.stop(signal.SIGINT) == 0, stack.log
 
 
-def test_metrics_begin_anew(model, tmp_path):
+def test_nginx_is_found_where_an_ordinary_user_has_it_not_on_the_path(tmp_path, monkeypatch):
+    empty, system, own = (tmp_path / name for name in ("empty", "system", "own"))
+    for folder in (empty, system, own):
+        folder.mkdir()
+    for folder in (system, own):
+        (folder / "nginx").touch(mode=0o755)
+    monkeypatch.setattr("serving.launcher._SYSTEM_PROGRAMS", str(system))
+    assert find_nginx({"PATH": str(empty)}) == str(system / "nginx")
+    assert find_nginx({"PATH": str(own)}) == str(own / "nginx")
+    assert find_nginx({"PATH": str(empty), "NGINX": str(own / "nginx")}) == str(own / "nginx")
+    assert find_nginx({"PATH": str(own), "NGINX": "off"}) is None
+    (system / "nginx").unlink()
+    assert find_nginx({"PATH": str(empty)}) is None
+
+
+def test_it_is_said_that_there_is_no_nginx(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("serving.launcher._SYSTEM_PROGRAMS", str(tmp_path))
+    monkeypatch.setattr("serving.launcher.supervise", lambda *_: 0)
+    for nginx, warnings in (("", 1), ("off", 0)):
+        environ = {"PATH": str(tmp_path), "MODEL_PATH": str(model), "PORT": str(free_port()), "NGINX": nginx}
+        assert serve(environ) == 0
+        assert capsys.readouterr().err.count("found no nginx on PATH") == warnings
+
+
+def test_metrics_begin_anew_and_nothing_else_is_touched(model, tmp_path):
     folder = tmp_path / "metrics"
     folder.mkdir()
-    (folder / "counter_1.db").write_bytes(b"of an earlier server")
-    with running_stack(
-        tmp_path,
-        model,
-        path=str(Path(sys.executable).parent),
-        PROMETHEUS_MULTIPROC_DIR="metrics",
-        MODEL_SERVER_WORKERS="1",
-    ) as stack:
-        assert stack.request("GET", "/metrics").status == 200
-        assert list(folder.glob("counter_*.db"))
-        assert not (folder / "counter_1.db").exists()
+    (folder / "customers.db").write_bytes(b"of somebody else")
+    (folder / "counter_1.db").write_bytes(b"of another server")
+    for _ in range(2):
+        with running_stack(
+            tmp_path, model, NGINX="off", PROMETHEUS_MULTIPROC_DIR="metrics", MODEL_SERVER_WORKERS="1"
+        ) as stack:
+            assert stack.request("POST", "/predict", _TEXT).status == 200
+            assert "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode()
+            assert list(folder.glob("textclf-*/counter_*.db"))
+            assert stack.stop() == 0, stack.log
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "customers.db": b"of somebody else",
+        "counter_1.db": b"of another server",
+    }
 
 
 def test_a_damaged_model_ends_the_server_with_the_reason(model, tmp_path):
@@ -368,12 +472,18 @@ def test_a_damaged_model_ends_the_server_with_the_reason(model, tmp_path):
         ({"HOST": "127.0.0.1; evil"}, "HOST"),
         ({"PORT": "TAKEN"}, "in use"),
         ({"TMPDIR": "LONG"}, "TMPDIR"),
+        ({"TMPDIR": "file"}, "TMPDIR: expected a folder that user"),
+        ({"TMPDIR": "nowhere"}, "TMPDIR: expected a folder that user"),
+        ({"PROMETHEUS_MULTIPROC_DIR": "file"}, "PROMETHEUS_MULTIPROC_DIR: expected a folder that user"),
+        ({"PROMETHEUS_MULTIPROC_DIR": "file/a"}, "PROMETHEUS_MULTIPROC_DIR: expected a folder that user"),
+        ({"NGINX": "nowhere/nginx"}, "NGINX: expected off, or the path of an nginx"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_nonsense_is_one_line(model, tmp_path, environ, says):
     (tmp_path / "empty" / "versions").mkdir(parents=True)
-    if environ.get("TMPDIR"):
+    (tmp_path / "file").touch()
+    if environ.get("TMPDIR") == "LONG":
         need_nginx()
         environ = {"TMPDIR": str(tmp_path / ("x" * 100))}
         Path(environ["TMPDIR"]).mkdir()
@@ -417,17 +527,16 @@ def test_nginx_grows_with_the_workers(tmp_path, workers, processes):
     text = nginx_conf(settings, 4096)
     assert f"worker_processes {processes};" in text
     (tmp_path / "nginx.conf").write_text(text)
-    command = ["nginx", "-t", "-q", "-p", ".", "-c", "nginx.conf", "-e", "stderr"]
+    command = [str(find_nginx(os.environ)), "-t", "-q", "-p", ".", "-c", "nginx.conf", "-e", "stderr"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's nginx can become another user")
-def test_the_proxy_of_root_is_another_user(model, tmp_path):
+def test_the_proxy_of_root_is_another_user(model, tmp_path, short_folder):
     need_nginx()
-    # A folder that nobody but root may enter, as root's own is.
-    tmp_path.chmod(0o700)
-    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", TMPDIR=str(tmp_path)) as stack:
+    # mkdtemp's folder is one that nobody but root may enter, as root's own is.
+    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", TMPDIR=short_folder) as stack:
         (process,) = children(stack.programs()["nginx"])
         (user,) = re.findall(r"^Uid:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
         assert pwd.getpwuid(int(user)).pw_name == "www-data"
@@ -447,6 +556,8 @@ def test_what_another_user_may_not_read_or_write_is_named(model, tmp_path):
         with pytest.raises(ConfigError) as refused:
             check_model(private)
         reason = why_not_writable(data / "new_data")
+        with pytest.raises(ConfigError, match=r"^TMPDIR: .*Permission denied"), fresh_folder("TMPDIR", str(data), "a-"):
+            pass
     finally:
         os.seteuid(0)
     assert str(refused.value).startswith("MODEL_PATH: expected a model that user 65534 may read, got /")

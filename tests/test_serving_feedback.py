@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from serving_models import inference, settings
@@ -136,12 +137,51 @@ def test_a_full_disk_is_507(tmp_path, monkeypatch, number, caplog):
     assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 201
 
 
-def test_a_folder_that_cannot_be_written_is_a_fault_of_the_server(tmp_path, caplog):
-    (tmp_path / "new").write_text("a file")
-    client = create_app(settings(tmp_path), inference()).test_client()
+def check_unavailable(client, folder, caplog):
     response = client.post("/feedback", json={"text": "Jane", "label": "pos"})
-    assert response.status_code == 500
-    assert "FileExistsError" in caplog.text
+    assert response.status_code == 507
+    error = response.get_json()["error"]
+    assert error["code"] == "storage_unavailable"
+    assert "/" not in error["message"], "no path"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"NEW_DATA_DIR, {folder}, " in caplog.text
+    assert "Jane" not in caplog.text
+
+
+def test_a_folder_that_is_a_file_is_507(tmp_path, caplog):
+    (tmp_path / "new").write_text("a file")
+    check_unavailable(create_app(settings(tmp_path), inference()).test_client(), tmp_path / "new", caplog)
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "/dev/null/new"])
+def test_a_folder_that_nobody_can_make_is_507(tmp_path, folder, caplog):
+    client = create_app(settings(tmp_path, new_data_dir=Path(folder)), inference()).test_client()
+    check_unavailable(client, folder, caplog)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
+def test_a_folder_that_cannot_be_written_is_507(tmp_path, monkeypatch, number, caplog):
+    client = create_app(settings(tmp_path), inference()).test_client()
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), str(tmp_path / "new" / "train"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feedback, "save_review", refuse)
+        check_unavailable(client, tmp_path / "new", caplog)
+    assert os.strerror(number) in caplog.text
+    assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 201
+
+
+def test_another_error_of_the_disk_is_a_fault_of_the_server(tmp_path, monkeypatch, caplog):
+    client = create_app(settings(tmp_path), inference()).test_client()
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(feedback, "save_review", fail)
+    assert client.post("/feedback", json={"text": "Jane", "label": "pos"}).status_code == 500
+    assert "OSError" in caplog.text
     assert "Jane" not in caplog.text
 
 
@@ -154,6 +194,7 @@ def test_quota(tmp_path):
     error = answers[-1].get_json()["error"]
     assert error["code"] == "quota_exceeded"
     assert str(4 * BLOCK) in error["message"]
+    assert "within a minute" in error["message"], "taking reviews away does not help at once"
     assert len(texts(tmp_path / "new")) == len(entries(tmp_path / "new")) == 3
     assert client.post("/predict", json={"text": "good"}).status_code == 200
 

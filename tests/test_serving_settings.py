@@ -53,6 +53,14 @@ def test_an_empty_variable_keeps_the_default():
     assert Settings.from_environment({"PORT": "", "API_KEY": "", "LOG_TEXT": " "}) == Settings()
 
 
+@pytest.mark.parametrize("blanks", [" ", "\n", "\t \r\n", "\u00a0"])
+def test_a_key_of_blanks_is_not_no_key(blanks):
+    """A secret file of a newline must not open the server."""
+    with pytest.raises(ConfigError, match=r"API_KEY: expected .*got blanks only; set a key"):
+        Settings.from_environment({"API_KEY": blanks})
+    assert Settings.from_environment({"API_KEY": "s3cret\n"}).api_key == "s3cret"
+
+
 @pytest.mark.parametrize("text", ["1", "true", "TRUE", "yes", "on"])
 def test_switch_on(text):
     assert Settings.from_environment({"LOG_TEXT": text}).log_text is True

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from textclf.errors import ConfigError
+from textclf.errors import ConfigError, ModelStoreError
 from textclf.labels import is_class_name
 from textclf.manifest import MANIFEST_FILE
 from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
@@ -67,7 +67,15 @@ def predictor_of_version(
     else:
         folder = version.part(_SAVED_MODEL)
         version.verify([_SAVED_MODEL])
-        backend = load_saved_model(folder, manifest.max_length)
+        try:
+            backend = load_saved_model(folder, manifest.max_length)
+        except ModelStoreError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
+            raise ModelStoreError(
+                f"{version.path}: expected a version with an engine, as there is no TensorFlow here; make one of it "
+                f"where it was trained (train_model.py --export-again {version.id}) and take that. Or else {error}"
+            ) from error
     return Predictor(
         backend,
         manifest.class_names,
