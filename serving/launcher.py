@@ -37,8 +37,8 @@ _SPARE_THREADS = 4
 _BOOT_SECONDS = 60
 # To finish what is being answered when the server is told to stop; orchestrators kill after 30 s.
 _GRACE_SECONDS = 25
-# nginx closes an idle connection to a worker first, so that it never sends on one that the worker is closing.
-_IDLE_SECONDS = 60
+# Of a client's connection where gunicorn listens itself; nginx opens one for each request.
+_IDLE_SECONDS = 75
 # Of one nginx process, which passes on about ten times what a worker can answer.
 _MOST_CONNECTIONS = 4096
 _WORKERS_PER_NGINX = 8
@@ -294,7 +294,7 @@ def gunicorn_program(
         "threads": settings.max_concurrent + _SPARE_THREADS,
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": _GRACE_SECONDS,
-        "keep-alive": _IDLE_SECONDS + 15,
+        "keep-alive": _IDLE_SECONDS,
         "worker-tmp-dir": runtime,
     }
     for option, value in options.items():
@@ -332,15 +332,12 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
         user: whom nginx becomes, where it is started as root.
     """
     names, markers = _names(settings, "ready"), _names(settings, "warm")
-    threads = settings.max_concurrent + _SPARE_THREADS
     values = {
         "user": f"user {user.name} {user.group};" if user else "",
         "processes": math.ceil(settings.model_server_workers / _WORKERS_PER_NGINX),
         "connections": int(connections),
         "servers": "\n".join(f"        server unix:{name} max_fails=0;" for name in names),
         "warm_checks": "\n".join(f"            if (-e {name}) {{ set $warm 1; }}" for name in markers),
-        "idle_connections": len(names) * threads,
-        "idle_seconds": _IDLE_SECONDS,
         "address": f"{_url_host(settings.host)}:{settings.port}",
         "max_body_bytes": settings.max_body_bytes,
         "timeout": settings.model_server_timeout,

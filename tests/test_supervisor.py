@@ -13,7 +13,7 @@ from serving_stack import ROOT, children, processes, wait_for
 from serving.supervisor import Program, _kill
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_STUBBORN = "trap '' TERM; while true; do sleep 0.05; done"
+_STUBBORN = "trap '' TERM; touch up; while true; do sleep 0.05; done"
 
 
 def start(folder: Path, *scripts: str, grace: float = 5, like_process_1: bool = False) -> subprocess.Popen[str]:
@@ -65,7 +65,7 @@ def test_one_that_ends_ends_the_others(tmp_path, script, status):
 
 
 def test_one_that_does_not_finish_is_killed(tmp_path):
-    process = start(tmp_path, f"touch up; {_STUBBORN}", grace=0.3)
+    process = start(tmp_path, _STUBBORN, grace=0.3)
     wait_for((tmp_path / "up").exists)
     process.terminate()
     status, err = end(process)
@@ -74,7 +74,7 @@ def test_one_that_does_not_finish_is_killed(tmp_path):
 
 
 def test_a_second_signal_kills_at_once(tmp_path):
-    process = start(tmp_path, f"touch up; {_STUBBORN}", grace=60)
+    process = start(tmp_path, _STUBBORN, grace=60)
     wait_for((tmp_path / "up").exists)
     process.terminate()
     time.sleep(0.2)
