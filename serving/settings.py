@@ -121,7 +121,7 @@ class Settings:
         2 * 1024**2, "Bytes of a request's body, unpacked; a larger one is answered with 413.", 1, 2**31
     )
     max_concurrent: int = _whole(
-        9,
+        10,
         "POST requests at a time in a worker; one more is answered with 429. More wait longer and are refused less. "
         "nginx asks the worker with the fewest; without nginx one may refuse while another idles.",
         1,
