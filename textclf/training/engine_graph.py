@@ -7,7 +7,7 @@ B: batch, S: sequence length, H: width, A: heads, D = H / A, K: classes.
     input_word_ids int32 [B, S]  ->  logits float32 [B, K], embeddings float32 [B, H] (the pooled output)
 
 Two things are left out because the classifier never looks at them: every token type but the first, whose embedding
-is added to those of the positions; and what the last layer computes for other tokens than [CLS], nearly a sixth of
+is added to those of the positions; and what the last layer computes for other tokens than [CLS], a seventh of
 the work of a 6-layer encoder. Which tokens are padding is read off the ids: no text becomes [PAD].
 
 References: Devlin et al. 2019, BERT, section 3; Zhao et al. 2019, Improving Neural Network Quantization without
