@@ -33,6 +33,10 @@ from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.manifest import Manifest
 from textclf.model_store import ModelStore, ModelVersion
+from textclf.reference import REFERENCE_FILE, save_reference
+from textclf.runtime.engine import load_engine
+from textclf.runtime.loading import predictor_with
+from textclf.runtime.text_features import reference_of
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
 
@@ -129,6 +133,15 @@ class Training:
         """Split to Metrics, once predict_model() has measured them."""
         return _made(self._measured, "predict_model").metrics
 
+    def read_dataset(self) -> Dataset:
+        """The data as compile() takes it: downloaded or unpacked where need be, cleaned and split.
+
+        Raises:
+            DatasetError: it can't be had or read.
+        """
+        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
+        return load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
 
@@ -145,8 +158,7 @@ class Training:
         training = self.training_options
         training = dataclasses.replace(training, optimiser=check_optimiser(optimiser or training.optimiser))
         self.training_options = training
-        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
-        dataset = load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+        dataset = self.read_dataset()
         sizes = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits.items())
         click.echo(f"data:          {sizes}; {len(dataset.class_names)} classes: {', '.join(dataset.class_names[:8])}")
         model = self.model_options
@@ -242,7 +254,7 @@ class Training:
     def export_again(
         self, model_dir: str | Path = "model", version_id: str | None = None, promote: bool = False
     ) -> Path:
-        """Give a saved version a new engine, without training; returns the folder of the child version that has it.
+        """Give a saved version a new engine and reference, without training; returns the folder of the child with them.
 
         The data must be what the version was trained on: its options are taken from the manifest.
 
@@ -278,10 +290,10 @@ class Training:
         software = {**manifest.software, **_package_versions()}
         manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
         with store.new_version() as draft:
-            for part in ("saved_model", "plots"):
-                if parent.has(part):
-                    shutil.copytree(parent.part(part), draft.path / part)
-            draft.manifest = _export(saved_model, draft.path / "engine", manifest, dataset, preprocessing)
+            shutil.copytree(saved_model, draft.path / "saved_model")
+            if parent.has("plots"):
+                shutil.copytree(parent.part("plots"), draft.path / "plots")
+            draft.manifest = _export(draft.path, manifest, dataset, preprocessing)
         return _promoted(store, draft.id, promote, current).path
 
     def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:
@@ -303,7 +315,7 @@ class Training:
             _plot(draft.path / "plots", ready.dataset, fitted, measured)
             parity = {"saved_model_largest_logit_difference": difference}
             manifest = self._manifest(name or ready.name, parent, ready, fitted, measured, parity)
-            draft.manifest = _export(folder, draft.path / "engine", manifest, ready.dataset, ready.preprocessing)
+            draft.manifest = _export(draft.path, manifest, ready.dataset, ready.preprocessing)
         return _promoted(store, draft.id, promote, current)
 
     def _fit(self, ready: _Compiled) -> FitResult:
@@ -482,15 +494,14 @@ def _promoted(store: ModelStore, version_id: str, promote: bool, current: str | 
     return version
 
 
-def _export(
-    saved_model: Path, folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing
-) -> Manifest:
-    """Write the engine of a SavedModel into `folder`; returns the manifest that says so."""
+def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing) -> Manifest:
+    """Write the engine of the SavedModel in a version's folder, and its reference; returns the engine's manifest."""
     from textclf.training.export import EngineTexts, checked_tokenizer, export_engine
 
     calibrate, train = dataset.validation_calibrate, dataset.train.texts
     tokenizer = checked_tokenizer(preprocessing, [*calibrate.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]])
-    manifest = export_engine(saved_model, tokenizer, manifest, EngineTexts(train, calibrate), folder)
+    texts = EngineTexts(train, calibrate)
+    manifest = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
     parity = manifest.parity["engine"]
     click.echo(
         f"engine:        {manifest.engine['precision']}, the label of the SavedModel on {parity['agreement']:.2%} of "
@@ -498,6 +509,11 @@ def _export(
     )
     for reason in manifest.engine["refused"]:
         click.echo(f"  refused {reason}")
+    # As a server will load it: what drift is compared with is to come from the same computation.
+    predictor = predictor_with(load_engine(ModelVersion(folder, manifest)), manifest)
+    reference = reference_of(predictor, calibrate.texts, calibrate.labels, projection_texts=train)
+    save_reference(reference, folder / REFERENCE_FILE)
+    click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
     return manifest
 
 
@@ -521,7 +537,11 @@ def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured
 @click.option("--model-dir", default="model", help="The model store that gets the new version.")
 @click.option("--name", default="", show_default="the data's and the encoder's", help="Name of the model.")
 @click.option("--promote", is_flag=True, help="Make the new version current. The first one of a store always is.")
-@click.option("--export-again", metavar="ID", help="Train nothing: give this saved version a new engine, as its child.")
+@click.option(
+    "--export-again",
+    metavar="ID",
+    help="Train nothing: give this saved version a new engine and drift reference, as its child.",
+)
 @click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
 @click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
 def main(

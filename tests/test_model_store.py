@@ -260,7 +260,7 @@ class TestOpening:
     def test_several_versions_without_a_pointer_are_nobodys_choice(self, store):
         save(store), save(store)
         (store.path / "current").unlink()
-        with pytest.raises(ModelStoreError, match="write the id of one of them into"):
+        with pytest.raises(ModelStoreError, match="make one of them current .retraining.py promote ID"):
             store.open()
         save(store)
         assert store.current_id() is None
@@ -540,7 +540,7 @@ class TestReports:
         assert "no version yet" in describe_versions(store)
         save(store), save(store)
         (store.path / "current").unlink()
-        assert describe_versions(store).splitlines()[-1].startswith("no version is current: write the id of one into")
+        assert describe_versions(store).splitlines()[-1].startswith("no version is current: make one that is here")
         (store.path / "current").write_text(GOOD_ID)
         assert f"current names {GOOD_ID}, which is not here" in describe_versions(store)
 
@@ -558,6 +558,13 @@ class TestReports:
             "  options.init_lr  3e-05",
         ):
             assert expected in text
+
+    def test_a_reference_that_cannot_be_read_is_said(self, store):
+        version = store.open(save(store))
+        (version.path / "reference.npz").write_bytes(b"damaged")
+        text = describe_version(version)
+        assert f"unreadable: {version.path / 'reference.npz'}: expected the reference of a version (" in text
+        assert "classes       neg, pos" in text
 
     def test_of_many_classes_the_weakest_are_shown(self, store):
         names = tuple(f"c{k:03d}" for k in range(151))

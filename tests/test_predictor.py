@@ -122,7 +122,24 @@ def test_no_texts_give_no_predictions_and_no_work():
     predictor, timings = make(), Timings()
     assert predictor.predict([], timings) == []
     assert predictor.backend.batches == []
-    assert timings == Timings(0.0, 0.0, 0.0)
+    assert (timings.queue, timings.infer) == (0, 0)
+
+
+def test_an_answer_has_the_predictions_and_what_they_come_from():
+    predictor = make(embeddings=True, tokens_per_batch=8, max_length=4)
+    texts = ["neg word word word", "pos", "neg neg"]
+    answer = predictor.answer(texts)
+    assert answer.predictions == predictor.predict(texts)
+    assert answer.predicted.tolist() == [0, 1, 0]
+    assert answer.predicted.dtype == np.int64
+    assert answer.encoded.inputs == texts
+    assert answer.encoded.token_counts.tolist() == [6, 3, 4]
+    assert answer.outputs.logits.tolist() == [[1, 0], [0, 1], [2, 0]]
+    assert answer.outputs.embeddings.tolist() == [[4, 18], [1, 3], [2, 7]]
+
+
+def test_an_answer_decides_by_the_threshold():
+    assert make(threshold=0.9).answer(["pos", "pos pos pos"]).predicted.tolist() == [0, 1]
 
 
 def test_logits_and_embeddings_are_in_the_order_of_the_texts():

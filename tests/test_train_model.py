@@ -17,6 +17,9 @@ from inference import Inference
 from textclf.data.datasets import load_dataset
 from textclf.errors import ConfigError, DatasetError, ModelStoreError, TrainingError
 from textclf.model_store import ModelStore, open_model
+from textclf.reference import REFERENCE_FILE, load_projection, load_reference, projection_of
+from textclf.runtime.loading import load_predictor
+from textclf.runtime.text_features import text_features
 from textclf.stats.calibration import expected_calibration_error, softmax
 from textclf.stats.metrics import classification_metrics
 from textclf.training import encoders, hf_bert
@@ -120,8 +123,38 @@ def version(trained):
 def test_the_version_is_whole_and_current(trained, version):
     version.verify()
     assert ModelStore(version.path.parent.parent).current_id() == version.id
-    assert {path.name for path in version.path.iterdir()} == {"manifest.json", "saved_model", "engine", "plots"}
-    assert {path.split("/")[0] for path in version.manifest.files} == {"saved_model", "engine", "plots"}
+    parts = {"saved_model", "engine", "reference.npz", "plots"}
+    assert {path.name for path in version.path.iterdir()} == {"manifest.json", *parts}
+    assert {path.split("/")[0] for path in version.manifest.files} == parts
+
+
+def test_the_reference_is_half_c_as_the_engine_sees_it(trained, version, engine_only):
+    half = trained[0].dataset.validation_calibrate
+    reference = load_reference(version.part(REFERENCE_FILE))
+    assert reference.n_all == len(reference.labels) == len(half)
+    np.testing.assert_array_equal(reference.labels, half.labels)
+    predictor = load_predictor(engine_only)
+    found = text_features(predictor, half.texts, reference.projection)
+    np.testing.assert_array_equal(reference.features.lengths, found.lengths)
+    np.testing.assert_array_equal(reference.features.words.ids, found.words.ids)
+    np.testing.assert_allclose(reference.features.logits, found.logits, atol=1e-2)
+    np.testing.assert_allclose(reference.features.embeddings, found.embeddings, atol=1e-2)
+    predictions = [prediction.label for prediction in predictor.predict(half.texts)]
+    names = np.array(version.manifest.class_names)
+    assert reference.error_rate == np.mean(np.array(predictions) != names[half.labels])
+
+
+def test_the_directions_of_the_embeddings_are_those_of_training_texts(trained, version, engine_only):
+    """What else runs before decides how an engine rounds."""
+    predictor, dataset = load_predictor(engine_only), trained[0].dataset
+    found = load_projection(version.part(REFERENCE_FILE))
+    fitted, compared = (
+        projection_of(predictor.run(predictor.encode(list(split.texts))).embeddings)
+        for split in (dataset.train, dataset.validation_calibrate)
+    )
+    np.testing.assert_allclose(found.mean, fitted.mean, atol=3e-5)
+    assert found.components[1] @ fitted.components[1] > 0.99
+    assert np.abs(found.mean - compared.mean).max() > 1e-4
 
 
 def test_the_state_of_the_run_is_gone_and_its_logs_stay(trained, version):

@@ -12,6 +12,7 @@ from tiny_bert import CONFIG, vocabulary
 from textclf.manifest import Manifest
 from textclf.model_store import ModelStore
 from textclf.openvino_environment import import_openvino
+from textclf.reference import REFERENCE_FILE, save_reference
 from textclf.runtime.engine import (
     GRAPH_FILE,
     PRECISION_HINTS,
@@ -20,6 +21,8 @@ from textclf.runtime.engine import (
     golden_logits,
     remove_activation_quantization,
 )
+from textclf.runtime.loading import predictor_with
+from textclf.runtime.text_features import reference_of
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.training.engine_graph import build_graph
 from textclf.training.quantising import quantise
@@ -67,6 +70,22 @@ def tiny_weights(
     return weights
 
 
+def tiny_reviews(count: int, seed: int = 0, classes: int = 2, of_films: bool = True) -> list[tuple[str, int]]:
+    """Texts of the tiny vocabulary with class ids, classes in turn; those that are not of films have other words."""
+    random = np.random.default_rng(seed)
+    subjects = "film movie story plot actor scene music" if of_films else "camera 7 x dialogue ! ending $"
+    tells = ("bad awful dull boring", "good great lovely brilliant", "long slow short fast")
+    reviews = []
+    for i in range(count):
+        words = [
+            *random.choice(["the", "was", "it", "and", "is", "a", "very", ","], random.integers(2, 9)),
+            *random.choice(subjects.split(), random.integers(2, 6)),
+            *random.choice(tells[i % classes % len(tells)].split(), 2),
+        ]
+        reviews.append((" ".join(random.permutation(words)), i % classes))
+    return reviews
+
+
 def write_version(
     store: Path | str,
     class_names: tuple[str, ...] = ("neg", "pos"),
@@ -76,11 +95,13 @@ def write_version(
     truncation: str = "head",
     promote: bool = True,
     precision: str = "float32",
+    reference_texts: list[tuple[str, int]] | None = None,
     **changes: object,
 ) -> Path:
-    """Save a version with nothing but an engine into `store`, and make it current; returns the version's folder.
+    """Save a version with an engine and a reference into `store`, and make it current; returns the version's folder.
 
-    `precision` is as in the manifest, of which `changes` are fields.
+    `precision` is as in the manifest, of which `changes` are fields; `reference_texts` are as tiny_reviews gives them,
+    by default 200 of them; [] writes no reference.
     """
     openvino = import_openvino()
     weights = tiny_weights(len(class_names), seed)
@@ -94,10 +115,10 @@ def write_version(
         tokenizer.save(draft.path / "engine")
         openvino.save_model(graph, str(draft.path / "engine" / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
         graph = core.read_model(str(draft.path / "engine" / GRAPH_FILE))
-        golden = []
+        engines, golden = [], []
         for hint in (PRECISION_HINTS[precision], "f32"):
-            engine = Engine(compile_graph(core, graph, hint), tokenizer)
-            golden.append(golden_logits(engine, GOLDEN_TEXTS).tolist())
+            engines.append(Engine(compile_graph(core, graph, hint), tokenizer))
+            golden.append(golden_logits(engines[-1], GOLDEN_TEXTS).tolist())
             remove_activation_quantization(graph)
         fields = {
             "name": name,
@@ -117,7 +138,13 @@ def write_version(
             },
             "golden_texts": GOLDEN_TEXTS,
         }
-        draft.manifest = Manifest(**(fields | changes))
+        draft.manifest = manifest = Manifest(**(fields | changes))
+        labelled = tiny_reviews(200, classes=len(class_names)) if reference_texts is None else reference_texts
+        if labelled:
+            others = [text for text, _ in tiny_reviews(100, seed=1)]
+            texts, labels = zip(*labelled, strict=True)
+            reference = reference_of(predictor_with(engines[0], manifest), texts, labels, projection_texts=others)
+            save_reference(reference, draft.path / REFERENCE_FILE)
     if promote and models.current_id() != draft.id:
         models.promote(draft.id, expected_current=current)
     return models.open(draft.id).path

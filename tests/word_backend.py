@@ -30,12 +30,13 @@ class WordBackend:
         self.embeddings = embeddings
         self.batches: list[list[str]] = []
         self.warmed: list[int] = []
+        self.tokenizer = None
 
     def encode(self, texts: list[str]) -> Encoded:
         if not self.counts:
             return Encoded(texts, estimated_lengths(texts), None)
         counts = np.array([len(text.split()) + 2 for text in texts], np.int64)
-        return Encoded(texts, np.minimum(counts, self.max_length or counts.max()), counts)
+        return Encoded(texts, np.minimum(counts, self.max_length or counts.max(initial=0)), counts)
 
     def run(self, inputs: Sequence[str], timings: Timings) -> Outputs:
         self.batches.append(list(inputs))

@@ -1,6 +1,7 @@
 """The options of each stage as frozen dataclasses: checked when made, JSON round trip, unknown keys refused."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -186,3 +187,160 @@ class TrainingOptions(Config):
         self._check("metric", self.metric in SELECTION_METRICS, f"one of {', '.join(SELECTION_METRICS)}")
         self._check_whole("patience", 0)
         self._check_whole("checkpoint_steps", 1)
+
+
+@dataclass(frozen=True)
+class GateOptions(Config):
+    """What a challenger must show before it takes the champion's place (textclf.stats.gate).
+
+    Attributes:
+        margin: accuracy that it may lose on the golden set, as a share: the lower confidence bound is held against it.
+        alpha: one-sided level of the bounds and tests.
+        power: with which the number of texts that would tell is worked out.
+        min_holdout: new held-out texts below which nothing is said of them.
+        min_slice: texts of a class or a range of lengths from which on it is looked at by itself.
+        slice_margin: accuracy that a class or a range of lengths may lose. The recalls of two classes trade a point
+            for a point from one training to the next, and with 10,000 texts even that is significant.
+        calibration_margin: by which the expected calibration error may grow.
+    """
+
+    margin: float = 0.01
+    alpha: float = 0.05
+    power: float = 0.8
+    min_holdout: int = 100
+    min_slice: int = 500
+    slice_margin: float = 0.02
+    calibration_margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        self._check("margin", _is_inside(self.margin, 0, 1), "a number between 0 and 1")
+        self._check("alpha", _is_inside(self.alpha, 0, 0.5), "a number between 0 and .5")
+        self._check("power", _is_inside(self.power, 0.5, 1), "a number between .5 and 1")
+        self._check_whole("min_holdout", 1)
+        self._check_whole("min_slice", 1)
+        self._check_fraction("slice_margin")
+        self._check_fraction("calibration_margin")
+
+
+def _is_inside(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low < value < high
+
+
+@dataclass(frozen=True)
+class DriftOptions(Config):
+    """When a difference between the latest texts and the reference is an alarm.
+
+    Every floor has one reading: a drift that touches fewer than one text in ten is negligible. The effects are
+    scaled to show it. Where a share s of the texts is replaced by others that can always be told from them, the KS
+    distance and the total variation are at most s, the AUC is at most .5 + s / 2, and the MMD is at most s times
+    that of samples with nothing in common.
+
+    Attributes:
+        alpha: chance of any false alarm of one comparison, over all families together.
+        threshold: floor of the domain classifier's AUC (family "content").
+        length_floor: of the KS distance of token lengths.
+        form_floor: of the KS distance of unknown-token, continuation and non-letter rates.
+        score_floor: of the KS distance of logits, and of the total variation of the predicted classes.
+        embedding_floor: of the MMD, as a share of that of two samples with nothing in common.
+        error_floor: of the rise of the error rate. One text in ten, on which a model of two classes only guesses,
+            adds .05.
+        cusum_shift: rise of the error rate that the CUSUM finds soonest. It needs a rise of about half of it, so
+            that twice the floor fits.
+        min_texts: fewer texts in either sample are not tested ("not enough data").
+        min_audits: fewer audited labels are not tested: with 50, only a rise of about 20 points shows at all.
+        permutations: of each permutation test, and simulations of the CUSUM.
+        mmd_most: texts of either sample that the MMD is computed on, drawn from it.
+        most_words: how many words that tell the samples apart are named.
+    """
+
+    alpha: float = 0.01
+    threshold: float = 0.55
+    length_floor: float = 0.1
+    form_floor: float = 0.1
+    score_floor: float = 0.1
+    embedding_floor: float = 0.1
+    error_floor: float = 0.05
+    cusum_shift: float = 0.1
+    min_texts: int = 100
+    min_audits: int = 50
+    permutations: int = 1999
+    mmd_most: int = 2000
+    most_words: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "cusum_shift"):
+            self._check_fraction(name)
+            self._check(name, getattr(self, name) > 0, "a number above 0")
+        self._check_fraction("threshold", low=0.5)
+        for name in ("length_floor", "form_floor", "score_floor", "embedding_floor", "error_floor"):
+            self._check_fraction(name)
+        self._check_whole("min_texts", 20)
+        self._check_whole("min_audits", 1)
+        self._check_whole("permutations", 1999)
+        self._check_whole("mmd_most", 50)
+        self._check_whole("most_words", 0)
+        # The smallest p of a permutation test is 1 / (1 + permutations). Bonferroni over two tests of a family and
+        # Holm over six families may multiply it by 12.
+        least = math.ceil(12 / self.alpha)
+        self._check("permutations", self.permutations >= least, f"at least {least} for alpha {self.alpha:g}")
+
+
+@dataclass(frozen=True)
+class CombineOptions(Config):
+    """How old and new labelled texts become one data set (textclf.data.combining).
+
+    Attributes:
+        holdout_share: of the new texts that are for ever kept from training, by content hash. A fifth, as usual.
+        new_share: largest share of new texts in the combined training texts. At 30 %, new texts that are all wrong
+            stay a minority in every class that the old texts know well, and still weigh enough to be learnt.
+        source_share: largest share of that room which one of several sources may fill. With half, no single source
+            outweighs all others together. A source that is the only one has the whole room.
+        class_slack: a class may fill its share among the old texts times this much of the room. Half as much again
+            lets a class mix of 50/50 become 75/25, and keeps a flood of one class from becoming the new class mix.
+        holdout_room: room for new texts in the holdout, where the same share of the training room is less. The
+            accuracy of two models on 1,000 texts can be compared to about two points.
+        shingle_words: words in a row that near duplicates are compared by.
+        near_jaccard: share of such runs in common from which on two texts are near duplicates.
+        contradiction_alpha: level, corrected for the number of sources, at which a source contradicts the champion
+            more often than the others do.
+        contradiction_margin: and by how much more often. Texts from elsewhere cost a champion a few points of
+            accuracy (films to products: four); three labels in ten flipped at random cost over twenty.
+        contradiction_least: sources with fewer texts are not judged.
+        trusted_sources: never set aside. For sources that somebody has read and found right, such as one that
+            collects corrections only: it contradicts the champion by its nature.
+    """
+
+    holdout_share: float = 0.2
+    new_share: float = 0.3
+    source_share: float = 0.5
+    class_slack: float = 1.5
+    holdout_room: int = 1000
+    shingle_words: int = 3
+    near_jaccard: float = 0.8
+    contradiction_alpha: float = 0.01
+    contradiction_margin: float = 0.1
+    contradiction_least: int = 20
+    trusted_sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("holdout_share", "new_share", "contradiction_alpha"):
+            self._check(name, _is_inside(getattr(self, name), 0, 1), "a number between 0 and 1")
+        self._check("source_share", self.source_share == 1 or _is_inside(self.source_share, 0, 1), "a number in (0, 1]")
+        self._check(
+            "class_slack", self.class_slack == 1 or _is_inside(self.class_slack, 1, 1000), "a number in [1, 1000)"
+        )
+        self._check_whole("holdout_room", 0)
+        self._check_whole("shingle_words", 1)
+        self._check(
+            "near_jaccard", self.near_jaccard == 1 or _is_inside(self.near_jaccard, 0.5, 1), "a number in (.5, 1]"
+        )
+        self._check_fraction("contradiction_margin")
+        self._check_whole("contradiction_least", 1)
+        names = self.trusted_sources
+        self._check(
+            "trusted_sources",
+            isinstance(names, tuple | list) and all(isinstance(name, str) for name in names),
+            "names of sources",
+        )
+        # JSON has no tuples.
+        object.__setattr__(self, "trusted_sources", tuple(names))

@@ -29,5 +29,17 @@ class ModelStoreError(TextClfError):
     """A model store or version is missing, damaged or busy."""
 
 
+class OvertakenError(ModelStoreError):
+    """`current` moved between a comparison and the promotion that rests on it."""
+
+
+class BusyError(ModelStoreError):
+    """Another process retrains the models of this store."""
+
+
+class PredictionLogError(TextClfError):
+    """The prediction log can't be reached, read or written, or a row of it is damaged."""
+
+
 class InputError(TextClfError):
     """What was given to be scored or stored is not usable: wrong type, wrong shape, unknown label."""

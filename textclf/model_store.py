@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from textclf.errors import ModelStoreError
+from textclf.errors import ModelStoreError, OvertakenError
 from textclf.files import atomic_file, atomic_folder, remove_leftovers, sha256_of_file
 from textclf.manifest import MANIFEST_FILE, Manifest, is_version_id
 
@@ -173,7 +173,8 @@ class ModelStore:
         if wanted is None:
             raise ModelStoreError(
                 f"{self.path}: expected a model store with a current version; versions here: {self._listing()}; "
-                f"train one (train_model.py), or write the id of one of them into {self._pointer}"
+                f"train one (train_model.py), or make one of them current "
+                f"(retraining.py promote ID --model-dir {self.path})"
             )
         if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
             asked = "current names" if version_id is None else "asked for"
@@ -213,24 +214,35 @@ class ModelStore:
             if pointed_to is not None:
                 self._point_to(pointed_to)
 
-    def promote(self, version_id: str, *, expected_current: str | None) -> None:
+    def promote(
+        self, version_id: str, *, expected_current: str | None, write_down: Callable[[], object] | None = None
+    ) -> None:
         """Make a version the current one, if the current one is still `expected_current`.
 
         A challenger was compared with the version that was current then; if another has been
         promoted in between, the comparison says nothing and the promotion is refused. The same
         call rolls back to an older version.
 
+        Args:
+            version_id: of the version.
+            expected_current: None where there was none.
+            write_down: called before `current` moves, once nothing speaks against it any more; if it raises,
+                `current` stays.
+
         Raises:
-            ModelStoreError: there is no such version, it is damaged, or `current` has moved.
+            OvertakenError: `current` has moved.
+            ModelStoreError: there is no such version, or it is damaged.
         """
         self.open(version_id).verify()
         with self._locked():
             found = self.current_id()
             if found != expected_current:
-                raise ModelStoreError(
+                raise OvertakenError(
                     f"{self.path}: expected {expected_current or 'no version'} to be current, found {found}: another "
                     f"was promoted meanwhile; compare {version_id} with that one, then promote again"
                 )
+            if write_down is not None:
+                write_down()
             self._point_to(version_id)
 
     @property

@@ -103,7 +103,7 @@ class Dataset:
     @property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of the whole under "all", and one of each split: figures on equal splits compare."""
-        of_splits = {name: _fingerprint(self.class_names, {name: split}) for name, split in self.splits.items()}
+        of_splits = {name: split_fingerprint(self.class_names, {name: split}) for name, split in self.splits.items()}
         return {"all": self.fingerprint, **of_splits}
 
 
@@ -170,7 +170,7 @@ def load_dataset(
             unlabelled=sum(p.unlabelled for p in parts),
             ignored=sum(p.ignored for p in parts),
         ),
-        fingerprint=_fingerprint(class_names, splits | ({} if test is None else {"test": test})),
+        fingerprint=split_fingerprint(class_names, splits | ({} if test is None else {"test": test})),
         source=source,
     )
 
@@ -236,7 +236,8 @@ def _split(texts: Sequence[str], labels: np.ndarray, members: Iterable[int]) -> 
     return Split(tuple(texts[i] for i in chosen), labels[chosen])
 
 
-def _fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
+def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
+    """SHA-256 over class names, and names, labels and texts of splits, as 64 hex digits; the order does not matter."""
     lines = sorted(
         f"{name} {label} {text_digest(text).hex()}"
         for name, split in splits.items()

@@ -10,6 +10,8 @@ from textclf.config import DataOptions
 from textclf.data.tables import Row, UndecodableRowError, column_names, read_rows, table_format
 from textclf.errors import DatasetError
 
+# Passed over where it begins a file.
+BYTE_ORDER_MARK = "\ufeff"
 # Folders that archives and desktops leave behind; the other such names begin with a dot.
 _CLUTTER = {"__MACOSX"}
 # Large Movie Review Dataset: reviews without a label.
@@ -22,6 +24,7 @@ class Part:
 
     Attributes:
         texts, labels: as read, one label a text; labels are renamed already.
+        paths, sources: the file of each text, and what a table's column `source` says of it, else "".
         classes: all labels, those of blank texts included.
         empty: texts that were blank or null.
         undecodable: texts that were not UTF-8 (options.skip_undecodable).
@@ -32,6 +35,8 @@ class Part:
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
     empty: int = 0
     undecodable: int = 0
@@ -39,7 +44,7 @@ class Part:
     ignored: int = 0
     renamed: set[str] = field(default_factory=set)
 
-    def add(self, text: str | None, label: str, options: DataOptions) -> None:
+    def add(self, text: str | None, label: str, options: DataOptions, path: str, source: str = "") -> None:
         """Take one text, unless it is blank."""
         if label in options.rename_labels:
             self.renamed.add(label)
@@ -50,15 +55,22 @@ class Part:
         else:
             self.texts.append(text)
             self.labels.append(label)
+            self.paths.append(path)
+            self.sources.append(source)
 
 
-def read_part(path: Path, options: DataOptions) -> Part:
+def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False) -> Part:
     """The labelled texts of a table file, or of a folder of class folders.
+
+    Args:
+        path: the file or folder.
+        options: see DataOptions.
+        is_in_use: others add texts and take some away meanwhile, so that a class folder may be empty.
 
     Raises:
         DatasetError: something can't be read, or is not what it should be; the file is named.
     """
-    return _read_class_folders(path, options) if path.is_dir() else _read_table(path, options)
+    return _read_class_folders(path, options, is_in_use) if path.is_dir() else _read_table(path, options)
 
 
 def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -76,19 +88,24 @@ def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def _read_class_folders(folder: Path, options: DataOptions) -> Part:
+def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> Part:
     part = Part()
     for entry in class_folders(folder):
         found = False
         for path in _text_files(entry.path, part):
             found = True
-            with open(path, "rb") as file:
-                content = file.read()
             try:
-                part.add(content.decode("utf-8").removeprefix("\ufeff"), entry.name, options)
+                with open(path, "rb") as file:
+                    content = file.read()
+            except FileNotFoundError:
+                if is_in_use:
+                    continue
+                raise
+            try:
+                part.add(content.decode("utf-8").removeprefix(BYTE_ORDER_MARK), entry.name, options, path)
             except UnicodeDecodeError as error:
                 _undecodable(part, options, DatasetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})"))
-        if not found:
+        if not found and not is_in_use:
             raise DatasetError(
                 f"{entry.path}: expected .txt files in the folder of the class {entry.name!r}, found none; "
                 f"add texts, or remove the folder"
@@ -124,7 +141,9 @@ def _read_table(path: Path, options: DataOptions) -> Part:
             if name not in names:
                 raise _missing_column(path, name, names)
     for number, row in read_rows(path, on_bad=on_bad):
-        part.add(*_text_and_label(path, number, row, options), options)
+        source = row.get("source")
+        text, label = _text_and_label(path, number, row, options)
+        part.add(text, label, options, str(path), "" if source is None else str(source))
     return part
 
 

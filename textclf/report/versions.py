@@ -1,15 +1,17 @@
 """Model versions as text for people: the list of a store, one version, two side by side.
 
-Reads manifests only. What a manifest does not say is shown as "-", so that a version written by
-another stage, or without a test, still has its line.
+Reads manifests, and of one version the drift reference. What a manifest does not say is shown as "-", so that a
+version written by another stage, or without a test, still has its line.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from textclf.errors import ModelStoreError
 from textclf.manifest import Manifest
 from textclf.model_store import ModelStore, ModelVersion
+from textclf.reference import REFERENCE_FILE, load_reference
 
 NOTHING = "-"
 # Name of the figure -> its title, and whether more is better.
@@ -78,13 +80,11 @@ def describe_versions(store: ModelStore) -> str:
                 manifest.parent or NOTHING,
             )
         )
-    pointer = store.path / "current"
+    remedy = f"make one that is here current (retraining.py promote ID --model-dir {store.path})"
     if current is None:
-        damaged.append(f"no version is current: write the id of one into {pointer}")
+        damaged.append(f"no version is current: {remedy}")
     elif current not in ids:
-        damaged.append(
-            f"current names {current}, which is not here: write the id of one that is into {store.path / 'current'}"
-        )
+        damaged.append(f"current names {current}, which is not here: {remedy}")
     return "\n".join([*_table(rows), *damaged])
 
 
@@ -116,6 +116,8 @@ def describe_version(version: ModelVersion) -> str:
         # Not the golden logits: figures for a machine.
         head += [("engine", f"{manifest.engine.get('precision')}, {manifest.engine.get('graph')} graph")]
         head += [("", f"refused {reason}") for reason in manifest.engine.get("refused", [])]
+    if version.has(REFERENCE_FILE):
+        head += [("reference", _reference(version.part(REFERENCE_FILE)))]
     lines = _table([row for row in head if row[1]])
     if splits := _splits(manifest):
         titles = ["", "texts", *(title for title, _ in _FIGURES.values())]
@@ -165,6 +167,18 @@ def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
 
 def _parts(version: ModelVersion) -> list[str]:
     return [part for part in sorted({path.split("/", 1)[0] for path in version.manifest.files}) if version.has(part)]
+
+
+def _reference(path: Path) -> str:
+    """What drift is measured against; the reason, where it can't be read."""
+    try:
+        reference = load_reference(path)
+    except ModelStoreError as error:
+        return f"unreadable: {error}"
+    of_how_many = f"{len(reference.labels)} of {reference.n_all} held-out texts"
+    projection = reference.projection
+    directions = "no embeddings" if projection is None else f"embeddings in {len(projection.components)} directions"
+    return f"{of_how_many}, error rate {reference.error_rate:.2%}, {directions}"
 
 
 def _splits(manifest: Manifest) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from textclf.errors import ConfigError, ModelStoreError
 from textclf.labels import is_class_name
-from textclf.manifest import MANIFEST_FILE
+from textclf.manifest import MANIFEST_FILE, Manifest
 from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
 from textclf.runtime.engine import load_engine
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Backend, Predictor, Timings
@@ -76,6 +76,11 @@ def predictor_of_version(
                 f"{version.path}: expected a version with an engine, as there is no TensorFlow here; make one of it "
                 f"where it was trained (train_model.py --export-again {version.id}) and take that. Or else {error}"
             ) from error
+    return predictor_with(backend, manifest, tokens_per_batch)
+
+
+def predictor_with(backend: Backend, manifest: Manifest, tokens_per_batch: int = TOKENS_PER_BATCH) -> Predictor:
+    """What the backend computes, read as the manifest of its version says."""
     return Predictor(
         backend,
         manifest.class_names,
@@ -84,7 +89,7 @@ def predictor_of_version(
         threshold=manifest.threshold,
         tokens_per_batch=tokens_per_batch,
         name=manifest.name,
-        version_id=version.id,
+        version_id=manifest.id,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import softmax
 
 TOKENS_PER_BATCH = 4096
@@ -64,6 +65,11 @@ class Timings:
 class Backend(Protocol):
     """What computes: one model behind three methods, which several threads may call at a time."""
 
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """Makes the ids that are Encoded.inputs; None where these are something else."""
+        ...
+
     def encode(self, texts: list[str]) -> Encoded:
         """The texts as run() takes them."""
         ...
@@ -98,6 +104,23 @@ class Prediction:
     truncated: bool | None
     logits: tuple[float, ...]
     tokens: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """All that one call computes for n texts.
+
+    Attributes:
+        predictions: one a text, in the order of the texts.
+        predicted: class ids, int64 [n].
+        encoded: the texts as the backend read them.
+        outputs: what it computed, in the order of the texts.
+    """
+
+    predictions: list[Prediction]
+    predicted: NDArray[np.int64]
+    encoded: Encoded
+    outputs: Outputs
 
 
 class Predictor:
@@ -166,18 +189,24 @@ class Predictor:
             ModelStoreError: the model's answer has another shape than class_names, or is not finite; or this
                 process was forked off the one that loaded the model.
         """
+        return self.answer(texts, timings).predictions
+
+    def answer(self, texts: Sequence[str], timings: Timings | None = None) -> Answer:
+        """What predict gives, and the ids and outputs that it comes from.
+
+        Raises:
+            InputError, ModelStoreError: as for predict.
+        """
         texts = check_texts(texts)
-        if not texts:
-            return []
         timings = timings or Timings()
         encoded = self.encode(texts, timings)
-        logits = self.run(encoded, timings).logits  # [texts, classes]
-        probabilities = softmax(logits, self.temperature)  # [texts, classes]
+        outputs = self.run(encoded, timings)
+        probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
         counts: list[int] | list[None] = [None] * len(texts)
         if encoded.token_counts is not None:
             counts = encoded.token_counts.tolist()
-        return [
+        predictions = [
             Prediction(
                 text=text,
                 label=self.class_names[label_id],
@@ -188,9 +217,10 @@ class Predictor:
                 tokens=count,
             )
             for text, label_id, row, values, count in zip(
-                texts, ids.tolist(), probabilities.tolist(), logits.tolist(), counts, strict=True
+                texts, ids.tolist(), probabilities.tolist(), outputs.logits.tolist(), counts, strict=True
             )
         ]
+        return Answer(predictions, ids.astype(np.int64), encoded, outputs)
 
     def encode(self, texts: list[str], timings: Timings | None = None) -> Encoded:
         """The texts as run() takes them; they must be well-formed (check_texts)."""

@@ -41,6 +41,10 @@ class SavedModelBackend:
         self._count = count
         self._max_length = max_length
 
+    @property
+    def tokenizer(self) -> None:
+        """None: the model makes its ids itself."""
+
     def encode(self, texts: list[str]) -> Encoded:
         """The texts themselves; lengths are guessed where the model has no token_counts."""
         if self._count is None:

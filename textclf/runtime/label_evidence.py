@@ -1,0 +1,92 @@
+"""What people's labels can say of a model version's errors, and why some can't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.errors import InputError
+from textclf.reference import Reference
+from textclf.stats.labelled_drift import AuditEvidence
+
+# In the place of class ids: nobody labelled the text; the label is no class of the model.
+UNLABELLED, UNKNOWN = -1, -2
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledAnswers:
+    """n answers of a version, and what people say the texts are.
+
+    Attributes:
+        labels: class ids, UNLABELLED or UNKNOWN, int64 [n].
+        predicted: class ids, int64 [n].
+        is_audit: whether the text was picked at random to be labelled, bool [n].
+        times: when it was labelled, in seconds since the epoch, float64 [n]; None where that is not known.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    is_audit: NDArray[np.bool_]
+    times: NDArray[np.float64] | None
+
+
+def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Class ids of labels, UNLABELLED for None and UNKNOWN for a name that is no class: int64 [n].
+
+    Raises:
+        InputError: a label is neither a name nor an id of the model.
+    """
+    ids = {name: at for at, name in enumerate(class_names)}
+
+    def class_id(label: str | int | None) -> int:
+        if label is None:
+            return UNLABELLED
+        if isinstance(label, str):
+            return ids.get(label, UNKNOWN)
+        if isinstance(label, bool) or not isinstance(label, int | np.integer) or not 0 <= label < len(class_names):
+            raise InputError(
+                f"labels: expected class names, or ids from 0 to {len(class_names) - 1}, got {label!r:.80}"
+            )
+        return int(label)
+
+    return np.array([class_id(label) for label in labels], np.int64)
+
+
+def evidence_of(
+    answers: LabelledAnswers, reference: Reference, created: float, rng: np.random.Generator
+) -> tuple[AuditEvidence | None, list[str]]:
+    """The labels that say something of this version, None if none does; and why others do not, a sentence each.
+
+    Args:
+        answers: of the version.
+        reference: of the version.
+        created: when the version was made, in seconds since the epoch. It may have been trained on older labels.
+        rng: puts labels without times in an order: that in which they happen to lie may be by class.
+    """
+    notes = []
+    is_known = answers.labels >= 0
+    if unknown := int(np.sum(answers.labels == UNKNOWN)):
+        notes.append(f"{unknown:,} labels are no class of the model, and were passed over.")
+    times = rng.permutation(len(is_known)).astype(np.float64) if answers.times is None else answers.times
+    if answers.times is not None:
+        is_old = is_known & (times < created)
+        is_known &= ~is_old
+        if is_old.any():
+            notes.append(
+                f"{int(is_old.sum()):,} labels are older than the version, which may have been trained on them; they "
+                f"were passed over."
+            )
+    if not is_known.any():
+        return None, notes
+    evidence = AuditEvidence(
+        answers.labels[is_known],
+        answers.predicted[is_known],
+        times[is_known],
+        answers.is_audit[is_known],
+        held_out_errors=int(np.sum(reference.features.predicted != reference.labels)),
+        held_out_texts=len(reference.labels),
+    )
+    return evidence, notes
