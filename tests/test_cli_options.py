@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from textclf import cli
-from textclf.cli_options import encoder_options, training_options
+from textclf.cli_options import changed_options, encoder_options, training_options
 from textclf.config import ModelOptions, TrainingOptions
 
 
@@ -121,3 +121,47 @@ def test_help_shows_every_default():
             assert f"[default: {value}]" in text
     assert "[default: (by the encoder)]" in text
     assert 'default: ""' not in text
+
+
+@click.command(cls=cli.Command)
+@click.argument("word")
+@changed_options
+@click.option("--last", default="z")
+def changing(word: str, changes: dict, last: str) -> None:
+    """Show what came."""
+    changing.received = (word, changes, last)
+
+
+def changes_of(*arguments: str) -> dict:
+    result = CliRunner().invoke(changing, ["word", *arguments])
+    assert result.exit_code == 0, result.output
+    return changing.received[1]
+
+
+def test_only_what_the_command_line_says_is_a_change():
+    assert changes_of() == {}
+    # Also where it says what the default is.
+    assert changes_of("--epochs", "5") == {"epochs": 5}
+    assert changes_of("--no-class-weights", "--skip-undecodable") == {"class_weights": False, "skip_undecodable": True}
+    assert changes_of("--rename-label", "negative=neg", "--text-column", "review", "--last", "y") == {
+        "rename_labels": {"negative": "neg"},
+        "text_column": "review",
+    }
+
+
+def test_an_encoder_that_is_changed_is_all_its_handles():
+    assert changes_of("--encoder", "minilm-l6", "--preprocess", "a/folder") == {
+        "model_name": "minilm-l6",
+        "name_to_handle": "minilm-l6",
+        "model_to_handle": "a/folder",
+    }
+    result = CliRunner().invoke(changing, ["word", "--preprocess", "a/folder"])
+    assert result.exit_code == 2
+    assert "--preprocess is of the encoder that --encoder names: give both" in result.stderr
+
+
+def test_defaults_that_are_not_these_are_not_shown():
+    out = CliRunner().invoke(changing, ["--help"]).stdout
+    assert "--epochs" in out
+    assert "--no-test" not in out
+    assert [line.split()[-1] for line in out.splitlines() if "[default:" in line] == ["z]"]

@@ -1,11 +1,13 @@
 """The command-line options behind DataOptions, ModelOptions and TrainingOptions, as decorators of click commands."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 from click import option
+from click.core import ParameterSource
 
 from textclf.config import (
     DEFAULT_MODEL_NAME,
@@ -20,6 +22,8 @@ from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 
 _Command = Callable[..., Any]
 _DATA, _MODEL, _TRAINING = DataOptions(), ModelOptions(), TrainingOptions()
+# As click calls them.
+_MODEL_NAMES = ("encoder", "preprocess", "max_length", "truncation", "head_fraction", "dropout")
 
 
 def dataset_options(command: _Command) -> _Command:
@@ -38,13 +42,43 @@ def encoder_options(command: _Command) -> _Command:
         handles = handles_of(encoder, preprocess)
         return ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **values)
 
-    names = ("encoder", "preprocess", "max_length", "truncation", "head_fraction", "dropout")
-    return _with_options(command, "model_options", make, names, _MODEL_OPTIONS)
+    return _with_options(command, "model_options", make, _MODEL_NAMES, _MODEL_OPTIONS)
 
 
 def training_options(command: _Command) -> _Command:
     """Decorate a click command: it gets the keyword argument `training_options`, a TrainingOptions."""
     return _with_options(command, "training_options", TrainingOptions, _TRAINING.to_dict(), _TRAINING_OPTIONS)
+
+
+def changed_options(command: _Command) -> _Command:
+    """Decorate a click command: it gets the keyword argument `changes`, what the command line says and nothing else.
+
+    That is a dict of fields of DataOptions, ModelOptions and TrainingOptions; the others are the current version's.
+    """
+    names = [*_DATA.to_dict(), *_MODEL_NAMES, *_TRAINING.to_dict()]
+    names.remove("read_test")
+
+    @functools.wraps(command)
+    def with_changes(*args: Any, **kwargs: Any) -> Any:
+        source_of = click.get_current_context().get_parameter_source
+        values = {name: kwargs.pop(name) for name in names}
+        changes = {name: value for name, value in values.items() if source_of(name) is not ParameterSource.DEFAULT}
+        if "rename_labels" in changes:
+            changes["rename_labels"] = dict(changes["rename_labels"])
+        encoder, preprocess = changes.pop("encoder", None), changes.pop("preprocess", "")
+        if encoder is None and preprocess:
+            raise click.UsageError("--preprocess is of the encoder that --encoder names: give both")
+        if encoder is not None:
+            changes |= dataclasses.asdict(handles_of(encoder, preprocess))
+        return command(*args, changes=changes, **kwargs)
+
+    # Without --test/--no-test, which comes last: there is nothing to compare on without a test part.
+    for decorate in reversed((*_DATA_OPTIONS[:-1], *_MODEL_OPTIONS, *_TRAINING_OPTIONS)):
+        with_changes = decorate(with_changes)
+    for parameter in with_changes.__click_params__:  # type: ignore[attr-defined]
+        if parameter.name in names:
+            parameter.show_default = False
+    return with_changes
 
 
 def _with_options(
