@@ -6,13 +6,12 @@
 
 The review is written and synced first, its line second. A crash between the two leaves a labelled text
 without a line, which nobody was told is stored: it is trained on like any other, and counts as no audit. The other
-order would leave lines that point at nothing. The index does not end in .jsonl, because that is data.
+order would leave lines that point at nothing. Reviews and lines are those of textclf.data.feedback.
 """
 
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import time
@@ -22,11 +21,9 @@ from pathlib import Path
 
 from serving.errors import Kind, RefusedError
 from serving.questions import Review
-from textclf.data.feedback import save_review
+from textclf.data.feedback import INDEX, TEXTS, IndexEntry, save_review
 from textclf.files import sync_folder
 
-TEXTS = "train"
-INDEX = "feedback.log"
 _USAGE = ".feedback.usage"
 # What a file takes on most file systems, however short it is.
 _BLOCK_BYTES = 4096
@@ -121,18 +118,9 @@ class FeedbackStore:
 
     def _append(self, review_id: str, review: Review, model: str) -> int:
         """Add the line of a review to the index, whole or not at all: how much space the index has grown by."""
-        line = json.dumps(
-            {
-                "id": review_id,
-                "time": self._clock().isoformat(timespec="milliseconds"),
-                "label": review.label,
-                "source": review.source,
-                "model": model,
-                "audit": review.audit,
-            },
-            ensure_ascii=False,
-        )
-        content = f"{line}\n".encode()
+        time_stored = self._clock().isoformat(timespec="milliseconds")
+        entry = IndexEntry(review_id, time_stored, review.label, review.source, model, review.audit)
+        content = f"{entry.to_line()}\n".encode()
         path = self.folder / INDEX
         is_new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from textclf.config import DataOptions, ModelOptions, TrainingOptions
+from textclf.config import CombineOptions, DataOptions, ModelOptions, TrainingOptions
 from textclf.errors import ConfigError
 
-ALL = [DataOptions, ModelOptions, TrainingOptions]
+ALL = [CombineOptions, DataOptions, ModelOptions, TrainingOptions]
 
 
 @pytest.mark.parametrize("options", ALL)
@@ -83,12 +83,32 @@ def test_renamings_are_not_shared_between_options():
         (TrainingOptions, "metric", ["accuracy"]),
         (TrainingOptions, "patience", -1),
         (TrainingOptions, "checkpoint_steps", 0),
+        (CombineOptions, "holdout_share", 0),
+        (CombineOptions, "holdout_share", 1.0),
+        (CombineOptions, "new_share", float("nan")),
+        (CombineOptions, "new_share", True),
+        (CombineOptions, "source_share", 0.0),
+        (CombineOptions, "source_share", 1.5),
+        (CombineOptions, "class_slack", 0.9),
+        (CombineOptions, "holdout_room", -1),
+        (CombineOptions, "shingle_words", 0),
+        (CombineOptions, "near_jaccard", 0.5),
+        (CombineOptions, "contradiction_alpha", 0.0),
+        (CombineOptions, "contradiction_margin", -0.1),
+        (CombineOptions, "contradiction_least", 0),
+        (CombineOptions, "trusted_sources", "web"),
+        (CombineOptions, "trusted_sources", (1,)),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_and_shown(options, name, value):
     with pytest.raises(ConfigError, match=f"^{name}: expected ") as refused:
         options(**{name: value})
     assert str(refused.value).endswith(f"got {value!r}")
+
+
+def test_trusted_sources_go_through_json():
+    options = CombineOptions(trusted_sources=("web", ""))
+    assert CombineOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 
 def test_the_preprocessing_handle_may_be_left_to_the_encoder():

@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all, also when the process is killed."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -128,6 +129,37 @@ class TestAtomicFolder:
             assert not target.exists()
         assert (target / "inner" / "file").read_text() == "x"
         assert list(target.parent.iterdir()) == [target]
+
+    @pytest.mark.parametrize("many_files", [False, True])
+    def test_a_replaced_folder_stays_until_the_new_one_is_whole(self, tmp_path, many_files):
+        target = tmp_path / "folder"
+        target.mkdir()
+        (target / "old").write_text("x")
+        with atomic_folder(target, many_files=many_files, replace=True) as folder:
+            (folder / "new").write_text("x")
+            assert [path.name for path in target.iterdir()] == ["old"]
+        assert [path.name for path in target.iterdir()] == ["new"]
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_a_folder_that_cannot_be_replaced_comes_back(self, tmp_path, monkeypatch):
+        target = tmp_path / "folder"
+        target.mkdir()
+        (target / "old").write_text("x")
+        real = Path.rename
+
+        def refuse_the_new_one(self: Path, new_name: Path) -> Path:
+            if (self / "new").exists():
+                raise OSError(errno.EIO, "Input/output error")
+            return real(self, new_name)
+
+        monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+        with (
+            pytest.raises(OSError, match="Input/output error"),
+            atomic_folder(target, replace=True) as folder,
+        ):
+            (folder / "new").write_text("x")
+        assert [path.name for path in target.iterdir()] == ["old"]
+        assert list(tmp_path.iterdir()) == [target]
 
     def test_an_exception_leaves_nothing(self, tmp_path):
         def interrupt_half_way() -> None:

@@ -112,19 +112,21 @@ def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterato
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path | str, *, many_files: bool = False) -> Iterator[Path]:
+def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool = False) -> Iterator[Path]:
     """A new folder to fill, which becomes `target` when the block ends, or is removed.
 
     Args:
         target: the folder to make; those above it are made too.
         many_files: write everything out with one sync of the whole system, instead of one of each
             file: for 37,500 small files .4 s instead of 8 s.
+        replace: a folder that is there stays as it is until the new one is whole, then makes room for it. A
+            process that is killed between the two renames leaves both under hidden names.
 
     Raises:
-        FileExistsError: `target` exists; nothing is overwritten.
+        FileExistsError: `target` exists, and is not to be replaced.
     """
     target = Path(target)
-    if target.exists():
+    if target.exists() and not replace:
         raise FileExistsError(f"{target} exists already")
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = _temporary_beside(target)
@@ -135,11 +137,26 @@ def atomic_folder(target: Path | str, *, many_files: bool = False) -> Iterator[P
             os.sync()
         else:
             sync_tree(staging)
-        staging.rename(target)
+        if replace and target.exists():
+            _swap(staging, target)
+        else:
+            staging.rename(target)
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put `staging` in the place of `target`, and remove what was there."""
+    former = _temporary_beside(target)
+    target.rename(former)
+    try:
+        staging.rename(target)
+    except BaseException:
+        former.rename(target)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def sha256_of_file(path: Path | str) -> str:

@@ -1,12 +1,68 @@
-"""Reviews that people labelled, one file each, in the layout that load_dataset reads."""
+"""Reviews that people labelled, one file each, in the layout that load_dataset reads, and the index beside them.
 
+    <folder>/train/<class>/<id>.txt   a review
+    <folder>/feedback.log             one JSON line a review: when, where from, answering which model
+
+The index does not end in .jsonl, because that is data.
+"""
+
+import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from textclf.errors import InputError
 from textclf.files import atomic_file
 from textclf.labels import is_class_name
+
+TEXTS = "train"
+INDEX = "feedback.log"
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A line of the index.
+
+    Attributes:
+        id: the review's file is named after it.
+        time: when it was stored, ISO 8601 with the time zone.
+        label: as it was given; a review that somebody moves to another class folder has that class.
+        source: who sent it, as the sender says; None if it does not.
+        model: the version that was serving.
+        audit: whether the text was picked at random, right or wrong, to be labelled.
+    """
+
+    id: str
+    time: str
+    label: str
+    source: str | None
+    model: str
+    audit: bool
+
+    def to_line(self) -> str:
+        """One line of JSON, without its end."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """The inverse of to_line; fields that are not known are passed over.
+
+        Raises:
+            ValueError: the line is torn, or none of ours.
+        """
+        try:
+            values = json.loads(line)
+            entry = cls(**{name: values[name] for name in cls.__dataclass_fields__})
+            has_time = datetime.fromisoformat(entry.time).tzinfo is not None
+        except (AttributeError, KeyError, RecursionError, TypeError) as error:
+            raise ValueError(f"expected a line of {INDEX}") from error
+        texts = (entry.id, entry.label, entry.model, "" if entry.source is None else entry.source)
+        if not has_time or not all(isinstance(text, str) for text in texts) or not isinstance(entry.audit, bool):
+            raise ValueError(f"expected a line of {INDEX}")
+        return entry
 
 
 def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
