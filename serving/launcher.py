@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from serving.settings import Settings
 from serving.supervisor import Program, supervise
+from textclf.data.database_url import OFF, DatabaseUrl, absolute_url
 from textclf.errors import ConfigError, TextClfError
 from textclf.model_store import is_saved_model_folder, open_model
 
@@ -79,6 +80,8 @@ def serve(environ: Mapping[str, str]) -> int:
     check_address(settings.host, settings.port)
     if reason := why_not_writable(settings.new_data_dir):
         _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
+    if reason := why_not_logged(settings.prediction_log_url):
+        _say(f"predictions will not be logged: PREDICTION_LOG_URL, {reason}")
     check_model(settings.model_path)
     nginx = find_nginx(environ)
     with contextlib.ExitStack() as folders:
@@ -222,6 +225,13 @@ def why_not_writable(folder: Path) -> str:
     return ""
 
 
+def why_not_logged(url: str) -> str:
+    """Why a prediction log of SQLite can't be made where it should be; empty if it can, or the log is none."""
+    file = None if url == OFF else DatabaseUrl.parse(url).file
+    reason = "" if file is None else why_not_writable(file.parent)
+    return f"{file}: its folder {reason}" if reason else ""
+
+
 class User(NamedTuple):
     """A user of the system, with its main group."""
 
@@ -310,7 +320,11 @@ def gunicorn_program(
         "gunicorn",
         [*command, APPLICATION],
         ROOT,
-        {**environ, **{name: str(path.absolute()) for name, path in paths.items()}},
+        {
+            **environ,
+            **{name: str(path.absolute()) for name, path in paths.items()},
+            "PREDICTION_LOG_URL": absolute_url(settings.prediction_log_url),
+        },
     )
 
 

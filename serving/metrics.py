@@ -1,12 +1,14 @@
 """What Prometheus reads: counters, histograms and gauges of one worker, or of all through files they share."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.drift_metrics import DriftMetrics
 from serving.observing import RequestRecord
 from textclf.errors import ConfigError
 from textclf.runtime.predictor import Timings
@@ -26,18 +28,20 @@ class Metrics:
     Args:
         folder: where all workers write theirs; "" keeps them in this process. The library decides when it is
             imported, so PROMETHEUS_MULTIPROC_DIR must have named the folder before.
+        store_path: of the model store, beside which monitoring keeps its state.
 
     Raises:
         ConfigError: it had not.
     """
 
-    def __init__(self, folder: str = "") -> None:
+    def __init__(self, folder: str = "", store_path: Path = Path()) -> None:
         if folder and not getattr(values.ValueClass, "_multiprocess", False):
             raise ConfigError(
                 f"PROMETHEUS_MULTIPROC_DIR: expected {folder} in the environment before the server starts, got "
                 f"{os.environ.get('PROMETHEUS_MULTIPROC_DIR')!r}; export it and start again"
             )
         self._folder = folder
+        self._drift = DriftMetrics(store_path, _PREFIX)
         self._registry = CollectorRegistry()
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "status")
         self._errors = self._counter("errors", "Requests refused, by the code of the error.", "code")
@@ -56,6 +60,10 @@ class Metrics:
         self._model_workers = self._gauge(
             "model_workers", "Workers that serve a version.", "livesum", "model", "version"
         )
+        self._logged = self._counter("prediction_log_rows", "Predictions written into the log.")
+        self._dropped = self._counter("prediction_log_dropped", "Predictions that were not, and never will be.")
+        self._log_failures = self._counter("prediction_log_failures", "Tries to write into the log that failed.")
+        self._waiting = self._gauge("prediction_log_waiting", "Predictions that are not in the log yet.", "livesum")
         # Looking a child up by its labels costs more than counting with it.
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
@@ -95,13 +103,31 @@ class Metrics:
         """Count a try to load another version that failed."""
         self._swap_failures.inc()
 
+    def rows_logged(self, rows: int) -> None:
+        """Count predictions that are in the log."""
+        self._logged.inc(rows)
+
+    def rows_dropped(self, rows: int) -> None:
+        """Count predictions that never will be."""
+        self._dropped.inc(rows)
+
+    def rows_waiting(self, rows: int) -> None:
+        """Note how many predictions wait for the log."""
+        self._waiting.set(rows)
+
+    def logging_failed(self) -> None:
+        """Count a try to write into the log that failed."""
+        self._log_failures.inc()
+
     def render(self) -> bytes:
         """All numbers in Prometheus' text format; those of all workers where there is a folder."""
-        if not self._folder:
-            return generate_latest(self._registry)
-        gathered = CollectorRegistry()
-        MultiProcessCollector(gathered, self._folder)  # type: ignore[no-untyped-call]
-        return generate_latest(gathered)
+        drift = CollectorRegistry()
+        drift.register(self._drift)
+        gathered = self._registry
+        if self._folder:
+            gathered = CollectorRegistry()
+            MultiProcessCollector(gathered, self._folder)  # type: ignore[no-untyped-call]
+        return generate_latest(gathered) + generate_latest(drift)
 
     def _scored(self, record: RequestRecord, timings: Timings) -> None:
         self._texts.inc(record.texts)

@@ -9,7 +9,11 @@ from typing import Any, Self
 
 from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
 from textclf.cores import usable_cores
+from textclf.data.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl
 from textclf.errors import ConfigError
+
+# Are not quoted in errors: they hold a key or a password.
+_SECRET = ("api_key", "prediction_log_url")
 
 
 def _field(
@@ -77,6 +81,21 @@ def _text(default: str, help_text: str, pattern: str, expected: str, shown: str 
     )
 
 
+def _database(default: str, help_text: str) -> Any:
+    """The URL of a database, or OFF."""
+
+    def parse(text: str) -> str:
+        return OFF if text.lower() == OFF else text
+
+    def holds(value: object) -> bool:
+        try:
+            return value == OFF or (isinstance(value, str) and DatabaseUrl.parse(value) is not None)
+        except ConfigError:
+            return False
+
+    return _field(default, EXPECTED_URL, help_text, parse, holds, default)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every environment variable of the server: a field named in lower case, with its default, bounds and help.
@@ -141,6 +160,16 @@ class Settings:
         1024**3, "Disk space that reviews may take, in blocks of 4 KiB; when it is used up, 507 is answered.", 0, 2**60
     )
     log_text: bool = _switch(False, "Write users' texts into the log, too.")
+    prediction_log_url: str = _database(
+        DEFAULT_URL,
+        "Where predictions are logged for drift monitoring: `sqlite:///FILE`, `sqlite:////FILE` from the root on, or "
+        "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `off` logs none. It is personal data, see below.",
+    )
+    prediction_log_text: bool = _switch(False, "Log the texts themselves, too; drift is found without.")
+    prediction_log_days: int = _whole(30, "Days after which a logged prediction is removed.", 1, 36_500)
+    prediction_log_rows: int = _whole(
+        1_000_000, "Predictions that the log keeps; of more the oldest are removed. 1,000 take about 1 MB.", 1, 10**12
+    )
     model_poll_seconds: float = _seconds(
         5.0, "How often the model store is asked for a new current version; 0 never asks.", 86_400
     )
@@ -160,11 +189,12 @@ class Settings:
                 raise _nonsense(item, repr(value))
 
     def __repr__(self) -> str:
-        """Without the key: settings are printed and logged."""
-        values = (
-            f"{item.name}={getattr(self, item.name)!r}" for item in dataclasses.fields(self) if item.name != "api_key"
-        )
-        return f"Settings({', '.join(values)}, api_key={'…' if self.api_key else ''!r})"
+        """Without key and passwords: settings are printed and logged."""
+        shown = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        shown["api_key"] = "…" if self.api_key else ""
+        if self.prediction_log_url != OFF:
+            shown["prediction_log_url"] = DatabaseUrl.parse(self.prediction_log_url).shown
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -203,7 +233,7 @@ def settings_table() -> str:
 
 def _nonsense(item: dataclasses.Field[Any], got: str) -> ConfigError:
     name = item.name.upper()
-    got = "something else" if item.name == "api_key" else got[:200]
+    got = "something else" if item.name in _SECRET else got[:200]
     return ConfigError(
         f"{name}: expected {item.metadata['expected']}, got {got}; mend or unset the environment variable {name}"
     )

@@ -15,7 +15,7 @@ from textclf.errors import TextClfError
 _BOOT_ERROR = 3
 # With the process, so that as many like lines are seen to be of as many workers.
 _LOG_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
-# To load the model that it is loading, when the process is told to end.
+# To load the model that it is loading, and to write into the prediction log, when the process is told to end.
 _STOP_SECONDS = 5.0
 
 
@@ -45,5 +45,5 @@ def _application() -> Flask:
     file = os.environ.get(VARIABLE)
     served = ServedVersion(Path(file)) if file else None
     app = create_app(settings, inference_of(settings, settings.model_path), served)
-    atexit.register(app.extensions["textclf"].holder.stop, _STOP_SECONDS)
+    atexit.register(app.extensions["textclf"].stop, _STOP_SECONDS)
     return app

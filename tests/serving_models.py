@@ -17,6 +17,8 @@ MAX_LENGTH = 16
 class WordCounter:
     """A text's logits: how many of its words are `bad`, and how many `good`; each word is a wordpiece."""
 
+    tokenizer = None
+
     def __init__(self) -> None:
         self.warmed = 0
 
@@ -77,4 +79,5 @@ def inference(
 
 def settings(folder: Any, **values: Any) -> Settings:
     """Settings that write below `folder` only."""
-    return Settings(**{"model_path": folder / "model", "new_data_dir": folder / "new", **values})
+    paths = {"model_path": folder / "model", "new_data_dir": folder / "new"}
+    return Settings(**{**paths, "prediction_log_url": "off", **values})

@@ -42,18 +42,18 @@ def free_port() -> int:
 def need_nginx() -> None:
     """Skip where there is no nginx; fail where there must be one."""
     if find_nginx(os.environ) is None:
-        _skip_or_fail("nginx is not installed (Debian: apt-get install nginx-light)")
+        skip_or_fail("nginx is not installed (Debian: apt-get install nginx-light)")
 
 
 def serving_python() -> str:
     """The interpreter of an environment made from requirements-serving.txt alone; without one as for nginx."""
     python = os.environ.get("TEXTCLF_SERVING_PYTHON", "")
     if not python:
-        _skip_or_fail("TEXTCLF_SERVING_PYTHON names no interpreter with requirements-serving.txt (make test has one)")
+        skip_or_fail("TEXTCLF_SERVING_PYTHON names no interpreter with requirements-serving.txt (make test has one)")
     return python
 
 
-def _skip_or_fail(message: str) -> None:
+def skip_or_fail(message: str) -> None:
     if os.environ.get("TEXTCLF_REQUIRE_SERVERS"):
         pytest.fail(message)
     pytest.skip(message)

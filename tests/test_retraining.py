@@ -288,6 +288,17 @@ def test_too_few_texts_for_any_promotion_are_said_before_the_training(undecided,
     assert holdout.endswith("held-out texts nothing can be promoted; 100 is the least")
 
 
+def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, reviews):
+    new = write_products(tmp_path / "new", per_class=20)
+    for old, name in (("neg", "0"), ("pos", "1")):
+        (new / "train" / old).rename(new / "train" / name)
+    combined = retrain_of(tmp_path, reviews, new, rename_labels={"0": "neg", "1": "pos"}).combine_datasets()
+    assert combined.class_names == ("neg", "pos")
+    assert len(combined.added) + len(combined.held) > 20
+    with pytest.raises(DatasetError):
+        retrain_of(tmp_path, reviews, new).combine_datasets()
+
+
 def test_other_classes_are_refused(undecided, tmp_path, products):
     other = write_reviews(tmp_path / "other", per_class=8, classes=("neg", "pos", "mixed"))
     retrain = retrain_of(tmp_path, other, products)

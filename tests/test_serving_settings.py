@@ -7,6 +7,7 @@ import pytest
 
 from serving.settings import Settings, settings_table
 from textclf.cores import usable_cores
+from textclf.data.prediction_log import DAYS, MOST_ROWS
 from textclf.errors import ConfigError
 
 
@@ -37,6 +38,10 @@ def test_every_variable_is_read_and_others_are_not():
         "NEW_DATA_DIR": "/data",
         "NEW_DATA_MAX_BYTES": "0",
         "LOG_TEXT": "Yes",
+        "PREDICTION_LOG_URL": "postgresql://user:pass@host/db",
+        "PREDICTION_LOG_TEXT": "1",
+        "PREDICTION_LOG_DAYS": "7",
+        "PREDICTION_LOG_ROWS": "1000",
         "MODEL_POLL_SECONDS": "0.5",
         "PROMETHEUS_MULTIPROC_DIR": "/run/metrics",
     }
@@ -96,6 +101,11 @@ def test_switch_off(text):
         ("MODEL_POLL_SECONDS", "inf"),
         ("MODEL_POLL_SECONDS", "-1"),
         ("HOST", "127.0.0.1; rm"),
+        ("PREDICTION_LOG_TEXT", "some"),
+        ("PREDICTION_LOG_DAYS", "0"),
+        ("PREDICTION_LOG_ROWS", "0"),
+        ("PREDICTION_LOG_URL", "predictions.sqlite"),
+        ("PREDICTION_LOG_URL", "postgresql://user:pa@ss@host/db"),
         ("API_KEY", "with blank"),
         ("API_KEY", "schlüssel"),
     ],
@@ -103,7 +113,7 @@ def test_switch_off(text):
 def test_nonsense_is_refused_with_the_name_of_the_variable(name, value):
     with pytest.raises(ConfigError, match=rf"{name}: expected .*got ") as caught:
         Settings.from_environment({name: value})
-    if name == "API_KEY":
+    if name in ("API_KEY", "PREDICTION_LOG_URL"):
         assert value not in str(caught.value)
     else:
         assert value in str(caught.value)
@@ -115,8 +125,17 @@ def test_types_are_checked_without_an_environment_too(values):
         Settings(**values)
 
 
-def test_frozen_and_silent_about_the_key():
-    settings = Settings(api_key="s3cret")
+def test_the_prediction_log_is_on_and_without_texts():
+    settings = Settings()
+    assert settings.prediction_log_url == "sqlite:///prediction_log/predictions.sqlite"
+    assert settings.prediction_log_text is False
+    assert (settings.prediction_log_days, settings.prediction_log_rows) == (DAYS, MOST_ROWS)
+    assert Settings.from_environment({"PREDICTION_LOG_URL": "Off"}).prediction_log_url == "off"
+
+
+def test_frozen_and_silent_about_key_and_password():
+    settings = Settings(api_key="s3cret", prediction_log_url="postgresql://user:s3cret@host/db")
+    assert "postgresql://user:***@host/db" in repr(settings)
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.port = 1
     assert "s3cret" not in repr(settings)

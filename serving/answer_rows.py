@@ -1,0 +1,141 @@
+"""From answers to rows of the prediction log: the features of many answers at a time, by the model that gave them."""
+
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from serving.tracebacks import safe_traceback
+from textclf.data.prediction_log import LoggedPrediction, logged_predictions
+from textclf.errors import ConfigError, TextClfError
+from textclf.manifest import MANIFEST_FILE
+from textclf.model_store import ModelStore, open_model
+from textclf.reference import REFERENCE_FILE, Projection, load_projection
+from textclf.runtime.predictor import Answer, Encoded, Outputs, Predictor
+from textclf.runtime.text_features import Wordpieces, features_of, wordpieces_of
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """An answer and when it was given, in seconds since the epoch."""
+
+    time: float
+    predictor: Predictor
+    answer: Answer
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What taking the features of a model's answers needs; without wordpieces they can't be taken."""
+
+    predictor: Predictor
+    wordpieces: Wordpieces | None
+    projection: Projection | None
+
+
+class AnswerRows:
+    """Makes rows, for one thread. What a model lacks for them is said once.
+
+    Args:
+        projection_of: the projection of a version's reference, by the version's id; None where it has none.
+        keep_text: put the texts into the rows, too.
+    """
+
+    def __init__(self, projection_of: Callable[[str], Projection | None], keep_text: bool = False) -> None:
+        self.keep_text = keep_text
+        self._projection_of = projection_of
+        self._view: _View | None = None
+
+    def prepare(self, predictor: Predictor) -> None:
+        """Read what the answers of a model need, now instead of with its first answer."""
+        self._view_for(predictor)
+
+    def of(self, answered: Sequence[Answered]) -> list[LoggedPrediction]:
+        """The rows of answers, in their order; none of a model without an engine."""
+        rows: list[LoggedPrediction] = []
+        for _, some in itertools.groupby(answered, lambda item: id(item.predictor)):
+            rows += self._of_one_model(list(some))
+        return rows
+
+    def _of_one_model(self, answered: list[Answered]) -> list[LoggedPrediction]:
+        predictor = answered[0].predictor
+        view = self._view_for(predictor)
+        if view.wordpieces is None:
+            return []
+        answer = _joined([item.answer for item in answered])
+        return logged_predictions(
+            [item.time for item in answered for _ in item.answer.predictions],
+            predictor.version_id,
+            [prediction.label for prediction in answer.predictions],
+            features_of(answer, view.wordpieces, view.projection),
+            [prediction.text for prediction in answer.predictions] if self.keep_text else None,
+        )
+
+    def _view_for(self, predictor: Predictor) -> _View:
+        """Of the model of now; answers of the one before come for a moment only."""
+        if self._view is None or self._view.predictor is not predictor:
+            self._view = self._view_of(predictor)
+        return self._view
+
+    def _view_of(self, predictor: Predictor) -> _View:
+        try:
+            wordpieces = wordpieces_of(predictor)
+        except ConfigError as error:
+            _LOG.warning("predictions are not logged: %s", error)
+            return _View(predictor, None, None)
+        try:
+            projection = self._projection_of(predictor.version_id)
+        except Exception as error:  # noqa: BLE001 whatever is wrong with the reference, the rest can be logged
+            reason = str(error) if isinstance(error, TextClfError | OSError) else safe_traceback(error)
+            _LOG.error("predictions of %s are logged without embeddings: %s", predictor.full_name, reason)
+            return _View(predictor, wordpieces, None)
+        if projection is None:
+            _LOG.warning(
+                "predictions of %s are logged without embeddings: it has no reference with any", predictor.full_name
+            )
+        return _View(predictor, wordpieces, projection)
+
+
+def projection_of_version(model_path: Path, version_id: str) -> Projection | None:
+    """The projection of the reference of a version; None if it has none.
+
+    Args:
+        model_path: the store that the version is in, or its folder.
+        version_id: of the version.
+
+    Raises:
+        ModelStoreError: the version is no longer there, or its reference is damaged.
+    """
+    is_version = (model_path / MANIFEST_FILE).is_file()
+    version = open_model(model_path) if is_version else ModelStore(model_path).open(version_id)
+    if not version.has(REFERENCE_FILE):
+        return None
+    version.verify([REFERENCE_FILE])
+    return load_projection(version.part(REFERENCE_FILE))
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """One answer of several by the same model, which costs less than each by itself."""
+    if len(answers) == 1:
+        return answers[0]
+    encoded = [answer.encoded for answer in answers]
+    counts = [item.token_counts for item in encoded if item.token_counts is not None]
+    pooled = [answer.outputs.embeddings for answer in answers if answer.outputs.embeddings is not None]
+    return Answer(
+        [prediction for answer in answers for prediction in answer.predictions],
+        np.concatenate([answer.predicted for answer in answers]),
+        Encoded(
+            [text for item in encoded for text in item.inputs],
+            np.concatenate([item.lengths for item in encoded]),
+            np.concatenate(counts) if len(counts) == len(answers) else None,
+        ),
+        Outputs(
+            np.concatenate([answer.outputs.logits for answer in answers]),
+            np.concatenate(pooled) if len(pooled) == len(answers) else None,
+        ),
+    )

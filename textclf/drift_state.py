@@ -1,0 +1,239 @@
+"""What monitoring knows from one run to the next: <store>/drift.json, beside the model versions.
+
+The server's /metrics read it; monitoring.py writes it. It holds figures and verdicts, never a text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from textclf.errors import ModelStoreError
+from textclf.files import atomic_file
+
+STATE_FILE = "drift.json"
+FORMAT = 1
+NO_DRIFT, DRIFT, NOT_ENOUGH_DATA = "no drift", "drift", "not enough data"
+VERDICTS = (NO_DRIFT, DRIFT, NOT_ENOUGH_DATA)
+# How a retraining ended: by the gate's verdict, held back after a rollback, or not at all.
+PROMOTED, REJECTED, INCONCLUSIVE, FAILED = "promoted", "rejected", "inconclusive", "failed"
+OUTCOMES = (PROMOTED, REJECTED, INCONCLUSIVE, FAILED)
+# More windows than any rule "K of the last N" asks for.
+MAX_WINDOWS = 100
+
+_LOCK_FILE = ".drift.lock"
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """A check in figures.
+
+    Attributes:
+        time: when it was made, in seconds since the epoch.
+        version: id of the model version whose reference was compared with.
+        verdict: one of VERDICTS.
+        sentence: the verdict in words.
+        texts: how many were compared with the reference.
+        effects, floors, adjusted_p: of each family of tests by its name; {} where there were not enough texts.
+        alarms: names of the families that alarm.
+    """
+
+    time: float
+    version: str
+    verdict: str
+    sentence: str
+    texts: int
+    effects: dict[str, float] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
+    adjusted_p: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("time", _is_number(self.time), self.time)
+        _check("version", isinstance(self.version, str), self.version)
+        _check("verdict", self.verdict in VERDICTS, self.verdict)
+        _check("sentence", isinstance(self.sentence, str), self.sentence)
+        _check("texts", _is_count(self.texts), self.texts)
+        for name in ("effects", "floors", "adjusted_p"):
+            _check(name, _is_numbers_by_name(getattr(self, name)), getattr(self, name))
+        _check("alarms", _is_texts(self.alarms), self.alarms)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time that `monitoring.py watch` has judged; windows do not overlap.
+
+    Attributes:
+        since, until: its ends in seconds since the epoch; what was logged at `until` belongs to the next one.
+        version: id of the model version that was served.
+        verdict: NO_DRIFT or DRIFT; one with too few texts is no window, but grows into the next.
+        texts: how many were compared.
+    """
+
+    since: float
+    until: float
+    version: str
+    verdict: str
+    texts: int
+
+    def __post_init__(self) -> None:
+        _check("since", _is_number(self.since), self.since)
+        _check("until", _is_number(self.until) and self.until >= self.since, self.until)
+        _check("version", isinstance(self.version, str), self.version)
+        _check("verdict", self.verdict in (NO_DRIFT, DRIFT), self.verdict)
+        _check("texts", _is_count(self.texts), self.texts)
+
+
+@dataclass(frozen=True)
+class RetrainTry:
+    """The last retraining that monitoring started.
+
+    Attributes:
+        time: when it was started, in seconds since the epoch.
+        outcome: one of OUTCOMES; FAILED, too, while it runs, so that one that kills the machine is not tried at once.
+        fingerprint: of the labelled data that a retraining last came to a decision on, 64 hex digits; "" before that.
+        labels: how many labelled texts that were.
+    """
+
+    time: float
+    outcome: str
+    fingerprint: str = ""
+    labels: int = 0
+
+    def __post_init__(self) -> None:
+        _check("time", _is_number(self.time), self.time)
+        _check("fingerprint", isinstance(self.fingerprint, str), self.fingerprint)
+        _check("labels", _is_count(self.labels), self.labels)
+        _check("outcome", self.outcome in OUTCOMES, self.outcome)
+
+
+@dataclass(frozen=True)
+class DriftState:
+    """All of it; to_dict() and from_dict() are each other's inverse.
+
+    Attributes:
+        last_check: the last check, of whichever texts; None before the first.
+        edge: until when `watch` has looked at the log, in seconds since the epoch; None before its first run.
+        windows: the last that `watch` has judged, oldest first.
+        failed_runs: runs of `watch` that failed, ever.
+        last_retrain: None before the first.
+        format: of the file.
+    """
+
+    last_check: CheckSummary | None = None
+    edge: float | None = None
+    windows: tuple[Window, ...] = ()
+    failed_runs: int = 0
+    last_retrain: RetrainTry | None = None
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _check("edge", self.edge is None or _is_number(self.edge), self.edge)
+        _check("failed_runs", _is_count(self.failed_runs), self.failed_runs)
+        _check("windows", len(self.windows) <= MAX_WINDOWS, len(self.windows))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as a dict that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The state from a dict.
+
+        Raises:
+            ModelStoreError: it is none, or of a newer format.
+        """
+        if not isinstance(values, dict) or not _is_count(values.get("format")):
+            raise ModelStoreError("expected a JSON object with the state of monitoring")
+        if values["format"] > FORMAT:
+            raise ModelStoreError(
+                f"written in format {values['format']} by a newer version of this software, which reads {FORMAT}; "
+                f"update this one"
+            )
+        try:
+            check, windows, retrain = values["last_check"], values["windows"], values["last_retrain"]
+            parts = {
+                "last_check": None if check is None else CheckSummary(**{**check, "alarms": tuple(check["alarms"])}),
+                "windows": tuple(Window(**window) for window in windows),
+                "last_retrain": None if retrain is None else RetrainTry(**retrain),
+            }
+            return cls(**{**values, **parts})
+        except (KeyError, TypeError) as error:
+            raise ModelStoreError(f"expected the keys of the state of monitoring: {error}") from error
+
+
+def read_state(store_path: Path | str) -> DriftState:
+    """The state beside a store; an empty one where there is none yet. Takes no lock.
+
+    Raises:
+        ModelStoreError: the file is damaged.
+        OSError: it can't be read.
+    """
+    path = Path(store_path) / STATE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return DriftState()
+    except UnicodeDecodeError as error:
+        raise _damaged(path, "not UTF-8") from error
+    try:
+        return DriftState.from_dict(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"expected JSON ({error})") from error
+    except ModelStoreError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def update_state(store_path: Path | str, change: Callable[[DriftState], DriftState]) -> DriftState:
+    """Read the state, change it and write it whole, while no other process does: the new state.
+
+    Raises:
+        ModelStoreError: the file is damaged; nothing is written.
+        OSError: it can't be written.
+    """
+    with _locked(Path(store_path)):
+        state = change(read_state(store_path))
+        with atomic_file(Path(store_path) / STATE_FILE) as file:
+            file.write(json.dumps(state.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return state
+
+
+@contextlib.contextmanager
+def _locked(store_path: Path) -> Iterator[None]:
+    with open(store_path / _LOCK_FILE, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _damaged(path: Path, reason: str) -> ModelStoreError:
+    return ModelStoreError(
+        f"{path}: damaged: {reason}; restore it, or remove it: monitoring then begins anew, from the whole log"
+    )
+
+
+def _check(name: str, holds: bool, value: object) -> None:
+    if not holds:
+        raise ModelStoreError(f"{name}: got {value!r:.200}, which makes no sense there")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_numbers_by_name(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) and _is_number(item) for key, item in value.items())
