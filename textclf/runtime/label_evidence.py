@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import InputError
+from textclf.labels import parse_label
 from textclf.reference import Reference
 from textclf.stats.labelled_drift import AuditEvidence
 
@@ -34,7 +35,7 @@ class LabelledAnswers:
 
 
 def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Class ids of labels, UNLABELLED for None and UNKNOWN for a name that is no class: int64 [n].
+    """Class ids of labels, UNLABELLED for None and UNKNOWN for a text that parse_label does not take: int64 [n].
 
     Raises:
         InputError: a label is neither a name nor an id of the model.
@@ -45,7 +46,10 @@ def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) ->
         if label is None:
             return UNLABELLED
         if isinstance(label, str):
-            return ids.get(label, UNKNOWN)
+            try:
+                return ids[parse_label(label, class_names)]
+            except InputError:
+                return UNKNOWN
         if isinstance(label, bool) or not isinstance(label, int | np.integer) or not 0 <= label < len(class_names):
             raise InputError(
                 f"labels: expected class names, or ids from 0 to {len(class_names) - 1}, got {label!r:.80}"

@@ -1,0 +1,597 @@
+"""Monitoring: are the texts that come now like those that the model was measured on? What differs, and retraining."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf import cli
+from textclf.config import DataOptions, DriftOptions
+from textclf.data.database_url import DEFAULT_URL, OFF, DatabaseUrl
+from textclf.data.labelled_reviews import LabelledReview, fingerprint_of, read_labelled_reviews
+from textclf.data.latest_texts import read_latest
+from textclf.data.prediction_log import PredictionLog
+from textclf.drift_state import (
+    DRIFT,
+    FAILED,
+    INCONCLUSIVE,
+    MAX_WINDOWS,
+    NO_DRIFT,
+    NOT_ENOUGH_DATA,
+    PROMOTED,
+    REJECTED,
+    DriftState,
+    RetrainTry,
+    Window,
+    read_state,
+    update_state,
+)
+from textclf.durations import Duration
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError, TrainingError
+from textclf.features import TextFeatures
+from textclf.files import atomic_file
+from textclf.labelled_batches import texts_and_labels
+from textclf.model_store import ModelVersion, open_model
+from textclf.monitoring_options import MonitoringSettings, given_again, monitoring_options
+from textclf.reference import MOST_TEXTS, REFERENCE_FILE, Reference, load_reference
+from textclf.report.drift_page import drift_page
+from textclf.report.drift_report import Compared, DriftReport, drift_report
+from textclf.report.drift_text import describe_drift
+from textclf.retrain_policy import WindowRule, why_not_retrain
+from textclf.retraining_process import BUSY, run_retraining
+from textclf.runtime.label_evidence import LabelledAnswers, class_ids, evidence_of
+from textclf.runtime.loading import predictor_of_version
+from textclf.runtime.predictor import Predictor, check_texts
+from textclf.runtime.text_features import text_features
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.stats.drift import compare
+from textclf.stats.estimated_accuracy import estimated_accuracy
+from textclf.stats.label_shift import bbse_prior
+from textclf.watching import Watcher
+
+EXITS = {NO_DRIFT: 0, DRIFT: 3, NOT_ENOUGH_DATA: 4}
+_RETRAINING = Path(__file__).resolve().with_name("retraining.py")
+_DRIFT, _DATA = DriftOptions(), DataOptions()
+# Labels that are no random audit are scored for what they show; so many are enough for that.
+_MOST_OTHER_LABELS = 1000
+# The servers write what they answered within a second; a window ends before what may still be under way.
+_SETTLED_SECONDS = 10.0
+_OUTCOMES = {
+    PROMOTED: "promoted",
+    REJECTED: "rejected (see retraining.py history)",
+    INCONCLUSIVE: "not promoted: there is not enough to tell by, or promotion is on hold (see retraining.py history)",
+}
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A version, and what its texts are compared with."""
+
+    version: ModelVersion
+    reference: Reference
+    vocabulary: list[str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.version.manifest.class_names
+
+    @property
+    def created(self) -> float:
+        return datetime.fromisoformat(self.version.manifest.created).timestamp()
+
+
+@dataclass(frozen=True)
+class _Latest:
+    """Texts to compare: their features, and what is said of them in the report."""
+
+    features: TextFeatures
+    source: str
+    found: int
+    since: float | None = None
+    until: float | None = None
+    other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Monitoring:
+    """Compares texts with the training reference of a model version; the constructor only stores.
+
+    Args:
+        model_path: a model store (its current version), or one version's folder.
+        options: floors, alpha, and how much is looked at.
+        prediction_log_url: of the log that the server keeps; None takes the server's default.
+        new_data_dir: labelled reviews, as the server stores them; None looks at none.
+        seed: of what is drawn; the same texts give the same verdict.
+        threads: to compute with; None takes all cores.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        model_path: Path | str = "model",
+        *,
+        options: DriftOptions = _DRIFT,
+        prediction_log_url: str | None = None,
+        new_data_dir: Path | str | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.model_path = Path(model_path)
+        self.options = options
+        self.prediction_log_url = prediction_log_url
+        self.new_data_dir = None if new_data_dir is None else Path(new_data_dir)
+        self.seed = seed
+        self.threads = threads
+        self.clock = clock
+
+    @property
+    def store(self) -> Path | None:
+        """The model store that the state is kept beside; None where model_path is one version's folder."""
+        return self.model_path if (self.model_path / "versions").is_dir() else None
+
+    def check(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str | int | None] | None = None,
+        audit: bool | Sequence[bool] | None = None,
+        *,
+        times: Sequence[float] | None = None,
+        source: str = "texts that were passed",
+        baseline: Sequence[str] | None = None,
+    ) -> DriftReport:
+        """Compare texts with the reference of the version; more than 5,000 are drawn from.
+
+        Args:
+            texts: n texts.
+            labels: what people say they are: class names, class ids, or None for what nobody labelled. A name that
+                is no class of the model is passed over, and counted.
+            audit: whether a label is of a random audit. Only those can raise the alarm that the model errs more:
+                people correct what is wrong, so that other labels are no sample.
+            times: when each was labelled, in seconds since the epoch. Labels from before the version was made may
+                have been trained on, and are passed over.
+            source: what the texts are, for the report.
+            baseline: texts to compare with instead of those of the reference; the scores are compared with the
+                reference's all the same, because of texts that it was trained on the model is too sure.
+
+        Raises:
+            InputError: an argument is not of n texts, or no text.
+            ModelStoreError, ConfigError: there is no version with an engine and a reference.
+        """
+        texts = check_texts(texts)
+        count = len(texts)
+        flags = [audit] * count if isinstance(audit, bool) else [False] * count if audit is None else list(audit)
+        for name, values in {"labels": labels, "audit": flags, "times": times}.items():
+            if values is not None and len(values) != count:
+                raise InputError(f"{name}: expected one for each of {count} texts, got {len(values)}")
+        opened = self._open()
+        predictor = self._predictor(opened)
+        chosen = self._drawn(count, MOST_TEXTS)
+        features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
+        labelled = None
+        if labels is not None:
+            ids = class_ids([labels[at] for at in chosen], opened.class_names)
+            moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
+            labelled = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
+        ends = (None, None) if times is None or not count else (float(min(times)), float(max(times)))
+        latest = _Latest(features, source, count, *ends)
+        if baseline is None:
+            return self._report(opened, latest, labelled)
+        some = self._drawn(len(baseline), min(MOST_TEXTS, len(opened.reference.features)))
+        known = text_features(predictor, [baseline[at] for at in some], opened.reference.projection)
+        return self._report(opened, latest, labelled, _Latest(known, "training texts that were passed", len(baseline)))
+
+    def check_log(self, since: float | None = None, until: float | None = None) -> DriftReport:
+        """Compare what the server logged of the current version with its reference; labels come from new_data_dir.
+
+        Args:
+            since, until: the span of time, in seconds since the epoch, without `until` itself; None is without end.
+
+        Raises:
+            PredictionLogError: there is no log, or it can't be read.
+            ModelStoreError, ConfigError: as for check; or the log is switched off.
+            DatasetError: new_data_dir is there and can't be read.
+        """
+        url = self.prediction_log_url or DEFAULT_URL
+        if url == OFF:
+            raise ConfigError("expected the URL of a prediction log, got `off`; name the texts with --latest instead")
+        opened = self._open()
+        log = PredictionLog(url, clock=self.clock)
+        with contextlib.closing(log):
+            window = log.read(opened.version.id, since, until, MOST_TEXTS, self._rng(1))
+        times = window.times
+        ends = (float(times[0]), float(times[-1])) if len(times) else (None, None)
+        latest = _Latest(
+            window.features,
+            f"the prediction log, {DatabaseUrl.parse(url).shown}",
+            window.total_rows,
+            ends[0] if since is None else since,
+            ends[1] if until is None else until,
+            window.other_versions,
+        )
+        return self._report(opened, latest, self._labelled_of(opened, since, until))
+
+    def _open(self) -> _Opened:
+        version = open_model(self.model_path)
+        if not version.has(REFERENCE_FILE):
+            raise ModelStoreError(
+                f"{version.path}: expected a version with a reference that drift is measured against, found none; make "
+                f"one of it where it was trained (train_model.py --export-again {version.id})"
+            )
+        version.verify([REFERENCE_FILE, "engine"])
+        return _Opened(
+            version,
+            load_reference(version.part(REFERENCE_FILE)),
+            list(Tokenizer.load(version.part("engine")).vocabulary),
+        )
+
+    def _predictor(self, opened: _Opened) -> Predictor:
+        return predictor_of_version(opened.version, threads=self.threads)
+
+    def _rng(self, purpose: int) -> np.random.Generator:
+        """A stream of its own for each purpose."""
+        return np.random.default_rng([self.seed, purpose])
+
+    def _drawn(self, count: int, most: int) -> NDArray[np.int64]:
+        """Positions of all texts, or of so many at random, ascending."""
+        if count <= most:
+            return np.arange(count)
+        return np.sort(self._rng(1).choice(count, most, replace=False, shuffle=False))
+
+    def _labelled_of(self, opened: _Opened, since: float | None, until: float | None) -> LabelledAnswers | None:
+        """What people labelled in that span of time, as the model answers it; None without any."""
+        if self.new_data_dir is None or not self.new_data_dir.exists():
+            return None
+        timed = [
+            (review, review.time.timestamp())
+            for review in read_labelled_reviews(self.new_data_dir).reviews
+            if review.time is not None
+        ]
+        inside = [
+            (review, moment)
+            for review, moment in timed
+            if max(since or 0.0, opened.created) <= moment < (math.inf if until is None else until)
+        ]
+        audits = [pair for pair in inside if pair[0].audit]
+        others = [pair for pair in inside if not pair[0].audit]
+        chosen = [audits[at] for at in self._drawn(len(audits), MOST_TEXTS)]
+        chosen += [others[at] for at in self._drawn(len(others), _MOST_OTHER_LABELS)]
+        if not chosen:
+            return None
+        reviews = [review for review, _ in chosen]
+        return LabelledAnswers(
+            class_ids([review.label for review in reviews], opened.class_names),
+            self._predictor(opened).answer([review.text for review in reviews]).predicted,
+            np.array([review.audit for review in reviews], bool),
+            np.array([moment for _, moment in chosen], np.float64),
+        )
+
+    def _report(
+        self, opened: _Opened, latest: _Latest, labelled: LabelledAnswers | None, baseline: _Latest | None = None
+    ) -> DriftReport:
+        """Compare, and say what came of it."""
+        reference, manifest = opened.reference, opened.version.manifest
+        notes: list[str] = []
+        sample = reference.features if baseline is None else _with_scores(baseline.features, reference.features)
+        features = latest.features if len(latest.features) else reference.features.take(np.arange(0))
+        if len(features) and sample.embeddings is not None and features.embeddings is None:
+            notes.append("The texts were logged without embeddings, so these were not compared.")
+        evidence = None
+        if labelled is not None:
+            evidence, passed_over = evidence_of(labelled, reference, opened.created, self._rng(2))
+            notes += passed_over
+        figures = compare(
+            sample,
+            features,
+            self.options,
+            self._rng(0),
+            class_count=len(opened.class_names),
+            audit=evidence,
+            clock=time.perf_counter,
+        )
+        return drift_report(
+            figures,
+            sample,
+            features,
+            time=self.clock(),
+            compared=Compared(
+                model=manifest.name,
+                version=opened.version.id,
+                source=latest.source,
+                texts=len(features),
+                found=latest.found,
+                since=_iso(latest.since),
+                until=_iso(latest.until),
+                reference="held-out texts of the version"
+                if baseline is None
+                else f"{baseline.source}; scores are compared with those of held-out texts of the version",
+                reference_texts=len(sample),
+                reference_found=reference.n_all if baseline is None else baseline.found,
+                other_versions=latest.other_versions,
+                alpha=self.options.alpha,
+            ),
+            options=self.options,
+            vocabulary=opened.vocabulary,
+            class_names=opened.class_names,
+            temperature=manifest.temperature,
+            prior=bbse_prior(
+                reference.labels, reference.features.predicted, features.predicted, len(opened.class_names)
+            )
+            if figures.enough
+            else None,
+            accuracy=estimated_accuracy(reference.features, reference.labels, features, manifest.temperature)
+            if figures.enough
+            else None,
+            notes=notes,
+        )
+
+
+def run_drift_monitoring(
+    train_ds: Iterable[Any] | None,
+    test_ds: Iterable[Any],
+    threshold: float = 0.55,
+    model_path: Path | str = "model",
+    *,
+    audited: bool = False,
+    options: DriftOptions = _DRIFT,
+) -> DriftReport:
+    """Compare the texts of `test_ds` with those of `train_ds`, and the model's scores with its reference.
+
+    On texts that it was trained on a model is surer than on others: so the scores of `train_ds` are not looked at.
+
+    Args:
+        train_ds: a tf.data dataset of batches (texts, labels), or any iterable of texts or of (text, label); None
+            compares all with the reference.
+        test_ds: the same, of the latest texts. Labels are class names, or ids in the order of the model's classes.
+        threshold: floor of the domain classifier's AUC.
+        model_path: a model store (its current version), or one version's folder.
+        audited: the labels of `test_ds` are a random sample, and may raise the alarm that the model errs more.
+        options: the other floors, and alpha.
+
+    Raises:
+        InputError: a dataset yields something else.
+        ConfigError: the threshold is none.
+        ModelStoreError: there is no version with an engine and a reference.
+    """
+    baseline = None if train_ds is None else texts_and_labels(train_ds)[0]
+    texts, labels = texts_and_labels(test_ds)
+    monitoring = Monitoring(model_path, options=dataclasses.replace(options, threshold=threshold))
+    return monitoring.check(texts, labels, audited, baseline=baseline)
+
+
+def _with_scores(texts: TextFeatures, scored: TextFeatures) -> TextFeatures:
+    """The features of some texts with the scores of others: of both as many as there are of the fewer.
+
+    Every family of tests looks at one column, so that rows need not belong together.
+    """
+    rows = np.arange(min(len(texts), len(scored)))
+    scores = scored.take(rows)
+    return dataclasses.replace(texts.take(rows), logits=scores.logits, predicted=scores.predicted)
+
+
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+@click.group(cls=cli.Group)
+def main() -> None:
+    """Find out whether the texts that come now drift away from those that the model was measured on.
+
+    \b
+    Examples:
+      python monitoring.py check --since 7d --html drift.html
+      python monitoring.py check --latest new_reviews.csv
+      python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
+    """
+
+
+@main.command()
+@click.option(
+    "--latest",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="The texts to look at: .txt files, class folders, a data set's root, a CSV, JSONL or Parquet table, or "
+    "stored feedback.",
+)
+@click.option("--since", type=Duration(), metavar="TIME", help="Look at what was logged in the last TIME, such as 7d.")
+@click.option(
+    "--audited", is_flag=True, help="The labels of --latest are a random sample: they show how often it errs."
+)
+@click.option("--text-column", default=_DATA.text_column, help="Column of the texts in a table.")
+@click.option("--label-column", default=_DATA.label_column, help="Column of the labels; a table may have none.")
+@monitoring_options(None)
+def check(
+    latest: Path | None,
+    since: float | None,
+    audited: bool,
+    text_column: str,
+    label_column: str,
+    settings: MonitoringSettings,
+) -> int:
+    """Compare texts with the training reference, once.
+
+    The texts are those of --latest, or what the server logged of the current version: of the last --since, or all
+    that is kept. Exits with 0 for no drift, 3 for drift, 4 for not enough data, 1 for an error.
+
+    \b
+    Examples:
+      python monitoring.py check --since 7d --html drift.html
+      python monitoring.py check --latest reviews.csv --text-column review
+      python monitoring.py check --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
+    """
+    if sum(given is not None for given in (latest, since, settings.windows)) > 1:
+        raise click.UsageError("--latest, --since and --windows exclude each other")
+    if audited and latest is None:
+        raise click.UsageError("--audited goes with --latest; of the stored feedback its index says what is an audit")
+    monitoring = _monitoring(settings)
+    store = monitoring.store
+    if store is None and (settings.retrain or settings.windows is not None):
+        raise _no_store(settings)
+    state = DriftState() if store is None else read_state(store)
+    until = None
+    if latest is not None:
+        data = read_latest(latest, DataOptions(text_column=text_column, label_column=label_column))
+        report = monitoring.check(data.texts, data.labels, audited or data.audit, times=data.times, source=str(latest))
+    elif settings.windows is not None:
+        until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
+        report = monitoring.check_log(state.edge, until)
+    else:
+        report = monitoring.check_log(None if since is None else monitoring.clock() - since)
+    click.echo(describe_drift(report))
+    if store is not None:
+        state = _recorded(store, report, state, until)
+    for path, content in ((settings.html, drift_page), (settings.json, DriftReport.to_json)):
+        if path is not None:
+            with atomic_file(path) as file:
+                file.write(content(report))
+    if store is not None and settings.retrain and _calls_for_retraining(report, state, settings.windows):
+        _retrain(settings, store, state, monitoring.clock())
+    return EXITS[report.verdict]
+
+
+@main.command()
+@click.option("--every", type=Duration(), default="6h", metavar="TIME", help="Time from one window to the next.")
+@monitoring_options("2of3")
+@click.pass_context
+def watch(context: click.Context, /, every: float, settings: MonitoringSettings) -> None:
+    """Judge what was logged since the last window, again and again, until SIGTERM (status 0).
+
+    Each run is a `check --windows` in a process of its own, whose output is passed on; one that fails is a line in
+    the log, and the next one comes. A window of too few texts is extended by the next. Windows are kept beside the
+    store, so that a restart neither skips nor repeats any.
+
+    \b
+    Example:
+      python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
+    """
+    monitoring = _monitoring(settings)
+    store = monitoring.store
+    if store is None:
+        raise _no_store(settings)
+    edge = read_state(store).edge
+
+    def count_failure() -> None:
+        try:
+            update_state(store, lambda state: dataclasses.replace(state, failed_runs=state.failed_runs + 1))
+        except (TextClfError, OSError) as error:
+            click.echo(f"the failure could not be counted: {error}", err=True)
+
+    watcher = Watcher(
+        [sys.executable, str(Path(__file__).resolve()), "check", *given_again(context, {"every", "log_url"})],
+        every,
+        set(EXITS.values()),
+        count_failure,
+        # The URL may hold a password, and the arguments of a process are there for everybody to see.
+        {} if settings.log_url is None else {"PREDICTION_LOG_URL": settings.log_url},
+    )
+    watcher.run(monitoring.clock() if edge is None else edge + every)
+
+
+def _monitoring(settings: MonitoringSettings) -> Monitoring:
+    return Monitoring(
+        settings.model_path,
+        options=settings.drift_options,
+        prediction_log_url=settings.log_url,
+        new_data_dir=settings.new_data_dir,
+        threads=settings.threads,
+    )
+
+
+def _no_store(settings: MonitoringSettings) -> ModelStoreError:
+    return ModelStoreError(
+        f"{settings.model_path}: expected a model store, beside which windows and retrainings are written down, found "
+        f"none; name one with --model-path"
+    )
+
+
+def _recorded(store: Path, report: DriftReport, before: DriftState, until: float | None) -> DriftState:
+    """Keep the check beside the store, and its window if it has one and it was judged: the new state.
+
+    Where nothing depends on it, a state that can't be written is said and no more: a store may be read-only.
+    """
+
+    def change(state: DriftState) -> DriftState:
+        state = dataclasses.replace(state, last_check=report.summary())
+        # Another process may have judged this window meanwhile.
+        if until is None or report.verdict == NOT_ENOUGH_DATA or state.edge != before.edge:
+            return state
+        start = until if report.compared.since is None else datetime.fromisoformat(report.compared.since).timestamp()
+        window = Window(
+            start if before.edge is None else before.edge,
+            until,
+            report.compared.version,
+            report.verdict,
+            report.compared.texts,
+        )
+        return dataclasses.replace(state, edge=until, windows=(*state.windows, window)[-MAX_WINDOWS:])
+
+    try:
+        return update_state(store, change)
+    except OSError as error:
+        if until is not None:
+            raise
+        click.echo(f"the state beside the store could not be written: {error}", err=True)
+        return change(before)
+
+
+def _calls_for_retraining(report: DriftReport, state: DriftState, windows: WindowRule | None) -> bool:
+    """Whether this check, or enough of the last windows, found drift."""
+    if windows is None:
+        return report.verdict == DRIFT
+    alarms = windows.alarms(state.windows, report.compared.version)
+    if 0 < alarms < windows.needed:
+        click.echo(f"drift in {alarms} of the last {windows.last} windows; {windows.needed} call for a retraining")
+    return alarms >= windows.needed
+
+
+def _retrain(settings: MonitoringSettings, store: Path, state: DriftState, now: float) -> None:
+    """Start a retraining if it may be, and write down how it ended.
+
+    Raises:
+        TrainingError: it failed.
+    """
+    folder = settings.new_data_dir
+    reviews: Sequence[LabelledReview] = read_labelled_reviews(folder).reviews if folder.exists() else ()
+    fingerprint = fingerprint_of(reviews)
+    if why_not := why_not_retrain(state, fingerprint, len(reviews), now, settings.policy):
+        click.echo(f"no retraining: {why_not}")
+        return
+
+    def write_down(last: RetrainTry | None) -> None:
+        update_state(store, lambda state: dataclasses.replace(state, last_retrain=last))
+
+    before = state.last_retrain
+    failed = RetrainTry(now, FAILED) if before is None else dataclasses.replace(before, time=now, outcome=FAILED)
+    write_down(failed)
+    click.echo(f"retraining with {len(reviews):,} labelled texts")
+    try:
+        outcome = run_retraining([sys.executable, str(_RETRAINING), *settings.retraining_arguments()])
+    except BaseException:
+        write_down(before)  # Nothing was learned, and nothing went wrong.
+        raise
+    if outcome == BUSY:
+        write_down(before)
+        click.echo("no retraining: another one of this store is running")
+        return
+    if outcome == FAILED:
+        raise TrainingError(
+            f"the retraining failed (see above); it is not tried again before the cool-down is over: "
+            f"{sys.executable} {_RETRAINING.name} run does so by hand"
+        )
+    write_down(RetrainTry(now, outcome, fingerprint, len(reviews)))
+    click.echo(f"the retrained model was {_OUTCOMES[outcome]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The texts that a check looks at, from wherever they lie."""
+
+import json
+
+import pytest
+
+from textclf.config import DataOptions
+from textclf.data.latest_texts import read_latest
+from textclf.errors import DatasetError
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_folder_of_texts_has_no_labels(tmp_path):
+    for name, text in {
+        "b.txt": "two",
+        "a.txt": "\ufeffone",
+        "c.txt": " \n",
+        ".d.txt": "hidden",
+        "e.md": "other",
+    }.items():
+        write(tmp_path / name, text)
+    latest = read_latest(tmp_path)
+    assert (latest.texts, latest.labels, latest.audit, latest.times) == (("one", "two"), None, None, None)
+    assert latest.blank == 1
+
+
+def test_class_folders_have_labels(tmp_path):
+    write(tmp_path / "pos" / "a.txt", "good")
+    write(tmp_path / "neg" / "a.txt", "bad")
+    latest = read_latest(tmp_path)
+    assert (latest.texts, latest.labels) == (("bad", "good"), ("neg", "pos"))
+
+
+def test_of_a_data_set_the_test_part_is_taken(tmp_path):
+    for part in ("train", "test"):
+        for label in ("neg", "pos"):
+            write(tmp_path / part / label / "a.txt", f"{part} {label}")
+    assert read_latest(tmp_path).texts == ("test neg", "test pos")
+    assert read_latest(tmp_path / "train").texts == ("train neg", "train pos")
+
+
+def test_a_table_may_have_labels_or_none(tmp_path):
+    write(tmp_path / "labelled.csv", "text,label\ngood,pos\nbad,neg\n,neg\n")
+    latest = read_latest(tmp_path / "labelled.csv")
+    assert (latest.texts, latest.labels, latest.blank) == (("good", "bad"), ("pos", "neg"), 1)
+    write(tmp_path / "plain.csv", "id,text\n1,good\n2,\n3,bad\n")
+    latest = read_latest(tmp_path / "plain.csv")
+    assert (latest.texts, latest.labels, latest.blank) == (("good", "bad"), None, 1)
+    write(tmp_path / "plain.jsonl", '{"review": "good"}\n{"review": null}\n')
+    latest = read_latest(tmp_path / "plain.jsonl", DataOptions(text_column="review"))
+    assert (latest.texts, latest.labels) == (("good",), None)
+
+
+def test_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["good", "bad"]}), tmp_path / "t.parquet")
+    assert read_latest(tmp_path / "t.parquet").texts == ("good", "bad")
+
+
+@pytest.mark.parametrize("name", ["", "train"])
+def test_stored_feedback_says_which_labels_are_audits_and_when_they_were_given(tmp_path, name):
+    lines = []
+    for at, label in enumerate(("neg", "pos")):
+        write(tmp_path / "train" / label / f"id{at}.txt", f"text {at}")
+        entry = {"id": f"id{at}", "time": f"2026-01-0{at + 1}T00:00:00+00:00", "label": label, "source": "web"}
+        lines.append(json.dumps({**entry, "model": "v1", "audit": at == 1}))
+    write(tmp_path / "feedback.log", "\n".join(lines) + "\n")
+    latest = read_latest(tmp_path / name)
+    assert (latest.texts, latest.labels, latest.audit) == (("text 0", "text 1"), ("neg", "pos"), (False, True))
+    assert latest.times == (1_767_225_600.0, 1_767_312_000.0)
+    write(tmp_path / "train" / "pos" / "unknown.txt", "no line")
+    assert read_latest(tmp_path / name).times is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("missing", None, "found nothing"),
+        ("empty.csv", "text\n", "none that is not blank"),
+        ("other.csv", "review\ngood\n", "--text-column"),
+        ("other.jsonl", '{"review": "good"}\n', "--text-column"),
+        ("number.jsonl", '{"text": 5}\n', "expected a string"),
+        ("some.jsonl", '{"text": "a"}\n{"label": 5}\n', "row 2"),
+        ("text.md", "good", "expected a .csv"),
+    ],
+)
+def test_what_has_no_texts_is_one_clear_error(tmp_path, name, content, reason):
+    if content is not None:
+        write(tmp_path / name, content)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        read_latest(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_a_text_that_is_not_utf_8_is_named_or_left_out(tmp_path):
+    write(tmp_path / "a.txt", "good")
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DatasetError, match=r"b\.txt: not UTF-8"):
+        read_latest(tmp_path)
+    assert read_latest(tmp_path, DataOptions(skip_undecodable=True)).texts == ("good",)

@@ -1,0 +1,501 @@
+"""Monitoring on a tiny real store: checks of texts and of the log, the command line, and when it retrains."""
+
+import fcntl
+import html
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from monitored import films, log_texts, made_folder, products, store_reviews, write_table
+from serving_stack import ROOT, serving_python
+from tiny_engine import tiny_reviews, write_version
+
+import monitoring
+from monitoring import Monitoring, main, run_drift_monitoring
+from textclf.drift_state import (
+    DRIFT,
+    FAILED,
+    INCONCLUSIVE,
+    NO_DRIFT,
+    NOT_ENOUGH_DATA,
+    PROMOTED,
+    REJECTED,
+    STATE_FILE,
+    read_state,
+)
+from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError, TrainingError
+from textclf.monitoring_options import MonitoringSettings
+from textclf.reference import REFERENCE_FILE
+from textclf.report.drift_report import DriftReport
+from textclf.runtime.loading import load_predictor
+
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with a version that knows 250 film reviews."""
+    store = tmp_path_factory.mktemp("monitored") / "model"
+    write_version(store, reference_texts=tiny_reviews(250))
+    return store
+
+
+@pytest.fixture
+def store(made, tmp_path):
+    """A copy of its own, whose state nobody else has written."""
+    return Path(shutil.copytree(made, tmp_path / "model"))
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def wrong(predictions, class_names):
+    """A label for each text that the model does not give it."""
+    return lambda at: next(name for name in class_names if name != predictions[at])
+
+
+# Checks of texts
+
+
+def test_texts_like_the_reference_are_no_drift(made):
+    report = Monitoring(made).check(films(300))
+    assert report.verdict == NO_DRIFT
+    assert report.sentence.startswith("No drift: the 300 latest texts are like the 250 ")
+    assert [family.name for family in report.figures.families] == ["length", "form", "score", "content", "embedding"]
+    assert report.compared.version == load_predictor(made).version_id
+    assert not (made / STATE_FILE).exists()  # The command line keeps the state.
+
+
+def test_other_texts_are_drift_and_the_words_are_named(made):
+    report = Monitoring(made).check(products(300))
+    assert report.verdict == DRIFT
+    alarms = {family.name for family in report.figures.families if family.is_alarm}
+    assert "content" in alarms
+    assert {"film", "camera", "dialogue"} <= set(report.words)
+    assert "“camera”" in report.sentence
+    assert report.accuracy is not None
+    assert report.prior is not None
+    again = Monitoring(made).check(products(300))
+    assert again.sentence == report.sentence
+    assert [family.p for family in again.figures.families] == [family.p for family in report.figures.families]
+
+
+@pytest.mark.parametrize("count", [0, 1, 99])
+def test_few_texts_are_not_enough(made, count):
+    report = Monitoring(made).check(films(count))
+    assert report.verdict == NOT_ENOUGH_DATA
+    assert report.figures.families == ()
+    assert report.prior is None
+
+
+def test_only_audits_raise_the_alarm_that_the_model_errs_more(made):
+    texts = films(300)
+    names = load_predictor(made).class_names
+    answers = [answer.label for answer in load_predictor(made).predict(texts)]
+    labels = [wrong(answers, names)(at) for at in range(300)]
+    report = Monitoring(made).check(texts, labels)
+    assert report.verdict == NO_DRIFT
+    assert (report.figures.labels.other_texts, report.figures.labels.other_errors) == (300, 300)
+    report = Monitoring(made).check(texts, labels, True)
+    assert report.verdict == DRIFT
+    assert "the model errs more often" in report.sentence
+    flags = [at < 60 for at in range(300)]
+    report = Monitoring(made).check(texts, labels, flags)
+    assert (report.figures.labels.audit_texts, report.figures.labels.other_texts) == (60, 240)
+
+
+def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made):
+    names = load_predictor(made).class_names
+    created = Monitoring(made)._open().created
+    labels = ["neg"] * 50 + ["sport"] * 30 + [None] * 20 + [names.index("pos")] * 10 + ["1"] * 10
+    times = [created - 1] * 10 + [created + 1] * 110
+    report = Monitoring(made).check(films(120), labels, True, times=times)
+    assert report.figures.labels.audit_texts == 60
+    assert any(note.startswith("30 labels are no class") for note in report.notes)
+    assert any(note.startswith("10 labels are older") for note in report.notes)
+
+
+def test_more_texts_than_are_compared_are_drawn_from(made, monkeypatch):
+    monkeypatch.setattr(monitoring, "MOST_TEXTS", 150)
+    report = Monitoring(made).check(films(400))
+    assert (report.compared.texts, report.compared.found) == (150, 400)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("a single text",), "list of texts"),
+        ((["a", 5],), "text 1"),
+        ((["a"], ["neg", "pos"]), "labels: expected one for each of 1 texts, got 2"),
+        ((["a"], ["neg"], [True, False]), "audit: expected one"),
+        ((["a"], [2]), "ids from 0 to 1"),
+        ((["a"], [True]), "ids from 0 to 1"),
+        ((["a"], [0.5]), "ids from 0 to 1"),
+    ],
+)
+def test_bad_arguments_are_refused(made, arguments, reason):
+    with pytest.raises(InputError, match=reason):
+        Monitoring(made).check(*arguments)
+
+
+def test_a_version_without_a_reference_is_one_clear_error(tmp_path):
+    version = write_version(tmp_path / "model", reference_texts=[])
+    with pytest.raises(ModelStoreError, match=f"--export-again {version.name}"):
+        Monitoring(tmp_path / "model").check(films(10))
+
+
+def test_a_damaged_reference_is_one_clear_error(store):
+    path = next(store.glob(f"versions/*/{REFERENCE_FILE}"))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelStoreError, match="damaged"):
+        Monitoring(store).check(films(10))
+
+
+# run_drift_monitoring
+
+
+def test_texts_are_compared_with_train_ds_and_scores_with_the_reference(made):
+    same = [(text, 0) for text in films(300, seed=2)]
+    report = run_drift_monitoring(same, [([text for text, _ in same], [0] * 300)], model_path=made)
+    families = {family.name: family for family in report.figures.families}
+    assert report.verdict == NO_DRIFT
+    assert families["length"].effect < 0.08
+    assert "training texts that were passed" in report.compared.reference
+    # Its texts are compared with products, its scores with those of the reference, which is of films.
+    report = run_drift_monitoring(products(300, seed=2), products(300, seed=3), model_path=made)
+    families = {family.name: family for family in report.figures.families}
+    assert not families["content"].is_alarm
+    plain = Monitoring(made).check(products(300, seed=3))
+    assert families["score"].tests[0].effect == pytest.approx(plain.figures.families[2].tests[0].effect)
+
+
+def test_without_train_ds_the_reference_stands_for_it(made):
+    report = run_drift_monitoring(None, ((text, None) for text in films(200)), model_path=made)
+    assert report.verdict == NO_DRIFT
+    assert report.compared.reference == "held-out texts of the version"
+
+
+def test_the_threshold_is_the_floor_of_the_words(made):
+    report = run_drift_monitoring(None, products(300), threshold=0.9, model_path=made)
+    assert next(family for family in report.figures.families if family.name == "content").floor == 0.9
+    with pytest.raises(ConfigError, match="threshold"):
+        run_drift_monitoring(None, products(300), threshold=0.4, model_path=made)
+    with pytest.raises(InputError, match="got str"):
+        run_drift_monitoring(None, "a single text", model_path=made)
+
+
+# The log
+
+
+def test_the_log_of_the_current_version_is_compared(store, tmp_path):
+    now = time.time()
+    times = [now - 10 * HOUR + at for at in range(150)] + [now - HOUR + at for at in range(150)]
+    url = log_texts(store, tmp_path, [*films(150), *products(150)], times)
+    log_texts(store, tmp_path, films(7), [now - 2 * HOUR] * 7, "20200101T000000000Z-abcdef")
+    watched = Monitoring(store, prediction_log_url=url)
+    assert watched.check_log().compared.texts == 300
+    report = watched.check_log(until=now - 5 * HOUR)
+    assert (report.verdict, report.compared.texts, report.compared.other_versions) == (NO_DRIFT, 150, {})
+    report = watched.check_log(now - 5 * HOUR)
+    assert (report.verdict, report.compared.texts) == (DRIFT, 150)
+    assert report.compared.other_versions == {"20200101T000000000Z-abcdef": 7}
+    assert report.compared.since == datetime.fromtimestamp(now - 5 * HOUR, UTC).isoformat(timespec="seconds")
+    empty = watched.check_log(now)
+    assert (empty.verdict, empty.compared.texts) == (NOT_ENOUGH_DATA, 0)
+
+
+def test_audits_of_the_same_time_are_looked_at(store, tmp_path):
+    now = time.time() + HOUR  # The version was made just now; labels from before it are passed over.
+    url = log_texts(store, tmp_path, films(150), [now - HOUR / 2] * 150)
+    texts = films(80, seed=9)
+    names = load_predictor(store).class_names
+    answers = [answer.label for answer in load_predictor(store).predict(texts)]
+    inside = datetime.fromtimestamp(now - HOUR / 2, UTC)
+    folder = store_reviews(tmp_path / "new", texts[:60], wrong(answers, names), audit=True, moment=inside)
+    store_reviews(folder, texts[60:], lambda at: answers[at], moment=inside, begin=60)
+    late = datetime.fromtimestamp(now + HOUR, UTC)
+    store_reviews(folder, films(5, seed=10), lambda _: "neg", audit=True, moment=late, begin=100)
+    report = Monitoring(store, prediction_log_url=url, new_data_dir=folder).check_log(until=now)
+    labels = report.figures.labels
+    assert (labels.audit_texts, labels.audit_errors, labels.other_texts, labels.other_errors) == (60, 60, 20, 0)
+    assert report.verdict == DRIFT
+    assert [family.name for family in report.figures.families if family.is_alarm] == ["error"]
+
+
+def test_a_log_that_is_off_or_missing_is_one_clear_error(store, tmp_path):
+    with pytest.raises(ConfigError, match="--latest"):
+        Monitoring(store, prediction_log_url="off").check_log()
+    with pytest.raises(PredictionLogError, match="found none"):
+        Monitoring(store, prediction_log_url=f"sqlite:///{tmp_path}/none.sqlite").check_log()
+
+
+# The command line
+
+
+def test_check_exits_with_the_verdict_and_keeps_it(store, tmp_path):
+    for name, texts in (("films", films(200)), ("products", products(200)), ("few", films(20))):
+        made_folder(tmp_path / name)
+        for at, text in enumerate(texts):
+            (tmp_path / name / f"{at}.txt").write_text(text, encoding="utf-8")
+    result = run("check", "--model-path", store, "--latest", tmp_path / "films")
+    assert (result.exit_code, result.output[:9]) == (0, "No drift:"), result.output
+    assert read_state(store).last_check.verdict == NO_DRIFT
+    page, record = tmp_path / "out.html", tmp_path / "out.json"
+    result = run("check", "--model-path", store, "--latest", tmp_path / "products", "--html", page, "--json", record)
+    assert (result.exit_code, result.output[:6]) == (3, "Drift:")
+    report = DriftReport.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    assert report.sentence in html.unescape(page.read_text(encoding="utf-8"))
+    assert report.sentence in result.output
+    state = read_state(store)
+    assert state.last_check == report.summary()
+    assert (state.edge, state.windows, state.last_retrain) == (None, (), None)
+    result = run("check", "--model-path", store, "--latest", tmp_path / "few")
+    assert (result.exit_code, result.output[:16]) == (4, "Not enough data:")
+    result = run("check", "--model-path", store, "--latest", tmp_path / "nothing")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_one_versions_folder_keeps_no_state(store, tmp_path):
+    write_table(tmp_path / "texts.csv", films(150))
+    version = next((store / "versions").iterdir())
+    before = sorted(path for path in store.rglob("*"))
+    assert run("check", "--model-path", version, "--latest", tmp_path / "texts.csv").exit_code == 0
+    assert sorted(path for path in store.rglob("*")) == before
+    result = run("check", "--model-path", version, "--windows", "2of3")
+    assert (result.exit_code, "expected a model store" in result.stderr) == (1, True)
+
+
+def test_a_state_that_can_not_be_written_is_said_and_the_verdict_stands(store, tmp_path):
+    write_table(tmp_path / "texts.csv", films(150))
+    (store / ".drift.lock").mkdir()
+    result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv")
+    assert result.exit_code == 0
+    assert "could not be written" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--latest", "x", "--since", "7d"],
+        ["--since", "7d", "--windows", "2of3"],
+        ["--since", "7"],
+        ["--since", "7d", "--audited"],
+        ["--windows", "4of3"],
+        ["--threshold", "0.4"],
+        ["--alpha", "0"],
+        ["--retrain"],
+        ["--retrain-args", "'"],
+        ["--cool-down", "0h"],
+        ["--min-new-labels", "0"],
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(store, arguments):
+    result = run("check", "--model-path", store, *arguments)
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_damaged_state_is_an_error_before_anything_is_compared(store):
+    (store / STATE_FILE).write_text("{", encoding="utf-8")
+    result = run("check", "--model-path", store)
+    assert (result.exit_code, STATE_FILE in result.stderr, result.stdout) == (1, True, "")
+
+
+# Windows
+
+
+@pytest.fixture
+def windows(store, tmp_path, monkeypatch):
+    """`check --windows` at some hour, with a log that has what was logged until then."""
+    start = time.time() + 100 * HOUR
+
+    def at(hour, texts=(), *more):
+        if texts:
+            log_texts(store, tmp_path, texts, [start + (hour - 0.5) * HOUR] * len(texts))
+        now = start + hour * HOUR + monitoring._SETTLED_SECONDS
+        monkeypatch.setattr(Monitoring.__init__, "__kwdefaults__", {**defaults, "clock": lambda: now})
+        url = f"sqlite:///{tmp_path}/log/predictions.sqlite"
+        return run("check", "--model-path", store, "--windows", "2of3", "--log-url", url, *more)
+
+    defaults = Monitoring.__init__.__kwdefaults__
+    return at, start
+
+
+def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
+    at, start = windows
+    assert at(1, films(150)).exit_code == 0
+    assert at(2, products(60)).exit_code == 4
+    state = read_state(store)
+    assert state.edge == pytest.approx(start + HOUR)
+    assert len(state.windows) == 1
+    assert state.last_check.verdict == NOT_ENOUGH_DATA
+    result = at(3, products(60, seed=2))
+    assert result.exit_code == 3
+    assert "120 latest texts" in result.output
+    assert at(3.1).exit_code == 4  # Nothing is judged twice.
+    state = read_state(store)
+    assert state.edge == pytest.approx(start + 3 * HOUR)
+    assert [(window.verdict, window.texts) for window in state.windows] == [(NO_DRIFT, 150), (DRIFT, 120)]
+    assert [round((window.until - start) / HOUR) for window in state.windows] == [1, 3]
+    assert state.windows[1].since == state.windows[0].until
+
+
+# Retraining
+
+
+@pytest.fixture
+def retraining(tmp_path, monkeypatch):
+    """In the place of retraining.py a process that writes down its arguments and ends with a status."""
+    script = tmp_path / "stand_in.py"
+    monkeypatch.setattr(monitoring, "_RETRAINING", script)
+
+    def ends_with(status):
+        script.write_text(
+            f"import json, sys\nprint('training', flush=True)\n"
+            f"open({str(tmp_path / 'arguments.json')!r}, 'w').write(json.dumps(sys.argv[1:]))\nsys.exit({status})\n",
+            encoding="utf-8",
+        )
+
+    return ends_with
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """250 labelled reviews of products."""
+    return store_reviews(tmp_path / "new", products(250, seed=5), lambda at: ("neg", "pos")[at % 2])
+
+
+@pytest.fixture
+def retrain(store, labels, capsys):
+    """What monitoring does once there is drift; gives what it says."""
+
+    def retrain(**changes):
+        given = {
+            "model_path": store, "log_url": None, "new_data_dir": labels, "windows": None, "threshold": 0.55,
+            "alpha": 0.01, "html": None, "json": None, "threads": None, "retrain": True,
+            "old_dataset_path": "old data", "combined_dataset_path": Path("both"), "retrain_args": "",
+            "min_new_labels": 200, "cool_down": 24 * HOUR,
+        }  # fmt: skip
+        settings = MonitoringSettings(**{**given, **changes})
+        monitoring._retrain(settings, store, read_state(store), time.time())
+        return capsys.readouterr().out
+
+    return retrain
+
+
+def test_drift_retrains(store, tmp_path, retraining, labels):
+    retraining(0)
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--retrain", "--new-data-dir"]
+    result = run(*arguments, labels, "--old-dataset-path", "old data", "--retrain-args", "--runs-dir 'my runs'")
+    assert result.exit_code == 3, result.output
+    assert "the retrained model was promoted" in result.output
+    assert json.loads((tmp_path / "arguments.json").read_text(encoding="utf-8")) == [
+        *("run", "--old-dataset-path", "old data", "--new-dataset-path", str(labels)),
+        *("--combined-dataset-path", "datasets/combined", "--model-dir", str(store), "--runs-dir", "my runs"),
+    ]
+    write_table(tmp_path / "texts.csv", films(120))
+    result = run(*arguments, labels, "--old-dataset-path", "old data")
+    assert (result.exit_code, "retraining" in result.output, "retrained" in result.output) == (0, False, False)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(0, PROMOTED), (3, REJECTED), (4, INCONCLUSIVE)])
+def test_the_outcome_is_kept(store, retraining, retrain, status, outcome):
+    retraining(status)
+    assert "the retrained model was" in retrain()
+    last = read_state(store).last_retrain
+    assert (last.outcome, last.labels, len(last.fingerprint)) == (outcome, 250, 64)
+
+
+def test_it_retrains_again_only_when_there_is_more_to_learn(tmp_path, labels, retraining, retrain):
+    retraining(3)
+    retrain()
+    assert "no retraining: the last one was" in retrain()
+    assert "no retraining: the labelled data has not changed" in retrain(cool_down=0)
+    store_reviews(labels, products(50, seed=6), lambda _: "neg", begin=300)
+    assert "there are 50 labelled texts" in retrain(cool_down=0)
+    assert "the retrained model was" in retrain(cool_down=0, min_new_labels=50)
+    assert "there are 0 labelled texts" in retrain(cool_down=0, new_data_dir=tmp_path / "none")
+
+
+def test_a_retraining_that_fails_is_an_error_and_uses_no_labels_up(store, retraining, retrain):
+    retraining(1)
+    with pytest.raises(TrainingError, match="the retraining failed"):
+        retrain()
+    last = read_state(store).last_retrain
+    assert (last.outcome, last.labels, last.fingerprint) == (FAILED, 0, "")
+    assert "no retraining: the last one was" in retrain()
+    retraining(0)
+    retrain(cool_down=0)
+    assert read_state(store).last_retrain.outcome == PROMOTED
+
+
+def test_what_ends_monitoring_ends_the_retraining_and_counts_as_no_try(store, tmp_path, retrain, monkeypatch):
+    script = tmp_path / "stand_in.py"
+    monkeypatch.setattr(monitoring, "_RETRAINING", script)
+    started = tmp_path / "started"
+    script.write_text(
+        f"import os, time\nopen({str(started)!r} + '.new', 'w').write(str(os.getpid()))\n"
+        f"os.rename({str(started)!r} + '.new', {str(started)!r})\ntime.sleep(60)\n",
+        encoding="utf-8",
+    )
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        retrain()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text(encoding="utf-8")), 0)
+    assert read_state(store).last_retrain is None
+
+
+def test_another_retraining_of_the_store_is_said_and_is_no_error(store, retrain):
+    with open(store / ".retrain.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another one of this store is running" in retrain()
+    assert read_state(store).last_retrain is None
+
+
+def test_windows_call_for_a_retraining_once_enough_of_them_drift(windows, store, labels, retraining):
+    at, _ = windows
+    retraining(4)
+    more = ("--retrain", "--old-dataset-path", "old", "--new-data-dir", labels)
+    result = at(1, products(120), *more)
+    assert result.exit_code == 3
+    assert "drift in 1 of the last 3 windows; 2 call for a retraining" in result.output
+    assert read_state(store).last_retrain is None
+    result = at(2, products(120, seed=2), *more)
+    assert result.exit_code == 3
+    assert "not promoted" in result.output
+    assert read_state(store).last_retrain.outcome == INCONCLUSIVE
+
+
+# Where TensorFlow is not installed
+
+
+def test_it_runs_in_the_serving_environment(store, tmp_path):
+    (tmp_path / "texts.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in products(150)), encoding="utf-8"
+    )
+    command = [serving_python(), ROOT / "monitoring.py", "check", "--model-path", store, "--latest", "texts.jsonl"]
+    result = subprocess.run(
+        [*map(str, command), "--html", "out.html"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 3, result.stderr
+    assert result.stdout.startswith("Drift: ")
+    assert (tmp_path / "out.html").stat().st_size > 5000

@@ -1,0 +1,41 @@
+"""Spans of time as people write them: 90m, 6h, 7d, 2w."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from textclf.errors import InputError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_DURATION = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)([{''.join(_SECONDS)}])")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, above 0.
+
+    Raises:
+        InputError: it is no number with a unit.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise InputError(f"expected a number above 0 with a unit (s, m, h, d, w), such as 6h or 7d, got {text!r:.40}")
+    return seconds
+
+
+class Duration(click.ParamType[float]):
+    """A span of time as an option; the command gets seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of what was typed; a default may be seconds already."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_duration(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
