@@ -147,7 +147,7 @@ class Monitoring:
         labels: Sequence[str | int | None] | None = None,
         audit: bool | Sequence[bool] | None = None,
         *,
-        times: Sequence[float] | None = None,
+        times: Sequence[float | None] | None = None,
         source: str = "texts that were passed",
         baseline: Sequence[str] | None = None,
     ) -> DriftReport:
@@ -159,11 +159,11 @@ class Monitoring:
                 is no class of the model is passed over, and counted.
             audit: whether a label is of a random audit. Only those can raise the alarm that the model errs more:
                 people correct what is wrong, so that other labels are no sample.
-            times: when each was labelled, in seconds since the epoch. Labels from before the version was made may
-                have been trained on, and are passed over.
+            times: when each was labelled, in seconds since the epoch, or None. Labels from before the version was made,
+                or from nobody knows when, may have been trained on, and are passed over.
             source: what the texts are, for the report.
-            baseline: texts to compare with instead of those of the reference; the scores are compared with the
-                reference's all the same, because of texts that it was trained on the model is too sure.
+            baseline: texts to compare with instead of those of the reference. Scores and embeddings are compared with
+                the reference's all the same: texts that the model was trained on look otherwise to it than new ones.
 
         Raises:
             InputError: an argument is not of n texts, or no text.
@@ -184,7 +184,8 @@ class Monitoring:
             ids = class_ids([labels[at] for at in chosen], opened.class_names)
             moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
             labelled = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
-        ends = (None, None) if times is None or not count else (float(min(times)), float(max(times)))
+        known_times = [float(moment) for moment in (() if times is None else times) if moment is not None]
+        ends = (min(known_times), max(known_times)) if known_times else (None, None)
         latest = _Latest(features, source, count, *ends)
         if baseline is None:
             return self._report(opened, latest, labelled)
@@ -283,7 +284,7 @@ class Monitoring:
         """Compare, and say what came of it."""
         reference, manifest = opened.reference, opened.version.manifest
         notes: list[str] = []
-        sample = reference.features if baseline is None else _with_scores(baseline.features, reference.features)
+        sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
         features = latest.features if len(latest.features) else reference.features.take(np.arange(0))
         if len(features) and sample.embeddings is not None and features.embeddings is None:
             notes.append("The texts were logged without embeddings, so these were not compared.")
@@ -315,7 +316,7 @@ class Monitoring:
                 until=_iso(latest.until),
                 reference="held-out texts of the version"
                 if baseline is None
-                else f"{baseline.source}; scores are compared with those of held-out texts of the version",
+                else f"{baseline.source}; scores and embeddings with those of held-out texts of the version",
                 reference_texts=len(sample),
                 reference_found=reference.n_all if baseline is None else baseline.found,
                 other_versions=latest.other_versions,
@@ -346,9 +347,10 @@ def run_drift_monitoring(
     audited: bool = False,
     options: DriftOptions = _DRIFT,
 ) -> DriftReport:
-    """Compare the texts of `test_ds` with those of `train_ds`, and the model's scores with its reference.
+    """Compare the texts of `test_ds` with those of `train_ds`, and the scores and embeddings with the reference.
 
-    On texts that it was trained on a model is surer than on others: so the scores of `train_ds` are not looked at.
+    On texts that it was trained on a model is surer than on others, and its embeddings lie further apart: so those of
+    `train_ds` are not looked at.
 
     Args:
         train_ds: a tf.data dataset of batches (texts, labels), or any iterable of texts or of (text, label); None
@@ -370,14 +372,16 @@ def run_drift_monitoring(
     return monitoring.check(texts, labels, audited, baseline=baseline)
 
 
-def _with_scores(texts: TextFeatures, scored: TextFeatures) -> TextFeatures:
-    """The features of some texts with the scores of others: of both as many as there are of the fewer.
+def _as_held_out(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
+    """The features of some texts with what the model computes of others: of both as many as there are of the fewer.
 
-    Every family of tests looks at one column, so that rows need not belong together.
+    Every family of tests looks at columns of its own, so that rows need not belong together.
     """
-    rows = np.arange(min(len(texts), len(scored)))
-    scores = scored.take(rows)
-    return dataclasses.replace(texts.take(rows), logits=scores.logits, predicted=scores.predicted)
+    rows = np.arange(min(len(texts), len(held_out)))
+    known = held_out.take(rows)
+    return dataclasses.replace(
+        texts.take(rows), logits=known.logits, predicted=known.predicted, embeddings=known.embeddings
+    )
 
 
 def _iso(moment: float | None) -> str | None:

@@ -22,6 +22,7 @@ from textclf import cli
 from textclf.cli_options import changed_options
 from textclf.config import CombineOptions, Config, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset, Split, split_fingerprint
+from textclf.decisions import MOVES
 from textclf.errors import BusyError, ConfigError, DatasetError, ModelStoreError, OvertakenError, TrainingError
 from textclf.manifest import ENCODER_KEYS, Manifest
 from textclf.model_store import ModelStore, ModelVersion
@@ -288,9 +289,14 @@ class Retrain:
                 )
 
     def _undecided_challenger(self) -> ModelVersion | None:
-        """What a run saved that was killed before it had compared it: of the same champion, data and recipe."""
+        """What a run saved that was killed before `current` moved: of the same champion, data and recipe."""
         promotions = Promotions(self.model_dir)
-        decided = {entry.get("challenger") for entry in promotions.log.entries()}
+        entries = promotions.log.entries()
+        decided = {entry.get("challenger") for entry in entries}
+        last: dict[str, Any] = next((entry for entry in reversed(entries) if entry["action"] in MOVES), {})
+        # A move is written down before it is made: this one was not, or another version would be current.
+        if last.get("champion") == self.champion.id:
+            decided.discard(last.get("challenger"))
         for version_id in reversed(promotions.store.version_ids()):
             with contextlib.suppress(ModelStoreError):  # A damaged version is not the one.
                 version = promotions.store.open(version_id)
@@ -301,7 +307,7 @@ class Retrain:
                     and manifest.data.get("fingerprint") == self._dataset.fingerprints
                     and _recipe_of(manifest) == _recipe(self._training)
                 ):
-                    click.echo(f"saved before:  {version.path}, which was not compared yet")
+                    click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
                     return version
         return None
 

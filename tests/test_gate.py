@@ -279,7 +279,10 @@ def test_on_few_texts_the_calibration_is_chance():
     few = answers(400, wrong=40, challenger_sure=0.999)
     decision = decided(few, margin=0.1)
     assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"golden": 500})
-    assert decided(holdout=answers(300, wrong=30, challenger_sure=0.999)).verdict == "promote"
+    decision = decided(holdout=answers(300, wrong=30, challenger_sure=0.999))
+    assert decision.verdict == "promote"
+    assert "on the golden set calibration holds, and the held-out texts are too few to tell" in decision.reasons
+    assert "calibration holds" in decided(holdout=answers(300)).reasons
 
 
 def test_an_engine_that_is_not_its_model_rejects():

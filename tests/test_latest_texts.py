@@ -75,6 +75,8 @@ def test_stored_feedback_says_which_labels_are_audits_and_when_they_were_given(t
     assert (latest.texts, latest.labels, latest.audit) == (("text 0", "text 1"), ("neg", "pos"), (False, True))
     assert latest.times == (1_767_225_600.0, 1_767_312_000.0)
     write(tmp_path / "train" / "pos" / "unknown.txt", "no line")
+    assert read_latest(tmp_path / name).times == (1_767_225_600.0, 1_767_312_000.0, None)
+    (tmp_path / "feedback.log").write_text("")
     assert read_latest(tmp_path / name).times is None
 
 

@@ -182,6 +182,8 @@ if sys.argv[2] == "while filling":
         die()
 if sys.argv[2] == "before the rename":
     textclf.files.os.rename = die
+if sys.argv[2] == "after the rename":
+    textclf.files.sync_folder = lambda folder: die() if (Path(folder).name == "versions") else None
 if sys.argv[2] == "before current is written":
     textclf.model_store.ModelStore._point_to = die
 save(ModelStore(sys.argv[1]))
@@ -220,6 +222,13 @@ class TestKilled:
         # The first that was saved is current, whether or not its writer lived to say so.
         assert store.open().id == (saved[0] if saved else second)
         store.open().verify()
+
+    def test_a_store_without_a_pointer_keeps_its_version_when_the_next_save_is_killed(self, store):
+        first = save(store)
+        (store.path / "current").unlink()  # As a first save leaves it that is killed at its last step.
+        save_and_be_killed(store, "after the rename")
+        assert len(store.version_ids()) == 2
+        assert store.open().id == first
 
 
 class TestOpening:
@@ -260,7 +269,7 @@ class TestOpening:
     def test_several_versions_without_a_pointer_are_nobodys_choice(self, store):
         save(store), save(store)
         (store.path / "current").unlink()
-        with pytest.raises(ModelStoreError, match="make one of them current .retraining.py promote ID"):
+        with pytest.raises(ModelStoreError, match=r"make one of them current \(retraining\.py promote ID"):
             store.open()
         save(store)
         assert store.current_id() is None

@@ -117,7 +117,7 @@ def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made
     names = load_predictor(made).class_names
     created = Monitoring(made)._open().created
     labels = ["neg"] * 50 + ["sport"] * 30 + [None] * 20 + [names.index("pos")] * 10 + ["1"] * 10
-    times = [created - 1] * 10 + [created + 1] * 110
+    times = [created - 1] * 5 + [None] * 5 + [created + 1] * 110
     report = Monitoring(made).check(films(120), labels, True, times=times)
     assert report.figures.labels.audit_texts == 60
     assert any(note.startswith("30 labels are no class") for note in report.notes)
@@ -163,19 +163,21 @@ def test_a_damaged_reference_is_one_clear_error(store):
 # run_drift_monitoring
 
 
-def test_texts_are_compared_with_train_ds_and_scores_with_the_reference(made):
+def test_texts_are_compared_with_train_ds_and_what_the_model_computes_with_the_reference(made):
     same = [(text, 0) for text in films(300, seed=2)]
     report = run_drift_monitoring(same, [([text for text, _ in same], [0] * 300)], model_path=made)
     families = {family.name: family for family in report.figures.families}
     assert report.verdict == NO_DRIFT
     assert families["length"].effect < 0.08
     assert "training texts that were passed" in report.compared.reference
-    # Its texts are compared with products, its scores with those of the reference, which is of films.
+    # Its texts are compared with products, its scores and embeddings with those of the reference, which is of films.
     report = run_drift_monitoring(products(300, seed=2), products(300, seed=3), model_path=made)
     families = {family.name: family for family in report.figures.families}
     assert not families["content"].is_alarm
     plain = Monitoring(made).check(products(300, seed=3))
-    assert families["score"].tests[0].effect == pytest.approx(plain.figures.families[2].tests[0].effect)
+    expected = {family.name: family for family in plain.figures.families}
+    for name in ("score", "embedding"):
+        assert families[name].tests[0].effect == pytest.approx(expected[name].tests[0].effect)
 
 
 def test_without_train_ds_the_reference_stands_for_it(made):

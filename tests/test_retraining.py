@@ -17,6 +17,7 @@ from textclf.decisions import DecisionLog
 from textclf.errors import ConfigError, DatasetError, ModelStoreError, TrainingError
 from textclf.hold import Hold
 from textclf.model_store import ModelStore
+from textclf.promotion import Promotions
 from textclf.runtime.loading import predictor_of_version
 
 # 63 golden texts without one that differs have a lower bound of -4 points.
@@ -206,6 +207,19 @@ def test_what_was_saved_and_not_compared_is_not_trained_again(undecided, promote
     assert outcome.challenger == promoted[3].challenger == undecided.current_id()
     assert "saved before:" in capsys.readouterr().out
     assert len(undecided.version_ids()) == 2
+
+
+def test_a_promotion_that_was_written_down_and_not_made_is_made_up_for(undecided, promoted, reviews, products):
+    champion, challenger = promoted[3].champion, promoted[3].challenger
+    # As a kill between the two steps of a promotion leaves it.
+    Promotions(undecided.path).note("promote", champion, challenger)
+    assert undecided.current_id() == champion
+    assert outcome_of(undecided, promoted, reviews, products).challenger == challenger == undecided.current_id()
+    assert len(undecided.version_ids()) == 2
+    Promotions(undecided.path).roll_back()
+    again = retrain_of(undecided.path.parent, reviews, products, epochs=3)
+    again.combine_datasets()
+    assert again._undecided_challenger() is None  # Nobody wants back what was rolled back from.
 
 
 def test_too_few_golden_texts_are_inconclusive(undecided, promoted, reviews, products):

@@ -211,8 +211,11 @@ class ModelStore:
                 _seal(draft, now)
                 until_pointer_is_set.enter_context(self._locked())
                 pointed_to = self._pointer_to_write(new_id)
-            if pointed_to is not None:
-                self._point_to(pointed_to)
+                # Before a second version appears: two without a pointer have no current one.
+                if pointed_to not in (None, new_id):
+                    self._point_to(pointed_to)
+            if pointed_to == new_id:
+                self._point_to(new_id)
 
     def promote(
         self, version_id: str, *, expected_current: str | None, write_down: Callable[[], object] | None = None

@@ -24,14 +24,15 @@ class LatestTexts:
         texts: none is blank.
         labels: class names as read, one each; None where the texts have none.
         audit: whether a label is of a random audit, one each; None where nothing says so.
-        times: when a text was labelled, in seconds since the epoch, one each; None where that is not known of all.
+        times: when a text was labelled, in seconds since the epoch, or None where that is not known, one each; None
+            where nothing says so of any.
         blank: texts left out because there is nothing in them.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     audit: tuple[bool, ...] | None = None
-    times: tuple[float, ...] | None = None
+    times: tuple[float | None, ...] | None = None
     blank: int = 0
 
 
@@ -70,12 +71,12 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
 
 def _feedback(folder: Path, options: DataOptions) -> LatestTexts:
     found = read_labelled_reviews(folder, options)
-    times = [review.time.timestamp() for review in found.reviews if review.time is not None]
+    times = tuple(None if review.time is None else review.time.timestamp() for review in found.reviews)
     return LatestTexts(
         tuple(review.text for review in found.reviews),
         tuple(review.label for review in found.reviews),
         tuple(review.audit for review in found.reviews),
-        tuple(times) if len(times) == len(found) else None,
+        None if times.count(None) == len(times) else times,
         found.empty,
     )
 

@@ -25,7 +25,8 @@ class LabelledAnswers:
         labels: class ids, UNLABELLED or UNKNOWN, int64 [n].
         predicted: class ids, int64 [n].
         is_audit: whether the text was picked at random to be labelled, bool [n].
-        times: when it was labelled, in seconds since the epoch, float64 [n]; None where that is not known.
+        times: when it was labelled, in seconds since the epoch, NaN where that is not known, float64 [n]; None where
+            nothing is known of when.
     """
 
     labels: NDArray[np.int64]
@@ -76,12 +77,12 @@ def evidence_of(
         notes.append(f"{unknown:,} labels are no class of the model, and were passed over.")
     times = rng.permutation(len(is_known)).astype(np.float64) if answers.times is None else answers.times
     if answers.times is not None:
-        is_old = is_known & (times < created)
+        is_old = is_known & ~(times >= created)
         is_known &= ~is_old
         if is_old.any():
             notes.append(
-                f"{int(is_old.sum()):,} labels are older than the version, which may have been trained on them; they "
-                f"were passed over."
+                f"{int(is_old.sum()):,} labels are older than the version, or of no known time: it may have been "
+                f"trained on them; they were passed over."
             )
     if not is_known.any():
         return None, notes

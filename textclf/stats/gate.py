@@ -262,6 +262,7 @@ def _slices_of(
 def _calibration(sets: dict[str, PairedAnswers], options: GateOptions) -> _Finding:
     figures: dict[str, dict[str, float]] = {}
     against, doubts, needed = [], [], {}
+    holds = "calibration holds"
     for name, answers in sets.items():
         champion, challenger = (
             expected_calibration_error(probabilities, answers.labels)
@@ -280,4 +281,6 @@ def _calibration(sets: dict[str, PairedAnswers], options: GateOptions) -> _Findi
         elif name == "golden":
             doubts.append(f"{text}; {options.min_slice:,} texts would tell whether that is chance")
             needed[name] = options.min_slice
-    return _Finding(figures, tuple(against), tuple(doubts), "calibration holds", needed)
+        else:
+            holds = "on the golden set calibration holds, and the held-out texts are too few to tell"
+    return _Finding(figures, tuple(against), tuple(doubts), holds, needed)
