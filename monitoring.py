@@ -7,7 +7,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,27 +19,15 @@ from numpy.typing import NDArray
 
 from textclf import cli
 from textclf.config import DataOptions, DriftOptions
-from textclf.data.database_url import DEFAULT_URL, OFF, DatabaseUrl
-from textclf.data.labelled_reviews import LabelledReview, fingerprint_of, read_labelled_reviews
+from textclf.data.database_url import DEFAULT_URL, OFF, DatabaseUrl, tidy_url
+from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log import PredictionLog
-from textclf.drift_state import (
-    DRIFT,
-    FAILED,
-    INCONCLUSIVE,
-    MAX_WINDOWS,
-    NO_DRIFT,
-    NOT_ENOUGH_DATA,
-    PROMOTED,
-    REJECTED,
-    DriftState,
-    RetrainTry,
-    Window,
-    read_state,
-    update_state,
-)
+from textclf.drift_keeping import keep_check, keep_window
+from textclf.drift_state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, Window, read_state, update_state
+from textclf.due_retraining import retrain_if_due
 from textclf.durations import Duration
-from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError, TrainingError
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
 from textclf.features import TextFeatures
 from textclf.files import atomic_file
 from textclf.labelled_batches import texts_and_labels
@@ -48,9 +36,9 @@ from textclf.monitoring_options import MonitoringSettings, given_again, monitori
 from textclf.reference import MOST_TEXTS, REFERENCE_FILE, Reference, load_reference
 from textclf.report.drift_page import drift_page
 from textclf.report.drift_report import Compared, DriftReport, drift_report
+from textclf.report.drift_sentence import audit_sentence
 from textclf.report.drift_text import describe_drift
-from textclf.retrain_policy import WindowRule, why_not_retrain
-from textclf.retraining_process import BUSY, run_retraining
+from textclf.retrain_policy import WindowRule
 from textclf.runtime.label_evidence import LabelledAnswers, class_ids, evidence_of
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
@@ -66,13 +54,9 @@ _RETRAINING = Path(__file__).resolve().with_name("retraining.py")
 _DRIFT, _DATA = DriftOptions(), DataOptions()
 # Labels that are no random audit are scored for what they show; so many are enough for that.
 _MOST_OTHER_LABELS = 1000
-# The servers write what they answered within a second; a window ends before what may still be under way.
-_SETTLED_SECONDS = 10.0
-_OUTCOMES = {
-    PROMOTED: "promoted",
-    REJECTED: "rejected (see retraining.py history)",
-    INCONCLUSIVE: "not promoted: there is not enough to tell by, or promotion is on hold (see retraining.py history)",
-}
+# A server writes what it answered within a second, or after a pause of up to 30 where its database was away; a window
+# ends before what may still be under way.
+_SETTLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +86,23 @@ class _Latest:
     since: float | None = None
     until: float | None = None
     other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """What people labelled, and what is said of it in the report.
+
+    Attributes:
+        answers: to the labelled texts; None without any.
+        audits_since: from when on the random audits among them are, in seconds since the epoch; None where not known.
+        can_wait: whether audits that are too few to be tested are looked at again with a later window.
+        notes: what was passed over, a sentence each.
+    """
+
+    answers: LabelledAnswers | None = None
+    audits_since: float | None = None
+    can_wait: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Monitoring:
@@ -150,6 +151,7 @@ class Monitoring:
         times: Sequence[float | None] | None = None,
         source: str = "texts that were passed",
         baseline: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> DriftReport:
         """Compare texts with the reference of the version; more than 5,000 are drawn from.
 
@@ -164,9 +166,10 @@ class Monitoring:
             source: what the texts are, for the report.
             baseline: texts to compare with instead of those of the reference. Scores and embeddings are compared with
                 the reference's all the same: texts that the model was trained on look otherwise to it than new ones.
+            notes: what else a reader of the report should know, a sentence each.
 
         Raises:
-            InputError: an argument is not of n texts, or no text.
+            InputError: an argument is not of n texts, or no text; or there is an audit without labels.
             ModelStoreError, ConfigError: there is no version with an engine and a reference.
         """
         texts = check_texts(texts)
@@ -175,36 +178,49 @@ class Monitoring:
         for name, values in {"labels": labels, "audit": flags, "times": times}.items():
             if values is not None and len(values) != count:
                 raise InputError(f"{name}: expected one for each of {count} texts, got {len(values)}")
+        if any(flags) and (labels is None or all(label is None for label in labels)):
+            raise InputError(f"{source}: expected labels, because they are said to be a random audit, found none")
         opened = self._open()
         predictor = self._predictor(opened)
         chosen = self._drawn(count, MOST_TEXTS)
         features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
-        labelled = None
+        answers = None
         if labels is not None:
             ids = class_ids([labels[at] for at in chosen], opened.class_names)
             moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
-            labelled = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
+            answers = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
         known_times = [float(moment) for moment in (() if times is None else times) if moment is not None]
         ends = (min(known_times), max(known_times)) if known_times else (None, None)
         latest = _Latest(features, source, count, *ends)
+        labelled = _Labelled(answers, notes=tuple(notes))
         if baseline is None:
             return self._report(opened, latest, labelled)
         some = self._drawn(len(baseline), min(MOST_TEXTS, len(opened.reference.features)))
         known = text_features(predictor, [baseline[at] for at in some], opened.reference.projection)
         return self._report(opened, latest, labelled, _Latest(known, "training texts that were passed", len(baseline)))
 
-    def check_log(self, since: float | None = None, until: float | None = None) -> DriftReport:
+    def check_log(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        audited_since: Mapping[str, float] | None = None,
+    ) -> DriftReport:
         """Compare what the server logged of the current version with its reference; labels come from new_data_dir.
+
+        A label is of the time when it was stored, whenever its text was answered.
 
         Args:
             since, until: the span of time, in seconds since the epoch, without `until` itself; None is without end.
+            audited_since: for windows, that follow each other: by the id of a version, until when its random audits
+                have been tested. All since then are looked at, those of a version without an entry from its beginning
+                on. None looks at the audits of the span of time.
 
         Raises:
             PredictionLogError: there is no log, or it can't be read.
             ModelStoreError, ConfigError: as for check; or the log is switched off.
             DatasetError: new_data_dir is there and can't be read.
         """
-        url = self.prediction_log_url or DEFAULT_URL
+        url = tidy_url(self.prediction_log_url or "") or DEFAULT_URL
         if url == OFF:
             raise ConfigError("expected the URL of a prediction log, got `off`; name the texts with --latest instead")
         opened = self._open()
@@ -221,7 +237,7 @@ class Monitoring:
             ends[1] if until is None else until,
             window.other_versions,
         )
-        return self._report(opened, latest, self._labelled_of(opened, since, until))
+        return self._report(opened, latest, self._labelled_of(opened, since, until, audited_since))
 
     def _open(self) -> _Opened:
         version = open_model(self.model_path)
@@ -250,47 +266,51 @@ class Monitoring:
             return np.arange(count)
         return np.sort(self._rng(1).choice(count, most, replace=False, shuffle=False))
 
-    def _labelled_of(self, opened: _Opened, since: float | None, until: float | None) -> LabelledAnswers | None:
-        """What people labelled in that span of time, as the model answers it; None without any."""
+    def _labelled_of(
+        self, opened: _Opened, since: float | None, until: float | None, audited_since: Mapping[str, float] | None
+    ) -> _Labelled:
+        """What people labelled in that span of time, as the model answers it; see check_log."""
         if self.new_data_dir is None or not self.new_data_dir.exists():
-            return None
-        timed = [
-            (review, review.time.timestamp())
-            for review in read_labelled_reviews(self.new_data_dir).reviews
-            if review.time is not None
-        ]
+            return _Labelled()
+        begin = max(since or 0.0, opened.created)
+        audits_begin = begin
+        if audited_since is not None:
+            audits_begin = max(audited_since.get(opened.version.id, 0.0), opened.created)
+        found = read_labelled_reviews(self.new_data_dir)
+        timed = [(review, review.time.timestamp()) for review in found.reviews if review.time is not None]
         inside = [
             (review, moment)
             for review, moment in timed
-            if max(since or 0.0, opened.created) <= moment < (math.inf if until is None else until)
+            if (audits_begin if review.audit else begin) <= moment < (math.inf if until is None else until)
         ]
         audits = [pair for pair in inside if pair[0].audit]
         others = [pair for pair in inside if not pair[0].audit]
         chosen = [audits[at] for at in self._drawn(len(audits), MOST_TEXTS)]
         chosen += [others[at] for at in self._drawn(len(others), _MOST_OTHER_LABELS)]
         if not chosen:
-            return None
+            return _Labelled(notes=found.notes)
         reviews = [review for review, _ in chosen]
-        return LabelledAnswers(
+        answers = LabelledAnswers(
             class_ids([review.label for review in reviews], opened.class_names),
             self._predictor(opened).answer([review.text for review in reviews]).predicted,
             np.array([review.audit for review in reviews], bool),
             np.array([moment for _, moment in chosen], np.float64),
         )
+        return _Labelled(answers, audits_begin, audited_since is not None, found.notes)
 
     def _report(
-        self, opened: _Opened, latest: _Latest, labelled: LabelledAnswers | None, baseline: _Latest | None = None
+        self, opened: _Opened, latest: _Latest, labelled: _Labelled, baseline: _Latest | None = None
     ) -> DriftReport:
         """Compare, and say what came of it."""
         reference, manifest = opened.reference, opened.version.manifest
-        notes: list[str] = []
+        notes = list(labelled.notes)
         sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
         features = latest.features if len(latest.features) else reference.features.take(np.arange(0))
         if len(features) and sample.embeddings is not None and features.embeddings is None:
             notes.append("The texts were logged without embeddings, so these were not compared.")
         evidence = None
-        if labelled is not None:
-            evidence, passed_over = evidence_of(labelled, reference, opened.created, self._rng(2))
+        if labelled.answers is not None:
+            evidence, passed_over = evidence_of(labelled.answers, reference, opened.created, self._rng(2))
             notes += passed_over
         figures = compare(
             sample,
@@ -301,6 +321,9 @@ class Monitoring:
             audit=evidence,
             clock=time.perf_counter,
         )
+        audits_since = _iso(labelled.audits_since)
+        audits = audit_sentence(figures, self.options.min_audits, audits_since, can_wait=labelled.can_wait)
+        notes += [audits] if audits else []
         return drift_report(
             figures,
             sample,
@@ -321,6 +344,7 @@ class Monitoring:
                 reference_found=reference.n_all if baseline is None else baseline.found,
                 other_versions=latest.other_versions,
                 alpha=self.options.alpha,
+                audits_since=audits_since,
             ),
             options=self.options,
             vocabulary=opened.vocabulary,
@@ -440,27 +464,41 @@ def check(
         raise click.UsageError("--audited goes with --latest; of the stored feedback its index says what is an audit")
     monitoring = _monitoring(settings)
     store = monitoring.store
-    if store is None and (settings.retrain or settings.windows is not None):
+    needs_state = settings.retrain or settings.windows is not None
+    if store is None and needs_state:
         raise _no_store(settings)
-    state = DriftState() if store is None else read_state(store)
-    until = None
+    # Only these depend on what was kept; a check without them is not stopped by a damaged state.
+    state = read_state(store) if store is not None and needs_state else DriftState()
+    until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
     if latest is not None:
         data = read_latest(latest, DataOptions(text_column=text_column, label_column=label_column))
-        report = monitoring.check(data.texts, data.labels, audited or data.audit, times=data.times, source=str(latest))
+        report = monitoring.check(
+            data.texts, data.labels, audited or data.audit, times=data.times, source=str(latest), notes=data.notes
+        )
     elif settings.windows is not None:
-        until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
-        report = monitoring.check_log(state.edge, until)
+        report = monitoring.check_log(state.edge, until, state.audited_since)
     else:
         report = monitoring.check_log(None if since is None else monitoring.clock() - since)
     click.echo(describe_drift(report))
-    if store is not None:
-        state = _recorded(store, report, state, until)
+    if store is not None and settings.windows is not None:
+        window = _window(report, state, until)
+        state = keep_window(store, report.summary(), window, state, tests_audits=report.figures.tests_audits)
+    elif store is not None and latest is None:
+        keep_check(store, report.summary())
     for path, content in ((settings.html, drift_page), (settings.json, DriftReport.to_json)):
         if path is not None:
             with atomic_file(path) as file:
                 file.write(content(report))
     if store is not None and settings.retrain and _calls_for_retraining(report, state, settings.windows):
-        _retrain(settings, store, state, monitoring.clock())
+        reviews = read_labelled_reviews(settings.new_data_dir).reviews if settings.new_data_dir.exists() else ()
+        retrain_if_due(
+            store,
+            fingerprint_of(reviews),
+            different_texts(reviews),
+            [sys.executable, str(_RETRAINING), *settings.retraining_arguments()],
+            settings.policy,
+            monitoring.clock(),
+        )
     return EXITS[report.verdict]
 
 
@@ -519,34 +557,19 @@ def _no_store(settings: MonitoringSettings) -> ModelStoreError:
     )
 
 
-def _recorded(store: Path, report: DriftReport, before: DriftState, until: float | None) -> DriftState:
-    """Keep the check beside the store, and its window if it has one and it was judged: the new state.
-
-    Where nothing depends on it, a state that can't be written is said and no more: a store may be read-only.
-    """
-
-    def change(state: DriftState) -> DriftState:
-        state = dataclasses.replace(state, last_check=report.summary())
-        # Another process may have judged this window meanwhile.
-        if until is None or report.verdict == NOT_ENOUGH_DATA or state.edge != before.edge:
-            return state
-        start = until if report.compared.since is None else datetime.fromisoformat(report.compared.since).timestamp()
-        window = Window(
-            start if before.edge is None else before.edge,
-            until,
-            report.compared.version,
-            report.verdict,
-            report.compared.texts,
-        )
-        return dataclasses.replace(state, edge=until, windows=(*state.windows, window)[-MAX_WINDOWS:])
-
-    try:
-        return update_state(store, change)
-    except OSError as error:
-        if until is not None:
-            raise
-        click.echo(f"the state beside the store could not be written: {error}", err=True)
-        return change(before)
+def _window(report: DriftReport, before: DriftState, until: float) -> Window | None:
+    """The window that a report judges; None if there were not enough texts."""
+    if report.verdict == NOT_ENOUGH_DATA:
+        return None
+    first = report.compared.since
+    start = until if first is None else datetime.fromisoformat(first).timestamp()
+    return Window(
+        start if before.edge is None else before.edge,
+        until,
+        report.compared.version,
+        report.verdict,
+        report.compared.texts,
+    )
 
 
 def _calls_for_retraining(report: DriftReport, state: DriftState, windows: WindowRule | None) -> bool:
@@ -557,44 +580,6 @@ def _calls_for_retraining(report: DriftReport, state: DriftState, windows: Windo
     if 0 < alarms < windows.needed:
         click.echo(f"drift in {alarms} of the last {windows.last} windows; {windows.needed} call for a retraining")
     return alarms >= windows.needed
-
-
-def _retrain(settings: MonitoringSettings, store: Path, state: DriftState, now: float) -> None:
-    """Start a retraining if it may be, and write down how it ended.
-
-    Raises:
-        TrainingError: it failed.
-    """
-    folder = settings.new_data_dir
-    reviews: Sequence[LabelledReview] = read_labelled_reviews(folder).reviews if folder.exists() else ()
-    fingerprint = fingerprint_of(reviews)
-    if why_not := why_not_retrain(state, fingerprint, len(reviews), now, settings.policy):
-        click.echo(f"no retraining: {why_not}")
-        return
-
-    def write_down(last: RetrainTry | None) -> None:
-        update_state(store, lambda state: dataclasses.replace(state, last_retrain=last))
-
-    before = state.last_retrain
-    failed = RetrainTry(now, FAILED) if before is None else dataclasses.replace(before, time=now, outcome=FAILED)
-    write_down(failed)
-    click.echo(f"retraining with {len(reviews):,} labelled texts")
-    try:
-        outcome = run_retraining([sys.executable, str(_RETRAINING), *settings.retraining_arguments()])
-    except BaseException:
-        write_down(before)  # Nothing was learned, and nothing went wrong.
-        raise
-    if outcome == BUSY:
-        write_down(before)
-        click.echo("no retraining: another one of this store is running")
-        return
-    if outcome == FAILED:
-        raise TrainingError(
-            f"the retraining failed (see above); it is not tried again before the cool-down is over: "
-            f"{sys.executable} {_RETRAINING.name} run does so by hand"
-        )
-    write_down(RetrainTry(now, outcome, fingerprint, len(reviews)))
-    click.echo(f"the retrained model was {_OUTCOMES[outcome]}")
 
 
 if __name__ == "__main__":

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from textclf import cli
 from textclf.cli_options import changed_options
 from textclf.config import CombineOptions, Config, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset, Split, split_fingerprint
 from textclf.decisions import MOVES
-from textclf.errors import BusyError, ConfigError, DatasetError, ModelStoreError, OvertakenError, TrainingError
+from textclf.errors import (
+    BusyError,
+    ConfigError,
+    HeldError,
+    ModelStoreError,
+    NothingNewError,
+    OvertakenError,
+    TrainingError,
+)
+from textclf.files import locked
 from textclf.manifest import ENCODER_KEYS, Manifest
 from textclf.model_store import ModelStore, ModelVersion
 from textclf.promotion import Promotions
@@ -32,19 +39,22 @@ from textclf.stats.parity import Parity, parity_failures
 if TYPE_CHECKING:
     # What takes seconds to import, or is not everywhere: rolling back needs none of it.
     from textclf.data.combining import Combined
-    from textclf.runtime.predictor import Predictor
-    from textclf.stats.gate import GateDecision, PairedAnswers
+    from textclf.stats.gate import GateDecision
     from train_model import Training
 
 # What `run` exits with; 1 is an error, 2 a wrong option.
 EXIT_PROMOTED = 0
 EXIT_REJECTED = 3
-EXIT_UNDECIDED = 4  # Inconclusive, on hold, or `current` moved meanwhile: a person may still promote.
-EXIT_BUSY = 5  # Another process retrains this store's models.
+EXIT_UNDECIDED = 4  # Too few texts to tell.
+EXIT_BUSY = 5  # Another process retrains this store's models, or works in the same combined folder.
+EXIT_HELD = 6  # Found good, and not promoted: on hold, or `current` moved meanwhile.
+EXIT_NOTHING = 7  # No new texts are left to train on.
 
 # Without which nothing can be trained or combined.
 _TRAINING_PACKAGES = ("tensorflow", "tf_keras", "datasketch")
 LOCK_FILE = ".retrain.lock"
+# Of a model's options, those that say how it is trained, not what it becomes.
+_NO_RECIPE = ("precision", "checkpoint_steps")
 _GATE, _COMBINE = GateOptions(), CombineOptions()
 
 
@@ -153,8 +163,8 @@ class Retrain:
         """Write the combined data set: old texts, new ones that passed, golden set, holdout, and what was left out.
 
         Raises:
-            DatasetError: the old or the new data can't be read, the combined folder is something else, or there is
-                nothing new to train on.
+            NothingNewError: no new text is left to train on; removed.jsonl in the combined folder says why.
+            DatasetError: the old or the new data can't be read, or the combined folder is something else.
             TrainingError: the old data has other classes than the champion.
             ModelStoreError: there is no champion, or it can't be loaded.
         """
@@ -162,6 +172,7 @@ class Retrain:
         from textclf.data.combining import combine
         from textclf.data.labelled_reviews import read_labelled_reviews
         from textclf.runtime.loading import predictor_of_version
+        from textclf.stats.contradictions import contradicting_sources
         from train_model import Training
 
         reading = self._data_options()
@@ -169,22 +180,31 @@ class Retrain:
         golden = self._checked_golden(old, self.old_dataset_path)
         # The old data has its own names for the classes, which the champion's manifest tells.
         renames = {**reading.rename_labels, **self.changes.get("rename_labels", {})}
-        reviews = read_labelled_reviews(
-            self.new_dataset_path, dataclasses.replace(reading, rename_labels=renames)
-        ).reviews
+        found = read_labelled_reviews(self.new_dataset_path, dataclasses.replace(reading, rename_labels=renames))
+        reviews = found.reviews
         predictor = predictor_of_version(self.champion)
         texts = list(dict.fromkeys(review.text for review in reviews))  # A flood of one text is scored once.
         label_of = {prediction.text: prediction.label for prediction in predictor.predict(texts)}
         labels = [label_of[review.text] for review in reviews]
-        combined = combine(old, reviews, golden, labels, self.combine_options)
+        combined = combine(
+            old,
+            reviews,
+            golden,
+            labels,
+            self.combine_options,
+            judge=contradicting_sources,
+            learnt_until=self._learnt_until(old),
+        )
         write_combined(combined, golden, self.combined_dataset_path)
         click.echo(
             f"new texts:     {len(reviews)}: {len(combined.added)} to train on, {len(combined.held)} held out, "
             f"{len(combined.removed)} left out (why: {self.combined_dataset_path / REMOVED_FILE})"
         )
+        for note in found.notes:
+            click.echo(f"note:          {note}")
         click.echo(f"golden set:    {len(golden)} texts{self._golden_note(old)}")
         if not combined.added:
-            raise DatasetError(
+            raise NothingNewError(
                 f"{self.new_dataset_path}: expected new labelled texts to train on, found none among {len(reviews)}; "
                 f"{self.combined_dataset_path / REMOVED_FILE} says why"
             )
@@ -249,6 +269,14 @@ class Retrain:
         changes.pop("rename_labels", None)
         return DataOptions.from_dict({**self.champion.manifest.data.get("options", {}), **changes, "read_test": True})
 
+    def _learnt_until(self, old: Dataset) -> datetime | None:
+        """When the champion was saved, if it was trained on other texts than the old ones, maybe on some of the new."""
+        known = self.champion.manifest.data.get("fingerprint", {})
+        trained_on = {name: value for name, value in old.fingerprints.items() if name not in ("all", "test")}
+        if trained_on.items() <= known.items():
+            return None
+        return datetime.fromisoformat(self.champion.manifest.created)
+
     def _checked_golden(self, dataset: Dataset, source: object) -> Split:
         names = self.champion.manifest.class_names
         if set(dataset.class_names) != set(names):
@@ -305,7 +333,7 @@ class Retrain:
                     version_id not in decided
                     and manifest.parent == self.champion.id
                     and manifest.data.get("fingerprint") == self._dataset.fingerprints
-                    and _recipe_of(manifest) == _recipe(self._training)
+                    and _recipe_of_version(manifest) == _recipe_of_training(self._training)
                 ):
                     click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
                     return version
@@ -314,6 +342,7 @@ class Retrain:
     def _compare(self, challenger: ModelVersion) -> tuple[GateDecision, dict[str, Any]]:
         """What the gate says, and which texts it was asked about."""
         from textclf.data.combined_folder import read_holdout
+        from textclf.runtime.comparison import answers_of, paired
         from textclf.runtime.loading import predictor_of_version
         from textclf.stats.gate import decide_promotion
 
@@ -324,12 +353,12 @@ class Retrain:
         answers = []
         for version in (self.champion, challenger):  # One after the other: only one model is in memory.
             predictor = predictor_of_version(version)
-            answers.append([_answers(predictor, split, names) for split in (golden, holdout)])
+            answers.append([answers_of(predictor, split.texts, names) for split in (golden, holdout)])
         (golden_old, holdout_old), (golden_new, holdout_new) = answers
         engine = challenger.manifest.parity.get("engine")
         decision = decide_promotion(
-            _paired(golden, golden_old, golden_new),
-            _paired(holdout, holdout_old, holdout_new),
+            paired(golden.labels, golden_old, golden_new),
+            paired(holdout.labels, holdout_old, holdout_new),
             self.gate_options,
             parity_failures(Parity(**engine)) if engine else ["no figures of how it compares with the trained model"],
             class_names=names,
@@ -346,11 +375,11 @@ class Retrain:
         versions = self.champion.id, challenger.id
         gate = dataclasses.asdict(decision)
         action, reasons = decision.verdict, decision.reasons
-        if action == "promote" and (hold := promotions.hold.reason):
-            action, reasons = "held", (f"automatic promotion is on hold: {hold}",)
         if action == "promote":
             try:
-                promotions.move(action, *versions, reasons=list(reasons), data=data, gate=gate)
+                promotions.move(action, *versions, unless_held=True, reasons=list(reasons), data=data, gate=gate)
+            except HeldError as error:
+                action, reasons = "held", (str(error),)
             except OvertakenError as error:
                 action, reasons = "overtaken", (str(error),)
             else:
@@ -359,52 +388,18 @@ class Retrain:
         return Rejection(*versions, challenger.path, decision, action, reasons)
 
 
-@dataclass(frozen=True, eq=False)
-class _Answers:
-    """What one model says of n texts: probabilities float64 [n, K], class ids and lengths in tokens int64 [n]."""
-
-    probabilities: NDArray[np.float64]
-    predicted: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-
-def _answers(predictor: Predictor, split: Split, class_names: Sequence[str]) -> _Answers:
-    """The answers of a model whose classes are these, in whatever order it has them."""
-    from textclf.runtime.predictor import decide
-    from textclf.stats.calibration import softmax
-
-    encoded = predictor.encode(list(split.texts))
-    own = softmax(predictor.run(encoded).logits, predictor.temperature)  # [n, K] in the model's order
-    ids = np.array([class_names.index(name) for name in predictor.class_names])
-    probabilities = np.empty_like(own)
-    probabilities[:, ids] = own
-    lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
-    return _Answers(probabilities, ids[decide(own, predictor.threshold)], lengths)
-
-
-def _paired(split: Split, champion: _Answers, challenger: _Answers) -> PairedAnswers:
-    from textclf.stats.gate import PairedAnswers
-
-    return PairedAnswers(
-        np.asarray(split.labels, np.int64),
-        champion.probabilities,
-        challenger.probabilities,
-        champion.predicted,
-        challenger.predicted,
-        champion.lengths,
-    )
-
-
-def _recipe(training: Training) -> dict[str, Any]:
+def _recipe_of_training(training: Training) -> dict[str, Any]:
     """What decides what a model becomes, but for the data and the machine."""
-    options = {**training.model_options.to_dict(), **training.training_options.to_dict()}
-    return {name: value for name, value in options.items() if name not in ("precision", "checkpoint_steps")}
+    return _recipe({**training.model_options.to_dict(), **training.training_options.to_dict()})
 
 
-def _recipe_of(manifest: Manifest) -> dict[str, Any]:
-    """The same of a version."""
-    options = {**_model_options(manifest), **manifest.training.get("options", {})}
-    return {name: value for name, value in options.items() if name not in ("precision", "checkpoint_steps")}
+def _recipe_of_version(manifest: Manifest) -> dict[str, Any]:
+    """The same, as a version's manifest has it."""
+    return _recipe({**_model_options(manifest), **manifest.training.get("options", {})})
+
+
+def _recipe(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _NO_RECIPE}
 
 
 def _model_options(manifest: Manifest) -> dict[str, Any]:
@@ -424,17 +419,26 @@ def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _alone(store: Path) -> Iterator[None]:
-    """Hold the store's lock of retraining.
+def _alone(store: Path, combined: Path) -> Iterator[None]:
+    """Hold the store's lock of retraining, and that of the combined folder, which lies beside it.
 
     Raises:
-        BusyError: another process has it.
+        BusyError: another process has one of them.
     """
-    with open(store / LOCK_FILE, "a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"{store}: another process is retraining its models; wait for it") from None
+    place = combined.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    locks = {
+        store / LOCK_FILE: f"{store}: another process is retraining its models; wait for it",
+        place.parent / f".{place.name}.lock": (
+            f"{combined}: another retraining works in this folder; wait for it, or give another --combined-dataset-path"
+        ),
+    }
+    with contextlib.ExitStack() as held:
+        for path, message in locks.items():
+            try:
+                held.enter_context(locked(path, wait=False))
+            except BlockingIOError:
+                raise BusyError(message) from None
         yield
 
 
@@ -494,8 +498,10 @@ def run(
     The challenger is trained as the current version was: options without a default below are that version's. Killed,
     the same command goes on where it was. Every outcome is written into decisions.jsonl in the store.
 
-    Exits with 0 if the challenger was promoted, 3 if it is worse, 4 if that can't be told or promotion is on hold,
-    5 if another process retrains the models of this store, 1 on an error.
+    Exits with 0 if the challenger was promoted, 3 if it is worse, 4 if there are too few texts to tell, 6 if it would
+    have been promoted, but that is on hold or another version became current meanwhile; with 5 if another process
+    retrains the models of this store or works in the same combined folder, 7 if no new texts are left to train on,
+    1 on an error.
 
     \b
     Example:
@@ -514,13 +520,16 @@ def run(
         **options,
     )
     try:
-        with _alone(_checked_store(model_dir)):
+        with _alone(_checked_store(model_dir), retrain.combined_dataset_path):
             click.echo(f"champion:      {retrain.champion.path}")
             retrain.combine_datasets()
             outcome = retrain.save_retrained_model()
     except BusyError as error:
         click.echo(f"error: {error}", err=True)
         return EXIT_BUSY
+    except NothingNewError as error:
+        click.echo(f"not retrained: {error}")
+        return EXIT_NOTHING
     return _said(outcome)
 
 
@@ -549,7 +558,7 @@ def _said(outcome: Promotion | Rejection) -> int:
         click.echo(f"  {reason}")
     if isinstance(outcome, Promotion):
         return EXIT_PROMOTED
-    return EXIT_REJECTED if outcome.action == "reject" else EXIT_UNDECIDED
+    return {"reject": EXIT_REJECTED, "inconclusive": EXIT_UNDECIDED}.get(outcome.action, EXIT_HELD)
 
 
 @main.command(cls=cli.Command)

@@ -1,7 +1,9 @@
 """From answers to rows of the prediction log: the features of many answers at a time, by the model that gave them."""
 
+import functools
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,13 @@ from textclf.reference import REFERENCE_FILE, Projection, load_projection
 from textclf.runtime.predictor import Answer, Encoded, Outputs, Predictor
 from textclf.runtime.text_features import Wordpieces, features_of, wordpieces_of
 
+# Of what an answer holds in memory (CPython 3.11, measured): its objects and the heads of its arrays; of a text, its
+# prediction; of a class, its logit and its entry among the probabilities; of an id, a number and its place in a list.
+_ANSWER_BYTES = 1_600
+_TEXT_BYTES = 1_000
+_CLASS_BYTES = 120
+_ID_BYTES = 40
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -27,6 +36,20 @@ class Answered:
     time: float
     predictor: Predictor
     answer: Answer
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes that it takes in memory, rather too many than too few."""
+        predictions, pooled = self.answer.predictions, self.answer.outputs.embeddings
+        # What a plain SavedModel reads is no ids, but the texts themselves.
+        ids = sum(len(text) for text in self.answer.encoded.inputs if not isinstance(text, str))
+        return (
+            _ANSWER_BYTES
+            + len(predictions) * (_TEXT_BYTES + _CLASS_BYTES * len(self.predictor.class_names))
+            + sum(sys.getsizeof(prediction.text) for prediction in predictions)
+            + _ID_BYTES * ids
+            + (0 if pooled is None else pooled.nbytes)
+        )
 
 
 @dataclass(frozen=True, eq=False)

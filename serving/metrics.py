@@ -28,20 +28,23 @@ class Metrics:
     Args:
         folder: where all workers write theirs; "" keeps them in this process. The library decides when it is
             imported, so PROMETHEUS_MULTIPROC_DIR must have named the folder before.
-        store_path: of the model store, beside which monitoring keeps its state.
+        store_path: of the model store, beside which monitoring keeps its state; None says nothing of drift.
 
     Raises:
         ConfigError: it had not.
     """
 
-    def __init__(self, folder: str = "", store_path: Path = Path()) -> None:
+    def __init__(self, folder: str = "", store_path: Path | None = None) -> None:
         if folder and not getattr(values.ValueClass, "_multiprocess", False):
             raise ConfigError(
                 f"PROMETHEUS_MULTIPROC_DIR: expected {folder} in the environment before the server starts, got "
                 f"{os.environ.get('PROMETHEUS_MULTIPROC_DIR')!r}; export it and start again"
             )
         self._folder = folder
-        self._drift = DriftMetrics(store_path, _PREFIX)
+        # Of its own, because it is read at each scrape, and the same for all workers.
+        self._drift = CollectorRegistry()
+        if store_path is not None:
+            self._drift.register(DriftMetrics(store_path, _PREFIX))
         self._registry = CollectorRegistry()
         self._requests = self._counter("requests", "Requests answered.", "route", "method", "status")
         self._errors = self._counter("errors", "Requests refused, by the code of the error.", "code")
@@ -121,13 +124,11 @@ class Metrics:
 
     def render(self) -> bytes:
         """All numbers in Prometheus' text format; those of all workers where there is a folder."""
-        drift = CollectorRegistry()
-        drift.register(self._drift)
         gathered = self._registry
         if self._folder:
             gathered = CollectorRegistry()
             MultiProcessCollector(gathered, self._folder)  # type: ignore[no-untyped-call]
-        return generate_latest(gathered) + generate_latest(drift)
+        return generate_latest(gathered) + generate_latest(self._drift)
 
     def _scored(self, record: RequestRecord, timings: Timings) -> None:
         self._texts.inc(record.texts)

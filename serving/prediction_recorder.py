@@ -28,8 +28,7 @@ PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 PRUNE_SECONDS = 3600.0
 
 _ROWS_AT_ONCE = 500
-# Of an answer to one text, beside the text: ids, logits, embedding, prediction; and of a row, beside its features.
-_ANSWER_BYTES = 6_000
+# Of a row in memory, beside its features and its text.
 _ROW_BYTES = 400
 _LAST_PAUSE = 0.1
 
@@ -108,8 +107,8 @@ class PredictionRecorder:
     def record(self, predictor: Predictor, answer: Answer) -> None:
         """Take note of an answer. Takes some microseconds, and never waits for the log."""
         rows = len(answer.predictions)
-        size = sum(sys.getsizeof(prediction.text) for prediction in answer.predictions) + rows * _ANSWER_BYTES
         answered = Answered(self._clock(), predictor, answer)
+        size = answered.size
         with self._guard:
             if self._bytes + size <= MOST_BYTES:
                 self._incoming.append(answered)
@@ -172,9 +171,7 @@ class PredictionRecorder:
             self._drop(count)
             self._say_bug(error)
         self._pending += rows
-        texts = (prediction.text for item in answered for prediction in item.answer.predictions)
-        raw = sum(map(sys.getsizeof, texts)) + count * _ANSWER_BYTES
-        self._account(len(rows) - count, sum(map(_size, rows)) - raw)
+        self._account(len(rows) - count, sum(map(_size, rows)) - sum(item.size for item in answered))
         return True
 
     def _write_some(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
 from textclf.cores import usable_cores
-from textclf.data.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl
+from textclf.data.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl, tidy_url
 from textclf.errors import ConfigError
 
 # Are not quoted in errors: they hold a key or a password.
@@ -84,16 +84,13 @@ def _text(default: str, help_text: str, pattern: str, expected: str, shown: str 
 def _database(default: str, help_text: str) -> Any:
     """The URL of a database, or OFF."""
 
-    def parse(text: str) -> str:
-        return OFF if text.lower() == OFF else text
-
     def holds(value: object) -> bool:
         try:
             return value == OFF or (isinstance(value, str) and DatabaseUrl.parse(value) is not None)
         except ConfigError:
             return False
 
-    return _field(default, EXPECTED_URL, help_text, parse, holds, default)
+    return _field(default, EXPECTED_URL, help_text, tidy_url, holds, default)
 
 
 @dataclass(frozen=True)

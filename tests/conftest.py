@@ -1,8 +1,9 @@
-"""Fixtures that several tests share: a tiny encoder, learnable data, and caches of their own."""
+"""Fixtures that several tests share: a tiny encoder, learnable data, a trained version, and caches of their own."""
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """Of this run: that of all its workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if _IS_ONE_OF_SEVERAL else folder
+
+
+@pytest.fixture(scope="session")
+def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
+    """made_once(name, make): the folder that make(folder) fills in the first worker that needs it; others read it."""
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, mark = shared_folder / name, shared_folder / f"{name}.made"
+        with open(shared_folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not mark.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # What a worker that failed has left.
+                folder.mkdir()
+                make(folder)
+                mark.touch()
+        return folder
+
+    return made_once
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
+def _own_cache(shared_folder):
     """Exported encoders go to a folder of this run, also in the subprocesses that tests start."""
     before = os.environ.get("TEXTCLF_CACHE_DIR")
-    folder = tmp_path_factory.getbasetemp()
-    if _IS_ONE_OF_SEVERAL:
-        folder = folder.parent  # Which the workers share: each encoder is exported once.
-    os.environ["TEXTCLF_CACHE_DIR"] = str(folder / "cache")
+    os.environ["TEXTCLF_CACHE_DIR"] = str(shared_folder / "cache")
     yield
     if before is None:
         del os.environ["TEXTCLF_CACHE_DIR"]
@@ -45,39 +68,64 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory) -> Path:
+def tiny_checkpoint(made_once) -> Path:
     """A Hugging Face BERT folder with random weights; exported once a run, through the cache."""
-    return write_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny-bert")
+    return made_once("tiny", lambda folder: write_checkpoint(folder / "tiny-bert")) / "tiny-bert"
 
 
 @pytest.fixture(scope="session")
-def reviews(tmp_path_factory) -> Path:
+def reviews(made_once) -> Path:
     """Two classes of synthetic reviews that a tiny encoder can learn to tell apart, but for three in the test part."""
-    root = write_reviews(tmp_path_factory.mktemp("reviews") / "reviews", per_class=120)
-    for i in range(3):
-        text = f"the film was great lovely brilliant good x {i}\n"
-        (root / "test" / "neg" / f"odd{i}.txt").write_text(text, encoding="utf-8")
-    return root
+
+    def make(folder: Path) -> None:
+        root = write_reviews(folder / "reviews", per_class=120)
+        for i in range(3):
+            text = f"the film was great lovely brilliant good x {i}\n"
+            (root / "test" / "neg" / f"odd{i}.txt").write_text(text, encoding="utf-8")
+
+    return made_once("data", make) / "reviews"
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_checkpoint, reviews, tmp_path_factory) -> tuple[Training, Path]:
-    """A training on the reviews, run to its end, and its version: the first of a store."""
+def trained_folder(tiny_checkpoint, reviews, made_once) -> Path:
+    """Of a training on the reviews: model/, a store of its one version; runs/, and as fitted/ before it was saved."""
+
+    def make(folder: Path) -> None:
+        training = tiny_training(tiny_checkpoint, reviews, folder)
+        training.fit_model()
+        shutil.copytree(folder / "runs", folder / "fitted")
+        training.save_model(folder / "model")
+
+    return made_once("trained", make)
+
+
+@pytest.fixture(scope="session")
+def trained_version(trained_folder) -> Path:
+    """The version that was trained on the reviews: the first of a store."""
+    (path,) = (trained_folder / "model" / "versions").iterdir()
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(trained_folder, trained_version, tiny_checkpoint, reviews, tmp_path_factory) -> tuple[Training, Path]:
+    """That training, run to its end and measured, and its version."""
     folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(trained_folder / "fitted", folder / "runs")  # From which it goes on: there is nothing left to fit.
     training = tiny_training(tiny_checkpoint, reviews, folder)
-    return training, training.save_model(folder / "model")
+    training.predict_model()
+    return training, trained_version
 
 
 @pytest.fixture(scope="session")
-def saved_model_only(trained, tmp_path_factory) -> Path:
+def saved_model_only(trained_version, tmp_path_factory) -> Path:
     """The trained version without its engine: TensorFlow answers."""
-    return _copy_without("engine", trained[1], tmp_path_factory.mktemp("saved_model_only"))
+    return _copy_without("engine", trained_version, tmp_path_factory.mktemp("saved_model_only"))
 
 
 @pytest.fixture(scope="session")
-def engine_only(trained, tmp_path_factory) -> Path:
+def engine_only(trained_version, tmp_path_factory) -> Path:
     """The trained version as a clone or an image has it, without its SavedModel."""
-    return _copy_without("saved_model", trained[1], tmp_path_factory.mktemp("engine_only"))
+    return _copy_without("saved_model", trained_version, tmp_path_factory.mktemp("engine_only"))
 
 
 def _copy_without(part: str, version: Path, folder: Path) -> Path:
@@ -88,11 +136,20 @@ def _copy_without(part: str, version: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cased_checkpoint(tmp_path_factory) -> Path:
+def cased_checkpoint(made_once) -> Path:
     """The same with a tokenizer that keeps case and accents."""
-    folder = write_checkpoint(tmp_path_factory.mktemp("cased") / "cased-bert")
-    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
-    return folder
+
+    def make(folder: Path) -> None:
+        checkpoint = write_checkpoint(folder / "cased-bert")
+        (checkpoint / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
+
+    return made_once("cased", make) / "cased-bert"
+
+
+@pytest.fixture
+def _coarse_quantising(monkeypatch) -> None:
+    """Quantising is the slow part of saving; this is for tests that do not ask how well it is done."""
+    monkeypatch.setattr("textclf.training.export._CALIBRATION_TEXTS", 4)
 
 
 @pytest.fixture

@@ -122,14 +122,15 @@ def test_good_chunks(server):
 
 
 @pytest.mark.parametrize("path", ["/predict", "/nothing", "/ping"])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_clients_that_send_half_a_body_stop_nobody(server, path, chunked):
-    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100"
-    body = '64\r\n{"text"' if chunked else '{"text"'
-    half = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n{body}"
+def test_clients_that_send_half_a_body_stop_nobody(server, path):
+    """Half of a length, or of a chunk."""
+    halves = [
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n{body}"
+        for length, body in (("Content-Length: 100", '{"text"'), ("Transfer-Encoding: chunked", '64\r\n{"text"'))
+    ]
     with contextlib.ExitStack() as until_the_end:
         stalled = []
-        for _ in range(5 * WORKERS * THREADS):
+        for half in halves * (5 * WORKERS * THREADS // 2):
             stalled.append(until_the_end.enter_context(socket.create_connection(("127.0.0.1", server.port), 20)))
             stalled[-1].sendall(half.encode())
         start = time.monotonic()

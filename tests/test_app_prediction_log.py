@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import signal
+import sqlite3
 import threading
 import time
 
@@ -231,8 +232,9 @@ def test_every_answer_is_logged_with_the_version_that_gave_it(logging_app, model
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
         windows = {version: log.read(version) for version in (first, second)}
         assert log.versions() == {first: 2, second: 2}
-    assert windows[first].texts == ("great", "dull")
-    assert windows[second].texts == ("a", "b")
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as connection:
+        logged = connection.execute("SELECT version, text FROM textclf_predictions ORDER BY id").fetchall()
+    assert logged == [(first, "great"), (first, "dull"), (second, "a"), (second, "b")]
     assert all(window.features.embeddings is not None for window in windows.values())
     assert all(abs(window.times - time.time()).max() < 60 for window in windows.values())
 
@@ -246,6 +248,15 @@ def test_a_damaged_state_of_the_monitoring_is_said_once(content, tmp_path, caplo
         assert b"drift" not in numbers_of.render()
     assert len(caplog.records) == 1
     assert f"/metrics says nothing of drift: {tmp_path / STATE_FILE}" in caplog.text
+
+
+def test_without_a_store_nothing_is_said_of_drift(tmp_path, monkeypatch):
+    """Least of all what lies in the folder where the process was started."""
+    check = CheckSummary(1.0, "v", NOT_ENOUGH_DATA, "Too few texts.", 12)
+    update_state(tmp_path, lambda _state: DriftState(last_check=check))
+    monkeypatch.chdir(tmp_path)
+    assert b"drift" not in Metrics().render()
+    assert b"drift" in Metrics(store_path=tmp_path).render()
 
 
 def test_a_verdict_without_figures(tmp_path):

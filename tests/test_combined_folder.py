@@ -18,6 +18,7 @@ from textclf.data.combining import combine
 from textclf.data.datasets import load_dataset, split_fingerprint
 from textclf.data.labelled_reviews import LabelledReview
 from textclf.errors import DatasetError
+from textclf.stats.contradictions import contradicting_sources
 
 ODD = [
     "two\r\nlines\r\n",
@@ -48,7 +49,14 @@ def write_old(root: Path, odd=ODD) -> Path:
 
 
 def combined_with(old, new):
-    return combine(old, new, old.test, [review.label for review in new], CombineOptions(holdout_room=100))
+    return combine(
+        old,
+        new,
+        old.test,
+        [review.label for review in new],
+        CombineOptions(holdout_room=100),
+        judge=contradicting_sources,
+    )
 
 
 def trained_on(dataset):
@@ -153,7 +161,7 @@ def test_the_summary(tmp_path, old, new):
 def test_labels_are_written_under_their_new_names(tmp_path):
     source = write_old(tmp_path / "old", [])
     old = load_dataset(source, options=DataOptions(rename_labels={"pos": "good"}))
-    write_combined(combine(old, [], old.test, []), old.test, tmp_path / "combined")
+    write_combined(combined_with(old, []), old.test, tmp_path / "combined")
     back = load_dataset(tmp_path / "combined")
     assert back.class_names == ("good", "neg")
     assert back.fingerprints["test"] == old.fingerprints["test"]
@@ -196,6 +204,17 @@ def test_another_folder_is_refused_and_left_alone(tmp_path, old, summary):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "mine"]
 
 
+def test_what_a_link_leads_to_is_replaced(tmp_path, old):
+    place, link = tmp_path / "place", tmp_path / "combined"
+    link.symlink_to("place")
+    for new in ([], reviews(["something new"])):
+        write_combined(combined_with(old, new), old.test, link)
+        assert link.is_symlink()
+        assert contents(link) == contents(place)
+    assert json.loads((place / "combined.json").read_text())["counts"]["new"] == 1
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["combined", "place"]
+
+
 def test_what_fails_half_way_leaves_the_one_of_before(tmp_path, old, monkeypatch):
     path = tmp_path / "combined"
     write_combined(combined_with(old, []), old.test, path)
@@ -220,9 +239,10 @@ def test_what_is_killed_half_way_leaves_the_one_of_before(tmp_path, old):
         "from textclf.data.combined_folder import write_combined\n"
         "from textclf.data.combining import combine\n"
         "from textclf.data.datasets import load_dataset\n"
+        "from textclf.stats.contradictions import contradicting_sources as judge\n"
         "os.sync = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
         "old = load_dataset(sys.argv[1])\n"
-        "write_combined(combine(old, [], old.test, []), old.test, sys.argv[1])\n"
+        "write_combined(combine(old, [], old.test, [], judge=judge), old.test, sys.argv[1])\n"
     )
     root = Path(__file__).parent.parent
     killed = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=root)

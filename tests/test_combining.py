@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from labelled_texts import CLASSES, prose, reviews, split, texts_on_side, with_last_words
 
 from textclf.config import CombineOptions
-from textclf.data.combining import Reason, combine
+from textclf.data.combining import SMALL_SOURCES, Reason, combine
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Shingles, jaccard
+from textclf.stats.contradictions import contradicting_sources
 
 OLD = [prose(100_000 + i) for i in range(1000)]
 GOLDEN = split([prose(200_000 + i) for i in range(50)], [i % 2 for i in range(50)])
@@ -29,9 +31,11 @@ def old_data(texts=OLD, positive=0.5):
     )
 
 
-def run(new, champion=None, old=None, **options):
+def run(new, champion=None, old=None, learnt_until=None, **options):
     champion = [review.label for review in new] if champion is None else champion
-    return combine(old or old_data(), new, GOLDEN, champion, CombineOptions(**options))
+    options = CombineOptions(**options)
+    old = old or old_data()
+    return combine(old, new, GOLDEN, champion, options, judge=contradicting_sources, learnt_until=learnt_until)
 
 
 def why(combined):
@@ -73,7 +77,7 @@ def test_nothing_new():
 
 def test_a_label_is_needed_for_each_text():
     with pytest.raises(ValueError, match="for each of 1 new texts, got 0"):
-        combine(old_data(), reviews(["a"]), GOLDEN, [], CombineOptions())
+        run(reviews(["a"]), champion=[])
 
 
 def test_unknown_labels():
@@ -252,6 +256,101 @@ def test_a_trusted_source_stays_and_raises_nobody_else_s_measure():
     assert {result.source for result in combined.sources} == {"bad", "web"}
 
 
+def one_each(texts, label="pos"):
+    """Each text from a source of its own."""
+    return [LabelledReview(text, label, f"source {i}") for i, text in enumerate(texts)]
+
+
+def test_invented_sources_are_judged_as_one():
+    """Each alone is too small to be judged; together they say the opposite of the champion."""
+    liars = one_each(TRAIN_SIDE[100:] + HELD_SIDE[20:], "neg")
+    assert len(liars) == 300
+    honest = reviews(TRAIN_SIDE[:100] + HELD_SIDE[:20], "pos", "web")
+    combined = run(honest + liars, ["pos"] * 420)
+    assert set(why(combined)) == {review.text for review in liars}
+    assert set(why(combined).values()) == {Reason.CONTRADICTING_SOURCE}
+    assert combined.removed[0].detail.startswith(
+        f"'{SMALL_SOURCES}': 300 of 300 labels contradict the champion, of the other sources 0 of 120"
+    )
+    assert {(result.source, result.texts) for result in combined.sources} == {(SMALL_SOURCES, 300), ("web", 120)}
+    assert combined.counts["by_source"]["source 7"] == {"contradicting_source": 1}
+    # One that is trusted is none of them.
+    trusted = run(honest + liars, ["pos"] * 420, trusted_sources=("source 7",))
+    assert set(why(combined)) - set(why(trusted)) == {liars[7].text}
+
+
+def test_small_sources_that_say_the_same_as_the_others_stay():
+    new = one_each(TRAIN_SIDE[:60]) + reviews(TRAIN_SIDE[60:160], "pos", "web")
+    champion = ["neg" if i % 10 == 0 else "pos" for i in range(len(new))]
+    assert why(run(new, champion)) == {}
+
+
+def test_invented_sources_share_one_turn_and_one_quota():
+    old = old_data(OLD[:100])  # Room for 42.
+    both = ("pos", "neg")
+    invented = [LabelledReview(text, both[i % 2], f"source {i}") for i, text in enumerate(TRAIN_SIDE[:200])]
+    shops = [LabelledReview(text, both[i % 2], f"shop {i // 30}") for i, text in enumerate(TRAIN_SIDE[200:260])]
+    assert len(run(invented + shops[:15], old=old).added) == 42  # The shop is a small source as well.
+    combined = run(invented + shops, old=old)
+    counts = Counter("shop" if review.source.startswith("shop") else "invented" for review in combined.added)
+    assert counts == {"shop": 28, "invented": 14}, "as three sources"
+    combined = run(invented + shops[:30], old=old)
+    assert Counter(review.source for review in combined.added)["shop 0"] == 21
+    held = one_each(HELD_SIDE[:90]) + reviews(HELD_SIDE[90:120], "neg", "web")
+    assert Counter(review.source for review in run(held, old=old, holdout_room=40).held)["web"] == 20
+
+
+TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
+BEFORE, AFTER = TRAINED - timedelta(days=1), TRAINED + timedelta(days=1)
+
+
+def stored(texts, source, time, label="pos"):
+    return [LabelledReview(text, label, source, time) for text in texts]
+
+
+def second_round(new_time=AFTER, **options):
+    """An old source, of whose texts those to train on were learnt, and a new one; texts have drifted for both.
+
+    The champion contradicts 3 in 10 labels of any source, but for what it has learnt.
+    """
+    learnt = stored(TRAIN_SIDE[:150], "old shop", BEFORE)
+    held = stored(HELD_SIDE[:40], "old shop", BEFORE)
+    new = stored(TRAIN_SIDE[150:250] + HELD_SIDE[40:65], "new shop", new_time)
+    champion = ["pos"] * 150 + ["neg" if i % 10 < 3 else "pos" for i in range(40 + 125)]
+    return run([*learnt, *held, *new], champion, **options)
+
+
+def test_sources_are_judged_by_what_the_champion_has_not_learnt():
+    combined = second_round(learnt_until=TRAINED)
+    assert why(combined) == {}
+    assert {result.source: (result.texts, result.contradictions) for result in combined.sources} == {
+        "old shop": (40, 12),
+        "new shop": (125, 39),
+    }
+    # By all texts the new one looks bad.
+    assert set(why(second_round(learnt_until=None)).values()) == {Reason.CONTRADICTING_SOURCE}
+
+
+def test_texts_of_unknown_time_are_judged_only_where_they_are_held_out():
+    counts = {result.source: result.texts for result in second_round(None, learnt_until=TRAINED).sources}
+    assert counts == {"old shop": 40, "new shop": 25}
+
+
+def test_a_text_that_was_sent_before_is_not_judged_when_it_comes_again():
+    again = stored(TRAIN_SIDE[:30], "a", AFTER) + stored([t.upper() for t in TRAIN_SIDE[:30]], "a", BEFORE)
+    combined = run(again + stored(TRAIN_SIDE[30:60], "a", AFTER), learnt_until=TRAINED)
+    assert [(result.source, result.texts) for result in combined.sources] == [("a", 30)]
+
+
+def test_a_source_is_set_aside_with_what_it_was_not_judged_by():
+    good = stored(HELD_SIDE[:60], "shop", BEFORE)
+    bad = stored(TRAIN_SIDE[:50], "bad", BEFORE) + stored(TRAIN_SIDE[50:90], "bad", AFTER)
+    champion = ["pos"] * 110 + ["neg"] * 40
+    combined = run(good + bad, champion, learnt_until=TRAINED)
+    assert set(why(combined)) == {review.text for review in bad}
+    assert "40 of 40 labels" in combined.removed[0].detail
+
+
 def test_contradictions_of_everybody_are_a_drift():
     """One source alone, and all alike: nobody is set aside, and a single confident contradiction stays."""
     assert why(combined_sources((TRAIN_SIDE[:100], "", 0.9))) == {}
@@ -265,7 +364,7 @@ def test_ten_thousand_copies_are_one_text():
     new = reviews(TRAIN_SIDE[:100], "pos", "web") + flood
     combined = run(new, ["pos"] * len(new))
     assert combined.counts["outcomes"] == {"added": 100, "held": 1, "duplicate": 9999}
-    assert {result.source: result.texts for result in combined.sources} == {"bot": 1, "web": 100}
+    assert {result.source: result.texts for result in combined.sources} == {SMALL_SOURCES: 1, "web": 100}
 
 
 def test_new_texts_stay_within_their_share():

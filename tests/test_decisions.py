@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from test_model_store import save
 
 from textclf import decisions
 from textclf.decisions import DecisionLog
-from textclf.errors import ModelStoreError, OvertakenError
+from textclf.errors import HeldError, ModelStoreError, OvertakenError
 from textclf.hold import Hold
 from textclf.promotion import Promotions, version_before
 
@@ -254,6 +255,51 @@ def test_the_hold_is_lifted_once(promotions):
     assert promotions.lift_hold() is None
     assert [entry["action"] for entry in promotions.log.entries()] == ["promote_by_hand", "rollback", "hold_lifted"]
     assert version_before(first, promotions.log.entries()) is None
+
+
+def test_what_no_person_decided_gives_way_to_a_hold(promotions):
+    first, second = save(promotions.store), save(promotions.store)
+    promotions.hold.put("worse on short texts")
+    with pytest.raises(HeldError, match=r"automatic promotion is on hold: worse on short texts \(since "):
+        promotions.move("promote", first, second, unless_held=True)
+    assert (promotions.store.current_id(), promotions.log.entries()) == (first, [])
+    promotions.lift_hold()
+    promotions.move("promote", first, second, unless_held=True)
+    assert promotions.store.current_id() == second
+
+
+def test_a_rollback_stops_a_promotion_that_has_not_moved_current(promotions):
+    """The promotion is about to take the store's lock; the rollback has put its hold."""
+    first, second, third = (save(promotions.store) for _ in range(3))
+    promotions.promote(second)
+    with promotions.store.locked():
+        promoting = ThreadPoolExecutor(1).submit(promotions.move, "promote", second, third, unless_held=True)
+        promotions.hold.put("rolled back")  # As roll_back does, under the same lock.
+    with pytest.raises(HeldError):
+        promoting.result(timeout=30)
+    assert promotions.store.current_id() == second
+    assert promotions.roll_back() == (second, first)
+
+
+def test_a_hold_waits_for_a_promotion_that_moves_current(promotions):
+    """Seen before the hold was there, and moved after it: that would undo a rollback unseen."""
+    first, second, third = (save(promotions.store) for _ in range(3))
+    promotions.promote(second)
+    with promotions.store.locked():
+        back = ThreadPoolExecutor(1).submit(promotions.roll_back)
+        with pytest.raises(TimeoutError):
+            back.result(timeout=0.3)
+        assert promotions.hold.reason is None
+        (promotions.store.path / "current").write_text(f"{third}\n")
+    with pytest.raises(OvertakenError) as overtaken:
+        back.result(timeout=30)
+    message = str(overtaken.value)
+    assert f"expected {second} to be current still, found {third}" in message
+    assert "nothing was rolled back, but automatic promotion is on hold now" in message
+    assert f"rollback --to {first}" in message
+    assert "lift-hold" in message
+    assert promotions.hold.reason.startswith(f"rolled back from {second} to {first}")
+    assert promotions.store.current_id() == third
 
 
 def promote_when_told(path: Path, challenger: str, champion: str, start, results) -> None:

@@ -289,6 +289,7 @@ class TestOptions:
             {"min_texts": 19},
             {"min_audits": 0},
             {"most_words": -1},
+            {"least_word_texts": 0},
         ],
     )
     def test_what_makes_no_sense_is_refused(self, values):

@@ -90,6 +90,13 @@ class TestTellApart:
         reference, latest = texts(200, rng).words, texts(100, rng).words
         assert _told(reference, latest, _rng()) == _told(reference, latest, _rng())
 
+    def test_a_word_of_few_texts_is_not_named(self):
+        reference = [[1, 2] if at < 20 else [1] for at in range(100)]
+        latest = [[1, 3, 4] if at < 20 else [1, 4] for at in range(100)]
+        samples = WordCounts.of_ids(reference), WordCounts.of_ids(latest)
+        assert {word.id for word in tell_apart(*samples, 1999, 20, _rng(), least_texts=20).words} == {2, 3, 4}
+        assert {word.id for word in tell_apart(*samples, 1999, 20, _rng(), least_texts=21).words} == {4}
+
 
 def _told(reference, latest, rng, permutations=1999, most_words=20):
     return tell_apart(reference, latest, permutations, most_words, rng)

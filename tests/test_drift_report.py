@@ -15,6 +15,7 @@ from textclf.errors import ConfigError, InputError
 from textclf.features import TextFeatures, WordCounts
 from textclf.report.drift_page import drift_page
 from textclf.report.drift_report import Compared, DriftReport, drift_report
+from textclf.report.drift_sentence import audit_sentence
 from textclf.report.drift_text import describe_drift
 from textclf.stats.drift_figures import (
     ClassMix,
@@ -211,6 +212,18 @@ def test_many_classes_name_those_that_moved_most():
     page = drift_page(made)
     assert "the 20 of 30 that moved most" in page
     assert "class 7<" in page
+
+
+def test_what_becomes_of_the_audits_is_said():
+    since = "2026-01-01T00:00:00+00:00"
+    assert audit_sentence(ALL, 50, since, can_wait=True) == f"Random audits since {since}: 100 labels, tested."
+    untested = figures(family("length", one_test("length")))
+    waiting = audit_sentence(untested, 200, since, can_wait=True)
+    assert waiting.endswith("100 labels, waiting for a later window: a test needs 200 of them, and enough texts.")
+    assert "100 labels, not tested: a test needs 200" in audit_sentence(untested, 200, None, can_wait=False)
+    labels = dataclasses.replace(ALL.labels, audit_texts=0, audit_errors=0, audit_interval=None)
+    assert audit_sentence(figures(labels=labels), 50, since, can_wait=True) is None
+    assert audit_sentence(figures(labels=None), 50, since, can_wait=True) is None
 
 
 def test_json_round_trip():

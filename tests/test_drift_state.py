@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from textclf.drift_state import (
+    DAMAGED_FILE,
     DRIFT,
     FAILED,
+    MAX_WINDOWS,
     NO_DRIFT,
     NOT_ENOUGH_DATA,
     PROMOTED,
@@ -41,6 +43,7 @@ FULL = DriftState(
     windows=(Window(0.0, 10.0, "v1", NO_DRIFT, 200), Window(10.0, 30.0, "v2", DRIFT, 300)),
     failed_runs=3,
     last_retrain=RetrainTry(1_699_000_000.0, PROMOTED, "ab" * 32, 1200),
+    audited_since={"v2": 1_699_500_000.0},
 )
 
 
@@ -71,6 +74,7 @@ def test_a_store_that_is_not_there_has_no_state(tmp_path):
         (json.dumps({**FULL.to_dict(), "edge": 10**400}).encode(), "edge"),
         (json.dumps({**FULL.to_dict(), "failed_runs": -1}).encode(), "failed_runs"),
         (json.dumps({**FULL.to_dict(), "failed_runs": 10**400}).encode(), "failed_runs"),
+        (json.dumps({**FULL.to_dict(), "audited_since": {"v2": "noon"}}).encode(), "audited_since"),
         (json.dumps({**FULL.to_dict(), "windows": [5]}).encode(), "expected the keys"),
         (json.dumps({**FULL.to_dict(), "last_check": {"verdict": "?"}}).encode(), "expected the keys"),
         (json.dumps({**FULL.to_dict(), "last_retrain": {"time": 1, "outcome": "fine"}}).encode(), "outcome"),
@@ -101,6 +105,30 @@ def test_a_damaged_file_is_one_clear_error_and_stays(tmp_path, content, reason):
 def test_what_makes_no_sense_is_refused(make):
     with pytest.raises(ModelStoreError, match="makes no sense"):
         make()
+
+
+def test_a_damaged_file_is_set_aside_if_that_is_asked_for(tmp_path):
+    path = tmp_path / STATE_FILE
+    path.write_bytes(b"{")
+    with pytest.raises(ZeroDivisionError):
+        update_state(tmp_path, lambda _: 1 / 0, sets_damaged_aside=True)
+    assert path.read_bytes() == b"{"
+    assert update_state(tmp_path, lambda state: state, sets_damaged_aside=True) == DriftState()
+    assert (tmp_path / DAMAGED_FILE).read_bytes() == b"{"
+    assert read_state(tmp_path) == DriftState()
+
+
+def test_a_window_moves_the_edge_and_that_of_the_audits_only_if_these_were_tested():
+    window = Window(30.0, 40.0, "v2", DRIFT, 100)
+    state = FULL.with_window(window, tests_audits=False)
+    assert (state.edge, state.windows[-1], state.audited_since) == (40.0, window, FULL.audited_since)
+    assert FULL.with_window(window, tests_audits=True).audited_since == {"v2": 40.0}
+    other = FULL.with_window(dataclasses.replace(window, version="v3"), tests_audits=True)
+    assert other.audited_since == {**FULL.audited_since, "v3": 40.0}
+    for at in range(2 * MAX_WINDOWS):
+        state = state.with_window(dataclasses.replace(window, version=f"v{at}"), tests_audits=True)
+    assert len(state.windows) == len(state.audited_since) == MAX_WINDOWS
+    assert f"v{2 * MAX_WINDOWS - 1}" in state.audited_since
 
 
 def test_a_change_that_fails_leaves_the_state(tmp_path):

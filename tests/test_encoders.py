@@ -5,15 +5,11 @@ import http.server
 import io
 import shutil
 import socket
-import subprocess
-import sys
 import tarfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from tiny_bert import write_checkpoint
 
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE
 from textclf.encoder_handles import handles_of
@@ -442,28 +438,3 @@ def test_remains_of_a_killed_download_do_not_matter(tiny, server, cache):
     part.with_name(f"{part.name}.json").write_bytes(b'{"half a note')
     assert same_model(resolve("tiny", url, "", cache).encoder, tiny.encoder)
     assert {path.name for path in (cache / "downloads").iterdir()} == {part.name.removesuffix(".part")}
-
-
-@pytest.mark.slow
-def test_killed_export_leaves_nothing_that_counts(tmp_path, cache):
-    """A process is killed in the midst of an export; the next run makes it anew."""
-    checkpoint = write_checkpoint(tmp_path / "other", seed=1)
-    program = (
-        "import sys, pathlib; from textclf.training.encoders import resolve; "
-        "resolve('x', sys.argv[1], '', pathlib.Path(sys.argv[2]))"
-    )
-    root = Path(__file__).parents[1]
-    process = subprocess.Popen([sys.executable, "-c", program, str(checkpoint), str(cache)], cwd=root)
-    try:
-        deadline = time.monotonic() + 120
-        while not any(name.endswith(".tmp") for name in names_below(cache)):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.wait()
-    assert all(path.name.startswith(".") for path in (cache / "exported").iterdir())
-    folders = resolve("x", str(checkpoint), "", cache)
-    assert (folders.encoder / "saved_model.pb").is_file()
-    assert (folders.preprocessing / "saved_model.pb").is_file()

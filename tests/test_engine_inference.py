@@ -82,9 +82,9 @@ def test_warming_up_changes_no_answer_and_may_come_first(store):
         np.testing.assert_allclose(one.logits, other.logits, atol=TOLERANCE)
 
 
-def test_a_damaged_engine_is_refused_though_there_is_a_saved_model(trained, tmp_path):
+def test_a_damaged_engine_is_refused_though_there_is_a_saved_model(trained_version, tmp_path):
     """What is damaged is not quietly gone round."""
-    shutil.copytree(trained[1].parent.parent, tmp_path / "model")
+    shutil.copytree(trained_version.parent.parent, tmp_path / "model")
     weights = ModelStore(tmp_path / "model").open().part("engine") / "model.bin"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ModelStoreError, match=r"model\.bin: damaged: expected SHA-256"):
@@ -133,12 +133,12 @@ def test_the_command_lines_need_no_tensorflow(shell, start, store, tmp_path):
     assert version.id in out["versions"]
 
 
-def test_a_saved_model_is_not_looked_at_where_there_is_an_engine(shell, start, trained, tmp_path):
+def test_a_saved_model_is_not_looked_at_where_there_is_an_engine(shell, start, trained_version, tmp_path):
     """The version of a training, whole, in the same environment."""
-    out, _ = shell.finish(start("--model-path", trained[1].parent.parent, "inspect"))
-    assert trained[1].name in out
+    out, _ = shell.finish(start("--model-path", trained_version.parent.parent, "inspect"))
+    assert trained_version.name in out
     (tmp_path / "in.csv").write_text("text\na great lovely film\n", encoding="utf-8")
-    shell.finish(start("--model-path", trained[1], "score", "--input", "in.csv", "--output", "out.csv"))
+    shell.finish(start("--model-path", trained_version, "score", "--input", "in.csv", "--output", "out.csv"))
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("a great lovely film,pos,")
 
 

@@ -176,19 +176,14 @@ def test_int8_answers_as_the_saved_model_does(data, engine_only, saved_model_onl
 # --- the gate
 
 
-def small(monkeypatch):
-    """Quantising is the slow part, and how well is not what is asked."""
-    monkeypatch.setattr(export, "_CALIBRATION_TEXTS", 4)
-
-
 @pytest.mark.parametrize(
     ("refused", "precision", "weight_bytes", "tolerance"),
     [(["int8"], "bfloat16", 2, 0.05), (["int8", "bfloat16"], "float32", 4, TOLERANCE)],
 )
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_a_form_that_fails_the_gate_gives_way_to_the_next(
     exported, monkeypatch, data, original, tmp_path, refused, precision, weight_bytes, tolerance
 ):
-    small(monkeypatch)
     monkeypatch.setattr(export, "parity_failures", gate(len(refused)))
     manifest, predictor = exported()
     assert (manifest.engine["precision"], manifest.engine["graph"]) == (precision, "built")
@@ -201,9 +196,9 @@ def test_a_form_that_fails_the_gate_gives_way_to_the_next(
         np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_the_gates_thresholds_decide(exported, monkeypatch):
     """An accuracy that may not even stay the same refuses every form, each with figures of its own."""
-    small(monkeypatch)
     monkeypatch.setattr("textclf.stats.parity._MOST_ACCURACY_LOST", -0.5)
     monkeypatch.setattr("textclf.stats.parity._MOST_TEXTS_LOST", -12)
     with pytest.raises(TrainingError) as caught:
@@ -212,8 +207,8 @@ def test_the_gates_thresholds_decide(exported, monkeypatch):
         assert f"{precision}: accuracy fell by 0.00% on 24 texts, -50.00% was allowed" in str(caught.value)
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_logits_that_are_no_numbers_give_way_too(exported, monkeypatch):
-    small(monkeypatch)
     monkeypatch.setattr(
         export, "quantise",
         lambda weights, *_: build_graph({**weights, "classifier/bias": np.full(2, np.nan, np.float32)}),
@@ -224,9 +219,9 @@ def test_logits_that_are_no_numbers_give_way_too(exported, monkeypatch):
     assert re.match("int8: .*not finite", reason)
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_when_every_form_fails_there_is_no_version(trained, monkeypatch, tmp_path):
     training, _ = trained
-    small(monkeypatch)
     monkeypatch.setattr(export, "parity_failures", gate(3))
     reasons = "int8: forged; bfloat16: forged; float32: forged; nothing was saved"
     with pytest.raises(TrainingError, match=f"does not answer as the trained model does: {reasons}"):
@@ -370,8 +365,8 @@ def again(reviews, **options):
     return Training(dataset_path=str(reviews), **options)
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_a_version_is_exported_again_as_its_child(store, version, reviews, monkeypatch, capsys):
-    small(monkeypatch)
     path = again(reviews).export_again(store.path)
     child = open_model(path)
     child.verify()

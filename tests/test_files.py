@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from textclf.files import atomic_file, atomic_folder, remove_leftovers, sha256_of_file, sync_tree
+from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file, sync_tree
 
 ROOT = Path(__file__).parent.parent
 
@@ -222,3 +222,23 @@ def test_leftovers_of_killed_writers_go_once_they_are_old(tmp_path):
         os.utime(path, (0, 0))
     remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([young, foreign])
+
+
+def test_a_lock_is_held_by_one_and_given_back(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path):
+        with pytest.raises(BlockingIOError), locked(path, wait=False):
+            pass
+        waiting = threading.Thread(target=lambda: locked(path).__enter__())
+        waiting.start()
+        waiting.join(timeout=0.2)
+        assert waiting.is_alive()
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+    with pytest.raises(KeyError), locked(path, wait=False):
+        raise KeyError
+    path.write_text("kept")
+    with locked(path, wait=False):
+        assert path.read_text() == "kept"
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "none" / "lock"):
+        pass

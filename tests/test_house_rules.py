@@ -29,7 +29,7 @@ STAGE_IMPORTS = {
 WITH_TENSORFLOW = {"make_model", "train_model"}
 WITH_LAZY_TENSORFLOW = {"initializing", "textclf.runtime.saved_model"}
 ROOM_IMPORTS = {
-    "data": {"stats"},
+    "data": set(),
     "stats": set(),
     "runtime": {"stats"},
     "report": {"stats"},

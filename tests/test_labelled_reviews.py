@@ -95,6 +95,23 @@ def test_bad_lines_are_passed_over_and_counted(stored, line):
     assert by_text(found)["Good.\r\n"].audit
 
 
+def test_what_was_passed_over_is_said(stored):
+    assert read_labelled_reviews(stored).notes == ()
+    (stored / "train" / "pos" / "dropped in.txt").write_text("By hand.")
+    (stored / "train" / "pos" / "blank.txt").write_text(" \n")
+    (stored / "train" / "neg" / "latin.txt").write_bytes(b"caf\xe9")
+    with open(stored / INDEX, "ab") as file:
+        file.write(b"torn")
+    notes = read_labelled_reviews(stored, DataOptions(skip_undecodable=True)).notes
+    assert [note.partition(":")[0] for note in notes] == [
+        "Blank texts, left out",
+        "Texts that are not UTF-8, left out",
+        "Damaged lines in the index of the labels, passed over",
+        "Labelled texts that the index does not know",
+    ]
+    assert all(": 1" in note for note in notes)
+
+
 def test_lines_of_a_later_format_are_read(stored):
     review_id = store(stored).save(Review("New.", "pos", None, False), CLASSES, "m")
     with open(stored / INDEX, "a") as file:

@@ -8,6 +8,8 @@ from textclf.config import DataOptions
 from textclf.data.latest_texts import read_latest
 from textclf.errors import DatasetError
 
+LEFT_OUT = ("Blank texts, left out: 1.",)
+
 
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +27,7 @@ def test_a_folder_of_texts_has_no_labels(tmp_path):
         write(tmp_path / name, text)
     latest = read_latest(tmp_path)
     assert (latest.texts, latest.labels, latest.audit, latest.times) == (("one", "two"), None, None, None)
-    assert latest.blank == 1
+    assert latest.notes == LEFT_OUT
 
 
 def test_class_folders_have_labels(tmp_path):
@@ -46,10 +48,10 @@ def test_of_a_data_set_the_test_part_is_taken(tmp_path):
 def test_a_table_may_have_labels_or_none(tmp_path):
     write(tmp_path / "labelled.csv", "text,label\ngood,pos\nbad,neg\n,neg\n")
     latest = read_latest(tmp_path / "labelled.csv")
-    assert (latest.texts, latest.labels, latest.blank) == (("good", "bad"), ("pos", "neg"), 1)
+    assert (latest.texts, latest.labels, latest.notes) == (("good", "bad"), ("pos", "neg"), LEFT_OUT)
     write(tmp_path / "plain.csv", "id,text\n1,good\n2,\n3,bad\n")
     latest = read_latest(tmp_path / "plain.csv")
-    assert (latest.texts, latest.labels, latest.blank) == (("good", "bad"), None, 1)
+    assert (latest.texts, latest.labels, latest.notes) == (("good", "bad"), None, LEFT_OUT)
     write(tmp_path / "plain.jsonl", '{"review": "good"}\n{"review": null}\n')
     latest = read_latest(tmp_path / "plain.jsonl", DataOptions(text_column="review"))
     assert (latest.texts, latest.labels) == (("good",), None)
@@ -105,4 +107,5 @@ def test_a_text_that_is_not_utf_8_is_named_or_left_out(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"caf\xe9")
     with pytest.raises(DatasetError, match=r"b\.txt: not UTF-8"):
         read_latest(tmp_path)
-    assert read_latest(tmp_path, DataOptions(skip_undecodable=True)).texts == ("good",)
+    latest = read_latest(tmp_path, DataOptions(skip_undecodable=True))
+    assert (latest.texts, latest.notes) == (("good",), ("Texts that are not UTF-8, left out: 1.",))

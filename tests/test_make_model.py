@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tiny_bert import vocabulary
+from tiny_bert import vocabulary, write_checkpoint
 
 from make_model import MakeModel, main
 from textclf.errors import ConfigError, EncoderError, InputError
@@ -209,12 +210,27 @@ def test_help_shows_examples_and_defaults_without_tensorflow():
 
 
 @pytest.mark.slow
-def test_preview_says_what_it_should_and_nothing_else(tiny_checkpoint, tmp_path):
-    """Exporting, too, is quiet: TensorFlow's and Keras's notes are kept from a user who did not ask for them."""
-    result = run(
-        *("preview", "--encoder", str(tiny_checkpoint), "--max-length", "32", "--text", "good", "--text", "a b"),
-        TEXTCLF_CACHE_DIR=str(tmp_path),
-    )
+def test_preview_says_what_it_should_and_nothing_else_even_after_a_killed_export(tmp_path):
+    """A process is killed in the midst of an export, and leaves nothing that counts; the next one makes it anew.
+
+    Exporting, too, is quiet: TensorFlow's and Keras's notes are kept from a user who did not ask for them.
+    """
+    checkpoint, cache = write_checkpoint(tmp_path / "other", seed=1), tmp_path / "cache"
+    preview = ["preview", "--encoder", str(checkpoint), "--max-length", "32", "--text", "good", "--text", "a b"]
+    environment = os.environ | {"TEXTCLF_CACHE_DIR": str(cache)}
+    process = subprocess.Popen([sys.executable, str(ROOT / "make_model.py"), *preview], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not any(path.name.endswith(".tmp") for path in cache.rglob("*")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert all(path.name.startswith(".") for path in (cache / "exported").iterdir())
+
+    result = run(*preview, TEXTCLF_CACHE_DIR=str(cache))
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines[:10]] == [
@@ -232,6 +248,8 @@ def test_preview_says_what_it_should_and_nothing_else(tiny_checkpoint, tmp_path)
     assert lines[10].endswith("good")
     assert lines[11].endswith("a b")
     assert len(lines) == 12
+    (exported,) = (path for path in (cache / "exported").iterdir() if not path.name.startswith("."))
+    assert all((exported / part / "saved_model.pb").is_file() for part in ("encoder", "preprocessing"))
 
 
 def test_structure_command(tiny_checkpoint, tmp_path):
@@ -260,7 +278,7 @@ def test_bad_handle_is_one_line_and_status_1(tmp_path):
 
 
 def test_verbose_shows_the_traceback(tmp_path):
-    result = run("--verbose", "preview", "--encoder", str(tmp_path / "none"))
-    assert result.returncode == 1
+    result = CliRunner().invoke(main, ["--verbose", "preview", "--encoder", str(tmp_path / "none")])
+    assert result.exit_code == 1
     assert "Traceback (most recent call last)" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: no encoder at ")

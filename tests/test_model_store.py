@@ -427,7 +427,7 @@ class TestPromotion:
 
     def test_a_process_waits_for_the_lock(self, store):
         first, second = save(store), save(store)
-        with store._locked():
+        with store.locked():
             thread = threading.Thread(target=store.promote, args=(second,), kwargs={"expected_current": first})
             thread.start()
             thread.join(timeout=0.3)

@@ -3,11 +3,8 @@
 import fcntl
 import html
 import json
-import os
 import shutil
-import signal
 import subprocess
-import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,19 +17,17 @@ from tiny_engine import tiny_reviews, write_version
 
 import monitoring
 from monitoring import Monitoring, main, run_drift_monitoring
+from textclf.config import DriftOptions
 from textclf.drift_state import (
+    DAMAGED_FILE,
     DRIFT,
-    FAILED,
     INCONCLUSIVE,
     NO_DRIFT,
     NOT_ENOUGH_DATA,
-    PROMOTED,
-    REJECTED,
     STATE_FILE,
     read_state,
 )
-from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError, TrainingError
-from textclf.monitoring_options import MonitoringSettings
+from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError
 from textclf.reference import REFERENCE_FILE
 from textclf.report.drift_report import DriftReport
 from textclf.runtime.loading import load_predictor
@@ -243,29 +238,41 @@ def test_a_log_that_is_off_or_missing_is_one_clear_error(store, tmp_path):
 # The command line
 
 
-def test_check_exits_with_the_verdict_and_keeps_it(store, tmp_path):
+def test_check_exits_with_the_verdict(store, tmp_path):
     for name, texts in (("films", films(200)), ("products", products(200)), ("few", films(20))):
         made_folder(tmp_path / name)
         for at, text in enumerate(texts):
             (tmp_path / name / f"{at}.txt").write_text(text, encoding="utf-8")
     result = run("check", "--model-path", store, "--latest", tmp_path / "films")
     assert (result.exit_code, result.output[:9]) == (0, "No drift:"), result.output
-    assert read_state(store).last_check.verdict == NO_DRIFT
     page, record = tmp_path / "out.html", tmp_path / "out.json"
     result = run("check", "--model-path", store, "--latest", tmp_path / "products", "--html", page, "--json", record)
     assert (result.exit_code, result.output[:6]) == (3, "Drift:")
     report = DriftReport.from_dict(json.loads(record.read_text(encoding="utf-8")))
     assert report.sentence in html.unescape(page.read_text(encoding="utf-8"))
     assert report.sentence in result.output
-    state = read_state(store)
-    assert state.last_check == report.summary()
-    assert (state.edge, state.windows, state.last_retrain) == (None, (), None)
     result = run("check", "--model-path", store, "--latest", tmp_path / "few")
     assert (result.exit_code, result.output[:16]) == (4, "Not enough data:")
     result = run("check", "--model-path", store, "--latest", tmp_path / "nothing")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_only_checks_of_the_log_are_kept(store, tmp_path):
+    url = log_texts(store, tmp_path, products(150), [time.time() - HOUR] * 150)
+    record = tmp_path / "out.json"
+    result = run("check", "--model-path", store, "--log-url", url, "--since", "7d", "--json", record)
+    assert result.exit_code == 3, result.output
+    kept = read_state(store)
+    assert kept.last_check == DriftReport.from_dict(json.loads(record.read_text(encoding="utf-8"))).summary()
+    assert (kept.edge, kept.windows, kept.last_retrain, kept.audited_since) == (None, (), None, {})
+    write_table(tmp_path / "texts.csv", films(150))
+    assert run("check", "--model-path", store, "--latest", tmp_path / "texts.csv").exit_code == 0
+    assert Monitoring(store, prediction_log_url=url).check_log(until=0.0).verdict == NOT_ENOUGH_DATA
+    assert read_state(store) == kept
+    assert run("check", "--model-path", store, "--log-url", url, "--since", "1m").exit_code == 4
+    assert read_state(store).last_check.verdict == NOT_ENOUGH_DATA
 
 
 def test_one_versions_folder_keeps_no_state(store, tmp_path):
@@ -279,9 +286,9 @@ def test_one_versions_folder_keeps_no_state(store, tmp_path):
 
 
 def test_a_state_that_can_not_be_written_is_said_and_the_verdict_stands(store, tmp_path):
-    write_table(tmp_path / "texts.csv", films(150))
+    url = log_texts(store, tmp_path, films(150), [time.time() - HOUR] * 150)
     (store / ".drift.lock").mkdir()
-    result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv")
+    result = run("check", "--model-path", store, "--log-url", url)
     assert result.exit_code == 0
     assert "could not be written" in result.stderr
 
@@ -308,10 +315,70 @@ def test_options_that_make_no_sense_are_usage_errors(store, arguments):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_damaged_state_is_an_error_before_anything_is_compared(store):
+@pytest.mark.parametrize("arguments", [["--windows", "2of3"], ["--retrain", "--old-dataset-path", "old"]])
+def test_a_damaged_state_is_an_error_before_anything_is_compared(store, arguments):
     (store / STATE_FILE).write_text("{", encoding="utf-8")
-    result = run("check", "--model-path", store)
+    result = run("check", "--model-path", store, *arguments)
     assert (result.exit_code, STATE_FILE in result.stderr, result.stdout) == (1, True, "")
+    assert (store / STATE_FILE).read_text(encoding="utf-8") == "{"
+
+
+def test_a_damaged_state_that_is_not_needed_is_said_and_set_aside(store, tmp_path):
+    url = log_texts(store, tmp_path, films(150), [time.time() - HOUR] * 150)
+    (store / STATE_FILE).write_text("{", encoding="utf-8")
+    write_table(tmp_path / "texts.csv", films(150))
+    result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (store / STATE_FILE).read_text(encoding="utf-8") == "{"
+    result = run("check", "--model-path", store, "--log-url", url)
+    assert result.exit_code == 0
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"warning: {store / STATE_FILE}: damaged")
+    assert (store / DAMAGED_FILE).read_text(encoding="utf-8") == "{"
+    assert read_state(store).last_check.verdict == NO_DRIFT
+
+
+@pytest.mark.parametrize("given", ["OFF", " off ", "Off"])
+def test_a_log_that_is_switched_off_is_so_in_any_case(store, monkeypatch, given):
+    monkeypatch.setenv("PREDICTION_LOG_URL", given)
+    result = run("check", "--model-path", store)
+    assert (result.exit_code, "got `off`; name the texts with --latest" in result.stderr) == (1, True)
+
+
+def test_audits_without_labels_are_one_clear_error(store, tmp_path):
+    write_table(tmp_path / "texts.csv", films(150))
+    result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--audited")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{tmp_path / 'texts.csv'}: expected labels" in result.stderr
+    with pytest.raises(InputError, match="expected labels"):
+        run_drift_monitoring(None, films(150), model_path=store, audited=True)
+
+
+def test_what_was_left_out_is_said(store, tmp_path):
+    write_table(tmp_path / "texts.csv", [*films(120), " ", ""])
+    result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv")
+    assert "Blank texts, left out: 2." in result.output
+    url = log_texts(store, tmp_path, films(150), [time.time() - HOUR] * 150)
+    folder = store_reviews(tmp_path / "new", films(3), lambda _: "neg")
+    (folder / "train" / "neg" / "stray.txt").write_text("nobody knows", encoding="utf-8")
+    (folder / "train" / "neg" / "blank.txt").write_text(" ", encoding="utf-8")
+    with open(folder / "feedback.log", "a", encoding="utf-8") as index:
+        index.write('{"id": "torn')
+    report = Monitoring(store, prediction_log_url=url, new_data_dir=folder).check_log()
+    for note in (
+        "Blank texts, left out: 1.",
+        "Damaged lines in the index of the labels, passed over: 1.",
+        "Labelled texts that the index does not know: 1;",
+    ):
+        assert any(given.startswith(note) for given in report.notes), (note, report.notes)
+
+
+def test_a_word_of_a_few_texts_is_not_named(made):
+    texts = [f"{text} camera" if at < 4 else text for at, text in enumerate(films(150))]
+    assert "camera" in Monitoring(made, options=DriftOptions(least_word_texts=4)).check(texts).words
+    report = Monitoring(made).check(texts)
+    assert "camera" not in report.words
+    assert len(report.words) == len(report.figures.words) > 0
 
 
 # Windows
@@ -353,6 +420,55 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert state.windows[1].since == state.windows[0].until
 
 
+def test_audits_gather_over_windows_until_they_are_enough_and_are_tested_once(windows, store, tmp_path):
+    at, start = windows
+    names = load_predictor(store).class_names
+    texts = films(130, seed=9)
+    answers = [answer.label for answer in load_predictor(store).predict(texts)]
+    folder = tmp_path / "new"
+
+    def audit(begin, end, hour):
+        moment = datetime.fromtimestamp(start + hour * HOUR, UTC)
+        label_of = wrong(answers, names)
+        store_reviews(folder, texts[begin:end], label_of, audit=True, moment=moment, begin=begin)
+
+    def judged(hour, seed):
+        result = at(hour, films(120, seed=seed), "--new-data-dir", folder, "--json", tmp_path / "out.json")
+        labels = DriftReport.from_dict(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))).figures.labels
+        return result, labels.audit_texts
+
+    version = load_predictor(store).version_id
+    audit(0, 20, 0.5)
+    result, audits = judged(1, 2)
+    assert (result.exit_code, audits) == (0, 20)
+    assert "20 labels, waiting for a later window: a test needs 50 of them" in result.output
+    assert read_state(store).audited_since == {}
+    audit(20, 60, 1.5)
+    result, audits = judged(2, 3)
+    assert (result.exit_code, audits) == (3, 60)
+    assert "the model errs more often" in result.output
+    assert "60 labels, tested." in result.output
+    assert read_state(store).audited_since == {version: pytest.approx(start + 2 * HOUR)}
+    audit(60, 130, 2.5)  # Those that were tested are not looked at again.
+    result, audits = judged(3, 4)
+    assert (result.exit_code, audits) == (3, 70)
+    since = datetime.fromtimestamp(start + 2 * HOUR, UTC).isoformat(timespec="seconds")
+    assert f"Random audits since {since}: 70 labels, tested." in result.output
+
+
+def test_audits_wait_with_a_window_of_too_few_texts(windows, store, tmp_path):
+    at, start = windows
+    names = load_predictor(store).class_names
+    answers = [answer.label for answer in load_predictor(store).predict(films(60, seed=9))]
+    moment = datetime.fromtimestamp(start + HOUR / 2, UTC)
+    folder = store_reviews(tmp_path / "new", films(60, seed=9), wrong(answers, names), audit=True, moment=moment)
+    result = at(1, films(60), "--new-data-dir", folder)
+    assert (result.exit_code, "60 labels, waiting for a later window" in result.output) == (4, True)
+    assert read_state(store).audited_since == {}
+    result = at(2, films(60, seed=3), "--new-data-dir", folder)
+    assert (result.exit_code, "60 labels, tested." in result.output) == (3, True)
+
+
 # Retraining
 
 
@@ -378,24 +494,6 @@ def labels(tmp_path):
     return store_reviews(tmp_path / "new", products(250, seed=5), lambda at: ("neg", "pos")[at % 2])
 
 
-@pytest.fixture
-def retrain(store, labels, capsys):
-    """What monitoring does once there is drift; gives what it says."""
-
-    def retrain(**changes):
-        given = {
-            "model_path": store, "log_url": None, "new_data_dir": labels, "windows": None, "threshold": 0.55,
-            "alpha": 0.01, "html": None, "json": None, "threads": None, "retrain": True,
-            "old_dataset_path": "old data", "combined_dataset_path": Path("both"), "retrain_args": "",
-            "min_new_labels": 200, "cool_down": 24 * HOUR,
-        }  # fmt: skip
-        settings = MonitoringSettings(**{**given, **changes})
-        monitoring._retrain(settings, store, read_state(store), time.time())
-        return capsys.readouterr().out
-
-    return retrain
-
-
 def test_drift_retrains(store, tmp_path, retraining, labels):
     retraining(0)
     write_table(tmp_path / "texts.csv", products(120))
@@ -412,64 +510,38 @@ def test_drift_retrains(store, tmp_path, retraining, labels):
     assert (result.exit_code, "retraining" in result.output, "retrained" in result.output) == (0, False, False)
 
 
-@pytest.mark.parametrize(("status", "outcome"), [(0, PROMOTED), (3, REJECTED), (4, INCONCLUSIVE)])
-def test_the_outcome_is_kept(store, retraining, retrain, status, outcome):
-    retraining(status)
-    assert "the retrained model was" in retrain()
-    last = read_state(store).last_retrain
-    assert (last.outcome, last.labels, len(last.fingerprint)) == (outcome, 250, 64)
-
-
-def test_it_retrains_again_only_when_there_is_more_to_learn(tmp_path, labels, retraining, retrain):
-    retraining(3)
-    retrain()
-    assert "no retraining: the last one was" in retrain()
-    assert "no retraining: the labelled data has not changed" in retrain(cool_down=0)
-    store_reviews(labels, products(50, seed=6), lambda _: "neg", begin=300)
-    assert "there are 50 labelled texts" in retrain(cool_down=0)
-    assert "the retrained model was" in retrain(cool_down=0, min_new_labels=50)
-    assert "there are 0 labelled texts" in retrain(cool_down=0, new_data_dir=tmp_path / "none")
-
-
-def test_a_retraining_that_fails_is_an_error_and_uses_no_labels_up(store, retraining, retrain):
-    retraining(1)
-    with pytest.raises(TrainingError, match="the retraining failed"):
-        retrain()
-    last = read_state(store).last_retrain
-    assert (last.outcome, last.labels, last.fingerprint) == (FAILED, 0, "")
-    assert "no retraining: the last one was" in retrain()
+def test_equal_texts_count_once_for_a_retraining(store, tmp_path, retraining, labels):
     retraining(0)
-    retrain(cool_down=0)
-    assert read_state(store).last_retrain.outcome == PROMOTED
+    store_reviews(labels, [text.upper() for text in products(250, seed=5)], lambda _: "neg", begin=300)
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
+    different = len(set(products(250, seed=5)))
+    result = run(*arguments, "--retrain", "--old-dataset-path", "old", "--min-new-labels", different + 1)
+    assert f"there are {different} labelled texts" in result.output
+    run(*arguments, "--retrain", "--old-dataset-path", "old", "--min-new-labels", different)
+    assert read_state(store).last_retrain.labels == different
 
 
-def test_what_ends_monitoring_ends_the_retraining_and_counts_as_no_try(store, tmp_path, retrain, monkeypatch):
-    script = tmp_path / "stand_in.py"
-    monkeypatch.setattr(monitoring, "_RETRAINING", script)
-    started = tmp_path / "started"
-    script.write_text(
-        f"import os, time\nopen({str(started)!r} + '.new', 'w').write(str(os.getpid()))\n"
-        f"os.rename({str(started)!r} + '.new', {str(started)!r})\ntime.sleep(60)\n",
-        encoding="utf-8",
-    )
-
-    def interrupt():
-        while not started.exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        retrain()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text(encoding="utf-8")), 0)
-    assert read_state(store).last_retrain is None
+@pytest.mark.parametrize(
+    ("status", "said"), [(6, "promotion is on hold"), (7, "nothing new to train on"), (4, "not enough to tell")]
+)
+def test_a_retraining_without_a_new_model_leaves_the_exit_status_of_the_check(
+    store, tmp_path, retraining, labels, status, said
+):
+    retraining(status)
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
+    result = run(*arguments, "--retrain", "--old-dataset-path", "old")
+    assert (result.exit_code, said in result.output) == (3, True), result.output
 
 
-def test_another_retraining_of_the_store_is_said_and_is_no_error(store, retrain):
+def test_another_retraining_of_the_store_is_said_and_is_no_error(store, tmp_path, labels):
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
     with open(store / ".retrain.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another one of this store is running" in retrain()
+        result = run(*arguments, "--retrain", "--old-dataset-path", "old data")
+    assert (result.exit_code, "another one of this store is running" in result.output) == (3, True)
     assert read_state(store).last_retrain is None
 
 

@@ -1,10 +1,12 @@
 """What is answered gets into the log, in batches; and whatever happens to the log, answering goes on."""
 
 import contextlib
+import gc
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from textclf.features import TextFeatures
 from textclf.model_store import open_model
 from textclf.reference import REFERENCE_FILE, load_projection
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import Predictor
+from textclf.runtime.predictor import Encoded, Outputs, Predictor
 from textclf.runtime.text_features import text_features
 
 ROOT = Path(__file__).parent.parent
@@ -114,7 +116,6 @@ def test_rows_are_the_features_of_what_was_answered(recorder, log, predictor, st
     recorder.pass_time(1)
     window = log.read(predictor.version_id)
     assert window.times.tolist() == [1000, 1001, 1001, 1001]
-    assert window.texts is None
     projection = load_projection(open_model(store).part(REFERENCE_FILE))
     assert projection is not None
     expected = [text_features(predictor, texts, projection) for texts in (TEXTS[:1], TEXTS[1:])]
@@ -250,6 +251,46 @@ def test_what_is_beyond_the_bound_is_dropped_and_counted(recorder, log, predicto
     log.is_full = False
     recorder.pass_time(60)
     assert caplog.records[-1].getMessage().endswith("; 0 were dropped meanwhile")
+
+
+class ManyIds:
+    """A backend whose answers are as large as those of a real encoder: long ids, a wide embedding."""
+
+    tokenizer = None
+
+    def encode(self, texts):
+        lengths = np.array([min(len(text) // 4 + 2, 512) for text in texts])
+        return Encoded([list(range(1000, 1000 + length)) for length in lengths], lengths, lengths)
+
+    def run(self, inputs, timings):
+        random = np.random.default_rng(len(inputs))
+        return Outputs(
+            random.random((len(inputs), self.classes), np.float32), random.random((len(inputs), 384), np.float32)
+        )
+
+
+@pytest.mark.parametrize("length", [4, 2_000, 20_000])
+@pytest.mark.parametrize("classes", [2, 171])
+@pytest.mark.parametrize("texts", [1, 40])
+def test_the_bound_is_one_of_memory(recorder, monkeypatch, texts, classes, length):
+    """With many classes, whose probabilities Python keeps as objects, and long texts."""
+    monkeypatch.setattr(prediction_recorder, "MOST_BYTES", 4 * 1024**2)
+    backend = ManyIds()
+    backend.classes = classes
+    predictor = Predictor(backend, [f"class {number}" for number in range(classes)])
+    predictor.answer(["a"])
+    tracemalloc.start()
+    try:
+        number = 0
+        while not recorder.counts.dropped:
+            number += 1
+            recorder.record(predictor, predictor.answer([f"{number} {i} ".ljust(length, "x") for i in range(texts)]))
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert number > 1
+    assert 0.4 * recorder._bytes < held <= recorder._bytes
 
 
 def test_long_texts_fill_the_queue_too(recorder, predictor):

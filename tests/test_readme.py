@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import runpy
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,19 +32,31 @@ def encoder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path, monkeypatch) -> Path:
     """Where a reader of the README would be: data/ is here."""
     (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(arguments: list[str], folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, f"{arguments}: {result.stderr[-3000:]}"
-    return result.stdout
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Runs a script as `python script arguments` does, but in this process, which has TensorFlow already."""
+
+    def run(script: str, *arguments: str) -> str:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as end:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        printed = capsys.readouterr()
+        assert end.value.code == 0, f"{script} {arguments}: {printed.err[-3000:]}"
+        return printed.out
+
+    return run
 
 
 def ask_server(command: str, folder: Path) -> str:
@@ -60,7 +74,7 @@ def ask_server(command: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_commands(folder, encoder):
+def test_commands(folder, run, encoder):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [line for line in lines if not any(part in line for part in NOT_RUN)]
     assert len(commands) >= 8
@@ -75,7 +89,7 @@ def test_commands(folder, encoder):
         words = shlex.split(command.replace("minilm-l6", str(encoder)))
         if "report" in words:
             words += ["--encoder", str(encoder)]  # The default is minilm-l6.
-        printed[command] = run([str(ROOT / words[1]), *words[2:]], folder)
+        printed[command] = run(*words[1:])
     assert (folder / "model_structure.png").read_bytes().startswith(b"\x89PNG")
     assert len((folder / "scored.jsonl").read_text(encoding="utf-8").splitlines()) == 2
     assert any("accuracy" in text for command, text in printed.items() if " batch " in command)
@@ -85,9 +99,10 @@ def test_commands(folder, encoder):
 
 
 @pytest.mark.slow
-def test_python(folder, encoder):
+def test_python(folder, encoder, capsys):
     (code,) = blocks("python")
-    printed = run(["-c", code.replace("minilm-l6", str(encoder))], folder)
+    exec(compile(code.replace("minilm-l6", str(encoder)), "README.md", "exec"), {})  # noqa: S102 (README's own lines)
+    printed = capsys.readouterr().out
     assert re.search(r"\{'neg': 0\.\d+, 'pos': 0\.\d+\}", printed)
     assert (folder / "my-models" / "current").is_file()
 

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from tiny_bert import write_reviews
 import retraining
 from retraining import Promotion, Rejection, Retrain
 from textclf.decisions import DecisionLog
-from textclf.errors import ConfigError, DatasetError, ModelStoreError, TrainingError
+from textclf.errors import ConfigError, DatasetError, ModelStoreError, NothingNewError, TrainingError
 from textclf.hold import Hold
 from textclf.model_store import ModelStore
 from textclf.promotion import Promotions
 from textclf.runtime.loading import predictor_of_version
+from train_model import Training
 
 # 63 golden texts without one that differs have a lower bound of -4 points.
 LENIENT = {"margin": 0.1, "min_holdout": 10, "calibration_margin": 0.1}
@@ -56,10 +58,10 @@ def retrain_of(folder: Path, reviews: Path, products: Path, **options) -> Retrai
 
 
 @pytest.fixture(scope="module")
-def promoted(trained, reviews, products, tmp_path_factory):
+def promoted(trained_version, reviews, products, tmp_path_factory):
     """A retraining of the trained version, run to its promotion: its folder and what its verbs gave."""
     folder = tmp_path_factory.mktemp("retrained")
-    shutil.copytree(trained[1].parent.parent, folder / "model")
+    shutil.copytree(trained_version.parent.parent, folder / "model")
     retrain = retrain_of(folder, reviews, products, epochs=3)
     return folder, retrain.combine_datasets(), retrain.retrain_model(), retrain.save_retrained_model()
 
@@ -289,7 +291,7 @@ def test_a_version_of_another_recipe_is_not_taken_for_the_challenger(undecided, 
 def test_nothing_new_to_train_on_is_said_before_the_training(undecided, tmp_path, reviews):
     retrain = retrain_of(tmp_path, reviews, reviews / "train")
     with pytest.raises(
-        DatasetError, match=r"new labelled texts to train on, found none among 240; .*removed\.jsonl says why"
+        NothingNewError, match=r"new labelled texts to train on, found none among 240; .*removed\.jsonl says why"
     ):
         retrain.combine_datasets()
     assert len((tmp_path / "combined" / "removed.jsonl").read_text(encoding="utf-8").splitlines()) == 240
@@ -311,6 +313,30 @@ def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, rev
     assert len(combined.added) + len(combined.held) > 20
     with pytest.raises(DatasetError):
         retrain_of(tmp_path, reviews, new).combine_datasets()
+
+
+def test_what_was_passed_over_in_the_new_texts_is_said(undecided, tmp_path, reviews, capsys):
+    new = write_products(tmp_path / "new", per_class=5)
+    (new / "feedback.log").write_text("torn")
+    (new / "train" / "pos" / "blank.txt").write_text("")
+    retrain_of(tmp_path, reviews, new).combine_datasets()
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert "Blank texts, left out: 1." in notes[0]
+    assert "Damaged lines in the index of the labels, passed over: 1." in notes[1]
+    assert "Labelled texts that the index does not know: 10;" in notes[2]
+
+
+def test_what_the_champion_may_have_learnt(undecided, promoted, tmp_path, reviews, products):
+    """Of the data that it was trained on everything is known; of other data, what came after it is new to it."""
+    retrain = retrain_of(tmp_path, reviews, products)
+    combine = {"dataset_path": str(reviews), "data_dir": str(tmp_path), **retrain._data_options().to_dict()}
+    old = Training(**combine).read_dataset()
+    assert retrain._learnt_until(old) is None
+    undecided.promote(promoted[3].challenger, expected_current=retrain.champion.id)
+    again = retrain_of(tmp_path, reviews, products)
+    assert again._learnt_until(old) == datetime.fromisoformat(again.champion.manifest.created)
+    both = Training(**combine | {"dataset_path": str(promoted[0] / "combined")}).read_dataset()
+    assert again._learnt_until(both) is None
 
 
 def test_other_classes_are_refused(undecided, tmp_path, products):
@@ -367,6 +393,35 @@ def test_run_exits_with_3_where_the_challenger_is_worse(undecided, promoted, rev
     result = run(undecided, reviews, products)
     assert result.exit_code == 3, result.output
     assert "(reject); it stays in the store\n  golden set: accuracy" in result.stdout
+
+
+def test_run_exits_with_6_where_a_hold_is_all_that_is_in_the_way(undecided, reviews, products):
+    Hold(undecided.path).put("rolled back")
+    lenient = ("--margin", 0.1, "--min-holdout", 10, "--calibration-margin", 0.1, "--slice-margin", 0.05)
+    result = run(undecided, reviews, products, *lenient)
+    assert result.exit_code == retraining.EXIT_HELD == 6, result.output
+    assert "(held); it stays in the store\n  automatic promotion is on hold: rolled back" in result.stdout
+
+
+def test_run_exits_with_7_where_nothing_is_new(undecided, reviews):
+    (undecided.path.parent / "new_data").mkdir()
+    result = run(undecided, reviews, undecided.path.parent / "new_data")
+    assert result.exit_code == retraining.EXIT_NOTHING == 7, result.output
+    assert "not retrained: " in result.stdout.splitlines()[-1]
+    assert "new labelled texts to train on, found none among 0" in result.stdout.splitlines()[-1]
+    assert result.stderr == ""
+    assert entries(undecided) == []
+
+
+def test_two_stores_do_not_work_in_one_combined_folder_at_a_time(undecided, reviews, products):
+    folder = undecided.path.parent
+    (folder / "combined").symlink_to("place")  # The other one knows it by its own name.
+    with open(folder / ".place.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = run(undecided, reviews, products)
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith(f"error: {folder / 'combined'}: another retraining works in this folder; wait")
+    assert not (folder / "place").exists()
 
 
 def test_run_while_another_runs_is_one_line_and_status_5(undecided, reviews, products):

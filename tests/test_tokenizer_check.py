@@ -216,9 +216,9 @@ def test_what_is_no_preprocessing_is_refused(tmp_path):
 # Versions
 
 
-def version_with_engine(trained, folder, served: Tokenizer, with_saved_model: bool = False):
+def version_with_engine(trained_version, folder, served: Tokenizer, with_saved_model: bool = False):
     """A child of the trained version in a store of its own, whose engine/ holds this tokenizer."""
-    parent = open_model(trained[1])
+    parent = open_model(trained_version)
     with ModelStore(folder).new_version() as draft:
         (draft.path / "engine").mkdir()
         served.save(draft.path / "engine")
@@ -228,24 +228,27 @@ def version_with_engine(trained, folder, served: Tokenizer, with_saved_model: bo
     return folder / "versions" / draft.id
 
 
-def test_a_version_without_an_engine(trained):
-    store = trained[1].parent.parent
-    assert tokenizer_differences(TEXTS, trained[1]) == []
+def test_a_version_without_an_engine(trained_version):
+    store = trained_version.parent.parent
+    assert tokenizer_differences(TEXTS, trained_version) == []
     assert tokenizer_differences(TEXTS, store) == []
 
 
 @pytest.mark.parametrize("with_saved_model", [True, False])
-def test_a_version_with_an_engine(trained, tmp_path, with_saved_model):
+def test_a_version_with_an_engine(trained_version, tmp_path, with_saved_model):
     """Compared with what saved_model/ holds, or with the preprocessing of the encoder that the manifest names."""
     served = tokenizer(max_length=32)
-    assert tokenizer_differences(TEXTS, version_with_engine(trained, tmp_path / "a", served, with_saved_model)) == []
+    assert (
+        tokenizer_differences(TEXTS, version_with_engine(trained_version, tmp_path / "a", served, with_saved_model))
+        == []
+    )
     wrong = tokenizer(max_length=32, lower_case=False)
-    path = version_with_engine(trained, tmp_path / "b", wrong, with_saved_model)
+    path = version_with_engine(trained_version, tmp_path / "b", wrong, with_saved_model)
     assert tokenizer_differences(TEXTS, path) == tokenizer_differences(TEXTS, tmp_path / "b") == OF_CASE
 
 
-def test_the_store_named_model_is_the_default(trained, tmp_path, monkeypatch):
-    version_with_engine(trained, tmp_path / "model", tokenizer(max_length=32, lower_case=False))
+def test_the_store_named_model_is_the_default(trained_version, tmp_path, monkeypatch):
+    version_with_engine(trained_version, tmp_path / "model", tokenizer(max_length=32, lower_case=False))
     monkeypatch.chdir(tmp_path)
     assert tokenizer_differences(TEXTS) == OF_CASE
 
@@ -257,15 +260,15 @@ def test_without_a_version_the_embedded_encoder_is_looked_at(tmp_path, monkeypat
     assert tokenizer_differences(TEXTS + generated_texts(1000)) == []
 
 
-def test_a_damaged_engine_is_refused(trained, tmp_path):
-    path = version_with_engine(trained, tmp_path, tokenizer(max_length=32))
+def test_a_damaged_engine_is_refused(trained_version, tmp_path):
+    path = version_with_engine(trained_version, tmp_path, tokenizer(max_length=32))
     (path / "engine" / "vocab.txt").write_text("[PAD]\n", encoding="utf-8")
     with pytest.raises(ModelStoreError, match=r"vocab\.txt: damaged"):
         tokenizer_differences(TEXTS, path)
 
 
-def test_a_version_whose_encoder_is_gone(trained, tmp_path):
-    path = version_with_engine(trained, tmp_path, tokenizer(max_length=32))
+def test_a_version_whose_encoder_is_gone(trained_version, tmp_path):
+    path = version_with_engine(trained_version, tmp_path, tokenizer(max_length=32))
     manifest = (path / "manifest.json").read_text(encoding="utf-8")
     gone = manifest.replace(open_model(path).manifest.encoder["name_to_handle"], str(tmp_path / "gone"))
     (path / "manifest.json").write_text(gone, encoding="utf-8")

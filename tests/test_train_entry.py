@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from serving_stack import ROOT, wait_for
 from tiny_bert import write_reviews
 
@@ -51,6 +52,7 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
     """A job that is stopped, in a process of its own, and goes on: in this one, which has TensorFlow already."""
     prefix = job(tmp_path, **tiny(tiny_checkpoint, name="films", promote="true", checkpoint_steps="1"))

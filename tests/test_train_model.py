@@ -250,6 +250,7 @@ def test_plots_are_pictures(version):
     assert len(set(plots.values())) == 3
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_a_second_version_becomes_current_only_when_promoted(trained, tmp_path, capsys):
     training, first = trained
     store = ModelStore(tmp_path / "model")
@@ -268,6 +269,7 @@ def test_a_second_version_becomes_current_only_when_promoted(trained, tmp_path, 
     assert store.open(third.name).manifest.metrics == store.open(first.name).manifest.metrics
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_a_promotion_that_was_overtaken_is_refused(trained, tmp_path, monkeypatch):
     training, first = trained
     store = ModelStore(tmp_path / "model")
@@ -312,6 +314,7 @@ def three_classes(tmp_path_factory):
     return [row for row in rows if row not in rare]
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_three_classes_from_one_csv_file_with_class_weights(three_classes, tiny_checkpoint, tmp_path):
     with open(tmp_path / "table.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("review", "stars"), *three_classes])
@@ -338,6 +341,7 @@ def test_three_classes_from_one_csv_file_with_class_weights(three_classes, tiny_
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_jsonl_reads_the_same_data_and_no_test_leaves_the_test_part_unread(three_classes, tiny_checkpoint, tmp_path):
     folder = tmp_path / "tables"
     folder.mkdir()

@@ -126,13 +126,15 @@ def test_watch(tmp_path):
     """A run that fails because there is no log yet, one that judges the window, and the end in the midst of another."""
     store = tmp_path / "model"
     write_version(store, reference_texts=tiny_reviews(150))
+    (tmp_path / "later").mkdir()
+    log_texts(store, tmp_path / "later", products(120), [time.time() - 3600.0] * 120)
     with Shell(tmp_path) as shell:
         url = f"sqlite:///{tmp_path}/log/predictions.sqlite"
         process = shell.start(
             *("monitoring.py", "watch", "--model-path", store, "--every", "1s", "--windows", "1of2", "--log-url", url)
         )
         wait_until(lambda: read_state(store).failed_runs)
-        log_texts(store, tmp_path, products(120), [time.time() - 3600.0] * 120)
+        (tmp_path / "later" / "log").rename(tmp_path / "log")
         wait_until(lambda: read_state(store).windows)
         seconds, status, out, err = ended(process, 30.0)
     assert status == 0

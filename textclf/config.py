@@ -251,6 +251,8 @@ class DriftOptions(Config):
         permutations: of each permutation test, and simulations of the CUSUM.
         mmd_most: texts of either sample that the MMD is computed on, drawn from it.
         most_words: how many words that tell the samples apart are named.
+        least_word_texts: a word is named only if so many texts have it, of the sample that it speaks for. What one or
+            two people write may be a name; what five texts share points at nobody.
     """
 
     alpha: float = 0.01
@@ -266,6 +268,7 @@ class DriftOptions(Config):
     permutations: int = 1999
     mmd_most: int = 2000
     most_words: int = 20
+    least_word_texts: int = 5
 
     def __post_init__(self) -> None:
         for name in ("alpha", "cusum_shift"):
@@ -279,6 +282,7 @@ class DriftOptions(Config):
         self._check_whole("permutations", 1999)
         self._check_whole("mmd_most", 50)
         self._check_whole("most_words", 0)
+        self._check_whole("least_word_texts", 1)
         # The smallest p of a permutation test is 1 / (1 + permutations). Bonferroni over two tests of a family and
         # Holm over six families may multiply it by 12.
         least = math.ceil(12 / self.alpha)
@@ -293,8 +297,8 @@ class CombineOptions(Config):
         holdout_share: of the new texts that are for ever kept from training, by content hash. A fifth, as usual.
         new_share: largest share of new texts in the combined training texts. At 30 %, new texts that are all wrong
             stay a minority in every class that the old texts know well, and still weigh enough to be learnt.
-        source_share: largest share of that room which one of several sources may fill. With half, no single source
-            outweighs all others together. A source that is the only one has the whole room.
+        source_share: largest share of that room which one of several sources may fill; the small ones count as one.
+            With half, no single source outweighs all others together. A source that is the only one has the whole room.
         class_slack: a class may fill its share among the old texts times this much of the room. Half as much again
             lets a class mix of 50/50 become 75/25, and keeps a flood of one class from becoming the new class mix.
         holdout_room: room for new texts in the holdout, where the same share of the training room is less. The
@@ -305,7 +309,8 @@ class CombineOptions(Config):
             more often than the others do.
         contradiction_margin: and by how much more often. Texts from elsewhere cost a champion a few points of
             accuracy (films to products: four); three labels in ten flipped at random cost over twenty.
-        contradiction_least: sources with fewer texts are not judged.
+        contradiction_least: texts of a source from which on it is judged by itself; those with fewer are small ones,
+            taken together.
         trusted_sources: never set aside. For sources that somebody has read and found right, such as one that
             collects corrections only: it contradicts the champion by its nature.
     """

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
 
 STATE_FILE = "drift.json"
+DAMAGED_FILE = "drift.json.damaged"
 FORMAT = 1
 NO_DRIFT, DRIFT, NOT_ENOUGH_DATA = "no drift", "drift", "not enough data"
 VERDICTS = (NO_DRIFT, DRIFT, NOT_ENOUGH_DATA)
-# How a retraining ended: by the gate's verdict, held back after a rollback, or not at all.
-PROMOTED, REJECTED, INCONCLUSIVE, FAILED = "promoted", "rejected", "inconclusive", "failed"
-OUTCOMES = (PROMOTED, REJECTED, INCONCLUSIVE, FAILED)
+# How a retraining ended: by the gate's verdict; held back by a hold, or by a version that came meanwhile; with nothing
+# new to train on; by an error.
+PROMOTED, REJECTED, INCONCLUSIVE = "promoted", "rejected", "inconclusive"
+HELD, NOTHING, FAILED = "held", "nothing", "failed"
+OUTCOMES = (PROMOTED, REJECTED, INCONCLUSIVE, HELD, NOTHING, FAILED)
 # More windows than any rule "K of the last N" asks for.
 MAX_WINDOWS = 100
 
@@ -98,8 +102,9 @@ class RetrainTry:
     Attributes:
         time: when it was started, in seconds since the epoch.
         outcome: one of OUTCOMES; FAILED, too, while it runs, so that one that kills the machine is not tried at once.
-        fingerprint: of the labelled data that a retraining last came to a decision on, 64 hex digits; "" before that.
-        labels: how many labelled texts that were.
+        fingerprint: of the labelled data that a retraining last used up, 64 hex digits; "" before that. One that
+            FAILED, or was HELD, has used none up.
+        labels: how many different labelled texts that were.
     """
 
     time: float
@@ -119,9 +124,11 @@ class DriftState:
     """All of it; to_dict() and from_dict() are each other's inverse.
 
     Attributes:
-        last_check: the last check, of whichever texts; None before the first.
+        last_check: the last check of the log; None before the first.
         edge: until when `watch` has looked at the log, in seconds since the epoch; None before its first run.
         windows: the last that `watch` has judged, oldest first.
+        audited_since: by the id of a version, until when its random audits have been tested, in seconds since the
+            epoch; what is stored from then on waits until it is enough.
         failed_runs: runs of `watch` that failed, ever.
         last_retrain: None before the first.
         format: of the file.
@@ -132,12 +139,23 @@ class DriftState:
     windows: tuple[Window, ...] = ()
     failed_runs: int = 0
     last_retrain: RetrainTry | None = None
+    audited_since: dict[str, float] = field(default_factory=dict)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
         _check("edge", self.edge is None or _is_number(self.edge), self.edge)
         _check("failed_runs", _is_count(self.failed_runs), self.failed_runs)
         _check("windows", len(self.windows) <= MAX_WINDOWS, len(self.windows))
+        _check("audited_since", _is_numbers_by_name(self.audited_since), self.audited_since)
+
+    def with_window(self, window: Window, *, tests_audits: bool) -> Self:
+        """With one more window, at whose end the next one begins; so do the next audits if these were tested in it."""
+        audited = self.audited_since
+        if tests_audits:
+            others = {version: moment for version, moment in audited.items() if version != window.version}
+            audited = dict([*others.items(), (window.version, window.until)][-MAX_WINDOWS:])
+        windows = (*self.windows, window)[-MAX_WINDOWS:]
+        return dataclasses.replace(self, edge=window.until, windows=windows, audited_since=audited)
 
     def to_dict(self) -> dict[str, Any]:
         """The state as a dict that JSON can hold."""
@@ -191,16 +209,33 @@ def read_state(store_path: Path | str) -> DriftState:
         raise _damaged(path, str(error)) from error
 
 
-def update_state(store_path: Path | str, change: Callable[[DriftState], DriftState]) -> DriftState:
+def update_state(
+    store_path: Path | str, change: Callable[[DriftState], DriftState], *, sets_damaged_aside: bool = False
+) -> DriftState:
     """Read the state, change it and write it whole, while no other process does: the new state.
+
+    Args:
+        store_path: of the store.
+        change: makes the new state of the old one.
+        sets_damaged_aside: begin anew where the file is damaged, and keep that as DAMAGED_FILE.
 
     Raises:
         ModelStoreError: the file is damaged; nothing is written.
         OSError: it can't be written.
     """
+    path = Path(store_path) / STATE_FILE
     with _locked(Path(store_path)):
-        state = change(read_state(store_path))
-        with atomic_file(Path(store_path) / STATE_FILE) as file:
+        is_damaged = False
+        try:
+            before = read_state(store_path)
+        except ModelStoreError:
+            if not sets_damaged_aside:
+                raise
+            before, is_damaged = DriftState(), True
+        state = change(before)
+        if is_damaged:
+            os.replace(path, path.with_name(DAMAGED_FILE))
+        with atomic_file(path) as file:
             file.write(json.dumps(state.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return state
 

@@ -17,6 +17,10 @@ class DatasetError(TextClfError):
     """Labelled data can't be had, unpacked or read, or does not make a classification problem."""
 
 
+class NothingNewError(DatasetError):
+    """There are no new labelled texts to train on."""
+
+
 class EncoderError(TextClfError):
     """An encoder handle can't be resolved, or does not hold a BERT encoder."""
 
@@ -33,8 +37,12 @@ class OvertakenError(ModelStoreError):
     """`current` moved between a comparison and the promotion that rests on it."""
 
 
+class HeldError(ModelStoreError):
+    """Automatic promotion is on hold."""
+
+
 class BusyError(ModelStoreError):
-    """Another process retrains the models of this store."""
+    """Another process retrains the models of this store, or works in the same folder."""
 
 
 class PredictionLogError(TextClfError):

@@ -1,7 +1,8 @@
-"""Files that matter are written whole or not at all: temporary name, sync, rename. And hashes of files."""
+"""Files that matter are written whole or not at all: temporary name, sync, rename. Their locks, and their hashes."""
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -157,6 +158,21 @@ def _swap(staging: Path, target: Path) -> None:
         former.rename(target)
         raise
     shutil.rmtree(former, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path | str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file against other processes, and against other threads of this one (flock).
+
+    The file is made where it is missing, and stays; its content means nothing. A process that ends holds no lock.
+
+    Raises:
+        BlockingIOError: it is held, and is not to be waited for.
+        OSError: the file can't be made.
+    """
+    with open(path, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def sha256_of_file(path: Path | str) -> str:

@@ -10,7 +10,6 @@ atomically. Readers take no lock and need no right to write.
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import secrets
 import tempfile
@@ -21,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from textclf.errors import ModelStoreError, OvertakenError
-from textclf.files import atomic_file, atomic_folder, remove_leftovers, sha256_of_file
+from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file
 from textclf.manifest import MANIFEST_FILE, Manifest, is_version_id
 
 
@@ -201,7 +200,7 @@ class ModelStore:
         now = datetime.fromtimestamp(self.clock(), UTC)
         new_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
         self._versions.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.locked():
             for folder in (self.path, self._versions):
                 remove_leftovers(folder, now.timestamp())
         with contextlib.ExitStack() as until_pointer_is_set:
@@ -209,7 +208,7 @@ class ModelStore:
                 draft = Draft(id=new_id, path=folder)
                 yield draft
                 _seal(draft, now)
-                until_pointer_is_set.enter_context(self._locked())
+                until_pointer_is_set.enter_context(self.locked())
                 pointed_to = self._pointer_to_write(new_id)
                 # Before a second version appears: two without a pointer have no current one.
                 if pointed_to not in (None, new_id):
@@ -229,15 +228,15 @@ class ModelStore:
         Args:
             version_id: of the version.
             expected_current: None where there was none.
-            write_down: called before `current` moves, once nothing speaks against it any more; if it raises,
-                `current` stays.
+            write_down: called before `current` moves, under the store's lock, once nothing else speaks against it;
+                if it raises, `current` stays.
 
         Raises:
             OvertakenError: `current` has moved.
             ModelStoreError: there is no such version, or it is damaged.
         """
         self.open(version_id).verify()
-        with self._locked():
+        with self.locked():
             found = self.current_id()
             if found != expected_current:
                 raise OvertakenError(
@@ -247,6 +246,10 @@ class ModelStore:
             if write_down is not None:
                 write_down()
             self._point_to(version_id)
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the store's lock, without which no version appears and `current` does not move."""
+        return locked(self.path / ".lock")
 
     @property
     def _versions(self) -> Path:
@@ -268,13 +271,6 @@ class ModelStore:
     def _point_to(self, version_id: str) -> None:
         with atomic_file(self._pointer) as file:
             file.write(f"{version_id}\n")
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the store's lock: against other processes, and against other threads of this one."""
-        with open(self.path / ".lock", "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 def open_model(path: Path | str) -> ModelVersion:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from textclf.decisions import DecisionLog
-from textclf.errors import ModelStoreError
+from textclf.errors import HeldError, ModelStoreError, OvertakenError
 from textclf.files import sha256_of_file
 from textclf.hold import Hold
 from textclf.manifest import MANIFEST_FILE
@@ -26,24 +26,31 @@ class Promotions:
         self.log = DecisionLog(store, clock)
         self.hold = Hold(store, clock)
 
-    def move(self, action: str, champion: str | None, challenger: str, **figures: Any) -> None:
+    def move(
+        self, action: str, champion: str | None, challenger: str, *, unless_held: bool = False, **figures: Any
+    ) -> None:
         """Make `challenger` current if `champion` still is, and write that down.
 
         Args:
             action: one of textclf.decisions.MOVES.
             champion: the version that is current; None without one.
             challenger: the version that is to be.
+            unless_held: whether it gives way to a hold, as what no person decided does.
             **figures: what it rests on.
 
         Raises:
             OvertakenError: another version has become current.
+            HeldError: there is a hold.
             ModelStoreError: there is no such version, or it is damaged.
         """
-        self.store.promote(
-            challenger,
-            expected_current=champion,
-            write_down=lambda: self.note(action, champion, challenger, **figures),
-        )
+
+        def write_down() -> None:
+            # Under the store's lock, as a hold is put: it is seen here, or finds `current` moved already.
+            if unless_held and (hold := self.hold.reason) is not None:
+                raise HeldError(f"automatic promotion is on hold: {hold}")
+            self.note(action, champion, challenger, **figures)
+
+        self.store.promote(challenger, expected_current=champion, write_down=write_down)
 
     def note(self, action: str, champion: str | None, challenger: str, **figures: Any) -> None:
         """Write a decision down, with the SHA-256 of both manifests, which hold all other hashes of a version."""
@@ -72,7 +79,8 @@ class Promotions:
     def roll_back(self, to: str | None = None, reason: str = "") -> tuple[str, str]:
         """Make an earlier version current, and put automatic promotion on hold: (the id that was current, that now is).
 
-        The hold comes first: a challenger that is being compared meanwhile must not undo this.
+        The hold comes first: a challenger that is being compared meanwhile must not undo this. It stays where the
+        rollback then fails.
 
         Args:
             to: the version; by default the one that was current before, as the decision log has it, else the parent
@@ -80,7 +88,8 @@ class Promotions:
             reason: a sentence for the log, and for who asks why nothing is promoted.
 
         Raises:
-            ModelStoreError: there is no earlier version, it is damaged, or `current` moved meanwhile.
+            OvertakenError: `current` moved meanwhile.
+            ModelStoreError: there is no earlier version, or it is damaged.
         """
         current = self.store.current_id() or self.store.open().id  # Which says that there is none.
         target = to or version_before(current, self.log.entries()) or self._parent(current)
@@ -94,8 +103,16 @@ class Promotions:
             raise ModelStoreError(f"{place}: expected a version to go back to, got {target}, which is current")
         self.store.open(target).verify()
         why = reason or f"rolled back from {current} to {target}"
-        self.hold.put(why)
-        self.move("rollback", current, target, reasons=[why])
+        with self.store.locked():
+            self.hold.put(why)
+        try:
+            self.move("rollback", current, target, reasons=[why])
+        except OvertakenError as error:
+            raise OvertakenError(
+                f"{place}: expected {current} to be current still, found {self.store.current_id()}, which became so "
+                f"meanwhile: nothing was rolled back, but automatic promotion is on hold now; see retraining.py "
+                f"history, then roll back again (rollback --to {target}), or go on (lift-hold)"
+            ) from error
         return current, target
 
     def lift_hold(self) -> str | None:

@@ -18,7 +18,7 @@ class RetrainPolicy(Config):
     """What must have come together since the last retraining.
 
     Attributes:
-        min_new_labels: labelled texts that it has not seen yet.
+        min_new_labels: different labelled texts that it has not seen yet.
         cool_down: seconds since it was started.
     """
 
@@ -62,13 +62,13 @@ class WindowRule:
 def why_not_retrain(state: DriftState, fingerprint: str, labels: int, now: float, policy: RetrainPolicy) -> str | None:
     """Why no retraining is to be started now, in words; None if one is.
 
-    A try that ended in an error has not used up the labels (see RetrainTry); but it, too, is followed by the cool-down,
-    so that what fails does not fail all day.
+    A try that ended in an error, or whose model was held back, has not used up the labels (see RetrainTry); but it,
+    too, is followed by the cool-down, so that what fails does not fail all day.
 
     Args:
         state: of monitoring.
         fingerprint: of the labelled texts as they are (textclf.data.labelled_reviews).
-        labels: how many these are.
+        labels: how many different ones these are.
         now: in seconds since the epoch.
         policy: see RetrainPolicy.
     """

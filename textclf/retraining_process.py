@@ -6,11 +6,11 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from textclf.drift_state import FAILED, INCONCLUSIVE, PROMOTED, REJECTED
+from textclf.drift_state import FAILED, HELD, INCONCLUSIVE, NOTHING, PROMOTED, REJECTED
 
 BUSY = "busy"
 # What `retraining.py run` exits with; every other status is an error.
-_OUTCOMES = {0: PROMOTED, 3: REJECTED, 4: INCONCLUSIVE, 5: BUSY}
+_OUTCOMES = {0: PROMOTED, 3: REJECTED, 4: INCONCLUSIVE, 5: BUSY, 6: HELD, 7: NOTHING}
 # What is asked to end gets so long before it is killed; whatever it was writing appears whole or not at all.
 _SECONDS_TO_END = 1.0
 

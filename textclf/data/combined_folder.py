@@ -40,7 +40,7 @@ def write_combined(combined: Combined, golden: Split, path: Path | str) -> dict[
     Args:
         combined: see textclf.data.combining.
         golden: the old test part.
-        path: the folder to make.
+        path: the folder to make; a link leads to it.
 
     Returns:
         What stands in combined.json.
@@ -48,7 +48,8 @@ def write_combined(combined: Combined, golden: Split, path: Path | str) -> dict[
     Raises:
         DatasetError: `path` is something else, which is left as it is.
     """
-    path = Path(path)
+    # Else the link would be replaced, and what it leads to would stay.
+    path = Path(path).resolve()
     if path.exists() and not _may_be_replaced(path):
         raise DatasetError(
             f"{path}: expected a new folder or a combined data set of before, found something else; it is left as "

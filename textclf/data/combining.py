@@ -5,14 +5,18 @@ its file lies. Old and golden texts are not judged: the champion was trained and
 nobody who sends reviews can have one of them removed.
 """
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textclf.config import CombineOptions
 from textclf.data.datasets import Dataset, Split
@@ -20,9 +24,24 @@ from textclf.data.holdout import content_digest, is_held_out, normalised
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles
 from textclf.data.splits import text_digest
-from textclf.stats.contradictions import SourceContradictions, contradicting_sources
+
+if TYPE_CHECKING:
+    from textclf.stats.contradictions import SourceContradictions
 
 _DEFAULT_OPTIONS = CombineOptions()
+# What the sources with few texts are called when they are taken together; a source of that name is one of them.
+SMALL_SOURCES = "small sources"
+# When a text was stored of which nobody knows.
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Judge(Protocol):
+    """Says which sources contradict the champion too often: textclf.stats.contradictions.contradicting_sources."""
+
+    def __call__(
+        self, sources: Sequence[str], contradicts: NDArray[np.bool_], *, alpha: float, margin: float, least: int
+    ) -> tuple[SourceContradictions, ...]:
+        """One result a source."""
 
 
 class Reason(StrEnum):
@@ -68,7 +87,8 @@ class Combined:
         holdout: the texts of `held`, which nothing is ever trained on; may be empty.
         added, held: new reviews, in an order by hash.
         removed: the other new reviews, in the order they were given.
-        sources: how often each source contradicts the champion; without the trusted ones.
+        sources: how often each source contradicts the champion, on the texts that it is judged by; the small ones
+            together, the trusted ones not at all.
         counts: the numbers of `old` and `new` texts and the `room` for new ones in train; and the `outcomes` of the
             new texts: how many are "added", "held", or left out for which reason, in all and `by_source`.
         fingerprint: of the new data as it was read, see fingerprint_of.
@@ -93,6 +113,9 @@ def combine(
     golden: Split,
     champion_labels: Sequence[str],
     options: CombineOptions = _DEFAULT_OPTIONS,
+    *,
+    judge: Judge,
+    learnt_until: datetime | None = None,
 ) -> Combined:
     """Clean the new texts, hold a share of them out, and add the others to the old ones.
 
@@ -104,13 +127,21 @@ def combine(
        an old text with another label, the old label stands: else anybody could have old texts removed.
     4. Of equal texts one stays, that of an old text if there is one.
     5. Of near ones too: the old text, or else the one with the smallest digest. A held-out text has a smaller
-       digest than any other, so it stays, and what is near it is not trained on. No two texts that are kept are near.
+       digest than any other, so it stays, and what is near it is not trained on. The search is approximate
+       (textclf.data.near_duplicates): of pairs that are just near enough it misses one in a thousand, and of a text
+       that resembles very many others it looks at the likeliest only. So a few texts that are near may both be kept.
     6. A text is held out if its digest says so. It never changes sides: where it gives way to another, or finds
        no room, it is on neither. Old texts were trained on, so that a new text near one can't be held out.
     7. A source whose labels contradict the champion far more often than those of the others is set aside,
-       on both sides (textclf.stats.contradictions). A single text that contradicts it is what drift looks like.
+       on both sides (`judge`). A single text that contradicts it is what drift looks like. A source is judged by texts
+       that the champion was not trained on, because what it has learnt it contradicts little: those that would be
+       held out, and those that were stored after `learnt_until`, no equal one before; all, where that is None.
     8. Quotas, in the training texts and in the holdout alike, so that a flood owns neither: see CombineOptions.
-       Sources take turns, so that one with few texts keeps them all, each with its texts by digest.
+       Sources take turns, each with its texts by digest, so that one with few texts keeps most of them.
+
+    Who sends labels says what its source is. So sources with too few texts to be judged by are one source to rules 7
+    and 8: a thousand invented names are judged together, and have one turn and one quota. Trusted sources are none of
+    them.
 
     Args:
         old: the champion's data, loaded with its DataOptions.
@@ -118,6 +149,9 @@ def combine(
         golden: the old test part.
         champion_labels: the label that the champion predicts for each new text, [len(new)].
         options: see CombineOptions.
+        judge: see Judge.
+        learnt_until: when the champion was saved, if it may have been trained on some of the new texts as well; None
+            if it was trained on `old` alone.
 
     Raises:
         ValueError: champion_labels has another length than new.
@@ -131,12 +165,12 @@ def combine(
     cleaning.remove_golden(golden.texts)
     cleaning.remove_equal(old_texts, old_labels)
     cleaning.remove_near(old_texts)
-    sources = cleaning.remove_contradicting_sources(champion_labels)
+    sources = cleaning.remove_contradicting_sources(champion_labels, judge, learnt_until)
     old_shares = np.bincount(old_labels, minlength=len(old.class_names)) / len(old_labels)
     room = math.floor(options.new_share / (1 - options.new_share) * len(old_labels))
     holdout_room = math.floor(options.holdout_share / (1 - options.holdout_share) * room)
     held, added = cleaning.divided()
-    several = len({new[i].source for i in (*held, *added)}) > 1
+    several = len({cleaning.source_of(i) for i in (*held, *added)}) > 1
     added = cleaning.within_quotas(added, room, old_shares, several)
     held = cleaning.within_quotas(held, max(options.holdout_room, holdout_room), old_shares, several)
     train, holdout = cleaning.split_of(added), cleaning.split_of(held)
@@ -179,6 +213,7 @@ class _Cleaning:
         self.digests = [content_digest(review.text) for review in new]
         self.left = sorted(range(len(new)), key=self._rank)
         self.removed: dict[int, Removed] = {}
+        self._small: frozenset[str] = frozenset()
         self._shingles = Shingles(options.shingle_words)
         self._runs_by_digest: dict[bytes, np.ndarray] = {}
 
@@ -270,11 +305,17 @@ class _Cleaning:
                 index.add(key, runs)
         return index
 
-    def remove_contradicting_sources(self, champion_labels: Sequence[str]) -> tuple[SourceContradictions, ...]:
+    def remove_contradicting_sources(
+        self, champion_labels: Sequence[str], judge: Judge, learnt_until: datetime | None
+    ) -> tuple[SourceContradictions, ...]:
         options = self.options
-        judged = [i for i in self.left if self.new[i].source not in options.trusted_sources]
-        results = contradicting_sources(
-            [self.new[i].source for i in judged],
+        trusted = set(options.trusted_sources)
+        judged = [i for i in self._not_learnt(learnt_until) if self.new[i].source not in trusted]
+        texts = Counter(self.new[i].source for i in judged)
+        names = {self.new[i].source for i in self.left} - trusted
+        self._small = frozenset(name for name in names if texts[name] < options.contradiction_least)
+        results = judge(
+            [self.source_of(i) for i in judged],
             np.array([self.new[i].label != champion_labels[i] for i in judged], bool),
             alpha=options.contradiction_alpha,
             margin=options.contradiction_margin,
@@ -282,17 +323,35 @@ class _Cleaning:
         )
         details = {
             result.source: (
-                f"{result.contradictions} of {result.texts} labels contradict the champion, of the other sources "
-                f"{result.other_contradictions} of {result.others} (p {result.adjusted_p:.2g})"
+                f"{result.source!r}: {result.contradictions} of {result.texts} labels contradict the champion, of the "
+                f"other sources {result.other_contradictions} of {result.others} (p {result.adjusted_p:.2g})"
             )
             for result in results
             if result.is_outlier
         }
-        sources = {i: self.new[i].source for i in judged}
+        sources = {i: self.source_of(i) for i in self.left if self.new[i].source not in trusted}
         self._remove(
             {i: (Reason.CONTRADICTING_SOURCE, details[source]) for i, source in sources.items() if source in details}
         )
         return results
+
+    def source_of(self, i: int) -> str:
+        """As what its source is judged and has its turns."""
+        source = self.new[i].source
+        return SMALL_SOURCES if source in self._small else source
+
+    def _not_learnt(self, learnt_until: datetime | None) -> list[int]:
+        """Of those that are left, the texts that the champion was not trained on."""
+        if learnt_until is None:
+            return self.left
+        first_stored: dict[bytes, datetime] = {}  # Of equal texts, any of which it may have been trained on.
+        for digest, review in zip(self.digests, self.new, strict=True):
+            time = review.time or _LONG_AGO
+            first_stored[digest] = min(time, first_stored.get(digest, time))
+        share = self.options.holdout_share
+        return [
+            i for i in self.left if is_held_out(self.digests[i], share) or first_stored[self.digests[i]] > learnt_until
+        ]
 
     def split_of(self, members: Sequence[int]) -> Split:
         labels = np.array([self.ids[self.new[i].label] for i in members], np.int32)
@@ -313,7 +372,7 @@ class _Cleaning:
         kept: list[int] = []
         reasons: dict[int, tuple[Reason, str]] = {}
         for i in self._by_turns(members):
-            source, class_id = self.new[i].source, self.ids[self.new[i].label]
+            source, class_id = self.source_of(i), self.ids[self.new[i].label]
             if len(kept) >= room:
                 reasons[i] = (Reason.NEW_SHARE, f"room for {room} new texts")
             elif of_source[source] >= source_quota:
@@ -332,8 +391,9 @@ class _Cleaning:
         had: Counter[str] = Counter()
         turns: dict[int, int] = {}
         for i in members:
-            turns[i] = had[self.new[i].source]
-            had[self.new[i].source] += 1
+            source = self.source_of(i)
+            turns[i] = had[source]
+            had[source] += 1
         return sorted(turns, key=lambda i: turns[i])
 
 

@@ -68,6 +68,12 @@ class DatabaseUrl:
         return cls(None, f"postgresql+psycopg://{url.partition('://')[2]}", shown)
 
 
+def tidy_url(text: str) -> str:
+    """A URL as somebody gave it, without the blanks around it; OFF, whatever the case, as OFF."""
+    url = text.strip()
+    return OFF if url.lower() == OFF else url
+
+
 def absolute_url(url: str) -> str:
     """The same database for a process that works in another folder; `off` and URLs of servers stay as they are.
 

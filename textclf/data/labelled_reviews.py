@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textclf.config import DataOptions
 from textclf.data.feedback import INDEX, IndexEntry
+from textclf.data.holdout import content_digest
 from textclf.data.layout import find_parts
 from textclf.data.readers import read_part, visible_entries
 from textclf.data.splits import text_digest
@@ -60,6 +61,16 @@ class LabelledReviews:
 
     def __len__(self) -> int:
         return len(self.reviews)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over or left out, a sentence each."""
+        of_index = {
+            f"Damaged lines in the index of the labels, passed over: {self.bad_lines:,}.": self.bad_lines,
+            f"Labelled texts that the index does not know: {self.without_entry:,}; when they were labelled, and "
+            f"whether for an audit, nobody knows.": self.without_entry,
+        }
+        return (*left_out_notes(self.empty, self.undecodable), *(note for note, count in of_index.items() if count))
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -119,6 +130,17 @@ def _read_index(path: Path) -> tuple[dict[str, IndexEntry], int]:
             else:
                 entries[entry.id] = entry
     return entries, bad
+
+
+def left_out_notes(empty: int, undecodable: int) -> tuple[str, ...]:
+    """A sentence for each kind of texts that were left out."""
+    kinds = {"Blank texts": empty, "Texts that are not UTF-8": undecodable}
+    return tuple(f"{kind}, left out: {count:,}." for kind, count in kinds.items() if count)
+
+
+def different_texts(reviews: Sequence[LabelledReview]) -> int:
+    """How many texts there are, equal ones counted once."""
+    return len({content_digest(review.text) for review in reviews})
 
 
 def fingerprint_of(reviews: Sequence[LabelledReview]) -> str:

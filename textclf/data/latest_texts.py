@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.config import DataOptions
 from textclf.data.feedback import INDEX
-from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
 from textclf.data.layout import find_parts
 from textclf.data.readers import class_folders, read_part, visible_entries
 from textclf.data.tables import column_names, read_rows, table_format
@@ -26,14 +27,14 @@ class LatestTexts:
         audit: whether a label is of a random audit, one each; None where nothing says so.
         times: when a text was labelled, in seconds since the epoch, or None where that is not known, one each; None
             where nothing says so of any.
-        blank: texts left out because there is nothing in them.
+        notes: what was left out or passed over, a sentence each.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     audit: tuple[bool, ...] | None = None
     times: tuple[float | None, ...] | None = None
-    blank: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LatestTexts:
@@ -54,7 +55,8 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
     if path.is_dir() and any((folder / INDEX).is_file() for folder in (path, path.parent)):
         latest = _feedback(path, options)
     elif path.is_dir() and not class_folders(path) and (files := _text_files(path)):
-        latest = _unlabelled([_read(file, options) for file in files])
+        read = [_read(file, options) for file in files]
+        latest = _unlabelled([text for text in read if text is not None], read.count(None))
     else:
         layout = find_parts(path)
         # Beside a train part that is named itself there may be a test part, which was not asked for.
@@ -62,8 +64,9 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
         if part.is_file() and options.label_column not in column_names(part):
             latest = _unlabelled(_column(part, options))
         else:
-            read = read_part(part, options)
-            latest = LatestTexts(tuple(read.texts), tuple(read.labels), blank=read.empty)
+            found = read_part(part, options)
+            notes = left_out_notes(found.empty, found.undecodable)
+            latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
     if not latest.texts:
         raise DatasetError(f"{path}: expected texts, found none that is not blank; check the path")
     return latest
@@ -77,7 +80,7 @@ def _feedback(folder: Path, options: DataOptions) -> LatestTexts:
         tuple(review.label for review in found.reviews),
         tuple(review.audit for review in found.reviews),
         None if times.count(None) == len(times) else times,
-        found.empty,
+        found.notes,
     )
 
 
@@ -115,6 +118,6 @@ def _no_column(where: object, name: str, names: list[str]) -> DatasetError:
     return DatasetError(f"{where}: expected a column {name!r}, found {found}; name it with --text-column")
 
 
-def _unlabelled(texts: list[str | None]) -> LatestTexts:
+def _unlabelled(texts: Sequence[str | None], undecodable: int = 0) -> LatestTexts:
     kept = tuple(text for text in texts if text is not None and text.strip())
-    return LatestTexts(kept, blank=len(texts) - len(kept))
+    return LatestTexts(kept, notes=left_out_notes(len(texts) - len(kept), undecodable))

@@ -141,14 +141,12 @@ class LogWindow:
         times: of each, in seconds since the epoch: float64 [n].
         total_rows: of that version in the span, of which n were drawn.
         other_versions: rows of the span by the ids of other versions.
-        texts: n; None unless all of them were kept.
     """
 
     features: TextFeatures
     times: NDArray[np.float64]
     total_rows: int
     other_versions: dict[str, int]
-    texts: tuple[str, ...] | None
 
 
 class PredictionLog:
@@ -181,6 +179,8 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file_id: tuple[int, int] | None = None
+        # Whether SQLite's write-ahead log may still hold what was removed, by this object or before it was made.
+        self._leaves_traces = True
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add rows, all or none.
@@ -206,7 +206,9 @@ class PredictionLog:
     def prune(self, most: int | None = None) -> int:
         """Remove rows that are too old, and the oldest of too many, a batch at a time: how many were removed.
 
-        Several processes may do so at a time; what one has removed the others do not count again.
+        Several processes may do so at a time; what one has removed the others do not count again. In SQLite nothing
+        of it stays in the files, not in the write-ahead log either; if somebody reads or writes in that moment, that
+        is seen to at the next call.
 
         Args:
             most: stop after the batch in which so many are reached; None removes all that has to go.
@@ -225,6 +227,8 @@ class PredictionLog:
                     oldest = select(_ROWS.c.id).where(condition).order_by(_ROWS.c.time).limit(PRUNED_AT_ONCE)
                     batch = connection.execute(delete(_ROWS).where(_ROWS.c.id.in_(oldest))).rowcount
                 removed += batch
+        if removed or self._leaves_traces:
+            self._leaves_traces = not self._emptied_write_ahead_log()
         return removed
 
     def read(
@@ -267,14 +271,7 @@ class PredictionLog:
                 rng = np.random.default_rng(0) if rng is None else rng
                 ids = ids[np.sort(rng.choice(total, most, replace=False, shuffle=False))]
             rows = _rows_of(connection, ids.tolist())
-        texts = tuple(row.text for row in rows)
-        return LogWindow(
-            self._features(rows),
-            np.array([row.time for row in rows], np.float64),
-            total,
-            other_versions,
-            texts if texts and None not in texts else None,
-        )
+        return LogWindow(self._features(rows), np.array([row.time for row in rows], np.float64), total, other_versions)
 
     def versions(self) -> dict[str, int]:
         """Rows by the id of the model version, of all there are.
@@ -302,6 +299,24 @@ class PredictionLog:
         if found is None:
             return None
         return or_(_ROWS.c.time < found.time, (_ROWS.c.time == found.time) & (_ROWS.c.id < found.id))
+
+    def _emptied_write_ahead_log(self) -> bool:
+        """Move what SQLite's write-ahead log holds into the database, and cut it; False if another is in the way."""
+        if self.url.file is None:
+            return True
+        with (
+            self._errors_say("written"),
+            contextlib.closing(self._ready_engine(makes=True).raw_connection()) as connection,
+            contextlib.closing(connection.cursor()) as cursor,
+        ):
+            # Who waited for the others here would keep them from writing meanwhile.
+            cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                ((is_blocked, *_),) = cursor.fetchall()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {1000 * _LOCK_SECONDS}")
+        return not is_blocked
 
     def _features(self, rows: Sequence[Any]) -> TextFeatures:
         if not rows:
@@ -384,7 +399,9 @@ def _rows_of(connection: Connection, ids: list[int]) -> list[Any]:
     """The rows with these ids, in their order, without those that are gone."""
     found: dict[int, Any] = {}
     for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = select(_ROWS).where(_ROWS.c.id.in_(ids[start : start + _IDS_AT_ONCE]))
+        some = select(_ROWS.c.id, _ROWS.c.time, _ROWS.c.features).where(
+            _ROWS.c.id.in_(ids[start : start + _IDS_AT_ONCE])
+        )
         found.update((row.id, row) for row in connection.execute(some))
     return [found[row_id] for row_id in ids if row_id in found]
 

@@ -10,42 +10,13 @@ from pathlib import Path
 import jinja2
 
 from textclf.report.drift_report import DriftReport, Histogram
+from textclf.report.drift_words import EFFECTS, TITLES, percent
 from textclf.stats.drift_figures import FamilyResult
 
 _TEMPLATE = "drift_page.html.jinja"
 # Of a drawing, in its own units.
 WIDTH, HEIGHT = 480, 160
 _MOST_CLASSES = 20
-
-TITLES = {
-    "length": "length of the texts",
-    "form": "form",
-    "score": "scores and predicted classes",
-    "content": "words",
-    "embedding": "embeddings",
-    "error": "errors",
-    "unknown": "unknown wordpieces",
-    "continuation": "wordpieces that continue a word",
-    "non_letter": "characters other than letters",
-    "logits": "logits",
-    "classes": "predicted classes",
-    "words": "words",
-    "embeddings": "embeddings",
-    "error_rate": "error rate of the audits",
-    "cusum": "errors in the course of time",
-}
-EFFECTS = {
-    "length": "KS distance",
-    "unknown": "KS distance",
-    "continuation": "KS distance",
-    "non_letter": "KS distance",
-    "logits": "KS distance",
-    "classes": "total variation",
-    "words": "AUC of a domain classifier",
-    "embeddings": "MMD, as a share of that of unlike samples",
-    "error_rate": "rise of the error rate",
-    "cusum": "rise of the error rate",
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +70,7 @@ def drift_page(report: DriftReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=_figure, percent=_percent, number=_number, time=_time)
+    environment.filters.update(figure=_figure, percent=percent, number=_number, time=_time)
     return environment.get_template(_TEMPLATE).render(
         report=report,
         compared=report.compared,
@@ -127,7 +98,7 @@ def bars_of(histogram: Histogram, title: str) -> list[Bar]:
     bars = []
     for at, (reference, latest) in enumerate(pairs):
         where = title.format(*histogram.edges[at : at + 2])
-        shares = f"{_percent(reference)} of the reference, {_percent(latest)} of the latest texts"
+        shares = f"{percent(reference)} of the reference, {percent(latest)} of the latest texts"
         scale = HEIGHT / highest
         bars.append(Bar(at * step + 1, step / 2 - 1, reference * scale, latest * scale, f"{where}: {shares}"))
     return bars
@@ -174,10 +145,6 @@ def _figure(value: float) -> str:
         exponent = math.floor(math.log10(abs(value)))
         return f"{value / 10**exponent:.1f}·10^{exponent}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _number(count: int) -> str:

@@ -17,7 +17,7 @@ from textclf.errors import ConfigError, InputError
 from textclf.features import TextFeatures
 from textclf.report.drift_sentence import Differences, verdict_sentence
 from textclf.stats.calibration import softmax
-from textclf.stats.drift_figures import DriftFigures
+from textclf.stats.drift_figures import DriftFigures, record_of
 from textclf.stats.estimated_accuracy import AccuracyEstimate
 from textclf.stats.label_shift import PriorEstimate
 
@@ -40,6 +40,7 @@ class Compared:
         reference_texts, reference_found: of it, as above.
         other_versions: texts in the same span of time that other versions answered, by id; they were not compared.
         alpha: chance of any false alarm that was allowed.
+        audits_since: from when on the random audits are, ISO 8601 in UTC; None where not known.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Compared:
     reference_found: int
     other_versions: dict[str, int]
     alpha: float
+    audits_since: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,10 @@ class DriftReport:
                 "words": tuple(values["words"]),
                 "class_names": tuple(values["class_names"]),
                 "rates": {name: tuple(pair) for name, pair in values["rates"].items()},
-                "lengths": _record(Histogram, values["lengths"]),
-                "scores": _record(Histogram, values["scores"]),
-                "prior": _record(PriorEstimate, values["prior"]),
-                "accuracy": _record(AccuracyEstimate, values["accuracy"]),
+                "lengths": record_of(Histogram, values["lengths"]),
+                "scores": record_of(Histogram, values["scores"]),
+                "prior": record_of(PriorEstimate, values["prior"]),
+                "accuracy": record_of(AccuracyEstimate, values["accuracy"]),
                 "notes": tuple(values["notes"]),
             }
             return cls(**{**values, **parts})
@@ -243,10 +245,3 @@ def _histogram(reference: NDArray[Any], latest: NDArray[Any], edges: NDArray[np.
         return tuple((counts / len(values)).tolist())
 
     return Histogram(tuple(edges.tolist()), shares(reference), shares(latest))
-
-
-def _record(kind: Any, values: dict[str, Any] | None) -> Any:
-    """A dataclass of `values`; JSON has lists where it has tuples."""
-    if values is None:
-        return None
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from textclf.report.drift_words import percent
 from textclf.stats.drift_figures import DriftFigures, FamilyResult, TestResult, WordDrift
 
 # A sentence names only so many words in each direction, and so many classes.
@@ -67,6 +68,24 @@ def verdict_sentence(differences: Differences) -> str:
     return f"No drift: the {latest} are like the {figures.reference_texts:,} of the training reference{rest}."
 
 
+def audit_sentence(figures: DriftFigures, min_audits: int, since: str | None, *, can_wait: bool) -> str | None:
+    """Since when the random audits are, and what became of them; None without any.
+
+    Args:
+        figures: what compare() found.
+        min_audits: that a test needs.
+        since: ISO 8601; None where not known.
+        can_wait: whether those that were not tested are kept for a later window.
+    """
+    if figures.labels is None or not figures.labels.audit_texts:
+        return None
+    audits = f"Random audits{'' if since is None else f' since {since}'}: {_count(figures.labels.audit_texts, 'label')}"
+    if figures.tests_audits:
+        return f"{audits}, tested."
+    needs = f"a test needs {min_audits:,} of them, and enough texts"
+    return f"{audits}, waiting for a later window: {needs}." if can_wait else f"{audits}, not tested: {needs}."
+
+
 def _in_words(family: FamilyResult, differences: Differences) -> list[str]:
     """What a family found, by the tests that alarm, or else by the one that speaks for it."""
     alarms = {test.name: test for test in family.tests if test.is_alarm}
@@ -108,7 +127,7 @@ def _form(differences: Differences, test: TestResult) -> str:
     before, now = differences.rates[test.name]
     if abs(now - before) <= _SAME_RATE * before:
         return f"their shares of {unit} are spread otherwise (KS distance {_figure(test.effect)})"
-    return f"they have {'more' if now > before else 'fewer'} {what} ({_percent(before)} -> {_percent(now)} {unit})"
+    return f"they have {'more' if now > before else 'fewer'} {what} ({percent(before)} -> {percent(now)} {unit})"
 
 
 def _score(differences: Differences, test: TestResult) -> str:
@@ -116,7 +135,7 @@ def _score(differences: Differences, test: TestResult) -> str:
     if test.name == "classes" and mix is not None:
         moved = sorted(range(len(names)), key=lambda at: abs(mix.latest[at] - mix.reference[at]), reverse=True)
         shown = [1] if len(names) == 2 else moved[:_MOST_CLASSES]
-        shares = ", ".join(f"{names[at]} {_percent(mix.reference[at])} -> {_percent(mix.latest[at])}" for at in shown)
+        shares = ", ".join(f"{names[at]} {percent(mix.reference[at])} -> {percent(mix.latest[at])}" for at in shown)
         return f"the mix of predicted classes has moved ({shares})"
     of = "" if test.class_id is None else f" for {names[test.class_id]}"
     return f"the model's scores{of} have moved (KS distance {_figure(test.effect)})"
@@ -141,7 +160,7 @@ def _error(differences: Differences, test: TestResult) -> str:
         return _moved("the error rate", test)
     now, before = labels.audit_errors / labels.audit_texts, labels.held_out_errors / labels.held_out_texts
     what = "errs more often of late" if test.name == "cusum" else "errs more often"
-    return f"the model {what} ({_percent(before)} held out -> {_percent(now)} of {labels.audit_texts:,} audited texts)"
+    return f"the model {what} ({percent(before)} held out -> {percent(now)} of {labels.audit_texts:,} audited texts)"
 
 
 def _moved(what: str, test: TestResult) -> str:
@@ -150,10 +169,6 @@ def _moved(what: str, test: TestResult) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _figure(value: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from textclf.report.drift_page import EFFECTS, TITLES
 from textclf.report.drift_report import DriftReport
+from textclf.report.drift_words import EFFECTS, TITLES
 
 
 def describe_drift(report: DriftReport) -> str:

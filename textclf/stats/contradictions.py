@@ -15,7 +15,7 @@ class SourceContradictions:
 
     Attributes:
         source: its name.
-        texts, contradictions: labelled by it, and with another label than the model's.
+        texts, contradictions: of it, those that were judged, and those with another label than the model's.
         others, other_contradictions: the same of the other sources, without the outliers found before it.
         p: one-sided, of Fisher's exact test; 1 where the source was not tested.
         adjusted_p: after Holm over the sources that were tested with it.

@@ -44,12 +44,25 @@ class DomainResult:
 
 
 def tell_apart(
-    reference: WordCounts, latest: WordCounts, permutations: int, most_words: int, rng: np.random.Generator
+    reference: WordCounts,
+    latest: WordCounts,
+    permutations: int,
+    most_words: int,
+    rng: np.random.Generator,
+    *,
+    least_texts: int = 1,
 ) -> DomainResult | None:
     """Fit a logistic regression on log(1 + count) to one half of each sample, and try it on the other halves.
 
     The larger sample does not count for more: both weigh the same. Halves are drawn at random. With the classifier
     given, the texts of the other halves are exchangeable, so that the labels of their scores can be permuted.
+
+    Args:
+        reference, latest: the samples.
+        permutations: of the held-out scores.
+        most_words: that are named.
+        rng: of halves, fitting and permutations.
+        least_texts: that must have a word, of the sample that it speaks for, for it to be named.
 
     Returns:
         None where no text has a word.
@@ -70,8 +83,9 @@ def tell_apart(
     contributions = (
         weights * np.asarray(held_out[is_latest_there].mean(axis=0) - held_out[~is_latest_there].mean(axis=0)).ravel()
     )  # [ids]
-    first = np.argsort(-contributions, kind="stable")[:most_words]
     has_word = [np.bincount(part, minlength=len(ids)) for part in np.split(columns, [len(reference.ids)])]
+    may_be_named = (contributions > 0) & (np.where(weights > 0, has_word[1], has_word[0]) >= least_texts)
+    first = [k for k in np.argsort(-contributions, kind="stable") if may_be_named[k]][:most_words]
     words = tuple(
         WordDrift(
             id=int(ids[k]),
@@ -83,7 +97,6 @@ def tell_apart(
             latest_share=float(has_word[1][k] / len(latest)),
         )
         for k in first
-        if contributions[k] > 0
     )
     return DomainResult(auc, p, words)
 

@@ -132,7 +132,9 @@ def _score(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -
 
 def _content(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
     reference, latest = samples.reference.words, samples.latest.words
-    found = tell_apart(reference, latest, options.permutations, options.most_words, rng)
+    found = tell_apart(
+        reference, latest, options.permutations, options.most_words, rng, least_texts=options.least_word_texts
+    )
     return [_Measured("words", found.auc, found.p, found.auc, options.threshold, words=found.words)] if found else []
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from textclf.errors import InputError
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,11 @@ class DriftFigures:
         """True where any family is significant, however small its effect."""
         return any(family.is_significant for family in self.families)
 
+    @property
+    def tests_audits(self) -> bool:
+        """True where there were enough random audits to be tested."""
+        return any(family.name == "error" for family in self.families)
+
     def to_dict(self) -> dict[str, Any]:
         """The figures, for strict JSON."""
         return dataclasses.asdict(self)
@@ -181,22 +188,23 @@ class DriftFigures:
             InputError: a key is missing or unknown.
         """
         try:
-            mix, lengths, labels = values["class_mix"], values["lengths"], values["labels"]
             parts = {
                 "families": tuple(
                     FamilyResult(**{**family, "tests": tuple(TestResult(**test) for test in family["tests"])})
                     for family in values["families"]
                 ),
                 "words": tuple(WordDrift(**word) for word in values["words"]),
-                "class_mix": None if mix is None else ClassMix(**_tuples(mix)),
-                "lengths": None if lengths is None else Quantiles(**_tuples(lengths)),
-                "labels": None if labels is None else LabelFigures(**_tuples(labels)),
+                "class_mix": record_of(ClassMix, values["class_mix"]),
+                "lengths": record_of(Quantiles, values["lengths"]),
+                "labels": record_of(LabelFigures, values["labels"]),
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError) as error:
             raise InputError(f"expected the drift figures that to_dict() gives, got others: {error}") from error
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the records have tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def record_of(kind: type[Record], values: dict[str, Any] | None) -> Record | None:
+    """A dataclass of `values`, None of None; JSON has lists where the records have tuples."""
+    if values is None:
+        return None
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -6,7 +6,6 @@ state again and another command never does.
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textclf.errors import TrainingError
-from textclf.files import atomic_file
+from textclf.files import atomic_file, locked
 from textclf.training.tf_setup import tf
 
 _PROGRESS = "progress.json"
@@ -80,10 +79,10 @@ class RunFolder:
             TrainingError: another process trains in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "lock", "w", encoding="ascii") as lock:
+        with contextlib.ExitStack() as lock:
             try:
                 if not self._holders:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock.enter_context(locked(self.path / "lock", wait=False))
             except BlockingIOError:
                 raise TrainingError(
                     f"{self.path}: another process is running this very training; wait for it, or change an option"

@@ -1,0 +1,48 @@
+"""What two models say of the same labelled texts, in one order of classes: what the gate decides on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.runtime.predictor import Predictor, decide
+from textclf.stats.calibration import softmax
+from textclf.stats.gate import PairedAnswers
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one model says of n texts: probabilities float64 [n, K], class ids and lengths in tokens int64 [n]."""
+
+    probabilities: NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+def answers_of(predictor: Predictor, texts: Sequence[str], class_names: Sequence[str]) -> Answers:
+    """The answers of a model whose classes are these K, in whatever order it has them.
+
+    Raises:
+        ValueError: it has a class that is none of them.
+    """
+    encoded = predictor.encode(list(texts))
+    own = softmax(predictor.run(encoded).logits, predictor.temperature)  # [n, K] in the model's order
+    ids = np.array([class_names.index(name) for name in predictor.class_names])
+    probabilities = np.empty_like(own)
+    probabilities[:, ids] = own
+    lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
+    return Answers(probabilities, ids[decide(own, predictor.threshold)], lengths)
+
+
+def paired(labels: NDArray[np.integer[Any]], champion: Answers, challenger: Answers) -> PairedAnswers:
+    """The answers of two models to the texts of these labels, class ids [n]."""
+    return PairedAnswers(
+        np.asarray(labels, np.int64),
+        champion.probabilities,
+        challenger.probabilities,
+        champion.predicted,
+        challenger.predicted,
+        champion.lengths,
+    )
