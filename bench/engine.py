@@ -63,16 +63,32 @@ SHAPES = tuple(Shape(*pair) for pair in ((1, 16), (1, 64), (1, 128), (1, 256), (
 
 
 class Worker:
-    """An engine that waits for questions; see bench/engine_worker.py.
+    """An engine that waits for questions, in a process of its own; see bench/engine_worker.py and bench/mmd_worker.py.
+
+    Args:
+        name: of the engine.
+        python: the interpreter.
+        folder: what the engine reads, a folder or a file.
+        threads: to compute with.
+        log: a file for what the process prints.
+        module: that runs.
 
     Raises:
         BenchError: it ends before it answers.
     """
 
-    def __init__(self, name: str, python: str, folder: Path, threads: int, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: str,
+        folder: Path,
+        threads: int,
+        log: Path,
+        module: str = "bench.engine_worker",
+    ) -> None:
         self.name = name
         self.log = log
-        command = [python, "-m", "bench.engine_worker", name, str(folder), str(threads)]
+        command = [python, "-m", module, name, str(folder), str(threads)]
         limits = {variable: str(threads) for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
         with open(log, "w") as errors:

@@ -110,6 +110,11 @@ def test_what_was_passed_over_is_said(stored):
         "Labelled texts that the index does not know",
     ]
     assert all(": 1" in note for note in notes)
+    (stored / INDEX).unlink()
+    assert not any(
+        "the index does not know" in note
+        for note in read_labelled_reviews(stored, DataOptions(skip_undecodable=True)).notes
+    )
 
 
 def test_lines_of_a_later_format_are_read(stored):

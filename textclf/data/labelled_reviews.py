@@ -65,10 +65,12 @@ class LabelledReviews:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was passed over or left out, a sentence each."""
+        # Where the index knows none there is none: a data set of somebody's own.
+        unknown = self.without_entry if self.without_entry < len(self.reviews) else 0
         of_index = {
             f"Damaged lines in the index of the labels, passed over: {self.bad_lines:,}.": self.bad_lines,
-            f"Labelled texts that the index does not know: {self.without_entry:,}; when they were labelled, and "
-            f"whether for an audit, nobody knows.": self.without_entry,
+            f"Labelled texts that the index does not know: {unknown:,}; when they were labelled, and "
+            f"whether for an audit, nobody knows.": unknown,
         }
         return (*left_out_notes(self.empty, self.undecodable), *(note for note, count in of_index.items() if count))
 
