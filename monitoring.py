@@ -450,7 +450,8 @@ def check(
     """Compare texts with the training reference, once.
 
     The texts are those of --latest, or what the server logged of the current version: of the last --since, or all
-    that is kept. Exits with 0 for no drift, 3 for drift, 4 for not enough data, 1 for an error.
+    that is kept. Exits with 0 for no drift, 3 for drift, 4 for not enough data, 1 for an error. A window of too few
+    texts goes on: the last verdict, its --html and its --json stay as they are.
 
     \b
     Examples:
@@ -479,14 +480,15 @@ def check(
         report = monitoring.check_log(state.edge, until, state.audited_since)
     else:
         report = monitoring.check_log(None if since is None else monitoring.clock() - since)
-    click.echo(describe_drift(report))
+    is_extended = settings.windows is not None and report.verdict == NOT_ENOUGH_DATA and state.last_check is not None
+    click.echo(_extended(report, monitoring.options) if is_extended else describe_drift(report))
     if store is not None and settings.windows is not None:
         window = _window(report, state, until)
         state = keep_window(store, report.summary(), window, state, tests_audits=report.figures.tests_audits)
     elif store is not None and latest is None:
         keep_check(store, report.summary())
     for path, content in ((settings.html, drift_page), (settings.json, DriftReport.to_json)):
-        if path is not None:
+        if path is not None and not is_extended:
             with atomic_file(path) as file:
                 file.write(content(report))
     if store is not None and settings.retrain and _calls_for_retraining(report, state, settings.windows):
@@ -570,6 +572,12 @@ def _window(report: DriftReport, before: DriftState, until: float) -> Window | N
         report.verdict,
         report.compared.texts,
     )
+
+
+def _extended(report: DriftReport, options: DriftOptions) -> str:
+    """What is said of a window that goes on: it has no verdict, so that the last one stands."""
+    few = "1 text" if report.compared.texts == 1 else f"{report.compared.texts:,} texts"
+    return f"{few} so far, too few for a verdict (of {options.min_texts:,}): the window goes on, the last verdict stands"
 
 
 def _calls_for_retraining(report: DriftReport, state: DriftState, windows: WindowRule | None) -> bool:

@@ -404,11 +404,13 @@ def windows(store, tmp_path, monkeypatch):
 def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     at, start = windows
     assert at(1, films(150)).exit_code == 0
-    assert at(2, products(60)).exit_code == 4
+    result = at(2, products(60))
+    assert (result.exit_code, len(result.output.splitlines())) == (4, 1)
+    assert result.output.startswith("60 texts so far, too few for a verdict (of 100)")
     state = read_state(store)
     assert state.edge == pytest.approx(start + HOUR)
     assert len(state.windows) == 1
-    assert state.last_check.verdict == NOT_ENOUGH_DATA
+    assert state.last_check.verdict == NO_DRIFT
     result = at(3, products(60, seed=2))
     assert result.exit_code == 3
     assert "120 latest texts" in result.output
@@ -418,6 +420,20 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert [(window.verdict, window.texts) for window in state.windows] == [(NO_DRIFT, 150), (DRIFT, 120)]
     assert [round((window.until - start) / HOUR) for window in state.windows] == [1, 3]
     assert state.windows[1].since == state.windows[0].until
+
+
+def test_a_quiet_window_leaves_the_last_verdict_and_its_files_as_they_are(windows, store, tmp_path):
+    at, _ = windows
+    out = tmp_path / "out.html", tmp_path / "out.json"
+    targets = ("--html", out[0], "--json", out[1])
+    assert at(1, films(5), *targets).exit_code == 4  # There is no verdict to keep yet.
+    assert read_state(store).last_check.verdict == NOT_ENOUGH_DATA
+    assert at(2, products(120), *targets).exit_code == 3
+    kept = (store / STATE_FILE).read_bytes(), *(path.read_bytes() for path in out)
+    assert at(3, (), *targets).exit_code == 4
+    assert at(4, products(1), *targets).output.startswith("1 text so far")
+    assert ((store / STATE_FILE).read_bytes(), *(path.read_bytes() for path in out)) == kept
+    assert read_state(store).last_check.verdict == DRIFT
 
 
 def test_audits_gather_over_windows_until_they_are_enough_and_are_tested_once(windows, store, tmp_path):
