@@ -24,7 +24,16 @@ from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log import PredictionLog
 from textclf.drift_keeping import keep_check, keep_window
-from textclf.drift_state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, Window, read_state, update_state
+from textclf.drift_state import (
+    DRIFT,
+    NO_DRIFT,
+    NOT_ENOUGH_DATA,
+    DriftState,
+    Window,
+    check_not_ahead,
+    read_state,
+    update_state,
+)
 from textclf.due_retraining import retrain_if_due
 from textclf.durations import Duration
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
@@ -470,6 +479,8 @@ def check(
         raise _no_store(settings)
     # Only these depend on what was kept; a check without them is not stopped by a damaged state.
     state = read_state(store) if store is not None and needs_state else DriftState()
+    if store is not None:
+        check_not_ahead(store, state, monitoring.clock())
     until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
     if latest is not None:
         data = read_latest(latest, DataOptions(text_column=text_column, label_column=label_column))
@@ -479,7 +490,7 @@ def check(
     elif settings.windows is not None:
         report = monitoring.check_log(state.edge, until, state.audited_since)
     else:
-        report = monitoring.check_log(None if since is None else monitoring.clock() - since)
+        report = monitoring.check_log(None if since is None else max(0.0, monitoring.clock() - since))
     is_extended = settings.windows is not None and report.verdict == NOT_ENOUGH_DATA and state.last_check is not None
     click.echo(_extended(report, monitoring.options) if is_extended else describe_drift(report))
     if store is not None and settings.windows is not None:
@@ -523,7 +534,8 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
     store = monitoring.store
     if store is None:
         raise _no_store(settings)
-    edge = read_state(store).edge
+    state = read_state(store)
+    check_not_ahead(store, state, monitoring.clock())
 
     def count_failure() -> None:
         try:
@@ -539,7 +551,7 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
         # The URL may hold a password, and the arguments of a process are there for everybody to see.
         {} if settings.log_url is None else {"PREDICTION_LOG_URL": settings.log_url},
     )
-    watcher.run(monitoring.clock() if edge is None else edge + every)
+    watcher.run(monitoring.clock() if state.edge is None else state.edge + every)
 
 
 def _monitoring(settings: MonitoringSettings) -> Monitoring:

@@ -1,5 +1,6 @@
 """Monitoring on a tiny real store: checks of texts and of the log, the command line, and when it retrains."""
 
+import dataclasses
 import fcntl
 import html
 import json
@@ -25,7 +26,11 @@ from textclf.drift_state import (
     NO_DRIFT,
     NOT_ENOUGH_DATA,
     STATE_FILE,
+    DriftState,
+    RetrainTry,
+    check_not_ahead,
     read_state,
+    update_state,
 )
 from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError
 from textclf.reference import REFERENCE_FILE
@@ -420,6 +425,31 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert [(window.verdict, window.texts) for window in state.windows] == [(NO_DRIFT, 150), (DRIFT, 120)]
     assert [round((window.until - start) / HOUR) for window in state.windows] == [1, 3]
     assert state.windows[1].since == state.windows[0].until
+
+
+@pytest.mark.parametrize("command", ["check", "watch"])
+@pytest.mark.parametrize("name", ["edge", "audited_since", "last_retrain"])
+def test_a_state_from_the_future_is_one_clear_error(store, command, name):
+    ahead = time.time() + 1e7
+    values = {"edge": ahead, "audited_since": {"v": ahead}, "last_retrain": RetrainTry(ahead, INCONCLUSIVE)}
+    update_state(store, lambda state: dataclasses.replace(state, **{name: values[name]}))
+    result = run(command, "--model-path", store, "--windows", "2of3")
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
+    assert f"{store / STATE_FILE}: {name}: expected a time that is past" in result.stderr
+    assert "is the clock right?" in result.stderr
+
+
+def test_clocks_may_differ_by_a_minute():
+    check_not_ahead("store", DriftState(edge=1050.0), 1000.0)
+    with pytest.raises(ModelStoreError, match="1970-01-01T00:17:50"):
+        check_not_ahead("store", DriftState(edge=1070.0), 1000.0)
+
+
+def test_a_time_that_is_none_is_damage(store):
+    values = {**DriftState().to_dict(), "edge": 9e99}
+    (store / STATE_FILE).write_text(json.dumps(values), encoding="utf-8")
+    result = run("check", "--model-path", store, "--windows", "2of3")
+    assert (result.exit_code, "damaged: edge" in result.stderr) == (1, True)
 
 
 def test_a_quiet_window_leaves_the_last_verdict_and_its_files_as_they_are(windows, store, tmp_path):
