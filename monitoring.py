@@ -38,7 +38,7 @@ from textclf.due_retraining import retrain_if_due
 from textclf.durations import Duration
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
 from textclf.features import TextFeatures
-from textclf.files import atomic_file
+from textclf.files import atomic_file, check_writable
 from textclf.labelled_batches import texts_and_labels
 from textclf.model_store import ModelVersion, open_model
 from textclf.monitoring_options import MonitoringSettings, given_again, monitoring_options
@@ -66,6 +66,7 @@ _MOST_OTHER_LABELS = 1000
 # A server writes what it answered within a second, or after a pause of up to 30 where its database was away; a window
 # ends before what may still be under way.
 _SETTLED_SECONDS = 60.0
+_YEAR = 366 * 86_400
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,7 @@ class Monitoring:
             ModelStoreError, ConfigError: as for check; or the log is switched off.
             DatasetError: new_data_dir is there and can't be read.
         """
-        url = tidy_url(self.prediction_log_url or "") or DEFAULT_URL
-        if url == OFF:
-            raise ConfigError("expected the URL of a prediction log, got `off`; name the texts with --latest instead")
+        url = _checked_url(self.prediction_log_url)
         opened = self._open()
         log = PredictionLog(url, clock=self.clock)
         with contextlib.closing(log):
@@ -417,6 +416,19 @@ def _as_held_out(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
     )
 
 
+def _checked_url(given: str | None) -> str:
+    """The URL of a log that can be read; None is the server's default.
+
+    Raises:
+        ConfigError: it is none, or the log is switched off.
+    """
+    url = tidy_url(given or "") or DEFAULT_URL
+    if url == OFF:
+        raise ConfigError("expected the URL of a prediction log, got `off`; name texts with check --latest instead")
+    DatabaseUrl.parse(url)
+    return url
+
+
 def _iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
@@ -472,6 +484,7 @@ def check(
         raise click.UsageError("--latest, --since and --windows exclude each other")
     if audited and latest is None:
         raise click.UsageError("--audited goes with --latest; of the stored feedback its index says what is an audit")
+    _check_before_work(settings)
     monitoring = _monitoring(settings)
     store = monitoring.store
     needs_state = settings.retrain or settings.windows is not None
@@ -516,7 +529,13 @@ def check(
 
 
 @main.command()
-@click.option("--every", type=Duration(), default="6h", metavar="TIME", help="Time from one window to the next.")
+@click.option(
+    "--every",
+    type=Duration(least=1, most=_YEAR),
+    default="6h",
+    metavar="TIME",
+    help="Time from one window to the next.",
+)
 @monitoring_options("2of3")
 @click.pass_context
 def watch(context: click.Context, /, every: float, settings: MonitoringSettings) -> None:
@@ -530,6 +549,8 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
     Example:
       python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
     """
+    _checked_url(settings.log_url)
+    _check_before_work(settings)
     monitoring = _monitoring(settings)
     store = monitoring.store
     if store is None:
@@ -552,6 +573,23 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
         {} if settings.log_url is None else {"PREDICTION_LOG_URL": settings.log_url},
     )
     watcher.run(monitoring.clock() if state.edge is None else state.edge + every)
+
+
+def _check_before_work(settings: MonitoringSettings) -> None:
+    """Find out at the start what would stop it at the end.
+
+    Raises:
+        click.UsageError, TextClfError: a retraining could not be started.
+        OSError: a report could not be written.
+    """
+    for path in (settings.html, settings.json):
+        if path is not None:
+            check_writable(path)
+    if settings.retrain:
+        from retraining import check_run
+
+        _, *arguments = settings.retraining_arguments()
+        check_run(arguments)
 
 
 def _monitoring(settings: MonitoringSettings) -> Monitoring:
@@ -589,7 +627,7 @@ def _window(report: DriftReport, before: DriftState, until: float) -> Window | N
 def _extended(report: DriftReport, options: DriftOptions) -> str:
     """What is said of a window that goes on: it has no verdict, so that the last one stands."""
     few = "1 text" if report.compared.texts == 1 else f"{report.compared.texts:,} texts"
-    return f"{few} so far, too few for a verdict (of {options.min_texts:,}): the window goes on, the last verdict stands"
+    return f"{few} so far, too few (under {options.min_texts:,}): the window goes on, the last verdict stands"
 
 
 def _calls_for_retraining(report: DriftReport, state: DriftState, windows: WindowRule | None) -> bool:

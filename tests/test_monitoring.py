@@ -17,6 +17,7 @@ from serving_stack import ROOT, serving_python
 from tiny_engine import tiny_reviews, write_version
 
 import monitoring
+import retraining as retraining_stage
 from monitoring import Monitoring, main, run_drift_monitoring
 from textclf.config import DriftOptions
 from textclf.drift_state import (
@@ -32,7 +33,7 @@ from textclf.drift_state import (
     read_state,
     update_state,
 )
-from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError
+from textclf.errors import ConfigError, DatasetError, InputError, ModelStoreError, PredictionLogError, TrainingError
 from textclf.reference import REFERENCE_FILE
 from textclf.report.drift_report import DriftReport
 from textclf.runtime.loading import load_predictor
@@ -308,8 +309,12 @@ def test_a_state_that_can_not_be_written_is_said_and_the_verdict_stands(store, t
         ["--windows", "4of3"],
         ["--threshold", "0.4"],
         ["--alpha", "0"],
+        ["--alpha", "nan"],
+        ["--threshold", "nan"],
         ["--retrain"],
         ["--retrain-args", "'"],
+        ["--retrain", "--old-dataset-path", ".", "--retrain-args", "--no-such-option 5"],
+        ["--retrain", "--old-dataset-path", ".", "--retrain-args", "--min-holdout many"],
         ["--cool-down", "0h"],
         ["--min-new-labels", "0"],
     ],
@@ -320,7 +325,7 @@ def test_options_that_make_no_sense_are_usage_errors(store, arguments):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--windows", "2of3"], ["--retrain", "--old-dataset-path", "old"]])
+@pytest.mark.parametrize("arguments", [["--windows", "2of3"], ["--retrain", "--old-dataset-path", "."]])
 def test_a_damaged_state_is_an_error_before_anything_is_compared(store, arguments):
     (store / STATE_FILE).write_text("{", encoding="utf-8")
     result = run("check", "--model-path", store, *arguments)
@@ -347,7 +352,7 @@ def test_a_damaged_state_that_is_not_needed_is_said_and_set_aside(store, tmp_pat
 def test_a_log_that_is_switched_off_is_so_in_any_case(store, monkeypatch, given):
     monkeypatch.setenv("PREDICTION_LOG_URL", given)
     result = run("check", "--model-path", store)
-    assert (result.exit_code, "got `off`; name the texts with --latest" in result.stderr) == (1, True)
+    assert (result.exit_code, "got `off`; name texts with check --latest" in result.stderr) == (1, True)
 
 
 def test_audits_without_labels_are_one_clear_error(store, tmp_path):
@@ -411,7 +416,7 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert at(1, films(150)).exit_code == 0
     result = at(2, products(60))
     assert (result.exit_code, len(result.output.splitlines())) == (4, 1)
-    assert result.output.startswith("60 texts so far, too few for a verdict (of 100)")
+    assert result.output.startswith("60 texts so far, too few (under 100)")
     state = read_state(store)
     assert state.edge == pytest.approx(start + HOUR)
     assert len(state.windows) == 1
@@ -535,8 +540,11 @@ def retraining(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def labels(tmp_path):
-    """250 labelled reviews of products."""
+def labels(tmp_path, monkeypatch):
+    """250 labelled reviews of products, in a folder where the old data is, too."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "old data"):
+        (tmp_path / name).mkdir()
     return store_reviews(tmp_path / "new", products(250, seed=5), lambda at: ("neg", "pos")[at % 2])
 
 
@@ -603,6 +611,53 @@ def test_windows_call_for_a_retraining_once_enough_of_them_drift(windows, store,
     assert result.exit_code == 3
     assert "not promoted" in result.output
     assert read_state(store).last_retrain.outcome == INCONCLUSIVE
+
+
+# What can be known at the start
+
+
+@pytest.mark.parametrize("command", ["check", "watch"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--retrain", "--old-dataset-path", "no/such/data"], "no/such/data: expected the data that the model was"),
+        (["--html", "."], ".: is a folder"),
+        (["--json", "/dev/null/out.json"], "/dev/null"),
+    ],
+)
+def test_what_would_stop_it_at_the_end_does_so_at_the_start(store, command, arguments, said):
+    result = run(command, "--model-path", store, *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--log-url", " Off"], 1),
+        (["--log-url", "mysql://host/x"], 1),
+        (["--every", "0.5s"], 2),
+        (["--every", "999999999w"], 2),
+        (["--retrain", "--old-dataset-path", ".", "--retrain-args", "--no-such-option 5"], 2),
+    ],
+)
+def test_a_watcher_that_can_not_work_does_not_start(store, arguments, status):
+    result = run("watch", "--model-path", store, *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (status, 1, "")
+
+
+def test_old_data_may_lie_in_the_folder_of_data(tmp_path):
+    (tmp_path / "old.csv").write_text("text,label\n", encoding="utf-8")
+    arguments = ["--old-dataset-path", "old.csv", "--data-dir"]
+    retraining_stage.check_run([*arguments, str(tmp_path)])
+    with pytest.raises(DatasetError, match=r"old\.csv: expected the data"):
+        retraining_stage.check_run([*arguments, str(tmp_path / "other")])
+
+
+def test_no_retraining_without_tensorflow(monkeypatch):
+    monkeypatch.setattr(retraining_stage, "_TRAINING_PACKAGES", ("no_such_package",))
+    with pytest.raises(TrainingError, match="found no no_such_package"):
+        retraining_stage.check_run(["--old-dataset-path", "."])
 
 
 # Where TensorFlow is not installed

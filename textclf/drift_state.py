@@ -236,7 +236,7 @@ def check_not_ahead(store_path: Path | str, state: DriftState, now: float) -> No
             ahead, today = (datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at in (moment, now))
             raise ModelStoreError(
                 f"{Path(store_path) / STATE_FILE}: {name}: expected a time that is past, got {ahead}, and now is "
-                f"{today}; is the clock right? If it is, remove the file: monitoring then begins anew, from the whole log"
+                f"{today}; is the clock right? If so, remove the file: monitoring then begins anew, from the whole log"
             )
 
 
