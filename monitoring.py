@@ -451,7 +451,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     metavar="DIR|FILE",
     help="The texts to look at: .txt files, class folders, a data set's root, a CSV, JSONL or Parquet table, or "
-    "stored feedback.",
+    "stored feedback. Of a root only the test part is read, or train where there is none.",
 )
 @click.option("--since", type=Duration(), metavar="TIME", help="Look at what was logged in the last TIME, such as 7d.")
 @click.option(
@@ -497,8 +497,11 @@ def check(
     until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
     if latest is not None:
         data = read_latest(latest, DataOptions(text_column=text_column, label_column=label_column))
+        if audited and data.audit is not None:
+            raise click.UsageError(f"--audited: {latest} has an index, which says what is an audit; leave it out")
+        source = str(latest) if data.part is None else f"{latest}, only its part {data.part.name}"
         report = monitoring.check(
-            data.texts, data.labels, audited or data.audit, times=data.times, source=str(latest), notes=data.notes
+            data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=data.notes
         )
     elif settings.windows is not None:
         report = monitoring.check_log(state.edge, until, state.audited_since)

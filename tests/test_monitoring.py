@@ -364,6 +364,24 @@ def test_audits_without_labels_are_one_clear_error(store, tmp_path):
         run_drift_monitoring(None, films(150), model_path=store, audited=True)
 
 
+def test_the_part_of_a_data_set_that_was_read_is_said(store, tmp_path):
+    for part, texts in (("train", films(4)), ("test", films(6))):
+        for at, text in enumerate(texts):
+            path = made_folder(tmp_path / "data" / part / ("neg", "pos")[at % 2]) / f"{at}.txt"
+            path.write_text(text, encoding="utf-8")
+    result = run("check", "--model-path", store, "--latest", tmp_path / "data")
+    assert f"6 texts: {tmp_path / 'data'}, only its part test" in result.output
+    result = run("check", "--model-path", store, "--latest", tmp_path / "data" / "train")
+    assert f"4 texts: {tmp_path / 'data' / 'train'}\n" in result.output
+
+
+def test_the_index_of_stored_feedback_says_what_is_an_audit(store, tmp_path):
+    folder = store_reviews(tmp_path / "new", films(3), lambda _: "neg")
+    result = run("check", "--model-path", store, "--latest", folder, "--audited")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "has an index, which says what is an audit" in result.stderr
+
+
 def test_what_was_left_out_is_said(store, tmp_path):
     write_table(tmp_path / "texts.csv", [*films(120), " ", ""])
     result = run("check", "--model-path", store, "--latest", tmp_path / "texts.csv")
