@@ -48,7 +48,7 @@ from textclf.report.drift_report import Compared, DriftReport, drift_report
 from textclf.report.drift_sentence import audit_sentence
 from textclf.report.drift_text import describe_drift
 from textclf.retrain_policy import WindowRule
-from textclf.runtime.label_evidence import LabelledAnswers, class_ids, evidence_of
+from textclf.runtime.label_evidence import LabelledAnswers, check_audited, class_ids, evidence_of, position_notes
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
 from textclf.runtime.text_features import text_features
@@ -179,7 +179,8 @@ class Monitoring:
             notes: what else a reader of the report should know, a sentence each.
 
         Raises:
-            InputError: an argument is not of n texts, or no text; or there is an audit without labels.
+            InputError: an argument is not of n texts, or no text; or there is an audit without labels, or without any
+                that is a class of the model.
             ModelStoreError, ConfigError: there is no version with an engine and a reference.
         """
         texts = check_texts(texts)
@@ -193,10 +194,14 @@ class Monitoring:
         opened = self._open()
         predictor = self._predictor(opened)
         chosen = self._drawn(count, MOST_TEXTS)
+        if labels is not None:
+            all_ids = class_ids(labels, opened.class_names)
+            check_audited(labels, all_ids, np.array(flags, bool), opened.class_names)
+            notes = [*notes, *position_notes(labels, all_ids, opened.class_names)]
         features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
         answers = None
         if labels is not None:
-            ids = class_ids([labels[at] for at in chosen], opened.class_names)
+            ids = all_ids[chosen]
             moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
             answers = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
         known_times = [float(moment) for moment in (() if times is None else times) if moment is not None]
@@ -500,8 +505,11 @@ def check(
         if audited and data.audit is not None:
             raise click.UsageError(f"--audited: {latest} has an index, which says what is an audit; leave it out")
         source = str(latest) if data.part is None else f"{latest}, only its part {data.part.name}"
+        notes = data.notes
+        if data.labels is not None and data.audit is None and not audited:
+            notes += (f"{len(data.labels):,} labels: no random sample, so no test of errors; see --audited.",)
         report = monitoring.check(
-            data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=data.notes
+            data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=notes
         )
     elif settings.windows is not None:
         report = monitoring.check_log(state.edge, until, state.audited_since)

@@ -122,7 +122,20 @@ def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made
     report = Monitoring(made).check(films(120), labels, True, times=times)
     assert report.figures.labels.audit_texts == 60
     assert any(note.startswith("30 labels are no class") for note in report.notes)
+    assert "Labels were taken by the position of the class: 1 as pos." in report.notes
     assert any(note.startswith("10 labels are older") for note in report.notes)
+
+
+def test_one_label_that_is_no_class_is_said_in_the_singular(made):
+    report = Monitoring(made).check(films(2), ["neg", "sport"])
+    assert "1 label is no class of the model, and passed over." in report.notes
+
+
+def test_an_audit_in_other_names_is_refused(made):
+    labels = [f"topic {at % 7}" for at in range(20)]
+    with pytest.raises(InputError, match=r"expected classes of the model, neg, pos, 0 or 1; got 'topic 0', .* 2 more"):
+        Monitoring(made).check(films(20), labels, True)
+    assert Monitoring(made).check(films(20), labels).verdict == NOT_ENOUGH_DATA
 
 
 def test_more_texts_than_are_compared_are_drawn_from(made, monkeypatch):
@@ -254,7 +267,9 @@ def test_check_exits_with_the_verdict(store, tmp_path):
     page, record = tmp_path / "out.html", tmp_path / "out.json"
     result = run("check", "--model-path", store, "--latest", tmp_path / "products", "--html", page, "--json", record)
     assert (result.exit_code, result.output[:6]) == (3, "Drift:")
-    report = DriftReport.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    values = json.loads(record.read_text(encoding="utf-8"))
+    report = DriftReport.from_dict(values)
+    assert tuple(word["word"] for word in values["figures"]["words"]) == report.words
     assert report.sentence in html.unescape(page.read_text(encoding="utf-8"))
     assert report.sentence in result.output
     result = run("check", "--model-path", store, "--latest", tmp_path / "few")
@@ -373,6 +388,16 @@ def test_the_part_of_a_data_set_that_was_read_is_said(store, tmp_path):
     assert f"6 texts: {tmp_path / 'data'}, only its part test" in result.output
     result = run("check", "--model-path", store, "--latest", tmp_path / "data" / "train")
     assert f"4 texts: {tmp_path / 'data' / 'train'}\n" in result.output
+
+
+def test_labels_without_audited_are_said_to_test_nothing(store, tmp_path):
+    (tmp_path / "texts.csv").write_text("text,label\ngood,pos\nbad,neg\n", encoding="utf-8")
+    said = "2 labels: no random sample, so no test of errors; see --audited."
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--html", tmp_path / "out.html"]
+    assert said in run(*arguments).output.splitlines()
+    assert "random audit</th>" not in (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert said not in run(*arguments, "--audited").output
+    assert "random audit</th>" in (tmp_path / "out.html").read_text(encoding="utf-8")
 
 
 def test_the_index_of_stored_feedback_says_what_is_an_audit(store, tmp_path):
