@@ -24,12 +24,21 @@ from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log import PredictionLog
 from textclf.drift_keeping import keep_check, keep_window
-from textclf.drift_state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, Window, read_state, update_state
+from textclf.drift_state import (
+    DRIFT,
+    NO_DRIFT,
+    NOT_ENOUGH_DATA,
+    DriftState,
+    Window,
+    check_not_ahead,
+    read_state,
+    update_state,
+)
 from textclf.due_retraining import retrain_if_due
 from textclf.durations import Duration
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
 from textclf.features import TextFeatures
-from textclf.files import atomic_file
+from textclf.files import atomic_file, check_writable
 from textclf.labelled_batches import texts_and_labels
 from textclf.model_store import ModelVersion, open_model
 from textclf.monitoring_options import MonitoringSettings, given_again, monitoring_options
@@ -39,7 +48,7 @@ from textclf.report.drift_report import Compared, DriftReport, drift_report
 from textclf.report.drift_sentence import audit_sentence
 from textclf.report.drift_text import describe_drift
 from textclf.retrain_policy import WindowRule
-from textclf.runtime.label_evidence import LabelledAnswers, class_ids, evidence_of
+from textclf.runtime.label_evidence import LabelledAnswers, check_audited, class_ids, evidence_of, position_notes
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
 from textclf.runtime.text_features import text_features
@@ -57,6 +66,7 @@ _MOST_OTHER_LABELS = 1000
 # A server writes what it answered within a second, or after a pause of up to 30 where its database was away; a window
 # ends before what may still be under way.
 _SETTLED_SECONDS = 60.0
+_YEAR = 366 * 86_400
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,8 @@ class Monitoring:
             notes: what else a reader of the report should know, a sentence each.
 
         Raises:
-            InputError: an argument is not of n texts, or no text; or there is an audit without labels.
+            InputError: an argument is not of n texts, or no text; or there is an audit without labels, or without any
+                that is a class of the model.
             ModelStoreError, ConfigError: there is no version with an engine and a reference.
         """
         texts = check_texts(texts)
@@ -183,10 +194,14 @@ class Monitoring:
         opened = self._open()
         predictor = self._predictor(opened)
         chosen = self._drawn(count, MOST_TEXTS)
+        if labels is not None:
+            all_ids = class_ids(labels, opened.class_names)
+            check_audited(labels, all_ids, np.array(flags, bool), opened.class_names)
+            notes = [*notes, *position_notes(labels, all_ids, opened.class_names)]
         features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
         answers = None
         if labels is not None:
-            ids = class_ids([labels[at] for at in chosen], opened.class_names)
+            ids = all_ids[chosen]
             moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
             answers = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
         known_times = [float(moment) for moment in (() if times is None else times) if moment is not None]
@@ -220,9 +235,7 @@ class Monitoring:
             ModelStoreError, ConfigError: as for check; or the log is switched off.
             DatasetError: new_data_dir is there and can't be read.
         """
-        url = tidy_url(self.prediction_log_url or "") or DEFAULT_URL
-        if url == OFF:
-            raise ConfigError("expected the URL of a prediction log, got `off`; name the texts with --latest instead")
+        url = _checked_url(self.prediction_log_url)
         opened = self._open()
         log = PredictionLog(url, clock=self.clock)
         with contextlib.closing(log):
@@ -408,6 +421,19 @@ def _as_held_out(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
     )
 
 
+def _checked_url(given: str | None) -> str:
+    """The URL of a log that can be read; None is the server's default.
+
+    Raises:
+        ConfigError: it is none, or the log is switched off.
+    """
+    url = tidy_url(given or "") or DEFAULT_URL
+    if url == OFF:
+        raise ConfigError("expected the URL of a prediction log, got `off`; name texts with check --latest instead")
+    DatabaseUrl.parse(url)
+    return url
+
+
 def _iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
@@ -430,7 +456,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     metavar="DIR|FILE",
     help="The texts to look at: .txt files, class folders, a data set's root, a CSV, JSONL or Parquet table, or "
-    "stored feedback.",
+    "stored feedback. Of a root only the test part is read, or train where there is none.",
 )
 @click.option("--since", type=Duration(), metavar="TIME", help="Look at what was logged in the last TIME, such as 7d.")
 @click.option(
@@ -450,7 +476,8 @@ def check(
     """Compare texts with the training reference, once.
 
     The texts are those of --latest, or what the server logged of the current version: of the last --since, or all
-    that is kept. Exits with 0 for no drift, 3 for drift, 4 for not enough data, 1 for an error.
+    that is kept. Exits with 0 for no drift, 3 for drift, 4 for not enough data, 1 for an error. A window of too few
+    texts goes on: the last verdict, its --html and its --json stay as they are.
 
     \b
     Examples:
@@ -462,6 +489,7 @@ def check(
         raise click.UsageError("--latest, --since and --windows exclude each other")
     if audited and latest is None:
         raise click.UsageError("--audited goes with --latest; of the stored feedback its index says what is an audit")
+    _check_before_work(settings)
     monitoring = _monitoring(settings)
     store = monitoring.store
     needs_state = settings.retrain or settings.windows is not None
@@ -469,24 +497,33 @@ def check(
         raise _no_store(settings)
     # Only these depend on what was kept; a check without them is not stopped by a damaged state.
     state = read_state(store) if store is not None and needs_state else DriftState()
+    if store is not None:
+        check_not_ahead(store, state, monitoring.clock())
     until = max(monitoring.clock() - _SETTLED_SECONDS, state.edge or 0.0)
     if latest is not None:
         data = read_latest(latest, DataOptions(text_column=text_column, label_column=label_column))
+        if audited and data.audit is not None:
+            raise click.UsageError(f"--audited: {latest} has an index, which says what is an audit; leave it out")
+        source = str(latest) if data.part is None else f"{latest}, only its part {data.part.name}"
+        notes = data.notes
+        if data.labels is not None and data.audit is None and not audited:
+            notes += (f"{len(data.labels):,} labels: no random sample, so no test of errors; see --audited.",)
         report = monitoring.check(
-            data.texts, data.labels, audited or data.audit, times=data.times, source=str(latest), notes=data.notes
+            data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=notes
         )
     elif settings.windows is not None:
         report = monitoring.check_log(state.edge, until, state.audited_since)
     else:
-        report = monitoring.check_log(None if since is None else monitoring.clock() - since)
-    click.echo(describe_drift(report))
+        report = monitoring.check_log(None if since is None else max(0.0, monitoring.clock() - since))
+    is_extended = settings.windows is not None and report.verdict == NOT_ENOUGH_DATA and state.last_check is not None
+    click.echo(_extended(report, monitoring.options) if is_extended else describe_drift(report))
     if store is not None and settings.windows is not None:
         window = _window(report, state, until)
         state = keep_window(store, report.summary(), window, state, tests_audits=report.figures.tests_audits)
     elif store is not None and latest is None:
         keep_check(store, report.summary())
     for path, content in ((settings.html, drift_page), (settings.json, DriftReport.to_json)):
-        if path is not None:
+        if path is not None and not is_extended:
             with atomic_file(path) as file:
                 file.write(content(report))
     if store is not None and settings.retrain and _calls_for_retraining(report, state, settings.windows):
@@ -503,7 +540,13 @@ def check(
 
 
 @main.command()
-@click.option("--every", type=Duration(), default="6h", metavar="TIME", help="Time from one window to the next.")
+@click.option(
+    "--every",
+    type=Duration(least=1, most=_YEAR),
+    default="6h",
+    metavar="TIME",
+    help="Time from one window to the next.",
+)
 @monitoring_options("2of3")
 @click.pass_context
 def watch(context: click.Context, /, every: float, settings: MonitoringSettings) -> None:
@@ -517,11 +560,14 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
     Example:
       python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
     """
+    _checked_url(settings.log_url)
+    _check_before_work(settings)
     monitoring = _monitoring(settings)
     store = monitoring.store
     if store is None:
         raise _no_store(settings)
-    edge = read_state(store).edge
+    state = read_state(store)
+    check_not_ahead(store, state, monitoring.clock())
 
     def count_failure() -> None:
         try:
@@ -537,7 +583,24 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
         # The URL may hold a password, and the arguments of a process are there for everybody to see.
         {} if settings.log_url is None else {"PREDICTION_LOG_URL": settings.log_url},
     )
-    watcher.run(monitoring.clock() if edge is None else edge + every)
+    watcher.run(monitoring.clock() if state.edge is None else state.edge + every)
+
+
+def _check_before_work(settings: MonitoringSettings) -> None:
+    """Find out at the start what would stop it at the end.
+
+    Raises:
+        click.UsageError, TextClfError: a retraining could not be started.
+        OSError: a report could not be written.
+    """
+    for path in (settings.html, settings.json):
+        if path is not None:
+            check_writable(path)
+    if settings.retrain:
+        from retraining import check_run
+
+        _, *arguments = settings.retraining_arguments()
+        check_run(arguments)
 
 
 def _monitoring(settings: MonitoringSettings) -> Monitoring:
@@ -570,6 +633,12 @@ def _window(report: DriftReport, before: DriftState, until: float) -> Window | N
         report.verdict,
         report.compared.texts,
     )
+
+
+def _extended(report: DriftReport, options: DriftOptions) -> str:
+    """What is said of a window that goes on: it has no verdict, so that the last one stands."""
+    few = "1 text" if report.compared.texts == 1 else f"{report.compared.texts:,} texts"
+    return f"{few} so far, too few (under {options.min_texts:,}): the window goes on, the last verdict stands"
 
 
 def _calls_for_retraining(report: DriftReport, state: DriftState, windows: WindowRule | None) -> bool:

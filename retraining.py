@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +24,7 @@ from textclf.decisions import MOVES
 from textclf.errors import (
     BusyError,
     ConfigError,
+    DatasetError,
     HeldError,
     ModelStoreError,
     NothingNewError,
@@ -531,6 +532,24 @@ def run(
         click.echo(f"not retrained: {error}")
         return EXIT_NOTHING
     return _said(outcome)
+
+
+def check_run(arguments: Sequence[str]) -> None:
+    """Find out what `run` with these arguments would refuse at once, without running it.
+
+    Raises:
+        click.UsageError: an argument is none of `run`.
+        TrainingError: this is an environment that serves only.
+        DatasetError: the old data is not there.
+    """
+    given = run.make_context("retraining.py run", list(arguments)).params
+    _check_installed()
+    old = Path(given["old_dataset_path"])
+    if not old.exists() and not (Path(given["data_dir"]) / old.name).exists():
+        raise DatasetError(
+            f"{old}: expected the data that the model was trained on, found nothing, neither here nor in "
+            f"{given['data_dir']}; check --old-dataset-path"
+        )
 
 
 def _check_installed() -> None:

@@ -41,8 +41,10 @@ def test_of_a_data_set_the_test_part_is_taken(tmp_path):
     for part in ("train", "test"):
         for label in ("neg", "pos"):
             write(tmp_path / part / label / "a.txt", f"{part} {label}")
-    assert read_latest(tmp_path).texts == ("test neg", "test pos")
-    assert read_latest(tmp_path / "train").texts == ("train neg", "train pos")
+    latest = read_latest(tmp_path)
+    assert (latest.texts, latest.part) == (("test neg", "test pos"), tmp_path / "test")
+    latest = read_latest(tmp_path / "train")
+    assert (latest.texts, latest.part) == (("train neg", "train pos"), None)
 
 
 def test_a_table_may_have_labels_or_none(tmp_path):

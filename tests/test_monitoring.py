@@ -1,5 +1,6 @@
 """Monitoring on a tiny real store: checks of texts and of the log, the command line, and when it retrains."""
 
+import dataclasses
 import fcntl
 import html
 import json
@@ -16,6 +17,7 @@ from serving_stack import ROOT, serving_python
 from tiny_engine import tiny_reviews, write_version
 
 import monitoring
+import retraining as retraining_stage
 from monitoring import Monitoring, main, run_drift_monitoring
 from textclf.config import DriftOptions
 from textclf.drift_state import (
@@ -25,9 +27,13 @@ from textclf.drift_state import (
     NO_DRIFT,
     NOT_ENOUGH_DATA,
     STATE_FILE,
+    DriftState,
+    RetrainTry,
+    check_not_ahead,
     read_state,
+    update_state,
 )
-from textclf.errors import ConfigError, InputError, ModelStoreError, PredictionLogError
+from textclf.errors import ConfigError, DatasetError, InputError, ModelStoreError, PredictionLogError, TrainingError
 from textclf.reference import REFERENCE_FILE
 from textclf.report.drift_report import DriftReport
 from textclf.runtime.loading import load_predictor
@@ -116,7 +122,20 @@ def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made
     report = Monitoring(made).check(films(120), labels, True, times=times)
     assert report.figures.labels.audit_texts == 60
     assert any(note.startswith("30 labels are no class") for note in report.notes)
+    assert "Labels were taken by the position of the class: 1 as pos." in report.notes
     assert any(note.startswith("10 labels are older") for note in report.notes)
+
+
+def test_one_label_that_is_no_class_is_said_in_the_singular(made):
+    report = Monitoring(made).check(films(2), ["neg", "sport"])
+    assert "1 label is no class of the model, and passed over." in report.notes
+
+
+def test_an_audit_in_other_names_is_refused(made):
+    labels = [f"topic {at % 7}" for at in range(20)]
+    with pytest.raises(InputError, match=r"expected classes of the model, neg, pos, 0 or 1; got 'topic 0', .* 2 more"):
+        Monitoring(made).check(films(20), labels, True)
+    assert Monitoring(made).check(films(20), labels).verdict == NOT_ENOUGH_DATA
 
 
 def test_more_texts_than_are_compared_are_drawn_from(made, monkeypatch):
@@ -248,7 +267,9 @@ def test_check_exits_with_the_verdict(store, tmp_path):
     page, record = tmp_path / "out.html", tmp_path / "out.json"
     result = run("check", "--model-path", store, "--latest", tmp_path / "products", "--html", page, "--json", record)
     assert (result.exit_code, result.output[:6]) == (3, "Drift:")
-    report = DriftReport.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    values = json.loads(record.read_text(encoding="utf-8"))
+    report = DriftReport.from_dict(values)
+    assert tuple(word["word"] for word in values["figures"]["words"]) == report.words
     assert report.sentence in html.unescape(page.read_text(encoding="utf-8"))
     assert report.sentence in result.output
     result = run("check", "--model-path", store, "--latest", tmp_path / "few")
@@ -303,8 +324,12 @@ def test_a_state_that_can_not_be_written_is_said_and_the_verdict_stands(store, t
         ["--windows", "4of3"],
         ["--threshold", "0.4"],
         ["--alpha", "0"],
+        ["--alpha", "nan"],
+        ["--threshold", "nan"],
         ["--retrain"],
         ["--retrain-args", "'"],
+        ["--retrain", "--old-dataset-path", ".", "--retrain-args", "--no-such-option 5"],
+        ["--retrain", "--old-dataset-path", ".", "--retrain-args", "--min-holdout many"],
         ["--cool-down", "0h"],
         ["--min-new-labels", "0"],
     ],
@@ -315,7 +340,7 @@ def test_options_that_make_no_sense_are_usage_errors(store, arguments):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--windows", "2of3"], ["--retrain", "--old-dataset-path", "old"]])
+@pytest.mark.parametrize("arguments", [["--windows", "2of3"], ["--retrain", "--old-dataset-path", "."]])
 def test_a_damaged_state_is_an_error_before_anything_is_compared(store, arguments):
     (store / STATE_FILE).write_text("{", encoding="utf-8")
     result = run("check", "--model-path", store, *arguments)
@@ -342,7 +367,7 @@ def test_a_damaged_state_that_is_not_needed_is_said_and_set_aside(store, tmp_pat
 def test_a_log_that_is_switched_off_is_so_in_any_case(store, monkeypatch, given):
     monkeypatch.setenv("PREDICTION_LOG_URL", given)
     result = run("check", "--model-path", store)
-    assert (result.exit_code, "got `off`; name the texts with --latest" in result.stderr) == (1, True)
+    assert (result.exit_code, "got `off`; name texts with check --latest" in result.stderr) == (1, True)
 
 
 def test_audits_without_labels_are_one_clear_error(store, tmp_path):
@@ -352,6 +377,34 @@ def test_audits_without_labels_are_one_clear_error(store, tmp_path):
     assert f"{tmp_path / 'texts.csv'}: expected labels" in result.stderr
     with pytest.raises(InputError, match="expected labels"):
         run_drift_monitoring(None, films(150), model_path=store, audited=True)
+
+
+def test_the_part_of_a_data_set_that_was_read_is_said(store, tmp_path):
+    for part, texts in (("train", films(4)), ("test", films(6))):
+        for at, text in enumerate(texts):
+            path = made_folder(tmp_path / "data" / part / ("neg", "pos")[at % 2]) / f"{at}.txt"
+            path.write_text(text, encoding="utf-8")
+    result = run("check", "--model-path", store, "--latest", tmp_path / "data")
+    assert f"6 texts: {tmp_path / 'data'}, only its part test" in result.output
+    result = run("check", "--model-path", store, "--latest", tmp_path / "data" / "train")
+    assert f"4 texts: {tmp_path / 'data' / 'train'}\n" in result.output
+
+
+def test_labels_without_audited_are_said_to_test_nothing(store, tmp_path):
+    (tmp_path / "texts.csv").write_text("text,label\ngood,pos\nbad,neg\n", encoding="utf-8")
+    said = "2 labels: no random sample, so no test of errors; see --audited."
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--html", tmp_path / "out.html"]
+    assert said in run(*arguments).output.splitlines()
+    assert "random audit</th>" not in (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert said not in run(*arguments, "--audited").output
+    assert "random audit</th>" in (tmp_path / "out.html").read_text(encoding="utf-8")
+
+
+def test_the_index_of_stored_feedback_says_what_is_an_audit(store, tmp_path):
+    folder = store_reviews(tmp_path / "new", films(3), lambda _: "neg")
+    result = run("check", "--model-path", store, "--latest", folder, "--audited")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "has an index, which says what is an audit" in result.stderr
 
 
 def test_what_was_left_out_is_said(store, tmp_path):
@@ -404,11 +457,13 @@ def windows(store, tmp_path, monkeypatch):
 def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     at, start = windows
     assert at(1, films(150)).exit_code == 0
-    assert at(2, products(60)).exit_code == 4
+    result = at(2, products(60))
+    assert (result.exit_code, len(result.output.splitlines())) == (4, 1)
+    assert result.output.startswith("60 texts so far, too few (under 100)")
     state = read_state(store)
     assert state.edge == pytest.approx(start + HOUR)
     assert len(state.windows) == 1
-    assert state.last_check.verdict == NOT_ENOUGH_DATA
+    assert state.last_check.verdict == NO_DRIFT
     result = at(3, products(60, seed=2))
     assert result.exit_code == 3
     assert "120 latest texts" in result.output
@@ -418,6 +473,45 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert [(window.verdict, window.texts) for window in state.windows] == [(NO_DRIFT, 150), (DRIFT, 120)]
     assert [round((window.until - start) / HOUR) for window in state.windows] == [1, 3]
     assert state.windows[1].since == state.windows[0].until
+
+
+@pytest.mark.parametrize("command", ["check", "watch"])
+@pytest.mark.parametrize("name", ["edge", "audited_since", "last_retrain"])
+def test_a_state_from_the_future_is_one_clear_error(store, command, name):
+    ahead = time.time() + 1e7
+    values = {"edge": ahead, "audited_since": {"v": ahead}, "last_retrain": RetrainTry(ahead, INCONCLUSIVE)}
+    update_state(store, lambda state: dataclasses.replace(state, **{name: values[name]}))
+    result = run(command, "--model-path", store, "--windows", "2of3")
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
+    assert f"{store / STATE_FILE}: {name}: expected a time that is past" in result.stderr
+    assert "is the clock right?" in result.stderr
+
+
+def test_clocks_may_differ_by_a_minute():
+    check_not_ahead("store", DriftState(edge=1050.0), 1000.0)
+    with pytest.raises(ModelStoreError, match="1970-01-01T00:17:50"):
+        check_not_ahead("store", DriftState(edge=1070.0), 1000.0)
+
+
+def test_a_time_that_is_none_is_damage(store):
+    values = {**DriftState().to_dict(), "edge": 9e99}
+    (store / STATE_FILE).write_text(json.dumps(values), encoding="utf-8")
+    result = run("check", "--model-path", store, "--windows", "2of3")
+    assert (result.exit_code, "damaged: edge" in result.stderr) == (1, True)
+
+
+def test_a_quiet_window_leaves_the_last_verdict_and_its_files_as_they_are(windows, store, tmp_path):
+    at, _ = windows
+    out = tmp_path / "out.html", tmp_path / "out.json"
+    targets = ("--html", out[0], "--json", out[1])
+    assert at(1, films(5), *targets).exit_code == 4  # There is no verdict to keep yet.
+    assert read_state(store).last_check.verdict == NOT_ENOUGH_DATA
+    assert at(2, products(120), *targets).exit_code == 3
+    kept = (store / STATE_FILE).read_bytes(), *(path.read_bytes() for path in out)
+    assert at(3, (), *targets).exit_code == 4
+    assert at(4, products(1), *targets).output.startswith("1 text so far")
+    assert ((store / STATE_FILE).read_bytes(), *(path.read_bytes() for path in out)) == kept
+    assert read_state(store).last_check.verdict == DRIFT
 
 
 def test_audits_gather_over_windows_until_they_are_enough_and_are_tested_once(windows, store, tmp_path):
@@ -489,8 +583,11 @@ def retraining(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def labels(tmp_path):
-    """250 labelled reviews of products."""
+def labels(tmp_path, monkeypatch):
+    """250 labelled reviews of products, in a folder where the old data is, too."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "old data"):
+        (tmp_path / name).mkdir()
     return store_reviews(tmp_path / "new", products(250, seed=5), lambda at: ("neg", "pos")[at % 2])
 
 
@@ -557,6 +654,53 @@ def test_windows_call_for_a_retraining_once_enough_of_them_drift(windows, store,
     assert result.exit_code == 3
     assert "not promoted" in result.output
     assert read_state(store).last_retrain.outcome == INCONCLUSIVE
+
+
+# What can be known at the start
+
+
+@pytest.mark.parametrize("command", ["check", "watch"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--retrain", "--old-dataset-path", "no/such/data"], "no/such/data: expected the data that the model was"),
+        (["--html", "."], ".: is a folder"),
+        (["--json", "/dev/null/out.json"], "/dev/null"),
+    ],
+)
+def test_what_would_stop_it_at_the_end_does_so_at_the_start(store, command, arguments, said):
+    result = run(command, "--model-path", store, *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--log-url", " Off"], 1),
+        (["--log-url", "mysql://host/x"], 1),
+        (["--every", "0.5s"], 2),
+        (["--every", "999999999w"], 2),
+        (["--retrain", "--old-dataset-path", ".", "--retrain-args", "--no-such-option 5"], 2),
+    ],
+)
+def test_a_watcher_that_can_not_work_does_not_start(store, arguments, status):
+    result = run("watch", "--model-path", store, *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (status, 1, "")
+
+
+def test_old_data_may_lie_in_the_folder_of_data(tmp_path):
+    (tmp_path / "old.csv").write_text("text,label\n", encoding="utf-8")
+    arguments = ["--old-dataset-path", "old.csv", "--data-dir"]
+    retraining_stage.check_run([*arguments, str(tmp_path)])
+    with pytest.raises(DatasetError, match=r"old\.csv: expected the data"):
+        retraining_stage.check_run([*arguments, str(tmp_path / "other")])
+
+
+def test_no_retraining_without_tensorflow(monkeypatch):
+    monkeypatch.setattr(retraining_stage, "_TRAINING_PACKAGES", ("no_such_package",))
+    with pytest.raises(TrainingError, match="found no no_such_package"):
+        retraining_stage.check_run(["--old-dataset-path", "."])
 
 
 # Where TensorFlow is not installed

@@ -35,6 +35,8 @@ def keep_window(
 ) -> DriftState:
     """Keep a check of a window: the new state.
 
+    One without a verdict, because its texts are too few, leaves the last verdict as it is: the window goes on.
+
     Args:
         store_path: of the store.
         check: in figures.
@@ -48,9 +50,11 @@ def keep_window(
     """
 
     def change(state: DriftState) -> DriftState:
+        if window is None:
+            return state if state.last_check else dataclasses.replace(state, last_check=check)
         state = dataclasses.replace(state, last_check=check)
         # Another process may have judged this window meanwhile.
-        if window is None or state.edge != before.edge:
+        if state.edge != before.edge:
             return state
         return state.with_window(window, tests_audits=tests_audits)
 

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,10 @@ OUTCOMES = (PROMOTED, REJECTED, INCONCLUSIVE, HELD, NOTHING, FAILED)
 MAX_WINDOWS = 100
 
 _LOCK_FILE = ".drift.lock"
+# Where the year 10000 begins: datetime has no later ones.
+_END_OF_TIME = 253_402_300_800
+# Clocks of machines that share a store may differ by so much.
+_CLOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class CheckSummary:
     alarms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("time", _is_number(self.time), self.time)
+        _check("time", _is_moment(self.time), self.time)
         _check("version", isinstance(self.version, str), self.version)
         _check("verdict", self.verdict in VERDICTS, self.verdict)
         _check("sentence", isinstance(self.sentence, str), self.sentence)
@@ -88,8 +93,8 @@ class Window:
     texts: int
 
     def __post_init__(self) -> None:
-        _check("since", _is_number(self.since), self.since)
-        _check("until", _is_number(self.until) and self.until >= self.since, self.until)
+        _check("since", _is_moment(self.since), self.since)
+        _check("until", _is_moment(self.until) and self.until >= self.since, self.until)
         _check("version", isinstance(self.version, str), self.version)
         _check("verdict", self.verdict in (NO_DRIFT, DRIFT), self.verdict)
         _check("texts", _is_count(self.texts), self.texts)
@@ -113,7 +118,7 @@ class RetrainTry:
     labels: int = 0
 
     def __post_init__(self) -> None:
-        _check("time", _is_number(self.time), self.time)
+        _check("time", _is_moment(self.time), self.time)
         _check("fingerprint", isinstance(self.fingerprint, str), self.fingerprint)
         _check("labels", _is_count(self.labels), self.labels)
         _check("outcome", self.outcome in OUTCOMES, self.outcome)
@@ -143,10 +148,11 @@ class DriftState:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        _check("edge", self.edge is None or _is_number(self.edge), self.edge)
+        _check("edge", self.edge is None or _is_moment(self.edge), self.edge)
         _check("failed_runs", _is_count(self.failed_runs), self.failed_runs)
         _check("windows", len(self.windows) <= MAX_WINDOWS, len(self.windows))
         _check("audited_since", _is_numbers_by_name(self.audited_since), self.audited_since)
+        _check("audited_since", all(map(_is_moment, self.audited_since.values())), self.audited_since)
 
     def with_window(self, window: Window, *, tests_audits: bool) -> Self:
         """With one more window, at whose end the next one begins; so do the next audits if these were tested in it."""
@@ -209,6 +215,31 @@ def read_state(store_path: Path | str) -> DriftState:
         raise _damaged(path, str(error)) from error
 
 
+def check_not_ahead(store_path: Path | str, state: DriftState, now: float) -> None:
+    """Refuse a state that waits for a time to come, as one does that was written while a clock was wrong.
+
+    Args:
+        store_path: of the store, for the message.
+        state: of it.
+        now: in seconds since the epoch.
+
+    Raises:
+        ModelStoreError: the edge, until when audits were tested, or the last retraining is more than a minute ahead.
+    """
+    moments = {
+        "edge": state.edge,
+        "last_retrain": None if state.last_retrain is None else state.last_retrain.time,
+        "audited_since": max(state.audited_since.values(), default=None),
+    }
+    for name, moment in moments.items():
+        if moment is not None and moment > now + _CLOCK_SECONDS:
+            ahead, today = (datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at in (moment, now))
+            raise ModelStoreError(
+                f"{Path(store_path) / STATE_FILE}: {name}: expected a time that is past, got {ahead}, and now is "
+                f"{today}; is the clock right? If so, remove the file: monitoring then begins anew, from the whole log"
+            )
+
+
 def update_state(
     store_path: Path | str, change: Callable[[DriftState], DriftState], *, sets_damaged_aside: bool = False
 ) -> DriftState:
@@ -261,6 +292,11 @@ def _check(name: str, holds: bool, value: object) -> None:
 def _is_number(value: object) -> bool:
     # By comparison: math.isfinite can't take a whole number that no float holds.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is seconds since the epoch that datetime can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
 
 
 def _is_count(value: object) -> bool:

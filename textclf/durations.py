@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -31,11 +32,19 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
+        """`least` and `most` seconds are taken."""
+        self.least = least
+        self.most = most
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds of what was typed; a default may be seconds already."""
         if isinstance(value, int | float):
             return float(value)
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except InputError as error:
             self.fail(str(error), param, ctx)
+        if not self.least <= seconds <= self.most:
+            self.fail(f"expected {self.least:g}s to {self.most:g}s, got {value!r:.40}", param, ctx)
+        return seconds

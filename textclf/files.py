@@ -77,6 +77,19 @@ def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -
         yield file
 
 
+def check_writable(target: Path | str) -> None:
+    """Find out whether atomic_file could write a file, before there is something to write.
+
+    Raises:
+        OSError: as atomic_file.
+    """
+    target = Path(target)
+    with _errors_name(target):
+        temporary = _new_beside(target)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+
+
 @contextlib.contextmanager
 def _errors_name(target: Path) -> Iterator[None]:
     """Let the system's refusals speak of the file that the user knows."""
@@ -89,14 +102,19 @@ def _errors_name(target: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-@contextlib.contextmanager
-def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterator[IO[Any]]:
+def _new_beside(target: Path) -> Path:
+    """A temporary name for a file, in its folder, which is made where it is missing."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
+    return _temporary_beside(target)
+
+
+@contextlib.contextmanager
+def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterator[IO[Any]]:
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
-    temporary = _temporary_beside(target)
+    temporary = _new_beside(target)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, mode, **open_arguments) as file:

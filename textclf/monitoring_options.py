@@ -110,6 +110,16 @@ def given_again(context: click.Context, leave_out: Collection[str]) -> list[str]
     return arguments
 
 
+class _Number(click.FloatRange):
+    """A number in a range; NaN, which no comparison keeps out, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"expected a number, got {value!r:.40}", param, ctx)
+        return number
+
+
 def _windows(_context: click.Context, parameter: click.Parameter, value: str | None) -> WindowRule | None:
     try:
         return None if value is None else WindowRule.parse(value)
@@ -154,13 +164,13 @@ def _options(default_windows: str | None) -> tuple[Callable[..., Any], ...]:
         ),
         click.option(
             "--threshold",
-            type=click.FloatRange(0.5, 1, max_open=True),
+            type=_Number(0.5, 1, max_open=True),
             default=_DRIFT.threshold,
             help="Floor of the AUC with which words tell the latest texts from the reference; below it no alarm.",
         ),
         click.option(
             "--alpha",
-            type=click.FloatRange(_LEAST_ALPHA, 0.5),
+            type=_Number(_LEAST_ALPHA, 0.5),
             default=_DRIFT.alpha,
             help="Chance of a false alarm of one check, over all its tests together.",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class LatestTexts:
         times: when a text was labelled, in seconds since the epoch, or None where that is not known, one each; None
             where nothing says so of any.
         notes: what was left out or passed over, a sentence each.
+        part: of a data set's root, the part that was read; None where the path itself was.
     """
 
     texts: tuple[str, ...]
@@ -35,6 +37,7 @@ class LatestTexts:
     audit: tuple[bool, ...] | None = None
     times: tuple[float | None, ...] | None = None
     notes: tuple[str, ...] = ()
+    part: Path | None = None
 
 
 def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LatestTexts:
@@ -67,6 +70,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
             found = read_part(part, options)
             notes = left_out_notes(found.empty, found.undecodable)
             latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
+        latest = dataclasses.replace(latest, part=None if part == path else part)
     if not latest.texts:
         raise DatasetError(f"{path}: expected texts, found none that is not blank; check the path")
     return latest

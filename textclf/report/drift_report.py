@@ -109,8 +109,11 @@ class DriftReport:
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as a dict that strict JSON can hold."""
-        return dataclasses.asdict(self)
+        """The report as a dict that strict JSON can hold; each of its figures.words has its name beside the id."""
+        values = dataclasses.asdict(self)
+        words = zip(self.words, values["figures"]["words"], strict=True)
+        values["figures"]["words"] = tuple({"word": name, **word} for name, word in words)
+        return values
 
     def to_json(self) -> str:
         """The report as JSON text that ends with a line break."""
@@ -130,7 +133,7 @@ class DriftReport:
                 raise InputError(f"expected one of {', '.join(VERDICTS)} as the verdict, got {values['verdict']!r}")
             parts = {
                 "compared": Compared(**values["compared"]),
-                "figures": DriftFigures.from_dict(values["figures"]),
+                "figures": DriftFigures.from_dict({**values["figures"], "words": _unnamed(values["figures"]["words"])}),
                 "words": tuple(values["words"]),
                 "class_names": tuple(values["class_names"]),
                 "rates": {name: tuple(pair) for name, pair in values["rates"].items()},
@@ -211,6 +214,10 @@ def drift_report(
         accuracy=accuracy,
         notes=tuple(notes),
     )
+
+
+def _unnamed(words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in word.items() if name != "word"} for word in words]
 
 
 def _rates(reference: TextFeatures, latest: TextFeatures) -> dict[str, tuple[float, float]]:

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import InputError
-from textclf.labels import parse_label
+from textclf.labels import label_choice, parse_label
 from textclf.reference import Reference
 from textclf.stats.labelled_drift import AuditEvidence
 
 # In the place of class ids: nobody labelled the text; the label is no class of the model.
 UNLABELLED, UNKNOWN = -1, -2
+# Names that a message shows, of those that it does not know.
+_MOST_FOUND = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,42 @@ def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) ->
     return np.array([class_id(label) for label in labels], np.int64)
 
 
+def check_audited(
+    labels: Sequence[str | int | None], ids: NDArray[np.int64], is_audit: NDArray[np.bool_], class_names: Sequence[str]
+) -> None:
+    """Refuse a random audit in the names of something else: none of its labels is a class of the model.
+
+    Raises:
+        InputError: so it is; names the classes, and some of what was found.
+    """
+    given = ids[is_audit]
+    if not np.any(given == UNKNOWN) or np.any(given >= 0):
+        return
+    found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN))})
+    more = f" and {len(found) - _MOST_FOUND:,} more" if len(found) > _MOST_FOUND else ""
+    raise InputError(
+        f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
+        f"{', '.join(map(repr, found[:_MOST_FOUND]))}{more}; name the column of the labels, or rename them"
+    )
+
+
+def position_notes(
+    labels: Sequence[str | int | None], ids: NDArray[np.int64], class_names: Sequence[str]
+) -> tuple[str, ...]:
+    """What to know of texts 0 and 1 that were taken as the first and second class, because they are no names."""
+    taken = {
+        label.strip(): class_names[class_id]
+        for label, class_id in zip(labels, ids.tolist(), strict=True)
+        if class_id >= 0 and isinstance(label, str) and label.strip() in {"0", "1"} - set(class_names)
+    }
+    said = " and ".join(f"{label} as {name}" for label, name in sorted(taken.items()))
+    return (f"Labels were taken by the position of the class: {said}.",) if taken else ()
+
+
+def _labels_are(count: int) -> str:
+    return "1 label is" if count == 1 else f"{count:,} labels are"
+
+
 def evidence_of(
     answers: LabelledAnswers, reference: Reference, created: float, rng: np.random.Generator
 ) -> tuple[AuditEvidence | None, list[str]]:
@@ -74,15 +112,15 @@ def evidence_of(
     notes = []
     is_known = answers.labels >= 0
     if unknown := int(np.sum(answers.labels == UNKNOWN)):
-        notes.append(f"{unknown:,} labels are no class of the model, and were passed over.")
+        notes.append(f"{_labels_are(unknown)} no class of the model, and passed over.")
     times = rng.permutation(len(is_known)).astype(np.float64) if answers.times is None else answers.times
     if answers.times is not None:
         is_old = is_known & ~(times >= created)
         is_known &= ~is_old
         if is_old.any():
             notes.append(
-                f"{int(is_old.sum()):,} labels are older than the version, or of no known time: it may have been "
-                f"trained on them; they were passed over."
+                f"{_labels_are(int(is_old.sum()))} older than the version, or of no known time, and passed over: it "
+                f"may have been trained on such."
             )
     if not is_known.any():
         return None, notes
