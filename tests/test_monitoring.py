@@ -254,6 +254,12 @@ def test_a_log_that_is_off_or_missing_is_one_clear_error(store, tmp_path):
         Monitoring(store, prediction_log_url=f"sqlite:///{tmp_path}/none.sqlite").check_log()
 
 
+def test_a_missing_log_is_named_from_the_root_on(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PredictionLogError, match=f"^sqlite:///{tmp_path}/prediction_log/predictions.sqlite: expected"):
+        Monitoring(store).check_log()
+
+
 # The command line
 
 

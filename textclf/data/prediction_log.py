@@ -46,7 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from textclf.data.database_url import DEFAULT_URL, DatabaseUrl
+from textclf.data.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
 from textclf.data.feature_blobs import decode_features, encode_features
 from textclf.errors import PredictionLogError
 from textclf.features import TextFeatures, WordCounts
@@ -370,7 +370,8 @@ class PredictionLog:
         if makes:
             _make_private(file)
         elif not file.exists():
-            raise _no_log(self.url.shown)
+            # A path from here is another one where the server runs.
+            raise _no_log(absolute_url(self.url.shown))
         return _sqlite_engine(file)
 
     def _drop_engine(self) -> None:

@@ -73,7 +73,7 @@ def check_audited(
     given = ids[is_audit]
     if not np.any(given == UNKNOWN) or np.any(given >= 0):
         return
-    found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN))})
+    found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
     more = f" and {len(found) - _MOST_FOUND:,} more" if len(found) > _MOST_FOUND else ""
     raise InputError(
         f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
