@@ -64,6 +64,8 @@ _CONNECT_SECONDS = 5
 _NETWORK_SECONDS = 15
 _IDS_AT_ONCE = 500
 _ROWS_AT_ONCE = 10_000
+# Of the rows that are read, so many may be damaged and are passed over: a tenth.
+_MOST_DAMAGED = 0.1
 # PostgreSQL's locks by number are the whole database's: any that nobody else takes.
 _SETUP_LOCK = 0x74636C66
 _WRITES = "textclf_writes"
@@ -141,12 +143,14 @@ class LogWindow:
         times: of each, in seconds since the epoch: float64 [n].
         total_rows: of that version in the span, of which n were drawn.
         other_versions: rows of the span by the ids of other versions.
+        damaged: rows that were drawn as well and passed over, because they are damaged.
     """
 
     features: TextFeatures
     times: NDArray[np.float64]
     total_rows: int
     other_versions: dict[str, int]
+    damaged: int = 0
 
 
 class PredictionLog:
@@ -248,7 +252,7 @@ class PredictionLog:
             rng: draws them; None draws the same ones each time.
 
         Raises:
-            PredictionLogError: there is no log, it can't be read, or a row is damaged; names it.
+            PredictionLogError: there is no log, it can't be read, or more than a tenth of the rows are damaged.
         """
         span: list[ColumnElement[bool]] = []
         if since is not None:
@@ -271,7 +275,7 @@ class PredictionLog:
                 rng = np.random.default_rng(0) if rng is None else rng
                 ids = ids[np.sort(rng.choice(total, most, replace=False, shuffle=False))]
             rows = _rows_of(connection, ids.tolist())
-        return LogWindow(self._features(rows), np.array([row.time for row in rows], np.float64), total, other_versions)
+        return self._window(rows, total, other_versions)
 
     def versions(self) -> dict[str, int]:
         """Rows by the id of the model version, of all there are.
@@ -318,11 +322,25 @@ class PredictionLog:
                 cursor.execute(f"PRAGMA busy_timeout = {1000 * _LOCK_SECONDS}")
         return not is_blocked
 
-    def _features(self, rows: Sequence[Any]) -> TextFeatures:
-        if not rows:
-            return _NO_FEATURES
+    def _window(self, rows: Sequence[Any], total: int, other_versions: dict[str, int]) -> LogWindow:
+        """What is whole of the rows; see read."""
         names = [f"{self.url.shown}, row {row.id} of {_ROWS.name}" for row in rows]
-        return decode_features([row.features for row in rows], names)
+        # SQLite keeps a text in a column of numbers; nothing is decoded of a row whose time is none.
+        blobs = [row.features if isinstance(row.time, float) else None for row in rows]
+        features, damage = decode_features(blobs, names)
+        if len(damage) > _MOST_DAMAGED * len(rows):
+            first = next(iter(damage.values()))
+            raise PredictionLogError(
+                f"{first} (the first of {len(damage)} damaged rows among {len(rows)}; up to a tenth are passed over)"
+            )
+        times = [row.time for position, row in enumerate(rows) if position not in damage]
+        return LogWindow(
+            _NO_FEATURES if features is None else features,
+            np.array(times, np.float64),
+            total,
+            other_versions,
+            len(damage),
+        )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
