@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,6 +284,64 @@ def test_who_reads_makes_no_log(log, tmp_path):
     with pytest.raises(PredictionLogError, match="expected a prediction log, found none"):
         log.read("v1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["nobody writes", "the server has it open"])
+@pytest.mark.parametrize("folder_mode", [0o755, 0o777])
+def test_another_user_reads_what_it_may_not_write(tmp_path, is_open, folder_mode):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # Each folder above has to be open to that user.
+        file = Path(folder, "a log, 100%20.sqlite")
+        with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+            log.append(random_rows(5))
+            if not is_open:
+                log.close()
+            os.chmod(folder, folder_mode)
+            for path in Path(folder).iterdir():
+                path.chmod(0o644)
+            before = _states(folder)
+            with multiprocessing.get_context("fork").Pool(1, _become_nobody) as other:
+                assert other.apply(_read_times, [str(file)]) == [0, 1, 2, 3, 4]
+                other.close()
+                other.join()
+            assert _states(folder) == before
+            log.append(random_rows(1, start=9))
+            assert len(log.read("v1").times) == 6
+
+
+def _become_nobody():
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _read_times(file):
+    with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+        assert log.versions() == {"v1": 5}
+        return log.read("v1").times.tolist()
+
+
+def _states(folder):
+    return {
+        path.name: (path.stat().st_uid, path.read_bytes()) for path in Path(folder).iterdir() if "shm" not in path.name
+    } | {path.name: path.stat().st_uid for path in Path(folder).iterdir() if "shm" in path.name}
+
+
+def test_a_log_that_is_written_while_it_is_read_as_still_is_not_believed(tmp_path):
+    file = tmp_path / "log.sqlite"
+    with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+        log.append(random_rows(5))
+        log.close()
+
+        class Writes(np.random.Generator):
+            def choice(self, *arguments, **how):
+                log.append(random_rows(5))
+                log.close()
+                return super().choice(*arguments, **how)
+
+        with pytest.raises(PredictionLogError, match="was written to while it was read; read it again"):
+            log.read("v1", most=3, rng=Writes(np.random.PCG64(0)))
+        assert log.read("v1").total_rows == 10
 
 
 def test_a_locked_database_is_an_error_and_no_loss(log, url, monkeypatch):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from textclf.data.database_url import DEFAULT_URL, DatabaseUrl
 from textclf.data.feature_blobs import decode_features, encode_features
@@ -352,9 +354,26 @@ class PredictionLog:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A transaction that reads a log that is there."""
-        with self._errors_say("read"), self._ready_engine(makes=False).begin() as connection:
-            yield connection
+        """A transaction that reads a log that is there, and neither makes nor changes anything."""
+        file = self.url.file
+        with self._errors_say("read"):
+            if file is None:
+                with self._ready_engine(makes=False).begin() as connection:
+                    yield connection
+                return
+            if not file.exists():
+                raise _no_log(self.url.shown)
+            is_still = not any(file.with_name(file.name + end).exists() for end in ("-wal", "-journal"))
+            before = os.stat(file)
+            reader = _sqlite_reader(file, is_still=is_still)
+            _check_schema(reader, self.url.shown, makes=False)
+            with reader.begin() as connection:
+                yield connection
+            after = os.stat(file)
+            if is_still and (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+                raise PredictionLogError(
+                    f"the prediction log, {self.url.shown}, was written to while it was read; read it again"
+                )
 
     @contextlib.contextmanager
     def _errors_say(self, done: str) -> Iterator[None]:
@@ -366,13 +385,13 @@ class PredictionLog:
             ) from error
 
     def _ready_engine(self, *, makes: bool) -> Engine:
-        """The engine of a database whose schema is there; it is made if it may be."""
+        """The engine of a database whose schema is there; it is made if it may be, in SQLite always."""
         with self._lock:
             # A file that was removed would go on being written, where nobody reads it.
             if self._engine is not None and self._file_id != _file_id(self.url.file):
                 self._drop_engine()
             if self._engine is None:
-                engine = self._new_engine(makes=makes)
+                engine = self._new_engine()
                 try:
                     _check_schema(engine, self.url.shown, makes=makes)
                 except BaseException:
@@ -381,14 +400,11 @@ class PredictionLog:
                 self._engine, self._file_id = engine, _file_id(self.url.file)
             return self._engine
 
-    def _new_engine(self, *, makes: bool) -> Engine:
+    def _new_engine(self) -> Engine:
         file = self.url.file
         if file is None:
             return _postgresql_engine(self.url.driver_url)
-        if makes:
-            _make_private(file)
-        elif not file.exists():
-            raise _no_log(self.url.shown)
+        _make_private(file)
         return _sqlite_engine(file)
 
     def _drop_engine(self) -> None:
@@ -462,6 +478,33 @@ def _sqlite_engine(file: Path) -> Engine:
         # At once, because a transaction that reads first and then finds another writing can't wait for it.
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _sqlite_reader(file: Path, *, is_still: bool) -> Engine:
+    """One that opens the file anew each time, and only to read.
+
+    Args:
+        file: of the database.
+        is_still: whether nobody has it open to write. SQLite then needs no files beside it, which may be impossible to
+            make, or would belong to the reader afterwards and keep the writer out.
+    """
+    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if is_still else {})}
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(str(file.absolute()))}", query=query),
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={"timeout": _LOCK_SECONDS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 
