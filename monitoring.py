@@ -96,6 +96,7 @@ class _Latest:
     since: float | None = None
     until: float | None = None
     other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
+    damaged: int = 0
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,7 @@ class Monitoring:
             ends[0] if since is None else since,
             ends[1] if until is None else until,
             window.other_versions,
+            window.damaged,
         )
         return self._report(opened, latest, self._labelled_of(opened, since, until, audited_since))
 
@@ -317,6 +319,8 @@ class Monitoring:
         """Compare, and say what came of it."""
         reference, manifest = opened.reference, opened.version.manifest
         notes = list(labelled.notes)
+        if latest.damaged:
+            notes.append(f"Damaged rows of the prediction log that were passed over: {latest.damaged}.")
         sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
         features = latest.features if len(latest.features) else reference.features.take(np.arange(0))
         if len(features) and sample.embeddings is not None and features.embeddings is None:

@@ -107,6 +107,7 @@ class Retrain:
         epochs, init_lr: as of Training; None takes the champion's.
         model_dir: the model store.
         data_dir, runs_dir: as of Training.
+        again: train even if that was done before: of the same champion, data and recipe, and the gate turned it down.
         clock: seconds since the epoch.
         **options: any field of textclf.config.GateOptions, CombineOptions, DataOptions (how the old and the new data
             are read), ModelOptions and TrainingOptions.
@@ -126,6 +127,7 @@ class Retrain:
         model_dir: str | Path = "model",
         data_dir: str = "datasets",
         runs_dir: str = "runs",
+        again: bool = False,
         clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
@@ -135,6 +137,7 @@ class Retrain:
         self.model_dir = Path(model_dir)
         self.data_dir = data_dir
         self.runs_dir = runs_dir
+        self.again = again
         self.clock = clock
         given = {**options, "epochs": epochs, "init_lr": init_lr}
         given = {name: value for name, value in given.items() if value is not None}
@@ -219,19 +222,26 @@ class Retrain:
             TrainingError: as Training.fit_model.
             DatasetError: the combined data set is not there or can't be read.
         """
+        self.again = True  # Who asks for the training wants what comes of it.
         return self._training.fit_model()
 
     def save_retrained_model(self) -> Promotion | Rejection:
         """Save the challenger as a version, compare it with the champion, write the decision down, and follow it.
 
         Both versions are scored by the engines that serve, on the golden set and on the new holdout. A challenger that
-        is not promoted stays in the store.
+        is not promoted stays in the store. If the same champion, data and recipe gave one that the gate turned down,
+        none is trained again, unless `again` says so: that one is compared again where the gate or the holdout is
+        another, else what was decided is given once more.
 
         Raises:
             TrainingError: as Training.save_model.
             ModelStoreError: a version can't be loaded, or the store can't be written.
         """
         challenger = self._undecided_challenger()
+        if challenger is None and not self.again and (found := self._compared_before()) is not None:
+            challenger, entry = found
+            if (earlier := self._same_outcome(challenger, entry)) is not None:
+                return earlier
         if challenger is None:
             path = self._training.save_model(self.model_dir, self.champion.manifest.name, parent=self.champion.id)
             challenger = ModelStore(self.model_dir).open(path.name)
@@ -326,30 +336,71 @@ class Retrain:
         # A move is written down before it is made: this one was not, or another version would be current.
         if last.get("champion") == self.champion.id:
             decided.discard(last.get("challenger"))
-        for version_id in reversed(promotions.store.version_ids()):
-            with contextlib.suppress(ModelStoreError):  # A damaged version is not the one.
-                version = promotions.store.open(version_id)
+        for version in self._trained_before():
+            if version.id not in decided:
+                click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
+                return version
+        return None
+
+    def _compared_before(self) -> tuple[ModelVersion, dict[str, Any]] | None:
+        """What the same training gave that was compared and not promoted, and the last decision about it."""
+        entries = Promotions(self.model_dir).log.entries()
+        last = {entry.get("challenger"): entry for entry in entries if entry.get("champion") == self.champion.id}
+        for version in self._trained_before():
+            entry = last.get(version.id)
+            if entry is not None and entry["action"] not in MOVES:
+                click.echo(
+                    f"not trained:   the same data and recipe gave {version.id} on {entry['time'][:10]} "
+                    f"({entry['action']}); --again trains all the same"
+                )
+                return version, entry
+        return None
+
+    def _trained_before(self) -> Iterator[ModelVersion]:
+        """The versions made of the same champion, data and recipe, latest first."""
+        store = ModelStore(self.model_dir)
+        for version_id in reversed(store.version_ids()):
+            with contextlib.suppress(ModelStoreError):  # A damaged version is none of them.
+                version = store.open(version_id)
                 manifest = version.manifest
                 if (
-                    version_id not in decided
-                    and manifest.parent == self.champion.id
+                    manifest.parent == self.champion.id
                     and manifest.data.get("fingerprint") == self._dataset.fingerprints
                     and _recipe_of_version(manifest) == _recipe_of_training(self._training)
                 ):
-                    click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
-                    return version
-        return None
+                    yield version
+
+    def _same_outcome(self, challenger: ModelVersion, entry: dict[str, Any]) -> Rejection | None:
+        """What was decided, if the gate would be asked the same again; None if not."""
+        from textclf.stats.gate import GateDecision
+
+        names = challenger.manifest.class_names
+        try:
+            gate = entry["gate"]
+            asked = entry["data"]["holdout"], gate["figures"]["options"]
+            decision = GateDecision(gate["verdict"], tuple(gate["reasons"]), gate["figures"], gate["texts_needed"])
+        except (KeyError, TypeError):  # Written by a person, or by other software.
+            return None
+        # What was held or overtaken may be promoted by now.
+        turned_down = entry["action"] == decision.verdict
+        if not turned_down or asked != (_fingerprint(names, self._holdout(names)), self.gate_options.to_dict()):
+            return None
+        return Rejection(self.champion.id, challenger.id, challenger.path, decision, entry["action"], decision.reasons)
+
+    def _holdout(self, class_names: tuple[str, ...]) -> Split:
+        from textclf.data.combined_folder import read_holdout
+
+        return read_holdout(self.combined_dataset_path, class_names)
 
     def _compare(self, challenger: ModelVersion) -> tuple[GateDecision, dict[str, Any]]:
         """What the gate says, and which texts it was asked about."""
-        from textclf.data.combined_folder import read_holdout
         from textclf.runtime.comparison import answers_of, paired
         from textclf.runtime.loading import predictor_of_version
         from textclf.stats.gate import decide_promotion
 
         names = challenger.manifest.class_names
         golden = self._checked_golden(self._dataset, self.combined_dataset_path)
-        holdout = read_holdout(self.combined_dataset_path, names)
+        holdout = self._holdout(names)
         click.echo(f"comparing:     on {len(golden)} golden and {len(holdout)} held-out texts")
         answers = []
         for version in (self.champion, challenger):  # One after the other: only one model is in memory.
@@ -366,7 +417,7 @@ class Retrain:
         )
         return decision, {
             "fingerprints": self._dataset.fingerprints,
-            "holdout": split_fingerprint(names, {"holdout": holdout}),
+            "holdout": _fingerprint(names, holdout),
             "is_golden_of_champion": self._is_golden_of_champion(self._dataset),
         }
 
@@ -387,6 +438,10 @@ class Retrain:
                 return Promotion(*versions, challenger.path, decision)
         promotions.note(action, *versions, reasons=list(reasons), data=data, gate=gate)
         return Rejection(*versions, challenger.path, decision, action, reasons)
+
+
+def _fingerprint(class_names: Sequence[str], holdout: Split) -> str:
+    return split_fingerprint(class_names, {"holdout": holdout})
 
 
 def _recipe_of_training(training: Training) -> dict[str, Any]:
@@ -482,6 +537,7 @@ def main() -> None:
     multiple=True,
     help="A source of labels that is never set aside; may be repeated.",
 )
+@click.option("--again", is_flag=True, help="Train even if the same was trained before and turned down.")
 @click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
 @click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
 def run(
@@ -497,7 +553,8 @@ def run(
     """Combine, train a challenger, compare it with the current version, and promote it if it is no worse.
 
     The challenger is trained as the current version was: options without a default below are that version's. Killed,
-    the same command goes on where it was. Every outcome is written into decisions.jsonl in the store.
+    the same command goes on where it was. What was trained of the same data before and turned down is not trained
+    again. Every outcome is written into decisions.jsonl in the store.
 
     Exits with 0 if the challenger was promoted, 3 if it is worse, 4 if there are too few texts to tell, 6 if it would
     have been promoted, but that is on hold or another version became current meanwhile; with 5 if another process
@@ -624,14 +681,17 @@ def lift_hold(model_dir: Path) -> None:
       python retraining.py lift-hold --model-dir my-models
     """
     reason = Promotions(_checked_store(model_dir)).lift_hold()
-    click.echo(f"{model_dir}: there is no hold" if reason is None else f"{model_dir}: lifted the hold: {reason}")
+    lifted = "there is no hold" if reason is None else f"lifted the hold: {_printable(reason)}"
+    click.echo(f"{model_dir}: {lifted}")
 
 
 @main.command(cls=cli.Command)
 @click.option("--json", "as_json", is_flag=True, help="Print every figure, one JSON object a line.")
 @_model_dir
-def history(as_json: bool, model_dir: Path) -> None:
+def history(as_json: bool, model_dir: Path) -> int:
     """Show what was decided about the versions of a store, oldest first.
+
+    Exits with 1 if a line of the log is damaged, was changed, or is missing among the others.
 
     \b
     Example:
@@ -639,21 +699,30 @@ def history(as_json: bool, model_dir: Path) -> None:
     """
     promotions = Promotions(_checked_store(model_dir))
     entries = promotions.log.entries()
-    for problem in promotions.log.verify():
-        click.echo(f"warning: {problem}", err=True)
+    problems = promotions.log.verify()
+    if problems:
+        others = f" (the first of {len(problems)} such lines)" if len(problems) > 1 else ""
+        click.echo(f"warning: {problems[0]}{others}", err=True)
+    status = 1 if problems else 0
     if as_json:
         for entry in entries:
             click.echo(json.dumps(entry, ensure_ascii=False))
-        return
+        return status
     for entry in entries:
         champion, challenger = entry.get("champion"), entry.get("challenger")
         versions = f"  {champion or '-'} -> {challenger}" if challenger else ""
-        click.echo(f"{entry['time'][:19].replace('T', ' ')}  {entry['action']:<16}{versions}")
+        click.echo(_printable(f"{entry['time'][:19].replace('T', ' ')}  {entry['action']:<16}{versions}"))
         for reason in entry.get("reasons", []):
-            click.echo(f"  {reason}")
+            click.echo(f"  {_printable(str(reason))}")
     click.echo(f"current: {promotions.store.current_id() or 'none'}")
     if promotions.hold.reason is not None:
-        click.echo(f"on hold: {promotions.hold.reason}")
+        click.echo(f"on hold: {_printable(promotions.hold.reason)}")
+    return status
+
+
+def _printable(text: str) -> str:
+    """The text with control characters, which a terminal would obey, written as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _checked_store(path: Path) -> Path:

@@ -1,10 +1,12 @@
 """Monitoring on a tiny real store: checks of texts and of the log, the command line, and when it retrains."""
 
+import contextlib
 import dataclasses
 import fcntl
 import html
 import json
 import shutil
+import sqlite3
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -227,6 +229,16 @@ def test_the_log_of_the_current_version_is_compared(store, tmp_path):
     assert report.compared.since == datetime.fromtimestamp(now - 5 * HOUR, UTC).isoformat(timespec="seconds")
     empty = watched.check_log(now)
     assert (empty.verdict, empty.compared.texts) == (NOT_ENOUGH_DATA, 0)
+
+
+def test_damaged_rows_of_the_log_are_a_note(store, tmp_path):
+    now = time.time()
+    url = log_texts(store, tmp_path, films(150), [now - HOUR + at for at in range(150)])
+    with contextlib.closing(sqlite3.connect(tmp_path / "log" / "predictions.sqlite")) as database, database:
+        database.execute("UPDATE textclf_predictions SET features = 'x' WHERE id IN (3, 9)")
+    report = Monitoring(store, prediction_log_url=url).check_log()
+    assert (report.verdict, report.compared.texts, report.compared.found) == (NO_DRIFT, 148, 150)
+    assert "Damaged rows of the prediction log that were passed over: 2." in report.notes
 
 
 def test_audits_of_the_same_time_are_looked_at(store, tmp_path):

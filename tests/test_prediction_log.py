@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,8 +130,38 @@ def test_rows_that_are_not_drawn_are_not_looked_at(log, url):
     log.append(random_rows(300))
     execute(url, "UPDATE textclf_predictions SET features = :blob WHERE time >= 100", blob=b"")
     assert len(log.read("v1", until=100).features) == 100
-    with pytest.raises(PredictionLogError, match="row 101 of textclf_predictions: its features are damaged"):
-        log.read("v1", until=101)
+    assert log.read("v1", until=100).damaged == 0
+    assert log.read("v1", until=101).damaged == 1
+
+
+def test_damaged_rows_are_passed_over_and_counted(log, url):
+    log.append(random_rows(30))
+    execute(url, "UPDATE textclf_predictions SET features = :blob WHERE time IN (0, 7)", blob=b"x" * 50)
+    log.append(random_rows(1, start=40, classes=3))
+    window = log.read("v1")
+    whole = [*range(1, 7), *range(8, 30)]
+    assert (window.damaged, window.total_rows, window.times.tolist()) == (3, 31, whole)
+    assert_same(window.features, random_features(30).take(np.array(whole)))
+    execute(url, "UPDATE textclf_predictions SET features = :blob WHERE time = 9", blob=b"")
+    with pytest.raises(PredictionLogError, match=r"row 1 of textclf_predictions: its features are damaged.*4 .* 31;"):
+        log.read("v1")
+
+
+def test_what_sqlite_lets_into_a_column_is_damage_too(tmp_path):
+    with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
+        log.append(random_rows(30))
+        with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as other, other:
+            other.execute("UPDATE textclf_predictions SET features = 'a text' WHERE id = 3")
+            other.execute("UPDATE textclf_predictions SET features = 99999999999 WHERE id = 4")
+            other.execute("UPDATE textclf_predictions SET time = 'noon' WHERE id = 5")
+        window = log.read("v1")
+    assert (window.damaged, len(window.features), len(window.times)) == (3, 27, 27)
+
+
+def _only_failure(blob, name):
+    features, failures = decode_features([blob], [name])
+    assert features is None
+    return failures[0]
 
 
 def test_every_damage_is_one_clear_error():
@@ -137,11 +169,9 @@ def test_every_damage_is_one_clear_error():
     for position in range(len(blob)):
         damaged = bytearray(blob)
         damaged[position] ^= 1 << position % 8
-        with pytest.raises(PredictionLogError, match=r"^row 17: its features are damaged"):
-            decode_features([bytes(damaged)], ["row 17"])
+        assert _only_failure(bytes(damaged), "row 17").startswith("row 17: its features are damaged")
     for end in range(len(blob)):
-        with pytest.raises(PredictionLogError, match=r"^row 17: its features are damaged"):
-            decode_features([blob[:end]], ["row 17"])
+        assert _only_failure(blob[:end], "row 17").startswith("row 17: its features are damaged")
 
 
 def test_forged_sizes_are_damage_too():
@@ -157,8 +187,8 @@ def test_forged_sizes_are_damage_too():
         (1, 9, 0, 0, 0, 1, 2, 0, 4, 2, 2),
     ):
         body = header.pack(*fields) + bytes(8)
-        with pytest.raises(PredictionLogError, match=r"^row 3: its features are damaged"):
-            decode_features([body + struct.pack("<I", zlib.crc32(body))], ["row 3"])
+        forged = body + struct.pack("<I", zlib.crc32(body))
+        assert _only_failure(forged, "row 3").startswith("row 3: its features are damaged")
     body = header.pack(2, *[0] * 10)
     with pytest.raises(PredictionLogError, match=r"^row 3: its features are in format 2.* update it"):
         decode_features([body + struct.pack("<I", zlib.crc32(body))], ["row 3"])
@@ -254,6 +284,64 @@ def test_who_reads_makes_no_log(log, tmp_path):
     with pytest.raises(PredictionLogError, match="expected a prediction log, found none"):
         log.read("v1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["nobody writes", "the server has it open"])
+@pytest.mark.parametrize("folder_mode", [0o755, 0o777])
+def test_another_user_reads_what_it_may_not_write(tmp_path, is_open, folder_mode):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # Each folder above has to be open to that user.
+        file = Path(folder, "a log, 100%20.sqlite")
+        with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+            log.append(random_rows(5))
+            if not is_open:
+                log.close()
+            os.chmod(folder, folder_mode)
+            for path in Path(folder).iterdir():
+                path.chmod(0o644)
+            before = _states(folder)
+            with multiprocessing.get_context("fork").Pool(1, _become_nobody) as other:
+                assert other.apply(_read_times, [str(file)]) == [0, 1, 2, 3, 4]
+                other.close()
+                other.join()
+            assert _states(folder) == before
+            log.append(random_rows(1, start=9))
+            assert len(log.read("v1").times) == 6
+
+
+def _become_nobody():
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _read_times(file):
+    with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+        assert log.versions() == {"v1": 5}
+        return log.read("v1").times.tolist()
+
+
+def _states(folder):
+    return {
+        path.name: (path.stat().st_uid, path.read_bytes()) for path in Path(folder).iterdir() if "shm" not in path.name
+    } | {path.name: path.stat().st_uid for path in Path(folder).iterdir() if "shm" in path.name}
+
+
+def test_a_log_that_is_written_while_it_is_read_as_still_is_not_believed(tmp_path):
+    file = tmp_path / "log.sqlite"
+    with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
+        log.append(random_rows(5))
+        log.close()
+
+        class Writes(np.random.Generator):
+            def choice(self, *arguments, **how):
+                log.append(random_rows(5))
+                log.close()
+                return super().choice(*arguments, **how)
+
+        with pytest.raises(PredictionLogError, match="was written to while it was read; read it again"):
+            log.read("v1", most=3, rng=Writes(np.random.PCG64(0)))
+        assert log.read("v1").total_rows == 10
 
 
 def test_a_locked_database_is_an_error_and_no_loss(log, url, monkeypatch):

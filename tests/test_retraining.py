@@ -261,6 +261,43 @@ def test_a_challenger_that_is_worse_is_rejected_and_kept(undecided, promoted, re
     assert entries(undecided)[-1]["action"] == "reject"
 
 
+def test_what_was_turned_down_is_not_trained_again(undecided, promoted, reviews, products, capsys):
+    first = outcome_of(undecided, promoted, reviews, products, margin=0.01)
+    capsys.readouterr()
+    again = outcome_of(undecided, promoted, reviews, products, margin=0.01)
+    assert (again.action, again.challenger, again.reasons) == ("inconclusive", first.challenger, first.reasons)
+    assert again.decision.texts_needed == first.decision.texts_needed
+    out = capsys.readouterr().out
+    assert f"not trained:   the same data and recipe gave {first.challenger} on " in out
+    assert "(inconclusive); --again trains all the same" in out
+    assert "comparing" not in out
+    assert [entry["action"] for entry in entries(undecided)] == ["inconclusive"]
+    # A gate with other options is asked anew, of the challenger that is there.
+    other = outcome_of(undecided, promoted, reviews, products)
+    assert isinstance(other, Promotion)
+    assert other.challenger == first.challenger
+    assert len(undecided.version_ids()) == 2
+
+
+def test_what_was_held_is_compared_again_and_again_trains(undecided, promoted, reviews, products, monkeypatch):
+    hold = Hold(undecided.path)
+    hold.put("rolled back")
+    held = outcome_of(undecided, promoted, reviews, products)
+    assert outcome_of(undecided, promoted, reviews, products).action == "held"
+    hold.lift()
+
+    class TrainsError(Exception):
+        pass
+
+    def trains(*_arguments, **_options):
+        raise TrainsError
+
+    monkeypatch.setattr(Training, "save_model", trains)
+    with pytest.raises(TrainsError):
+        outcome_of(undecided, promoted, reviews, products, again=True)
+    assert outcome_of(undecided, promoted, reviews, products).challenger == held.challenger == undecided.current_id()
+
+
 def test_a_promotion_that_was_overtaken_is_written_down_and_not_made(undecided, promoted, reviews, products):
     retrain = retrain_of(undecided.path.parent, reviews, products, epochs=3)
     retrain.combined_dataset_path = promoted[0] / "combined"

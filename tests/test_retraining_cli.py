@@ -65,9 +65,20 @@ def test_history_as_json_is_the_log_and_damage_is_said(saved, retraining):
     log.append("reject", champion=first, challenger=second)
     assert [json.loads(line) for line in retraining("history", "--json").splitlines()] == log.entries()
     log.path.write_bytes(log.path.read_bytes().replace(b"few texts", b"no texts!"))
-    command = [serving_python(), str(ROOT / "retraining.py"), "history", "--model-dir", str(saved.path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert result.stderr.startswith(f"warning: {log.path}, line 2: expected the SHA-256 of the line before it")
+    error = retraining("history", status=1)
+    assert error.startswith(f"warning: {log.path}, line 2: expected the SHA-256 of the line before it")
+    log.path.write_bytes(b'{"time": 7, "action": "reject", "previous": null}\n' + b"\x00\xffnonsense\n" * 500)
+    error = retraining("history", "--json", status=1)
+    assert error.startswith(f"warning: {log.path}, line 1: not a whole decision")
+    assert error.endswith(" (the first of 501 such lines)\n")
+    assert error.count("\n") == 1
+
+
+def test_a_reason_does_not_command_the_terminal(saved, retraining):
+    retraining("promote", saved.version_ids()[1])
+    retraining("rollback", "--reason", "worse\x1b[2J on\nümlauts")
+    for arguments in (("history",), ("lift-hold",)):
+        assert r"worse\x1b[2J on\nümlauts (since " in retraining(*arguments)
 
 
 def test_what_can_not_be_done_is_one_line(saved, retraining):

@@ -125,5 +125,11 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_whole = isinstance(values, dict) and {"time", "action", "previous"} <= set(values)
+    is_whole = (
+        isinstance(values, dict)
+        and "previous" in values
+        and isinstance(values.get("time"), str)
+        and isinstance(values.get("action"), str)
+        and isinstance(values.get("reasons", []), list)
+    )
     return values if is_whole else None

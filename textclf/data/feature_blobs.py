@@ -11,6 +11,7 @@ Little-endian throughout:
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,10 @@ _CHECKSUM = struct.Struct("<I")
 _ID_TYPES = {2: "<u2", 4: "<u4"}
 _COUNT_TYPES = {1: "<u1", 4: "<u4"}
 _FLOAT = "<f4"
+
+
+class _DamagedError(Exception):
+    """A blob is none that encode_features made."""
 
 
 def encode_features(features: TextFeatures) -> list[bytes]:
@@ -62,24 +67,43 @@ def encode_features(features: TextFeatures) -> list[bytes]:
     return blobs
 
 
-def decode_features(blobs: Sequence[bytes], names: Sequence[str]) -> TextFeatures:
-    """The features of n texts, one at least, in the order of the blobs; without embeddings if one has none.
+def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[TextFeatures | None, dict[int, str]]:
+    """The features of those of n texts that are whole, and what is wrong with the others.
 
     Args:
         blobs: as encode_features makes them.
         names: of each, for messages.
 
+    Returns:
+        The features, in the order of the blobs, without embeddings if one has none; None where no blob is whole. And
+        by the positions of the others, those that are damaged or of another model than most, a sentence that names
+        them.
+
     Raises:
-        PredictionLogError: one is damaged, of a newer format, or of another model than the first; names it.
+        PredictionLogError: one is of a newer format; names it.
     """
-    rows = [_decoded(bytes(blob), name) for blob, name in zip(blobs, names, strict=True)]
-    headers, ids, counts, logits, pooled = zip(*rows, strict=True)
-    for name, values in zip(names, logits, strict=True):
-        if len(values) != len(logits[0]):
-            raise PredictionLogError(
-                f"{name}: expected logits of {len(logits[0])} classes as in {names[0]}, got {len(values)}: rows of "
-                f"different models under one version id; remove those of one"
+    rows: dict[int, _Row] = {}
+    failures: dict[int, str] = {}
+    for position, (blob, name) in enumerate(zip(blobs, names, strict=True)):
+        try:
+            rows[position] = _decoded(blob, name)
+        except _DamagedError as error:
+            failures[position] = str(error)
+    classes = {position: len(row[3]) for position, row in rows.items()}
+    most = max(Counter(classes.values()).items(), key=lambda item: item[1], default=(0, 0))[0]
+    one = next((names[position] for position, count in classes.items() if count == most), "")
+    for position, count in classes.items():
+        if count != most:
+            failures[position] = (
+                f"{names[position]}: expected logits of {most} classes as in {one}, got {count}: rows of different "
+                f"models under one version id; remove those of one"
             )
+    whole = [row for position, row in rows.items() if position not in failures]
+    return _stacked(whole) if whole else None, dict(sorted(failures.items()))
+
+
+def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
+    headers, ids, counts, logits, pooled = zip(*rows, strict=True)
     directions = {len(values) for values in pooled}
     lengths, unknown, continuation, non_letter, predicted = np.array(headers, np.float64).T
     return TextFeatures(
@@ -107,8 +131,10 @@ _Row = tuple[
 ]
 
 
-def _decoded(blob: bytes, name: str) -> _Row:
+def _decoded(blob: object, name: str) -> _Row:
     """Header (length, rates, class id), ids, counts, logits and embedding of a text."""
+    if not isinstance(blob, bytes):
+        raise _damaged(name)
     end = len(blob) - _CHECKSUM.size
     if end < _HEADER.size or _CHECKSUM.unpack_from(blob, end)[0] != zlib.crc32(blob[:end]):
         raise _damaged(name)
@@ -138,5 +164,5 @@ def _decoded(blob: bytes, name: str) -> _Row:
     return (length, *rates, predicted), ids, counts, logits, pooled
 
 
-def _damaged(name: str) -> PredictionLogError:
-    return PredictionLogError(f"{name}: its features are damaged; remove the row, or restore the log from a copy")
+def _damaged(name: str) -> _DamagedError:
+    return _DamagedError(f"{name}: its features are damaged; remove the row, or restore the log from a copy")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from textclf.data.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
 from textclf.data.feature_blobs import decode_features, encode_features
@@ -64,6 +66,8 @@ _CONNECT_SECONDS = 5
 _NETWORK_SECONDS = 15
 _IDS_AT_ONCE = 500
 _ROWS_AT_ONCE = 10_000
+# Of the rows that are read, so many may be damaged and are passed over: a tenth.
+_MOST_DAMAGED = 0.1
 # PostgreSQL's locks by number are the whole database's: any that nobody else takes.
 _SETUP_LOCK = 0x74636C66
 _WRITES = "textclf_writes"
@@ -141,12 +145,14 @@ class LogWindow:
         times: of each, in seconds since the epoch: float64 [n].
         total_rows: of that version in the span, of which n were drawn.
         other_versions: rows of the span by the ids of other versions.
+        damaged: rows that were drawn as well and passed over, because they are damaged.
     """
 
     features: TextFeatures
     times: NDArray[np.float64]
     total_rows: int
     other_versions: dict[str, int]
+    damaged: int = 0
 
 
 class PredictionLog:
@@ -248,7 +254,7 @@ class PredictionLog:
             rng: draws them; None draws the same ones each time.
 
         Raises:
-            PredictionLogError: there is no log, it can't be read, or a row is damaged; names it.
+            PredictionLogError: there is no log, it can't be read, or more than a tenth of the rows are damaged.
         """
         span: list[ColumnElement[bool]] = []
         if since is not None:
@@ -271,7 +277,7 @@ class PredictionLog:
                 rng = np.random.default_rng(0) if rng is None else rng
                 ids = ids[np.sort(rng.choice(total, most, replace=False, shuffle=False))]
             rows = _rows_of(connection, ids.tolist())
-        return LogWindow(self._features(rows), np.array([row.time for row in rows], np.float64), total, other_versions)
+        return self._window(rows, total, other_versions)
 
     def versions(self) -> dict[str, int]:
         """Rows by the id of the model version, of all there are.
@@ -318,11 +324,25 @@ class PredictionLog:
                 cursor.execute(f"PRAGMA busy_timeout = {1000 * _LOCK_SECONDS}")
         return not is_blocked
 
-    def _features(self, rows: Sequence[Any]) -> TextFeatures:
-        if not rows:
-            return _NO_FEATURES
+    def _window(self, rows: Sequence[Any], total: int, other_versions: dict[str, int]) -> LogWindow:
+        """What is whole of the rows; see read."""
         names = [f"{self.url.shown}, row {row.id} of {_ROWS.name}" for row in rows]
-        return decode_features([row.features for row in rows], names)
+        # SQLite keeps a text in a column of numbers; nothing is decoded of a row whose time is none.
+        blobs = [row.features if isinstance(row.time, float) else None for row in rows]
+        features, damage = decode_features(blobs, names)
+        if len(damage) > _MOST_DAMAGED * len(rows):
+            first = next(iter(damage.values()))
+            raise PredictionLogError(
+                f"{first} (the first of {len(damage)} damaged rows among {len(rows)}; up to a tenth are passed over)"
+            )
+        times = [row.time for position, row in enumerate(rows) if position not in damage]
+        return LogWindow(
+            _NO_FEATURES if features is None else features,
+            np.array(times, np.float64),
+            total,
+            other_versions,
+            len(damage),
+        )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -334,9 +354,27 @@ class PredictionLog:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A transaction that reads a log that is there."""
-        with self._errors_say("read"), self._ready_engine(makes=False).begin() as connection:
-            yield connection
+        """A transaction that reads a log that is there, and neither makes nor changes anything."""
+        file = self.url.file
+        with self._errors_say("read"):
+            if file is None:
+                with self._ready_engine(makes=False).begin() as connection:
+                    yield connection
+                return
+            if not file.exists():
+                # A path from here is another one where the server runs.
+                raise _no_log(absolute_url(self.url.shown))
+            is_still = not any(file.with_name(file.name + end).exists() for end in ("-wal", "-journal"))
+            before = os.stat(file)
+            reader = _sqlite_reader(file, is_still=is_still)
+            _check_schema(reader, self.url.shown, makes=False)
+            with reader.begin() as connection:
+                yield connection
+            after = os.stat(file)
+            if is_still and (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+                raise PredictionLogError(
+                    f"the prediction log, {self.url.shown}, was written to while it was read; read it again"
+                )
 
     @contextlib.contextmanager
     def _errors_say(self, done: str) -> Iterator[None]:
@@ -348,13 +386,13 @@ class PredictionLog:
             ) from error
 
     def _ready_engine(self, *, makes: bool) -> Engine:
-        """The engine of a database whose schema is there; it is made if it may be."""
+        """The engine of a database whose schema is there; it is made if it may be, in SQLite always."""
         with self._lock:
             # A file that was removed would go on being written, where nobody reads it.
             if self._engine is not None and self._file_id != _file_id(self.url.file):
                 self._drop_engine()
             if self._engine is None:
-                engine = self._new_engine(makes=makes)
+                engine = self._new_engine()
                 try:
                     _check_schema(engine, self.url.shown, makes=makes)
                 except BaseException:
@@ -363,15 +401,11 @@ class PredictionLog:
                 self._engine, self._file_id = engine, _file_id(self.url.file)
             return self._engine
 
-    def _new_engine(self, *, makes: bool) -> Engine:
+    def _new_engine(self) -> Engine:
         file = self.url.file
         if file is None:
             return _postgresql_engine(self.url.driver_url)
-        if makes:
-            _make_private(file)
-        elif not file.exists():
-            # A path from here is another one where the server runs.
-            raise _no_log(absolute_url(self.url.shown))
+        _make_private(file)
         return _sqlite_engine(file)
 
     def _drop_engine(self) -> None:
@@ -445,6 +479,33 @@ def _sqlite_engine(file: Path) -> Engine:
         # At once, because a transaction that reads first and then finds another writing can't wait for it.
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _sqlite_reader(file: Path, *, is_still: bool) -> Engine:
+    """One that opens the file anew each time, and only to read.
+
+    Args:
+        file: of the database.
+        is_still: whether nobody has it open to write. SQLite then needs no files beside it, which may be impossible to
+            make, or would belong to the reader afterwards and keep the writer out.
+    """
+    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if is_still else {})}
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(str(file.absolute()))}", query=query),
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={"timeout": _LOCK_SECONDS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 
