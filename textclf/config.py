@@ -199,9 +199,9 @@ class GateOptions(Config):
         power: with which the number of texts that would tell is worked out.
         min_holdout: new held-out texts below which nothing is said of them.
         min_slice: texts of a class or a range of lengths from which on it is looked at by itself.
-        slice_margin: accuracy that a class or a range of lengths may lose, even significantly. None, by default; but the
-            recalls of two classes trade a point for a point from one training to the next, and with 10,000 texts even
-            that is significant: a point or two spares such challengers.
+        slice_margin: accuracy that a class or a range of lengths may lose, even significantly. None, by default; but
+            the recalls of two classes trade a point for a point from one training to the next, and with 10,000 texts
+            even that is significant: a point or two spares such challengers.
         calibration_margin: by which the expected calibration error on the golden set may grow.
     """
 
