@@ -44,7 +44,7 @@ serve: $(SERVING_VENV)/.installed
 	@MODEL_PATH="$${MODEL_PATH:-model}" exec $(SERVING_VENV)/bin/python serving/serve
 
 test: $(VENV)/.installed $(SERVING_VENV)/.installed
-	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest -n 2 --dist loadfile
+	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -101,6 +101,15 @@ def test_the_statuses_are_those_of_the_command():
         assert run_retraining([sys.executable, "-c", code]) == outcome, name
 
 
+@pytest.fixture
+def _interruptible():
+    """Ctrl-C raises KeyboardInterrupt, also where this was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_what_ends_monitoring_ends_the_retraining_and_counts_as_no_try(tmp_path):
     started = tmp_path / "started"
     code = (

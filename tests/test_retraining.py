@@ -360,7 +360,7 @@ def test_what_was_passed_over_in_the_new_texts_is_said(undecided, tmp_path, revi
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert "Blank texts, left out: 1." in notes[0]
     assert "Damaged lines in the index of the labels, passed over: 1." in notes[1]
-    assert "Labelled texts that the index does not know: 10;" in notes[2]
+    assert len(notes) == 2
 
 
 def test_what_the_champion_may_have_learnt(undecided, promoted, tmp_path, reviews, products):
