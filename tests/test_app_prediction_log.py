@@ -268,7 +268,7 @@ def test_a_verdict_without_figures(tmp_path):
 
 
 def test_a_model_without_an_engine_is_served_and_not_logged(tmp_path, caplog):
-    caplog.set_level(logging.WARNING, logger="serving")
+    caplog.set_level("WARNING", logger="serving")
     url = f"sqlite:///{tmp_path}/log.sqlite"
     app = create_app(settings(tmp_path, prediction_log_url=url), inference())
     for _ in range(3):
