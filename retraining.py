@@ -527,7 +527,9 @@ def main() -> None:
 @click.option(
     "--slice-margin", default=_GATE.slice_margin, help="Accuracy that a class or a range of lengths may lose."
 )
-@click.option("--calibration-margin", default=_GATE.calibration_margin, help="By which the calibration error may grow.")
+@click.option(
+    "--calibration-margin", default=_GATE.calibration_margin, help="That the golden calibration error may grow by."
+)
 @click.option("--alpha", default=_GATE.alpha, help="Level of the gate's bounds and tests.")
 @click.option("--min-holdout", default=_GATE.min_holdout, help="New held-out texts that a promotion takes.")
 @click.option("--new-share", default=_COMBINE.new_share, help="Largest share of new texts among those trained on.")

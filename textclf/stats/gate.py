@@ -119,9 +119,9 @@ def decide_promotion(
 
     It is rejected where it is shown to be worse: the golden set's upper confidence bound is below -margin, fewer of the
     new texts are right (exact one-sided McNemar test), a class or a range of lengths is worse (the same test, Holm
-    over all of them, and by more than options.slice_margin), its probabilities are off by more, or its engine is not
-    the model that was trained. It is promoted where the golden set's lower bound reaches -margin, and at least as many
-    of the new texts are right. Between the two the verdict is "inconclusive".
+    over all of them, and by more than options.slice_margin), its probabilities on the golden set are off by more, or
+    its engine is not the model that was trained. It is promoted where the golden set's lower bound reaches -margin, and
+    at least as many of the new texts are right. Between the two the verdict is "inconclusive".
 
     Args:
         golden: the champion's test part, on which neither was trained.
