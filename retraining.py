@@ -407,12 +407,11 @@ class Retrain:
             predictor = predictor_of_version(version)
             answers.append([answers_of(predictor, split.texts, names) for split in (golden, holdout)])
         (golden_old, holdout_old), (golden_new, holdout_new) = answers
-        engine = challenger.manifest.parity.get("engine")
         decision = decide_promotion(
             paired(golden.labels, golden_old, golden_new),
             paired(holdout.labels, holdout_old, holdout_new),
             self.gate_options,
-            parity_failures(Parity(**engine)) if engine else ["no figures of how it compares with the trained model"],
+            _parity_failures(challenger.manifest),
             class_names=names,
         )
         return decision, {
@@ -438,6 +437,15 @@ class Retrain:
                 return Promotion(*versions, challenger.path, decision)
         promotions.note(action, *versions, reasons=list(reasons), data=data, gate=gate)
         return Rejection(*versions, challenger.path, decision, action, reasons)
+
+
+def _parity_failures(manifest: Manifest) -> list[str]:
+    """Why what serves of a version may not stand for the model that was trained; [] if it may."""
+    served = ["engine", *(["cascade"] if manifest.cascade.get("settings") else [])]
+    figures = [manifest.parity.get(part) for part in served]
+    if None in figures:
+        return ["no figures of how it compares with the trained model"]
+    return [text for part in figures if part is not None for text in parity_failures(Parity(**part))]
 
 
 def _fingerprint(class_names: Sequence[str], holdout: Split) -> str:

@@ -495,13 +495,15 @@ def _promoted(store: ModelStore, version_id: str, promote: bool, current: str | 
 
 
 def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing) -> Manifest:
-    """Write the engine of the SavedModel in a version's folder, and its reference; returns the engine's manifest."""
+    """Write the engine of the SavedModel in a version's folder, its cascade and its reference; returns the manifest."""
+    from textclf.training.cascade import add_cascade
     from textclf.training.export import EngineTexts, checked_tokenizer, export_engine
 
     calibrate, train = dataset.validation_calibrate, dataset.train.texts
     tokenizer = checked_tokenizer(preprocessing, [*calibrate.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]])
     texts = EngineTexts(train, calibrate)
-    manifest = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
+    exported = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
+    manifest = exported.manifest
     parity = manifest.parity["engine"]
     click.echo(
         f"engine:        {manifest.engine['precision']}, the label of the SavedModel on {parity['agreement']:.2%} of "
@@ -510,11 +512,30 @@ def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: T
     for reason in manifest.engine["refused"]:
         click.echo(f"  refused {reason}")
     # As a server will load it: what drift is compared with is to come from the same computation.
-    predictor = predictor_with(load_engine(ModelVersion(folder, manifest)), manifest)
+    engine = load_engine(ModelVersion(folder, manifest))
+    encoder = predictor_with(engine, manifest)
+    manifest, cascade = add_cascade(exported, encoder, dataset, folder / "engine")
+    click.echo(_cascade_summary(manifest))
+    predictor = predictor_with(engine, manifest, cascade=cascade)
     reference = reference_of(predictor, calibrate.texts, calibrate.labels, projection_texts=train)
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
     return manifest
+
+
+def _cascade_summary(manifest: Manifest) -> str:
+    figures = manifest.cascade.get("test") or manifest.cascade.get("validation")
+    text = (
+        f"off: {manifest.cascade['why_off']}" if manifest.cascade["settings"] is None else manifest.cascade["why_off"]
+    )
+    if figures:
+        accuracy = ", ".join(f"{name} {value:.4f}" for name, value in figures["accuracy"].items())
+        split = "test" if "test" in manifest.cascade else "held-out"
+        shown = (
+            f"{figures['exit_share']:.1%} of {figures['texts']} {split} texts stay with the linear stage; {accuracy}"
+        )
+        text = f"{shown} ({text})" if text else shown
+    return f"cascade:       {text}"
 
 
 def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured) -> None:

@@ -54,6 +54,9 @@ class Manifest:
             the golden texts ("golden_logits" [texts, classes], within "golden_tolerance"; "golden_float_logits" where
             its activations are floats); empty where there is none.
         golden_texts: sentences written for the engine's self-check.
+        cascade: "settings" of both stages together (textclf.stats.cascade.CascadeSettings; None where it is off),
+            "why_off" in a sentence, what it is worth ("validation", cross-fitted, and "test": textclf.stats.cascade_fit), and the
+            linear stage's "golden_logits" [texts, classes]; empty for a version that was saved without one.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
         parent: id of the version this one was made from, or None.
@@ -78,6 +81,7 @@ class Manifest:
     parity: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     golden_texts: tuple[str, ...] = ()
+    cascade: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
     parent: str | None = None
@@ -103,7 +107,7 @@ class Manifest:
         self._check("lower_case", isinstance(self.lower_case, bool), "true or false")
         self._check("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
         self._check("threshold", _is_number(self.threshold) and 0 < self.threshold < 1, "a number between 0 and 1")
-        for key in ("metrics", "calibration", "data", "training", "software", "parity", "engine", "files"):
+        for key in ("metrics", "calibration", "data", "training", "software", "parity", "engine", "cascade", "files"):
             self._check(key, isinstance(getattr(self, key), dict), "a dict")
         self._check("metrics", all(isinstance(split, dict) for split in self.metrics.values()), "a dict for each split")
         self._check("golden_texts", _is_tuple_of_text(self.golden_texts), "texts")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.runtime.predictor import Predictor, decide
+from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax
 from textclf.stats.gate import PairedAnswers
 
@@ -27,13 +27,14 @@ def answers_of(predictor: Predictor, texts: Sequence[str], class_names: Sequence
     Raises:
         ValueError: it has a class that is none of them.
     """
-    encoded = predictor.encode(list(texts))
-    own = softmax(predictor.run(encoded).logits, predictor.temperature)  # [n, K] in the model's order
+    answer = predictor.answer(list(texts))
+    encoded = answer.encoded
+    own = softmax(answer.outputs.logits, predictor.temperature)  # [n, K] in the model's order
     ids = np.array([class_names.index(name) for name in predictor.class_names])
     probabilities = np.empty_like(own)
     probabilities[:, ids] = own
     lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
-    return Answers(probabilities, ids[decide(own, predictor.threshold)], lengths)
+    return Answers(probabilities, ids[answer.predicted], lengths)
 
 
 def paired(labels: NDArray[np.integer[Any]], champion: Answers, challenger: Answers) -> PairedAnswers:

@@ -59,6 +59,7 @@ class Engine:
             [text.ids for text in tokenized],
             self.steps[np.searchsorted(self.steps, [len(text.ids) for text in tokenized])],
             np.array([text.length for text in tokenized], np.int64),
+            [text.wordpieces for text in tokenized],
         )
 
     def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> Outputs:

@@ -3,16 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from textclf.errors import ConfigError, ModelStoreError
 from textclf.labels import is_class_name
 from textclf.manifest import MANIFEST_FILE, Manifest
 from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
+from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import load_engine
+from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Backend, Predictor, Timings
 from textclf.runtime.saved_model import load_saved_model
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.stats.cascade import CascadeSettings
 
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
+# Sums of weights of 16 bits, taken in another order.
+_GOLDEN_TOLERANCE = 1e-2
+_AGAIN = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
 def load_predictor(
@@ -20,6 +29,7 @@ def load_predictor(
     class_names: Sequence[str] | None = None,
     tokens_per_batch: int = TOKENS_PER_BATCH,
     threads: int | None = None,
+    cascade: bool = True,
 ) -> Predictor:
     """The model at `model_path`, ready to answer.
 
@@ -30,6 +40,8 @@ def load_predictor(
             knows its own.
         tokens_per_batch: see Predictor.
         threads: to compute with (see textclf.runtime.engine); TensorFlow decides for itself.
+        cascade: whether the version's linear stage, if it has one, answers what it is sure of; else the encoder
+            answers all.
 
     Raises:
         ModelStoreError: there is no model, it is damaged, or it can't be loaded.
@@ -46,24 +58,30 @@ def load_predictor(
             f"class_names: {version.path} knows its own, {', '.join(version.manifest.class_names)}; "
             f"got {', '.join(class_names)}: leave them out"
         )
-    return predictor_of_version(version, tokens_per_batch, threads)
+    return predictor_of_version(version, tokens_per_batch, threads, cascade)
 
 
 def predictor_of_version(
-    version: ModelVersion, tokens_per_batch: int = TOKENS_PER_BATCH, threads: int | None = None
+    version: ModelVersion,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    threads: int | None = None,
+    cascade: bool = True,
 ) -> Predictor:
     """A saved version, ready to answer, once the hashes of the part that answers are found right.
 
-    That is the engine; a version that was saved without one needs TensorFlow.
+    That is the engine, with its linear stage unless `cascade` is False; a version that was saved without an engine
+    needs TensorFlow, and answers with the encoder alone.
 
     Raises:
         ModelStoreError: the part is not here, is damaged, or can't be loaded.
     """
     manifest = version.manifest
     backend: Backend
+    stages: Cascade | None = None
     if version.has(_ENGINE):
         version.verify([_ENGINE])
-        backend = load_engine(version, threads)
+        engine = load_engine(version, threads)
+        backend, stages = engine, load_cascade(version, engine.tokenizer) if cascade else None
     else:
         folder = version.part(_SAVED_MODEL)
         version.verify([_SAVED_MODEL])
@@ -76,11 +94,39 @@ def predictor_of_version(
                 f"{version.path}: expected a version with an engine, as there is no TensorFlow here; make one of it "
                 f"where it was trained (train_model.py --export-again {version.id}) and take that. Or else {error}"
             ) from error
-    return predictor_with(backend, manifest, tokens_per_batch)
+    return predictor_with(backend, manifest, tokens_per_batch, stages)
 
 
-def predictor_with(backend: Backend, manifest: Manifest, tokens_per_batch: int = TOKENS_PER_BATCH) -> Predictor:
-    """What the backend computes, read as the manifest of its version says."""
+def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
+    """The linear stage of a version and how it answers, once it gives the golden logits; None where it is off.
+
+    Raises:
+        ModelStoreError: it is missing or damaged, or answers otherwise than where it was fitted.
+    """
+    manifest = version.manifest
+    if manifest.cascade.get("settings") is None:
+        return None
+    try:
+        settings = CascadeSettings.from_dict(manifest.cascade["settings"])
+        expected = np.array(manifest.cascade["golden_logits"], np.float32)
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelStoreError(f"{version.path}: expected a cascade in the manifest ({error!r}); {_AGAIN}") from error
+    linear = LinearStage.load(version.part(_ENGINE))
+    found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)]).logits
+    if found.shape != expected.shape or not np.abs(found - expected).max(initial=0.0) <= _GOLDEN_TOLERANCE:
+        raise ModelStoreError(
+            f"{version.path}: the linear stage answers the golden texts otherwise than where it was fitted; {_AGAIN}"
+        )
+    return Cascade(linear, settings)
+
+
+def predictor_with(
+    backend: Backend,
+    manifest: Manifest,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    cascade: Cascade | None = None,
+) -> Predictor:
+    """What the backend and the cascade compute, read as the manifest of their version says."""
     return Predictor(
         backend,
         manifest.class_names,
@@ -90,6 +136,7 @@ def predictor_with(backend: Backend, manifest: Manifest, tokens_per_batch: int =
         tokens_per_batch=tokens_per_batch,
         name=manifest.name,
         version_id=manifest.id,
+        cascade=cascade,
     )
 
 

@@ -1,5 +1,9 @@
-"""Texts to predictions, whatever computes the logits: check, sort by length, batch, decide, put back in order."""
+"""Texts to predictions, whatever computes the logits: check, sort by length, batch, decide, put back in order.
 
+With a cascade the linear stage looks first, and only what it is not sure of is batched to the encoder.
+"""
+
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import softmax
 
@@ -27,11 +32,13 @@ class Encoded:
         inputs: one a text, whatever the backend's run() takes.
         lengths: what each text costs, in tokens as the backend pads them: int64 [texts].
         token_counts: wordpieces before truncation, [CLS] and [SEP] included: int64 [texts]; None if not known.
+        wordpieces: ids of all of these but [CLS] and [SEP], one list a text; None if not known, or no longer kept.
     """
 
     inputs: Sequence[Any]
     lengths: NDArray[np.int64]
     token_counts: NDArray[np.int64] | None
+    wordpieces: Sequence[Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class Outputs:
 
     Attributes:
         logits: before softmax and temperature, float32 [batch, classes].
-        embeddings: the pooled output of the encoder, float32 [batch, width]; None if the backend does not give it.
+        embeddings: the pooled output of the encoder, float32 [batch, width], NaN for texts that it did not read; None
+            if the backend does not give it, or read none.
     """
 
     logits: NDArray[np.float32]
@@ -53,11 +61,13 @@ class Timings:
 
     Attributes:
         tokenise: texts to wordpieces.
+        linear: the linear stage.
         queue: waiting for the engine, which other calls hold.
         infer: computing.
     """
 
     tokenise: float = 0.0
+    linear: float = 0.0
     queue: float = 0.0
     infer: float = 0.0
 
@@ -95,6 +105,8 @@ class Prediction:
         truncated: whether the model saw only a part of the text; None if that can't be known.
         logits: before the temperature, in the order of the class ids.
         tokens: wordpieces of the whole text, [CLS] and [SEP] included; None if that can't be known.
+        stage: "linear" or "encoder", which of a cascade answered; None without a cascade. The linear stage reads
+            the whole text, so that nothing of what it answers is truncated.
     """
 
     text: str
@@ -104,6 +116,7 @@ class Prediction:
     truncated: bool | None
     logits: tuple[float, ...]
     tokens: int | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +127,15 @@ class Answer:
         predictions: one a text, in the order of the texts.
         predicted: class ids, int64 [n].
         encoded: the texts as the backend read them.
-        outputs: what it computed, in the order of the texts.
+        outputs: what was computed, in the order of the texts; with a cascade the logits of both stages on one scale.
+        stages: what each stage of a cascade said; None without one.
     """
 
     predictions: list[Prediction]
     predicted: NDArray[np.int64]
     encoded: Encoded
     outputs: Outputs
+    stages: Stages | None = None
 
 
 class Predictor:
@@ -135,9 +150,11 @@ class Predictor:
         tokens_per_batch: a batch holds at most so many tokens, padding included (but at least one text).
         name: of the model, for people.
         version_id: of the model version; "" for a model that is none.
+        cascade: a linear stage that answers what it is sure of; None: the encoder answers all.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a number is out of its range, or the cascade is of another number of classes or goes with a
+            backend that has no wordpieces.
     """
 
     def __init__(
@@ -150,6 +167,7 @@ class Predictor:
         tokens_per_batch: int = TOKENS_PER_BATCH,
         name: str = "",
         version_id: str = "",
+        cascade: Cascade | None = None,
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -159,6 +177,12 @@ class Predictor:
             raise ConfigError(f"threshold: expected a number in [0, 1], got {threshold!r}")
         if tokens_per_batch < 1:
             raise ConfigError(f"tokens_per_batch: expected a whole number of at least 1, got {tokens_per_batch!r}")
+        if cascade is not None and cascade.linear.classes != len(class_names):
+            raise ConfigError(
+                f"cascade: expected a linear stage of {len(class_names)} classes, got one of {cascade.linear.classes}"
+            )
+        if cascade is not None and backend.tokenizer is None:
+            raise ConfigError("cascade: expected a backend with a tokenizer of wordpieces, got one without")
         self.backend = backend
         self.class_names = tuple(class_names)
         self.max_length = max_length
@@ -167,6 +191,7 @@ class Predictor:
         self.tokens_per_batch = tokens_per_batch
         self.name = name
         self.version_id = version_id
+        self.cascade = cascade
 
     @property
     def full_name(self) -> str:
@@ -191,8 +216,14 @@ class Predictor:
         """
         return self.answer(texts, timings).predictions
 
-    def answer(self, texts: Sequence[str], timings: Timings | None = None) -> Answer:
+    def answer(self, texts: Sequence[str], timings: Timings | None = None, *, both_stages: bool = False) -> Answer:
         """What predict gives, and the ids and outputs that it comes from.
+
+        Args:
+            texts: what to score.
+            timings: gets the seconds spent.
+            both_stages: let the encoder read every text, also those that the linear stage of a cascade answers. The
+                answers are the same, but embeddings and both stages' logits are there for all.
 
         Raises:
             InputError, ModelStoreError: as for predict.
@@ -200,7 +231,14 @@ class Predictor:
         texts = check_texts(texts)
         timings = timings or Timings()
         encoded = self.encode(texts, timings)
-        outputs = self.run(encoded, timings)
+        stages: Stages | None = None
+        if self.cascade is None:
+            outputs = self.run(encoded, timings)
+        else:
+            outputs, stages = self._run_cascade(self.cascade, encoded, timings, both_stages)
+        # Whole texts as ids are large, and needed no more.
+        encoded = dataclasses.replace(encoded, wordpieces=None)
+        is_exit = [False] * len(texts) if stages is None else stages.exits.tolist()
         probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
         counts: list[int] | list[None] = [None] * len(texts)
@@ -212,15 +250,16 @@ class Predictor:
                 label=self.class_names[label_id],
                 score=row[1] if len(row) == 2 else row[label_id],
                 probabilities=dict(zip(self.class_names, row, strict=True)),
-                truncated=None if count is None or self.max_length is None else count > self.max_length,
+                truncated=None if count is None or self.max_length is None else count > self.max_length and not left,
                 logits=tuple(values),
                 tokens=count,
+                stage=None if stages is None else LINEAR if left else ENCODER,
             )
-            for text, label_id, row, values, count in zip(
-                texts, ids.tolist(), probabilities.tolist(), outputs.logits.tolist(), counts, strict=True
+            for text, label_id, row, values, count, left in zip(
+                texts, ids.tolist(), probabilities.tolist(), outputs.logits.tolist(), counts, is_exit, strict=True
             )
         ]
-        return Answer(predictions, ids.astype(np.int64), encoded, outputs)
+        return Answer(predictions, ids.astype(np.int64), encoded, outputs, stages)
 
     def encode(self, texts: list[str], timings: Timings | None = None) -> Encoded:
         """The texts as run() takes them; they must be well-formed (check_texts)."""
@@ -231,7 +270,7 @@ class Predictor:
         return encoded
 
     def run(self, encoded: Encoded, timings: Timings | None = None) -> Outputs:
-        """Logits and embeddings of encoded texts, in their order, computed in batches of similar length.
+        """The encoder's logits and embeddings of encoded texts, in their order, computed in batches of similar length.
 
         Raises:
             ModelStoreError: as for predict.
@@ -257,12 +296,32 @@ class Predictor:
             )
         return Outputs(logits, _in_order(embeddings, len(logits)))
 
+    def _run_cascade(
+        self, cascade: Cascade, encoded: Encoded, timings: Timings, both_stages: bool
+    ) -> tuple[Outputs, Stages]:
+        """The linear stage on all texts, the encoder on those that need it; see answer."""
+        if encoded.wordpieces is None:
+            raise ModelStoreError(f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none")
+        start = time.perf_counter()
+        stages = cascade.first_stage(encoded.wordpieces)
+        timings.linear += time.perf_counter() - start
+        rows = np.arange(len(stages.exits)) if both_stages else np.flatnonzero(~stages.exits)
+        found = self.run(_taken(encoded, rows), timings)
+        stages.encoder_logits[rows] = found.logits
+        embeddings = None if found.embeddings is None else _in_order([(rows, found.embeddings)], len(stages.exits))
+        return Outputs(cascade.final_logits(stages, self.temperature), embeddings), stages
+
+
+def _taken(encoded: Encoded, rows: NDArray[np.intp]) -> Encoded:
+    """The texts at these positions, as run() takes them."""
+    return Encoded([encoded.inputs[row] for row in rows.tolist()], encoded.lengths[rows], None)
+
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:
-    """Rows of the batches at their places: float32 [count, width]; None without any."""
+    """Rows of the batches at their places, NaN elsewhere: float32 [count, width]; None without any."""
     if not parts:
         return None
-    rows = np.empty((count, parts[0][1].shape[1]), np.float32)
+    rows = np.full((count, parts[0][1].shape[1]), np.nan, np.float32)
     for positions, part in parts:
         rows[positions] = part
     return rows

@@ -60,7 +60,7 @@ def text_features(predictor: Predictor, texts: Sequence[str], projection: Projec
         ModelStoreError: the model gives no sensible answer.
     """
     wordpieces = wordpieces_of(predictor)
-    return features_of(predictor.answer(texts), wordpieces, projection)
+    return features_of(predictor.answer(texts, both_stages=True), wordpieces, projection)
 
 
 def features_of(answer: Answer, wordpieces: Wordpieces, projection: Projection | None) -> TextFeatures:
@@ -123,7 +123,7 @@ def reference_of(
     # By chance too: data sets lie on disk class by class.
     fitted_to = [projection_texts[i] for i in rng.permutation(len(projection_texts))[:_PROJECTION_TEXTS]]
     wordpieces = wordpieces_of(predictor)
-    answer = predictor.answer([texts[i] for i in chosen])
+    answer = predictor.answer([texts[i] for i in chosen], both_stages=True)
     pooled = predictor.run(predictor.encode(fitted_to)).embeddings
     projection = None if pooled is None else projection_of(pooled)
     features = features_of(answer, wordpieces, projection)

@@ -7,7 +7,7 @@ costs one look-up, so that a review takes a third of the time that the `tokenize
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -37,10 +37,12 @@ class TokenizedText:
     Attributes:
         ids: [CLS], the wordpieces that are kept, [SEP]: at most max_length.
         length: wordpieces before truncation, [CLS] and [SEP] included.
+        wordpieces: all of them, before truncation, without [CLS] and [SEP].
     """
 
     ids: list[int]
     length: int
+    wordpieces: list[int] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Tokenizer:
                 ids.append(self.unknown_id)
             else:
                 ids += self._remembered_pieces(word)
-        return TokenizedText([self.start_id, *self._truncated(ids), self.end_id], len(ids) + SPECIAL_TOKENS)
+        return TokenizedText([self.start_id, *self._truncated(ids), self.end_id], len(ids) + SPECIAL_TOKENS, ids)
 
     def _truncated(self, ids: list[int]) -> list[int]:
         room = self.settings.max_length - SPECIAL_TOKENS

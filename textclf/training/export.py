@@ -42,7 +42,7 @@ from textclf.training.saved_model_export import IDS_SIGNATURE
 from textclf.training.tf_setup import tf
 from textclf.training.tokenizer_check import differing_texts, tokenizer_differences, tokenizer_of_preprocessing
 
-__all__ = ["EngineTexts", "checked_tokenizer", "export_engine", "tokenizer_differences"]
+__all__ = ["EngineTexts", "ExportedEngine", "checked_tokenizer", "export_engine", "tokenizer_differences"]
 
 # Texts that the quantiser sees, and on which the graph is compared with the SavedModel before.
 _CALIBRATION_TEXTS = 300
@@ -65,6 +65,21 @@ GOLDEN_TEXTS = (
     "It rained. " * 60 + "In the end I liked it more than I had expected.",
     "no",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedEngine:
+    """What an export came to.
+
+    Attributes:
+        manifest: with `engine` and `parity` filled in.
+        compared: the held-out texts on which the engine was compared with the SavedModel.
+        saved_model_logits: of those, float32 [texts, classes].
+    """
+
+    manifest: Manifest
+    compared: Split
+    saved_model_logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -101,8 +116,8 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
 
 def export_engine(
     saved_model: Path, tokenizer: Tokenizer, manifest: Manifest, texts: EngineTexts, folder: Path, seed: int = 0
-) -> Manifest:
-    """Write the engine of a trained model into `folder`; returns the manifest with `engine` and `parity` filled in.
+) -> ExportedEngine:
+    """Write the engine of a trained model into `folder`.
 
     Args:
         saved_model: the folder of the SavedModel (textclf.training.saved_model_export).
@@ -155,7 +170,7 @@ def export_engine(
     # What load_engine falls back to where int8 goes wrong.
     remove_activation_quantization(graph)
     float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
-    return dataclasses.replace(
+    manifest = dataclasses.replace(
         manifest,
         engine={
             "precision": precision,
@@ -168,6 +183,7 @@ def export_engine(
         golden_texts=GOLDEN_TEXTS,
         parity={**manifest.parity, "engine": figures.to_dict()},
     )
+    return ExportedEngine(manifest, compared, original)
 
 
 def _chosen(split: Split, most: int, random: np.random.Generator) -> Split:

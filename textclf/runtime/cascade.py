@@ -1,0 +1,48 @@
+"""The two stages of a cascade at work: the linear one looks at every text, and says which need the encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.runtime.linear_stage import LinearStage
+from textclf.stats.cascade import CascadeSettings, StageAnswers, exits, final_logits
+
+LINEAR, ENCODER = "linear", "encoder"
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """What each stage says of n texts.
+
+    Attributes:
+        exits: which texts the linear stage answered, bool [n].
+        linear_logits: float32 [n, K].
+        is_steady: textclf.runtime.linear_stage.LinearAnswers.is_steady, bool [n].
+        encoder_logits: float32 [n, K]; NaN for texts that the encoder did not read.
+    """
+
+    exits: NDArray[np.bool_]
+    linear_logits: NDArray[np.float32]
+    is_steady: NDArray[np.bool_]
+    encoder_logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A linear stage, and when and how it answers."""
+
+    linear: LinearStage
+    settings: CascadeSettings
+
+    def first_stage(self, wordpieces: Sequence[Sequence[int]]) -> Stages:
+        """The linear stage's answers to texts, each as all its wordpieces; nothing of the encoder yet."""
+        found = self.linear(wordpieces)
+        nothing = np.full_like(found.logits, np.nan)
+        return Stages(exits(self.settings, found.logits, found.is_steady), found.logits, found.is_steady, nothing)
+
+    def final_logits(self, stages: Stages, encoder_temperature: float) -> NDArray[np.float32]:
+        """The logits of the cascade, for the encoder's temperature: float32 [n, K]."""
+        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, stages.is_steady, encoder_temperature)
+        return final_logits(self.settings, answers, stages.exits)

@@ -1,0 +1,119 @@
+"""A cascade's rules: which texts the linear stage answers, and how both stages' logits become one on the rest.
+
+The surest texts of the linear stage leave with its answer; on the others both are added up (stacked: D. Wolpert,
+"Stacked Generalization", Neural Networks 5, 1992). Cascades of models by confidence: N. Varshney and C. Baral, "Model
+Cascading: Towards Jointly Improving Efficiency and Accuracy of NLP Systems", EMNLP 2022; committees and cascades:
+X. Wang et al., "Wisdom of Committees", ICLR 2022.
+
+n texts, K classes; e and l are the logits of the encoder and of the linear stage, each divided by its temperature:
+
+    a text that leaves early    l
+    any other                   encoder_weight * e + linear_weight * l
+
+Both are calibrated log-probabilities up to a constant, so that probabilities of both stages mean the same.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.config import Config
+from textclf.errors import InputError
+from textclf.stats.calibration import softmax
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class CascadeSettings(Config):
+    """How two stages answer together.
+
+    Attributes:
+        linear_temperature: of the linear stage.
+        encoder_weight, linear_weight: of both stages' calibrated logits, on the texts that reach the encoder.
+        exit_confidence: probability of the linear stage's label from which on it answers alone; None: it never does.
+    """
+
+    linear_temperature: float
+    encoder_weight: float
+    linear_weight: float
+    exit_confidence: float | None
+
+    def __post_init__(self) -> None:
+        self._check("linear_temperature", _is_positive(self.linear_temperature), "a number above 0")
+        for name in ("encoder_weight", "linear_weight"):
+            value = getattr(self, name)
+            self._check(name, value == 0 or _is_positive(value), "a number from 0")
+        self._check("encoder_weight", self.encoder_weight + self.linear_weight > 0, "a weight above 0 for some stage")
+        confidence = self.exit_confidence
+        self._check(
+            "exit_confidence", confidence is None or (_is_positive(confidence) and confidence <= 1), "a share or null"
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class StageAnswers:
+    """What both stages say of n texts.
+
+    Attributes:
+        encoder_logits, linear_logits: [n, K].
+        is_steady: textclf.runtime.linear_stage.LinearAnswers.is_steady, bool [n].
+        encoder_temperature: of the encoder's logits.
+
+    Raises:
+        InputError: the arrays are not of the same n texts and K classes.
+    """
+
+    encoder_logits: Floats
+    linear_logits: Floats
+    is_steady: NDArray[np.bool_]
+    encoder_temperature: float
+
+    def __post_init__(self) -> None:
+        if (
+            self.encoder_logits.shape != self.linear_logits.shape
+            or self.is_steady.shape != self.linear_logits.shape[:1]
+        ):
+            raise InputError(
+                f"expected the answers of two stages to the same texts, got shapes {list(self.encoder_logits.shape)}, "
+                f"{list(self.linear_logits.shape)} and {list(self.is_steady.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.linear_logits)
+
+    def take(self, rows: NDArray[Any]) -> "StageAnswers":
+        """Those of some texts: positions, or bool [n]."""
+        return StageAnswers(
+            self.encoder_logits[rows], self.linear_logits[rows], self.is_steady[rows], self.encoder_temperature
+        )
+
+
+def exit_confidences(settings: CascadeSettings, linear_logits: Floats, is_steady: NDArray[np.bool_]) -> Floats:
+    """Probability of the linear stage's label, 0 where that is not steady: float [n]."""
+    return np.where(is_steady, softmax(linear_logits, settings.linear_temperature).max(axis=1, initial=0.0), 0.0)
+
+
+def exits(settings: CascadeSettings, linear_logits: Floats, is_steady: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which texts the linear stage answers: bool [n]."""
+    if settings.exit_confidence is None:
+        return np.zeros(len(linear_logits), np.bool_)
+    return np.asarray(exit_confidences(settings, linear_logits, is_steady) >= settings.exit_confidence)
+
+
+def final_logits(settings: CascadeSettings, answers: StageAnswers, is_exit: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The logits of the cascade, for the encoder's temperature: float32 [n, K].
+
+    Those of the encoder may be NaN where is_exit.
+    """
+    temperature = answers.encoder_temperature
+    linear = answers.linear_logits * (temperature / settings.linear_temperature)
+    both = settings.encoder_weight * answers.encoder_logits + settings.linear_weight * linear
+    return np.where(is_exit[:, None], linear, both).astype(np.float32)

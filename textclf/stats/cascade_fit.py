@@ -1,0 +1,252 @@
+"""Fits a cascade to held-out texts: whether combining both stages helps, and how many texts may leave early."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from textclf.errors import InputError
+from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
+from textclf.stats.cascade import (
+    CascadeSettings,
+    Floats,
+    StageAnswers,
+    exit_confidences,
+    exits,
+    final_logits,
+)
+
+FOLDS = 5
+SHARES = tuple(share / 100 for share in range(5, 100, 5))
+# Accuracy that texts which leave early may cost, as a share of all texts.
+MOST_LOST = 0.001
+# Fewer early answers save less than they are worth being explained.
+LEAST_EXIT_SHARE = 0.1
+# Half a loss more than were seen, as Jeffreys' prior has it: a half C of under 500 texts can't show that so little is
+# lost, however well it goes there.
+_UNSEEN_LOSS = 0.5
+# One-sided level of the test that combining makes the labels likelier.
+_Z = 1.645
+# Deviation of the normal prior of both weights, around those of the encoder alone.
+_PRIOR = 1.0
+
+
+@dataclass(frozen=True)
+class CascadeFit:
+    """What held-out texts say of a cascade.
+
+    Attributes:
+        settings: that it is to run with; None where it brings nothing.
+        why_off: a sentence, where something of it stays off; "" where both early answers and combining are on.
+        figures: as cascade_figures gives them, cross-fitted: each text by what the others say. And "curve": for every
+            share that was tried, the share that left early, and the accuracy then lost against combining everywhere.
+    """
+
+    settings: CascadeSettings | None
+    why_off: str
+    figures: dict[str, Any]
+
+
+def cascade_figures(
+    settings: CascadeSettings, answers: StageAnswers, labels: NDArray[np.integer[Any]]
+) -> dict[str, Any]:
+    """What a cascade is worth on n labelled texts, as JSON can hold it.
+
+    "texts"; "exit_share" of them that the linear stage answers; "accuracy" of the encoder alone, of the linear stage
+    alone, of the combination everywhere, and of the cascade; "accuracy_on_exits" of linear stage and encoder on the
+    texts that the linear stage answers; "expected_calibration_error" of the encoder alone, of the cascade, and of the
+    cascade on each stage's texts ("linear_stage", "encoder_stage"). What is of no text is None.
+
+    Raises:
+        InputError: there are no texts.
+    """
+    return _figures(answers, _decided(settings, answers), labels)
+
+
+def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
+    """Choose temperature, weights and the confidence of early answers on held-out labelled texts.
+
+    Combining stays off unless it makes the labels likelier (one-sided paired test at .05 of the log-likelihoods).
+    The share of early answers is the largest up to which, in steps of five points, no more than MOST_LOST of accuracy
+    is lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
+    threshold come from the other folds), and half a loss added to those that were seen. The first step that loses more
+    ends the walk, so that a lucky step behind it does not count. Under LEAST_EXIT_SHARE there are none.
+
+    Args:
+        answers: to texts that neither stage was fitted to; half C.
+        labels: class ids, int [n].
+        seed: of the folds.
+
+    Raises:
+        InputError: there are no texts.
+    """
+    if not len(answers):
+        raise InputError("expected held-out texts to fit a cascade to, got none")
+    ids: NDArray[np.int64] = np.asarray(labels, np.int64)
+    folds = _folds(ids, seed)
+
+    def cross_fitted(combines: bool, share: float) -> _Decided:
+        """Each text decided by what the other folds say."""
+        rest = [_settings(answers.take(~is_in), ids[~is_in], combines, share) for is_in in folds]
+        return _joined(
+            [_decided(settings, answers.take(is_in)) for settings, is_in in zip(rest, folds, strict=True)], folds
+        )
+
+    everywhere = cross_fitted(True, 0.0)
+    combines = _is_likelier(everywhere, answers, ids)
+    if not combines:
+        everywhere = cross_fitted(False, 0.0)
+    best, share, curve = everywhere, 0.0, []
+    for tried in SHARES:
+        found = cross_fitted(combines, tried)
+        if found.is_exit.mean() <= best.is_exit.mean():  # No more texts are steady.
+            break
+        lost = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
+        curve.append({"exit_share": float(found.is_exit.mean()), "accuracy_lost": lost / len(ids)})
+        if (lost + _UNSEEN_LOSS) / len(ids) > MOST_LOST:
+            break
+        best, share = found, tried
+    if share < LEAST_EXIT_SHARE:
+        best, share = everywhere, 0.0
+    return CascadeFit(
+        _settings(answers, ids, combines, share) if combines or share else None,
+        _why_off(len(ids), combines, share),
+        {**_figures(answers, best, ids), "curve": curve},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Decided:
+    """What a cascade makes of n texts.
+
+    Attributes:
+        is_exit: bool [n].
+        linear, everywhere, cascade: probabilities of the linear stage, of combining on all texts, and of the
+            cascade, float [n, K].
+    """
+
+    is_exit: NDArray[np.bool_]
+    linear: Floats
+    everywhere: Floats
+    cascade: Floats
+
+    def is_right(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where the cascade gives the label, bool [n]."""
+        return np.asarray(self.cascade.argmax(axis=1) == labels)
+
+
+def _decided(settings: CascadeSettings, answers: StageAnswers) -> _Decided:
+    is_exit = exits(settings, answers.linear_logits, answers.is_steady)
+    linear, everywhere = (
+        softmax(final_logits(settings, answers, np.full(len(answers), left)), answers.encoder_temperature)
+        for left in (True, False)
+    )
+    return _Decided(is_exit, linear, everywhere, np.where(is_exit[:, None], linear, everywhere))
+
+
+def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
+    """The parts at the places of their folds."""
+    order = np.argsort(np.concatenate([np.flatnonzero(fold) for fold in folds]))
+    names = ("is_exit", "linear", "everywhere", "cascade")
+    return _Decided(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
+
+
+def _folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
+    """Which texts are in which fold, each class spread over all of them; a fold without any is left out."""
+    chance = np.random.default_rng(seed).permutation(len(labels))
+    by_class = chance[np.argsort(labels[chance], kind="stable")]
+    of_text = np.empty(len(labels), np.int64)
+    of_text[by_class] = np.arange(len(labels)) % FOLDS
+    return [of_text == fold for fold in range(FOLDS) if (of_text == fold).any()]
+
+
+def _settings(answers: StageAnswers, labels: NDArray[np.int64], combines: bool, share: float) -> CascadeSettings:
+    """Fitted so that a share of the texts leaves early; none does where fewer are steady."""
+    temperature = fit_temperature(answers.linear_logits, labels)
+    alone = CascadeSettings(temperature, encoder_weight=1.0, linear_weight=0.0, exit_confidence=None)
+    confidence, stays = None, np.ones(len(labels), np.bool_)
+    if share and len(labels):
+        confidences = exit_confidences(alone, answers.linear_logits, answers.is_steady)
+        confidence = float(np.quantile(confidences, 1 - share, method="higher")) or None
+        stays = confidences < (confidence or math.inf)
+    if not combines:
+        return CascadeSettings(temperature, 1.0, 0.0, confidence)
+    return CascadeSettings(temperature, *_weights(answers.take(stays), labels[stays], temperature), confidence)
+
+
+def _weights(answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float) -> tuple[float, float]:
+    """Weights of both stages under which the labels are likeliest, near (1, 0) where few texts say so."""
+    stacked = np.stack(
+        [answers.encoder_logits / answers.encoder_temperature, answers.linear_logits / linear_temperature]
+    ).astype(np.float64)  # [2, n, K]
+    rows, before = np.arange(len(labels)), np.array([1.0, 0.0])
+
+    def negative_log_posterior(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits = np.tensordot(weights, stacked, axes=1)  # [n, K]
+        probabilities = softmax(logits)
+        residuals = probabilities.copy()
+        residuals[rows, labels] -= 1
+        loss = -np.log(np.maximum(probabilities[rows, labels], np.finfo(np.float64).tiny)).sum()
+        off = (weights - before) / _PRIOR
+        return float(loss + off @ off / 2), (stacked * residuals).sum(axis=(1, 2)) + off / _PRIOR
+
+    found = minimize(negative_log_posterior, before, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * 2)
+    encoder, linear = found.x
+    return float(encoder), float(linear)
+
+
+def _is_likelier(combined: _Decided, answers: StageAnswers, labels: NDArray[np.int64]) -> bool:
+    """Whether combining makes the labels likelier than the encoder alone does."""
+    rows = np.arange(len(labels))
+    alone = softmax(answers.encoder_logits, answers.encoder_temperature)
+    tiny = np.finfo(np.float64).tiny
+    gains = np.log(np.maximum(combined.everywhere[rows, labels], tiny)) - np.log(np.maximum(alone[rows, labels], tiny))
+    error = gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+    return bool(gains.mean() > _Z * error)
+
+
+def _why_off(texts: int, combines: bool, share: float) -> str:
+    on = f"of {texts:,} held-out texts"
+    early = (
+        f"too few {on} could be answered by the linear stage alone: at {LEAST_EXIT_SHARE:.0%} of them more than "
+        f"{MOST_LOST:.1%} of accuracy may be lost"
+    )
+    combining = f"combining both stages does not make the labels {on} likelier"
+    return "; ".join(([] if share else [early]) + ([] if combines else [combining]))
+
+
+def _figures(answers: StageAnswers, decided: _Decided, labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
+    if not len(answers):
+        raise InputError("expected labelled texts, got none")
+    encoder = softmax(answers.encoder_logits, answers.encoder_temperature)
+    is_exit = decided.is_exit
+
+    def accuracy(probabilities: Floats, rows: NDArray[np.bool_] | None = None) -> float | None:
+        is_right = probabilities.argmax(axis=1) == labels
+        chosen = is_right if rows is None else is_right[rows]
+        return float(chosen.mean()) if len(chosen) else None
+
+    def error(probabilities: Floats, rows: NDArray[np.bool_] | None = None) -> float | None:
+        rows = np.ones(len(labels), np.bool_) if rows is None else rows
+        return expected_calibration_error(probabilities[rows], labels[rows]) if rows.any() else None
+
+    return {
+        "texts": len(labels),
+        "exit_share": float(is_exit.mean()),
+        "accuracy": {
+            "encoder": accuracy(encoder),
+            "linear": accuracy(decided.linear),
+            "combination": accuracy(decided.everywhere),
+            "cascade": accuracy(decided.cascade),
+        },
+        "accuracy_on_exits": {"linear": accuracy(decided.linear, is_exit), "encoder": accuracy(encoder, is_exit)},
+        "expected_calibration_error": {
+            "encoder": error(encoder),
+            "cascade": error(decided.cascade),
+            "linear_stage": error(decided.cascade, is_exit),
+            "encoder_stage": error(decided.cascade, ~is_exit),
+        },
+    }
