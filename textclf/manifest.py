@@ -55,8 +55,9 @@ class Manifest:
             its activations are floats); empty where there is none.
         golden_texts: sentences written for the engine's self-check.
         cascade: "settings" of both stages together (textclf.stats.cascade.CascadeSettings; None where it is off),
-            "why_off" in a sentence, what it is worth ("validation", cross-fitted, and "test": textclf.stats.cascade_fit), and the
-            linear stage's "golden_logits" [texts, classes]; empty for a version that was saved without one.
+            "why_off" in a sentence, what it is worth ("validation", cross-fitted, and "test":
+            textclf.stats.cascade_fit), and the linear stage's "golden_logits" [texts, classes]; empty for a version
+            that was saved without one.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
         parent: id of the version this one was made from, or None.
