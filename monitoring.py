@@ -51,6 +51,7 @@ from textclf.retrain_policy import WindowRule
 from textclf.runtime.label_evidence import LabelledAnswers, check_audited, class_ids, evidence_of, position_notes
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
+from textclf.runtime.stage_evidence import answered_alike, stage_notes
 from textclf.runtime.text_features import text_features
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.drift import compare
@@ -317,17 +318,24 @@ class Monitoring:
         self, opened: _Opened, latest: _Latest, labelled: _Labelled, baseline: _Latest | None = None
     ) -> DriftReport:
         """Compare, and say what came of it."""
-        reference, manifest = opened.reference, opened.version.manifest
+        manifest = opened.version.manifest
         notes = list(labelled.notes)
         if latest.damaged:
             notes.append(f"Damaged rows of the prediction log that were passed over: {latest.damaged}.")
+        reference, is_alike, passed_over = answered_alike(opened.reference, latest.features)
+        notes += passed_over
         sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
-        features = latest.features if len(latest.features) else reference.features.take(np.arange(0))
-        if len(features) and sample.embeddings is not None and features.embeddings is None:
+        features = reference.features.take(np.arange(0))
+        if is_alike.any():
+            features = latest.features if is_alike.all() else latest.features.take(np.flatnonzero(is_alike))
+        if not (cascade := stage_notes(sample, features, self.options.min_texts)) and (
+            len(features) and sample.embeddings is not None and features.embeddings is None
+        ):
             notes.append("The texts were logged without embeddings, so these were not compared.")
+        notes += cascade
         evidence = None
         if labelled.answers is not None:
-            evidence, passed_over = evidence_of(labelled.answers, reference, opened.created, self._rng(2))
+            evidence, passed_over = evidence_of(labelled.answers, opened.reference, opened.created, self._rng(2))
             notes += passed_over
         figures = compare(
             sample,
@@ -421,7 +429,12 @@ def _as_held_out(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
     rows = np.arange(min(len(texts), len(held_out)))
     known = held_out.take(rows)
     return dataclasses.replace(
-        texts.take(rows), logits=known.logits, predicted=known.predicted, embeddings=known.embeddings
+        texts.take(rows),
+        logits=known.logits,
+        predicted=known.predicted,
+        embeddings=known.embeddings,
+        stages=known.stages,
+        disagreements=known.disagreements,
     )
 
 

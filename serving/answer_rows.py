@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from serving.both_stages import BothStagesSample
 from serving.tracebacks import safe_traceback
 from textclf.data.prediction_log import LoggedPrediction, logged_predictions
 from textclf.errors import ConfigError, TextClfError
 from textclf.manifest import MANIFEST_FILE
 from textclf.model_store import ModelStore, open_model
 from textclf.reference import REFERENCE_FILE, Projection, load_projection
+from textclf.runtime.cascade import Stages
 from textclf.runtime.predictor import Answer, Encoded, Outputs, Predictor
 from textclf.runtime.text_features import Wordpieces, features_of, wordpieces_of
 
@@ -40,7 +43,7 @@ class Answered:
     @functools.cached_property
     def size(self) -> int:
         """Bytes that it takes in memory, rather too many than too few."""
-        predictions, pooled = self.answer.predictions, self.answer.outputs.embeddings
+        predictions, pooled, stages = self.answer.predictions, self.answer.outputs.embeddings, self.answer.stages
         # What a plain SavedModel reads is no ids, but the texts themselves.
         ids = sum(len(text) for text in self.answer.encoded.inputs if not isinstance(text, str))
         return (
@@ -49,6 +52,7 @@ class Answered:
             + sum(sys.getsizeof(prediction.text) for prediction in predictions)
             + _ID_BYTES * ids
             + (0 if pooled is None else pooled.nbytes)
+            + (0 if stages is None else stages.encoder_logits.nbytes + stages.linear_logits.nbytes)
         )
 
 
@@ -67,10 +71,17 @@ class AnswerRows:
     Args:
         projection_of: the projection of a version's reference, by the version's id; None where it has none.
         keep_text: put the texts into the rows, too.
+        sample: draws the texts of a cascade that go through both stages.
     """
 
-    def __init__(self, projection_of: Callable[[str], Projection | None], keep_text: bool = False) -> None:
+    def __init__(
+        self,
+        projection_of: Callable[[str], Projection | None],
+        keep_text: bool = False,
+        sample: BothStagesSample | None = None,
+    ) -> None:
         self.keep_text = keep_text
+        self.sample = BothStagesSample() if sample is None else sample
         self._projection_of = projection_of
         self._view: _View | None = None
 
@@ -90,7 +101,7 @@ class AnswerRows:
         view = self._view_for(predictor)
         if view.wordpieces is None:
             return []
-        answer = _joined([item.answer for item in answered])
+        answer = self.sample.completed(predictor, _joined([item.answer for item in answered]))
         return logged_predictions(
             [item.time for item in answered for _ in item.answer.predictions],
             predictor.version_id,
@@ -148,7 +159,7 @@ def _joined(answers: Sequence[Answer]) -> Answer:
         return answers[0]
     encoded = [answer.encoded for answer in answers]
     counts = [item.token_counts for item in encoded if item.token_counts is not None]
-    pooled = [answer.outputs.embeddings for answer in answers if answer.outputs.embeddings is not None]
+    stages = [answer.stages for answer in answers if answer.stages is not None]
     return Answer(
         [prediction for answer in answers for prediction in answer.predictions],
         np.concatenate([answer.predicted for answer in answers]),
@@ -159,6 +170,21 @@ def _joined(answers: Sequence[Answer]) -> Answer:
         ),
         Outputs(
             np.concatenate([answer.outputs.logits for answer in answers]),
-            np.concatenate(pooled) if len(pooled) == len(answers) else None,
+            _joined_embeddings(answers),
         ),
+        Stages.joined(stages) if len(stages) == len(answers) else None,
+    )
+
+
+def _joined_embeddings(answers: Sequence[Answer]) -> NDArray[np.float32] | None:
+    """[texts, width], NaN for answers without any; None where no answer has any."""
+    width = max((pooled.shape[1] for answer in answers if (pooled := answer.outputs.embeddings) is not None), default=0)
+    if not width:
+        return None
+    return np.concatenate(
+        [
+            np.full((len(answer.predictions), width), np.nan, np.float32) if pooled is None else pooled
+            for answer in answers
+            for pooled in [answer.outputs.embeddings]
+        ]
     )

@@ -15,6 +15,7 @@ from serving.access_log import AccessLog
 from serving.answer_rows import AnswerRows, projection_of_version
 from serving.answers import answer, json_body, score_body
 from serving.bodies import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
+from serving.both_stages import BothStagesSample
 from serving.errors import Kind, error_body, refusal_of
 from serving.feedback import FeedbackStore
 from serving.keys import check_key
@@ -56,7 +57,8 @@ def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | No
         return None
     log = PredictionLog(settings.prediction_log_url, settings.prediction_log_days, settings.prediction_log_rows)
     projection_of = functools.partial(projection_of_version, settings.model_path)
-    return PredictionRecorder(log, AnswerRows(projection_of, settings.prediction_log_text), metrics)
+    sample = BothStagesSample(settings.prediction_log_both_stages)
+    return PredictionRecorder(log, AnswerRows(projection_of, settings.prediction_log_text, sample), metrics)
 
 
 def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from serving.both_stages import SHARE
 from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
 from textclf.cores import usable_cores
 from textclf.data.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl, tidy_url
@@ -36,13 +37,13 @@ def _whole(default: int | Callable[[], int], help_text: str, least: int, most: i
     )
 
 
-def _seconds(default: float, help_text: str, most: float) -> Any:
+def _number(default: float, help_text: str, most: float, unit: str = "") -> Any:
     """A number in [0, most]."""
 
     def holds(value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
-    return _field(default, f"a number of seconds from 0 to {most:g}", help_text, parse_number, holds, f"{default:g}")
+    return _field(default, f"a number {unit}from 0 to {most:g}", help_text, parse_number, holds, f"{default:g}")
 
 
 def _switch(default: bool, help_text: str) -> Any:
@@ -167,8 +168,14 @@ class Settings:
     prediction_log_rows: int = _whole(
         1_000_000, "Predictions that the log keeps; of more the oldest are removed. 1,000 take about 1 MB.", 1, 10**12
     )
-    model_poll_seconds: float = _seconds(
-        5.0, "How often the model store is asked for a new current version; 0 never asks.", 86_400
+    prediction_log_both_stages: float = _number(
+        SHARE,
+        "Share of the logged texts, drawn by chance, that go through both stages of a cascade after they were "
+        "answered, one a second and worker at most: drift of embeddings and of the stages is looked for in these.",
+        1,
+    )
+    model_poll_seconds: float = _number(
+        5.0, "How often the model store is asked for a new current version; 0 never asks.", 86_400, "of seconds "
     )
     prometheus_multiproc_dir: str = _text(
         "",

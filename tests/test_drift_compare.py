@@ -297,4 +297,4 @@ class TestOptions:
             DriftOptions(**values)
 
     def test_enough_permutations_allow_a_small_alpha(self):
-        assert DriftOptions(alpha=0.001, permutations=12_000).alpha == 0.001
+        assert DriftOptions(alpha=0.001, permutations=14_000).alpha == 0.001

@@ -32,6 +32,8 @@ def features(n, seed=0, directions=3):
         logits=random.random((n, 2), np.float32),
         predicted=random.integers(0, 2, n),
         embeddings=random.random((n, directions), np.float32) if directions else None,
+        stages=random.integers(1, 3, n) if directions else None,
+        disagreements=random.choice(np.array([0, 1, np.nan], np.float32), n) if directions else None,
     )
 
 
@@ -90,7 +92,7 @@ def test_texts_taken_apart_and_joined_are_the_same(directions):
         if name == "words":
             assert rows(again.words) == rows(value)
         elif value is None:
-            assert again.embeddings is None
+            assert getattr(again, name) is None
         else:
             np.testing.assert_array_equal(getattr(again, name), value)
             assert getattr(again, name).dtype == value.dtype

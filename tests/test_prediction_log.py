@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from textclf.data import prediction_log
 from textclf.data.database_url import DEFAULT_URL, OFF, DatabaseUrl, absolute_url
-from textclf.data.feature_blobs import decode_features, encode_features
+from textclf.data.feature_blobs import FORMAT, decode_features, encode_features
 from textclf.data.prediction_log import LoggedPrediction, PredictionLog, logged_predictions
 from textclf.errors import ConfigError, PredictionLogError
 from textclf.features import TextFeatures, WordCounts
@@ -91,11 +91,13 @@ def test_without_a_row_there_are_no_features(log):
     assert len(window.features) == len(window.times) == window.total_rows == 0
 
 
-def test_embeddings_are_all_or_none(log):
+def test_some_texts_may_have_no_embedding(log):
     log.append(random_rows(3))
     log.append(random_rows(3, start=10, directions=None))
-    assert log.read("v1").features.embeddings is None
-    assert log.read("v1", until=3).features.embeddings.shape == (3, 4)
+    found = log.read("v1").features.embeddings
+    assert np.isfinite(found).all(axis=1).tolist() == [True] * 3 + [False] * 3
+    np.testing.assert_array_equal(found[:3], log.read("v1", until=3).features.embeddings)
+    assert log.read("v1", since=10).features.embeddings is None
 
 
 def test_a_span_without_its_end_and_the_other_versions(log):
@@ -179,19 +181,34 @@ def test_forged_sizes_are_damage_too():
     import struct
     import zlib
 
-    header = struct.Struct("<BIfffHHHIBB")
+    header = struct.Struct("<BBBIfffHHHIBB")
     for fields in (
-        (1, 9, 0, 0, 0, 1, 2, 0, 2**32 - 1, 2, 1),
-        (1, 9, 0, 0, 0, 1, 2, 0, 0, 3, 1),
-        (1, 9, 0, 0, 0, 1, 2, 9, 0, 2, 1),
-        (1, 9, 0, 0, 0, 1, 2, 0, 4, 2, 2),
+        (2, 0, 255, 9, 0, 0, 0, 1, 2, 0, 2**32 - 1, 2, 1),
+        (2, 0, 255, 9, 0, 0, 0, 1, 2, 0, 0, 3, 1),
+        (2, 0, 255, 9, 0, 0, 0, 1, 2, 9, 0, 2, 1),
+        (2, 0, 255, 9, 0, 0, 0, 1, 2, 0, 4, 2, 2),
+        (2, 3, 255, 9, 0, 0, 0, 1, 2, 0, 0, 2, 1),
+        (2, 1, 2, 9, 0, 0, 0, 1, 2, 0, 0, 2, 1),
     ):
         body = header.pack(*fields) + bytes(8)
         forged = body + struct.pack("<I", zlib.crc32(body))
         assert _only_failure(forged, "row 3").startswith("row 3: its features are damaged")
-    body = header.pack(2, *[0] * 10)
-    with pytest.raises(PredictionLogError, match=r"^row 3: its features are in format 2.* update it"):
+    body = header.pack(FORMAT + 1, *[0] * 12)
+    with pytest.raises(PredictionLogError, match=r"^row 3: its features are in format 3.* update it"):
         decode_features([body + struct.pack("<I", zlib.crc32(body))], ["row 3"])
+
+
+def test_rows_of_before_there_were_cascades_are_read():
+    import struct
+    import zlib
+
+    body = struct.pack("<BIfffHHHIBB", 1, 9, 0.5, 0.25, 0.125, 1, 2, 1, 2, 2, 1)
+    body += np.array([7, 9], "<u2").tobytes() + bytes([3, 1]) + np.array([-1, 1, 4], "<f4").tobytes()
+    features, failures = decode_features([body + struct.pack("<I", zlib.crc32(body))], ["row 3"])
+    assert failures == {}
+    assert (features.lengths.tolist(), features.predicted.tolist(), features.logits.tolist()) == ([9], [1], [[-1, 1]])
+    assert (features.words.ids.tolist(), features.words.counts.tolist()) == ([7, 9], [3, 1])
+    assert (features.embeddings.tolist(), features.stages, features.disagreements) == ([[4]], None, None)
 
 
 def test_rows_of_two_models_under_one_id_are_named(log):

@@ -42,6 +42,7 @@ def test_every_variable_is_read_and_others_are_not():
         "PREDICTION_LOG_TEXT": "1",
         "PREDICTION_LOG_DAYS": "7",
         "PREDICTION_LOG_ROWS": "1000",
+        "PREDICTION_LOG_BOTH_STAGES": "0.5",
         "MODEL_POLL_SECONDS": "0.5",
         "PROMETHEUS_MULTIPROC_DIR": "/run/metrics",
     }
@@ -104,6 +105,8 @@ def test_switch_off(text):
         ("PREDICTION_LOG_TEXT", "some"),
         ("PREDICTION_LOG_DAYS", "0"),
         ("PREDICTION_LOG_ROWS", "0"),
+        ("PREDICTION_LOG_BOTH_STAGES", "1.5"),
+        ("PREDICTION_LOG_BOTH_STAGES", "5 %"),
         ("PREDICTION_LOG_URL", "predictions.sqlite"),
         ("PREDICTION_LOG_URL", "postgresql://user:pa@ss@host/db"),
         ("API_KEY", "with blank"),

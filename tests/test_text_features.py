@@ -100,7 +100,7 @@ def test_features_of_an_answer_run_nothing_again(predictor, reference, monkeypat
     found = features_of(answer, wordpieces, reference.projection)
     assert counts(found) == counts(expected)
     for name, value in vars(expected).items():
-        if name != "words":
+        if name != "words" and value is not None:
             np.testing.assert_allclose(getattr(found, name), value, atol=ROUNDING)
 
 

@@ -245,6 +245,8 @@ class DriftOptions(Config):
         embedding_floor: of the MMD, as a share of that of two samples with nothing in common.
         error_floor: of the rise of the error rate. One text in ten, on which a model of two classes only guesses,
             adds .05.
+        disagreement_floor: of the change in how often the two stages of a cascade give different labels. One text in
+            ten on which they have nothing to do with each other adds .05 with two classes.
         cusum_shift: rise of the error rate that the CUSUM finds soonest. It needs a rise of about half of it, so
             that twice the floor fits.
         min_texts: fewer texts in either sample are not tested ("not enough data").
@@ -263,6 +265,7 @@ class DriftOptions(Config):
     score_floor: float = 0.1
     embedding_floor: float = 0.1
     error_floor: float = 0.05
+    disagreement_floor: float = 0.05
     cusum_shift: float = 0.1
     min_texts: int = 100
     min_audits: int = 50
@@ -276,7 +279,14 @@ class DriftOptions(Config):
             self._check_fraction(name)
             self._check(name, getattr(self, name) > 0, "a number above 0")
         self._check_fraction("threshold", low=0.5)
-        for name in ("length_floor", "form_floor", "score_floor", "embedding_floor", "error_floor"):
+        for name in (
+            "length_floor",
+            "form_floor",
+            "score_floor",
+            "embedding_floor",
+            "error_floor",
+            "disagreement_floor",
+        ):
             self._check_fraction(name)
         self._check_whole("min_texts", 20)
         self._check_whole("min_audits", 1)
@@ -285,8 +295,8 @@ class DriftOptions(Config):
         self._check_whole("most_words", 0)
         self._check_whole("least_word_texts", 1)
         # The smallest p of a permutation test is 1 / (1 + permutations). Bonferroni over two tests of a family and
-        # Holm over six families may multiply it by 12.
-        least = math.ceil(12 / self.alpha)
+        # Holm over seven families may multiply it by 14.
+        least = math.ceil(14 / self.alpha)
         self._check("permutations", self.permutations >= least, f"at least {least} for alpha {self.alpha:g}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,14 @@ class WordCounts:
         )
 
 
+class Stage(IntEnum):
+    """What answered a text: the encoder alone, or of a cascade the linear stage or the encoder with it."""
+
+    ALONE = 0
+    LINEAR = 1
+    ENCODER = 2
+
+
 @dataclass(frozen=True, eq=False)
 class TextFeatures:
     """Of n texts and a model with K classes.
@@ -95,8 +104,11 @@ class TextFeatures:
         words: wordpieces that the model sees, [CLS] and [SEP] not counted.
         logits: before the temperature, float32 [n, K].
         predicted: class ids, int64 [n].
-        embeddings: the encoder's pooled output, projected on a few directions (textclf.reference): float32 [n, D];
-            None where the model gives none.
+        embeddings: the encoder's pooled output, projected on a few directions (textclf.reference): float32 [n, D], NaN
+            for texts without one; None where no text has one.
+        stages: what answered, Stage [n] as int64; None is Stage.ALONE for all.
+        disagreements: 1 where the stages of a cascade, each by itself, give different labels, 0 where the same, NaN
+            where that is not known: float32 [n]; None where it is known of no text.
 
     Raises:
         InputError: the arrays are not of the same n texts.
@@ -110,6 +122,8 @@ class TextFeatures:
     logits: NDArray[np.float32]
     predicted: NDArray[np.int64]
     embeddings: NDArray[np.float32] | None
+    stages: NDArray[np.int64] | None = None
+    disagreements: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(value) for name, value in self._values().items()}
@@ -130,19 +144,18 @@ class TextFeatures:
 
     @classmethod
     def joined(cls, parts: Sequence[TextFeatures]) -> TextFeatures:
-        """The texts of all parts (one at least), one part after the other; without embeddings if a part has none."""
-        all_embedded = all(part.embeddings is not None for part in parts)
+        """The texts of all parts (one at least), one part after the other; without a column that a part has not."""
         columns: dict[str, Any] = {}
         for item in dataclasses.fields(cls):
             if item.name == "words":
                 columns["words"] = WordCounts.joined([part.words for part in parts])
-            elif item.name == "embeddings" and not all_embedded:
-                columns["embeddings"] = None
+            elif any(getattr(part, item.name) is None for part in parts):
+                columns[item.name] = None
             else:
                 columns[item.name] = np.concatenate([getattr(part, item.name) for part in parts])
         return cls(**columns)
 
     def _values(self) -> dict[str, Any]:
-        """The columns by name, without embeddings where there are none."""
+        """The columns by name, without those that are not there."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}

@@ -6,6 +6,7 @@ A file of one version, `reference.npz`: arrays only, whole numbers in the smalle
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import zipfile
 import zlib
@@ -22,7 +23,7 @@ from textclf.features import TextFeatures, WordCounts
 from textclf.files import atomic_file
 
 REFERENCE_FILE = "reference.npz"
-FORMAT = 1
+FORMAT = 2  # Since 2 with what there is of a cascade.
 # As many as tests of drift look at; beyond that only the file grows.
 MOST_TEXTS = 5000
 MOST_DIRECTIONS = 64
@@ -40,7 +41,10 @@ _COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
     "logits": (np.float32, 2),
     "predicted": (np.int64, 1),
     "embeddings": (np.float32, 2),
+    "stages": (np.int64, 1),
+    "disagreements": (np.float32, 1),
 }
+_MAY_BE_MISSING = ("embeddings", "stages", "disagreements")
 # What reading raises where a file is missing, damaged or something else.
 _UNREADABLE = (
     OSError, ValueError, KeyError, EOFError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -117,6 +121,19 @@ def projection_of(pooled: NDArray[np.floating[Any]], most: int = MOST_DIRECTIONS
 
 
 @dataclass(frozen=True, eq=False)
+class AnswersAlone:
+    """What the encoder of a cascade says of n texts by itself, as a server without the cascade answers.
+
+    Attributes:
+        logits: float32 [n, K].
+        predicted: class ids, int64 [n].
+    """
+
+    logits: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Held-out texts, labelled, as a version saw them.
 
@@ -125,6 +142,7 @@ class Reference:
         labels: true class ids, int64 [n].
         projection: that features.embeddings come from; None where the model gives no embeddings.
         n_all: held-out texts that these were drawn from.
+        alone: of a version with a cascade; None for one without.
 
     Raises:
         InputError: the parts do not fit together.
@@ -134,6 +152,7 @@ class Reference:
     labels: NDArray[np.int64]
     projection: Projection | None
     n_all: int
+    alone: AnswersAlone | None = None
 
     def __post_init__(self) -> None:
         features, embeddings = self.features, self.features.embeddings
@@ -146,6 +165,13 @@ class Reference:
                 bool(np.all((ids >= 0) & (ids < features.logits.shape[1]))) for ids in (self.labels, features.predicted)
             ),
             "embeddings in the directions of the projection": directions == expected,
+            "the answers of both stages of a cascade to all, or of none": (features.stages is None)
+            == (features.disagreements is None)
+            == (self.alone is None)
+            and (
+                self.alone is None
+                or (self.alone.logits.shape == features.logits.shape and len(self.alone.predicted) == len(features))
+            ),
             "finite numbers": all(
                 bool(np.isfinite(values).all())
                 for values in (
@@ -154,6 +180,8 @@ class Reference:
                     features.non_letter_rates,
                     features.logits,
                     np.zeros(0) if embeddings is None else embeddings,
+                    np.zeros(0) if features.disagreements is None else features.disagreements,
+                    np.zeros(0) if self.alone is None else self.alone.logits,
                 )
             ),
         }
@@ -165,6 +193,20 @@ class Reference:
     def error_rate(self) -> float:
         """The share of texts with another prediction than label."""
         return float(np.mean(self.features.predicted != self.labels))
+
+    @property
+    def without_cascade(self) -> Reference:
+        """The same texts as the encoder alone answers them; itself where there is no cascade."""
+        if self.alone is None:
+            return self
+        features = dataclasses.replace(
+            self.features,
+            logits=self.alone.logits,
+            predicted=self.alone.predicted,
+            stages=None,
+            disagreements=None,
+        )
+        return Reference(features, self.labels, self.projection, self.n_all)
 
 
 def save_reference(reference: Reference, path: Path) -> None:
@@ -185,6 +227,9 @@ def save_reference(reference: Reference, path: Path) -> None:
     if reference.projection is not None:
         arrays["projection_mean"] = reference.projection.mean
         arrays["projection_components"] = reference.projection.components
+    if reference.alone is not None:
+        arrays["alone_logits"] = reference.alone.logits
+        arrays["alone_predicted"] = reference.alone.predicted
     arrays = {name: _smallest(np.asarray(value)) for name, value in arrays.items()}
     with atomic_file(path, "wb") as file:
         np.savez_compressed(file, **arrays)
@@ -205,7 +250,7 @@ def load_reference(path: Path) -> Reference:
             _array(file, "word_counts", np.int32, 1),
         )
         columns: dict[str, Any] = {
-            name: _array(file, name, *form) if name != "embeddings" or f"{name}.npy" in names else None
+            name: _array(file, name, *form) if name not in _MAY_BE_MISSING or f"{name}.npy" in names else None
             for name, form in _COLUMNS.items()
         }
         return Reference(
@@ -213,6 +258,9 @@ def load_reference(path: Path) -> Reference:
             _array(file, "labels", np.int64, 1),
             _projection(file),
             int(_array(file, "n_all", np.int64, 0)),
+            AnswersAlone(_array(file, "alone_logits", np.float32, 2), _array(file, "alone_predicted", np.int64, 1))
+            if "alone_logits.npy" in names
+            else None,
         )
 
 
@@ -231,8 +279,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """The file, once its format is known; what its content raises while it is read becomes a ModelStoreError."""
     try:
         with zipfile.ZipFile(path) as file:
-            if (found := int(_array(file, "format", np.int64, 0))) != FORMAT:
-                raise ValueError(f"it is in format {found}, this software reads {FORMAT}")
+            if (found := int(_array(file, "format", np.int64, 0))) not in range(1, FORMAT + 1):
+                raise ValueError(f"it is in format {found}, this software reads {FORMAT} and older ones")
             yield file
     except _UNREADABLE as error:
         raise ModelStoreError(f"{path}: expected the reference of a version ({error}); {_RESTORE}") from error

@@ -2,9 +2,10 @@
 
 Little-endian throughout:
 
-    header      format u8, wordpieces before truncation u32, rates f32 x 3 (unknown, continuation, non-letter),
+    header      format u8, stage u8, disagreement u8 (0, 1; 255: not known),
+                wordpieces before truncation u32, rates f32 x 3 (unknown, continuation, non-letter),
                 class id u16, classes K u16, directions D u16 (0: no embedding), different wordpieces N u32,
-                bytes of an id u8 (2 or 4), bytes of a count u8 (1 or 4)
+                bytes of an id u8 (2 or 4), bytes of a count u8 (1 or 4); format 1 has neither stage nor disagreement
     ids, counts, logits f32 x K, embedding f32 x D
     checksum    CRC-32 of all before, u32
 """
@@ -18,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import PredictionLogError
-from textclf.features import TextFeatures, WordCounts
+from textclf.features import Stage, TextFeatures, WordCounts
 
-FORMAT = 1
+FORMAT = 2
 
-_HEADER = struct.Struct("<BIfffHHHIBB")
+_START = struct.Struct("<BBB")
+_HEADER = struct.Struct("<IfffHHHIBB")
+_UNKNOWN = 255
+_DIFFERS = (0, 1, _UNKNOWN)
 _CHECKSUM = struct.Struct("<I")
 _ID_TYPES = {2: "<u2", 4: "<u4"}
 _COUNT_TYPES = {1: "<u1", 4: "<u4"}
@@ -42,6 +46,10 @@ def encode_features(features: TextFeatures) -> list[bytes]:
     counts = words.counts.astype(_COUNT_TYPES[count_bytes]).tobytes()
     logits = features.logits.astype(_FLOAT)  # [n, K]
     pooled = np.empty((len(features), 0), _FLOAT) if embeddings is None else embeddings.astype(_FLOAT)  # [n, D]
+    has_embedding = np.asarray(np.isfinite(pooled).all(axis=1))
+    stages = [int(Stage.ALONE)] * len(features) if features.stages is None else features.stages.tolist()
+    disagreements = np.full(len(features), np.nan) if features.disagreements is None else features.disagreements
+    differ = np.where(np.isnan(disagreements), _UNKNOWN, disagreements).astype(np.uint8).tolist()
     offsets = words.offsets.tolist()
     columns = zip(
         features.lengths.tolist(),
@@ -54,13 +62,15 @@ def encode_features(features: TextFeatures) -> list[bytes]:
     blobs = []
     for row, values in enumerate(columns):
         start, end = offsets[row], offsets[row + 1]
+        directions = pooled.shape[1] if has_embedding[row] else 0
         body = b"".join(
             (
-                _HEADER.pack(FORMAT, *values, logits.shape[1], pooled.shape[1], end - start, id_bytes, count_bytes),
+                _START.pack(FORMAT, stages[row], differ[row]),
+                _HEADER.pack(*values, logits.shape[1], directions, end - start, id_bytes, count_bytes),
                 ids[start * id_bytes : end * id_bytes],
                 counts[start * count_bytes : end * count_bytes],
                 logits[row].tobytes(),
-                pooled[row].tobytes(),
+                pooled[row, :directions].tobytes(),
             )
         )
         blobs.append(body + _CHECKSUM.pack(zlib.crc32(body)))
@@ -75,7 +85,7 @@ def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[Text
         names: of each, for messages.
 
     Returns:
-        The features, in the order of the blobs, without embeddings if one has none; None where no blob is whole. And
+        The features, in the order of the blobs; None where no blob is whole. And
         by the positions of the others, those that are damaged or of another model than most, a sentence that names
         them.
 
@@ -104,8 +114,7 @@ def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[Text
 
 def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
     headers, ids, counts, logits, pooled = zip(*rows, strict=True)
-    directions = {len(values) for values in pooled}
-    lengths, unknown, continuation, non_letter, predicted = np.array(headers, np.float64).T
+    stages, differ, lengths, unknown, continuation, non_letter, predicted = np.array(headers, np.float64).T
     return TextFeatures(
         lengths=lengths.astype(np.int64),
         unknown_rates=unknown.astype(np.float32),
@@ -118,8 +127,21 @@ def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
         ),
         logits=np.stack(logits).astype(np.float32),
         predicted=predicted.astype(np.int64),
-        embeddings=None if len(directions) > 1 or 0 in directions else np.stack(pooled).astype(np.float32),
+        embeddings=_embeddings(pooled),
+        stages=stages.astype(np.int64) if (stages != Stage.ALONE).any() else None,
+        disagreements=np.where(differ == _UNKNOWN, np.nan, differ).astype(np.float32)
+        if (differ != _UNKNOWN).any()
+        else None,
     )
+
+
+def _embeddings(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """[n, D], NaN for texts without one; None where no text has one, or they are of different projections."""
+    directions = {len(values) for values in pooled} - {0}
+    if len(directions) != 1:
+        return None
+    missing = np.full(directions.pop(), np.nan, np.float32)
+    return np.stack([values if len(values) else missing for values in pooled]).astype(np.float32)
 
 
 _Row = tuple[
@@ -132,20 +154,24 @@ _Row = tuple[
 
 
 def _decoded(blob: object, name: str) -> _Row:
-    """Header (length, rates, class id), ids, counts, logits and embedding of a text."""
+    """Header (stage, disagreement, length, rates, class id), ids, counts, logits and embedding of a text."""
     if not isinstance(blob, bytes):
         raise _damaged(name)
     end = len(blob) - _CHECKSUM.size
     if end < _HEADER.size or _CHECKSUM.unpack_from(blob, end)[0] != zlib.crc32(blob[:end]):
         raise _damaged(name)
-    if blob[0] != FORMAT:
+    if not 1 <= blob[0] <= FORMAT:
         raise PredictionLogError(
             f"{name}: its features are in format {blob[0]}, this version of the software reads {FORMAT}; update it"
         )
-    _, length, *rates, predicted, classes, directions, entries, id_bytes, count_bytes = _HEADER.unpack_from(blob)
-    if id_bytes not in _ID_TYPES or count_bytes not in _COUNT_TYPES:
+    stage, differs, at = (Stage.ALONE, _UNKNOWN, 1) if blob[0] == 1 else (blob[1], blob[2], _START.size)
+    start = at + _HEADER.size
+    if start > end:
         raise _damaged(name)
-    parts, start = [], _HEADER.size
+    length, *rates, predicted, classes, directions, entries, id_bytes, count_bytes = _HEADER.unpack_from(blob, at)
+    if id_bytes not in _ID_TYPES or count_bytes not in _COUNT_TYPES or stage > max(Stage) or differs not in _DIFFERS:
+        raise _damaged(name)
+    parts = []
     for type_name, size in (
         (_ID_TYPES[id_bytes], entries),
         (_COUNT_TYPES[count_bytes], entries),
@@ -161,7 +187,7 @@ def _decoded(blob: object, name: str) -> _Row:
     ids, counts, logits, pooled = parts
     if start != end or not counts.all():
         raise _damaged(name)
-    return (length, *rates, predicted), ids, counts, logits, pooled
+    return (stage, differs, length, *rates, predicted), ids, counts, logits, pooled
 
 
 def _damaged(name: str) -> _DamagedError:

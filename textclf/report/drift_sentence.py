@@ -105,6 +105,8 @@ def _in_words(family: FamilyResult, differences: Differences) -> list[str]:
                 f"what they mean to the encoder has moved (MMD {_figure(test.effect)} of that of unlike samples)"
                 for test in tests
             ]
+        case "stages":
+            return [f"the linear stage and the encoder disagree {_more_often(test)}" for test in tests]
         case "error":
             return [_error(differences, test) for test in tests[:1]]
         case name:
@@ -161,6 +163,10 @@ def _error(differences: Differences, test: TestResult) -> str:
     now, before = labels.audit_errors / labels.audit_texts, labels.held_out_errors / labels.held_out_texts
     what = "errs more often of late" if test.name == "cusum" else "errs more often"
     return f"the model {what} ({percent(before)} held out -> {percent(now)} of {labels.audit_texts:,} audited texts)"
+
+
+def _more_often(test: TestResult) -> str:
+    return f"{'more' if test.statistic > 0 else 'less'} often (by {percent(test.effect)} of the texts)"
 
 
 def _moved(what: str, test: TestResult) -> str:

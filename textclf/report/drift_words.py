@@ -8,6 +8,7 @@ TITLES = {
     "score": "scores and predicted classes",
     "content": "words",
     "embedding": "embeddings",
+    "stages": "both stages of the cascade",
     "error": "errors",
     "unknown": "unknown wordpieces",
     "continuation": "wordpieces that continue a word",
@@ -16,6 +17,7 @@ TITLES = {
     "classes": "predicted classes",
     "words": "words",
     "embeddings": "embeddings",
+    "disagreement": "how often both stages disagree",
     "error_rate": "error rate of the audits",
     "cusum": "errors in the course of time",
 }
@@ -28,6 +30,7 @@ EFFECTS = {
     "classes": "total variation",
     "words": "AUC of a domain classifier",
     "embeddings": "MMD, as a share of that of unlike samples",
+    "disagreement": "change of the rate",
     "error_rate": "rise of the error rate",
     "cusum": "rise of the error rate",
 }

@@ -1,7 +1,9 @@
 """The two stages of a cascade at work: the linear one looks at every text, and says which need the encoder."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,12 @@ class Stages:
     linear_logits: NDArray[np.float32]
     is_steady: NDArray[np.bool_]
     encoder_logits: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Stages"]) -> Self:
+        """The texts of all parts (one at least), one part after the other."""
+        names = [item.name for item in dataclasses.fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True, eq=False)

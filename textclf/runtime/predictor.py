@@ -40,6 +40,11 @@ class Encoded:
     token_counts: NDArray[np.int64] | None
     wordpieces: Sequence[Sequence[int]] | None = None
 
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Encoded":
+        """The texts at these positions, in this order, without their wordpieces."""
+        counts = None if self.token_counts is None else self.token_counts[rows]
+        return Encoded([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -306,15 +311,10 @@ class Predictor:
         stages = cascade.first_stage(encoded.wordpieces)
         timings.linear += time.perf_counter() - start
         rows = np.arange(len(stages.exits)) if both_stages else np.flatnonzero(~stages.exits)
-        found = self.run(_taken(encoded, rows), timings)
+        found = self.run(encoded.take(rows), timings)
         stages.encoder_logits[rows] = found.logits
         embeddings = None if found.embeddings is None else _in_order([(rows, found.embeddings)], len(stages.exits))
         return Outputs(cascade.final_logits(stages, self.temperature), embeddings), stages
-
-
-def _taken(encoded: Encoded, rows: NDArray[np.intp]) -> Encoded:
-    """The texts at these positions, as run() takes them."""
-    return Encoded([encoded.inputs[row] for row in rows.tolist()], encoded.lengths[rows], None)
 
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:

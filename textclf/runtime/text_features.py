@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ConfigError, InputError
-from textclf.features import TextFeatures, WordCounts
-from textclf.reference import MOST_TEXTS, Projection, Reference, projection_of
-from textclf.runtime.predictor import Answer, Predictor
+from textclf.features import Stage, TextFeatures, WordCounts
+from textclf.reference import MOST_TEXTS, AnswersAlone, Projection, Reference, projection_of
+from textclf.runtime.cascade import Stages
+from textclf.runtime.predictor import Answer, Predictor, decide
+from textclf.stats.calibration import softmax
 
 _CONTINUATION = "##"
 # Some hundreds more than an encoder is wide tell its main directions; each costs as much as a prediction.
@@ -89,6 +91,8 @@ def features_of(answer: Answer, wordpieces: Wordpieces, projection: Projection |
         logits=answer.outputs.logits,
         predicted=answer.predicted,
         embeddings=None if projection is None or pooled is None else projection.apply(pooled),
+        stages=None if answer.stages is None else np.where(answer.stages.exits, Stage.LINEAR, Stage.ENCODER),
+        disagreements=None if answer.stages is None else _disagreements(answer.stages),
     )
 
 
@@ -127,7 +131,21 @@ def reference_of(
     pooled = predictor.run(predictor.encode(fitted_to)).embeddings
     projection = None if pooled is None else projection_of(pooled)
     features = features_of(answer, wordpieces, projection)
-    return Reference(features, np.asarray(labels, np.int64)[chosen], projection, len(texts))
+    alone = None if answer.stages is None else _answers_alone(predictor, answer.stages.encoder_logits)
+    return Reference(features, np.asarray(labels, np.int64)[chosen], projection, len(texts), alone)
+
+
+def _answers_alone(predictor: Predictor, logits: NDArray[np.float32]) -> AnswersAlone:
+    """What the encoder of a cascade says by itself."""
+    predicted = decide(softmax(logits, predictor.temperature), predictor.threshold)
+    return AnswersAlone(logits, predicted.astype(np.int64))
+
+
+def _disagreements(stages: Stages) -> NDArray[np.float32]:
+    """TextFeatures.disagreements of n texts."""
+    is_known = np.isfinite(stages.encoder_logits).all(axis=1)
+    differ = stages.encoder_logits.argmax(axis=1) != stages.linear_logits.argmax(axis=1)
+    return np.where(is_known, differ, np.nan).astype(np.float32)
 
 
 def _shares(words: WordCounts, is_meant: NDArray[np.bool_]) -> NDArray[np.float32]:

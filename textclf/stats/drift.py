@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textclf.config import DriftOptions
 from textclf.errors import InputError
@@ -19,7 +20,7 @@ from textclf.stats.drift_figures import ClassMix, DriftFigures, FamilyResult, Qu
 from textclf.stats.holm import holm
 from textclf.stats.labelled_drift import AuditEvidence, cusum, error_rate_test, label_figures
 from textclf.stats.mmd import mmd_test
-from textclf.stats.two_sample import class_shares, class_test, ks_test, ks_test_of_columns
+from textclf.stats.two_sample import class_shares, class_test, ks_test, ks_test_of_columns, rate_test
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -66,6 +67,7 @@ def compare(
     | score     | KS of each logit; chi-square of the predicted classes    | KS distance; total variation     |
     | content   | a classifier by words, of texts that it has not seen     | AUC                              |
     | embedding | MMD of the embeddings                                    | MMD, relative (textclf.stats.mmd)|
+    | stages    | rate at which both stages of a cascade disagree (Fisher) | change of the rate               |
     | error     | error rate of random audits; CUSUM of them over time     | rise of the error rate           |
 
     The tests of a family are combined by Bonferroni, the families by Holm: at most alpha of all comparisons of
@@ -139,13 +141,35 @@ def _content(samples: _Samples, options: DriftOptions, rng: np.random.Generator)
 
 
 def _embedding(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
-    x, y = samples.reference.embeddings, samples.latest.embeddings
-    if x is None or y is None:
+    x, y = (embedded(sample) for sample in (samples.reference, samples.latest))
+    if min(len(x), len(y)) < options.min_texts:
         return []
     most = options.mmd_most
     x, y = (values[rng.permutation(len(values))[:most]] for values in (x, y))
     found = mmd_test(x, y, options.permutations, rng)
     return [_Measured("embeddings", found.squared, found.p, found.effect, options.embedding_floor)]
+
+
+def _stages(samples: _Samples, options: DriftOptions, _: np.random.Generator) -> list[_Measured]:
+    x, y = (compared_stages(sample) for sample in (samples.reference, samples.latest))
+    if min(len(x), len(y)) < options.min_texts:
+        return []
+    found = rate_test(x, y)
+    return [_Measured("disagreement", found.change, found.p, abs(found.change), options.disagreement_floor)]
+
+
+def embedded(sample: TextFeatures) -> NDArray[np.float32]:
+    """The embeddings of the texts that have one: [texts, D]."""
+    if sample.embeddings is None:
+        return np.empty((0, 0), np.float32)
+    return sample.embeddings[np.isfinite(sample.embeddings).all(axis=1)]
+
+
+def compared_stages(sample: TextFeatures) -> NDArray[np.bool_]:
+    """Whether both stages disagree, of the texts where that is known: bool [texts]."""
+    if sample.disagreements is None:
+        return np.empty(0, np.bool_)
+    return sample.disagreements[np.isfinite(sample.disagreements)] > 0
 
 
 def _error(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
@@ -167,6 +191,7 @@ _FAMILIES: Mapping[str, Callable[[_Samples, DriftOptions, np.random.Generator], 
     "score": _score,
     "content": _content,
     "embedding": _embedding,
+    "stages": _stages,
     "error": _error,
 }
 
@@ -249,9 +274,10 @@ def _check(reference: TextFeatures, latest: TextFeatures, class_count: int) -> N
         if len(sample) and not 0 <= sample.predicted.min() <= sample.predicted.max() < class_count:
             raise InputError(f"{name}: expected predicted classes from 0 to {class_count - 1}, got others")
         values = [sample.unknown_rates, sample.continuation_rates, sample.non_letter_rates, sample.logits]
-        if sample.embeddings is not None:
-            values.append(sample.embeddings)
-        if not all(np.isfinite(value).all() for value in values):
+        pooled = np.zeros((1, 1)) if sample.embeddings is None else sample.embeddings
+        # A row of NaN is a text without an embedding.
+        whole = np.isfinite(pooled).all(axis=1) | np.isnan(pooled).all(axis=1)
+        if not (whole.all() and all(np.isfinite(value).all() for value in values)):
             raise InputError(f"{name}: expected finite rates, logits and embeddings, got values that are not")
     widths = {sample.embeddings.shape[1] for sample in (reference, latest) if sample.embeddings is not None}
     if len(widths) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, ks_2samp
+from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
 from textclf.stats.permutations import permutation_p
 
@@ -50,6 +50,21 @@ class ClassResult:
     p: float
     variation: float
     is_permuted: bool
+
+
+@dataclass(frozen=True)
+class RateResult:
+    """Fisher's exact test of two rates; p is two-sided, change the second rate less the first."""
+
+    p: float
+    change: float
+
+
+def rate_test(x: NDArray[np.bool_], y: NDArray[np.bool_]) -> RateResult:
+    """Compare how often x [n] and y [m] hold, both not empty: R. A. Fisher's exact test, two-sided."""
+    held = int(x.sum()), int(y.sum())
+    result = fisher_exact([[held[0], len(x) - held[0]], [held[1], len(y) - held[1]]])
+    return RateResult(float(result.pvalue), held[1] / len(y) - held[0] / len(x))
 
 
 def ks_test(x: NDArray[Any], y: NDArray[Any]) -> KsResult:
