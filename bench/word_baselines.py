@@ -22,6 +22,8 @@ NGRAMS = (1, 2)
 ALPHA = 1.0
 COST = 1.0
 BETA = 0.25
+# LIBLINEAR's own. scikit-learn's takes many minutes on film reviews, and changed no accuracy by more than .2 points.
+TOLERANCE = 0.1
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -67,7 +69,7 @@ def log_count_ratios(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_
 def fit_logistic(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_]) -> Weights:
     """Logistic regression on features [n, V]."""
     # liblinear's dual solver takes seconds where there are far more features than texts, the others minutes.
-    model = LogisticRegression(C=COST, solver="liblinear", dual=True, max_iter=1000, random_state=0)
+    model = LogisticRegression(C=COST, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0)
     model.fit(features, is_class)
     return Weights(model.coef_.ravel(), float(model.intercept_[0]))
 
@@ -78,7 +80,7 @@ def fit_interpolated(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_
     The features are already scaled by their ratios, so that equal weights are naive Bayes. The intercept is drawn
     along, without which the scores of several classes, each against the rest, would not compare.
     """
-    model = LinearSVC(C=COST, max_iter=10_000, random_state=0)
+    model = LinearSVC(C=COST, tol=TOLERANCE, random_state=0)
     model.fit(features, is_class)
     svm = model.coef_.ravel()
     return Weights((1 - BETA) * np.abs(svm).mean() + BETA * svm, BETA * float(model.intercept_[0]))
