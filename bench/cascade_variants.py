@@ -1,9 +1,10 @@
-"""What both stages of a cascade say of the same texts, and what each way to use them would have answered.
+"""What each way to use the two stages of a cascade makes of the same texts.
 
-The models run once; encoder alone, linear stage alone, combination and cascade are arithmetic on their logits.
+The models run once; encoder alone, linear stage alone, combination and cascade are arithmetic on their logits
+(textclf.stats.cascade). The label is the most probable class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy.typing as npt
 
 from bench.errors import BenchError
 from bench.steps import Figures
-from textclf.runtime.predictor import Predictor, decide
-from textclf.stats.calibration import expected_calibration_error, softmax
-from textclf.stats.cascade import CascadeSettings, combined_logits, linear_on_scale
+from textclf.runtime.predictor import Predictor
+from textclf.stats.cascade import CascadeSettings, StageAnswers, exits, final_logits
+from textclf.stats.cascade_fit import cascade_figures
 from textclf.stats.paired import lower_bound, upper_bound
 
 ENCODER, LINEAR, COMBINATION, CASCADE, UNGUARDED = "encoder", "linear", "combination", "cascade", "unguarded"
@@ -21,30 +22,22 @@ ENCODER, LINEAR, COMBINATION, CASCADE, UNGUARDED = "encoder", "linear", "combina
 ALPHA = 0.05
 _CHUNK = 1000
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class BothStages:
-    """Of n texts.
-
-    Attributes:
-        encoder_logits, linear_logits: as each stage gives them, float32 [n, K].
-        exits: which texts the linear stage answers, [n].
-    """
-
-    encoder_logits: npt.NDArray[np.float32]
-    linear_logits: npt.NDArray[np.float32]
-    exits: BoolArray
-
-
-def read_by_both(predictor: Predictor, texts: Sequence[str]) -> BothStages:
+def read_by_both(
+    predictor: Predictor, texts: Sequence[str], say: Callable[[str], None] = lambda _: None
+) -> StageAnswers:
     """What a predictor with a cascade computes, where the encoder reads every text too.
 
+    Args:
+        predictor: of a version.
+        texts: whole ones: the linear stage reads all of a text, the encoder what its truncation leaves.
+        say: gets a line now and then.
+
     Raises:
-        BenchError: it has no cascade.
+        BenchError: the version has no cascade.
     """
     parts = []
     for start in range(0, len(texts), _CHUNK):
@@ -52,60 +45,44 @@ def read_by_both(predictor: Predictor, texts: Sequence[str]) -> BothStages:
         if stages is None:
             raise BenchError(f"{predictor.full_name}: expected a version with a cascade, got one without")
         parts.append(stages)
-    return BothStages(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("encoder_logits", "linear_logits")),
-        np.concatenate([part.exits for part in parts]),
+        say(f"{min(start + _CHUNK, len(texts)):,} of {len(texts):,} texts")
+    return StageAnswers(
+        np.concatenate([part.encoder_logits for part in parts]),
+        np.concatenate([part.linear_logits for part in parts]),
+        np.concatenate([part.is_steady for part in parts]),
+        predictor.temperature,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """What each way would have answered.
+    """What each way answers to n texts.
 
     Attributes:
-        probabilities: calibrated, float [n, K], by the names above.
+        predicted: class ids, [n], by the names above.
         exits: which texts the linear stage answers, [n], of CASCADE and of UNGUARDED.
-        threshold: of two classes the second is the label from this probability on.
     """
 
-    probabilities: Mapping[str, FloatArray]
+    predicted: Mapping[str, IntArray]
     exits: Mapping[str, BoolArray]
-    threshold: float
-
-    def predicted(self, name: str) -> IntArray:
-        """Class ids, [n]."""
-        return decide(self.probabilities[name], self.threshold).astype(np.int64)
 
 
-def variants_of(both: BothStages, settings: CascadeSettings, temperature: float, threshold: float) -> Variants:
-    """All variants.
-
-    UNGUARDED is the cascade that lets a text exit for its confidence alone, however few of its words it comes from.
-
-    Args:
-        both: of n texts.
-        settings: of the cascade.
-        temperature: of the encoder's logits.
-        threshold: see Variants.
-    """
-    linear = softmax(linear_on_scale(both.linear_logits, settings, temperature), temperature)
-    combination = softmax(combined_logits(both.encoder_logits, both.linear_logits, settings, temperature), temperature)
-    least = np.inf if settings.exit_confidence is None else settings.exit_confidence
-    exits = {CASCADE: both.exits, UNGUARDED: linear.max(axis=1) >= least}
-    return Variants(
-        {
-            ENCODER: softmax(both.encoder_logits, temperature),
-            LINEAR: linear,
-            COMBINATION: combination,
-            **{name: np.where(chosen[:, None], linear, combination) for name, chosen in exits.items()},
-        },
-        exits,
-        threshold,
-    )
+def variants_of(settings: CascadeSettings, answers: StageAnswers) -> Variants:
+    """All of them; UNGUARDED lets a text exit for its confidence alone, however few of its words that comes from."""
+    everything = np.ones(len(answers), np.bool_)
+    exit_rules = {LINEAR: everything, COMBINATION: ~everything}
+    left = {
+        CASCADE: exits(settings, answers.linear_logits, answers.is_steady),
+        UNGUARDED: exits(settings, answers.linear_logits, everything),
+    }
+    predicted = {
+        name: final_logits(settings, answers, is_exit).argmax(axis=1) for name, is_exit in (exit_rules | left).items()
+    }
+    return Variants({ENCODER: answers.encoder_logits.argmax(axis=1), **predicted}, left)
 
 
 def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
-    """What the second is more often right than the first, with a paired two-sided interval of 1 - ALPHA (Tango 1998).
+    """How much more often the second is right than the first, with a paired two-sided interval of 1 - ALPHA.
 
     Args:
         labels: class ids, [n].
@@ -121,49 +98,32 @@ def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
     }
 
 
-def labelled_figures(variants: Variants, labels: IntArray) -> Figures:
-    """Accuracy, differences, and calibration of the variants on labelled texts; None where no text is left to ask.
+def labelled_figures(settings: CascadeSettings, answers: StageAnswers, labels: IntArray) -> Figures:
+    """What textclf.stats.cascade_fit.cascade_figures says, and by how much each way is better than the encoder alone.
 
     Args:
-        variants: of n texts.
+        settings: of the cascade.
+        answers: to n texts.
         labels: class ids, [n].
     """
-    exits = variants.exits[CASCADE]
-    predicted = {name: variants.predicted(name) for name in variants.probabilities}
-    is_right = {name: ids == labels for name, ids in predicted.items()}
-
-    def calibration(name: str, of: BoolArray) -> float | None:
-        return expected_calibration_error(variants.probabilities[name][of], labels[of]) if of.any() else None
-
-    everything = np.ones(len(labels), bool)
-    return {
-        "texts": len(labels),
-        "exit_share": float(exits.mean()),
-        "accuracy": {name: float(right.mean()) for name, right in is_right.items()},
-        "accuracy_on_exits": {
-            name: float(is_right[name][exits].mean()) if exits.any() else None for name in (LINEAR, ENCODER)
-        },
-        "differences": {
-            name: difference(labels, predicted[ENCODER], predicted[name]) for name in (LINEAR, COMBINATION, CASCADE)
-        },
-        "expected_calibration_error": {
-            ENCODER: calibration(ENCODER, everything),
-            CASCADE: calibration(CASCADE, everything),
-            "linear_exits": calibration(LINEAR, exits),
-            "encoder_rest": calibration(COMBINATION, ~exits),
-        },
+    predicted = variants_of(settings, answers).predicted
+    compared = {
+        name: difference(labels, predicted[ENCODER], predicted[name]) for name in (LINEAR, COMBINATION, CASCADE)
     }
+    return {**cascade_figures(settings, answers, labels), "differences": compared}
 
 
-def attack_figures(variants: Variants, wanted: int) -> Figures:
-    """How often each variant answers what an attacker wants, and how many texts exit.
+def attack_figures(settings: CascadeSettings, answers: StageAnswers, wanted: int) -> Figures:
+    """How often each way answers what an attacker wants, and how many texts exit.
 
     Args:
-        variants: of n attacked texts.
+        settings: of the cascade.
+        answers: to n attacked texts.
         wanted: class id that they are to be taken for.
     """
+    found = variants_of(settings, answers)
     return {
-        "texts": len(variants.exits[CASCADE]),
-        "fooled": {name: float(np.mean(variants.predicted(name) == wanted)) for name in variants.probabilities},
-        "exit_share": {name: float(exits.mean()) for name, exits in variants.exits.items()},
+        "texts": len(answers),
+        "fooled": {name: float(np.mean(ids == wanted)) for name, ids in found.predicted.items()},
+        "exit_share": {name: float(is_exit.mean()) for name, is_exit in found.exits.items()},
     }

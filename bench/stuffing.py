@@ -1,4 +1,4 @@
-"""Keyword stuffing: words of praise put into texts that praise nothing, so that a model of words takes them for praise."""
+"""Keyword stuffing: words of praise put into texts that praise nothing, so that a model of words calls them praise."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
