@@ -21,11 +21,13 @@ from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
 from textclf.model_store import ModelStore, ModelVersion, open_model
 from textclf.report.versions import compare_versions, describe_version, describe_versions
+from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
 
 EXIT = "exit"
+_STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
 # Parts of a data set's root that hold class folders, the one that no model was trained on first.
 _PARTS = ("test", "train")
 
@@ -64,6 +66,7 @@ class Inference:
         seed: of the random choice of files; None chooses anew each time.
         tokens_per_batch: a batch holds at most so many tokens, padding included.
         threads: to compute with; None takes all cores.
+        cascade: let the version's linear stage, if it has one, answer what it is sure of; else the encoder answers all.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Inference:
         seed: int | None = None,
         tokens_per_batch: int = TOKENS_PER_BATCH,
         threads: int | None = None,
+        cascade: bool = True,
     ) -> None:
         self.model_path = model_path
         self.class_names = class_names
@@ -81,6 +85,7 @@ class Inference:
         self.seed = seed
         self.tokens_per_batch = tokens_per_batch
         self.threads = threads
+        self.cascade = cascade
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()
 
@@ -94,7 +99,9 @@ class Inference:
         """
         with self._loading:
             if self._predictor is None:
-                self._predictor = load_predictor(self.model_path, self.class_names, self.tokens_per_batch, self.threads)
+                self._predictor = load_predictor(
+                    self.model_path, self.class_names, self.tokens_per_batch, self.threads, self.cascade
+                )
             return self._predictor
 
     def warm_up(self) -> None:
@@ -334,7 +341,8 @@ def _shortened(text: str, most: int = 200) -> str:
 def _verdict(prediction: Prediction) -> str:
     probabilities = ", ".join(f"{name} {value:.3f}" for name, value in prediction.probabilities.items())
     cut = "; only a part of the text was read" if prediction.truncated else ""
-    return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut})"
+    stage = "" if prediction.stage is None else f"; {_STAGES[prediction.stage]}"
+    return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage})"
 
 
 @click.group(cls=cli.Group)
@@ -356,8 +364,15 @@ def _verdict(prediction: Prediction) -> str:
     show_default="all cores",
     help="Threads to compute with; TensorFlow, for a plain SavedModel, takes its own.",
 )
+@click.option(
+    "--no-cascade",
+    is_flag=True,
+    help="Let the encoder answer every text, also those that a version's linear stage is sure of.",
+)
 @click.pass_context
-def main(context: click.Context, model_path: Path, class_names: str | None, threads: int | None) -> None:
+def main(
+    context: click.Context, model_path: Path, class_names: str | None, threads: int | None, no_cascade: bool
+) -> None:
     """Score texts with a saved model, or look at the saved models.
 
     \b
@@ -368,7 +383,7 @@ def main(context: click.Context, model_path: Path, class_names: str | None, thre
       python inference.py --model-path demo/model versions
     """
     names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
-    context.obj = Inference(model_path, names, threads=threads)
+    context.obj = Inference(model_path, names, threads=threads, cascade=not no_cascade)
 
 
 @main.command()
@@ -446,7 +461,8 @@ def score(
     order and gains `label`, `score` (of two classes the probability of the second, of more that of the label),
     `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is
     kept as `input_label`, and the accuracy is printed; an input that has one of the other columns already is
-    refused. The output appears whole at the end, or not at all. Memory does not grow with the file.
+    refused. The output appears whole at the end, or not at all. Memory does not grow with the file. Of a version
+    with a cascade, how many rows each stage answered is printed, too.
 
     \b
     Example:
@@ -464,6 +480,9 @@ def score(
             click.echo(f"  … and {report.skipped - len(report.skipped_rows)} more", err=True)
     if report.unknown_labels:
         click.echo(f"{report.unknown_labels} rows have a label that is no class of the model", err=True)
+    if inference.predictor.cascade is not None:
+        linear = report.stages[LINEAR]
+        click.echo(f"answered by the linear stage: {linear}, by the encoder: {report.scored - linear}")
     if report.accuracy is not None:
         click.echo(f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})")
 

@@ -56,6 +56,8 @@ class AccessLog:
             "request_id": record.request_id,
             "pid": os.getpid(),
         }
+        if record.linear is not None:
+            fields["linear"] = record.linear
         if record.error:
             fields["error"] = record.error
         if self._log_text:

@@ -1,7 +1,7 @@
 """From predictions to the body of an answer, in the form that the question had; Accept is not looked at.
 
 `score` is that of a Prediction everywhere: of two classes the probability of the second, of more that of the label;
-only a ranking (`data`) gives each label its own.
+only a ranking (`data`) gives each label its own. `stage` is there where a cascade answers.
 """
 
 import csv
@@ -49,6 +49,7 @@ def _single(prediction: Prediction, model: str) -> dict[str, Any]:
         "score": prediction.score,
         "probabilities": prediction.probabilities,
         "truncated": prediction.truncated,
+        **({} if prediction.stage is None else {"stage": prediction.stage}),
         "model": model,
     }
 
@@ -63,6 +64,8 @@ def _columns(predictions: Sequence[Prediction], model: str) -> _Answer:
         "prediction_probs": [item.probabilities[item.label] for item in predictions],
         "probabilities": [item.probabilities for item in predictions],
         "truncated": [item.truncated for item in predictions],
+        # One model answers all: each has a stage, or none has.
+        **({} if predictions[0].stage is None else {"stage": [item.stage for item in predictions]}),
         "model": model,
     }
     return json_body(body), JSON

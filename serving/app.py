@@ -48,7 +48,12 @@ _Post = Callable[[RequestRecord, Predictor, str, str], Response]
 
 def inference_of(settings: Settings, path: Path) -> Inference:
     """The model at `path` as a server needs it: on its share of the cores, and with few shapes to warm up."""
-    return Inference(path, threads=settings.inference_threads, tokens_per_batch=_TOKENS_PER_BATCH)
+    return Inference(
+        path,
+        threads=settings.inference_threads,
+        tokens_per_batch=_TOKENS_PER_BATCH,
+        cascade=settings.cascade,
+    )
 
 
 def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | None:
@@ -211,6 +216,7 @@ class Service:
     def info(self) -> Response:
         """GET /info: what is served, within which limits."""
         predictor = self.holder.predictor
+        cascade = predictor.cascade
         body: dict[str, Any] = {
             "model": predictor.full_name,
             "name": predictor.name,
@@ -218,6 +224,7 @@ class Service:
             "class_names": predictor.class_names,
             "max_length": predictor.max_length,
             "threshold": predictor.threshold,
+            "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
             "limits": {
                 "max_text_chars": self.settings.max_text_chars,
                 "max_batch": self.settings.max_batch,
@@ -262,6 +269,8 @@ class Service:
         for prediction in answered.predictions:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
+        if answered.stages is not None:
+            record.linear = int(answered.stages.exits.sum())
         return answered.predictions
 
     def _guarded(self, post: _Post, taken: Collection[str]) -> Callable[[], Response]:

@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from serving.drift_metrics import DriftMetrics
 from serving.observing import RequestRecord
 from textclf.errors import ConfigError
+from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.predictor import Timings
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -57,8 +58,16 @@ class Metrics:
             "model_swap_failures", "Looks at the model store, and tries to load its current version, that failed."
         )
         self._request_seconds = self._histogram("request_seconds", "From request to answer.", "route")
-        stages = self._histogram("stage_seconds", "Parts of scoring: tokenise, queue (for the engine), infer.", "stage")
-        self._tokenise, self._queue, self._infer = (stages.labels(name) for name in ("tokenise", "queue", "infer"))
+        stages = self._histogram(
+            "stage_seconds",
+            "Parts of scoring: tokenise, linear (of a cascade), queue (for the engine), infer.",
+            "stage",
+        )
+        self._tokenise, self._linear, self._queue, self._infer = (
+            stages.labels(name) for name in ("tokenise", "linear", "queue", "infer")
+        )
+        answered = self._counter("cascade_texts", "Texts that a cascade scored, by the stage that answered.", "stage")
+        self._by_linear, self._by_encoder = answered.labels(LINEAR), answered.labels(ENCODER)
         self._in_flight = self._gauge("requests_in_flight", "Requests in hand.", "livesum")
         self._model_workers = self._gauge(
             "model_workers", "Workers that serve a version.", "livesum", "model", "version"
@@ -136,8 +145,16 @@ class Metrics:
         if record.truncated:
             self._truncated.inc(record.truncated)
         self._tokenise.observe(timings.tokenise)
-        self._queue.observe(timings.queue)
-        self._infer.observe(timings.infer)
+        by_encoder = record.texts
+        if record.linear is not None:
+            by_encoder -= record.linear
+            self._linear.observe(timings.linear)
+            self._by_linear.inc(record.linear)
+            self._by_encoder.inc(by_encoder)
+        # What waited for no engine says nothing of how long one waits.
+        if by_encoder:
+            self._queue.observe(timings.queue)
+            self._infer.observe(timings.infer)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry)

@@ -51,6 +51,7 @@ class RequestRecord:
         texts: that were scored or stored.
         tokens: wordpieces of the scored texts.
         truncated: texts that the model saw only a part of.
+        linear: texts that the linear stage of a cascade answered; None without a cascade.
         model: name and version of what answered.
         scored: the scored texts themselves; logged only if asked for.
         timings: of the predictor; None if it was not called.
@@ -67,6 +68,7 @@ class RequestRecord:
     texts: int = 0
     tokens: int = 0
     truncated: int = 0
+    linear: int | None = None
     model: str = ""
     scored: list[str] = field(default_factory=list)
     timings: Timings | None = None

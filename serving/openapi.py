@@ -8,6 +8,7 @@ from serving.errors import Kind
 from serving.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.questions import MAX_SOURCE_CHARS
 from serving.settings import Settings
+from textclf.runtime.cascade import ENCODER, LINEAR
 
 _Json = dict[str, Any]
 
@@ -15,6 +16,10 @@ _PROBABILITY: _Json = {"type": "number", "minimum": 0, "maximum": 1}
 _TRUNCATED: _Json = {
     "type": ["boolean", "null"],
     "description": "Whether the model saw only a part of the text; null where that can't be known.",
+}
+_STAGE: _Json = {
+    "enum": [LINEAR, ENCODER],
+    "description": "Which stage of the model's cascade answered; absent where the model has none, or CASCADE is off.",
 }
 _MODEL: _Json = {"type": "string", "description": "Name and version of the model that answered."}
 _BODY_KINDS = (
@@ -158,6 +163,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "score": {**_PROBABILITY, "description": "Of two classes the probability of the second, else of the label."},
         "probabilities": probabilities,
         "truncated": _TRUNCATED,
+        "stage": _STAGE,
         "model": _MODEL,
     }
     predictions = {
@@ -165,6 +171,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "prediction_probs": {**_list(_PROBABILITY), "description": "The probability of each predicted label."},
         "probabilities": _list(probabilities),
         "truncated": _list(_TRUNCATED),
+        "stage": _list(_STAGE),
         "model": _MODEL,
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
@@ -177,12 +184,18 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "class_names": _list({"type": "string"}),
         "max_length": {"type": ["integer", "null"]},
         "threshold": _PROBABILITY,
+        "cascade": {
+            **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),
+            "type": ["object", "null"],
+            "description": "Probability from which on the linear stage answers alone (null: it never does); null "
+            "where the encoder answers all.",
+        },
         "limits": _object(dict.fromkeys(limits, whole), limits),
     }
     error = _object({"code": {"type": "string"}, "message": {"type": "string"}}, ["code", "message"])
     return {
-        "Prediction": _object(prediction, prediction),
-        "Predictions": _object(predictions, predictions),
+        "Prediction": _object(prediction, _all_but_stage(prediction)),
+        "Predictions": _object(predictions, _all_but_stage(predictions)),
         "Ranking": _object({"prediction": ranking}, ["prediction"]),
         "Rankings": {**_list(_object({"prediction": ranking}, ["prediction"])), "minItems": 1},
         "Info": _object(info, info),
@@ -208,6 +221,11 @@ def _list_body(settings: Settings) -> _Json:
 
 def _object(properties: _Json, required: Iterable[str]) -> _Json:
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _all_but_stage(properties: _Json) -> list[str]:
+    """What an answer always has."""
+    return [name for name in properties if name != "stage"]
 
 
 def _list(items: _Json) -> _Json:

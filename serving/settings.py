@@ -46,7 +46,7 @@ def _number(default: float, help_text: str, most: float, unit: str = "") -> Any:
     return _field(default, f"a number {unit}from 0 to {most:g}", help_text, parse_number, holds, f"{default:g}")
 
 
-def _switch(default: bool, help_text: str) -> Any:
+def _switch(default: bool, help_text: str, shown: str = "") -> Any:
     """True or false."""
     return _field(
         default,
@@ -54,7 +54,7 @@ def _switch(default: bool, help_text: str) -> Any:
         help_text,
         parse_switch,
         lambda value: isinstance(value, bool),
-        str(int(default)),
+        shown or str(int(default)),
     )
 
 
@@ -125,6 +125,12 @@ class Settings:
     )
     inference_threads: int = _whole(
         1, "Threads that compute in a worker. More answer a single request faster, and all together fewer.", 1, 1024
+    )
+    cascade: bool = _switch(
+        True,
+        "Let the linear stage of a version that has a cascade answer what it is sure of; `off`: the encoder answers "
+        "all, also of versions to come.",
+        shown="on",
     )
     max_text_chars: int = _whole(100_000, "Characters of a text; a longer one is answered with 422.", 1, 10**8)
     max_batch: int = _whole(

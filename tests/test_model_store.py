@@ -532,7 +532,7 @@ class TestReports:
         second = save(store, metrics={}, parent=first)
         lines = describe_versions(store).splitlines()
         titles = " ".join(lines[0].split())
-        assert titles == "version created (UTC) encoder classes test accuracy macro F1 parts parent"
+        assert titles == "version created (UTC) encoder classes test accuracy macro F1 cascade parts parent"
         assert lines[1].split()[0] == second
         assert lines[1].split()[-1] == first
         assert lines[2].startswith(f"*  {first}  2025-01-02 03:00  tiny     2        0.9000         0.8800")

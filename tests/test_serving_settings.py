@@ -20,6 +20,7 @@ def test_defaults():
     assert (settings.max_text_chars, settings.max_batch, settings.max_body_bytes) == (100_000, 1000, 2_097_152)
     assert settings.api_key == ""
     assert settings.log_text is False
+    assert settings.cascade is True
 
 
 def test_every_variable_is_read_and_others_are_not():
@@ -30,6 +31,7 @@ def test_every_variable_is_read_and_others_are_not():
         "MODEL_SERVER_WORKERS": "3",
         "MODEL_SERVER_TIMEOUT": "7",
         "INFERENCE_THREADS": "2",
+        "CASCADE": "off",
         "MAX_TEXT_CHARS": "10",
         "MAX_BATCH": "11",
         "MAX_BODY_BYTES": "12",
@@ -90,6 +92,7 @@ def test_switch_off(text):
         ("MODEL_SERVER_WORKERS", "-2"),
         ("MODEL_SERVER_TIMEOUT", "0"),
         ("INFERENCE_THREADS", "auto"),
+        ("CASCADE", "linear"),
         ("MAX_TEXT_CHARS", "1e5"),
         ("MAX_BATCH", "0"),
         ("MAX_BODY_BYTES", "2MB"),

@@ -3,6 +3,7 @@
 Its answers mean nothing, but everything about it is real: hashes, tokenizer files, golden logits, the graph.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from textclf.manifest import Manifest
 from textclf.model_store import ModelStore
 from textclf.openvino_environment import import_openvino
 from textclf.reference import REFERENCE_FILE, save_reference
+from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import (
     GRAPH_FILE,
     PRECISION_HINTS,
@@ -21,13 +23,18 @@ from textclf.runtime.engine import (
     golden_logits,
     remove_activation_quantization,
 )
+from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.loading import predictor_with
 from textclf.runtime.text_features import reference_of
 from textclf.runtime.tokenizer import Tokenizer
+from textclf.stats.cascade import CascadeSettings
 from textclf.training.engine_graph import build_graph
+from textclf.training.linear_stage import fit_linear_stage
 from textclf.training.quantising import quantise
 
 GOLDEN_TEXTS = ("The film was great.", "Dull and far too long.", "a", "bad " * 100)
+# About half of the tiny reviews exit: "the film was dull and boring" does, "a film" does not.
+CASCADE = CascadeSettings(linear_temperature=2.0, encoder_weight=1.0, linear_weight=0.5, exit_confidence=0.97)
 
 
 def tiny_weights(
@@ -86,6 +93,20 @@ def tiny_reviews(count: int, seed: int = 0, classes: int = 2, of_films: bool = T
     return reviews
 
 
+def wordpieces_of_texts(texts: list[str]) -> list[list[int]]:
+    """Of the tiny vocabulary, as a linear stage takes them."""
+    return [text.wordpieces for text in Tokenizer(vocabulary(), lower_case=True, max_length=32)(texts)]
+
+
+@functools.cache
+def tiny_linear(classes: int = 2) -> LinearStage:
+    """A linear stage that tells the tiny reviews apart; the tiny engines do not."""
+    texts, labels = zip(*tiny_reviews(300, seed=7, classes=classes), strict=True)
+    linear = fit_linear_stage(wordpieces_of_texts(list(texts)), labels, classes)
+    assert linear is not None
+    return linear
+
+
 def write_version(
     store: Path | str,
     class_names: tuple[str, ...] = ("neg", "pos"),
@@ -96,12 +117,13 @@ def write_version(
     promote: bool = True,
     precision: str = "float32",
     reference_texts: list[tuple[str, int]] | None = None,
+    cascade: CascadeSettings | bool = False,
     **changes: object,
 ) -> Path:
     """Save a version with an engine and a reference into `store`, and make it current; returns the version's folder.
 
     `precision` is as in the manifest, of which `changes` are fields; `reference_texts` are as tiny_reviews gives them,
-    by default 200 of them; [] writes no reference.
+    by default 200 of them; [] writes no reference. `cascade` adds a linear stage; True is CASCADE.
     """
     openvino = import_openvino()
     weights = tiny_weights(len(class_names), seed)
@@ -138,12 +160,23 @@ def write_version(
             },
             "golden_texts": GOLDEN_TEXTS,
         }
+        stages = None
+        if cascade:
+            stages = Cascade(tiny_linear(len(class_names)), CASCADE if cascade is True else cascade)
+            stages.linear.save(draft.path / "engine")
+            golden_linear = stages.linear(wordpieces_of_texts(list(GOLDEN_TEXTS))).logits
+            fields["cascade"] = {
+                "settings": stages.settings.to_dict(),
+                "why_off": "",
+                "golden_logits": golden_linear.tolist(),
+            }
         draft.manifest = manifest = Manifest(**(fields | changes))
         labelled = tiny_reviews(200, classes=len(class_names)) if reference_texts is None else reference_texts
         if labelled:
             others = [text for text, _ in tiny_reviews(100, seed=1)]
             texts, labels = zip(*labelled, strict=True)
-            reference = reference_of(predictor_with(engines[0], manifest), texts, labels, projection_texts=others)
+            predictor = predictor_with(engines[0], manifest, cascade=stages)
+            reference = reference_of(predictor, texts, labels, projection_texts=others)
             save_reference(reference, draft.path / REFERENCE_FILE)
     if promote and models.current_id() != draft.id:
         models.promote(draft.id, expected_current=current)

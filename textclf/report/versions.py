@@ -22,6 +22,23 @@ _FIGURES = {
     "log_loss": ("log loss", False),
     "expected_calibration_error": ("calibration error", False),
 }
+# Dotted name of a figure of a cascade -> its title, and whether more is better.
+_CASCADE_FIGURES: dict[str, tuple[str, bool | None]] = {
+    "texts": ("texts", None),
+    "exit_share": ("share that the linear stage answers", None),
+    "accuracy.encoder": ("accuracy: encoder", True),
+    "accuracy.linear": ("accuracy: linear stage", True),
+    "accuracy.combination": ("accuracy: both combined", True),
+    "accuracy.cascade": ("accuracy: cascade", True),
+    "accuracy_on_exits.linear": ("  where it answers: linear stage", True),
+    "accuracy_on_exits.encoder": ("  where it answers: encoder", True),
+    "expected_calibration_error.encoder": ("calibration error: encoder", False),
+    "expected_calibration_error.cascade": ("calibration error: cascade", False),
+    "expected_calibration_error.linear_stage": ("  where the linear stage answers", False),
+    "expected_calibration_error.encoder_stage": ("  where the encoder answers", False),
+}
+# Where the figures of a cascade were taken -> that split in the fingerprint of the data; the one that counts first.
+_CASCADE_SPLITS = {"test": "test", "validation": "validation_calibrate"}
 _SPLITS = ("test", "validation", "train")
 # What was chosen before a version was made; of `training` its options, of `data` all but the fingerprints.
 _CHOSEN = (
@@ -54,16 +71,17 @@ def describe_versions(store: ModelStore) -> str:
     if not ids:
         return f"{store.path}: no version yet; train_model.py saves the first"
     current = store.current_id()
-    rows: list[Sequence[str]] = [
-        ("", "version", "created (UTC)", "encoder", "classes", "test accuracy", "macro F1", "parts", "parent")
-    ]
+    titles = (
+        "", "version", "created (UTC)", "encoder", "classes", "test accuracy", "macro F1", "cascade", "parts", "parent"
+    )  # fmt: skip
+    rows: list[Sequence[str]] = [titles]
     damaged = []
     for version_id in reversed(ids):
         mark = "*" if version_id == current else ""
         try:
             version = store.open(version_id)
         except ModelStoreError as error:
-            rows.append((mark, version_id, "unreadable", *[NOTHING] * 6))
+            rows.append((mark, version_id, "unreadable", *[NOTHING] * (len(titles) - 3)))
             damaged.append(str(error))
             continue
         manifest = version.manifest
@@ -76,6 +94,7 @@ def describe_versions(store: ModelStore) -> str:
                 str(len(manifest.class_names)),
                 _figure(_metric(manifest, "test", "accuracy")),
                 _figure(_metric(manifest, "test", "macro_f1")),
+                _cascade_share(manifest),
                 " ".join(_parts(version)) or NOTHING,
                 manifest.parent or NOTHING,
             )
@@ -116,6 +135,7 @@ def describe_version(version: ModelVersion) -> str:
         # Not the golden logits: figures for a machine.
         head += [("engine", f"{manifest.engine.get('precision')}, {manifest.engine.get('graph')} graph")]
         head += [("", f"refused {reason}") for reason in manifest.engine.get("refused", [])]
+    head += _cascade_state(manifest)
     if version.has(REFERENCE_FILE):
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
     lines = _table([row for row in head if row[1]])
@@ -131,6 +151,12 @@ def describe_version(version: ModelVersion) -> str:
         ]
         lines += ["", "metrics", *_indent(_table(rows))]
         lines += _per_class(manifest, splits[0])
+    if splits := _cascade_splits(manifest):
+        rows = [["", *splits]] + [
+            [title, *(_cascade_figure(name, _cascade_value(manifest, split, name)) for split in splits)]
+            for name, (title, _) in _CASCADE_FIGURES.items()
+        ]
+        lines += ["", "cascade", *_indent(_table(rows))]
     for title in ("data", "training", "calibration", "parity", "software"):
         if values := getattr(manifest, title):
             lines += ["", title, *_indent(_table([(key, _value(value)) for key, value in _flat(values)]))]
@@ -157,6 +183,7 @@ def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
             difference, verdict = _difference(before, after, more_is_better)
             rows.append([title, _figure(before), _figure(after), difference, "" if same_texts is False else verdict])
         lines += ["", f"metrics on {split}{_WARNINGS[same_texts]}", *_indent(_table(rows))]
+    lines += _compared_cascades(one, two)
     differing = list(_differences(_configuration(one), _configuration(two)))
     if differing:
         lines += ["", "what differs", *_indent(_table([("", "a", "b"), *differing]))]
@@ -207,6 +234,71 @@ def _per_class(manifest: Manifest, split: str) -> list[str]:
         for name, figures in shown
     ]
     return ["", title, *_indent(_table(rows))]
+
+
+def _cascade_state(manifest: Manifest) -> list[tuple[str, str]]:
+    """Whether both stages answer, and how or why not, as rows of a table; [] for a version that knows of none."""
+    if not manifest.cascade:
+        return []
+    settings, why_off = manifest.cascade.get("settings"), str(manifest.cascade.get("why_off") or "")
+    if not isinstance(settings, dict):
+        return [("cascade", f"off: {why_off}")]
+    encoder, linear, confidence = (
+        _value(settings.get(name)) for name in ("encoder_weight", "linear_weight", "exit_confidence")
+    )
+    rest = "the encoder" if linear == "0" else f"encoder and linear stage together, weighted {encoder} and {linear}"
+    early = "" if confidence == NOTHING else f"the linear stage answers from a probability of {confidence} on, else "
+    return [("cascade", f"on: {early}{rest}"), *([("partly off", why_off)] if why_off else [])]
+
+
+def _cascade_share(manifest: Manifest) -> str:
+    """The share that the linear stage answers, for a column."""
+    if not manifest.cascade:
+        return NOTHING
+    if not isinstance(manifest.cascade.get("settings"), dict):
+        return "off"
+    splits = _cascade_splits(manifest)
+    share = _cascade_value(manifest, splits[0], "exit_share") if splits else None
+    return _cascade_figure("exit_share", share)
+
+
+def _cascade_splits(manifest: Manifest) -> list[str]:
+    return [split for split in _CASCADE_SPLITS if isinstance(manifest.cascade.get(split), dict)]
+
+
+def _cascade_value(manifest: Manifest, split: str, name: str) -> float | None:
+    value = dict(_flat(manifest.cascade[split])).get(name)
+    return value if isinstance(value, int | float) else None
+
+
+def _cascade_figure(name: str, value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.1%}" if name == "exit_share" else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _compared_cascades(one: Manifest, two: Manifest) -> list[str]:
+    """Lines: whether each has a cascade, and where both have, their figures with the difference; [] if none has."""
+    if not (one.cascade or two.cascade):
+        return []
+    rows: list[Sequence[str]] = [
+        (name, text)
+        for name, manifest in (("a", one), ("b", two))
+        for _, text in _cascade_state(manifest) or [("", "none")]
+    ]
+    lines = ["", "cascade", *_indent(_table(rows))]
+    for split in (split for split in _cascade_splits(one) if split in _cascade_splits(two)):
+        same_texts = _same_texts(one, two, _CASCADE_SPLITS[split])
+        rows = [["", "a", "b", "b - a", ""]]
+        for name, (title, more_is_better) in _CASCADE_FIGURES.items():
+            before, after = (_cascade_value(each, split, name) for each in (one, two))
+            difference, verdict = "", ""
+            if more_is_better is not None:
+                difference, verdict = _difference(before, after, more_is_better)
+            shown = (_cascade_figure(name, each) for each in (before, after))
+            rows.append([title, *shown, difference, "" if same_texts is False else verdict])
+        lines += ["", f"cascade on {split}{_WARNINGS[same_texts]}", *_indent(_table(rows))]
+    return lines
 
 
 def _difference(before: float | None, after: float | None, more_is_better: bool) -> tuple[str, str]:

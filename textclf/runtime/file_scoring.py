@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class ScoringReport:
         labelled: scored rows whose own `label` is a class of the model.
         correct: those whose label the model predicted.
         unknown_labels: scored rows whose own `label` is something else.
+        stages: of a cascade to the scored rows that it answered; empty without a cascade.
     """
 
     scored: int = 0
@@ -55,6 +57,7 @@ class ScoringReport:
     labelled: int = 0
     correct: int = 0
     unknown_labels: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -114,6 +117,8 @@ def score_rows(
                 leave_out(number, error)
                 continue
             report.scored += 1
+            if prediction.stage is not None:
+                report.stages[prediction.stage] += 1
             if text_column != "label":
                 _compare(fields.get("label"), prediction.label, predictor.class_names, report)
     # A row that can't be written is found out later than one after it that can't be read.

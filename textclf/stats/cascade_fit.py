@@ -1,5 +1,6 @@
 """Fits a cascade to held-out texts: whether combining both stages helps, and how many texts may leave early."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -87,10 +88,12 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
         raise InputError("expected held-out texts to fit a cascade to, got none")
     ids: NDArray[np.int64] = np.asarray(labels, np.int64)
     folds = _folds(ids, seed)
+    # Of each fold the others; their temperature does not depend on what is tried.
+    others = [_Fitted.to(answers.take(~is_in), ids[~is_in]) for is_in in folds]
 
     def cross_fitted(combines: bool, share: float) -> _Decided:
         """Each text decided by what the other folds say."""
-        rest = [_settings(answers.take(~is_in), ids[~is_in], combines, share) for is_in in folds]
+        rest = [fitted.settings(combines, share) for fitted in others]
         return _joined(
             [_decided(settings, answers.take(is_in)) for settings, is_in in zip(rest, folds, strict=True)], folds
         )
@@ -112,7 +115,7 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     if share < LEAST_EXIT_SHARE:
         best, share = everywhere, 0.0
     return CascadeFit(
-        _settings(answers, ids, combines, share) if combines or share else None,
+        _Fitted.to(answers, ids).settings(combines, share) if combines or share else None,
         _why_off(len(ids), combines, share),
         {**_figures(answers, best, ids), "curve": curve},
     )
@@ -163,18 +166,37 @@ def _folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
     return [of_text == fold for fold in range(FOLDS) if (of_text == fold).any()]
 
 
-def _settings(answers: StageAnswers, labels: NDArray[np.int64], combines: bool, share: float) -> CascadeSettings:
-    """Fitted so that a share of the texts leaves early; none does where fewer are steady."""
-    temperature = fit_temperature(answers.linear_logits, labels)
-    alone = CascadeSettings(temperature, encoder_weight=1.0, linear_weight=0.0, exit_confidence=None)
-    confidence, stays = None, np.ones(len(labels), np.bool_)
-    if share and len(labels):
-        confidences = exit_confidences(alone, answers.linear_logits, answers.is_steady)
-        confidence = float(np.quantile(confidences, 1 - share, method="higher")) or None
-        stays = confidences < (confidence or math.inf)
-    if not combines:
-        return CascadeSettings(temperature, 1.0, 0.0, confidence)
-    return CascadeSettings(temperature, *_weights(answers.take(stays), labels[stays], temperature), confidence)
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Texts to fit settings to, and the linear stage's temperature on them.
+
+    Attributes:
+        answers: of n texts.
+        labels: class ids, int [n].
+        temperature: of the linear stage.
+    """
+
+    answers: StageAnswers
+    labels: NDArray[np.int64]
+    temperature: float
+
+    @classmethod
+    def to(cls, answers: StageAnswers, labels: NDArray[np.int64]) -> "_Fitted":
+        """To these texts."""
+        return cls(answers, labels, fit_temperature(answers.linear_logits, labels))
+
+    def settings(self, combines: bool, share: float) -> CascadeSettings:
+        """Settings under which a share of the texts leaves early; none does where fewer are steady."""
+        alone = CascadeSettings(self.temperature, encoder_weight=1.0, linear_weight=0.0, exit_confidence=None)
+        confidence, stays = None, np.ones(len(self.labels), np.bool_)
+        if share and len(self.labels):
+            confidences = exit_confidences(alone, self.answers.linear_logits, self.answers.is_steady)
+            confidence = float(np.quantile(confidences, 1 - share, method="higher")) or None
+            stays = confidences < (confidence or math.inf)
+        if not combines:
+            return dataclasses.replace(alone, exit_confidence=confidence)
+        weights = _weights(self.answers.take(stays), self.labels[stays], self.temperature)
+        return CascadeSettings(self.temperature, *weights, confidence)
 
 
 def _weights(answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float) -> tuple[float, float]:
@@ -193,7 +215,8 @@ def _weights(answers: StageAnswers, labels: NDArray[np.int64], linear_temperatur
         off = (weights - before) / _PRIOR
         return float(loss + off @ off / 2), (stacked * residuals).sum(axis=(1, 2)) + off / _PRIOR
 
-    found = minimize(negative_log_posterior, before, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * 2)
+    # L-BFGS-B finds the same, but calls BLAS for its two numbers, whose threads wait for each other on a busy machine.
+    found = minimize(negative_log_posterior, before, jac=True, method="TNC", bounds=[(0.0, None)] * 2)
     encoder, linear = found.x
     return float(encoder), float(linear)
 
