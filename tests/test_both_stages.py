@@ -63,7 +63,8 @@ def test_texts_that_are_not_drawn_have_none_even_if_the_encoder_read_them(predic
     """The texts that reach the encoder are the hard ones: with them the sample would be none."""
     answer = predictor.answer(TEXTS)
     found = features_of(sample(0.0).completed(predictor, answer), wordpieces_of(predictor), projection)
-    assert np.isnan(found.embeddings).all() and np.isnan(found.disagreements).all()
+    assert np.isnan(found.embeddings).all()
+    assert np.isnan(found.disagreements).all()
     np.testing.assert_array_equal(found.logits, answer.outputs.logits)
 
 
