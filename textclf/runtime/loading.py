@@ -112,6 +112,11 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelStoreError(f"{version.path}: expected a cascade in the manifest ({error!r}); {_AGAIN}") from error
     linear = LinearStage.load(version.part(_ENGINE))
+    if linear.classes != len(manifest.class_names):
+        raise ModelStoreError(
+            f"{version.path}: expected a linear stage of {len(manifest.class_names)} classes, got one of "
+            f"{linear.classes}; {_AGAIN}"
+        )
     found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)]).logits
     if found.shape != expected.shape or not np.abs(found - expected).max(initial=0.0) <= _GOLDEN_TOLERANCE:
         raise ModelStoreError(

@@ -29,6 +29,8 @@ LEAST_EXIT_SHARE = 0.1
 # Half a loss more than were seen, as Jeffreys' prior has it: a half C of under 500 texts can't show that so little is
 # lost, however well it goes there.
 _UNSEEN_LOSS = 0.5
+# Of fewer texts hardly one is answered wrongly, and what a wrong one would cost the combination is not seen.
+LEAST_TEXTS_TO_COMBINE = 200
 # One-sided level of the test that combining makes the labels likelier.
 _Z = 1.645
 # Deviation of the normal prior of both weights, around those of the encoder alone.
@@ -70,7 +72,9 @@ def cascade_figures(
 def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
     """Choose temperature, weights and the confidence of early answers on held-out labelled texts.
 
-    Combining stays off unless it makes the labels likelier (one-sided paired test at .05 of the log-likelihoods).
+    Combining stays off unless it makes the labels likelier than the encoder does with a weight of its own, so that
+    what a better temperature would do as well is not counted (one-sided paired test at .05 of the log-likelihoods,
+    from LEAST_TEXTS_TO_COMBINE texts on).
     The share of early answers is the largest up to which, in steps of five points, no more than MOST_LOST of accuracy
     is lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
     threshold come from the other folds), and half a loss added to those that were seen. The first step that loses more
@@ -91,15 +95,18 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     # Of each fold the others; their temperature does not depend on what is tried.
     others = [_Fitted.to(answers.take(~is_in), ids[~is_in]) for is_in in folds]
 
-    def cross_fitted(combines: bool, share: float) -> _Decided:
+    def joined(settings: list[CascadeSettings]) -> _Decided:
         """Each text decided by what the other folds say."""
-        rest = [fitted.settings(combines, share) for fitted in others]
         return _joined(
-            [_decided(settings, answers.take(is_in)) for settings, is_in in zip(rest, folds, strict=True)], folds
+            [_decided(each, answers.take(is_in)) for each, is_in in zip(settings, folds, strict=True)], folds
         )
 
+    def cross_fitted(combines: bool, share: float) -> _Decided:
+        return joined([fitted.settings(combines, share) for fitted in others])
+
     everywhere = cross_fitted(True, 0.0)
-    combines = _is_likelier(everywhere, answers, ids)
+    rescaled = joined([fitted.encoder_rescaled() for fitted in others])
+    combines = len(ids) >= LEAST_TEXTS_TO_COMBINE and _is_likelier(everywhere, rescaled, ids)
     if not combines:
         everywhere = cross_fitted(False, 0.0)
     best, share, curve = everywhere, 0.0, []
@@ -198,8 +205,15 @@ class _Fitted:
         weights = _weights(self.answers.take(stays), self.labels[stays], self.temperature)
         return CascadeSettings(self.temperature, *weights, confidence)
 
+    def encoder_rescaled(self) -> CascadeSettings:
+        """The encoder with a weight of its own, and nothing of the linear stage."""
+        weights = _weights(self.answers, self.labels, self.temperature, most_linear=0.0)
+        return CascadeSettings(self.temperature, *weights, exit_confidence=None)
 
-def _weights(answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float) -> tuple[float, float]:
+
+def _weights(
+    answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float, most_linear: float | None = None
+) -> tuple[float, float]:
     """Weights of both stages under which the labels are likeliest, near (1, 0) where few texts say so."""
     stacked = np.stack(
         [answers.encoder_logits / answers.encoder_temperature, answers.linear_logits / linear_temperature]
@@ -216,17 +230,16 @@ def _weights(answers: StageAnswers, labels: NDArray[np.int64], linear_temperatur
         return float(loss + off @ off / 2), (stacked * residuals).sum(axis=(1, 2)) + off / _PRIOR
 
     # L-BFGS-B finds the same, but calls BLAS for its two numbers, whose threads wait for each other on a busy machine.
-    found = minimize(negative_log_posterior, before, jac=True, method="TNC", bounds=[(0.0, None)] * 2)
+    found = minimize(negative_log_posterior, before, jac=True, method="TNC", bounds=[(0.0, None), (0.0, most_linear)])
     encoder, linear = found.x
     return float(encoder), float(linear)
 
 
-def _is_likelier(combined: _Decided, answers: StageAnswers, labels: NDArray[np.int64]) -> bool:
+def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64]) -> bool:
     """Whether combining makes the labels likelier than the encoder alone does."""
-    rows = np.arange(len(labels))
-    alone = softmax(answers.encoder_logits, answers.encoder_temperature)
-    tiny = np.finfo(np.float64).tiny
-    gains = np.log(np.maximum(combined.everywhere[rows, labels], tiny)) - np.log(np.maximum(alone[rows, labels], tiny))
+    rows, tiny = np.arange(len(labels)), np.finfo(np.float64).tiny
+    after, before = (np.log(np.maximum(each.everywhere[rows, labels], tiny)) for each in (combined, alone))
+    gains = after - before
     error = gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
     return bool(gains.mean() > _Z * error)
 
@@ -238,6 +251,8 @@ def _why_off(texts: int, combines: bool, share: float) -> str:
         f"{MOST_LOST:.1%} of accuracy may be lost"
     )
     combining = f"combining both stages does not make the labels {on} likelier"
+    if texts < LEAST_TEXTS_TO_COMBINE:
+        combining = f"combining both stages is judged on {LEAST_TEXTS_TO_COMBINE} held-out texts at least"
     return "; ".join(([] if share else [early]) + ([] if combines else [combining]))
 
 
