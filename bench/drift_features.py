@@ -22,7 +22,7 @@ from textclf.files import atomic_file
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.text_features import features_of, wordpieces_of
 
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK = 500
 _WORDS = ("offsets", "ids", "counts")
 
@@ -69,7 +69,7 @@ def scored(
     features, pooled = [], []
     wordpieces = wordpieces_of(predictor)
     for start in range(0, len(texts), _BLOCK):
-        answer = predictor.answer(texts.texts[start : start + _BLOCK])
+        answer = predictor.answer(texts.texts[start : start + _BLOCK], both_stages=True)
         if answer.outputs.embeddings is None:
             raise BenchError(
                 f"{predictor.full_name}: expected an engine that gives embeddings; export the version again"
@@ -93,7 +93,8 @@ def _write(cache: Path, result: ScoredTexts) -> None:
     columns = {item.name: getattr(result.features, item.name) for item in dataclasses.fields(TextFeatures)}
     words = columns.pop("words")
     columns["embeddings"] = result.pooled
-    arrays = columns | {name: getattr(words, name) for name in _WORDS}
+    arrays = {name: values for name, values in columns.items() if values is not None}
+    arrays |= {name: getattr(words, name) for name in _WORDS}
     with atomic_file(cache, "wb") as file:
         np.savez(file, made_of=np.array(result.made_of), labels=result.labels, **arrays)
 

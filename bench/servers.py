@@ -15,7 +15,9 @@ from bench.client import Address, closed_loop
 from bench.errors import BenchError
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("project", "project-nginx")
+OURS = ("project", "project-nginx", "project-encoder")
+# The same server with the cascade, if the version has one, and without.
+WITH_CASCADE, WITHOUT_CASCADE = "project-nginx", "project-encoder"
 PEERS = ("saved-model", "hugging-face", "onnx")
 WORKERS = 2
 # One request at a time in a worker, as its model has one thread, and connections that stay open.
@@ -73,7 +75,7 @@ class Memory:
 
 
 def project_servers(model_path: Path, work: Path, python: str = sys.executable) -> list[Server]:
-    """This project: as it is deployed, behind nginx; and gunicorn alone, as it runs where there is no nginx."""
+    """This project: as it runs where there is no nginx, as it is deployed, behind nginx, and so without the cascade."""
     environment = {
         "MODEL_PATH": str(model_path.absolute()),
         "HOST": HOST,
@@ -81,6 +83,7 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
         "MODEL_SERVER_WORKERS": str(WORKERS),
         "INFERENCE_THREADS": "1",
         "NEW_DATA_DIR": str(work / "new_data"),
+        "CASCADE": "on",  # If the version has one.
     }
     command = (python, str(ROOT / "serving" / "serve"))
     # Without nginx nobody spreads the connections: a worker that got most of them is to answer them, not to refuse
@@ -88,7 +91,13 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
     alone = {**environment, "NGINX": "off", "MAX_CONCURRENT": "32"}
     return [
         Server("project", "this project, gunicorn", command, alone),
-        Server("project-nginx", "this project, nginx and gunicorn", command, environment),
+        Server(WITH_CASCADE, "this project, nginx and gunicorn", command, environment),
+        Server(
+            WITHOUT_CASCADE,
+            "this project, nginx and gunicorn, without the cascade",
+            command,
+            {**environment, "CASCADE": "off"},
+        ),
     ]
 
 

@@ -22,8 +22,18 @@ from bench.machine import describe_machine, keep_to_cores
 from bench.peer_models import make_peer_models
 from bench.reports import chosen_names, write_json
 from bench.scenarios import SCENARIOS, Overload, Round, make_questions, measure, overload
-from bench.servers import OURS, PEERS, PEERS_GUNICORN, Running, Server, peer_servers, project_servers, running
-from bench.serving_report import notes, overload_report, ratio_table, table
+from bench.servers import (
+    OURS,
+    PEERS,
+    PEERS_GUNICORN,
+    WITH_CASCADE,
+    Running,
+    Server,
+    peer_servers,
+    project_servers,
+    running,
+)
+from bench.serving_report import compared_pairs, notes, overload_report, ratio_table, table
 from textclf import cli
 from textclf.model_store import ModelVersion, open_model
 
@@ -80,7 +90,7 @@ _EXISTING = click.Path(exists=True, path_type=Path)
     "--overload-seconds", default=60.0, type=click.FloatRange(1), help="How long more comes than can be answered."
 )
 @click.option(
-    "--overload-server", default="project-nginx", type=click.Choice(OURS + PEERS), help="Which one is overloaded."
+    "--overload-server", default=WITH_CASCADE, type=click.Choice(OURS + PEERS), help="Which one is overloaded."
 )
 @click.option("--cores", default=2, type=click.IntRange(1), help="That servers and client share.")
 @click.option(
@@ -147,7 +157,7 @@ def main(
                 results[name].append(measure(up, questions, scenarios, seconds, warm_up, with_accuracy=number == 0))
     if scenarios:
         click.echo(f"\nMedians of {rounds} rounds of {seconds:g} s:\n\n{table(known, scenarios, results)}")
-        if set(names) & set(OURS) and set(names) & set(PEERS):
+        if compared_pairs(names):
             click.echo(f"\nRatios, round by round:\n\n{ratio_table(scenarios, results)}")
         click.echo("\n" + "\n".join(notes(scenarios, results)))
     too_much: dict[str, Overload] = {}

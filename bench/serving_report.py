@@ -1,11 +1,11 @@
 """The results of bench/serving.py as tables and sentences."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bench.figures import has_server_error, markdown_table, ratios, spread
 from bench.scenarios import OVERLOAD_FACTOR, Overload, Round, Scenario
-from bench.servers import OURS, PEERS, Server
+from bench.servers import OURS, PEERS, WITH_CASCADE, WITHOUT_CASCADE, Server
 
 
 def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> str:
@@ -31,19 +31,22 @@ def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results:
     return markdown_table(header, rows)
 
 
+def compared_pairs(names: Collection[str]) -> list[tuple[str, str]]:
+    """Of these servers, which is set against which: cascade against encoder alone, this project against each peer."""
+    pairs = [(WITH_CASCADE, WITHOUT_CASCADE), *itertools.product(OURS, PEERS)]
+    return [pair for pair in pairs if set(pair) <= set(names)]
+
+
 def ratio_table(scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> str:
-    """Requests a second of this project over those of each peer: median of the rounds, and their range."""
+    """Requests a second of one server over those of another, a row a pair: median of the rounds, and their range."""
     rows = []
-    for ours, theirs in itertools.product(OURS, PEERS):
-        if ours in results and theirs in results:
-            cells = [f"{ours} / {theirs}"]
-            for scenario in scenarios:
-                mine, other = (
-                    [each.loads[scenario.name].per_second for each in results[name]] for name in (ours, theirs)
-                )
-                ratio = ratios(mine, other)
-                cells.append(f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-            rows.append(cells)
+    for ours, theirs in compared_pairs(results):
+        cells = [f"{ours} / {theirs}"]
+        for scenario in scenarios:
+            mine, other = ([each.loads[scenario.name].per_second for each in results[name]] for name in (ours, theirs))
+            ratio = ratios(mine, other)
+            cells.append(f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
+        rows.append(cells)
     return markdown_table(["requests/s", *(scenario.title for scenario in scenarios)], rows)
 
 

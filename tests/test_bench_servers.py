@@ -7,7 +7,17 @@ import pytest
 
 from bench.client import closed_loop, post
 from bench.errors import BenchError
-from bench.servers import Server, memory_of, running
+from bench.servers import (
+    OURS,
+    PEERS,
+    WITH_CASCADE,
+    WITHOUT_CASCADE,
+    Server,
+    memory_of,
+    project_servers,
+    running,
+)
+from bench.serving_report import compared_pairs
 
 GOOD = post("/predict", {"text": "a film"})
 # A master with two workers, one of which keeps 60 MB; ready after .3 s.
@@ -73,3 +83,16 @@ def test_a_server_that_never_answers_is_given_up(tmp_path):
     ):
         pytest.fail("it never ran")
     assert time.perf_counter() - start < 5
+
+
+def test_this_project_is_measured_with_the_cascade_and_without(tmp_path):
+    servers = {server.name: server for server in project_servers(tmp_path / "model", tmp_path)}
+    assert tuple(servers) == OURS
+    with_it, without = servers[WITH_CASCADE], servers[WITHOUT_CASCADE]
+    assert with_it.command == without.command
+    assert with_it.environment["CASCADE"] == "on"
+    assert without.environment == {**with_it.environment, "CASCADE": "off"}
+    assert servers["project"].environment["CASCADE"] == "on"
+    assert compared_pairs(OURS) == [(WITH_CASCADE, WITHOUT_CASCADE)]
+    assert compared_pairs(["project", "onnx"]) == [("project", "onnx")]
+    assert compared_pairs(PEERS) == []

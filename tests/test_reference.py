@@ -11,6 +11,7 @@ from textclf.errors import InputError, ModelStoreError
 from textclf.features import TextFeatures, WordCounts
 from textclf.reference import (
     FORMAT,
+    AnswersAlone,
     Reference,
     load_projection,
     load_reference,
@@ -344,3 +345,50 @@ def test_a_byte_that_is_changed_anywhere_is_refused_or_harmless(reference, path)
         else:
             assert_same(loaded, reference)
     assert refusals > 100
+
+
+# --- of a cascade
+
+
+@pytest.fixture(scope="module")
+def of_cascade(reference):
+    random = np.random.default_rng(5)
+    features = dataclasses.replace(
+        reference.features,
+        stages=random.integers(1, 3, N),
+        disagreements=random.integers(0, 2, N).astype(np.float32),
+    )
+    alone = AnswersAlone(random.normal(size=(N, CLASSES)).astype(np.float32), random.integers(0, CLASSES, N))
+    return dataclasses.replace(reference, features=features, alone=alone)
+
+
+def test_both_stages_of_a_cascade_are_kept(of_cascade, tmp_path):
+    save_reference(of_cascade, tmp_path / "reference.npz")
+    again = load_reference(tmp_path / "reference.npz")
+    for name in ("stages", "disagreements"):
+        np.testing.assert_array_equal(getattr(again.features, name), getattr(of_cascade.features, name))
+        assert getattr(again.features, name).dtype == getattr(of_cascade.features, name).dtype
+    np.testing.assert_array_equal(again.alone.logits, of_cascade.alone.logits)
+    np.testing.assert_array_equal(again.without_cascade.features.predicted, of_cascade.alone.predicted)
+
+
+def test_a_reference_of_before_there_were_cascades_is_read(path):
+    np.savez(path, **{**stored(path), "format": 1})
+    again = load_reference(path)
+    assert (again.features.stages, again.features.disagreements, again.alone) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "alone", "message"),
+    [
+        ({"disagreements": None}, None, "both stages of a cascade at all texts, or at none"),
+        ({"stages": None, "disagreements": None}, "kept", "the encoder's own answers for texts of a cascade"),
+        ({}, AnswersAlone(np.zeros((N, CLASSES + 1), np.float32), np.zeros(N, np.int64)), "the encoder's own answers"),
+        ({}, AnswersAlone(np.zeros((N, CLASSES), np.float32), np.zeros(1, np.int64)), "the encoder's own answers"),
+        ({"disagreements": np.full(N, np.nan, np.float32)}, None, "finite numbers"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(of_cascade, columns, alone, message):
+    features = dataclasses.replace(of_cascade.features, **columns)
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(of_cascade, features=features, alone=of_cascade.alone if alone == "kept" else alone)

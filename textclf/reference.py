@@ -165,12 +165,13 @@ class Reference:
                 bool(np.all((ids >= 0) & (ids < features.logits.shape[1]))) for ids in (self.labels, features.predicted)
             ),
             "embeddings in the directions of the projection": directions == expected,
-            "the answers of both stages of a cascade to all, or of none": (features.stages is None)
-            == (features.disagreements is None)
-            == (self.alone is None)
-            and (
-                self.alone is None
-                or (self.alone.logits.shape == features.logits.shape and len(self.alone.predicted) == len(features))
+            "both stages of a cascade at all texts, or at none": (features.stages is None)
+            == (features.disagreements is None),
+            "the encoder's own answers for texts of a cascade": self.alone is None
+            or (
+                features.stages is not None
+                and self.alone.logits.shape == features.logits.shape
+                and self.alone.predicted.shape == self.labels.shape
             ),
             "finite numbers": all(
                 bool(np.isfinite(values).all())
