@@ -68,7 +68,7 @@ def exported(version, tokenizer, manifest, texts, tmp_path):
     def run(saved_model=version.path / "saved_model", **changes):
         with ModelStore(tmp_path / "model").new_version() as draft:
             arguments = {"tokenizer": tokenizer, "manifest": manifest, "texts": texts} | changes
-            draft.manifest = export_engine(saved_model, folder=draft.path / "engine", **arguments)
+            draft.manifest = export_engine(saved_model, folder=draft.path / "engine", **arguments).manifest
         new = ModelStore(tmp_path / "model").open(draft.id)
         return new.manifest, predictor_of_version(new, threads=1)
 
