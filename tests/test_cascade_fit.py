@@ -93,6 +93,16 @@ def test_few_texts_can_not_show_that_little_is_lost():
     assert fit.settings is None or fit.settings.exit_confidence is None
 
 
+def test_few_texts_can_not_show_it_either_where_the_linear_stage_is_better():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 499)
+    sure, poor = stage_logits(labels, np.ones(499), rng), stage_logits(labels, np.full(499, 0.6), rng)
+    fit = fit_cascade(answers_to(labels, poor, sure), labels)
+    assert fit.figures["exit_share"] == 0
+    assert fit.settings.exit_confidence is None
+    assert fit.settings.linear_weight > 0
+
+
 def test_combining_is_on_where_both_know_something_else():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, 1500)
@@ -166,6 +176,17 @@ def test_a_handful_of_texts_stays_off(count):
         assert fit.figures["texts"] == count
         assert fit.why_off.startswith("too few of ")
         assert fit.why_off.endswith("; combining both stages is judged on 200 held-out texts at least")
+
+
+@pytest.mark.parametrize("count", [30, 300])
+def test_stages_that_are_worse_than_chance_are_no_error(count):
+    """All answers are wrong: weights of 0 would be likeliest."""
+    labels = np.arange(count) % 2
+    wrong = np.where(labels[:, None] == np.arange(2), 0.0, 3.0).astype(np.float32)
+    wrong += np.random.default_rng(0).normal(0, 0.5, wrong.shape).astype(np.float32)
+    fit = fit_cascade(answers_to(labels, wrong, wrong), labels)
+    assert fit.figures["exit_share"] == 0
+    assert fit.settings is None or fit.settings.encoder_weight > 0
 
 
 def test_a_better_temperature_is_no_reason_to_combine():

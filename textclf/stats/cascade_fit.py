@@ -35,6 +35,8 @@ LEAST_TEXTS_TO_COMBINE = 200
 _Z = 1.645
 # Deviation of the normal prior of both weights, around those of the encoder alone.
 _PRIOR = 1.0
+# Of the encoder: where both stages are worse than chance, weights of 0 would be no answer at all.
+_LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     from LEAST_TEXTS_TO_COMBINE texts on).
     The share of early answers is the largest up to which, in steps of five points, no more than MOST_LOST of accuracy
     is lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
-    threshold come from the other folds), and half a loss added to those that were seen. The first step that loses more
+    threshold come from the other folds), and half a loss added to those that were seen (none, where it gains). The first step that loses more
     ends the walk, so that a lucky step behind it does not count. Under LEAST_EXIT_SHARE there are none.
 
     Args:
@@ -116,7 +118,8 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
             break
         lost = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
         curve.append({"exit_share": float(found.is_exit.mean()), "accuracy_lost": lost / len(ids)})
-        if (lost + _UNSEEN_LOSS) / len(ids) > MOST_LOST:
+        # Less than nothing lost is luck with few texts, and no credit for the half that was not seen.
+        if (max(0, lost) + _UNSEEN_LOSS) / len(ids) > MOST_LOST:
             break
         best, share = found, tried
     if share < LEAST_EXIT_SHARE:
@@ -230,7 +233,9 @@ def _weights(
         return float(loss + off @ off / 2), (stacked * residuals).sum(axis=(1, 2)) + off / _PRIOR
 
     # L-BFGS-B finds the same, but calls BLAS for its two numbers, whose threads wait for each other on a busy machine.
-    found = minimize(negative_log_posterior, before, jac=True, method="TNC", bounds=[(0.0, None), (0.0, most_linear)])
+    found = minimize(
+        negative_log_posterior, before, jac=True, method="TNC", bounds=[(_LEAST_WEIGHT, None), (0.0, most_linear)]
+    )
     encoder, linear = found.x
     return float(encoder), float(linear)
 
