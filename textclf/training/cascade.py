@@ -37,6 +37,9 @@ def add_cascade(
         folder: of the engine.
         seed: of the cross-fitting.
     """
+    # A version that is exported again brings the figures of its parent's cascade along.
+    earlier = {name: figures for name, figures in exported.manifest.parity.items() if name != "cascade"}
+    exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, parity=earlier))
     linear = fit_linear_stage(
         wordpieces_of_texts(encoder, dataset.train.texts), dataset.train.labels, len(dataset.class_names)
     )
