@@ -144,6 +144,18 @@ def test_the_reference_is_half_c_as_the_engine_sees_it(trained, version, engine_
     assert reference.error_rate == np.mean(np.array(predictions) != names[half.labels])
 
 
+def test_half_c_is_too_small_for_a_cascade_and_the_manifest_says_so(version, engine_only):
+    cascade = version.manifest.cascade
+    assert list(cascade) == ["settings", "why_off", "validation"]
+    assert cascade["settings"] is None
+    assert "too few of 24 held-out texts could be answered by the linear stage alone" in cascade["why_off"]
+    assert "combining both stages is judged on 200 held-out texts at least" in cascade["why_off"]
+    assert cascade["validation"]["texts"] == 24
+    assert cascade["validation"]["accuracy"]["cascade"] == cascade["validation"]["accuracy"]["encoder"]
+    assert "cascade" not in version.manifest.parity
+    assert load_predictor(engine_only).cascade is None
+
+
 def test_the_directions_of_the_embeddings_are_those_of_training_texts(trained, version, engine_only):
     """What else runs before decides how an engine rounds."""
     predictor, dataset = load_predictor(engine_only), trained[0].dataset
