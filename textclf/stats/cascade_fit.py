@@ -77,10 +77,12 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     Combining stays off unless it makes the labels likelier than the encoder does with a weight of its own, so that
     what a better temperature would do as well is not counted (one-sided paired test at .05 of the log-likelihoods,
     from LEAST_TEXTS_TO_COMBINE texts on).
+
     The share of early answers is the largest up to which, in steps of five points, no more than MOST_LOST of accuracy
     is lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
-    threshold come from the other folds), and half a loss added to those that were seen (none, where it gains). The first step that loses more
-    ends the walk, so that a lucky step behind it does not count. Under LEAST_EXIT_SHARE there are none.
+    threshold come from the other folds), and half a loss added to those that were seen, of which there are none where
+    it gains. The first step that loses more ends the walk, so that a lucky step behind it does not count. Under
+    LEAST_EXIT_SHARE there are none.
 
     Args:
         answers: to texts that neither stage was fitted to; half C.
