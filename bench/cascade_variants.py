@@ -45,7 +45,8 @@ def read_by_both(
         if stages is None:
             raise BenchError(f"{predictor.full_name}: expected a version with a cascade, got one without")
         parts.append(stages)
-        say(f"{min(start + _CHUNK, len(texts)):,} of {len(texts):,} texts")
+        if (read := start + _CHUNK) < len(texts):
+            say(f"{read:,} of {len(texts):,} texts")
     return StageAnswers(
         np.concatenate([part.encoder_logits for part in parts]),
         np.concatenate([part.linear_logits for part in parts]),
