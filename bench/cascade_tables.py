@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bench.cascade_variants import CASCADE, COMBINATION, ENCODER, LINEAR, UNGUARDED
+from bench.cascade_variants import CASCADE, COMBINATION, ENCODER, LINEAR
 from bench.figures import markdown_table
 from bench.retrainings import points
 from bench.steps import Figures
@@ -51,19 +51,12 @@ def calibration_table(figures: Mapping[str, Figures]) -> str:
 
 def stuffing_table(figures: Mapping[str, Figures]) -> str:
     """How many texts each way calls what the attacker wants, and how many exit; a row an attack."""
-    ways = (ENCODER, LINEAR, COMBINATION, CASCADE, UNGUARDED)
-    exits = (CASCADE, UNGUARDED)
+    ways = (ENCODER, LINEAR, COMBINATION, CASCADE)
     rows = [
-        [
-            name,
-            *(f"{found['fooled'][way]:.1%}" for way in ways),
-            *(f"{found['exit_share'][way]:.1%}" for way in exits),
-        ]
+        [name, *(f"{found['fooled'][way]:.1%}" for way in ways), f"{found['exit_share']:.1%}"]
         for name, found in figures.items()
     ]
-    return markdown_table(
-        ["praise", *(_TITLES[way] for way in ways), *(f"exit, {_TITLES[way]}" for way in exits)], rows
-    )
+    return markdown_table(["praise", *(_TITLES[way] for way in ways), "exit"], rows)
 
 
 _TITLES = {
@@ -71,7 +64,6 @@ _TITLES = {
     LINEAR: "linear",
     COMBINATION: "combination",
     CASCADE: "cascade",
-    UNGUARDED: "without the guard",
 }
 
 

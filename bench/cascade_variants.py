@@ -17,7 +17,7 @@ from textclf.stats.cascade import CascadeSettings, StageAnswers, exits, final_lo
 from textclf.stats.cascade_fit import cascade_figures
 from textclf.stats.paired import lower_bound, upper_bound
 
-ENCODER, LINEAR, COMBINATION, CASCADE, UNGUARDED = "encoder", "linear", "combination", "cascade", "unguarded"
+ENCODER, LINEAR, COMBINATION, CASCADE = "encoder", "linear", "combination", "cascade"
 # Of the intervals, two-sided.
 ALPHA = 0.05
 _CHUNK = 1000
@@ -50,7 +50,6 @@ def read_by_both(
     return StageAnswers(
         np.concatenate([part.encoder_logits for part in parts]),
         np.concatenate([part.linear_logits for part in parts]),
-        np.concatenate([part.is_steady for part in parts]),
         predictor.temperature,
     )
 
@@ -61,25 +60,20 @@ class Variants:
 
     Attributes:
         predicted: class ids, [n], by the names above.
-        exits: which texts the linear stage answers, [n], of CASCADE and of UNGUARDED.
+        exits: which texts the linear stage answers in the cascade, [n].
     """
 
     predicted: Mapping[str, IntArray]
-    exits: Mapping[str, BoolArray]
+    exits: BoolArray
 
 
 def variants_of(settings: CascadeSettings, answers: StageAnswers) -> Variants:
-    """All of them; UNGUARDED lets a text exit for its confidence alone, however few of its words that comes from."""
+    """All of them."""
     everything = np.ones(len(answers), np.bool_)
-    exit_rules = {LINEAR: everything, COMBINATION: ~everything}
-    left = {
-        CASCADE: exits(settings, answers.linear_logits, answers.is_steady),
-        UNGUARDED: exits(settings, answers.linear_logits, everything),
-    }
-    predicted = {
-        name: final_logits(settings, answers, is_exit).argmax(axis=1) for name, is_exit in (exit_rules | left).items()
-    }
-    return Variants({ENCODER: answers.encoder_logits.argmax(axis=1), **predicted}, left)
+    is_exit = exits(settings, answers.linear_logits)
+    rules = {LINEAR: everything, COMBINATION: ~everything, CASCADE: is_exit}
+    predicted = {name: final_logits(settings, answers, rule).argmax(axis=1) for name, rule in rules.items()}
+    return Variants({ENCODER: answers.encoder_logits.argmax(axis=1), **predicted}, is_exit)
 
 
 def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
@@ -126,5 +120,5 @@ def attack_figures(settings: CascadeSettings, answers: StageAnswers, wanted: int
     return {
         "texts": len(answers),
         "fooled": {name: float(np.mean(ids == wanted)) for name, ids in found.predicted.items()},
-        "exit_share": {name: float(is_exit.mean()) for name, is_exit in found.exits.items()},
+        "exit_share": float(found.exits.mean()),
     }

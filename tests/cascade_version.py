@@ -28,7 +28,7 @@ def write_cascade_version(
     encoder = load_predictor(plain.path)
     texts, labels = zip(*tiny_reviews(400, seed=5, classes=len(class_names)), strict=True)
     linear = fit_linear_stage(encoder.encode(list(texts)).wordpieces, np.array(labels), len(class_names))
-    golden = linear(encoder.encode(list(GOLDEN_TEXTS)).wordpieces).logits
+    golden = linear(encoder.encode(list(GOLDEN_TEXTS)).wordpieces)
     store = ModelStore(folder / "model")
     with store.new_version() as draft:
         shutil.copytree(plain.path / "engine", draft.path / "engine")

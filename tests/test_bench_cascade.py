@@ -16,7 +16,6 @@ from bench.cascade_variants import (
     COMBINATION,
     ENCODER,
     LINEAR,
-    UNGUARDED,
     attack_figures,
     difference,
     labelled_figures,
@@ -29,34 +28,27 @@ from textclf.runtime.loading import load_predictor
 from textclf.stats.cascade import CascadeSettings, StageAnswers
 
 SETTINGS = CascadeSettings(linear_temperature=2.0, encoder_weight=1.0, linear_weight=0.5, exit_confidence=0.9)
-# Texts: sure and steady, sure and not steady, unsure. The encoder says 1, 1, 0 and is not very sure of it.
-ANSWERS = StageAnswers(
-    np.array([[0, 1], [0, 1], [1, 0]], np.float32),
-    np.array([[8, 0], [8, 0], [0, 1]], np.float32),
-    np.array([True, False, True]),
-    1.0,
-)
+# Texts: sure, unsure. The encoder says 1, 0 and is not very sure of it.
+ANSWERS = StageAnswers(np.array([[0, 1], [1, 0]], np.float32), np.array([[8, 0], [0, 1]], np.float32), 1.0)
 
 
 def test_each_way_answers_as_it_should():
     found = variants_of(SETTINGS, ANSWERS)
     assert {name: ids.tolist() for name, ids in found.predicted.items()} == {
-        ENCODER: [1, 1, 0],
-        LINEAR: [0, 0, 1],
-        # Linear logits by their temperature and weight: 2 against 1 on the first two, .25 against 1 on the last.
-        COMBINATION: [0, 0, 0],
-        CASCADE: [0, 0, 0],
-        UNGUARDED: [0, 0, 0],
+        ENCODER: [1, 0],
+        LINEAR: [0, 1],
+        # Linear logits by their temperature and weight: 2 against 1 on the first, .25 against 1 on the last.
+        COMBINATION: [0, 0],
+        CASCADE: [0, 0],
     }
-    assert found.exits[CASCADE].tolist() == [True, False, False]
-    assert found.exits[UNGUARDED].tolist() == [True, True, False]
+    assert found.exits.tolist() == [True, False]
 
 
-def test_a_text_that_is_not_steady_is_fooled_only_without_the_guard():
-    settings = CascadeSettings(2.0, 1.0, 0.0, 0.9)
-    found = attack_figures(settings, ANSWERS.take(np.array([1])), wanted=0)
-    assert found["fooled"] == {ENCODER: 0, LINEAR: 1, COMBINATION: 0, CASCADE: 0, UNGUARDED: 1}
-    assert found["exit_share"] == {CASCADE: 0, UNGUARDED: 1}
+def test_who_is_fooled():
+    """The linear stage is sure of the first text, and the encoder is not asked."""
+    found = attack_figures(CascadeSettings(2.0, 1.0, 0.0, 0.9), ANSWERS, wanted=0)
+    assert found["fooled"] == {ENCODER: 0.5, LINEAR: 0.5, COMBINATION: 0.5, CASCADE: 1.0}
+    assert found["exit_share"] == 0.5
 
 
 def test_differences_are_paired():
@@ -72,14 +64,12 @@ def test_differences_are_paired():
 
 
 def test_figures_of_a_set():
-    found = labelled_figures(SETTINGS, ANSWERS, np.array([0, 1, 0]))
-    assert found["accuracy"] == pytest.approx(
-        {"encoder": 2 / 3, "linear": 1 / 3, "combination": 2 / 3, "cascade": 2 / 3}
-    )
-    assert found["exit_share"] == pytest.approx(1 / 3)
+    found = labelled_figures(SETTINGS, ANSWERS, np.array([0, 0]))
+    assert found["accuracy"] == {"encoder": 0.5, "linear": 0.5, "combination": 1.0, "cascade": 1.0}
+    assert found["exit_share"] == 0.5
     assert found["accuracy_on_exits"] == {"linear": 1, "encoder": 0}
-    assert found["differences"][CASCADE]["difference"] == 0
-    assert found["differences"][LINEAR]["difference"] == pytest.approx(-1 / 3)
+    assert found["differences"][CASCADE]["difference"] == 0.5
+    assert found["differences"][LINEAR]["difference"] == 0
 
 
 def test_what_is_put_into_a_text():
@@ -144,8 +134,8 @@ def test_the_cascade_variant_is_what_is_served(version):
     served = predictor.answer(texts)
     found = variants_of(predictor.cascade.settings, answers)
     assert found.predicted[CASCADE].tolist() == served.predicted.tolist()
-    assert found.exits[CASCADE].tolist() == served.stages.exits.tolist()
-    assert found.exits[CASCADE].sum() > 0
+    assert found.exits.tolist() == served.stages.exits.tolist()
+    assert found.exits.sum() > 0
     alone = load_predictor(version.path, cascade=False).answer(texts)
     assert found.predicted[ENCODER].tolist() == alone.predicted.tolist()
     assert alone.stages is None

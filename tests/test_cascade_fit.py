@@ -21,9 +21,8 @@ def stage_logits(labels, right, rng, classes=2):
     return logits + rng.normal(0, 0.01, logits.shape).astype(np.float32)
 
 
-def answers_to(labels, encoder, linear, is_steady=None):
-    steady = np.ones(len(labels), np.bool_) if is_steady is None else is_steady
-    return StageAnswers(encoder, linear, steady, fit_temperature(encoder, labels))
+def answers_to(labels, encoder, linear):
+    return StageAnswers(encoder, linear, fit_temperature(encoder, labels))
 
 
 def perfect_on_its_surest(count, share=0.6, seed=0, classes=2):
@@ -51,7 +50,7 @@ def test_it_leaves_what_the_linear_stage_is_perfect_on_and_no_more(classes):
     both, labels = perfect_on_its_surest(3000, classes=classes)
     fit = fit_cascade(both, labels)
     assert 0.5 <= fit.figures["exit_share"] <= 0.62
-    is_exit = exits(fit.settings, both.linear_logits, both.is_steady)
+    is_exit = exits(fit.settings, both.linear_logits)
     assert 0.5 <= is_exit.mean() <= 0.62
     assert fit.figures["accuracy_on_exits"]["linear"] >= 0.999
     assert fit.figures["accuracy"]["linear"] < 0.9
@@ -60,16 +59,6 @@ def test_it_leaves_what_the_linear_stage_is_perfect_on_and_no_more(classes):
     assert [point["exit_share"] for point in curve] == sorted(point["exit_share"] for point in curve)
     assert curve[-1]["accuracy_lost"] > MOST_LOST, "the step after the last that was good enough"
     assert all(point["accuracy_lost"] <= MOST_LOST for point in curve[:-1])
-
-
-def test_unsteady_texts_do_not_leave():
-    both, labels = perfect_on_its_surest(3000)
-    half = StageAnswers(
-        both.encoder_logits, both.linear_logits, np.arange(len(labels)) % 2 == 0, both.encoder_temperature
-    )
-    fit = fit_cascade(half, labels)
-    assert 0.2 <= fit.figures["exit_share"] <= 0.31
-    assert not (exits(fit.settings, half.linear_logits, half.is_steady) & ~half.is_steady).any()
 
 
 @pytest.mark.parametrize("count", [1000, 3000])
@@ -142,7 +131,7 @@ def test_figures_by_hand():
     labels = np.array([0, 1, 0, 1])
     encoder = np.array([[0, 2], [0, 2], [2, 0], [2, 0]], np.float32)
     linear = np.array([[9, 0], [9, 0], [0, 1], [0, 1]], np.float32)
-    both = StageAnswers(encoder, linear, np.ones(4, np.bool_), 1.0)
+    both = StageAnswers(encoder, linear, 1.0)
     figures = cascade_figures(CascadeSettings(1.0, 1.0, 0.0, 0.9), both, labels)
     assert (figures["texts"], figures["exit_share"]) == (4, 0.5)
     assert figures["accuracy"] == {"encoder": 0.5, "linear": 0.5, "combination": 0.5, "cascade": 0.5}
@@ -160,7 +149,7 @@ def test_what_is_of_no_text_is_none():
 
 
 def test_no_texts_are_refused():
-    nothing = StageAnswers(np.empty((0, 2)), np.empty((0, 2)), np.empty(0, np.bool_), 1.0)
+    nothing = StageAnswers(np.empty((0, 2)), np.empty((0, 2)), 1.0)
     with pytest.raises(InputError, match="expected held-out texts"):
         fit_cascade(nothing, np.empty(0, np.int64))
     with pytest.raises(InputError, match="expected labelled texts"):
@@ -192,7 +181,7 @@ def test_stages_that_are_worse_than_chance_are_no_error(count):
 def test_a_better_temperature_is_no_reason_to_combine():
     """The encoder's is wrong by half, which a weight of the encoder mends without the linear stage."""
     both, labels = noise(1000, seed=2)
-    off = StageAnswers(both.encoder_logits, both.linear_logits, both.is_steady, 2 * both.encoder_temperature)
+    off = StageAnswers(both.encoder_logits, both.linear_logits, 2 * both.encoder_temperature)
     assert fit_cascade(off, labels).settings is None
 
 

@@ -162,7 +162,7 @@ def test_a_cascade_of_another_number_of_classes(copy):
     linear.save(copy / "engine")
 
     def change(manifest):
-        manifest["cascade"]["golden_logits"] = linear([text.wordpieces for text in texts]).logits.tolist()
+        manifest["cascade"]["golden_logits"] = linear([text.wordpieces for text in texts]).tolist()
 
     rewrite(copy, change)
     with pytest.raises(ModelStoreError, match="expected a linear stage of 2 classes, got one of 3"):

@@ -68,7 +68,7 @@ def test_the_order_of_the_texts_changes_nothing():
 def test_an_exit_is_the_linear_stages_answer_and_the_rest_a_sum():
     predictor = make()
     answer = predictor.answer(TEXTS)
-    linear = predictor.cascade.linear(predictor.encode(TEXTS).wordpieces).logits
+    linear = predictor.cascade.linear(predictor.encode(TEXTS).wordpieces)
     counts = predictor.run(predictor.encode(TEXTS)).logits
     is_exit = answer.stages.exits
     probabilities = softmax(answer.outputs.logits, 1.5)
@@ -93,7 +93,7 @@ def test_both_stages_give_the_same_answers_and_more_of_what_led_to_them():
     assert whole.predictions == short.predictions
     is_exit = short.stages.exits
     assert 0 < is_exit.sum() < len(TEXTS)
-    for name in ("exits", "linear_logits", "is_steady"):
+    for name in ("exits", "linear_logits"):
         np.testing.assert_array_equal(getattr(whole.stages, name), getattr(short.stages, name))
     assert np.isnan(short.stages.encoder_logits[is_exit]).all()
     assert np.isnan(short.outputs.embeddings[is_exit]).all()
@@ -157,11 +157,6 @@ def test_no_texts():
     assert answer.predictions == []
     assert answer.stages.exits.shape == (0,)
     assert predictor.backend.batches == []
-
-
-def test_an_empty_text_is_for_the_encoder():
-    (prediction,) = make(EVERY).predict([""])
-    assert prediction.stage == "encoder"
 
 
 def test_whole_texts_as_ids_are_not_kept():

@@ -13,10 +13,8 @@ SETTINGS = CascadeSettings(linear_temperature=2.0, encoder_weight=0.75, linear_w
 NAN = math.nan
 
 
-def answers(encoder, linear, is_steady=None, temperature=4.0):
-    encoder, linear = np.array(encoder, np.float32), np.array(linear, np.float32)
-    steady = np.ones(len(linear), np.bool_) if is_steady is None else np.array(is_steady)
-    return StageAnswers(encoder, linear, steady, temperature)
+def answers(encoder, linear, temperature=4.0):
+    return StageAnswers(np.array(encoder, np.float32), np.array(linear, np.float32), temperature)
 
 
 def test_final_logits_by_hand():
@@ -46,50 +44,44 @@ def test_with_the_encoder_weighted_alone_its_logits_are_final():
     encoder = np.random.default_rng(2).normal(0, 3, (20, 2)).astype(np.float32)
     alone = CascadeSettings(1.7, 1.0, 0.0, None)
     both = answers(encoder, np.random.default_rng(3).normal(0, 3, (20, 2)), temperature=0.6)
-    np.testing.assert_array_equal(final_logits(alone, both, exits(alone, both.linear_logits, both.is_steady)), encoder)
+    np.testing.assert_array_equal(final_logits(alone, both, exits(alone, both.linear_logits)), encoder)
 
 
-def test_exits_are_steady_and_sure():
+def test_exits_are_sure():
     """Probability .9 at temperature 2 is a difference of 2 log 9 in logits."""
     edge = 2 * math.log(9)
-    linear = np.array([[0, edge + 1e-4], [0, edge - 1e-4], [edge + 1e-4, 0], [0, 50], [0, 0]], np.float32)
-    is_steady = np.array([True, True, True, False, True])
-    assert exits(SETTINGS, linear, is_steady).tolist() == [True, False, True, False, False]
-    confidences = exit_confidences(SETTINGS, linear, is_steady)
-    assert confidences[3] == 0
+    linear = np.array([[0, edge + 1e-4], [0, edge - 1e-4], [edge + 1e-4, 0], [0, 0]], np.float32)
+    assert exits(SETTINGS, linear).tolist() == [True, False, True, False]
+    confidences = exit_confidences(SETTINGS, linear)
     assert confidences[[0, 2]] == pytest.approx(0.9, abs=1e-4)
-    assert confidences[4] == 0.5
+    assert confidences[3] == 0.5
 
 
 def test_without_a_confidence_none_exits():
     never = CascadeSettings(2.0, 1.0, 0.5, None)
-    assert not exits(never, np.array([[0, 1e6]], np.float32), np.array([True])).any()
+    assert not exits(never, np.array([[0, 1e6]], np.float32)).any()
 
 
 def test_no_texts():
     nothing = np.empty((0, 2), np.float32)
-    assert exits(SETTINGS, nothing, np.empty(0, np.bool_)).shape == (0,)
+    assert exits(SETTINGS, nothing).shape == (0,)
     assert final_logits(SETTINGS, answers(nothing, nothing), np.empty(0, np.bool_)).shape == (0, 2)
 
 
 def test_taking_some_of_the_texts():
-    both = answers([[1, 2], [3, 4], [5, 6]], [[7, 8], [9, 10], [11, 12]], [True, False, True])
+    both = answers([[1, 2], [3, 4], [5, 6]], [[7, 8], [9, 10], [11, 12]])
     assert len(both) == 3
     for rows in (np.array([True, False, True]), np.array([0, 2])):
         some = both.take(rows)
         assert some.encoder_logits.tolist() == [[1, 2], [5, 6]]
         assert some.linear_logits.tolist() == [[7, 8], [11, 12]]
-        assert some.is_steady.tolist() == [True, True]
         assert some.encoder_temperature == 4.0
 
 
-@pytest.mark.parametrize(
-    ("encoder", "linear", "is_steady"),
-    [([[1, 2]], [[1, 2], [3, 4]], [True, True]), ([[1, 2]], [[1, 2, 3]], [True]), ([[1, 2]], [[1, 2]], [True, False])],
-)
-def test_answers_to_other_texts_are_refused(encoder, linear, is_steady):
+@pytest.mark.parametrize(("encoder", "linear"), [([[1, 2]], [[1, 2], [3, 4]]), ([[1, 2]], [[1, 2, 3]])])
+def test_answers_to_other_texts_are_refused(encoder, linear):
     with pytest.raises(InputError, match="the same texts, got shapes"):
-        answers(encoder, linear, is_steady)
+        answers(encoder, linear)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def write_version(
         if cascade:
             stages = Cascade(tiny_linear(len(class_names)), CASCADE if cascade is True else cascade)
             stages.linear.save(draft.path / "engine")
-            golden_linear = stages.linear(wordpieces_of_texts(list(GOLDEN_TEXTS))).logits
+            golden_linear = stages.linear(wordpieces_of_texts(list(GOLDEN_TEXTS)))
             fields["cascade"] = {
                 "settings": stages.settings.to_dict(),
                 "why_off": "",

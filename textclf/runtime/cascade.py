@@ -21,13 +21,11 @@ class Stages:
     Attributes:
         exits: which texts the linear stage answered, bool [n].
         linear_logits: float32 [n, K].
-        is_steady: textclf.runtime.linear_stage.LinearAnswers.is_steady, bool [n].
         encoder_logits: float32 [n, K]; NaN for texts that the encoder did not read.
     """
 
     exits: NDArray[np.bool_]
     linear_logits: NDArray[np.float32]
-    is_steady: NDArray[np.bool_]
     encoder_logits: NDArray[np.float32]
 
     @classmethod
@@ -46,11 +44,10 @@ class Cascade:
 
     def first_stage(self, wordpieces: Sequence[Sequence[int]]) -> Stages:
         """The linear stage's answers to texts, each as all its wordpieces; nothing of the encoder yet."""
-        found = self.linear(wordpieces)
-        nothing = np.full_like(found.logits, np.nan)
-        return Stages(exits(self.settings, found.logits, found.is_steady), found.logits, found.is_steady, nothing)
+        logits = self.linear(wordpieces)
+        return Stages(exits(self.settings, logits), logits, np.full_like(logits, np.nan))
 
     def final_logits(self, stages: Stages, encoder_temperature: float) -> NDArray[np.float32]:
         """The logits of the cascade, for the encoder's temperature: float32 [n, K]."""
-        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, stages.is_steady, encoder_temperature)
+        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, encoder_temperature)
         return final_logits(self.settings, answers, stages.exits)

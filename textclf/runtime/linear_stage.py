@@ -12,7 +12,6 @@ import io
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,32 +23,12 @@ from textclf.files import atomic_file
 
 LINEAR_FILE = "linear.npz"
 FORMAT = 1
-# Wordpieces of a block; about 50 words of praise below a bad review fit in one.
-BLOCK = 64
 
 # Odd constants of multiplicative hashing (Knuth, The Art of Computer Programming 3, section 6.4).
 _FIRST, _SECOND, _MIX = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93))
 _HASH_BITS = 64
-# Of a bucket and a place in one number of 64 bits.
-_PLACE_BITS = np.uint64(32)
-_PLACES = np.uint64(2**32 - 1)
 _MOST_BYTES = 2**27
 _RESTORE = "restore the version from where it came, or export it again (train_model.py --export-again)"
-
-
-@dataclass(frozen=True, eq=False)
-class LinearAnswers:
-    """What the linear stage says of n texts.
-
-    Attributes:
-        logits: before any temperature, float32 [n, K].
-        is_steady: whether the label stays the same whichever block of BLOCK wordpieces is left out, bool [n]. Where it
-            does not, one place decides against the rest of the text: praise appended to a bad review, say. A feature is
-            left out with the block where it stands first, so that the same praise twice is no praise of two places.
-    """
-
-    logits: NDArray[np.float32]
-    is_steady: NDArray[np.bool_]
 
 
 class LinearStage:
@@ -83,13 +62,19 @@ class LinearStage:
         columns = len(self.intercepts)
         return 2 if columns == 1 else columns
 
-    def __call__(self, texts: Sequence[Sequence[int]]) -> LinearAnswers:
-        """Logits of texts, each given as all its wordpiece ids, without [CLS] and [SEP]."""
-        logits = np.empty((len(texts), self.classes), np.float32)
-        is_steady = np.empty(len(texts), np.bool_)
+    def __call__(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Logits of n texts, before any temperature: float32 [n, K].
+
+        Args:
+            texts: each as all its wordpiece ids, without [CLS] and [SEP].
+        """
+        totals = np.empty((len(texts), len(self.intercepts)), np.float32)
         for row, ids in enumerate(texts):
-            logits[row], is_steady[row] = self._answer(ids)
-        return LinearAnswers(logits, is_steady)
+            # self.weights[…] takes six times as long where there are several columns.
+            weights = self.weights.take(features_of(ids, self.buckets), axis=0)  # [features, columns]
+            totals[row] = weights.sum(axis=0, dtype=np.float32)
+        totals += self.intercepts
+        return totals if totals.shape[1] > 1 else np.concatenate([-totals / 2, totals / 2], axis=1)
 
     def save(self, folder: Path) -> None:
         """Write the file into `folder`; the same weights give the same bytes."""
@@ -118,31 +103,9 @@ class LinearStage:
         ) as error:  # fmt: skip
             raise ModelStoreError(f"{path}: expected the linear stage of a version ({error}); {_RESTORE}") from error
 
-    def _answer(self, ids: Sequence[int]) -> tuple[NDArray[np.float32], bool]:
-        features, places = features_of(ids, self.buckets)
-        # [features, columns]; self.weights[features] takes six times as long where there are several columns.
-        weights = self.weights.take(features, axis=0).astype(np.float32)
-        totals = self.intercepts + weights.sum(axis=0)  # [columns]
-        if not len(ids):
-            return self._logits(totals), False  # Nothing but the class mix of the training texts speaks.
-        if len(ids) <= BLOCK:
-            return self._logits(totals), True
-        blocks = places // BLOCK
-        without = np.array(
-            [total - np.bincount(blocks, column) for total, column in zip(totals, weights.T, strict=True)]
-        )  # [columns, blocks]
-        if len(totals) > 1:
-            return self._logits(totals), bool((without.argmax(axis=0) == totals.argmax()).all())
-        return self._logits(totals), bool(((without > 0) == (totals > 0)).all())
 
-    def _logits(self, totals: NDArray[np.float32]) -> NDArray[np.float32]:
-        if len(totals) > 1:
-            return totals
-        return np.array([-totals[0] / 2, totals[0] / 2], np.float32)
-
-
-def features_of(ids: Sequence[int], buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different hashed uni- and bigrams of a text, ascending, and where each stands first: int64 [features] both.
+def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
+    """The different hashed uni- and bigrams of a text, ascending: int64 [features].
 
     Args:
         ids: wordpieces of the whole text, from 0.
@@ -153,14 +116,10 @@ def features_of(ids: Sequence[int], buckets: int) -> tuple[NDArray[np.int64], ND
     hashes = np.concatenate([firsts, firsts[:-1] ^ (numbers[1:] * _SECOND)])
     # The high bits of a product depend on all bits of the factors.
     found = (hashes * _MIX) >> np.uint64(_HASH_BITS - buckets.bit_length() + 1)
-    places = np.arange(len(ids), dtype=np.uint64)
-    # Sorted together in one number: numpy sorts numbers several times faster than np.unique finds where they stood.
-    keys = (found << _PLACE_BITS) | np.concatenate([places, places[:-1]])
-    keys.sort()
-    found = keys >> _PLACE_BITS
-    is_first = np.ones(len(keys), np.bool_)
+    found.sort()
+    is_first = np.ones(len(found), np.bool_)
     np.not_equal(found[1:], found[:-1], out=is_first[1:])
-    return found[is_first].view(np.int64), (keys[is_first] & _PLACES).view(np.int64)
+    return found[is_first].view(np.int64)
 
 
 def _array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -117,7 +117,7 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
             f"{version.path}: expected a linear stage of {len(manifest.class_names)} classes, got one of "
             f"{linear.classes}; {_AGAIN}"
         )
-    found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)]).logits
+    found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)])
     if found.shape != expected.shape or not np.abs(found - expected).max(initial=0.0) <= _GOLDEN_TOLERANCE:
         raise ModelStoreError(
             f"{version.path}: the linear stage answers the golden texts otherwise than where it was fitted; {_AGAIN}"

@@ -64,7 +64,6 @@ class StageAnswers:
 
     Attributes:
         encoder_logits, linear_logits: [n, K].
-        is_steady: textclf.runtime.linear_stage.LinearAnswers.is_steady, bool [n].
         encoder_temperature: of the encoder's logits.
 
     Raises:
@@ -73,17 +72,13 @@ class StageAnswers:
 
     encoder_logits: Floats
     linear_logits: Floats
-    is_steady: NDArray[np.bool_]
     encoder_temperature: float
 
     def __post_init__(self) -> None:
-        if (
-            self.encoder_logits.shape != self.linear_logits.shape
-            or self.is_steady.shape != self.linear_logits.shape[:1]
-        ):
+        if self.encoder_logits.shape != self.linear_logits.shape:
             raise InputError(
-                f"expected the answers of two stages to the same texts, got shapes {list(self.encoder_logits.shape)}, "
-                f"{list(self.linear_logits.shape)} and {list(self.is_steady.shape)}"
+                f"expected the answers of two stages to the same texts, got shapes {list(self.encoder_logits.shape)} "
+                f"and {list(self.linear_logits.shape)}"
             )
 
     def __len__(self) -> int:
@@ -91,21 +86,19 @@ class StageAnswers:
 
     def take(self, rows: NDArray[Any]) -> "StageAnswers":
         """Those of some texts: positions, or bool [n]."""
-        return StageAnswers(
-            self.encoder_logits[rows], self.linear_logits[rows], self.is_steady[rows], self.encoder_temperature
-        )
+        return StageAnswers(self.encoder_logits[rows], self.linear_logits[rows], self.encoder_temperature)
 
 
-def exit_confidences(settings: CascadeSettings, linear_logits: Floats, is_steady: NDArray[np.bool_]) -> Floats:
-    """Probability of the linear stage's label, 0 where that is not steady: float [n]."""
-    return np.where(is_steady, softmax(linear_logits, settings.linear_temperature).max(axis=1, initial=0.0), 0.0)
+def exit_confidences(settings: CascadeSettings, linear_logits: Floats) -> Floats:
+    """Probability of the linear stage's label: float [n]."""
+    return np.asarray(softmax(linear_logits, settings.linear_temperature).max(axis=1, initial=0.0))
 
 
-def exits(settings: CascadeSettings, linear_logits: Floats, is_steady: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def exits(settings: CascadeSettings, linear_logits: Floats) -> NDArray[np.bool_]:
     """Which texts the linear stage answers: bool [n]."""
     if settings.exit_confidence is None:
         return np.zeros(len(linear_logits), np.bool_)
-    return np.asarray(exit_confidences(settings, linear_logits, is_steady) >= settings.exit_confidence)
+    return np.asarray(exit_confidences(settings, linear_logits) >= settings.exit_confidence)
 
 
 def final_logits(settings: CascadeSettings, answers: StageAnswers, is_exit: NDArray[np.bool_]) -> NDArray[np.float32]:

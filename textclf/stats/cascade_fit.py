@@ -47,7 +47,8 @@ class CascadeFit:
         settings: that it is to run with; None where it brings nothing.
         why_off: a sentence, where something of it stays off; "" where both early answers and combining are on.
         figures: as cascade_figures gives them, cross-fitted: each text by what the others say. And "curve": for every
-            share that was tried, the share that left early, and the accuracy then lost against combining everywhere.
+            share that was tried, the share that left early, and what is then lost of accuracy against combining
+            everywhere, as is to be expected and as the labels say.
     """
 
     settings: CascadeSettings | None
@@ -78,11 +79,14 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     what a better temperature would do as well is not counted (one-sided paired test at .05 of the log-likelihoods,
     from LEAST_TEXTS_TO_COMBINE texts on).
 
-    The share of early answers is the largest up to which, in steps of five points, no more than MOST_LOST of accuracy
-    is lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
-    threshold come from the other folds), and half a loss added to those that were seen, of which there are none where
-    it gains. The first step that loses more ends the walk, so that a lucky step behind it does not count. Under
-    LEAST_EXIT_SHARE there are none.
+    The share of early answers is the largest, in steps of five points, at which no more than MOST_LOST of accuracy is
+    lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
+    threshold come from the other folds), and half a loss added. What is lost is what the combination's own
+    probabilities say where its label is another than that of a text that leaves early. Labels would say the same with
+    far more chance, because both differ on a handful of texts: on halves of 4,974 film reviews, counted with labels,
+    the share came out as 81 % with a deviation of 9, and cost more than .2 points on the other half in 22 % of 300
+    tries; with probabilities as 80 % with a deviation of 1.3, and in 1 % of them. Under LEAST_EXIT_SHARE there are
+    none.
 
     Args:
         answers: to texts that neither stage was fitted to; half C.
@@ -116,12 +120,11 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
     best, share, curve = everywhere, 0.0, []
     for tried in SHARES:
         found = cross_fitted(combines, tried)
-        if found.is_exit.mean() <= best.is_exit.mean():  # No more texts are steady.
-            break
-        lost = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
-        curve.append({"exit_share": float(found.is_exit.mean()), "accuracy_lost": lost / len(ids)})
-        # Less than nothing lost is luck with few texts, and no credit for the half that was not seen.
-        if (max(0, lost) + _UNSEEN_LOSS) / len(ids) > MOST_LOST:
+        expected = float(_expected_losses(everywhere, found.is_exit).sum()) / len(ids)
+        counted = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
+        exit_share = float(found.is_exit.mean())
+        curve.append({"exit_share": exit_share, "expected_loss": expected, "accuracy_lost": counted / len(ids)})
+        if expected + _UNSEEN_LOSS / len(ids) > MOST_LOST:
             break
         best, share = found, tried
     if share < LEAST_EXIT_SHARE:
@@ -154,12 +157,22 @@ class _Decided:
 
 
 def _decided(settings: CascadeSettings, answers: StageAnswers) -> _Decided:
-    is_exit = exits(settings, answers.linear_logits, answers.is_steady)
+    is_exit = exits(settings, answers.linear_logits)
     linear, everywhere = (
         softmax(final_logits(settings, answers, np.full(len(answers), left)), answers.encoder_temperature)
         for left in (True, False)
     )
     return _Decided(is_exit, linear, everywhere, np.where(is_exit[:, None], linear, everywhere))
+
+
+def _expected_losses(everywhere: _Decided, is_exit: NDArray[np.bool_]) -> Floats:
+    """How much less likely to be right the linear stage's label is than the combination's, of texts that exit: [exits].
+
+    Both by the combination, which knows more.
+    """
+    combined, linear = everywhere.everywhere[is_exit], everywhere.linear[is_exit]
+    rows = np.arange(len(combined))
+    return np.asarray(combined.max(axis=1, initial=0.0) - combined[rows, linear.argmax(axis=1)])
 
 
 def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
@@ -198,13 +211,13 @@ class _Fitted:
         return cls(answers, labels, fit_temperature(answers.linear_logits, labels))
 
     def settings(self, combines: bool, share: float) -> CascadeSettings:
-        """Settings under which a share of the texts leaves early; none does where fewer are steady."""
+        """Settings under which a share of the texts leaves early."""
         alone = CascadeSettings(self.temperature, encoder_weight=1.0, linear_weight=0.0, exit_confidence=None)
         confidence, stays = None, np.ones(len(self.labels), np.bool_)
         if share and len(self.labels):
-            confidences = exit_confidences(alone, self.answers.linear_logits, self.answers.is_steady)
-            confidence = float(np.quantile(confidences, 1 - share, method="higher")) or None
-            stays = confidences < (confidence or math.inf)
+            confidences = exit_confidences(alone, self.answers.linear_logits)
+            confidence = float(np.quantile(confidences, 1 - share, method="higher"))
+            stays = confidences < confidence
         if not combines:
             return dataclasses.replace(alone, exit_confidence=confidence)
         weights = _weights(self.answers.take(stays), self.labels[stays], self.temperature)

@@ -58,7 +58,7 @@ def add_cascade(
     linear.save(folder)
     found |= {
         "settings": fit.settings.to_dict(),
-        "golden_logits": linear(wordpieces_of_texts(encoder, manifest.golden_texts)).logits.tolist(),
+        "golden_logits": linear(wordpieces_of_texts(encoder, manifest.golden_texts)).tolist(),
     }
     if dataset.test is not None:
         answers = _answers(encoder, linear, dataset.test.texts)
@@ -74,7 +74,7 @@ def wordpieces_of_texts(encoder: Predictor, texts: Sequence[str]) -> Sequence[Se
 def _answers(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageAnswers:
     encoded = encoder.encode(list(texts))
     said = linear(encoded.wordpieces or [[] for _ in texts])
-    return StageAnswers(encoder.run(encoded).logits, said.logits, said.is_steady, encoder.temperature)
+    return StageAnswers(encoder.run(encoded).logits, said, encoder.temperature)
 
 
 def _parity(settings: CascadeSettings, encoder: Predictor, linear: LinearStage, exported: ExportedEngine) -> Any:
@@ -82,7 +82,7 @@ def _parity(settings: CascadeSettings, encoder: Predictor, linear: LinearStage, 
     compared: Split = exported.compared
     copy = _answers(encoder, linear, compared.texts)
     original = dataclasses.replace(copy, encoder_logits=exported.saved_model_logits)
-    is_exit = exits(settings, copy.linear_logits, copy.is_steady)
+    is_exit = exits(settings, copy.linear_logits)
 
     def answered(answers: StageAnswers) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         logits = final_logits(settings, answers, is_exit)

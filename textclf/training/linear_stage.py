@@ -58,7 +58,7 @@ def fit_linear_stage(
 
 def _matrix(texts: Sequence[Sequence[int]], buckets: int) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
     """Which text has which feature, [texts, features that occur], and the buckets of these."""
-    rows = [features_of(ids, buckets)[0] for ids in texts]
+    rows = [features_of(ids, buckets) for ids in texts]
     ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     features, columns = np.unique(np.concatenate(rows), return_inverse=True)
     ones = np.ones(ends[-1], np.float32)
