@@ -7,11 +7,15 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
+
+from bench.errors import BenchError
 
 
 class Resample(NamedTuple):
@@ -77,14 +81,19 @@ def run_missing(
         prepare: called once in each process, gives what compares; both it and a Resample can be pickled.
         jobs: processes, with one thread each for their products of matrices.
         say: gets a line now and then.
+
+    Raises:
+        BenchError: a process could not be prepared, or ended; its output says why.
     """
     found = read_results(path)
     missing = [resample for resample in wanted if resample not in found]
     if missing:
         _end_torn_line(path)
         start = said = time.monotonic()
-        with multiprocessing.get_context("spawn").Pool(jobs, _start, [prepare]) as pool, open(path, "a") as file:
-            for count, figures in enumerate(pool.imap_unordered(_one, missing), 1):
+        spawn = multiprocessing.get_context("spawn")
+        # Not multiprocessing.Pool, which starts processes that can't be prepared again and again.
+        with ProcessPoolExecutor(jobs, spawn, _start, (prepare,)) as pool, open(path, "a") as file:
+            for count, figures in enumerate(_as_they_come(pool, missing), 1):
                 file.write(json.dumps(figures) + "\n")
                 file.flush()
                 found[Resample(figures["scenario"], figures["size"], figures["number"])] = figures
@@ -94,6 +103,16 @@ def run_missing(
                     left = (len(missing) - count) / rate / 60
                     say(f"{count:,} of {len(missing):,} resamples, {rate:.2f} a second, {left:.0f} minutes to go")
     return {resample: found[resample] for resample in wanted}
+
+
+def _as_they_come(pool: ProcessPoolExecutor, missing: Sequence[Resample]) -> Iterator[Figures]:
+    try:
+        for done in as_completed([pool.submit(_one, resample) for resample in missing]):
+            yield done.result()
+    except BrokenProcessPool as error:
+        raise BenchError(f"a process that compares has ended: {error}; its output says why") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _start(prepare: Callable[[], Callable[[Resample], Figures]]) -> None:

@@ -220,6 +220,15 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert path.read_bytes() == before
 
 
+def never_prepared():
+    raise ValueError("no texts here")
+
+
+def test_processes_that_can_not_be_prepared_end_the_run(tmp_path):
+    with pytest.raises(BenchError, match="a process that compares has ended"):
+        run_missing([Resample("films -> films", 200, 0)], tmp_path / "figures.jsonl", never_prepared, jobs=1)
+
+
 def test_figures_of_other_settings_are_kept_apart():
     assert fingerprint("a", 1) == fingerprint("a", 1) != fingerprint("a", 2)
 
