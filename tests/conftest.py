@@ -170,7 +170,7 @@ def shell(tmp_path) -> Iterator[Shell]:
 
 @pytest.fixture(autouse=True)
 def _own_log_level() -> Iterator[None]:
-    """Of the records, as Python has it: libraries raise the root's level. In the environment, as it was before.
+    """Of the records, as Python has it, whoever raised the root's level before. In the environment, as it was before.
 
     --verbose sets TensorFlow's there, which subprocesses of later tests would inherit.
     """
