@@ -53,6 +53,7 @@ class Witness:
         # With all that is known, as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid):
         self._running.add(nodeid)
 
