@@ -1,6 +1,7 @@
 """Fixtures that several tests share: a tiny encoder, learnable data, a trained version, and caches of their own."""
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import Shell
+from crash_proof import CrashProofScheduling, Witness
 from tiny_bert import write_checkpoint, write_reviews
 from tiny_training import tiny_training
 
@@ -17,11 +19,18 @@ from train_model import Training
 _IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Workers share the cores: each takes one, and so do the subprocesses that its tests start."""
     if _IS_ONE_OF_SEVERAL:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, "1")
+    else:
+        config.pluginmanager.register(Witness(config))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """What a worker that dies has not run yet, another one runs."""
+    return CrashProofScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -161,7 +170,12 @@ def shell(tmp_path) -> Iterator[Shell]:
 
 @pytest.fixture(autouse=True)
 def _own_log_level() -> Iterator[None]:
-    """--verbose sets TensorFlow's log level in the environment, which subprocesses of later tests would inherit."""
+    """Of the records, as Python has it, whoever raised the root's level before. In the environment, as it was before.
+
+    --verbose sets TensorFlow's there, which subprocesses of later tests would inherit.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     yield
     if before is None:

@@ -92,7 +92,7 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
             self.process.kill()
-        self.process.wait()
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="module")

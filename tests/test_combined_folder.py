@@ -245,7 +245,7 @@ def test_what_is_killed_half_way_leaves_the_one_of_before(tmp_path, old):
         "write_combined(combine(old, [], old.test, [], judge=judge), old.test, sys.argv[1])\n"
     )
     root = Path(__file__).parent.parent
-    killed = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=root)
+    killed = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=root, timeout=300)
     assert killed.returncode == -signal.SIGKILL
     assert contents(path) == before
     write_combined(combined_with(old, []), old.test, path)

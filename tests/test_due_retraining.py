@@ -3,11 +3,11 @@
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
-import threading
-import time
 
 import pytest
+from serving_stack import ROOT, wait_for
 
 from textclf.drift_state import (
     FAILED,
@@ -101,30 +101,43 @@ def test_the_statuses_are_those_of_the_command():
         assert run_retraining([sys.executable, "-c", code]) == outcome, name
 
 
-@pytest.fixture
-def _interruptible():
-    """Ctrl-C raises KeyboardInterrupt, also where this was started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+_INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from textclf.due_retraining import retrain_if_due
+from textclf.retrain_policy import RetrainPolicy
+
+# Also where this was started in the background, which ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+child = (
+    "import os, time; open('started.new', 'w').write(str(os.getpid())); os.rename('started.new', 'started')\\n"
+    "time.sleep(60)"
+)
+try:
+    retrain_if_due(Path(), "a", 250, [sys.executable, "-c", child], RetrainPolicy(), float(sys.argv[1]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
-@pytest.mark.usefixtures("_interruptible")
 def test_what_ends_monitoring_ends_the_retraining_and_counts_as_no_try(tmp_path):
-    started = tmp_path / "started"
-    code = (
-        f"import os, time\nopen({str(started)!r} + '.new', 'w').write(str(os.getpid()))\n"
-        f"os.rename({str(started)!r} + '.new', {str(started)!r})\ntime.sleep(60)\n"
+    """In a process of its own: a signal that comes a moment late must not reach the one that runs the tests."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED, str(NOW)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
-
-    def interrupt():
-        while not started.exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        retrain_if_due(tmp_path, "a", 250, [sys.executable, "-c", code], RetrainPolicy(), NOW)
+    try:
+        started = tmp_path / "started"
+        wait_for(lambda: started.exists() or process.poll() is not None, 60)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait(60)
+    assert (process.returncode, out.splitlines()[-1]) == (0, "interrupted")
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text(encoding="utf-8")), 0)
     assert read_state(tmp_path).last_retrain is None

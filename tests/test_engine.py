@@ -519,7 +519,7 @@ def test_int8_without_its_instructions_never_answers_wrong(int8_version, tmp_pat
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
     done = subprocess.run(
         [sys.executable, "-c", OTHER_CPU, str(path)], cwd=ROOT, env=environment, capture_output=True, text=True,
-        check=True,
+        check=True, timeout=300,
     )  # fmt: skip
     answer = json.loads(done.stdout)
     difference = np.abs(np.array(answer["raw"]) - engine["golden_logits"]).max()

@@ -278,7 +278,8 @@ before = megabytes()
 run(100_000)
 print(megabytes() - before)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     # All rows and predictions in memory would be some 100 MB.
     assert float(done.stdout) < 10
     assert (tmp_path / "out.csv").read_text().count("\n") == 100_001

@@ -110,7 +110,7 @@ class TestAtomicFile:
             "with atomic_file(sys.argv[1]) as file:\n"
             "    file.write('new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
         )
-        killed = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], check=False, cwd=ROOT)
+        killed = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], check=False, cwd=ROOT, timeout=60)
         assert killed.returncode == -signal.SIGKILL
         assert (tmp_path / "file").read_text() == "old"
         leftovers = [path.name for path in tmp_path.iterdir() if path.name != "file"]

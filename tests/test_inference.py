@@ -243,6 +243,7 @@ def test_live_in_a_real_process_with_a_pipe(store, tmp_path):
         text=True,
         cwd=tmp_path,
         check=True,
+        timeout=300,
     )
     assert "stored as new_data/train/good/" in done.stdout
     assert len(list((tmp_path / "new_data/train/good").glob("*.txt"))) == 1
@@ -520,6 +521,6 @@ def test_inference_imports_and_explains_itself_without_tensorflow(store):
         "except ModelStoreError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=True, cwd=ROOT, timeout=300
     )
     assert "pip install tensorflow tensorflow-text" in done.stdout

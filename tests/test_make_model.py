@@ -36,7 +36,9 @@ def maker(make) -> MakeModel:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "make_model.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, check=False, timeout=300
+    )
 
 
 # The class
@@ -52,7 +54,7 @@ def test_constructor_only_stores(tmp_path):
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TEXTCLF_CACHE_DIR": str(tmp_path / "cache")}
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment, timeout=300)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,7 +205,8 @@ def test_help_shows_examples_and_defaults_without_tensorflow():
             f"try: main(['{command}', '--help'])\n"
             "except SystemExit: assert 'tensorflow' not in sys.modules; print('without TensorFlow')"
         )
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+        command_line = [sys.executable, "-c", program]
+        result = subprocess.run(command_line, capture_output=True, text=True, cwd=ROOT, check=True, timeout=300)
         assert "without TensorFlow" in result.stdout
         assert "small_bert/bert_en_uncased_L-4_H-512_A-8]" in " ".join(result.stdout.split())
         assert "[default: 256]" in result.stdout
@@ -227,7 +230,7 @@ def test_preview_says_what_it_should_and_nothing_else_even_after_a_killed_export
             time.sleep(0.02)
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
     assert all(path.name.startswith(".") for path in (cache / "exported").iterdir())
 
     result = run(*preview, TEXTCLF_CACHE_DIR=str(cache))

@@ -59,7 +59,8 @@ def test_short_texts_are_told_apart(first, second):
 
 def test_runs_are_numbered_alike_in_every_process():
     code = "from textclf.data.near_duplicates import Shingles; print(Shingles(2).of('good film, bad end').tolist())"
-    outputs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
+    command = [sys.executable, "-c", code]
+    outputs = {subprocess.run(command, capture_output=True, text=True, timeout=300).stdout for _ in range(2)}
     assert outputs == {f"{Shingles(2).of('good film, bad end').tolist()}\n"}
 
 

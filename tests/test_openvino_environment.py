@@ -70,7 +70,7 @@ def run(code: str, folder: Path, *arguments: object) -> str:
     (folder / "openvino_telemetry" / "__init__.py").write_text(TELEMETRY, encoding="utf-8")
     start = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
     command = [sys.executable, "-c", start + code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, timeout=300).stdout
 
 
 def test_openvino_alone_would_report(tmp_path):

@@ -185,4 +185,5 @@ def test_threads_draw_side_by_side_the_same_bytes(tmp_path):
 
 def test_pyplot_is_never_imported():
     code = "import sys, textclf.report.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent.parent).returncode == 0
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=False, cwd=Path(__file__).parent.parent, timeout=300).returncode == 0

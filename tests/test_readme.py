@@ -84,7 +84,7 @@ def test_commands(folder, run, encoder):
             printed[command] = ask_server(command, folder)
             continue
         if not command.startswith("python "):
-            subprocess.run(command, shell=True, cwd=folder, check=True)  # noqa: S602  (README's own line)
+            subprocess.run(command, shell=True, cwd=folder, check=True, timeout=300)  # noqa: S602  (README's own line)
             continue
         words = shlex.split(command.replace("minilm-l6", str(encoder)))
         if "report" in words:

@@ -169,6 +169,7 @@ def test_it_answers_where_only_tensorflow_is_known(score, version):
         check=True,
         cwd="/",
         env=foreign,
+        timeout=300,
     )
     answer = json.loads(process.stdout)
     logits, probabilities = score(TEXTS)

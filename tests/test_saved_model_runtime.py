@@ -215,7 +215,8 @@ def test_a_missing_tensorflow_is_one_clear_error(ours):
         "try: load_saved_model(sys.argv[1])\n"
         "except ModelStoreError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(ours)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, str(ours)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert "pip install tensorflow tensorflow-text" in done.stdout
 
 
@@ -226,7 +227,7 @@ def test_training_can_follow_in_the_same_process(ours):
         "load_saved_model(sys.argv[1])\n"
         "from textclf.training.tf_setup import tf_keras\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(ours)], capture_output=True, check=True)
+    subprocess.run([sys.executable, "-c", script, str(ours)], capture_output=True, check=True, timeout=300)
 
 
 def test_word_counts_are_what_the_tests_think():

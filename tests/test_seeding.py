@@ -122,6 +122,7 @@ tf.saved_model.save(model, {str(tmp_path / "saved")!r})
         check=True,
         cwd=Path(__file__).parents[1],
         env={"PATH": "", "TMPDIR": str(tmp_path / "temporary")},
+        timeout=300,
     )
     assert list((tmp_path / "temporary").glob("textclf-encoder-*")) == []
     assert list((tmp_path / "saved" / "assets").iterdir())

@@ -117,7 +117,8 @@ def test_the_classes_as_a_notebook_calls_them(folder, url, tiny_checkpoint, monk
     one = inference.predict("a good film")
     assert (one.text, one.label in ("neg", "pos"), one.truncated) == ("a good film", True, False)
     both = inference.predict(["a good film", "bad " * 80])
-    assert both[0].probabilities == pytest.approx(one.probabilities, abs=1e-5)
+    # What int8 leaves is in bfloat16 on CPUs that have it: eight bits, and the batch's shape shows in the last.
+    assert both[0].probabilities == pytest.approx(one.probabilities, abs=3e-3)
     assert both[1].truncated
     assert Inference(path).predict("a good film") == one
     assert inference.predict_live_result("a good film") == one

@@ -91,8 +91,8 @@ def test_a_child_that_leads_no_group_yet_is_killed():
     _kill(running)
     assert not running
     alive = {process.pid for process in processes()} & {early.pid, late.pid}
-    early.wait()
-    late.wait()
+    early.wait(20)
+    late.wait(20)
     assert not alive
 
 

@@ -24,7 +24,13 @@ print(product(tf.ones([8, 64])).shape)
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=kept | environment, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=kept | environment,
+        check=False,
+        timeout=300,
     )
 
 
