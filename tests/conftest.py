@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from command_lines import Shell
-from crash_proof import CrashProofScheduling, Witness
 from tiny_bert import write_checkpoint, write_reviews
 from tiny_training import tiny_training
 
@@ -19,18 +18,11 @@ from train_model import Training
 _IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Workers share the cores: each takes one, and so do the subprocesses that its tests start."""
     if _IS_ONE_OF_SEVERAL:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-    else:
-        config.pluginmanager.register(Witness(config))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """What a worker that dies has not run yet, another one runs."""
-    return CrashProofScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

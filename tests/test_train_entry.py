@@ -52,6 +52,7 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
     """A job that is stopped, in a process of its own, and goes on: in this one, which has TensorFlow already."""
