@@ -191,6 +191,6 @@ def test_what_can_not_be_measured_is_said(version, reviews, tmp_path):
         assert found.exit_code == 2
         assert "expected different names with paths" in found.stderr
     found = CliRunner().invoke(main, [*arguments, str(version.path), "--rename-label", "x"])
-    assert "expected OLD=NEW, got x" in found.stderr
+    assert "expected OLD=NEW, got 'x'" in found.stderr
     with pytest.raises(BenchError, match="expected a version with a cascade, got one without"):
         read_by_both(load_predictor(plain), ["a"])
