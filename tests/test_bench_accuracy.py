@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from cascade_version import write_cascade_version
 from click.testing import CliRunner
 from scipy import sparse
 from sklearn.svm import LinearSVC
@@ -18,6 +17,7 @@ from bench.labelled_sets import read_set
 from bench.recipe import Recipe, trained_store
 from bench.word_baselines import BASELINES, BETA, TOLERANCE, fit_interpolated, log_count_ratios
 from textclf.data.datasets import split_fingerprint
+from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
 RECIPE = Recipe("tiny", 32, "head", 5e-3, None, least_steps=9, steps_per_class=1)
@@ -107,9 +107,9 @@ def fingerprints(data):
 
 def test_a_run_with_a_version_that_is_there(data, tmp_path):
     training = {"seconds": 12.5, "history": {"loss": [0.5, 0.4]}}
-    write_cascade_version(tmp_path / "made", training=training, data=fingerprints(data))
-    (tmp_path / "versions").mkdir()
-    (tmp_path / "made" / "model").rename(tmp_path / "versions" / "trec")
+    store = tmp_path / "versions" / "trec"
+    cascade = CascadeSettings(linear_temperature=1.0, encoder_weight=1.0, linear_weight=1.0, exit_confidence=0.9)
+    write_version(store, cascade=cascade, reference_texts=[], training=training, data=fingerprints(data))
     arguments = ["--data-dir", data, "--work-dir", tmp_path / "work", "--versions", tmp_path / "versions"]
     arguments += ["--sets", "trec", "--json", tmp_path / "accuracy.json"]
     first = CliRunner().invoke(main, list(map(str, arguments)))
