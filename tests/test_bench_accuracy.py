@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from bench.accuracy import CASCADE, ENCODER, exit_sentence, main, tables
 from bench.errors import BenchError
 from bench.labelled_sets import read_set
 from bench.recipe import Recipe, trained_store
-from bench.word_baselines import BASELINES, BETA, TOLERANCE, fit_interpolated, log_count_ratios
+from bench.word_baselines import BASELINES, BETA, TOLERANCE, fit_interpolated
 from textclf.data.datasets import split_fingerprint
 from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
@@ -30,13 +29,6 @@ def write_set(folder, train, test, names=("neg", "pos")):
         with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
             file.writelines(["text,label\n", *(f'"{text}",{names[label]}\n' for text, label in rows)])
     return folder.parent
-
-
-def test_log_count_ratios_by_hand():
-    features = sparse.csr_matrix(np.array([[1, 0], [1, 1], [0, 1]], np.float32))
-    ratios = log_count_ratios(features, np.array([True, True, False]))
-    # Each count and one more: 3 and 2 of 5 in the class, 1 and 2 of 3 outside it.
-    assert ratios == pytest.approx([math.log(3 / 5) - math.log(1 / 3), math.log(2 / 5) - math.log(2 / 3)])
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
