@@ -481,8 +481,7 @@ def score(
     if report.unknown_labels:
         click.echo(f"{report.unknown_labels} rows have a label that is no class of the model", err=True)
     if inference.predictor.cascade is not None:
-        linear = report.stages[LINEAR]
-        click.echo(f"answered by the linear stage: {linear}, by the encoder: {report.scored - linear}")
+        click.echo(f"answered {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
     if report.accuracy is not None:
         click.echo(f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})")
 

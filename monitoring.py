@@ -325,14 +325,13 @@ class Monitoring:
         reference, is_alike, passed_over = answered_alike(opened.reference, latest.features)
         notes += passed_over
         sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
-        features = reference.features.take(np.arange(0))
-        if is_alike.any():
-            features = latest.features if is_alike.all() else latest.features.take(np.flatnonzero(is_alike))
-        if not (cascade := stage_notes(sample, features, self.options.min_texts)) and (
-            len(features) and sample.embeddings is not None and features.embeddings is None
-        ):
+        features = latest.features.take(np.flatnonzero(is_alike))
+        if not len(features):
+            features = reference.features.take(np.arange(0))  # As wide as the model's.
+        about_stages = stage_notes(sample, features, self.options.min_texts)
+        notes += about_stages
+        if not about_stages and len(features) and sample.embeddings is not None and features.embeddings is None:
             notes.append("The texts were logged without embeddings, so these were not compared.")
-        notes += cascade
         evidence = None
         if labelled.answers is not None:
             evidence, passed_over = evidence_of(labelled.answers, opened.reference, opened.created, self._rng(2))

@@ -32,6 +32,7 @@ from bench.reports import write_json
 from bench.steps import Figures, Steps
 from bench.stuffing import ATTACKS, COUNTS, PRAISE_FILE, attacked_texts, read_words, stuffed
 from textclf import cli
+from textclf.cli_options import renames
 from textclf.config import DataOptions
 from textclf.cores import usable_cores
 from textclf.data.layout import find_parts
@@ -138,13 +139,6 @@ def _named_paths(_context: click.Context, _parameter: click.Parameter, text: str
     return found
 
 
-def _renames(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
-    pairs = [value.rpartition("=") for value in values]
-    if not all(old and new for old, _, new in pairs):
-        raise click.BadParameter(f"expected OLD=NEW, got {', '.join(values)}")
-    return {old: new for old, _, new in pairs}
-
-
 @click.command(cls=cli.Command)
 @click.option("--model-path", default="model", help="A model store, or a version's folder, with its engine/.")
 @click.option(
@@ -165,7 +159,7 @@ def _renames(_context: click.Context, _parameter: click.Parameter, values: Seque
     "renamed",
     multiple=True,
     metavar="OLD=NEW",
-    callback=_renames,
+    callback=renames,
     help="What a label of these sets is called in the model; may be repeated.",
 )
 @click.option("--most", type=click.IntRange(1), help="Texts of each set, drawn by chance.", show_default="all")
@@ -186,7 +180,7 @@ def main(
     model_path: str,
     dataset_path: Path,
     others: dict[str, Path],
-    renamed: dict[str, str],
+    renamed: tuple[tuple[str, str], ...],
     most: int | None,
     stuff_label: str | None,
     praise_for: str | None,
@@ -210,8 +204,8 @@ def main(
     steps = Steps(work_dir.absolute() / version.id / "cascade.json", partial(click.echo, err=True))
     say = partial(click.echo, err=True)
 
-    own = own_texts(dataset_path, names, renamed)
-    sets = {OWN: own, **{name: all_texts(path, names, renamed) for name, path in others.items()}}
+    own = own_texts(dataset_path, names, dict(renamed))
+    sets = {OWN: own, **{name: all_texts(path, names, dict(renamed)) for name, path in others.items()}}
     figures: dict[str, Figures] = {}
     for name, everything in sets.items():
         found = sample(everything, most, seed)

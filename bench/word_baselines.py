@@ -15,11 +15,12 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from textclf.training.linear_stage import log_count_ratios
+
 # scikit-learn's own pattern leaves out marks and single letters: "C#" would be nothing, and "!" says something.
 WORDS_AND_MARKS = r"\w+|[^\w\s]"
 NGRAMS = (1, 2)
-# Of the paper: smoothing of the counts, inverse strength of the regularisation, and how far NB-SVM trusts its SVM.
-ALPHA = 1.0
+# Of the paper: inverse strength of the regularisation, and how far NB-SVM trusts its SVM.
 COST = 1.0
 BETA = 0.25
 # LIBLINEAR's own. scikit-learn's takes up to twice as long, and changed no accuracy by more than .2 points.
@@ -52,18 +53,6 @@ class Weights:
 
     coefficients: FloatArray
     intercept: float
-
-
-def log_count_ratios(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_]) -> FloatArray:
-    """r of the paper, [V]: the logarithm of how much more often a feature comes in the class than outside it.
-
-    Args:
-        features: binary, [n, V].
-        is_class: which rows are of the class, [n].
-    """
-    inside = ALPHA + np.asarray(features[is_class].sum(axis=0), np.float64).ravel()
-    outside = ALPHA + np.asarray(features[~is_class].sum(axis=0), np.float64).ravel()
-    return np.asarray(np.log(inside / inside.sum()) - np.log(outside / outside.sum()))
 
 
 def fit_logistic(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_]) -> Weights:

@@ -2,11 +2,9 @@
 
 import gzip
 import json
-import math
 
 import numpy as np
 import pytest
-from cascade_version import write_cascade_version
 from click.testing import CliRunner
 from scipy import sparse
 from sklearn.svm import LinearSVC
@@ -16,8 +14,9 @@ from bench.accuracy import CASCADE, ENCODER, exit_sentence, main, tables
 from bench.errors import BenchError
 from bench.labelled_sets import read_set
 from bench.recipe import Recipe, trained_store
-from bench.word_baselines import BASELINES, BETA, TOLERANCE, fit_interpolated, log_count_ratios
+from bench.word_baselines import BASELINES, BETA, TOLERANCE, fit_interpolated
 from textclf.data.datasets import split_fingerprint
+from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
 RECIPE = Recipe("tiny", 32, "head", 5e-3, None, least_steps=9, steps_per_class=1)
@@ -30,13 +29,6 @@ def write_set(folder, train, test, names=("neg", "pos")):
         with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
             file.writelines(["text,label\n", *(f'"{text}",{names[label]}\n' for text, label in rows)])
     return folder.parent
-
-
-def test_log_count_ratios_by_hand():
-    features = sparse.csr_matrix(np.array([[1, 0], [1, 1], [0, 1]], np.float32))
-    ratios = log_count_ratios(features, np.array([True, True, False]))
-    # Each count and one more: 3 and 2 of 5 in the class, 1 and 2 of 3 outside it.
-    assert ratios == pytest.approx([math.log(3 / 5) - math.log(1 / 3), math.log(2 / 5) - math.log(2 / 3)])
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
@@ -107,9 +99,9 @@ def fingerprints(data):
 
 def test_a_run_with_a_version_that_is_there(data, tmp_path):
     training = {"seconds": 12.5, "history": {"loss": [0.5, 0.4]}}
-    write_cascade_version(tmp_path / "made", training=training, data=fingerprints(data))
-    (tmp_path / "versions").mkdir()
-    (tmp_path / "made" / "model").rename(tmp_path / "versions" / "trec")
+    store = tmp_path / "versions" / "trec"
+    cascade = CascadeSettings(linear_temperature=1.0, encoder_weight=1.0, linear_weight=1.0, exit_confidence=0.9)
+    write_version(store, cascade=cascade, reference_texts=[], training=training, data=fingerprints(data))
     arguments = ["--data-dir", data, "--work-dir", tmp_path / "work", "--versions", tmp_path / "versions"]
     arguments += ["--sets", "trec", "--json", tmp_path / "accuracy.json"]
     first = CliRunner().invoke(main, list(map(str, arguments)))

@@ -6,7 +6,6 @@ import random
 
 import numpy as np
 import pytest
-from cascade_version import write_cascade_version
 from click.testing import CliRunner
 from tiny_engine import tiny_reviews, write_version
 
@@ -119,7 +118,7 @@ def write_test_part(folder, reviews, names=("neg", "pos")):
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory):
-    return write_cascade_version(tmp_path_factory.mktemp("cascade"))
+    return write_version(tmp_path_factory.mktemp("cascade") / "model", cascade=SETTINGS, reference_texts=[])
 
 
 @pytest.fixture(scope="module")
@@ -129,21 +128,21 @@ def reviews(tmp_path_factory):
 
 def test_the_cascade_variant_is_what_is_served(version):
     texts = [text for text, _ in tiny_reviews(60, seed=8)] + ["bad " * 100 + "good lovely"]
-    predictor = load_predictor(version.path)
+    predictor = load_predictor(version)
     answers = read_by_both(predictor, texts)
     served = predictor.answer(texts)
     found = variants_of(predictor.cascade.settings, answers)
     assert found.predicted[CASCADE].tolist() == served.predicted.tolist()
     assert found.exits.tolist() == served.stages.exits.tolist()
     assert found.exits.sum() > 0
-    alone = load_predictor(version.path, cascade=False).answer(texts)
+    alone = load_predictor(version, cascade=False).answer(texts)
     assert found.predicted[ENCODER].tolist() == alone.predicted.tolist()
     assert alone.stages is None
 
 
 def test_a_run(version, reviews, tmp_path):
     other = write_test_part(tmp_path / "other", tiny_reviews(60, seed=9, of_films=False), ("0", "1"))
-    arguments = ["--model-path", version.path, "--dataset-path", reviews, "--others", f"products={other}"]
+    arguments = ["--model-path", version, "--dataset-path", reviews, "--others", f"products={other}"]
     arguments += ["--rename-label", "0=neg", "--rename-label", "1=pos", "--stuffed", 30]
     arguments += ["--work-dir", tmp_path / "work", "--json", tmp_path / "cascade.json"]
     first = CliRunner().invoke(main, list(map(str, arguments)))
@@ -158,17 +157,17 @@ def test_a_run(version, reviews, tmp_path):
     assert found["settings"]["exit_confidence"] == 0.9
     for part in ("on the texts that exit", "expected calibration error", "30 texts of the class neg, called pos"):
         assert part in first.stdout
-    began = (tmp_path / "work" / version.id / "cascade.json").stat().st_mtime_ns
+    began = (tmp_path / "work" / version.name / "cascade.json").stat().st_mtime_ns
     again = CliRunner().invoke(main, list(map(str, arguments)))
     assert again.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
-    assert (tmp_path / "work" / version.id / "cascade.json").stat().st_mtime_ns == began
+    assert (tmp_path / "work" / version.name / "cascade.json").stat().st_mtime_ns == began
 
 
 def test_several_classes_have_no_attack_unless_it_is_named(tmp_path):
     names = ("a", "b", "c")
-    version = write_cascade_version(tmp_path, names)
+    version = write_version(tmp_path / "model", names, cascade=SETTINGS, reference_texts=[])
     data = write_test_part(tmp_path / "data", tiny_reviews(110, seed=7, classes=3), names)
-    arguments = ["--model-path", str(version.path), "--dataset-path", str(data), "--work-dir", str(tmp_path / "work")]
+    arguments = ["--model-path", str(version), "--dataset-path", str(data), "--work-dir", str(tmp_path / "work")]
     found = CliRunner().invoke(main, arguments)
     assert found.exit_code == 0, found.output
     assert "called" not in found.stdout
@@ -184,13 +183,13 @@ def test_what_can_not_be_measured_is_said(version, reviews, tmp_path):
     assert found.exit_code == 1
     assert "expected a version with a cascade, but it was saved without one" in found.stderr
     other = write_test_part(tmp_path / "other", tiny_reviews(60), ("0", "1"))
-    found = CliRunner().invoke(main, [*arguments, str(version.path), "--others", f"x={other}"])
+    found = CliRunner().invoke(main, [*arguments, str(version), "--others", f"x={other}"])
     assert "expected the model's classes, neg, pos, got 0, 1; map them with --rename-label" in found.stderr
     for others in ("x", "x=", "=y", f"x={other},x={other}", f"{OWN}={other}"):
-        found = CliRunner().invoke(main, [*arguments, str(version.path), "--others", others])
+        found = CliRunner().invoke(main, [*arguments, str(version), "--others", others])
         assert found.exit_code == 2
         assert "expected different names with paths" in found.stderr
-    found = CliRunner().invoke(main, [*arguments, str(version.path), "--rename-label", "x"])
-    assert "expected OLD=NEW, got x" in found.stderr
+    found = CliRunner().invoke(main, [*arguments, str(version), "--rename-label", "x"])
+    assert "expected OLD=NEW, got 'x'" in found.stderr
     with pytest.raises(BenchError, match="expected a version with a cascade, got one without"):
         read_by_both(load_predictor(plain), ["a"])

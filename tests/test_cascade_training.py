@@ -51,15 +51,15 @@ def version(tmp_path_factory):
 def add(version, tmp_path):
     """Add a cascade to a copy of the version, and save that: the new version, and the cascade."""
 
-    def add(data, logits_of=lambda logits: logits, **changes):
+    def add(data, logits_of=lambda logits: logits, most_compared=2000, **changes):
         store = ModelStore(tmp_path / "model")
         with store.new_version() as draft:
             shutil.copytree(version.path / "engine", draft.path / "engine")
             manifest = dataclasses.replace(version.manifest, id="", files={}, created="", **changes)
             encoder = predictor_with(load_engine(ModelVersion(draft.path, manifest), threads=1), manifest)
-            compared = data.validation_calibrate
-            original = encoder.run(encoder.encode(list(compared.texts))).logits
-            exported = ExportedEngine(manifest, compared, logits_of(original))
+            original = encoder.run(encoder.encode(list(data.validation_calibrate.texts))).logits
+            compared = np.arange(len(original))[-most_compared:]
+            exported = ExportedEngine(manifest, compared, logits_of(original)[compared])
             draft.manifest, cascade = add_cascade(exported, encoder, data, draft.path / "engine")
         return store.open(draft.id), cascade
 
@@ -151,3 +151,22 @@ def test_the_same_data_give_the_same_cascade(add):
     (one, _), (two, _) = add(dataset()), add(dataset())
     assert one.manifest.cascade == two.manifest.cascade
     assert one.manifest.files == two.manifest.files
+
+
+def test_the_engine_is_compared_on_the_texts_that_the_export_chose(add):
+    version, cascade = add(dataset(), most_compared=100)
+    figures = Parity(**version.manifest.parity["cascade"])
+    assert (figures.texts, figures.agreement) == (100, 1)
+    assert figures.largest_logit_difference < 1e-3
+    assert cascade is not None
+
+
+def test_half_c_is_read_by_the_encoder_once(version, monkeypatch, tmp_path):
+    data, read = dataset(test=None), []
+    encoder = predictor_with(load_engine(version, threads=1), version.manifest)
+    logits = encoder.run(encoder.encode(list(data.validation_calibrate.texts))).logits
+    run = encoder.run
+    monkeypatch.setattr(encoder, "run", lambda encoded: read.append(len(encoded.inputs)) or run(encoded))
+    exported = ExportedEngine(version.manifest, np.arange(len(logits)), logits)
+    assert add_cascade(exported, encoder, data, tmp_path)[1] is not None
+    assert read == [700]

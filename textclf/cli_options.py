@@ -96,18 +96,19 @@ def _with_options(
     return with_options
 
 
-def _renames(
+def renames(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
+    """Callback of an option whose values are OLD=NEW: pairs of both."""
     # The old name is whatever the data says, the new one holds no "=": so the last one parts them.
     pairs = [value.rpartition("=") for value in values]
     for value, (old, _, new) in zip(values, pairs, strict=True):
         if not old or not new:
             raise click.BadParameter(f"expected OLD=NEW, got {value!r}")
-    renames = {old: new for old, _, new in pairs}
-    if len(renames) < len(pairs):
+    found = {old: new for old, _, new in pairs}
+    if len(found) < len(pairs):
         raise click.BadParameter("one label is renamed twice")
-    return tuple(renames.items())
+    return tuple(found.items())
 
 
 _DATA_OPTIONS = (
@@ -121,7 +122,7 @@ _DATA_OPTIONS = (
         "rename_labels",
         multiple=True,
         metavar="OLD=NEW",
-        callback=_renames,
+        callback=renames,
         help="Replace a class name as it is read; may be repeated. Two names made one are merged.",
     ),
     option("--skip-undecodable", is_flag=True, help="Leave out texts that are not UTF-8, and count them."),

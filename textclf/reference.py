@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.array_files import UNREADABLE, read_array
 from textclf.errors import InputError, ModelStoreError
 from textclf.features import TextFeatures, WordCounts
 from textclf.files import atomic_file
@@ -45,11 +44,6 @@ _COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
     "disagreements": (np.float32, 1),
 }
 _MAY_BE_MISSING = ("embeddings", "stages", "disagreements")
-# What reading raises where a file is missing, damaged or something else.
-_UNREADABLE = (
-    OSError, ValueError, KeyError, EOFError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-    InputError,
-)  # fmt: skip
 _RESTORE = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
@@ -283,17 +277,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             if (found := int(_array(file, "format", np.int64, 0))) not in range(1, FORMAT + 1):
                 raise ValueError(f"it is in format {found}, this software reads {FORMAT} and older ones")
             yield file
-    except _UNREADABLE as error:
+    except (*UNREADABLE, InputError) as error:
         raise ModelStoreError(f"{path}: expected the reference of a version ({error}); {_RESTORE}") from error
 
 
 def _array(file: zipfile.ZipFile, name: str, dtype: type[np.generic], axes: int) -> NDArray[Any]:
     """One array in the type that is asked for; a file has a smaller one where that holds the same."""
-    info = file.getinfo(f"{name}.npy")
-    if info.file_size > _MOST_BYTES or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is larger than {_MOST_BYTES} bytes, or packed in another way")
-    # Read to its end before it is parsed: only there its checksum is compared.
-    values: NDArray[Any] = np.lib.format.read_array(io.BytesIO(file.read(info)), allow_pickle=False)
+    values = read_array(file, name, _MOST_BYTES)
     if values.ndim != axes or not np.can_cast(values.dtype, dtype):
         raise ValueError(
             f"{name}: expected {axes} axes of {dtype.__name__}, found shape {list(values.shape)} of {values.dtype}"

@@ -8,16 +8,15 @@ reads. Each has a weight for each class, and the logits are their sums (textclf.
 K classes have K columns, one against the rest each; two classes have one, of the second against the first.
 """
 
-import io
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.array_files import UNREADABLE, read_array
 from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
 
@@ -91,16 +90,13 @@ class LinearStage:
         path = folder / LINEAR_FILE
         try:
             with zipfile.ZipFile(path) as file:
-                if (found := int(_array(file, "format"))) != FORMAT:
+                if (found := int(read_array(file, "format", _MOST_BYTES))) != FORMAT:
                     raise ValueError(f"it is in format {found}, this software reads {FORMAT}")
-                weights, intercepts = _array(file, "weights"), _array(file, "intercepts")
+                weights, intercepts = (read_array(file, name, _MOST_BYTES) for name in ("weights", "intercepts"))
             if weights.dtype != np.float16 or intercepts.dtype != np.float32:
                 raise ValueError(f"weights of {weights.dtype} and intercepts of {intercepts.dtype}")
             return cls(weights, intercepts)
-        except (
-            OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, RuntimeError, NotImplementedError,
-            zipfile.BadZipFile, zlib.error, ModelStoreError,
-        ) as error:  # fmt: skip
+        except (*UNREADABLE, TypeError, ModelStoreError) as error:  # TypeError: of arrays without an axis.
             raise ModelStoreError(f"{path}: expected the linear stage of a version ({error}); {_RESTORE}") from error
 
 
@@ -120,12 +116,3 @@ def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
     is_first = np.ones(len(found), np.bool_)
     np.not_equal(found[1:], found[:-1], out=is_first[1:])
     return found[is_first].view(np.int64)
-
-
-def _array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    info = file.getinfo(f"{name}.npy")
-    if info.file_size > _MOST_BYTES:
-        raise ValueError(f"{name} is larger than {_MOST_BYTES} bytes")
-    # Read to its end before it is parsed: only there its checksum is compared.
-    values: NDArray[Any] = np.lib.format.read_array(io.BytesIO(file.read(info)), allow_pickle=False)
-    return values

@@ -26,8 +26,8 @@ SHARES = tuple(share / 100 for share in range(5, 100, 5))
 MOST_LOST = 0.001
 # Fewer early answers save less than they are worth being explained.
 LEAST_EXIT_SHARE = 0.1
-# Half a loss more than were seen, as Jeffreys' prior has it: a half C of under 500 texts can't show that so little is
-# lost, however well it goes there.
+# Added to the losses that are to be expected, as Jeffreys' prior adds half a one to those that were counted: a half C
+# of under 500 texts can't show that so little is lost, however well it goes there.
 _UNSEEN_LOSS = 0.5
 # Of fewer texts hardly one is answered wrongly, and what a wrong one would cost the combination is not seen.
 LEAST_TEXTS_TO_COMBINE = 200

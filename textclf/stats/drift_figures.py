@@ -47,7 +47,7 @@ class FamilyResult:
     """What one kind of drift comes to.
 
     Attributes:
-        name: "length", "form", "score", "content", "embedding" or "error".
+        name: "length", "form", "score", "content", "embedding", "stages" or "error".
         test: name of the test in `tests` that speaks for the family: of those that alarm, or else of all, the one
             with the smallest p. `statistic`, `effect` and `floor` are that test's.
         p: Bonferroni over the tests of the family.

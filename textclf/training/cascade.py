@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
+from textclf.errors import TrainingError
 from textclf.manifest import Manifest
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
-from textclf.runtime.predictor import Predictor, decide
+from textclf.runtime.predictor import Encoded, Predictor, decide
 from textclf.stats.calibration import softmax
 from textclf.stats.cascade import CascadeSettings, StageAnswers, exits, final_logits
 from textclf.stats.cascade_fit import cascade_figures, fit_cascade
-from textclf.stats.parity import margins, parity, parity_failures
+from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.training.export import ExportedEngine
 from textclf.training.linear_stage import MOST_BYTES, fit_linear_stage
 
@@ -39,26 +40,27 @@ def add_cascade(
     """
     # A version that is exported again brings the figures of its parent's cascade along.
     earlier = {name: figures for name, figures in exported.manifest.parity.items() if name != "cascade"}
-    exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, parity=earlier))
-    linear = fit_linear_stage(
-        wordpieces_of_texts(encoder, dataset.train.texts), dataset.train.labels, len(dataset.class_names)
-    )
+    manifest = dataclasses.replace(exported.manifest, parity=earlier)
+    classes = len(dataset.class_names)
+    linear = fit_linear_stage(_wordpieces(encoder.encode(list(dataset.train.texts))), dataset.train.labels, classes)
     if linear is None:
-        why = f"the linear stage of {len(dataset.class_names)} classes would be larger than {MOST_BYTES >> 20} MiB"
-        return _with(exported.manifest, {"settings": None, "why_off": why}), None
+        why = f"the linear stage of {classes} classes would be larger than {MOST_BYTES >> 20} MiB"
+        return _with(manifest, {"settings": None, "why_off": why}), None
     calibrate = dataset.validation_calibrate
-    fit = fit_cascade(_answers(encoder, linear, calibrate.texts), calibrate.labels, seed)
+    held_out = _answers(encoder, linear, calibrate.texts)
+    fit = fit_cascade(held_out, calibrate.labels, seed)
     found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.figures}
     if fit.settings is None:
-        return _with(exported.manifest, found), None
-    figures = _parity(fit.settings, encoder, linear, exported)
-    manifest = dataclasses.replace(exported.manifest, parity={**exported.manifest.parity, "cascade": figures.to_dict()})
+        return _with(manifest, found), None
+    rows = exported.compared
+    figures = _parity(fit.settings, encoder, held_out.take(rows), exported.saved_model_logits, calibrate.labels[rows])
+    manifest = dataclasses.replace(manifest, parity={**earlier, "cascade": figures.to_dict()})
     if failures := parity_failures(figures):
         return _with(manifest, {**found, "why_off": f"with the engine, {'; '.join(failures)}"}), None
     linear.save(folder)
     found |= {
         "settings": fit.settings.to_dict(),
-        "golden_logits": linear(wordpieces_of_texts(encoder, manifest.golden_texts)).tolist(),
+        "golden_logits": linear(_wordpieces(encoder.encode(list(manifest.golden_texts)))).tolist(),
     }
     if dataset.test is not None:
         answers = _answers(encoder, linear, dataset.test.texts)
@@ -66,22 +68,39 @@ def add_cascade(
     return _with(manifest, found), Cascade(linear, fit.settings)
 
 
-def wordpieces_of_texts(encoder: Predictor, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-    """All wordpieces of each text, as the linear stage takes them."""
-    return encoder.encode(list(texts)).wordpieces or [[] for _ in texts]
+def _wordpieces(encoded: Encoded) -> Sequence[Sequence[int]]:
+    """All wordpieces of each text, as the linear stage takes them.
+
+    Raises:
+        TrainingError: the texts were encoded for something else than an engine.
+    """
+    if encoded.wordpieces is None:
+        raise TrainingError("expected an engine, which gives the wordpieces of whole texts, got something else")
+    return encoded.wordpieces
 
 
 def _answers(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageAnswers:
     encoded = encoder.encode(list(texts))
-    said = linear(encoded.wordpieces or [[] for _ in texts])
-    return StageAnswers(encoder.run(encoded).logits, said, encoder.temperature)
+    return StageAnswers(encoder.run(encoded).logits, linear(_wordpieces(encoded)), encoder.temperature)
 
 
-def _parity(settings: CascadeSettings, encoder: Predictor, linear: LinearStage, exported: ExportedEngine) -> Any:
-    """The cascade with the engine beside the same cascade with the SavedModel."""
-    compared: Split = exported.compared
-    copy = _answers(encoder, linear, compared.texts)
-    original = dataclasses.replace(copy, encoder_logits=exported.saved_model_logits)
+def _parity(
+    settings: CascadeSettings,
+    encoder: Predictor,
+    copy: StageAnswers,
+    saved_model_logits: NDArray[np.float32],
+    labels: NDArray[np.integer[Any]],
+) -> Parity:
+    """The cascade with the engine beside the same cascade with the SavedModel.
+
+    Args:
+        settings: of both.
+        encoder: says how logits become labels.
+        copy: with the engine, to n texts.
+        saved_model_logits: of the same texts, float32 [n, classes].
+        labels: class ids, int [n].
+    """
+    original = dataclasses.replace(copy, encoder_logits=saved_model_logits)
     is_exit = exits(settings, copy.linear_logits)
 
     def answered(answers: StageAnswers) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -90,7 +109,7 @@ def _parity(settings: CascadeSettings, encoder: Predictor, linear: LinearStage, 
 
     before = answered(original)
     return parity(
-        compared.labels,
+        labels,
         before,
         answered(copy),
         margins(softmax(before[1], encoder.temperature), encoder.threshold),

@@ -73,12 +73,12 @@ class ExportedEngine:
 
     Attributes:
         manifest: with `engine` and `parity` filled in.
-        compared: the held-out texts on which the engine was compared with the SavedModel.
+        compared: positions of the held-out texts on which the engine was compared with the SavedModel, ascending.
         saved_model_logits: of those, float32 [texts, classes].
     """
 
     manifest: Manifest
-    compared: Split
+    compared: NDArray[np.intp]
     saved_model_logits: NDArray[np.float32]
 
 
@@ -131,7 +131,8 @@ def export_engine(
         TrainingError: not even the float32 form answers as the SavedModel does.
     """
     random = np.random.default_rng(seed)
-    compared = _chosen(texts.parity, _PARITY_TEXTS, random)
+    rows = _chosen(len(texts.parity), _PARITY_TEXTS, random)
+    compared = Split(tuple(texts.parity.texts[row] for row in rows), texts.parity.labels[rows])
     calibration = [texts.calibration[i] for i in random.permutation(len(texts.calibration))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
     original = _saved_model_logits(model, compared.texts)
@@ -183,15 +184,12 @@ def export_engine(
         golden_texts=GOLDEN_TEXTS,
         parity={**manifest.parity, "engine": figures.to_dict()},
     )
-    return ExportedEngine(manifest, compared, original)
+    return ExportedEngine(manifest, rows, original)
 
 
-def _chosen(split: Split, most: int, random: np.random.Generator) -> Split:
-    """At most so many texts of a split, in their order."""
-    if len(split) <= most:
-        return split
-    positions = np.sort(random.permutation(len(split))[:most])
-    return Split(tuple(split.texts[i] for i in positions), split.labels[positions])
+def _chosen(count: int, most: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of at most so many of `count` texts, ascending."""
+    return np.arange(count) if count <= most else np.sort(random.permutation(count)[:most])
 
 
 def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:

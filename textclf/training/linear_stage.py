@@ -65,11 +65,24 @@ def _matrix(texts: Sequence[Sequence[int]], buckets: int) -> tuple[sparse.csr_ma
     return sparse.csr_matrix((ones, columns, ends), shape=(len(rows), len(features))), features
 
 
+def log_count_ratios(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """r of the paper: the logarithm of how much more often a feature comes inside a class than outside it, [features].
+
+    Args:
+        counts: which text has which feature, 0 or 1: [texts, features].
+        is_inside: which texts are of the class, [texts].
+    """
+    inside, outside = (
+        _SMOOTHING + np.asarray(counts[rows].sum(axis=0), np.float64).ravel() for rows in (is_inside, ~is_inside)
+    )
+    return np.asarray(np.log(inside / inside.sum()) - np.log(outside / outside.sum()))
+
+
 def _one_against_rest(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Weights [features] and intercept of the texts that are inside a class against the others."""
-    inside, outside = (_SMOOTHING + np.asarray(counts[rows].sum(axis=0)).ravel() for rows in (is_inside, ~is_inside))
-    ratios = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
+    ratios = log_count_ratios(counts, is_inside)
     model = LogisticRegression(C=_C, max_iter=_MOST_STEPS)
-    model.fit(counts.multiply(ratios[None, :]).tocsr(), is_inside)
+    # In 32 bits as the counts are, which halves the memory.
+    model.fit(counts.multiply(ratios.astype(np.float32)[None, :]).tocsr(), is_inside)
     limit = float(np.finfo(np.float16).max)
     return np.clip(model.coef_[0] * ratios, -limit, limit), float(model.intercept_[0])
