@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import sys
 import time
@@ -51,7 +52,7 @@ from textclf.retrain_policy import WindowRule
 from textclf.runtime.label_evidence import LabelledAnswers, check_audited, class_ids, evidence_of, position_notes
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
-from textclf.runtime.stage_evidence import answered_alike, stage_notes
+from textclf.runtime.stage_evidence import answered_alike, stage_notes, with_both_stages
 from textclf.runtime.text_features import text_features
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.drift import compare
@@ -242,10 +243,15 @@ class Monitoring:
         log = PredictionLog(url, clock=self.clock)
         with contextlib.closing(log):
             window = log.read(opened.version.id, since, until, MOST_TEXTS, self._rng(1))
+            features = window.features
+            if window.total_rows > MOST_TEXTS and opened.reference.alone is not None:
+                # Of many rows those that were drawn hold few that went through both stages.
+                both = log.read(opened.version.id, since, until, MOST_TEXTS, self._rng(3), both_stages=True)
+                features = with_both_stages(features, both.features)
         times = window.times
         ends = (float(times[0]), float(times[-1])) if len(times) else (None, None)
         latest = _Latest(
-            window.features,
+            features,
             f"the prediction log, {DatabaseUrl.parse(url).shown}",
             window.total_rows,
             ends[0] if since is None else since,
@@ -253,7 +259,9 @@ class Monitoring:
             window.other_versions,
             window.damaged,
         )
-        return self._report(opened, latest, self._labelled_of(opened, since, until, audited_since))
+        has_cascade = answered_alike(opened.reference, features)[0] is opened.reference
+        predictor = functools.partial(self._predictor, opened, cascade=has_cascade)
+        return self._report(opened, latest, self._labelled_of(opened, predictor, since, until, audited_since))
 
     def _open(self) -> _Opened:
         version = open_model(self.model_path)
@@ -269,8 +277,8 @@ class Monitoring:
             list(Tokenizer.load(version.part("engine")).vocabulary),
         )
 
-    def _predictor(self, opened: _Opened) -> Predictor:
-        return predictor_of_version(opened.version, threads=self.threads)
+    def _predictor(self, opened: _Opened, cascade: bool = True) -> Predictor:
+        return predictor_of_version(opened.version, threads=self.threads, cascade=cascade)
 
     def _rng(self, purpose: int) -> np.random.Generator:
         """A stream of its own for each purpose."""
@@ -283,9 +291,14 @@ class Monitoring:
         return np.sort(self._rng(1).choice(count, most, replace=False, shuffle=False))
 
     def _labelled_of(
-        self, opened: _Opened, since: float | None, until: float | None, audited_since: Mapping[str, float] | None
+        self,
+        opened: _Opened,
+        predictor: Callable[[], Predictor],
+        since: float | None,
+        until: float | None,
+        audited_since: Mapping[str, float] | None,
     ) -> _Labelled:
-        """What people labelled in that span of time, as the model answers it; see check_log."""
+        """What people labelled in that span of time, as the model that served answers it; see check_log."""
         if self.new_data_dir is None or not self.new_data_dir.exists():
             return _Labelled()
         begin = max(since or 0.0, opened.created)
@@ -308,7 +321,7 @@ class Monitoring:
         reviews = [review for review, _ in chosen]
         answers = LabelledAnswers(
             class_ids([review.label for review in reviews], opened.class_names),
-            self._predictor(opened).answer([review.text for review in reviews]).predicted,
+            predictor().answer([review.text for review in reviews]).predicted,
             np.array([review.audit for review in reviews], bool),
             np.array([moment for _, moment in chosen], np.float64),
         )
@@ -334,7 +347,7 @@ class Monitoring:
             notes.append("The texts were logged without embeddings, so these were not compared.")
         evidence = None
         if labelled.answers is not None:
-            evidence, passed_over = evidence_of(labelled.answers, opened.reference, opened.created, self._rng(2))
+            evidence, passed_over = evidence_of(labelled.answers, reference, opened.created, self._rng(2))
             notes += passed_over
         figures = compare(
             sample,

@@ -524,18 +524,17 @@ def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: T
 
 
 def _cascade_summary(manifest: Manifest) -> str:
-    figures = manifest.cascade.get("test") or manifest.cascade.get("validation")
-    text = (
-        f"off: {manifest.cascade['why_off']}" if manifest.cascade["settings"] is None else manifest.cascade["why_off"]
+    cascade = manifest.cascade
+    if cascade["settings"] is None:
+        return f"cascade:       off: {cascade['why_off']}"
+    split = "test" if "test" in cascade else "validation"
+    figures = cascade[split]
+    accuracy = ", ".join(f"{name} {value:.4f}" for name, value in figures["accuracy"].items())
+    why_off = f" ({cascade['why_off']})" if cascade["why_off"] else ""
+    return (
+        f"cascade:       the linear stage answers {figures['exit_share']:.1%} of {figures['texts']} {split} texts; "
+        f"accuracy: {accuracy}{why_off}"
     )
-    if figures:
-        accuracy = ", ".join(f"{name} {value:.4f}" for name, value in figures["accuracy"].items())
-        split = "test" if "test" in manifest.cascade else "held-out"
-        shown = (
-            f"{figures['exit_share']:.1%} of {figures['texts']} {split} texts stay with the linear stage; {accuracy}"
-        )
-        text = f"{shown} ({text})" if text else shown
-    return f"cascade:       {text}"
 
 
 def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured) -> None:

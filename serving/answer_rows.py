@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.both_stages import BothStagesSample
+from serving.both_stages import BothStagesSample, without_both_stages
 from serving.tracebacks import safe_traceback
 from textclf.data.prediction_log import LoggedPrediction, logged_predictions
 from textclf.errors import ConfigError, TextClfError
@@ -22,9 +22,10 @@ from textclf.runtime.cascade import Stages
 from textclf.runtime.predictor import Answer, Encoded, Outputs, Predictor
 from textclf.runtime.text_features import Wordpieces, features_of, wordpieces_of
 
-# Of what an answer holds in memory (CPython 3.11, measured): its objects and the heads of its arrays; of a text, its
-# prediction; of a class, its logit and its entry among the probabilities; of an id, a number and its place in a list.
-_ANSWER_BYTES = 1_600
+# Of what an answer holds in memory (CPython 3.11, measured): its objects and the heads of its arrays, with those of a
+# cascade; of a text, its prediction; of a class, its logit and its entry among the probabilities; of an id, a number and
+# its place in a list.
+_ANSWER_BYTES = 2_000
 _TEXT_BYTES = 1_000
 _CLASS_BYTES = 120
 _ID_BYTES = 40
@@ -84,6 +85,7 @@ class AnswerRows:
         self.sample = BothStagesSample() if sample is None else sample
         self._projection_of = projection_of
         self._view: _View | None = None
+        self._is_stumped = False
 
     def prepare(self, predictor: Predictor) -> None:
         """Read what the answers of a model need, now instead of with its first answer."""
@@ -101,7 +103,7 @@ class AnswerRows:
         view = self._view_for(predictor)
         if view.wordpieces is None:
             return []
-        answer = self.sample.completed(predictor, _joined([item.answer for item in answered]))
+        answer = self._sampled(predictor, _joined([item.answer for item in answered]))
         return logged_predictions(
             [item.time for item in answered for _ in item.answer.predictions],
             predictor.version_id,
@@ -109,6 +111,16 @@ class AnswerRows:
             features_of(answer, view.wordpieces, view.projection),
             [prediction.text for prediction in answer.predictions] if self.keep_text else None,
         )
+
+    def _sampled(self, predictor: Predictor, answer: Answer) -> Answer:
+        """With both stages of a share of the texts; of none if that fails, which is no reason not to log the rest."""
+        try:
+            return self.sample.completed(predictor, answer)
+        except Exception as error:  # noqa: BLE001 whatever is wrong with the encoder, the answers were given
+            if not self._is_stumped:
+                self._is_stumped = True
+                _LOG.error("texts can't go through both stages\n%s", safe_traceback(error))
+            return without_both_stages(answer)
 
     def _view_for(self, predictor: Predictor) -> _View:
         """Of the model of now; answers of the one before come for a moment only."""

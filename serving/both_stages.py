@@ -14,18 +14,20 @@ from textclf.runtime.predictor import Answer, Outputs, Predictor
 
 SHARE = 0.05
 # A day has 86,400 seconds, and drift looks at 5,000 texts: more would only take time from the answers.
-_TEXTS_A_SECOND = 1.0
-# So many seconds without texts may be made up for.
-_MOST_SAVED = 60.0
+TEXTS_A_SECOND = 1.0
+# So many seconds without texts may be made up for, in one turn of the recorder, which must not keep it for long.
+_MOST_SAVED = 10.0
 
 
 class BothStagesSample:
     """Draws texts, and lets the encoder read those of them that the linear stage answered; for one thread.
 
-    Whether a text is drawn never depends on the text or its answer.
+    Whether a text is drawn never depends on the text or its answer. It depends on the time: of texts that come all at
+    once a smaller share is drawn than of those that come one by one.
 
     Args:
-        share: of the texts; where more come than one in a second could be drawn of, fewer.
+        share: of the texts.
+        per_second: so many are drawn at most, whatever their share.
         rng: draws.
         clock: seconds that only rise.
     """
@@ -33,13 +35,15 @@ class BothStagesSample:
     def __init__(
         self,
         share: float = SHARE,
+        per_second: float = TEXTS_A_SECOND,
         rng: np.random.Generator | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.share = share
+        self.per_second = per_second
         self._rng = np.random.default_rng() if rng is None else rng
         self._clock = clock
-        self._room = _MOST_SAVED * _TEXTS_A_SECOND
+        self._room = _MOST_SAVED * per_second
         self._seen = clock()
 
     def completed(self, predictor: Predictor, answer: Answer) -> Answer:
@@ -73,7 +77,7 @@ class BothStagesSample:
 
     def _drawn(self, texts: int) -> NDArray[np.bool_]:
         now = self._clock()
-        self._room = min(_MOST_SAVED * _TEXTS_A_SECOND, self._room + _TEXTS_A_SECOND * (now - self._seen))
+        self._room = min(_MOST_SAVED * self.per_second, self._room + self.per_second * (now - self._seen))
         self._seen = now
         is_drawn = self._rng.random(texts) < self.share
         drawn = np.flatnonzero(is_drawn)
@@ -82,3 +86,15 @@ class BothStagesSample:
             is_drawn[self._rng.choice(drawn, too_many, replace=False)] = False
         self._room -= int(is_drawn.sum())
         return is_drawn
+
+
+def without_both_stages(answer: Answer) -> Answer:
+    """The answer of a cascade as if no text had been drawn."""
+    if answer.stages is None:
+        return answer
+    nothing = np.full_like(answer.stages.encoder_logits, np.nan)
+    return dataclasses.replace(
+        answer,
+        outputs=Outputs(answer.outputs.logits, None),
+        stages=dataclasses.replace(answer.stages, encoder_logits=nothing),
+    )

@@ -1,16 +1,19 @@
 """A fair share of what a cascade answers goes through both stages, into the log, and is what drift is looked for in."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
-from monitored import films
+from monitored import films, store_reviews
 from tiny_engine import tiny_reviews, write_version
 
 from monitoring import Monitoring
 from serving.answer_rows import Answered, AnswerRows, projection_of_version
 from serving.both_stages import BothStagesSample
+from textclf.data.feature_blobs import decode_features
 from textclf.data.prediction_log import PredictionLog
+from textclf.errors import ModelStoreError
 from textclf.features import Stage, TextFeatures
 from textclf.reference import REFERENCE_FILE, load_projection
 from textclf.runtime.loading import load_predictor
@@ -43,8 +46,8 @@ class Clock:
         return self.now
 
 
-def sample(share, seed=0, clock=None):
-    return BothStagesSample(share, np.random.default_rng(seed), clock or Clock())
+def sample(share, seed=0, clock=None, per_second=1e6):
+    return BothStagesSample(share, per_second, np.random.default_rng(seed), clock or Clock())
 
 
 def test_drawn_texts_have_the_features_of_both_stages(predictor, projection):
@@ -84,14 +87,14 @@ def test_whether_a_text_is_drawn_does_not_depend_on_its_stage(predictor):
 
 def test_no_more_than_one_in_a_second_is_drawn(predictor):
     clock = Clock()
-    draws = sample(1.0, clock=clock)
+    draws = sample(1.0, clock=clock, per_second=1.0)
 
     def drawn(seconds):
         clock.now += seconds
         completed = draws.completed(predictor, predictor.answer(TEXTS))
         return int(np.isfinite(completed.stages.encoder_logits).all(axis=1).sum())
 
-    assert [drawn(0), drawn(0), drawn(7.5), drawn(0), drawn(1000)] == [60, 0, 7, 0, 60]
+    assert [drawn(0), drawn(0), drawn(7.5), drawn(0), drawn(1000)] == [10, 0, 7, 0, 10]
 
 
 def test_without_a_cascade_the_encoder_has_read_all(store, projection):
@@ -124,7 +127,6 @@ def logged(store, predictor, texts, share, folder):
     url = f"sqlite:///{folder}/log.sqlite"
     with contextlib.closing(PredictionLog(url)) as log:
         for start in range(0, len(texts), 60):
-            rows.sample._room = 60.0  # As if a minute had passed.
             answer = predictor.answer(texts[start : start + 60])
             log.append(rows.of([Answered(1000.0 + start, predictor, answer)]))
     return Monitoring(store, prediction_log_url=url, threads=1, clock=lambda: 9000.0)
@@ -153,3 +155,49 @@ def test_a_server_without_the_cascade_is_compared_with_the_encoder_alone(store, 
 def test_texts_of_ones_own_go_through_both_stages(store):
     report = Monitoring(store, threads=1).check(films(200, seed=24))
     assert {"embedding", "stages"} <= {family.name for family in report.figures.families}
+
+
+def test_of_many_rows_those_with_both_stages_are_read_for_what_needs_them(store, predictor, tmp_path, monkeypatch):
+    """Of the rows that are drawn too few went through both stages."""
+    monkeypatch.setattr("monitoring.MOST_TEXTS", 200)
+    report = logged(store, predictor, films(700, seed=25), 0.25, tmp_path).check_log()
+    assert (report.compared.texts, report.compared.found) == (200, 700)
+    assert {"embedding", "stages"} <= {family.name for family in report.figures.families}
+    assert report.verdict == "no drift", report.sentence
+    assert not any("went through both stages" in note for note in report.notes)
+
+
+def test_an_encoder_that_fails_leaves_the_rest_logged(store, predictor, monkeypatch, caplog):
+    rows = AnswerRows(lambda version_id: projection_of_version(store, version_id), sample=sample(1.0))
+    answer = predictor.answer(TEXTS)
+
+    def fail(*_):
+        raise ModelStoreError("no memory")
+
+    monkeypatch.setattr(predictor.backend, "run", fail)
+    for _ in range(2):
+        made = rows.of([Answered(1000.0, predictor, answer)])
+        features, _ = decode_features([row.features for row in made], [""] * len(made))
+        assert len(features) == len(TEXTS)
+        assert (features.embeddings, features.disagreements) == (None, None)
+        np.testing.assert_array_equal(features.stages == Stage.LINEAR, answer.stages.exits)
+    assert caplog.text.count("can't go through both stages") == 1
+
+
+def test_audits_are_answered_as_the_server_answered(store, predictor, tmp_path):
+    """The encoder of a tiny version errs otherwise than the cascade."""
+    alone = load_predictor(store, threads=1, cascade=False)
+    assert [p.label for p in alone.predict(TEXTS)] != [p.label for p in predictor.predict(TEXTS)]
+    asked = []
+    for name, server in (("with", predictor), ("without", alone)):
+        (tmp_path / name).mkdir()
+        monitoring = logged(store, server, films(150, seed=26), 0.0, tmp_path / name)
+        monitoring.new_data_dir = store_reviews(
+            tmp_path / name / "new", films(60, seed=27), lambda at: alone.class_names[at % 2], audit=True
+        )
+        monitoring.clock = time.time
+        labels = monitoring.check_log().figures.labels
+        right = [p.label == server.class_names[at % 2] for at, p in enumerate(server.predict(films(60, seed=27)))]
+        assert labels.audit_errors == len(right) - sum(right)
+        asked.append(labels.audit_errors)
+    assert asked[0] != asked[1]

@@ -1,6 +1,7 @@
 """The prediction log in SQLite and a real PostgreSQL: what was written comes back, and only its owner may read it."""
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import sqlite3
@@ -196,6 +197,22 @@ def test_forged_sizes_are_damage_too():
     body = header.pack(FORMAT + 1, *[0] * 12)
     with pytest.raises(PredictionLogError, match=r"^row 3: its features are in format 3.* update it"):
         decode_features([body + struct.pack("<I", zlib.crc32(body))], ["row 3"])
+
+
+def test_only_rows_of_both_stages(log):
+    """Neither those of which one stage is known, nor those of no cascade, nor those of before there were any."""
+    features = random_features(6, directions=None)
+    known = dataclasses.replace(
+        features,
+        stages=np.array([1, 1, 2, 2, 1, 2]),
+        disagreements=np.array([0, np.nan, 1, np.nan, 0, 0], np.float32),
+    )
+    log.append(logged_predictions(range(6), "v1", ["neg"] * 6, known))
+    log.append(random_rows(3, start=10))
+    found = log.read("v1", both_stages=True)
+    assert found.times.tolist() == [0, 2, 4, 5]
+    assert found.features.disagreements.tolist() == [0, 1, 0, 0]
+    assert log.read("v1", since=3, most=1, both_stages=True).total_rows == 2
 
 
 def test_rows_of_before_there_were_cascades_are_read():

@@ -105,9 +105,9 @@ def test_truncation(max_length, head_fraction):
         at_head = ids[: min(length, room)]
         at_both_ends = ids[:length] if fits else ids[:head] + ids[length - (room - head) : length]
         (tokenized,) = make(max_length, "head", head_fraction)([text])
-        assert tokenized == TokenizedText([CLS, *at_head, SEP], length + 2)
+        assert tokenized == TokenizedText([CLS, *at_head, SEP], length + 2, [])
         (tokenized,) = make(max_length, "head+tail", head_fraction)([text])
-        assert tokenized == TokenizedText([CLS, *at_both_ends, SEP], length + 2)
+        assert tokenized == TokenizedText([CLS, *at_both_ends, SEP], length + 2, [])
         assert len(tokenized.ids) == min(length + 2, max_length)
 
 

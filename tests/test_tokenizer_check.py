@@ -121,7 +121,9 @@ def test_a_wrong_tokenizer_is_found_out(preprocessing, wrong, differing):
 def test_a_wrong_length_alone_is_found_out(preprocessing):
     class Miscounting(Tokenizer):
         def __call__(self, texts):
-            return [TokenizedText(found.ids, min(found.length, 17)) for found in super().__call__(texts)]
+            return [
+                TokenizedText(found.ids, min(found.length, 17), found.wordpieces) for found in super().__call__(texts)
+            ]
 
     wrong = Miscounting(vocabulary(), True, 16)
     assert differing_texts(preprocessing, tokenizer(), TEXTS) == []

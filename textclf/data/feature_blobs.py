@@ -25,8 +25,9 @@ FORMAT = 2
 
 _START = struct.Struct("<BBB")
 _HEADER = struct.Struct("<IfffHHHIBB")
-_UNKNOWN = 255
-_DIFFERS = (0, 1, _UNKNOWN)
+UNKNOWN = 255
+DISAGREEMENT_BYTE = 2
+_DIFFERS = (0, 1, UNKNOWN)
 _CHECKSUM = struct.Struct("<I")
 _ID_TYPES = {2: "<u2", 4: "<u4"}
 _COUNT_TYPES = {1: "<u1", 4: "<u4"}
@@ -49,7 +50,7 @@ def encode_features(features: TextFeatures) -> list[bytes]:
     has_embedding = np.asarray(np.isfinite(pooled).all(axis=1))
     stages = [int(Stage.ALONE)] * len(features) if features.stages is None else features.stages.tolist()
     disagreements = np.full(len(features), np.nan) if features.disagreements is None else features.disagreements
-    differ = np.where(np.isnan(disagreements), _UNKNOWN, disagreements).astype(np.uint8).tolist()
+    differ = np.where(np.isnan(disagreements), UNKNOWN, disagreements).astype(np.uint8).tolist()
     offsets = words.offsets.tolist()
     columns = zip(
         features.lengths.tolist(),
@@ -129,8 +130,8 @@ def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
         predicted=predicted.astype(np.int64),
         embeddings=_embeddings(pooled),
         stages=stages.astype(np.int64) if (stages != Stage.ALONE).any() else None,
-        disagreements=np.where(differ == _UNKNOWN, np.nan, differ).astype(np.float32)
-        if (differ != _UNKNOWN).any()
+        disagreements=np.where(differ == UNKNOWN, np.nan, differ).astype(np.float32)
+        if (differ != UNKNOWN).any()
         else None,
     )
 
@@ -164,7 +165,7 @@ def _decoded(blob: object, name: str) -> _Row:
         raise PredictionLogError(
             f"{name}: its features are in format {blob[0]}, this version of the software reads {FORMAT}; update it"
         )
-    stage, differs, at = (Stage.ALONE, _UNKNOWN, 1) if blob[0] == 1 else (blob[1], blob[2], _START.size)
+    stage, differs, at = (Stage.ALONE, UNKNOWN, 1) if blob[0] == 1 else (blob[1], blob[2], _START.size)
     start = at + _HEADER.size
     if start > end:
         raise _damaged(name)

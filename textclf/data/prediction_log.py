@@ -49,7 +49,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from textclf.data.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
-from textclf.data.feature_blobs import decode_features, encode_features
+from textclf.data.feature_blobs import DISAGREEMENT_BYTE, FORMAT, UNKNOWN, decode_features, encode_features
 from textclf.errors import PredictionLogError
 from textclf.features import TextFeatures, WordCounts
 
@@ -244,6 +244,7 @@ class PredictionLog:
         until: float | None = None,
         most: int = 5000,
         rng: np.random.Generator | None = None,
+        both_stages: bool = False,
     ) -> LogWindow:
         """What a model version answered in a span of time.
 
@@ -252,6 +253,8 @@ class PredictionLog:
             since, until: the span, in seconds since the epoch, without `until` itself; None is without end.
             most: if there are more rows, so many of them, each as likely as the others.
             rng: draws them; None draws the same ones each time.
+            both_stages: only what went through both stages of a cascade. No index knows which that is: all rows of
+                the span are looked at.
 
         Raises:
             PredictionLogError: there is no log, it can't be read, or more than a tenth of the rows are damaged.
@@ -261,8 +264,9 @@ class PredictionLog:
             span.append(_ROWS.c.time >= since)
         if until is not None:
             span.append(_ROWS.c.time < until)
+        wanted = [*span, *(_went_through_both_stages() if both_stages else ())]
         with self._reading() as connection:
-            chosen = select(_ROWS.c.id).where(_ROWS.c.version == version_id, *span).order_by(_ROWS.c.time, _ROWS.c.id)
+            chosen = select(_ROWS.c.id).where(_ROWS.c.version == version_id, *wanted).order_by(_ROWS.c.time, _ROWS.c.id)
             ids = np.fromiter(
                 connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars(), np.int64
             )
@@ -424,6 +428,15 @@ _NO_FEATURES = TextFeatures(
     predicted=np.empty(0, np.int64),
     embeddings=None,
 )
+
+
+def _went_through_both_stages() -> list[ColumnElement[bool]]:
+    """Of a row: its features say whether the stages disagree (textclf.data.feature_blobs)."""
+
+    def byte(position: int) -> ColumnElement[bytes]:
+        return func.substr(_ROWS.c.features, position + 1, 1, type_=LargeBinary)
+
+    return [byte(0) == bytes([FORMAT]), byte(DISAGREEMENT_BYTE) != bytes([UNKNOWN])]
 
 
 def _pairs(rows: Iterable[Any]) -> dict[str, int]:

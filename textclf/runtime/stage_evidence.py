@@ -5,6 +5,8 @@ A server with CASCADE=off answers with the encoder alone, whose scores are other
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,22 @@ def answered_alike(reference: Reference, latest: TextFeatures) -> tuple[Referenc
         answered = "with the cascade" if mostly_alone else "by the encoder alone"
         notes.append(f"{others:,} texts were answered {answered} and passed over: their scores do not compare.")
     return reference.without_cascade if mostly_alone else reference, chosen, notes
+
+
+def with_both_stages(latest: TextFeatures, both: TextFeatures) -> TextFeatures:
+    """The same n texts with the embeddings and disagreements of others, of n at most, which went through both stages.
+
+    Every family of tests looks at columns of its own, so that rows need not belong together.
+    """
+    size = min(len(latest), len(both))
+    columns: dict[str, NDArray[np.float32] | None] = {}
+    for name in ("embeddings", "disagreements"):
+        known = getattr(both, name)
+        if known is not None:
+            values = np.full((len(latest), *known.shape[1:]), np.nan, np.float32)
+            values[:size] = known[:size]
+            columns[name] = values
+    return dataclasses.replace(latest, **columns) if columns else latest
 
 
 def stage_notes(reference: TextFeatures, latest: TextFeatures, min_texts: int) -> list[str]:

@@ -42,7 +42,7 @@ class TokenizedText:
 
     ids: list[int]
     length: int
-    wordpieces: list[int] = field(default_factory=list, compare=False, repr=False)
+    wordpieces: list[int] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
