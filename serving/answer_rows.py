@@ -23,8 +23,8 @@ from textclf.runtime.predictor import Answer, Encoded, Outputs, Predictor
 from textclf.runtime.text_features import Wordpieces, features_of, wordpieces_of
 
 # Of what an answer holds in memory (CPython 3.11, measured): its objects and the heads of its arrays, with those of a
-# cascade; of a text, its prediction; of a class, its logit and its entry among the probabilities; of an id, a number and
-# its place in a list.
+# cascade; of a text, its prediction; of a class, its logit and its entry among the probabilities; of an id, a number
+# and its place in a list.
 _ANSWER_BYTES = 2_000
 _TEXT_BYTES = 1_000
 _CLASS_BYTES = 120

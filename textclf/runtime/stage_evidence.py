@@ -6,6 +6,7 @@ A server with CASCADE=off answers with the encoder alone, whose scores are other
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def with_both_stages(latest: TextFeatures, both: TextFeatures) -> TextFeatures:
     Every family of tests looks at columns of its own, so that rows need not belong together.
     """
     size = min(len(latest), len(both))
-    columns: dict[str, NDArray[np.float32] | None] = {}
+    columns: dict[str, Any] = {}
     for name in ("embeddings", "disagreements"):
         known = getattr(both, name)
         if known is not None:
