@@ -96,6 +96,46 @@ def run(engine, texts):
 # --- lengths
 
 
+def test_lengths_that_the_cpu_computes_wrong_are_not_padded_to(engine, monkeypatch):
+    """As OpenVINO does with AMX at 32, for single texts and in company."""
+    infer, texts = engine._infer, texts_of([9, 14, 16, 24, 31], seed=3)
+    assert {16, 24, 32, 48} <= set(engine.steps.tolist())
+    alone = [run(engine, [text]).logits[0] for text in texts]
+
+    def wrong_at(lengths):
+        def broken(ids):
+            outputs = infer(ids)
+            return {**outputs, "logits": outputs["logits"] + 3.0 * (ids.shape[1] in lengths)}
+
+        return broken
+
+    monkeypatch.setattr(engine, "_infer", wrong_at({16}))
+    assert engine.drop_wrong_steps(["the film was great", "dull"], 0.1) == [16]
+    assert 16 not in engine.steps
+    for text, expected in zip(texts, alone, strict=True):
+        np.testing.assert_allclose(run(engine, [text]).logits[0], expected, atol=1e-3)
+    assert engine.encode(texts).lengths.tolist() == [24, 24, 24, 24, 32]
+
+
+def test_where_the_longest_length_is_wrong_nothing_can_be_done(engine, monkeypatch):
+    before, infer = engine.steps.tolist(), engine._infer
+
+    def broken(ids):
+        outputs = infer(ids)
+        return {**outputs, "logits": outputs["logits"] + 3.0 * (ids.shape[1] == before[-1])}
+
+    monkeypatch.setattr(engine, "_infer", broken)
+    assert engine.drop_wrong_steps(["the film was great", "dull"], 0.1) == []
+    assert engine.steps.tolist() == before
+
+
+def test_lengths_that_are_right_all_stay(engine):
+    before = engine.steps.tolist()
+    assert engine.drop_wrong_steps(["the film was great", "dull"], 0.1) == []
+    assert engine.drop_wrong_steps([], 0.1) == []
+    assert engine.steps.tolist() == before
+
+
 @pytest.mark.parametrize("longest", [4, 8, 9, 32, 63, 64, 65, 100, 128, 200, 256, 257, 300, 512])
 def test_steps_are_fine_for_short_texts_and_end_with_the_longest(longest):
     steps = length_steps(longest)

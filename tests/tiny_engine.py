@@ -33,6 +33,7 @@ from textclf.training.linear_stage import fit_linear_stage
 from textclf.training.quantising import quantise
 
 GOLDEN_TEXTS = ("The film was great.", "Dull and far too long.", "a", "bad " * 100)
+GOLDEN_TOLERANCE = 0.1
 # About half of the tiny reviews exit: "the film was dull and boring" does, "a film" does not.
 CASCADE = CascadeSettings(linear_temperature=2.0, encoder_weight=1.0, linear_weight=0.5, exit_confidence=0.97)
 
@@ -140,6 +141,7 @@ def write_version(
         engines, golden = [], []
         for hint in (PRECISION_HINTS[precision], "f32"):
             engines.append(Engine(compile_graph(core, graph, hint), tokenizer))
+            engines[-1].drop_wrong_steps(GOLDEN_TEXTS, GOLDEN_TOLERANCE)
             golden.append(golden_logits(engines[-1], GOLDEN_TEXTS).tolist())
             remove_activation_quantization(graph)
         fields = {
@@ -156,7 +158,7 @@ def write_version(
                 "refused": [],
                 "golden_logits": golden[0],
                 "golden_float_logits": golden[1],
-                "golden_tolerance": 0.1,
+                "golden_tolerance": GOLDEN_TOLERANCE,
             },
             "golden_texts": GOLDEN_TEXTS,
         }
