@@ -51,6 +51,7 @@ def read_by_both(
         np.concatenate([part.encoder_logits for part in parts]),
         np.concatenate([part.linear_logits for part in parts]),
         predictor.temperature,
+        np.concatenate([part.lengths for part in parts]),
     )
 
 
@@ -70,7 +71,7 @@ class Variants:
 def variants_of(settings: CascadeSettings, answers: StageAnswers) -> Variants:
     """All of them."""
     everything = np.ones(len(answers), np.bool_)
-    is_exit = exits(settings, answers.linear_logits)
+    is_exit = exits(settings, answers.linear_logits, answers.lengths)
     rules = {LINEAR: everything, COMBINATION: ~everything, CASCADE: is_exit}
     predicted = {name: final_logits(settings, answers, rule).argmax(axis=1) for name, rule in rules.items()}
     return Variants({ENCODER: answers.encoder_logits.argmax(axis=1), **predicted}, is_exit)

@@ -1,5 +1,6 @@
 """Fitting a cascade to synthetic answers: what it switches on, how far, and that it does not flatter itself."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_it_leaves_what_the_linear_stage_is_perfect_on_and_no_more(classes):
     assert [point["exit_share"] for point in curve] == sorted(point["exit_share"] for point in curve)
     assert curve[-1]["accuracy_lost"] > MOST_LOST, "the step after the last that was good enough"
     assert all(point["accuracy_lost"] <= MOST_LOST for point in curve[:-1])
+
+
+def test_texts_shorter_than_nearly_all_are_the_encoders():
+    both, labels = perfect_on_its_surest(3000)
+    lengths = np.random.default_rng(0).permutation(3000) + 1
+    fit = fit_cascade(dataclasses.replace(both, lengths=lengths), labels)
+    assert fit.settings.least_length == pytest.approx(31, abs=1)
+    assert not (exits(fit.settings, both.linear_logits, lengths) & (lengths < 30)).any()
+    assert fit_cascade(both, labels).settings.least_length == 0
 
 
 @pytest.mark.parametrize("count", [1000, 3000])

@@ -57,6 +57,22 @@ def test_exits_are_sure():
     assert confidences[3] == 0.5
 
 
+def test_short_texts_are_the_encoders_alone():
+    """However sure the linear stage is of them."""
+    settings = CascadeSettings(2.0, 0.75, 0.5, 0.9, least_length=10)
+    linear = np.array([[0, 50], [0, 50], [0, 1]], np.float32)
+    encoder = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
+    lengths = np.array([9, 10, 9])
+    assert exits(settings, linear, lengths).tolist() == [False, True, False]
+    assert exits(settings, linear).tolist() == [True, True, False]
+    both = StageAnswers(encoder, linear, 4.0, lengths)
+    found = final_logits(settings, both, exits(settings, linear, lengths))
+    assert found.tolist() == [[1, 0], [0, 100], [1, 0]]
+    assert both.take(np.array([1, 2])).lengths.tolist() == [10, 9]
+    with pytest.raises(InputError, match="2 lengths"):
+        StageAnswers(encoder, linear, 4.0, lengths[:2])
+
+
 def test_without_a_confidence_none_exits():
     never = CascadeSettings(2.0, 1.0, 0.5, None)
     assert not exits(never, np.array([[0, 1e6]], np.float32)).any()
@@ -94,6 +110,11 @@ def test_answers_to_other_texts_are_refused(encoder, linear):
         ({"encoder_weight": -0.1}, "encoder_weight"),
         ({"linear_weight": math.inf}, "linear_weight"),
         ({"linear_weight": None}, "linear_weight"),
+        ({"linear_weight": 1e308}, "linear_weight"),
+        ({"encoder_weight": 101}, "encoder_weight"),
+        ({"linear_temperature": 1e-9}, "linear_temperature"),
+        ({"least_length": -1}, "least_length"),
+        ({"least_length": 1.5}, "least_length"),
         ({"encoder_weight": 0.0, "linear_weight": 0.0}, "encoder_weight"),
         ({"exit_confidence": 0.0}, "exit_confidence"),
         ({"exit_confidence": 1.01}, "exit_confidence"),

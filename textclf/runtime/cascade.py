@@ -22,11 +22,13 @@ class Stages:
         exits: which texts the linear stage answered, bool [n].
         linear_logits: float32 [n, K].
         encoder_logits: float32 [n, K]; NaN for texts that the encoder did not read.
+        lengths: wordpieces, [CLS] and [SEP] not counted, int64 [n].
     """
 
     exits: NDArray[np.bool_]
     linear_logits: NDArray[np.float32]
     encoder_logits: NDArray[np.float32]
+    lengths: NDArray[np.int64]
 
     @classmethod
     def joined(cls, parts: Sequence["Stages"]) -> Self:
@@ -45,9 +47,10 @@ class Cascade:
     def first_stage(self, wordpieces: Sequence[Sequence[int]]) -> Stages:
         """The linear stage's answers to texts, each as all its wordpieces; nothing of the encoder yet."""
         logits = self.linear(wordpieces)
-        return Stages(exits(self.settings, logits), logits, np.full_like(logits, np.nan))
+        lengths = np.array([len(ids) for ids in wordpieces], np.int64)
+        return Stages(exits(self.settings, logits, lengths), logits, np.full_like(logits, np.nan), lengths)
 
     def final_logits(self, stages: Stages, encoder_temperature: float) -> NDArray[np.float32]:
         """The logits of the cascade, for the encoder's temperature: float32 [n, K]."""
-        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, encoder_temperature)
+        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, encoder_temperature, stages.lengths)
         return final_logits(self.settings, answers, stages.exits)

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
 from textclf.stats.cascade import (
+    MOST_WEIGHT,
     CascadeSettings,
     Floats,
     StageAnswers,
@@ -33,6 +34,8 @@ _UNSEEN_LOSS = 0.5
 _MOST_COUNTED = 2 * MOST_LOST
 # Of fewer texts hardly one is answered wrongly, and what a wrong one would cost the combination is not seen.
 LEAST_TEXTS_TO_COMBINE = 200
+# Of the held-out texts; shorter ones than these are the encoder's alone.
+_SHORT_SHARE = 0.01
 # One-sided level of the test that combining makes the labels likelier.
 _Z = 1.645
 # Deviation of the normal prior of both weights, around those of the encoder alone.
@@ -160,7 +163,7 @@ class _Decided:
 
 
 def _decided(settings: CascadeSettings, answers: StageAnswers) -> _Decided:
-    is_exit = exits(settings, answers.linear_logits)
+    is_exit = exits(settings, answers.linear_logits, answers.lengths)
     linear, everywhere = (
         softmax(final_logits(settings, answers, np.full(len(answers), left)), answers.encoder_temperature)
         for left in (True, False)
@@ -215,7 +218,7 @@ class _Fitted:
 
     def settings(self, combines: bool, share: float) -> CascadeSettings:
         """Settings under which a share of the texts leaves early."""
-        alone = CascadeSettings(self.temperature, encoder_weight=1.0, linear_weight=0.0, exit_confidence=None)
+        alone = CascadeSettings(self.temperature, 1.0, 0.0, exit_confidence=None, least_length=self.least_length)
         confidence, stays = None, np.ones(len(self.labels), np.bool_)
         if share and len(self.labels):
             confidences = exit_confidences(alone, self.answers.linear_logits)
@@ -224,7 +227,13 @@ class _Fitted:
         if not combines:
             return dataclasses.replace(alone, exit_confidence=confidence)
         weights = _weights(self.answers.take(stays), self.labels[stays], self.temperature)
-        return CascadeSettings(self.temperature, *weights, confidence)
+        return CascadeSettings(self.temperature, *weights, confidence, self.least_length)
+
+    @property
+    def least_length(self) -> int:
+        """Of all but a few of the texts."""
+        lengths = self.answers.lengths
+        return 0 if lengths is None or not len(lengths) else int(np.quantile(lengths, _SHORT_SHARE))
 
     def encoder_rescaled(self) -> CascadeSettings:
         """The encoder with a weight of its own, and nothing of the linear stage."""
@@ -233,7 +242,7 @@ class _Fitted:
 
 
 def _weights(
-    answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float, most_linear: float | None = None
+    answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float, most_linear: float = MOST_WEIGHT
 ) -> tuple[float, float]:
     """Weights of both stages under which the labels are likeliest, near (1, 0) where few texts say so."""
     stacked = np.stack(
@@ -252,7 +261,11 @@ def _weights(
 
     # L-BFGS-B finds the same, but calls BLAS for its two numbers, whose threads wait for each other on a busy machine.
     found = minimize(
-        negative_log_posterior, before, jac=True, method="TNC", bounds=[(_LEAST_WEIGHT, None), (0.0, most_linear)]
+        negative_log_posterior,
+        before,
+        jac=True,
+        method="TNC",
+        bounds=[(_LEAST_WEIGHT, MOST_WEIGHT), (0.0, most_linear)],
     )
     encoder, linear = found.x
     return float(encoder), float(linear)

@@ -81,7 +81,9 @@ def _wordpieces(encoded: Encoded) -> Sequence[Sequence[int]]:
 
 def _answers(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageAnswers:
     encoded = encoder.encode(list(texts))
-    return StageAnswers(encoder.run(encoded).logits, linear(_wordpieces(encoded)), encoder.temperature)
+    wordpieces = _wordpieces(encoded)
+    lengths = np.array([len(ids) for ids in wordpieces], np.int64)
+    return StageAnswers(encoder.run(encoded).logits, linear(wordpieces), encoder.temperature, lengths)
 
 
 def _parity(
@@ -101,7 +103,7 @@ def _parity(
         labels: class ids, int [n].
     """
     original = dataclasses.replace(copy, encoder_logits=saved_model_logits)
-    is_exit = exits(settings, copy.linear_logits)
+    is_exit = exits(settings, copy.linear_logits, copy.lengths)
 
     def answered(answers: StageAnswers) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         logits = final_logits(settings, answers, is_exit)
