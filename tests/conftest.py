@@ -167,6 +167,9 @@ def _own_log_level() -> Iterator[None]:
     --verbose sets TensorFlow's there, which subprocesses of later tests would inherit.
     """
     logging.getLogger().setLevel(logging.WARNING)
+    # pytest's, which are the same for all tests.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.NOTSET)
     logging.disable(logging.NOTSET)
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     yield

@@ -50,7 +50,7 @@ def test_the_environment_is_the_servers(seen):
 def test_a_small_alpha_gets_the_permutations_that_it_needs(seen):
     for alpha in ("0.001", "0.003", "0.01", "0.5"):
         options = seen("--alpha", alpha)[0].drift_options
-        assert options.permutations >= max(DriftOptions().permutations, 12 / float(alpha))
+        assert options.permutations >= max(DriftOptions().permutations, 14 / float(alpha))
 
 
 def test_the_words_of_more_options_are_taken_apart(seen):

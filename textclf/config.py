@@ -227,6 +227,15 @@ def _is_inside(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low < value < high
 
 
+def least_permutations(alpha: float) -> int:
+    """That a permutation test needs to be significant at all.
+
+    Its smallest p is 1 / (1 + permutations). Bonferroni over two tests of a family and Holm over seven families may
+    multiply it by 14.
+    """
+    return math.ceil(14 / alpha)
+
+
 @dataclass(frozen=True)
 class DriftOptions(Config):
     """When a difference between the latest texts and the reference is an alarm.
@@ -294,9 +303,7 @@ class DriftOptions(Config):
         self._check_whole("mmd_most", 50)
         self._check_whole("most_words", 0)
         self._check_whole("least_word_texts", 1)
-        # The smallest p of a permutation test is 1 / (1 + permutations). Bonferroni over two tests of a family and
-        # Holm over seven families may multiply it by 14.
-        least = math.ceil(14 / self.alpha)
+        least = least_permutations(self.alpha)
         self._check("permutations", self.permutations >= least, f"at least {least} for alpha {self.alpha:g}")
 
 

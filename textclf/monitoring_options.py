@@ -12,14 +12,13 @@ from typing import Any
 
 import click
 
-from textclf.config import DriftOptions
+from textclf.config import DriftOptions, least_permutations
 from textclf.durations import Duration
 from textclf.errors import ConfigError
 from textclf.retrain_policy import RetrainPolicy, WindowRule
 
 _DRIFT, _POLICY = DriftOptions(), RetrainPolicy()
-# DriftOptions wants so many permutations, divided by alpha; below the least alpha they would take too much memory.
-_PERMUTATIONS_OF_ALPHA = 12
+# Below it the permutations would take too much memory.
 _LEAST_ALPHA = 0.001
 
 
@@ -58,8 +57,8 @@ class MonitoringSettings:
     @property
     def drift_options(self) -> DriftOptions:
         """With as many permutations as alpha needs."""
-        least = math.ceil(_PERMUTATIONS_OF_ALPHA / self.alpha)
-        return DriftOptions(alpha=self.alpha, threshold=self.threshold, permutations=max(_DRIFT.permutations, least))
+        permutations = max(_DRIFT.permutations, least_permutations(self.alpha))
+        return DriftOptions(alpha=self.alpha, threshold=self.threshold, permutations=permutations)
 
     @property
     def policy(self) -> RetrainPolicy:

@@ -110,7 +110,9 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
         settings = CascadeSettings.from_dict(manifest.cascade["settings"])
         expected = np.array(manifest.cascade["golden_logits"], np.float32)
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelStoreError(f"{version.path}: expected a cascade in the manifest ({type(error).__name__}: {error}); {_AGAIN}") from error
+        raise ModelStoreError(
+            f"{version.path}: expected a cascade in the manifest ({type(error).__name__}: {error}); {_AGAIN}"
+        ) from error
     linear = LinearStage.load(version.part(_ENGINE))
     if linear.classes != len(manifest.class_names):
         raise ModelStoreError(

@@ -45,7 +45,8 @@ def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[S
     inputs = [np.array([text], np.int32) for text in ids]
     largest = _largest_activations(weights, activation, padding_id, inputs[:_OUTLIER_TEXTS])
     copies = [copies_of_outliers(channels, _EXTRA_CHANNELS) for channels in largest]
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level, which sets the level of its logger's handlers, too, whosever they are.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     with _quiet():
         return nncf.quantize(
             build_graph(weights, activation, padding_id, copies, int8_embeddings=True),
