@@ -117,6 +117,8 @@ class Engine:
                 groups[-1].append(step)
             else:
                 groups.append([step])
+        if len(groups) == 1:
+            return []
         # A wrong length parts those on both sides of it, which are right together.
         right = max(groups, key=len)[0]
         kept = [
@@ -125,7 +127,7 @@ class Engine:
             for step in group
             if self._agree(min(step, right), max(step, right), pieces, tolerance)
         ]
-        if len(groups) == 1 or steps[-1] not in kept:
+        if steps[-1] not in kept:
             return []
         self.steps = np.array(sorted(kept), np.int64)
         return [step for step in steps if step not in kept]

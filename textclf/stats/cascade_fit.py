@@ -68,9 +68,9 @@ def cascade_figures(
 
     "texts"; "exit_share" of them that the linear stage answers; "accuracy" of the encoder alone, of the linear stage
     alone, of the combination everywhere (with the weights of the cascade, which are fitted to the texts that reach the
-    encoder), and of the cascade; "accuracy_on_exits" of linear stage and encoder on the
-    texts that the linear stage answers; "expected_calibration_error" of the encoder alone, of the cascade, and of the
-    cascade on each stage's texts ("linear_stage", "encoder_stage"). What is of no text is None.
+    encoder), and of the cascade; "accuracy_on_exits" of linear stage and encoder on the texts that the linear stage
+    answers; "expected_calibration_error" of the encoder alone, of the cascade, and of the cascade on each stage's texts
+    ("linear_stage", "encoder_stage"). What is of no text is None.
 
     Raises:
         InputError: there are no texts.
