@@ -17,7 +17,6 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-worker_class = "gthread"
 # The model is loaded after the fork: an engine's threads do not survive one.
 preload_app = False
 loglevel = "warning"

@@ -300,6 +300,7 @@ def gunicorn_program(
     for address in addresses:
         command += ["--bind", address]
     options = {
+        "worker-class": "serving.scgi_worker.ScgiWorker" if behind_nginx else "gthread",
         "workers": settings.model_server_workers,
         "threads": settings.max_concurrent + _SPARE_THREADS,
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
@@ -321,6 +322,9 @@ def gunicorn_program(
         [*command, APPLICATION],
         ROOT,
         {
+            # What numpy multiplies here is small, but with threads of its own OpenBLAS would keep a core busy for some
+            # hundredths of a second after each product, waiting for the next.
+            "OPENBLAS_NUM_THREADS": "1",
             **environ,
             **{name: str(path.absolute()) for name, path in paths.items()},
             "PREDICTION_LOG_URL": absolute_url(settings.prediction_log_url),

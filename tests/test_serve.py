@@ -35,12 +35,14 @@ from serving.launcher import (
     check_model,
     find_nginx,
     fresh_folder,
+    gunicorn_program,
     model_path,
     nginx_conf,
     serve,
     why_not_writable,
 )
 from serving.settings import Settings
+from serving.supervisor import Program
 from textclf.errors import ConfigError
 from textclf.model_store import ModelStore
 
@@ -299,6 +301,29 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
         assert stack.stop() == 0
 
 
+def test_workers_that_are_told_to_end_lose_nothing(model, tmp_path):
+    need_nginx()
+    with running_stack(tmp_path, model) as stack, ThreadPoolExecutor(4) as clients:
+        is_over = threading.Event()
+
+        def ask() -> set[int]:
+            statuses = set()
+            while not is_over.is_set():
+                statuses.add(stack.request("POST", "/predict", _TEXT).status)
+            return statuses
+
+        asked = [clients.submit(ask) for _ in range(4)]
+        try:
+            for worker in stack.workers():
+                wait_for(lambda: len(_ready_names(stack)) == 2, 30)
+                os.kill(worker, signal.SIGTERM)
+                wait_for(lambda worker=worker: worker not in stack.workers(), 30)
+            wait_for(lambda: len(_ready_names(stack)) == 2, 30)
+        finally:
+            is_over.set()
+        assert set().union(*(future.result() for future in asked)) == {200}
+
+
 def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
     need_nginx()
     with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1") as stack, ThreadPoolExecutor(1) as client:
@@ -517,6 +542,19 @@ def test_the_model_lies_in_prefix():
     assert model_path({}) == "/opt/ml/model"
     assert model_path({"PREFIX": "job"}) == "job/model"
     assert model_path({"PREFIX": "job", "MODEL_PATH": "other"}) == "other"
+
+
+def test_a_worker_multiplies_in_one_thread_and_reads_what_nginx_sends():
+    settings, folder = Settings(), Path("/tmp")
+
+    def program(behind_nginx: bool, **environ: str) -> Program:
+        return gunicorn_program(settings, folder, folder, environ, behind_nginx=behind_nginx)
+
+    assert program(True).environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert program(True, OPENBLAS_NUM_THREADS="2").environment["OPENBLAS_NUM_THREADS"] == "2"
+    for behind_nginx, worker_class in ((True, "serving.scgi_worker.ScgiWorker"), (False, "gthread")):
+        command = program(behind_nginx).command
+        assert command[command.index("--worker-class") + 1] == worker_class
 
 
 def test_the_configuration_holds_numbers_and_an_address_only():
