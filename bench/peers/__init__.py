@@ -1,5 +1,5 @@
-"""The servers to compare with, as their own tutorials build them: Flask, one model a worker.
+"""What to compare with, as its own tutorials build it: servers in Flask, one model a worker, and a trainer.
 
-Each is a module with create_app(folder), which gunicorn calls in each worker. They import nothing of the
-project, and take POST /predict {"text": str} to {"label", "score"} as the project does.
+The servers (`…_app`) are modules with create_app(folder), which gunicorn calls in each worker. They take POST /predict
+{"text": str} to {"label", "score"} as the project does. Nothing here imports anything of the project.
 """
