@@ -7,14 +7,8 @@ from tiny_engine import tiny_weights
 
 from textclf.openvino_environment import import_openvino
 from textclf.runtime.engine import compile_graph
-from textclf.training.engine_graph import (
-    ACTIVATIONS,
-    EncoderSizes,
-    UnknownEncoderError,
-    bert_weights,
-    build_graph,
-    encoder_sizes,
-)
+from textclf.training.bert_weights import ACTIVATIONS, EncoderSizes, UnknownEncoderError, bert_weights, encoder_sizes
+from textclf.training.engine_graph import build_graph
 
 FUNCTIONS = {"gelu_tanh": tanh_gelu, "gelu_erf": erf_gelu, "relu": relu}
 # Float32 against float64, of logits between -5 and 5.

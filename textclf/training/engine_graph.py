@@ -11,117 +11,20 @@ is added to those of the positions; and what the last layer computes for other t
 the work of a 6-layer encoder. Which tokens are padding is read off the ids: no text becomes [PAD].
 
 References: Devlin et al. 2019, BERT, section 3; Zhao et al. 2019, Improving Neural Network Quantization without
-Retraining using Outlier Channel Splitting. Variable names are those of TF-Hub BERT encoders.
+Retraining using Outlier Channel Splitting.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textclf.openvino_environment import import_openvino
+from textclf.training.bert_weights import LAYER_NORM_EPSILON, EncoderSizes, Weights, encoder_sizes
 
 ov = import_openvino()
 op = ov.opset13
-
-ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
-# Of the layer norms of BERT encoders in TensorFlow.
-_EPSILON = 1e-12
-_LAYER_NAME = re.compile(r"transformer/layer_(\d+)/")
-_EMBEDDING_NAMES = ("word_embeddings/embeddings", "position_embedding/embeddings", "type_embeddings/embeddings")
-_HEAD_NAMES = ("pooler_transform/", "classifier/")
-
-Weights = Mapping[str, NDArray[np.float32]]
-
-
-class UnknownEncoderError(Exception):
-    """The weights are not those of a BERT encoder in its original form; says what is missing or odd."""
-
-
-@dataclass(frozen=True)
-class EncoderSizes:
-    """The sizes that an encoder's weights have.
-
-    Attributes:
-        layers, width, heads, inner: number of layers, H, A, width of the feed-forward layers.
-        vocabulary, positions: rows of the embeddings.
-        classes: K.
-    """
-
-    layers: int
-    width: int
-    heads: int
-    inner: int
-    vocabulary: int
-    positions: int
-    classes: int
-
-
-def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The variables of a classifier under the names this module uses: no prefix of a layer around it, no `:0`."""
-    known = "|".join(("transformer/", "embeddings/layer_norm/", *_EMBEDDING_NAMES, *_HEAD_NAMES))
-    weights = {}
-    for name, value in variables.items():
-        if found := re.search(rf"(?:^|/)((?:{known}).*?)(?::\d+)?$", name):
-            weights[found[1]] = np.asarray(value)
-    return weights
-
-
-def encoder_sizes(weights: Weights) -> EncoderSizes:
-    """The sizes that the weights have.
-
-    Raises:
-        UnknownEncoderError: a variable is missing, has another shape, or is one that this graph has no place for.
-    """
-    layers = {int(found[1]) for name in weights if (found := _LAYER_NAME.match(name))}
-    try:
-        vocabulary, width = weights["word_embeddings/embeddings"].shape
-        positions = len(weights["position_embedding/embeddings"])
-        heads = weights["transformer/layer_0/self_attention/query/kernel"].shape[1]
-        inner = weights["transformer/layer_0/intermediate/kernel"].shape[1]
-        classes = weights["classifier/kernel"].shape[1]
-    except KeyError as error:
-        raise UnknownEncoderError(f"no {error} among the weights") from error
-    except (ValueError, IndexError) as error:
-        raise UnknownEncoderError(f"a variable has another number of dimensions ({error})") from error
-    shape = EncoderSizes(len(layers), width, heads, inner, vocabulary, positions, classes)
-    expected = _expected_shapes(shape, len(weights.get("type_embeddings/embeddings", ())))
-    shapes = {name: value.shape for name, value in weights.items()}
-    if odd := sorted(set(expected.items()) ^ set(shapes.items())):
-        raise UnknownEncoderError(f"{odd[0][0]} {list(odd[0][1])}: unknown, missing, or of another shape")
-    return shape
-
-
-def _expected_shapes(shape: EncoderSizes, types: int) -> dict[str, tuple[int, ...]]:
-    width, heads, inner = shape.width, shape.heads, shape.inner
-    split = (heads, width // heads)
-    expected: dict[str, tuple[int, ...]] = {
-        "word_embeddings/embeddings": (shape.vocabulary, width),
-        "position_embedding/embeddings": (shape.positions, width),
-        "type_embeddings/embeddings": (types, width),
-        "pooler_transform/kernel": (width, width),
-        "pooler_transform/bias": (width,),
-        "classifier/kernel": (width, shape.classes),
-        "classifier/bias": (shape.classes,),
-    }
-    norms = ["embeddings/layer_norm"]
-    for layer in range(shape.layers):
-        name = f"transformer/layer_{layer}"
-        norms += [f"{name}/self_attention_layer_norm", f"{name}/output_layer_norm"]
-        for part in ("query", "key", "value"):
-            expected[f"{name}/self_attention/{part}/kernel"] = (width, *split)
-            expected[f"{name}/self_attention/{part}/bias"] = split
-        expected[f"{name}/self_attention/attention_output/kernel"] = (*split, width)
-        expected[f"{name}/self_attention/attention_output/bias"] = (width,)
-        expected[f"{name}/intermediate/kernel"] = (width, inner)
-        expected[f"{name}/intermediate/bias"] = (inner,)
-        expected[f"{name}/output/kernel"] = (inner, width)
-        expected[f"{name}/output/bias"] = (width,)
-    expected |= {f"{norm}/{part}": (width,) for norm in norms for part in ("gamma", "beta")}
-    return expected
 
 
 def build_graph(
@@ -265,7 +168,7 @@ def _dense(values: Any, weights: Weights, name: str, matrix: tuple[int, int] | N
 
 
 def _layer_norm(values: Any, weights: Weights, name: str) -> Any:
-    normal = op.mvn(values, _constant([-1]), normalize_variance=True, eps=_EPSILON, eps_mode="INSIDE_SQRT")
+    normal = op.mvn(values, _constant([-1]), normalize_variance=True, eps=LAYER_NORM_EPSILON, eps_mode="INSIDE_SQRT")
     return op.add(op.multiply(normal, op.constant(weights[f"{name}/gamma"])), op.constant(weights[f"{name}/beta"]))
 
 

@@ -35,7 +35,8 @@ from textclf.runtime.predictor import Predictor, decide
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
-from textclf.training.engine_graph import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights, build_graph
+from textclf.training.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights
+from textclf.training.engine_graph import build_graph
 from textclf.training.preprocessing import TextPreprocessing
 from textclf.training.quantising import quantise
 from textclf.training.saved_model_export import IDS_SIGNATURE

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.openvino_environment import import_openvino
-from textclf.training.engine_graph import Weights, build_graph, copies_of_outliers, encoder_sizes, inner_name
+from textclf.training.bert_weights import Weights, encoder_sizes
+from textclf.training.engine_graph import build_graph, copies_of_outliers, inner_name
 
 # Channels added to each feed-forward layer to split outliers: two hundredths of the width of a small encoder's.
 _EXTRA_CHANNELS = 32
