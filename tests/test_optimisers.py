@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from textclf.errors import ConfigError
+from textclf.training.adamw import AdamW
 from textclf.training.optimisers import OPTIMISERS, check_optimiser, make_optimiser
 from textclf.training.tf_setup import tf, tf_keras
 
@@ -28,12 +29,31 @@ def test_without_warmup_the_rate_begins_at_its_top():
     assert rates("adamw", warmup=0) == expected
 
 
-def test_adamw_is_the_model_gardens():
-    from official.modeling.optimization.legacy_adamw import AdamWeightDecay
+def test_adamw_steps_as_the_model_gardens():
+    from official.nlp import optimization
 
-    optimiser = make_optimiser("adamw", INIT_LR, STEPS, WARMUP)
-    assert isinstance(optimiser, AdamWeightDecay)
-    assert optimiser.weight_decay_rate == 0.01
+    random = np.random.default_rng(0)
+    words = random.normal(size=(7, 3)).astype(np.float32)
+    kernel = random.normal(size=(3, 2)).astype(np.float32)
+    others = []
+    for make in (make_optimiser, lambda _, *settings: optimization.create_optimizer(*settings, optimizer_type="adamw")):
+        variables = [tf.Variable(words, name="words"), tf.Variable(kernel, name="kernel")]
+        optimiser = make("adamw", 0.1, 10, 2)
+        for step in range(5):
+            rows = tf.IndexedSlices(tf.ones([2, 3]) * (step - 2.0), tf.constant([0, step + 1]), tf.constant([7, 3]))
+            optimiser.apply_gradients([(rows, variables[0]), (tf.constant(kernel) * 0.1, variables[1])])
+        others.append(variables)
+    for own, garden in zip(*others, strict=True):
+        np.testing.assert_allclose(own.numpy(), garden.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_adamw_takes_shorter_steps_where_it_is_told_to():
+    variables = [tf.Variable([1.0], name=name) for name in ("low/kernel", "high/kernel")]
+    optimiser = AdamW(0.1, lambda name: 0.5 if name.startswith("low") else 1.0)
+    optimiser.apply_gradients([(tf.constant([0.1]), variable) for variable in variables])
+    low, high = (1.0 - float(variable[0]) for variable in variables)
+    assert high > 0.05
+    assert low == pytest.approx(high / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize(

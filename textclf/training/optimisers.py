@@ -1,10 +1,9 @@
 """Optimisers by name, all with a linear warmup and a linear decay to zero."""
 
 from textclf.errors import ConfigError
+from textclf.training.adamw import AdamW
 from textclf.training.tf_setup import tf_keras
 
-# AdamW and LAMB are the model garden's, with weight decay .01 on all but biases and layer norms.
-_GARDEN = ("adamw", "lamb")
 _KERAS = {
     "adam": "Adam",
     "adamax": "Adamax",
@@ -12,7 +11,7 @@ _KERAS = {
     "rmsprop": "RMSprop",
     "sgd": "SGD",
 }
-OPTIMISERS = (*_GARDEN, *_KERAS)
+OPTIMISERS = ("adamw", "lamb", *_KERAS)
 
 
 def check_optimiser(name: str) -> str:
@@ -35,10 +34,12 @@ def make_optimiser(name: str, init_lr: float, steps: int, warmup_steps: int) -> 
     from official.nlp import optimization
 
     name = check_optimiser(name)
-    if name in _GARDEN:
+    if name == "lamb":  # The model garden's, with weight decay .01 on all but biases and layer norms.
         return optimization.create_optimizer(init_lr, steps, warmup_steps, optimizer_type=name)
     schedule = tf_keras.optimizers.schedules.PolynomialDecay(init_lr, steps, end_learning_rate=0.0)
     if warmup_steps:
         schedule = optimization.WarmUp(init_lr, schedule, warmup_steps)
+    if name == "adamw":
+        return AdamW(schedule)
     # The gradient is clipped as the model garden does it for AdamW (Devlin et al. 2019 train with norm 1).
     return getattr(tf_keras.optimizers.legacy, _KERAS[name])(learning_rate=schedule, global_clipnorm=1.0)
