@@ -53,6 +53,8 @@ _CHECKED_TEXTS = 32
 _LOGIT_TOLERANCE = 1e-3
 # Texts of each of two splits on which the tokenizer that serves must give the SavedModel's ids.
 _TOKENIZED_TEXTS = 1000
+# Of English texts, roughly, with what wordpieces leave out.
+_CHARACTERS_PER_TOKEN = 5
 _PACKAGES = (
     "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf",
 )  # fmt: skip
@@ -150,7 +152,7 @@ class Training:
             EncoderError: the encoder can't be had.
             ConfigError: the optimiser is unknown, or an option makes no sense.
         """
-        from textclf.training.classifier import ids_classifier
+        from textclf.training.bert_classifier import classifier_to_fit
         from textclf.training.optimisers import check_optimiser
         from textclf.training.precision import chosen_precision
         from textclf.training.run_folder import RunFolder, identity_of
@@ -175,12 +177,17 @@ class Training:
         preprocessing = maker.select_model()
         classifier = maker.build_model(model.dropout)
         precision = chosen_precision(training.precision)
+        tokens = training.epochs * sum(
+            min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts
+        )
+        ids_model = classifier_to_fit(classifier, model.dropout, precision, training.seed, tokens)
         # What decides the outcome, and nothing else: a training killed before may go on with another checkpoint_steps.
         decisive = {
             "data": dataset.fingerprint,
             "encoder": [str(maker.folders.encoder), str(maker.folders.preprocessing)],
             "model": model.to_dict(),
             "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
+            "graph": type(ids_model).__name__,
         }
         name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
         self._compiled = _Compiled(
@@ -189,7 +196,7 @@ class Training:
             folders=maker.folders,
             preprocessing=preprocessing,
             classifier=classifier,
-            ids_model=ids_classifier(classifier),
+            ids_model=ids_model,
             precision=precision,
             run=RunFolder(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
         )
@@ -319,8 +326,11 @@ class Training:
         return _promoted(store, draft.id, promote, current)
 
     def _fit(self, ready: _Compiled) -> FitResult:
+        from textclf.training.bert_classifier import BertClassifier
         from textclf.training.fitting import fit
 
+        # The written-out form casts by itself; TensorFlow's rewriting of graphs is for the encoder's own.
+        rewriting = "float32" if isinstance(ready.ids_model, BertClassifier) else ready.precision
         with ready.run.locked():
             fitted = fit(
                 ready.ids_model,
@@ -328,7 +338,7 @@ class Training:
                 ready.labelled_ids(ready.dataset.validation_select),
                 ready.dataset.class_names,
                 self.training_options,
-                ready.precision,
+                rewriting,
                 ready.preprocessing.padding_id,
                 ready.run,
             )
@@ -399,6 +409,7 @@ class Training:
             training={
                 **dataclasses.asdict(fitted),
                 "options": {**self.training_options.to_dict(), "precision": ready.precision},
+                "graph": ready.ids_model.name,
                 "dropout": self.model_options.dropout,
             },
             software={

@@ -91,7 +91,8 @@ def fit(
 ) -> FitResult:
     """Fit `model` (ids -> logits) on `train`; it ends with the weights of the epoch that is best on `select`.
 
-    Goes on from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16".
+    Goes on from the last checkpoint in `run`, if there is one. `precision`, "float32" or "bfloat16", is that of
+    textclf.training.precision.graph_precision while it trains.
 
     Raises:
         TrainingError: the loss is no longer a number, or the saved state can't be read.

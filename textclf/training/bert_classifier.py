@@ -1,0 +1,193 @@
+"""The classifier behind the preprocessing, written out for training on a CPU: wordpiece ids -> logits.
+
+The same function of the same variables as the one that TF-Hub's encoder computes, and about twice as fast to train
+with (bench/README.md, Training). The encoder keeps its variables: what is fitted here is saved there.
+
+B: batch, S: sequence length, H: width, K: classes.
+"""
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from textclf.training import bert_kernels as kernels
+from textclf.training.bert_layer import LayerForm, LayerWeights, bert_layer
+from textclf.training.bert_weights import (
+    ACTIVATIONS,
+    LAYER_NORM_EPSILON,
+    EncoderSizes,
+    UnknownEncoderError,
+    bert_name,
+    bert_weights,
+    encoder_sizes,
+)
+from textclf.training.classifier import ENCODER_INPUTS, ids_classifier
+from textclf.training.tf_setup import hub, tf, tf_keras
+
+# Dropout inside the encoder, which BERT is trained with (Devlin et al. 2019, appendix A.2).
+ENCODER_DROPOUT = 0.1
+# Between the logits of both forms, in float32, of sequences of random wordpieces.
+_LOGIT_TOLERANCE = 1e-4
+_CHECKED_SHAPE = (4, 24)
+# Added to the scores of padding.
+_MASKED = -1e9
+# A training of fewer operations is over before XLA has compiled the kernels for the shapes that it brings.
+_LEAST_OPERATIONS = 1e13
+
+_log = logging.getLogger(__name__)
+
+
+class BertClassifier(tf_keras.Model):  # type: ignore[misc]
+    """{ENCODER_INPUTS} int32 [B, S] -> logits float32 [B, K], on the variables of an encoder and its classifier.
+
+    Token types are not looked at: they are those of single texts.
+
+    Args:
+        encoder, classifier: the layers whose variables these are.
+        activation: of the feed-forward layers, one of textclf.training.bert_weights.ACTIVATIONS.
+        dropout: before the classification layer.
+        dtype: of matrix products while training; float32 otherwise, and everything else.
+        seed: of dropout.
+
+    Raises:
+        UnknownEncoderError: the encoder is not a BERT in its original form.
+    """
+
+    def __init__(
+        self,
+        encoder: hub.KerasLayer,
+        classifier: tf_keras.layers.Dense,
+        activation: str,
+        dropout: float,
+        dtype: tf.DType = tf.float32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name="bert_classifier")
+        self.encoder, self.classifier = encoder, classifier
+        self.activation, self._dropout, self._product_dtype, self._seed = activation, dropout, dtype, seed
+        # In a mapping that Keras does not look into: the layers track these variables already.
+        self._named = MappingProxyType(named_variables([*encoder.variables, *classifier.variables]))
+        self._sizes = encoder_sizes(bert_weights({name: item.numpy() for name, item in self._named.items()}))
+        # A weight, so that it is in a checkpoint: a resumed training goes on with the dropout that it would have had.
+        self._calls = tf.Variable(0, trainable=False, dtype=tf.int64, name="training_calls")
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """See the class; each call with `training` draws another dropout."""
+        word_ids, mask = (inputs[name] for name in ENCODER_INPUTS[:2])
+        dtype = self._product_dtype if training else tf.float32
+        rate = ENCODER_DROPOUT if training else 0.0
+        seed = self._next_seed() if training else tf.constant(0, tf.uint32)
+        length, width = tf.shape(word_ids)[1], self._sizes.width
+        hidden = tf.reshape(self._embedded(word_ids, length), [-1, width])  # [B * S, H]
+        if rate:
+            hidden = kernels.dropped_out(hidden, seed, rate)
+        addend = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * _MASKED
+        for layer in range(self._sizes.layers):
+            is_last = layer == self._sizes.layers - 1
+            form = LayerForm(self._sizes.heads, self.activation, rate, dtype, first_only=is_last)
+            hidden = bert_layer(hidden, addend, self._layer(layer), form, seed + tf.constant(2 + layer, tf.uint32))
+        pooled = tf.tanh(self._dense(hidden, "pooler_transform"))  # [B, H]
+        if training and self._dropout:
+            pooled = kernels.dropped_out(pooled, seed + tf.constant(1, tf.uint32), self._dropout)
+        return tf.ensure_shape(self._dense(pooled, "classifier"), [None, self._sizes.classes])
+
+    def _next_seed(self) -> tf.Tensor:
+        """Another one for each step; the places of dropout in a step add small numbers to it."""
+        step = tf.cast(self._calls.assign_add(1), tf.uint32)
+        return step * tf.constant(1024, tf.uint32) + tf.constant(self._seed * 0x9E3779B1 % 2**32, tf.uint32)
+
+    def _embedded(self, word_ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        word, position, kind = (
+            self._named[f"{name}/embeddings"] for name in ("word_embeddings", "position_embedding", "type_embeddings")
+        )
+        values = tf.gather(word, word_ids) + position[:length] + kind[0]  # [B, S, H]
+        centred = values - tf.reduce_mean(values, -1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+        gamma, beta = (self._named[f"embeddings/layer_norm/{part}"] for part in ("gamma", "beta"))
+        return centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON) * gamma + beta
+
+    def _dense(self, values: tf.Tensor, name: str) -> tf.Tensor:
+        return values @ self._named[f"{name}/kernel"] + self._named[f"{name}/bias"]
+
+    def _layer(self, layer: int) -> LayerWeights:
+        width = self._sizes.width
+
+        def matrix(part: str) -> tf.Tensor:
+            return tf.reshape(self._named[f"transformer/layer_{layer}/{part}/kernel"], [width, -1])
+
+        def vector(part: str) -> tf.Tensor:
+            return tf.reshape(self._named[f"transformer/layer_{layer}/{part}"], [-1])
+
+        return LayerWeights(
+            query_kernel=matrix("self_attention/query"),
+            query_bias=vector("self_attention/query/bias"),
+            memory_kernel=tf.concat([matrix(f"self_attention/{part}") for part in ("key", "value")], 1),
+            memory_bias=tf.concat([vector(f"self_attention/{part}/bias") for part in ("key", "value")], 0),
+            output_kernel=tf.reshape(matrix("self_attention/attention_output"), [width, width]),
+            output_bias=vector("self_attention/attention_output/bias"),
+            output_gamma=vector("self_attention_layer_norm/gamma"),
+            output_beta=vector("self_attention_layer_norm/beta"),
+            inner_kernel=matrix("intermediate"),
+            inner_bias=vector("intermediate/bias"),
+            outer_kernel=tf.reshape(matrix("output"), [self._sizes.inner, width]),
+            outer_bias=vector("output/bias"),
+            outer_gamma=vector("output_layer_norm/gamma"),
+            outer_beta=vector("output_layer_norm/beta"),
+        )
+
+
+def named_variables(variables: list[tf.Variable]) -> dict[str, tf.Variable]:
+    """The variables of a BERT classifier by textclf.training.bert_weights.bert_name."""
+    return {name: variable for variable in variables if (name := bert_name(variable.name)) is not None}
+
+
+def classifier_to_fit(
+    classifier: tf_keras.Model, dropout: float, precision: str, seed: int, tokens: int
+) -> tf_keras.Model:
+    """The model from ids to logits that is to be fitted: written out where that is possible and pays.
+
+    Args:
+        classifier: of textclf.training.classifier.build_classifier.
+        dropout: before the classification layer.
+        precision: "float32" or "bfloat16".
+        seed: of dropout.
+        tokens: that the training will take, all epochs together.
+    """
+    hub_form = ids_classifier(classifier)
+    encoder, head = classifier.get_layer("bert_encoder"), classifier.get_layer("classifier")
+    try:
+        sizes = encoder_sizes(bert_weights({item.name: item.numpy() for item in classifier.variables}))
+        if training_operations(sizes, tokens) < _LEAST_OPERATIONS:
+            return hub_form
+        dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
+        forms = [BertClassifier(encoder, head, activation, dropout, dtype, seed) for activation in ACTIVATIONS]
+        differences = [_largest_difference(form, hub_form, sizes) for form in forms]
+        if min(differences) <= _LOGIT_TOLERANCE:  # The two forms of GELU differ by little, the weights by nothing.
+            return forms[int(np.argmin(differences))]
+        why = f"with every known activation its logits differ by {min(differences):.3g} or more"
+    except UnknownEncoderError as error:
+        why = str(error)
+    _log.warning("the encoder is trained by its own graph, which takes two to three times as long: %s", why)
+    return hub_form
+
+
+def training_operations(sizes: EncoderSizes, tokens: int) -> float:
+    """Multiplications and additions of a training that takes so many tokens, without those of attention.
+
+    The way back takes twice as many as the way forward.
+    """
+    per_token = sizes.layers * (4 * sizes.width**2 + 2 * sizes.width * sizes.inner)
+    return 3.0 * 2.0 * per_token * tokens
+
+
+def _largest_difference(one: tf_keras.Model, other: tf_keras.Model, sizes: EncoderSizes) -> float:
+    """Between the logits that both give for random wordpieces, the second half of them without the last third."""
+    texts, length = _CHECKED_SHAPE
+    length = min(length, sizes.positions)
+    word_ids = np.random.default_rng(0).integers(0, sizes.vocabulary, (texts, length), np.int32)
+    mask = np.ones_like(word_ids)
+    mask[texts // 2 :, -(length // 3) :] = 0
+    inputs = dict(zip(ENCODER_INPUTS, map(tf.constant, (word_ids, mask, np.zeros_like(mask))), strict=True))
+    return float(tf.reduce_max(tf.abs(one(inputs, training=False) - other(inputs, training=False))))
