@@ -45,6 +45,8 @@ PARTS = (SPEED, ACCURACY)
 OURS, THEIRS = "project", "trainer"
 # Of a speed two epochs are trained and the second is measured: in the first, graphs and kernels are made.
 _BURST_EPOCHS = 2
+# Others that take more of the cores than this spoil a burst.
+_OTHERS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ class Bench:
     Attributes:
         recipe: of both sides.
         found: the labelled set.
-        burst_texts: of a speed.
+        burst_texts, tries: of a speed.
         validation_texts: of an accuracy.
         peers_python, threads: of the Trainer.
         code: digest of this project's (bench.training_runs.code_digest).
@@ -65,6 +67,7 @@ class Bench:
     recipe: Recipe
     found: LabelledSet
     burst_texts: int
+    tries: int
     validation_texts: int
     peers_python: str
     threads: int
@@ -91,9 +94,16 @@ class Bench:
         )
 
     def burst(self, side: str, length: int, setting: str) -> Figures:
-        """Texts a second in the last of some epochs on a few texts, and what `others` took of the cores meanwhile."""
-        found = self.train(side, self.drawn(self.burst_texts), length, setting, _BURST_EPOCHS, predict=False)
-        return {"per_second": per_second(found["epochs"][-1]), "others": found["others"]}
+        """Texts a second in the last of some epochs on a few texts, and what `others` took of the cores meanwhile.
+
+        Of the tries, that with the quietest machine; the first that is quiet enough is the last.
+        """
+        drawn = self.drawn(self.burst_texts)
+        found: list[Figures] = []
+        while len(found) < self.tries and not any(burst["others"] <= _OTHERS for burst in found):
+            trained = self.train(side, drawn, length, setting, _BURST_EPOCHS, predict=False)
+            found.append({"per_second": per_second(trained["epochs"][-1]), "others": float(trained["others"])})
+        return min(found, key=lambda burst: float(burst["others"]))
 
     def settings(self, length: int) -> dict[str, Figures]:
         """A burst of the Trainer in each of SETTINGS."""
@@ -242,6 +252,12 @@ def lengths_of(text: str) -> list[int]:
 @click.option("--rounds", default=3, type=click.IntRange(1), help="Of each speed, both sides in each.")
 @click.option("--burst-texts", default=480, type=click.IntRange(16), help="Of an epoch of which a speed is taken.")
 @click.option(
+    "--tries",
+    default=3,
+    type=click.IntRange(1),
+    help=f"Of a speed during which others take more than {_OTHERS:.0%} of the cores; the quietest counts.",
+)
+@click.option(
     "--texts", default=8000, type=click.IntRange(0), help="Of the largest training for the accuracy; 0: all there are."
 )
 @click.option(
@@ -269,6 +285,7 @@ def main(
     lengths: str,
     rounds: int,
     burst_texts: int,
+    tries: int,
     texts: int,
     halvings: int,
     length: int,
@@ -291,6 +308,7 @@ def main(
         recipe=recipe,
         found=found,
         burst_texts=burst_texts,
+        tries=tries,
         validation_texts=validation_texts,
         peers_python=peers_python,
         threads=cores,

@@ -152,6 +152,19 @@ def burst(speed, others=0.0):
     return {"per_second": speed, "others": others}
 
 
+def test_a_burst_that_others_disturb_is_tried_again(found, recipe, tmp_path, monkeypatch):
+    others = [0.5, 0.1, 0.2, 0.4, 0.01, 0.0]
+
+    def train(recipe, drawn, length, epochs, predict, work):
+        return {"epochs": [{"texts": 10, "seconds": 1.0}] * epochs, "others": others.pop(0)}
+
+    monkeypatch.setattr(training, "train_here", train)
+    bench = training.Bench(recipe, found, 50, 3, 60, "", 1, "code", tmp_path, print)
+    assert bench.burst(OURS, 16, "fixed") == burst(10.0, 0.1)
+    assert bench.burst(OURS, 16, "fixed") == burst(10.0, 0.01)
+    assert others == [0.0]
+
+
 def test_the_trainer_is_measured_where_it_is_fastest():
     assert fastest({"fixed": burst(3.0), "dynamic": burst(5.0), "dynamic, grouped": burst(4.0)}) == "dynamic"
 
