@@ -7,6 +7,7 @@ the setting in which it is fastest. What was measured is not measured again. See
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,10 +86,14 @@ class Bench:
         return draw(self.found, count, self.validation_texts, self.work / f"texts-{count}")
 
     def train(self, side: str, drawn: Drawn, length: int, setting: str, epochs: int, predict: bool) -> Figures:
-        """One training by a side, OURS or THEIRS; `setting`, one of SETTINGS, is the Trainer's."""
+        """One training by a side, OURS or THEIRS; `setting`, one of SETTINGS, is the Trainer's.
+
+        Without predictions it is the beginning of one that takes as many texts as an epoch over the whole set.
+        """
         work = self.work / side
         if side == OURS:
-            return train_here(self.recipe, drawn, length, epochs, predict, work)
+            planned = epochs if predict else max(epochs, math.ceil(len(self.found.data.train) / len(drawn.train)))
+            return train_here(self.recipe, drawn, length, epochs, predict, work, planned)
         return train_with_trainer(
             self.recipe, drawn, length, epochs, predict, work, SETTINGS[setting], self.peers_python, self.threads
         )

@@ -175,7 +175,9 @@ def draw(found: LabelledSet, count: int, validation: int, folder: Path) -> Drawn
     return drawn
 
 
-def train_here(recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: bool, work: Path) -> Figures:
+def train_here(
+    recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: bool, work: Path, planned: int | None = None
+) -> Figures:
     """By this project.
 
     Args:
@@ -185,6 +187,8 @@ def train_here(recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: 
         epochs: passes.
         predict: whether the validation texts are classified.
         work: gets the log.
+        planned: of as many epochs these are the first ones. A training knows how long it will be, and short ones are
+            not worth the preparation of what is fast.
 
     Returns:
         See bench/training_worker.py.
@@ -197,7 +201,7 @@ def train_here(recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: 
         "model_name": recipe.encoder,
         "max_length": length,
         "truncation": recipe.truncation,
-        "epochs": epochs,
+        "epochs": planned or epochs,
         "init_lr": recipe.init_lr,
         "seed": recipe.seed,
         "val_split": _OWN_VALIDATION,
@@ -207,6 +211,7 @@ def train_here(recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: 
         "validation": drawn.validation_texts,
         "options": options,
         "runs": work / "runs",
+        "epochs": epochs,
         "predict": predict,
     }
     shutil.rmtree(work / "runs", ignore_errors=True)  # A killed training would go on, and its seconds with it.

@@ -3,16 +3,18 @@
     python -m bench.training_worker JOB RESULT
 
 JOB is JSON: `data`, a data set's folder; `validation`, a JSON list of texts in a file; `options`, what Training is made
-with; `runs`, a folder for its checkpoints; and `predict`, whether the validation texts are classified in the end.
+with; `runs`, a folder for its checkpoints; `epochs`, after which it ends, even if more are planned in the options; and
+`predict`, whether the validation texts are classified in the end, of a training that has come to its own end.
 RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` of its steps; `precision`; and the
 `predicted` class ids.
 """
 
 import itertools
 import json
+import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,20 @@ def main() -> None:
         dataset_path=job["data"], runs_dir=str(runs), checkpoint_steps=_NO_CHECKPOINT, read_test=False, **job["options"]
     )
     training.compile()
+    precision = chosen_precision(training.training_options.precision)
     watch = ProgressWatch(runs)
-    history = watch.during(training.fit_model)
-    found: dict[str, Any] = {
-        "epochs": epochs_of(watch.seen, len(history["loss"])),
-        "precision": chosen_precision(training.training_options.precision),
-    }
+
+    def found_so_far() -> dict[str, Any]:
+        return {"epochs": epochs_of(watch.seen, job["epochs"]), "precision": precision}
+
+    def end() -> None:
+        result.write_text(json.dumps(found_so_far()), encoding="utf-8")
+        os._exit(0)  # In the middle of a step, which nobody needs.
+
+    if training.training_options.epochs > job["epochs"]:
+        watch.once(job["epochs"], end)
+    watch.during(training.fit_model)
+    found = found_so_far()
     if job["predict"]:
         texts = json.loads(Path(job["validation"]).read_bytes())
         found["predicted"] = predictions(training.classifier_model, texts)
@@ -63,14 +73,21 @@ class ProgressWatch:
     def __init__(self, runs: Path) -> None:
         self.runs = runs
         self.seen: dict[int, dict[str, Any]] = {}
+        self._awaited, self._then = 0, _nothing
 
-    def during(self, work: Any) -> Any:
+    def once(self, epochs: int, then: Callable[[], None]) -> None:
+        """Call `then`, in a thread, when so many epochs were seen to be done."""
+        self._awaited, self._then = epochs, then
+
+    def during(self, work: Callable[[], Any]) -> Any:
         """What `work()` returns; looks while it runs, and once more when it is done."""
         is_done = threading.Event()
 
         def look_again() -> None:
             while not is_done.wait(_POLL_SECONDS):
                 self.look()
+                if self._awaited in self.seen:
+                    self._then()
 
         thread = threading.Thread(target=look_again, daemon=True)
         thread.start()
@@ -86,6 +103,10 @@ class ProgressWatch:
         for path in self.runs.glob(_PROGRESS):
             progress = json.loads(path.read_bytes())["progress"]
             self.seen[len(progress["history"].get("loss", ()))] = progress
+
+
+def _nothing() -> None:
+    """Of an epoch that nobody waits for."""
 
 
 def epochs_of(seen: dict[int, dict[str, Any]], count: int) -> list[dict[str, float]]:

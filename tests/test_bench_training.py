@@ -155,7 +155,8 @@ def burst(speed, others=0.0):
 def test_a_burst_that_others_disturb_is_tried_again(found, recipe, tmp_path, monkeypatch):
     others = [0.5, 0.1, 0.2, 0.4, 0.01, 0.0]
 
-    def train(recipe, drawn, length, epochs, predict, work):
+    def train(recipe, drawn, length, epochs, predict, work, planned):
+        assert planned == 7  # 320 texts.
         return {"epochs": [{"texts": 10, "seconds": 1.0}] * epochs, "others": others.pop(0)}
 
     monkeypatch.setattr(training, "train_here", train)
@@ -219,9 +220,9 @@ def trainings(monkeypatch):
     asked = []
 
     def of_side(side, speed, wrong):
-        def train(recipe, drawn, length, epochs, predict, work, *setting):
+        def train(recipe, drawn, length, epochs, predict, work, *others):
             asked.append((side, length, len(drawn.train), epochs))
-            factor = 1.5 if setting and setting[0].padding == "dynamic" else 1.0
+            factor = 1.5 if others[0] == SETTINGS["dynamic"] or others[0] == SETTINGS["dynamic, grouped"] else 1.0
             texts = len(drawn.train)
             found = {"epochs": [{"texts": texts, "seconds": texts / (speed * factor)}] * epochs, "others": 0.01}
             if predict:
@@ -337,6 +338,14 @@ def test_this_project_trains(found, recipe, tmp_path):
     figures = train_here(recipe, drawn, 16, 2, True, tmp_path / "work")
     check(figures, drawn)
     assert figures["precision"] in ("bfloat16", "float32")
+    assert not (tmp_path / "work" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path):
+    drawn = draw(found, 64, 16, tmp_path / "texts")
+    figures = train_here(recipe, drawn, 16, 2, False, tmp_path / "work", planned=10**4)
+    assert len(figures["epochs"]) == 2
     assert not (tmp_path / "work" / "runs").exists()
 
 
