@@ -69,9 +69,10 @@ class ScgiWorker(Worker):  # type: ignore[misc]
             select.select([self.PIPE[0]], [], [], _NOTIFY_SECONDS)  # A signal ends the wait.
         self.alive = False
         end = time.monotonic() + self.cfg.graceful_timeout
-        while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
-            self.notify()
-            next(thread for thread in threads if thread.is_alive()).join(_NOTIFY_SECONDS)
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < end:
+                self.notify()
+                thread.join(_NOTIFY_SECONDS)
 
     def _serve(self, listener: socket.socket) -> None:
         while self.alive:

@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flask import Flask
@@ -28,7 +29,10 @@ def make_application() -> Flask:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT)
     try:
-        return _application()
+        # Not in the main thread, which gets the signals: with AMX (OpenVINO 2026.4, Linux 6.18 in a virtual machine) a
+        # thread that has computed may die of the next one, once another thread has loaded another model.
+        with ThreadPoolExecutor(1) as other_thread:
+            return other_thread.submit(_application).result()
     except (TextClfError, OSError) as error:
         logging.getLogger(__name__).error("%s", " ".join(str(error).split()))
         sys.exit(_BOOT_ERROR)

@@ -301,9 +301,13 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
         assert stack.stop() == 0
 
 
-def test_workers_that_are_told_to_end_lose_nothing(model, tmp_path):
+def test_workers_that_are_told_to_end_lose_nothing(tmp_path):
+    """After a change of the model, too."""
     need_nginx()
-    with running_stack(tmp_path, model) as stack, ThreadPoolExecutor(4) as clients:
+    store = ModelStore(tmp_path / "model")
+    first = write_version(store.path, seed=0).name
+    with running_stack(tmp_path, store.path, MODEL_POLL_SECONDS="0.1") as stack, ThreadPoolExecutor(4) as clients:
+        wait_for(lambda: len(_ready_names(stack)) == 2)
         is_over = threading.Event()
 
         def ask() -> set[int]:
@@ -314,6 +318,9 @@ def test_workers_that_are_told_to_end_lose_nothing(model, tmp_path):
 
         asked = [clients.submit(ask) for _ in range(4)]
         try:
+            second = write_version(store.path, seed=1, promote=False).name
+            store.promote(second, expected_current=first)
+            wait_for(lambda: stack.log.count(f"serving tiny {second}") == 2, 30)
             for worker in stack.workers():
                 wait_for(lambda: len(_ready_names(stack)) == 2, 30)
                 os.kill(worker, signal.SIGTERM)
@@ -322,6 +329,7 @@ def test_workers_that_are_told_to_end_lose_nothing(model, tmp_path):
         finally:
             is_over.set()
         assert set().union(*(future.result() for future in asked)) == {200}
+        assert "was sent" not in stack.log  # gunicorn's word for a worker that a signal ended.
 
 
 def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
