@@ -310,10 +310,18 @@ class Predictor:
         start = time.perf_counter()
         stages = cascade.first_stage(encoded.wordpieces)
         timings.linear += time.perf_counter() - start
-        rows = np.arange(len(stages.exits)) if both_stages else np.flatnonzero(~stages.exits)
-        found = self.run(encoded.take(rows), timings)
-        stages.encoder_logits[rows] = found.logits
-        embeddings = None if found.embeddings is None else _in_order([(rows, found.embeddings)], len(stages.exits))
+        embeddings: NDArray[np.float32] | None = None
+        # Most requests have one text: nothing is taken apart where the encoder reads none, or all.
+        if both_stages or not stages.exits.any():
+            found = self.run(encoded, timings)
+            stages.encoder_logits[:] = found.logits
+            embeddings = found.embeddings
+        elif not stages.exits.all():
+            rows = np.flatnonzero(~stages.exits)
+            found = self.run(encoded.take(rows), timings)
+            stages.encoder_logits[rows] = found.logits
+            if found.embeddings is not None:
+                embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
         return Outputs(cascade.final_logits(stages, self.temperature), embeddings), stages
 
 

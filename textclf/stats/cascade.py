@@ -115,10 +115,12 @@ def exits(
     settings: CascadeSettings, linear_logits: Floats, lengths: NDArray[np.int64] | None = None
 ) -> NDArray[np.bool_]:
     """Which texts the linear stage answers: bool [n]; lengths are as in StageAnswers."""
-    if settings.exit_confidence is None:
+    is_short = _are_short(settings, len(linear_logits), lengths)
+    # Most requests have one text, and of a short one nothing needs to be computed.
+    if settings.exit_confidence is None or is_short.all():
         return np.zeros(len(linear_logits), np.bool_)
     is_sure = exit_confidences(settings, linear_logits) >= settings.exit_confidence
-    return np.asarray(is_sure & ~_are_short(settings, len(linear_logits), lengths))
+    return np.asarray(is_sure & ~is_short)
 
 
 def _are_short(settings: CascadeSettings, texts: int, lengths: NDArray[np.int64] | None) -> NDArray[np.bool_]:
@@ -130,9 +132,11 @@ def final_logits(settings: CascadeSettings, answers: StageAnswers, is_exit: NDAr
 
     Those of the encoder may be NaN where is_exit.
     """
+    is_short = _are_short(settings, len(answers), answers.lengths)
+    if is_short.all():
+        return np.asarray(answers.encoder_logits, np.float32)
     temperature = answers.encoder_temperature
     linear = answers.linear_logits * (temperature / settings.linear_temperature)
     both = settings.encoder_weight * answers.encoder_logits + settings.linear_weight * linear
-    is_short = _are_short(settings, len(answers), answers.lengths)
     both = np.where(is_short[:, None], answers.encoder_logits, both)
     return np.where(is_exit[:, None], linear, both).astype(np.float32)
