@@ -1,7 +1,7 @@
 """From a WSGI request to the text of its body: size, content type, character set, encoding.
 
 Nothing of a body is looked at before its announced size is in bounds, and nothing is unpacked beyond them. Where the
-server shows the connection (gunicorn does), no read waits for ever for a client that sends nothing.
+server shows the connection (gthread does), no read waits for ever for a client that sends nothing.
 """
 
 import codecs
@@ -31,7 +31,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # Each costs as much as a copy of all that follows it. Programs that pack in parallel make one of 64 KiB and more.
 _MOST_GZIP_MEMBERS = 100
 _BLOCK_BYTES = 64 * 1024
-# Where gunicorn puts the socket.
+# Where gthread puts the socket; behind nginx a request is whole before it is read (serving/scgi_worker.py).
 _CONNECTION = "gunicorn.socket"
 # A client that sends nothing for so long is given up, as nginx does, and so is one that does not take its answer.
 _READ_SECONDS = 15.0
