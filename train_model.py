@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
+import math
 import platform
 import shutil
 from collections.abc import Callable
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     # TensorFlow takes seconds to import: the verbs do, --help need not.
     from textclf.training.encoders import EncoderFolders
     from textclf.training.fitting import FitResult, LabelledIds
-    from textclf.training.preprocessing import TextPreprocessing
+    from textclf.training.preprocessing import TextPreprocessing, TokenizedTexts
     from textclf.training.run_folder import RunFolder
     from textclf.training.tf_setup import tf, tf_keras
 
@@ -180,15 +181,20 @@ class Training:
         tokens = training.epochs * sum(
             min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts
         )
-        ids_model = classifier_to_fit(classifier, model.dropout, precision, training.seed, tokens)
+        ids_model = classifier_to_fit(
+            classifier, model.dropout, precision, training.seed, math.inf if training.mlm_epochs else tokens
+        )
         # What decides the outcome, and nothing else: a training killed before may go on with another checkpoint_steps.
-        decisive = {
+        decisive: dict[str, Any] = {
             "data": dataset.fingerprint,
             "encoder": [str(maker.folders.encoder), str(maker.folders.preprocessing)],
             "model": model.to_dict(),
             "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
             "graph": type(ids_model).__name__,
         }
+        # Trainings with other rates and epochs of fitting may begin with what one of them has read.
+        of_fitting = ("epochs", "init_lr", "layer_decay", "optimiser", "class_weights", "metric", "patience")
+        decisive_for_reading = {**decisive, "training": {**decisive["training"], **dict.fromkeys(of_fitting)}}
         name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
         self._compiled = _Compiled(
             name=name,
@@ -199,6 +205,7 @@ class Training:
             ids_model=ids_model,
             precision=precision,
             run=RunFolder(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
+            reading=RunFolder(Path(self.runs_dir, f"{name}-reading-{identity_of(decisive_for_reading)}")),
         )
         self._fitted = self._measured = None
         return classifier
@@ -256,6 +263,7 @@ class Training:
             self.predict_model()
             version = self._save(store, ready, name, promote, parent)
             ready.run.forget()
+            ready.reading.forget()
         return version.path
 
     def export_again(
@@ -332,9 +340,12 @@ class Training:
         # The written-out form casts by itself; TensorFlow's rewriting of graphs is for the encoder's own.
         rewriting = "float32" if isinstance(ready.ids_model, BertClassifier) else ready.precision
         with ready.run.locked():
+            train = ready.labelled_ids(ready.dataset.train)
+            if self.training_options.mlm_epochs:
+                ready.read(train.texts, self.training_options)
             fitted = fit(
                 ready.ids_model,
-                ready.labelled_ids(ready.dataset.train),
+                train,
                 ready.labelled_ids(ready.dataset.validation_select),
                 ready.dataset.class_names,
                 self.training_options,
@@ -423,7 +434,10 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """What compile() makes and the later verbs use; `name` is the data's and the encoder's."""
+    """What compile() makes and the later verbs use; `name` is the data's and the encoder's.
+
+    `run` and `reading` keep the state of fitting and of further masked-language training.
+    """
 
     name: str
     dataset: Dataset
@@ -433,6 +447,7 @@ class _Compiled:
     ids_model: tf_keras.Model
     precision: str
     run: RunFolder
+    reading: RunFolder
 
     def labelled_ids(self, split: Split) -> LabelledIds:
         from textclf.training.fitting import LabelledIds
@@ -445,6 +460,22 @@ class _Compiled:
         from textclf.training.fitting import predict_logits
 
         return predict_logits(self._ids_to_logits, self.labelled_ids(split).texts, self.preprocessing.padding_id, label)
+
+    def read(self, texts: TokenizedTexts, options: TrainingOptions) -> None:
+        """Further masked-language training on the texts, or its outcome where it was done before."""
+        from textclf.training.bert_classifier import BertClassifier
+        from textclf.training.masked_language import Wordpieces, read_texts
+
+        special = self.preprocessing
+        if not isinstance(self.ids_model, BertClassifier) or special.mask_id is None:
+            raise ConfigError(
+                "mlm_epochs: expected 0 for this encoder, which is no BERT in its original form with a token [MASK], "
+                f"got {options.mlm_epochs}"
+            )
+        never_hidden = (special.start_id, special.end_id)
+        wordpieces = Wordpieces(special.vocabulary_size, special.padding_id, special.mask_id, never_hidden)
+        with self.reading.locked():
+            read_texts(self.ids_model, texts, wordpieces, options, self.reading)
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:

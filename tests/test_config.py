@@ -71,6 +71,12 @@ def test_renamings_are_not_shared_between_options():
         (ModelOptions, "dropout", float("nan")),
         (TrainingOptions, "epochs", 0),
         (TrainingOptions, "init_lr", 0.0),
+        (TrainingOptions, "mlm_lr", 0.0),
+        (TrainingOptions, "mlm_epochs", -1),
+        (TrainingOptions, "mlm_epochs", 0.5),
+        (TrainingOptions, "layer_decay", 0.0),
+        (TrainingOptions, "layer_decay", 1.1),
+        (TrainingOptions, "layer_decay", "0.9"),
         (TrainingOptions, "init_lr", "3e-5"),
         (TrainingOptions, "init_lr", float("inf")),
         (TrainingOptions, "optimiser", None),
@@ -113,3 +119,9 @@ def test_trusted_sources_go_through_json():
 
 def test_the_preprocessing_handle_may_be_left_to_the_encoder():
     assert ModelOptions(model_to_handle="").model_to_handle == ""
+
+
+def test_layer_decay_is_adamws():
+    assert TrainingOptions(layer_decay=0.9, optimiser="AdamW").layer_decay == 0.9
+    with pytest.raises(ConfigError, match=r"layer_decay: expected 1 with optimiser 'sgd'; only adamw .* got 0.9"):
+        TrainingOptions(layer_decay=0.9, optimiser="sgd")

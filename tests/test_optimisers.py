@@ -5,7 +5,7 @@ import pytest
 
 from textclf.errors import ConfigError
 from textclf.training.adamw import AdamW
-from textclf.training.optimisers import OPTIMISERS, check_optimiser, make_optimiser
+from textclf.training.optimisers import OPTIMISERS, check_optimiser, layer_factors, make_optimiser
 from textclf.training.tf_setup import tf, tf_keras
 
 STEPS, WARMUP, INIT_LR = 110, 10, 1e-3
@@ -54,6 +54,21 @@ def test_adamw_takes_shorter_steps_where_it_is_told_to():
     low, high = (1.0 - float(variable[0]) for variable in variables)
     assert high > 0.05
     assert low == pytest.approx(high / 2, rel=1e-4)
+
+
+def test_layers_lower_down_learn_more_slowly():
+    names = [
+        "bert_encoder/word_embeddings/embeddings:0",
+        "embeddings/layer_norm/gamma:0",
+        "transformer/layer_0/output/kernel:0",
+        "bert_encoder/transformer/layer_2/self_attention/query/bias:0",
+        "pooler_transform/kernel:0",
+        "classifier/bias:0",
+    ]
+    factor_of = layer_factors(names, 0.5)
+    assert [factor_of(name) for name in names] == [0.5**4, 0.5**4, 0.5**3, 0.5, 1.0, 1.0]
+    assert {layer_factors(names, 1.0)(name) for name in names} == {1.0}
+    assert layer_factors(["words/embeddings:0"], 0.5)("classifier/kernel:0") == 1.0
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,17 @@ _MODEL_OPTIONS = (
 _TRAINING_OPTIONS = (
     option("--epochs", default=_TRAINING.epochs, help="Passes over the training texts."),
     option("--init-lr", default=_TRAINING.init_lr, help="Learning rate that the warmup rises towards."),
+    option(
+        "--mlm-epochs",
+        default=_TRAINING.mlm_epochs,
+        help="Passes before that in which the encoder guesses hidden words of the training texts.",
+    ),
+    option("--mlm-lr", default=_TRAINING.mlm_lr, help="Learning rate of these passes."),
+    option(
+        "--layer-decay",
+        default=_TRAINING.layer_decay,
+        help="Factor of the learning rate from each layer of the encoder to the one below; 1 has one rate for all.",
+    ),
     option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
     option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),
     option("--tokens-per-batch", default=_TRAINING.tokens_per_batch, help="Most tokens in a batch, padding included."),

@@ -144,6 +144,11 @@ class TrainingOptions(Config):
     Attributes:
         epochs: passes over the training texts.
         init_lr: learning rate that the warmup rises towards; the linear decay to 0 counts from the first step.
+        mlm_epochs: passes over the training texts before that, in which the encoder guesses hidden wordpieces and sees
+            no label (textclf.training.masked_language).
+        mlm_lr: learning rate of these passes.
+        layer_decay: factor of the learning rate from each layer of the encoder to the one below it; 1 has one rate for
+            all. For optimiser "adamw".
         optimiser: "adamw", or another name of textclf.training.optimisers.
         warmup: share of all steps during which the rate rises from 0.
         tokens_per_batch: a batch holds at most this many tokens, padding included.
@@ -158,6 +163,9 @@ class TrainingOptions(Config):
 
     epochs: int = 5
     init_lr: float = 3e-5
+    mlm_epochs: int = 0
+    mlm_lr: float = 2e-4
+    layer_decay: float = 1.0
     optimiser: str = "adamw"
     warmup: float = 0.1
     tokens_per_batch: int = 4096
@@ -170,13 +178,17 @@ class TrainingOptions(Config):
     checkpoint_steps: int = 100
 
     def __post_init__(self) -> None:
-        self._check_whole("epochs", 1)
-        self._check(
-            "init_lr",
-            isinstance(self.init_lr, int | float) and not isinstance(self.init_lr, bool) and 0 < self.init_lr < 10,
-            "a learning rate above 0 and below 10",
-        )
         self._check_text("optimiser", "metric")
+        self._check_whole("epochs", 1)
+        self._check_whole("mlm_epochs", 0)
+        for name in ("init_lr", "mlm_lr"):
+            self._check(name, _is_inside(getattr(self, name), 0, 10), "a learning rate above 0 and below 10")
+        self._check("layer_decay", self.layer_decay == 1 or _is_inside(self.layer_decay, 0, 1), "above 0, at most 1")
+        self._check(
+            "layer_decay",
+            self.layer_decay == 1 or self.optimiser.lower() == "adamw",
+            f"1 with optimiser {self.optimiser!r}; only adamw has a rate for each layer",
+        )
         self._check_fraction("warmup")
         self._check_whole("tokens_per_batch", 8)
         self._check_whole("batch_size", 1)

@@ -51,6 +51,9 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         dtype: of matrix products while training; float32 otherwise, and everything else.
         seed: of dropout.
 
+    Attributes:
+        activation, product_dtype: see above.
+
     Raises:
         UnknownEncoderError: the encoder is not a BERT in its original form.
     """
@@ -66,32 +69,51 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
     ) -> None:
         super().__init__(name="bert_classifier")
         self.encoder, self.classifier = encoder, classifier
-        self.activation, self._dropout, self._product_dtype, self._seed = activation, dropout, dtype, seed
+        self.activation, self._dropout, self.product_dtype, self._seed = activation, dropout, dtype, seed
         # In a mapping that Keras does not look into: the layers track these variables already.
         self._named = MappingProxyType(named_variables([*encoder.variables, *classifier.variables]))
         self._sizes = encoder_sizes(bert_weights({name: item.numpy() for name, item in self._named.items()}))
         # A weight, so that it is in a checkpoint: a resumed training goes on with the dropout that it would have had.
         self._calls = tf.Variable(0, trainable=False, dtype=tf.int64, name="training_calls")
 
+    @property
+    def word_embeddings(self) -> tf.Variable:
+        """[vocabulary, H]."""
+        return self._named["word_embeddings/embeddings"]
+
+    @property
+    def sequence_variables(self) -> list[tf.Variable]:
+        """Those that the encoder's output for each token depends on: not the pooler's."""
+        return [item for name, item in self._named.items() if not name.startswith(("pooler_transform/", "classifier/"))]
+
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """See the class; each call with `training` draws another dropout."""
         word_ids, mask = (inputs[name] for name in ENCODER_INPUTS[:2])
-        dtype = self._product_dtype if training else tf.float32
+        seed = self._next_seed() if training else None
+        pooled = tf.tanh(self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform"))  # [B, H]
+        if training and self._dropout:
+            pooled = kernels.dropped_out(pooled, seed + tf.constant(1, tf.uint32), self._dropout)
+        return tf.ensure_shape(self._dense(pooled, "classifier"), [None, self._sizes.classes])
+
+    def sequence_for_training(self, word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """The encoder's output for every token, float32 [B * S, H], with dropout; int32 [B, S] both."""
+        return self._hidden(word_ids, mask, self._next_seed(), first_only=False)
+
+    def _hidden(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None, first_only: bool) -> tf.Tensor:
+        """The last layer's output, [B * S, H], or [B, H] for the first tokens alone; without a seed without dropout."""
+        training = seed is not None
+        dtype = self.product_dtype if training else tf.float32
         rate = ENCODER_DROPOUT if training else 0.0
-        seed = self._next_seed() if training else tf.constant(0, tf.uint32)
-        length, width = tf.shape(word_ids)[1], self._sizes.width
-        hidden = tf.reshape(self._embedded(word_ids, length), [-1, width])  # [B * S, H]
+        seed = seed if training else tf.constant(0, tf.uint32)
+        hidden = tf.reshape(self._embedded(word_ids, tf.shape(word_ids)[1]), [-1, self._sizes.width])  # [B * S, H]
         if rate:
             hidden = kernels.dropped_out(hidden, seed, rate)
         addend = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * _MASKED
         for layer in range(self._sizes.layers):
             is_last = layer == self._sizes.layers - 1
-            form = LayerForm(self._sizes.heads, self.activation, rate, dtype, first_only=is_last)
+            form = LayerForm(self._sizes.heads, self.activation, rate, dtype, first_only=first_only and is_last)
             hidden = bert_layer(hidden, addend, self._layer(layer), form, seed + tf.constant(2 + layer, tf.uint32))
-        pooled = tf.tanh(self._dense(hidden, "pooler_transform"))  # [B, H]
-        if training and self._dropout:
-            pooled = kernels.dropped_out(pooled, seed + tf.constant(1, tf.uint32), self._dropout)
-        return tf.ensure_shape(self._dense(pooled, "classifier"), [None, self._sizes.classes])
+        return hidden
 
     def _next_seed(self) -> tf.Tensor:
         """Another one for each step; the places of dropout in a step add small numbers to it."""
@@ -144,7 +166,7 @@ def named_variables(variables: list[tf.Variable]) -> dict[str, tf.Variable]:
 
 
 def classifier_to_fit(
-    classifier: tf_keras.Model, dropout: float, precision: str, seed: int, tokens: int
+    classifier: tf_keras.Model, dropout: float, precision: str, seed: int, tokens: float
 ) -> tf_keras.Model:
     """The model from ids to logits that is to be fitted: written out where that is possible and pays.
 
@@ -173,7 +195,7 @@ def classifier_to_fit(
     return hub_form
 
 
-def training_operations(sizes: EncoderSizes, tokens: int) -> float:
+def training_operations(sizes: EncoderSizes, tokens: float) -> float:
     """Multiplications and additions of a training that takes so many tokens, without those of attention.
 
     The way back takes twice as many as the way forward.

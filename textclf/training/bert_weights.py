@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
 # Of the layer norms of BERT encoders in TensorFlow.
 LAYER_NORM_EPSILON = 1e-12
-_LAYER_NAME = re.compile(r"transformer/layer_(\d+)/")
+_LAYER_NAME = re.compile(r"(?:^|/)transformer/layer_(\d+)/")
 _EMBEDDING_NAMES = ("word_embeddings/embeddings", "position_embedding/embeddings", "type_embeddings/embeddings")
 _HEAD_NAMES = ("pooler_transform/", "classifier/")
 
@@ -52,6 +52,12 @@ def bert_name(variable: str) -> str | None:
     return found[1] if found else None
 
 
+def layer_of(variable: str) -> int | None:
+    """The number of the encoder's layer that a variable belongs to, from 0, or None if it belongs to none."""
+    found = _LAYER_NAME.search(variable)
+    return int(found[1]) if found else None
+
+
 def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """The variables of a classifier under their bert_name, without those that have none."""
     return {name: np.asarray(value) for key, value in variables.items() if (name := bert_name(key)) is not None}
@@ -63,7 +69,7 @@ def encoder_sizes(weights: Weights) -> EncoderSizes:
     Raises:
         UnknownEncoderError: a variable is missing, has another shape, or is one that this graph has no place for.
     """
-    layers = {int(found[1]) for name in weights if (found := _LAYER_NAME.match(name))}
+    layers = {layer for name in weights if (layer := layer_of(name)) is not None}
     try:
         vocabulary, width = weights["word_embeddings/embeddings"].shape
         positions = len(weights["position_embedding/embeddings"])

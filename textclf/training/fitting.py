@@ -18,9 +18,10 @@ from textclf.stats.calibration import softmax
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.batching import make_batch, plan_epoch, plan_evaluation
 from textclf.training.graphs import graph_function
-from textclf.training.optimisers import make_optimiser
+from textclf.training.optimisers import layer_factors, make_optimiser
 from textclf.training.precision import graph_precision
 from textclf.training.preprocessing import TokenizedTexts
+from textclf.training.progress_bar import progress_bar
 from textclf.training.run_folder import Progress, RunFolder
 from textclf.training.tf_setup import tf, tf_keras
 
@@ -67,7 +68,7 @@ def predict_logits(
     parts: list[np.ndarray] = []
     plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)
     # float32, whatever the training used: the figures are to be those of the model that is saved.
-    with graph_precision("float32"), _progress_bar(len(texts), label, "texts") as bar:
+    with graph_precision("float32"), progress_bar(len(texts), label, "texts") as bar:
         for indices in plan:
             batch = make_batch(texts, indices, padding_id)
             parts.append(logits(batch.word_ids, batch.mask).numpy())
@@ -103,7 +104,9 @@ def fit(
     ]
     first_steps = np.concatenate([[0], np.cumsum([len(plan) for plan in plans])])
     total_steps = int(first_steps[-1])
-    optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, int(total_steps * options.warmup))
+    factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
+    warmup_steps = int(total_steps * options.warmup)
+    optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, warmup_steps, factors)
     optimiser._create_all_weights(model.trainable_variables)  # So that a restored checkpoint finds its slots.
     checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
     weights = tf.train.Checkpoint(model=model)
@@ -115,7 +118,7 @@ def fit(
     step = _training_step(model, optimiser, _class_weights(train.labels, len(class_names), options.class_weights))
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
-    with _progress_bar(total_steps, "training", "steps", initial=progress.step) as bar:
+    with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
         for epoch in range(progress.epochs_done, options.epochs):
             if progress.is_finished:
                 break
@@ -252,18 +255,3 @@ def _log(summaries: tf.summary.SummaryWriter, step: int, values: dict[str, float
         for name, value in values.items():
             tf.summary.scalar(name, value)
     summaries.flush()
-
-
-def _progress_bar(total: int, label: str, unit: str, initial: int = 0) -> tqdm:
-    """A bar with rate and remaining time on stderr; in a log file, a line every half minute instead of ten a second."""
-    is_terminal = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        initial=initial,
-        desc=label,
-        unit=unit,
-        mininterval=0.5 if is_terminal else 30,
-        smoothing=0.05,
-        leave=label == "training",
-        position=None if is_terminal else 0,  # Without codes that move the cursor between two bars.
-    )

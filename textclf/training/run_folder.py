@@ -113,15 +113,28 @@ class RunFolder:
         Raises:
             TrainingError: the saved state can't be read.
         """
+        name, progress = self._state()
+        if name is not None:
+            self._read(checkpoint, name)
+        return progress
+
+    def progress(self) -> Progress:
+        """How far the training has come; a fresh Progress where there is no checkpoint.
+
+        Raises:
+            TrainingError: the saved state can't be read.
+        """
+        return self._state()[1]
+
+    def _state(self) -> tuple[str | None, Progress]:
+        """The name of the last checkpoint, and what was written beside it."""
         try:
             state = json.loads((self.path / _PROGRESS).read_text(encoding="utf-8"))
-            name, progress = state["checkpoint"], Progress(**state["progress"])
+            return str(state["checkpoint"]), Progress(**state["progress"])
         except FileNotFoundError:
-            return Progress()
+            return None, Progress()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(error) from error
-        self._read(checkpoint, name)
-        return progress
 
     def save_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
         """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch.

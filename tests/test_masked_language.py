@@ -1,0 +1,143 @@
+"""Further masked-language training: what is hidden; that the encoder learns from it, and goes on after a kill."""
+
+import numpy as np
+import pytest
+from tiny_training import tiny_training
+
+from textclf.errors import ConfigError
+from textclf.training import masked_language
+from textclf.training.batching import Batch
+from textclf.training.bert_classifier import BertClassifier
+from textclf.training.masked_language import Wordpieces, hide_wordpieces
+from textclf.training.run_folder import RunFolder
+
+WORDPIECES = Wordpieces(size=200, padding=0, mask=4, never_hidden=(2, 3))
+OPTIONS = {"mlm_epochs": 2, "mlm_lr": 5e-3, "epochs": 1, "checkpoint_steps": 5}
+
+
+def batch(rows=400, length=50, padding=10):
+    """Texts [CLS] words [SEP], as long as `length` without the padding at their end."""
+    ids = np.random.default_rng(0).integers(5, 200, (rows, length)).astype(np.int32)
+    ids[:, 0], ids[:, length - padding - 1], ids[:, length - padding :] = 2, 3, 0
+    return Batch(np.arange(rows), ids, (np.arange(length) < length - padding).astype(np.int32) * np.ones_like(ids))
+
+
+# --- what is hidden
+
+
+def test_shares_are_berts():
+    before = batch()
+    after, places, hidden = hide_wordpieces(before, WORDPIECES, np.random.default_rng(1))
+    words = before.word_ids.size * 38 / 50
+    assert len(places) / words == pytest.approx(0.15, abs=5 * np.sqrt(0.15 * 0.85 / words))
+    np.testing.assert_array_equal(before.word_ids.ravel()[places], hidden)
+    shown = after.word_ids.ravel()[places]
+    tolerance = 5 * np.sqrt(0.25 / len(places))
+    assert (shown == WORDPIECES.mask).mean() == pytest.approx(0.8, abs=tolerance)
+    assert (shown == hidden).mean() == pytest.approx(0.1, abs=tolerance)
+    others = np.ones(before.word_ids.size, bool)
+    others[places] = False
+    np.testing.assert_array_equal(after.word_ids.ravel()[others], before.word_ids.ravel()[others])
+    np.testing.assert_array_equal(after.mask, before.mask)
+
+
+def test_neither_padding_nor_special_tokens_are_hidden():
+    _, _, hidden = hide_wordpieces(batch(), WORDPIECES, np.random.default_rng(1))
+    assert not np.isin(hidden, [0, 2, 3]).any()
+
+
+def test_a_choice_repeats_itself_and_leaves_its_input_alone():
+    before = batch()
+    ids = before.word_ids.copy()
+    one, other, third = (hide_wordpieces(before, WORDPIECES, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(before.word_ids, ids)
+    np.testing.assert_array_equal(one[0].word_ids, other[0].word_ids)
+    assert (one[0].word_ids != third[0].word_ids).any()
+
+
+@pytest.mark.parametrize("words", [0, 1])
+def test_there_is_always_something_to_guess(words):
+    ids = np.array([[2, *[9] * words, 3]], np.int32)
+    for seed in range(20):
+        _, places, hidden = hide_wordpieces(
+            Batch(np.arange(1), ids, np.ones_like(ids)), WORDPIECES, np.random.default_rng(seed)
+        )
+        assert len(places) == len(hidden) == 1
+        assert hidden[0] == (9 if words else 2)
+
+
+# --- a training with it
+
+
+def encoder_weights(training):
+    return {item.name: item.numpy() for item in training.classifier_model.get_layer("bert_encoder").variables}
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """The losses of the steps of reading, as they come."""
+    seen: list[float] = []
+    make = masked_language._training_step
+
+    def noting(*arguments):
+        step = make(*arguments)
+
+        def noted(*batch):
+            seen.append(float(step(*batch)))
+            return seen[-1]
+
+        return noted
+
+    monkeypatch.setattr(masked_language, "_training_step", noting)
+    return seen
+
+
+def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(
+    tiny_checkpoint, reviews, tmp_path, monkeypatch, losses
+):
+    whole = tiny_training(tiny_checkpoint, reviews, tmp_path / "whole", **{**OPTIONS, "mlm_epochs": 4})
+    history = whole.fit_model()
+    assert isinstance(whole._compiled.ids_model, BertClassifier)
+    # 200 wordpieces; those of the reviews are some dozens.
+    assert np.mean(losses[:5]) == pytest.approx(np.log(200), abs=0.7)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1.0
+    steps = len(losses)
+
+    class KilledError(Exception):
+        pass
+
+    save = RunFolder.save
+
+    def save_then_die(run, checkpoint, progress):
+        save(run, checkpoint, progress)
+        raise KilledError
+
+    losses.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "save", save_then_die)
+        killed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **{**OPTIONS, "mlm_epochs": 4})
+        with pytest.raises(KilledError):
+            killed.fit_model()
+    assert len(losses) == OPTIONS["checkpoint_steps"]
+    resumed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **{**OPTIONS, "mlm_epochs": 4})
+    assert resumed.fit_model() == history
+    assert len(losses) == steps
+
+    losses.clear()  # Another rate of fitting begins with what was read.
+    other = {**OPTIONS, "mlm_epochs": 4, "init_lr": 1e-9}
+    again = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **other)
+    again.fit_model()
+    assert losses == []
+    table = "word_embeddings/embeddings:0"
+    unread = tiny_training(tiny_checkpoint, reviews, tmp_path / "unread", epochs=1)
+    unread.compile()
+    assert np.abs(encoder_weights(again)[table] - encoder_weights(unread)[table]).max() > 0.01
+
+
+def test_an_encoder_with_another_graph_is_refused(tiny_checkpoint, reviews, tmp_path, monkeypatch):
+    from textclf.training import bert_classifier
+
+    monkeypatch.setattr(bert_classifier, "_LOGIT_TOLERANCE", -1.0)
+    training = tiny_training(tiny_checkpoint, reviews, tmp_path, **OPTIONS)
+    with pytest.raises(ConfigError, match="mlm_epochs: expected 0 for this encoder"):
+        training.fit_model()
