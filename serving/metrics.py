@@ -149,8 +149,11 @@ class Metrics:
         if record.linear is not None:
             by_encoder -= record.linear
             self._linear.observe(timings.linear)
-            self._by_linear.inc(record.linear)
-            self._by_encoder.inc(by_encoder)
+            # Nearly every request is answered by one of them alone.
+            if record.linear:
+                self._by_linear.inc(record.linear)
+            if by_encoder:
+                self._by_encoder.inc(by_encoder)
         # What waited for no engine says nothing of how long one waits.
         if by_encoder:
             self._queue.observe(timings.queue)
