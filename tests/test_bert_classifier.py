@@ -216,6 +216,16 @@ def test_another_encoder_keeps_its_own_graph_and_the_log_says_so(classifier, mon
     assert "its logits differ by" in caplog.text
 
 
+def test_without_xla_the_encoder_keeps_its_own_graph(classifier, monkeypatch, caplog):
+    def failing(*_):
+        raise tf.errors.UnimplementedError(None, None, "no XLA here\nand much more")
+
+    monkeypatch.setattr(bert_classifier, "_largest_difference", failing)
+    with caplog.at_level(logging.WARNING):
+        assert not isinstance(classifier_to_fit(classifier, 0.1, "float32", 0, 10**12), BertClassifier)
+    assert caplog.messages[-1].endswith("about twice as long: no XLA here")
+
+
 def test_a_training_with_it_learns_repeats_itself_and_goes_on_with_the_same_dropout(
     tiny_checkpoint, reviews, tmp_path, monkeypatch
 ):

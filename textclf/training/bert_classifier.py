@@ -191,7 +191,9 @@ def classifier_to_fit(
         why = f"with every known activation its logits differ by {min(differences):.3g} or more"
     except UnknownEncoderError as error:
         why = str(error)
-    _log.warning("the encoder is trained by its own graph, which takes two to three times as long: %s", why)
+    except tf.errors.OpError as error:  # A TensorFlow without XLA, say.
+        why = error.message.splitlines()[0]
+    _log.warning("the encoder is trained by its own graph, which takes about twice as long: %s", why)
     return hub_form
 
 
