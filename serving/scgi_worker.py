@@ -66,7 +66,8 @@ class ScgiWorker(Worker):  # type: ignore[misc]
             thread.start()
         while self.alive and self.ppid == os.getppid():  # type: ignore[has-type]
             self.notify()
-            select.select([self.PIPE[0]], [], [], _NOTIFY_SECONDS)  # A signal ends the wait.
+            if select.select([self.PIPE[0]], [], [], _NOTIFY_SECONDS)[0]:  # A signal ends the wait.
+                os.read(self.PIPE[0], _BLOCK_BYTES)  # And not the next one, if the worker is to go on.
         self.alive = False
         end = time.monotonic() + self.cfg.graceful_timeout
         for thread in threads:

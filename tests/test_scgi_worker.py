@@ -1,12 +1,15 @@
 """What comes from nginx and what goes back, byte by byte; tests/test_serve.py has the worker behind a real nginx."""
 
+import os
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from serving.scgi_worker import answer_of, read_request
+from serving import scgi_worker
+from serving.scgi_worker import ScgiWorker, answer_of, read_request
 
 _BODY = b'{"text": "a, b: c"}'
 
@@ -130,3 +133,31 @@ def test_an_app_that_fails_is_answered_for_without_a_word_of_it(caplog):
     assert "request a-1 failed" in caplog.text
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_signal_that_ends_nothing_ends_one_wait(monkeypatch):
+    """A window's new size, say: what it writes into the pipe would otherwise keep a core busy from then on."""
+    monkeypatch.setattr(scgi_worker, "_NOTIFY_SECONDS", 0.05)
+    monkeypatch.setattr(scgi_worker, "_ACCEPT_SECONDS", 0.05)
+    notified = []
+
+    class Worker(ScgiWorker):
+        def __init__(self, listener: socket.socket, pipe: tuple[int, int]) -> None:
+            self.sockets, self.PIPE = [listener], pipe
+            self.cfg = SimpleNamespace(threads=1, graceful_timeout=5)
+            self.alive, self.ppid = True, os.getppid()
+
+        def notify(self) -> None:
+            notified.append(time.monotonic())
+            self.alive = len(notified) < 5
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    pipe = os.pipe()
+    try:
+        with listener:
+            os.write(pipe[1], b"\x1c")
+            Worker(listener, pipe).run()
+    finally:
+        for end in pipe:
+            os.close(end)
+    assert notified[4] - notified[1] > 0.1
