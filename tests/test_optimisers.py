@@ -56,6 +56,16 @@ def test_adamw_takes_shorter_steps_where_it_is_told_to():
     assert low == pytest.approx(high / 2, rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_variable_that_the_loss_does_not_depend_on_stays_as_it_is(name):
+    """An encoder's own graph may have some, a head that only its pretraining needed, say."""
+    used, unused = (tf.Variable([1.0], name=f"{name}/kernel") for name in ("used", "unused"))
+    make_optimiser(name, 0.1, STEPS, 0).apply_gradients([(tf.constant([0.1]), used), (None, unused)])
+    assert float(used[0]) < 1.0
+    assert float(unused[0]) == 1.0
+
+
 def test_layers_lower_down_learn_more_slowly():
     names = [
         "bert_encoder/word_embeddings/embeddings:0",

@@ -37,12 +37,13 @@ class AdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         self._factor_of = factor_of
 
     def apply_gradients(
-        self, grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]], *args: Any, **kwargs: Any
+        self, grads_and_vars: Sequence[tuple[tf.Tensor | None, tf.Variable]], *args: Any, **kwargs: Any
     ) -> tf.Operation:
-        """As in Keras, which see; no gradient may be None."""
+        """As in Keras, which see: a variable whose gradient is None stays as it is."""
         gradients, variables = zip(*grads_and_vars, strict=True)
         # A whole table of word embeddings is stepped through faster than its rows are.
-        gradients, _ = tf.clip_by_global_norm([tf.convert_to_tensor(item) for item in gradients], _LARGEST_NORM)
+        gradients = [None if item is None else tf.convert_to_tensor(item) for item in gradients]
+        gradients, _ = tf.clip_by_global_norm(gradients, _LARGEST_NORM)
         return super().apply_gradients(list(zip(gradients, variables, strict=True)), *args, **kwargs)
 
     def _resource_apply_dense(self, grad: tf.Tensor, var: tf.Variable, apply_state: dict[Any, Any]) -> tf.Operation:
