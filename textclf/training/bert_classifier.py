@@ -136,8 +136,8 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
     def _layer(self, layer: int) -> LayerWeights:
         width = self._sizes.width
 
-        def matrix(part: str) -> tf.Tensor:
-            return tf.reshape(self._named[f"transformer/layer_{layer}/{part}/kernel"], [width, -1])
+        def matrix(part: str, inputs: int = width) -> tf.Tensor:
+            return tf.reshape(self._named[f"transformer/layer_{layer}/{part}/kernel"], [inputs, -1])
 
         def vector(part: str) -> tf.Tensor:
             return tf.reshape(self._named[f"transformer/layer_{layer}/{part}"], [-1])
@@ -147,13 +147,13 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
             query_bias=vector("self_attention/query/bias"),
             memory_kernel=tf.concat([matrix(f"self_attention/{part}") for part in ("key", "value")], 1),
             memory_bias=tf.concat([vector(f"self_attention/{part}/bias") for part in ("key", "value")], 0),
-            output_kernel=tf.reshape(matrix("self_attention/attention_output"), [width, width]),
+            output_kernel=matrix("self_attention/attention_output"),
             output_bias=vector("self_attention/attention_output/bias"),
             output_gamma=vector("self_attention_layer_norm/gamma"),
             output_beta=vector("self_attention_layer_norm/beta"),
             inner_kernel=matrix("intermediate"),
             inner_bias=vector("intermediate/bias"),
-            outer_kernel=tf.reshape(matrix("output"), [self._sizes.inner, width]),
+            outer_kernel=matrix("output", self._sizes.inner),
             outer_bias=vector("output/bias"),
             outer_gamma=vector("output_layer_norm/gamma"),
             outer_beta=vector("output_layer_norm/beta"),
