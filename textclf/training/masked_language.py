@@ -3,7 +3,7 @@
 It guesses wordpieces that are hidden from it, on the very texts that it is fitted to afterwards ("task-adaptive":
 Gururangan et al. 2020, Don't stop pretraining). It sees no label, and no text of another split.
 
-B: batch, S: sequence length, P: hidden places of a batch, H: width, V: vocabulary.
+B: batch, S: sequence length, P: hidden places of a batch, H: width, V: rows of the word embeddings.
 """
 
 import math
@@ -37,7 +37,7 @@ class Wordpieces:
     """What is to be known of a vocabulary.
 
     Attributes:
-        size: V.
+        size: how many wordpieces it has.
         padding, mask: the ids of [PAD] and [MASK].
         never_hidden: ids that are never to be guessed, those of [CLS] and [SEP].
     """
@@ -67,7 +67,7 @@ def read_texts(
         for epoch in range(options.mlm_epochs)
         for indices in plan_epoch(texts.lengths, options.tokens_per_batch, options.batch_size, options.seed, epoch)
     ]
-    head = _Head(model, wordpieces.size)
+    head = _Head(model)
     variables = [*model.sequence_variables, *head.trainable_variables]
     optimiser = make_optimiser("adamw", options.mlm_lr, len(steps), int(len(steps) * options.warmup))
     optimiser._create_all_weights(variables)  # So that a restored checkpoint finds its slots.
@@ -120,23 +120,24 @@ class _Head(tf.Module):  # type: ignore[misc]
     """float32 [P, H] -> logits float32 [P, V]: a dense layer, a norm, and the word embeddings (Devlin et al. 2019).
 
     Checkpoints come without the head that they were trained with: the dense layer begins as one that changes nothing.
+    The embeddings are the encoder's: as a variable of the head, too, they would take each step twice.
     """
 
-    def __init__(self, model: BertClassifier, vocabulary: int) -> None:
+    def __init__(self, model: BertClassifier) -> None:
         super().__init__(name="masked_language")
-        self._embeddings, self._dtype = model.word_embeddings, model.product_dtype
-        width = self._embeddings.shape[1]
+        self._dtype = model.product_dtype
+        rows, width = model.word_embeddings.shape  # [V, H]; V may be more than the vocabulary has wordpieces.
         self._kernel = tf.Variable(tf.eye(width), name="kernel")
         self._bias = tf.Variable(tf.zeros(width), name="bias")
         self._gamma = tf.Variable(tf.ones(width), name="layer_norm_gamma")
         self._beta = tf.Variable(tf.zeros(width), name="layer_norm_beta")
-        self._word_bias = tf.Variable(tf.zeros(vocabulary), name="word_bias")
+        self._word_bias = tf.Variable(tf.zeros(rows), name="word_bias")
 
-    def __call__(self, hidden: tf.Tensor) -> tf.Tensor:
+    def __call__(self, hidden: tf.Tensor, embeddings: tf.Variable) -> tf.Tensor:
         values = tf.nn.gelu(hidden @ self._kernel + self._bias, approximate=True)
         mean, variance = tf.nn.moments(values, [-1], keepdims=True)
         values = (values - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON) * self._gamma + self._beta
-        products = tf.matmul(tf.cast(values, self._dtype), tf.cast(self._embeddings, self._dtype), transpose_b=True)
+        products = tf.matmul(tf.cast(values, self._dtype), tf.cast(embeddings, self._dtype), transpose_b=True)
         return tf.cast(products, tf.float32) + self._word_bias
 
 
@@ -151,7 +152,7 @@ def _training_step(
     @graph_function(_IDS, _IDS, _PLACES, _PLACES)
     def step(word_ids: tf.Tensor, mask: tf.Tensor, places: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = head(tf.gather(model.sequence_for_training(word_ids, mask), places))
+            logits = head(tf.gather(model.sequence_for_training(word_ids, mask), places), model.word_embeddings)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(hidden, logits))
         optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
