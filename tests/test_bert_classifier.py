@@ -230,7 +230,7 @@ def test_a_training_with_it_learns_repeats_itself_and_goes_on_with_the_same_drop
     tiny_checkpoint, reviews, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(bert_classifier, "_LEAST_OPERATIONS", 0.0)
-    whole = tiny_training(tiny_checkpoint, reviews, tmp_path / "whole", checkpoint_steps=7)
+    whole = tiny_training(tiny_checkpoint, reviews, tmp_path / "whole", checkpoint_steps=40)
     history = whole.fit_model()
     assert history["loss"][-1] < 0.6 < history["loss"][0]
 
@@ -247,10 +247,10 @@ def test_a_training_with_it_learns_repeats_itself_and_goes_on_with_the_same_drop
 
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "save", save_then_die)
-        killed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=7)
+        killed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=40)
         with pytest.raises(KilledError):
             killed.fit_model()
-    resumed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=7)
+    resumed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=40)
     assert resumed.fit_model() == history
     for one, other in zip(resumed.classifier_model.weights, whole.classifier_model.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
