@@ -1,7 +1,7 @@
 """The classifier behind the preprocessing, written out for training on a CPU: wordpiece ids -> logits.
 
 The same function of the same variables as the one that TF-Hub's encoder computes, and about twice as fast to train
-with (bench/README.md, Training). The encoder keeps its variables: what is fitted here is saved there.
+with. The encoder keeps its variables: what is fitted here is saved there. Only dropout differs, see ENCODER_DROPOUT.
 
 B: batch, S: sequence length, H: width, K: classes.
 """
@@ -26,7 +26,8 @@ from textclf.training.bert_weights import (
 from textclf.training.classifier import ENCODER_INPUTS, ids_classifier
 from textclf.training.tf_setup import hub, tf, tf_keras
 
-# Dropout inside the encoder, which BERT is trained with (Devlin et al. 2019, appendix A.2).
+# Dropout inside the encoder, behind its embeddings and both halves of each layer, which BERT is trained with (Devlin et
+# al. 2019, appendix A.2). BERT's code and the encoder's own graph drop out attention weights, too; here none are.
 ENCODER_DROPOUT = 0.1
 # Between the logits of both forms, in float32, of sequences of random wordpieces.
 _LOGIT_TOLERANCE = 1e-4

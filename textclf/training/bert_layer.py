@@ -52,7 +52,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class LayerForm:
-    """What a layer is besides its weights.
+    """What a layer is besides its weights. Attention has no dropout.
 
     Attributes:
         heads: A.
