@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # So often a thread that waits for a connection looks whether the worker is to end.
 _ACCEPT_SECONDS = 0.5
-# nginx holds the whole request and takes the whole answer, so that only one that was stopped takes longer.
+# nginx holds the whole request, and takes 256 KiB of an answer before the client does: only an nginx that was stopped
+# takes longer, or a slow client with a long answer, whom nginx drops before (send_timeout).
 _READ_SECONDS = 15.0
 _WRITE_SECONDS = 60.0
 _NOTIFY_SECONDS = 1.0
