@@ -341,7 +341,8 @@ class Training:
         rewriting = "float32" if isinstance(ready.ids_model, BertClassifier) else ready.precision
         with ready.run.locked():
             train = ready.labelled_ids(ready.dataset.train)
-            if self.training_options.mlm_epochs:
+            # Where fitting has begun, its checkpoints have what was read; another training's end may have removed it.
+            if self.training_options.mlm_epochs and not ready.run.progress().step:
                 ready.read(train.texts, self.training_options)
             fitted = fit(
                 ready.ids_model,

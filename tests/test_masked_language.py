@@ -1,5 +1,7 @@
 """Further masked-language training: what is hidden; that the encoder learns from it, and goes on after a kill."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tiny_training import tiny_training
@@ -8,8 +10,9 @@ from textclf.errors import ConfigError
 from textclf.training import masked_language
 from textclf.training.batching import Batch
 from textclf.training.bert_classifier import BertClassifier
-from textclf.training.masked_language import Wordpieces, hide_wordpieces
+from textclf.training.masked_language import Wordpieces, _Head, hide_wordpieces
 from textclf.training.run_folder import RunFolder
+from textclf.training.tf_setup import tf
 
 WORDPIECES = Wordpieces(size=200, padding=0, mask=4, never_hidden=(2, 3))
 # A rate of fitting so low that the weights in the end are those after reading.
@@ -65,6 +68,26 @@ def test_there_is_always_something_to_guess(words):
         )
         assert len(places) == len(hidden) == 1
         assert hidden[0] == (9 if words else 2)
+
+
+# --- the head
+
+
+@pytest.fixture
+def model():
+    """What the head needs of an encoder: word embeddings, [7, 3]."""
+    return SimpleNamespace(word_embeddings=tf.Variable(tf.random.normal([7, 3], seed=1)), product_dtype=tf.float32)
+
+
+def test_there_is_a_logit_for_each_row_of_the_embeddings(model):
+    assert _Head(model)(tf.ones([2, 3]), model.word_embeddings).shape == (2, 7)
+
+
+def test_the_embeddings_are_the_encoders_and_take_each_step_once(model):
+    head = _Head(model)
+    head(tf.ones([2, 3]), model.word_embeddings)
+    assert len(head.trainable_variables) == 5
+    assert not any(item is model.word_embeddings for item in head.trainable_variables)
 
 
 # --- a training with it
@@ -130,6 +153,11 @@ def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(
         for training in (whole, again)
     )
     np.testing.assert_allclose(others, words, atol=1e-6)
+
+    # What has begun to fit needs no reading any more, not even where another training has removed what was read.
+    resumed._compiled.reading.forget()
+    assert tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **OPTIONS).fit_model() == history
+    assert len(losses) == steps
 
 
 def test_an_encoder_with_another_graph_is_refused(tiny_checkpoint, reviews, tmp_path, monkeypatch):
