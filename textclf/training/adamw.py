@@ -42,9 +42,9 @@ class AdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         """As in Keras, which see: a variable whose gradient is None stays as it is."""
         gradients, variables = zip(*grads_and_vars, strict=True)
         # A whole table of word embeddings is stepped through faster than its rows are.
-        gradients = [None if item is None else tf.convert_to_tensor(item) for item in gradients]
-        gradients, _ = tf.clip_by_global_norm(gradients, _LARGEST_NORM)
-        return super().apply_gradients(list(zip(gradients, variables, strict=True)), *args, **kwargs)
+        whole = [None if item is None else tf.convert_to_tensor(item) for item in gradients]
+        clipped, _ = tf.clip_by_global_norm(whole, _LARGEST_NORM)
+        return super().apply_gradients(list(zip(clipped, variables, strict=True)), *args, **kwargs)
 
     def _resource_apply_dense(self, grad: tf.Tensor, var: tf.Variable, apply_state: dict[Any, Any]) -> tf.Operation:
         key = (var.device, var.dtype.base_dtype)
