@@ -153,7 +153,7 @@ class Training:
             EncoderError: the encoder can't be had.
             ConfigError: the optimiser is unknown, or an option makes no sense.
         """
-        from textclf.training.bert_classifier import classifier_to_fit
+        from textclf.training.bert_classifier import WRITTEN_OUT, classifier_to_fit
         from textclf.training.optimisers import check_optimiser
         from textclf.training.precision import chosen_precision
         from textclf.training.run_folder import RunFolder, identity_of
@@ -184,15 +184,20 @@ class Training:
         ids_model = classifier_to_fit(
             classifier, model.dropout, precision, training.seed, math.inf if training.mlm_epochs else tokens
         )
+        if training.mlm_epochs and (ids_model.name != WRITTEN_OUT or preprocessing.mask_id < 0):
+            raise ConfigError(
+                "mlm_epochs: expected 0 for this encoder, which is no BERT in its original form with a token [MASK], "
+                f"got {training.mlm_epochs}"
+            )
         # What decides the outcome, and nothing else: a training killed before may go on with another checkpoint_steps.
         decisive: dict[str, Any] = {
             "data": dataset.fingerprint,
             "encoder": [str(maker.folders.encoder), str(maker.folders.preprocessing)],
             "model": model.to_dict(),
             "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
-            "graph": type(ids_model).__name__,
+            "graph": ids_model.name,
         }
-        # Trainings with other rates and epochs of fitting may begin with what one of them has read.
+        # Trainings with other rates and epochs of fitting begin with what one of them has read; it stays for them.
         of_fitting = ("epochs", "init_lr", "layer_decay", "optimiser", "class_weights", "metric", "patience")
         decisive_for_reading = {**decisive, "training": {**decisive["training"], **dict.fromkeys(of_fitting)}}
         name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
@@ -263,7 +268,6 @@ class Training:
             self.predict_model()
             version = self._save(store, ready, name, promote, parent)
             ready.run.forget()
-            ready.reading.forget()
         return version.path
 
     def export_again(
@@ -334,11 +338,11 @@ class Training:
         return _promoted(store, draft.id, promote, current)
 
     def _fit(self, ready: _Compiled) -> FitResult:
-        from textclf.training.bert_classifier import BertClassifier
+        from textclf.training.bert_classifier import WRITTEN_OUT
         from textclf.training.fitting import fit
 
         # The written-out form casts by itself; TensorFlow's rewriting of graphs is for the encoder's own.
-        rewriting = "float32" if isinstance(ready.ids_model, BertClassifier) else ready.precision
+        rewriting = "float32" if ready.ids_model.name == WRITTEN_OUT else ready.precision
         with ready.run.locked():
             train = ready.labelled_ids(ready.dataset.train)
             # Where fitting has begun, its checkpoints have what was read; another training's end may have removed it.
@@ -464,18 +468,12 @@ class _Compiled:
 
     def read(self, texts: TokenizedTexts, options: TrainingOptions) -> None:
         """Further masked-language training on the texts, or its outcome where it was done before."""
-        from textclf.training.bert_classifier import BertClassifier
         from textclf.training.masked_language import Wordpieces, read_texts
 
         special = self.preprocessing
-        if not isinstance(self.ids_model, BertClassifier) or special.mask_id is None:
-            raise ConfigError(
-                "mlm_epochs: expected 0 for this encoder, which is no BERT in its original form with a token [MASK], "
-                f"got {options.mlm_epochs}"
-            )
         never_hidden = (special.start_id, special.end_id)
         wordpieces = Wordpieces(special.vocabulary_size, special.padding_id, special.mask_id, never_hidden)
-        with self.reading.locked():
+        with self.reading.locked("reading these very texts"):
             read_texts(self.ids_model, texts, wordpieces, options, self.reading)
 
     @cached_property

@@ -54,7 +54,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class ScgiWorker(Worker):  # type: ignore[misc]
-    """Serves a unix socket that no other process accepts on, in `threads` threads; a connection has one request."""
+    """Serves a unix socket that no other process accepts on, in `threads` threads; a connection has one request.
+
+    Of gunicorn's settings it knows threads and graceful_timeout, not max_requests. It is for Linux.
+    """
 
     def run(self) -> None:
         """Serve until the worker is told to end or gunicorn is gone; then finish what is in hand."""

@@ -166,4 +166,4 @@ def test_an_encoder_with_another_graph_is_refused(tiny_checkpoint, reviews, tmp_
     monkeypatch.setattr(bert_classifier, "_LOGIT_TOLERANCE", -1.0)
     training = tiny_training(tiny_checkpoint, reviews, tmp_path, **OPTIONS)
     with pytest.raises(ConfigError, match="mlm_epochs: expected 0 for this encoder"):
-        training.fit_model()
+        training.compile()

@@ -78,7 +78,9 @@ def test_layers_lower_down_learn_more_slowly():
     factor_of = layer_factors(names, 0.5)
     assert [factor_of(name) for name in names] == [0.5**4, 0.5**4, 0.5**3, 0.5, 1.0, 1.0]
     assert {layer_factors(names, 1.0)(name) for name in names} == {1.0}
-    assert layer_factors(["words/embeddings:0"], 0.5)("classifier/kernel:0") == 1.0
+    assert layer_factors(["words/embeddings:0"], 1.0)("words/embeddings:0") == 1.0
+    with pytest.raises(ConfigError, match="layer_decay: expected 1 for an encoder whose layers"):
+        layer_factors(["words/embeddings:0"], 0.5)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from textclf.training.bert_weights import (
 from textclf.training.classifier import ENCODER_INPUTS, ids_classifier
 from textclf.training.tf_setup import hub, tf, tf_keras
 
+# The name of the written-out form, in manifests, too.
+WRITTEN_OUT = "bert_classifier"
 # Dropout inside the encoder, behind its embeddings and both halves of each layer, which BERT is trained with (Devlin et
 # al. 2019, appendix A.2). BERT's code and the encoder's own graph drop out attention weights, too; here none are.
 ENCODER_DROPOUT = 0.1
@@ -68,7 +70,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         dtype: tf.DType = tf.float32,
         seed: int = 0,
     ) -> None:
-        super().__init__(name="bert_classifier")
+        super().__init__(name=WRITTEN_OUT)
         self.encoder, self.classifier = encoder, classifier
         self.activation, self._dropout, self.product_dtype, self._seed = activation, dropout, dtype, seed
         # In a mapping that Keras does not look into: the layers track these variables already.
@@ -213,6 +215,6 @@ def _largest_difference(one: tf_keras.Model, other: tf_keras.Model, sizes: Encod
     length = min(length, sizes.positions)
     word_ids = np.random.default_rng(0).integers(0, sizes.vocabulary, (texts, length), np.int32)
     mask = np.ones_like(word_ids)
-    mask[texts // 2 :, -(length // 3) :] = 0
+    mask[texts // 2 :, length - length // 3 :] = 0
     inputs = dict(zip(ENCODER_INPUTS, map(tf.constant, (word_ids, mask, np.zeros_like(mask))), strict=True))
     return float(tf.reduce_max(tf.abs(one(inputs, training=False) - other(inputs, training=False))))

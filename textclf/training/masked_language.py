@@ -1,4 +1,4 @@
-"""Further masked-language training: before it learns their labels, the encoder reads the training texts.
+"""Further masked-language training: before it learns their labels, the encoder reads the (cut) training texts.
 
 It guesses wordpieces that are hidden from it, on the very texts that it is fitted to afterwards ("task-adaptive":
 Gururangan et al. 2020, Don't stop pretraining). It sees no label, and no text of another split.

@@ -61,8 +61,16 @@ def layer_factors(variables: Sequence[str], decay: float) -> Callable[[str], flo
     Args:
         variables: the names of all variables, which tell how many layers there are.
         decay: above 0, at most 1.
+
+    Raises:
+        ConfigError: no variable belongs to a layer, and there is a decay.
     """
     layers = 1 + max((layer for name in variables if (layer := layer_of(name)) is not None), default=-1)
+
+    if layers == 0 and decay != 1:
+        raise ConfigError(
+            f"layer_decay: expected 1 for an encoder whose layers are not called transformer/layer_N, got {decay}"
+        )
 
     def factor_of(name: str) -> float:
         layer = layer_of(name)

@@ -51,7 +51,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
             self.start_id = int(special["start_of_sequence_id"])
             self.end_id = int(special["end_of_segment_id"])
             self.padding_id = int(special["padding_id"])
-            self.mask_id = int(special["mask_id"]) if "mask_id" in special else None
+            self.mask_id = int(special["mask_id"]) if "mask_id" in special else -1  # Not all have one.
             self.vocabulary_size = int(special["vocab_size"])
         except Exception as error:  # TensorFlow has an exception of its own for each thing that a file may lack.
             reason = " ".join(str(error).split())

@@ -72,8 +72,8 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this object; who holds it already may ask again.
+    def locked(self, doing: str = "running this very training") -> Iterator[None]:
+        """Hold the folder for this object; who holds it already may ask again. `doing` is for who is refused.
 
         Raises:
             TrainingError: another process trains in it.
@@ -85,7 +85,7 @@ class RunFolder:
                     lock.enter_context(locked(self.path / "lock", wait=False))
             except BlockingIOError:
                 raise TrainingError(
-                    f"{self.path}: another process is running this very training; wait for it, or change an option"
+                    f"{self.path}: another process is {doing}; wait for it, or change an option"
                 ) from None
             self._holders += 1
             try:
