@@ -45,7 +45,7 @@ from textclf.training.encoders import resolve
 from textclf.training.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.tf_setup import tf
 
-PEERS_PYTHON = os.environ.get("TEXTCLF_PEERS_PYTHON", "")
+PEERS_PYTHON = os.environ.get("TEXTCLF_PEERS_PYTHON", "python")
 
 
 @pytest.fixture(scope="module")
@@ -349,8 +349,7 @@ def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path)
     assert not (tmp_path / "work" / "runs").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not PEERS_PYTHON, reason="TEXTCLF_PEERS_PYTHON names no interpreter with bench/requirements.txt")
+@pytest.mark.peers
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_trainer_trains(found, recipe, tmp_path, setting):
     drawn = draw(found, 320, 60, tmp_path / "texts")

@@ -5,13 +5,14 @@ import logging
 import numpy as np
 import pytest
 from tiny_bert import write_checkpoint
-from tiny_training import tiny_training
 
+from textclf.config import TrainingOptions
 from textclf.training import bert_classifier, bert_kernels, encoders
 from textclf.training.bert_classifier import BertClassifier, classifier_to_fit, training_operations
 from textclf.training.bert_weights import EncoderSizes
 from textclf.training.classifier import ENCODER_INPUTS, build_classifier, ids_classifier, load_encoder
-from textclf.training.preprocessing import TextPreprocessing
+from textclf.training.fitting import LabelledIds, fit
+from textclf.training.preprocessing import TextPreprocessing, TokenizedTexts
 from textclf.training.run_folder import RunFolder
 from textclf.training.tf_setup import tf
 
@@ -226,16 +227,31 @@ def test_without_xla_the_encoder_keeps_its_own_graph(classifier, monkeypatch, ca
     assert caplog.messages[-1].endswith("about twice as long: no XLA here")
 
 
-def test_a_training_with_it_learns_repeats_itself_and_goes_on_with_the_same_dropout(
-    tiny_checkpoint, reviews, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(bert_classifier, "_LEAST_OPERATIONS", 0.0)
-    whole = tiny_training(tiny_checkpoint, reviews, tmp_path / "whole", checkpoint_steps=40)
-    history = whole.fit_model()
-    assert history["loss"][-1] < 0.6 < history["loss"][0]
+class KilledError(Exception):
+    pass
 
-    class KilledError(Exception):
-        pass
+
+@pytest.mark.slow
+def test_a_fit_with_it_learns_and_goes_on_after_a_kill_with_the_same_dropout(classifier, tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 64).astype(np.int32)
+    ids = random.integers(10, 200, (64, 10)).astype(np.int32)
+    ids[:, 5] = 5 + labels  # One word tells.
+    texts = TokenizedTexts(ids.ravel(), np.arange(65, dtype=np.int64) * 10, np.zeros(64, bool))
+    data = LabelledIds(texts, labels)
+    options = TrainingOptions(epochs=6, init_lr=5e-3, batch_size=16, checkpoint_steps=5)
+    before = classifier.get_weights()
+
+    def fitted(folder):
+        classifier.set_weights(before)
+        try:
+            result = fit(written_out(classifier, dropout=0.1), data, data, tuple("abc"), options, "float32", 0, folder)
+            return result.history, classifier.get_weights()
+        finally:
+            classifier.set_weights(before)
+
+    history, weights = fitted(RunFolder(tmp_path / "whole"))
+    assert history["loss"][-1] < 0.5 < history["loss"][0]
 
     save, saved = RunFolder.save, []
 
@@ -247,10 +263,10 @@ def test_a_training_with_it_learns_repeats_itself_and_goes_on_with_the_same_drop
 
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "save", save_then_die)
-        killed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=40)
         with pytest.raises(KilledError):
-            killed.fit_model()
-    resumed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", checkpoint_steps=40)
-    assert resumed.fit_model() == history
-    for one, other in zip(resumed.classifier_model.weights, whole.classifier_model.weights, strict=True):
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
+            fitted(RunFolder(tmp_path / "killed"))
+    assert saved == [4, 5]  # The second one is inside an epoch.
+    again, same = fitted(RunFolder(tmp_path / "killed"))
+    assert again == history
+    for one, other in zip(same, weights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from tiny_training import tiny_training
 
+from textclf.config import TrainingOptions
 from textclf.errors import ConfigError
-from textclf.training import masked_language
+from textclf.training import bert_classifier, masked_language
 from textclf.training.batching import Batch
 from textclf.training.bert_classifier import BertClassifier
-from textclf.training.masked_language import Wordpieces, _Head, hide_wordpieces
+from textclf.training.classifier import load_encoder
+from textclf.training.encoders import resolve
+from textclf.training.masked_language import Wordpieces, _Head, hide_wordpieces, read_texts
+from textclf.training.preprocessing import TokenizedTexts
 from textclf.training.run_folder import RunFolder
-from textclf.training.tf_setup import tf
+from textclf.training.tf_setup import tf, tf_keras
 
 WORDPIECES = Wordpieces(size=200, padding=0, mask=4, never_hidden=(2, 3))
-# A rate of fitting so low that the weights in the end are those after reading.
-OPTIONS = {"mlm_epochs": 2, "mlm_lr": 5e-3, "epochs": 1, "init_lr": 1e-12, "checkpoint_steps": 20}
 
 
 def batch(rows=400, length=50, padding=10):
@@ -90,7 +92,37 @@ def test_the_embeddings_are_the_encoders_and_take_each_step_once(model):
     assert not any(item is model.word_embeddings for item in head.trainable_variables)
 
 
-# --- a training with it
+# --- reading
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_checkpoint):
+    dense = tf_keras.layers.Dense(2, name="classifier")
+    dense(tf_keras.Input([32]))
+    encoder = load_encoder(resolve("tiny", str(tiny_checkpoint), "").encoder, 16)
+    return BertClassifier(encoder, dense, "gelu_tanh", 0.1)
+
+
+@pytest.fixture
+def fresh(classifier):
+    """A function: the classifier with the weights that it had in the beginning."""
+    before = classifier.get_weights()
+
+    def fresh():
+        classifier.set_weights(before)
+        return classifier
+
+    yield fresh
+    classifier.set_weights(before)
+
+
+def chains(count=64, length=14):
+    """Texts in which each word tells the next: [CLS] w w+1 w+2 … [SEP]."""
+    starts = np.random.default_rng(0).integers(5, 60, (count, 1))
+    words = starts + np.arange(length)
+    ids = np.concatenate([np.full((count, 1), 2), words, np.full((count, 1), 3)], 1).astype(np.int32)
+    offsets = np.arange(count + 1, dtype=np.int64) * (length + 2)
+    return TokenizedTexts(ids.ravel(), offsets, np.zeros(count, bool))
 
 
 @pytest.fixture
@@ -116,16 +148,16 @@ class KilledError(Exception):
     pass
 
 
-def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(
-    tiny_checkpoint, reviews, tmp_path, monkeypatch, losses
-):
-    whole = tiny_training(tiny_checkpoint, reviews, tmp_path / "whole", **OPTIONS)
-    history = whole.fit_model()
-    assert isinstance(whole._compiled.ids_model, BertClassifier)
-    # 200 wordpieces; those of the reviews are some dozens.
-    assert np.mean(losses[:5]) == pytest.approx(np.log(200), abs=0.7)
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1.0
-    steps = len(losses)
+def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(fresh, tmp_path, monkeypatch, losses):
+    texts = chains()
+    options = TrainingOptions(mlm_epochs=6, mlm_lr=5e-3, batch_size=16, checkpoint_steps=10)
+    model = fresh()
+    read_texts(model, texts, WORDPIECES, options, RunFolder(tmp_path / "whole"))
+    weights, steps = model.get_weights(), len(losses)
+    assert steps == 6 * 4
+    # 200 wordpieces, 69 of which occur.
+    assert np.mean(losses[:3]) == pytest.approx(np.log(200), abs=0.7)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1.0
 
     save = RunFolder.save
 
@@ -136,34 +168,47 @@ def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(
     losses.clear()
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "save", save_then_die)
-        killed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **OPTIONS)
         with pytest.raises(KilledError):
-            killed.fit_model()
-    assert len(losses) == OPTIONS["checkpoint_steps"]
-    resumed = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **OPTIONS)
-    assert resumed.fit_model() == history
-    assert len(losses) == steps
+            read_texts(fresh(), texts, WORDPIECES, options, RunFolder(tmp_path / "killed"))
+    assert len(losses) == 10
+    for _ in range(2):  # The second time it is done, and only loads the weights.
+        model = fresh()
+        read_texts(model, texts, WORDPIECES, options, RunFolder(tmp_path / "killed"))
+        assert len(losses) == steps
+        for one, other in zip(model.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+# --- a training with it
+
+
+@pytest.mark.slow
+def test_a_training_reads_once(tiny_checkpoint, reviews, tmp_path, losses):
+    # A rate of fitting so low that the weights in the end are those after reading.
+    options = {"mlm_epochs": 1, "mlm_lr": 5e-3, "epochs": 1, "init_lr": 1e-12}
+    first = tiny_training(tiny_checkpoint, reviews, tmp_path, **options)
+    history = first.fit_model()
+    steps = len(losses)
+    assert steps == 24
 
     # Another rate of fitting begins with what was read.
-    again = tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **{**OPTIONS, "init_lr": 1e-11})
-    again.fit_model()
+    other = tiny_training(tiny_checkpoint, reviews, tmp_path, **{**options, "init_lr": 1e-11})
+    other.fit_model()
     assert len(losses) == steps
     words, others = (
         next(item.numpy() for item in training.classifier_model.weights if "word_embeddings" in item.name)
-        for training in (whole, again)
+        for training in (first, other)
     )
     np.testing.assert_allclose(others, words, atol=1e-6)
 
-    # What has begun to fit needs no reading any more, not even where another training has removed what was read.
-    resumed._compiled.reading.forget()
-    assert tiny_training(tiny_checkpoint, reviews, tmp_path / "killed", **OPTIONS).fit_model() == history
+    # What has begun to fit needs no reading any more, not even where what was read is gone.
+    other._compiled.reading.forget()
+    assert tiny_training(tiny_checkpoint, reviews, tmp_path, **options).fit_model() == history
     assert len(losses) == steps
 
 
 def test_an_encoder_with_another_graph_is_refused(tiny_checkpoint, reviews, tmp_path, monkeypatch):
-    from textclf.training import bert_classifier
-
     monkeypatch.setattr(bert_classifier, "_LOGIT_TOLERANCE", -1.0)
-    training = tiny_training(tiny_checkpoint, reviews, tmp_path, **OPTIONS)
+    training = tiny_training(tiny_checkpoint, reviews, tmp_path, mlm_epochs=1)
     with pytest.raises(ConfigError, match="mlm_epochs: expected 0 for this encoder"):
         training.compile()

@@ -255,19 +255,24 @@ def test_overload_is_refused_and_then_it_is_as_before(model, tmp_path):
             assert stack.request("POST", "/predict", work).status == 200
             return time.monotonic() - start
 
-        usual = median(seconds() for _ in range(5))
-        interval = max(usual / 4, 0.004)
-        begin = time.monotonic()
+        shares = []
+        for _ in range(3):  # Another program may have had the cores.
+            usual = median(seconds() for _ in range(5))
+            interval = max(usual / 4, 0.004)
+            begin = time.monotonic()
 
-        def ask(number: int) -> int:
-            time.sleep(max(0.0, begin + number * interval - time.monotonic()))
-            return stack.request("POST", "/predict", work).status
+            def ask(number: int, begin: float = begin, interval: float = interval) -> int:
+                time.sleep(max(0.0, begin + number * interval - time.monotonic()))
+                return stack.request("POST", "/predict", work).status
 
-        with ThreadPoolExecutor(32) as clients:
-            statuses = list(clients.map(ask, range(int(3 / interval))))
-        assert set(statuses) == {200, 429}
-        assert statuses.count(200) >= 0.3 * 3 / usual
-        wait_for(lambda: median(seconds() for _ in range(5)) < 3 * usual, 20)
+            with ThreadPoolExecutor(32) as clients:
+                statuses = list(clients.map(ask, range(int(3 / interval))))
+            assert set(statuses) == {200, 429}
+            wait_for(lambda usual=usual: median(seconds() for _ in range(5)) < 3 * usual, 20)
+            shares.append(statuses.count(200) / (3 / usual))
+            if shares[-1] >= 0.3:
+                return
+        pytest.fail(f"of what one after another would have been answered, {shares} were")
 
 
 def test_an_answer_that_takes_too_long_is_given_up(model, tmp_path):
