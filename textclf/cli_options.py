@@ -168,7 +168,7 @@ _TRAINING_OPTIONS = (
     option(
         "--mlm-epochs",
         default=_TRAINING.mlm_epochs,
-        help="Passes before that in which the encoder guesses hidden words of the training texts.",
+        help="Passes over the training texts before fitting, in which the encoder guesses hidden words of them.",
     ),
     option("--mlm-lr", default=_TRAINING.mlm_lr, help="Learning rate of these passes."),
     option(

@@ -144,8 +144,8 @@ class TrainingOptions(Config):
     Attributes:
         epochs: passes over the training texts.
         init_lr: learning rate that the warmup rises towards; the linear decay to 0 counts from the first step.
-        mlm_epochs: passes over the training texts before that, in which the encoder guesses hidden wordpieces and sees
-            no label (textclf.training.masked_language).
+        mlm_epochs: passes over the training texts before fitting, in which the encoder guesses hidden wordpieces and
+            sees no label (textclf.training.masked_language).
         mlm_lr: learning rate of these passes.
         layer_decay: factor of the learning rate from each layer of the encoder to the one below it; 1 has one rate for
             all. For optimiser "adamw".
