@@ -93,7 +93,7 @@ class Bench:
         work = self.work / side
         if side == OURS:
             planned = epochs if predict else max(epochs, math.ceil(len(self.found.data.train) / len(drawn.train)))
-            return train_here(self.recipe, drawn, length, epochs, predict, work, planned)
+            return train_here({**self.recipe.options(length), "epochs": planned}, drawn, epochs, predict, work)
         return train_with_trainer(
             self.recipe, drawn, length, epochs, predict, work, SETTINGS[setting], self.peers_python, self.threads
         )

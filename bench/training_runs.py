@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,17 @@ class Recipe:
     def digest(self, *others: object) -> str:
         """12 hex digits that change with the recipe, and with what else is given."""
         return hashlib.sha256(json.dumps([asdict(self), *others], sort_keys=True).encode()).hexdigest()[:12]
+
+    def options(self, length: int) -> dict[str, Any]:
+        """This project's, as Training takes them, for texts of at most so many wordpieces."""
+        return {
+            **asdict(handles_of(str(checkpoint_folder(self.encoder)))),
+            "model_name": self.encoder,
+            "max_length": length,
+            "truncation": self.truncation,
+            "init_lr": self.init_lr,
+            "seed": self.seed,
+        }
 
 
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,41 +186,27 @@ def draw(found: LabelledSet, count: int, validation: int, folder: Path) -> Drawn
     return drawn
 
 
-def train_here(
-    recipe: Recipe, drawn: Drawn, length: int, epochs: int, predict: bool, work: Path, planned: int | None = None
-) -> Figures:
+def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: bool, work: Path) -> Figures:
     """By this project.
 
     Args:
-        recipe: of it.
+        options: that Training is made with. Their epochs may be more than these: a training knows how long it will be,
+            and short ones are not worth the preparation of what is fast.
         drawn: the texts.
-        length: wordpieces a text is cut to.
-        epochs: passes.
+        epochs: passes, after which it ends.
         predict: whether the validation texts are classified.
         work: gets the log.
-        planned: of as many epochs these are the first ones. A training knows how long it will be, and short ones are
-            not worth the preparation of what is fast.
 
     Returns:
-        See bench/training_worker.py.
+        See bench/training_worker.py; and the `predicted` class ids, if any.
 
     Raises:
         BenchError: it fails.
     """
-    options = {
-        **asdict(handles_of(str(checkpoint_folder(recipe.encoder)))),
-        "model_name": recipe.encoder,
-        "max_length": length,
-        "truncation": recipe.truncation,
-        "epochs": planned or epochs,
-        "init_lr": recipe.init_lr,
-        "seed": recipe.seed,
-        "val_split": _OWN_VALIDATION,
-    }
     job = {
         "data": drawn.folder,
         "validation": drawn.validation_texts,
-        "options": options,
+        "options": {"epochs": epochs, **options, "val_split": _OWN_VALIDATION},
         "runs": work / "runs",
         "epochs": epochs,
         "predict": predict,
@@ -217,6 +214,8 @@ def train_here(
     shutil.rmtree(work / "runs", ignore_errors=True)  # A killed training would go on, and its seconds with it.
     found = _done(sys.executable, "bench.training_worker", job, work, {})
     shutil.rmtree(work / "runs")
+    if predict:
+        found["predicted"] = np.argmax(found["logits"], axis=1).tolist()
     return found
 
 
@@ -234,7 +233,9 @@ def train_with_trainer(
     """By the Hugging Face Trainer.
 
     Args:
-        recipe, drawn, length, epochs, predict, work: as for train_here.
+        recipe: of it.
+        drawn, epochs, predict, work: as for train_here.
+        length: wordpieces a text is cut to.
         setting: of the batches.
         python: an interpreter that has bench/requirements.txt.
         threads: to compute with.

@@ -6,7 +6,7 @@ JOB is JSON: `data`, a data set's folder; `validation`, a JSON list of texts in 
 with; `runs`, a folder for its checkpoints; `epochs`, after which it ends, even if more are planned in the options; and
 `predict`, whether the validation texts are classified in the end, of a training that has come to its own end.
 RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` of its steps; `precision`; and the
-`predicted` class ids.
+`logits` of the validation texts.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def main() -> None:
     found = found_so_far()
     if job["predict"]:
         texts = json.loads(Path(job["validation"]).read_bytes())
-        found["predicted"] = predictions(training.classifier_model, texts)
+        found["logits"] = logits_of(training.classifier_model, texts)
     result.write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -127,19 +127,20 @@ def epochs_of(seen: dict[int, dict[str, Any]], count: int) -> list[dict[str, flo
     ]
 
 
-def predictions(classifier: Any, texts: Sequence[str]) -> list[int]:
-    """The class id of each text, in float32."""
+def logits_of(classifier: Any, texts: Sequence[str]) -> list[list[float]]:
+    """The logits of each text, in float32."""
     import numpy as np
 
     from textclf.training.tf_setup import tf
 
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    found = np.zeros(len(texts), np.int64)
+    found: list[list[float]] = [[]] * len(texts)
     for start in range(0, len(order), _PREDICTION_BATCH):
         batch = order[start : start + _PREDICTION_BATCH]
         logits = classifier(tf.constant([texts[at] for at in batch]), training=False)
-        found[batch] = np.argmax(logits.numpy(), axis=-1)
-    return [int(predicted) for predicted in found]
+        for at, row in zip(batch, np.asarray(logits).tolist(), strict=True):
+            found[at] = row
+    return found
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The accuracy benchmark: its baselines by hand, its sets, its recipe, and a run with a tiny encoder."""
 
-import gzip
 import json
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from labelled_sets import write_set
 from scipy import sparse
 from sklearn.svm import LinearSVC
 from tiny_engine import tiny_reviews, write_version
@@ -20,15 +20,6 @@ from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
 RECIPE = Recipe("tiny", 32, "head", 5e-3, None, least_steps=9, steps_per_class=1)
-
-
-def write_set(folder, train, test, names=("neg", "pos")):
-    """A set as DATA holds it, of pairs of text and class id."""
-    folder.mkdir(parents=True)
-    for part, rows in (("train", train), ("test", test)):
-        with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
-            file.writelines(["text,label\n", *(f'"{text}",{names[label]}\n' for text, label in rows)])
-    return folder.parent
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():

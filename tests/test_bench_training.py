@@ -1,6 +1,5 @@
 """The training benchmark: what it draws, how it counts, what it says, and both sides on a tiny encoder."""
 
-import gzip
 import json
 import os
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from labelled_sets import write_set
 from tiny_engine import tiny_reviews
 
 from bench import training
@@ -39,7 +39,7 @@ from bench.training_runs import (
     train_with_trainer,
     write_ids,
 )
-from bench.training_worker import ProgressWatch, epochs_of, predictions
+from bench.training_worker import ProgressWatch, epochs_of, logits_of
 from textclf.encoder_handles import handles_of
 from textclf.training.encoders import resolve
 from textclf.training.preprocessing import TextPreprocessing, tokenize_texts
@@ -50,12 +50,7 @@ PEERS_PYTHON = os.environ.get("TEXTCLF_PEERS_PYTHON", "python")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "trec").mkdir()
-    for part, rows in (("train", tiny_reviews(400)), ("test", tiny_reviews(20, seed=1))):
-        with gzip.open(folder / "trec" / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
-            file.writelines(["text,label\n", *(f'"{text}",{("neg", "pos")[label]}\n' for text, label in rows)])
-    return folder
+    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +150,8 @@ def burst(speed, others=0.0):
 def test_a_burst_that_others_disturb_is_tried_again(found, recipe, tmp_path, monkeypatch):
     others = [0.5, 0.1, 0.2, 0.4, 0.01, 0.0]
 
-    def train(recipe, drawn, length, epochs, predict, work, planned):
-        assert planned == 7  # 320 texts.
+    def train(options, drawn, epochs, predict, work):
+        assert (options["epochs"], options["max_length"]) == (7, 16)  # 320 texts.
         return {"epochs": [{"texts": 10, "seconds": 1.0}] * epochs, "others": others.pop(0)}
 
     monkeypatch.setattr(training, "train_here", train)
@@ -220,9 +215,8 @@ def trainings(monkeypatch):
     asked = []
 
     def of_side(side, speed, wrong):
-        def train(recipe, drawn, length, epochs, predict, work, *others):
+        def train(length, drawn, epochs, predict, factor=1.0):
             asked.append((side, length, len(drawn.train), epochs))
-            factor = 1.5 if others[0] == SETTINGS["dynamic"] or others[0] == SETTINGS["dynamic, grouped"] else 1.0
             texts = len(drawn.train)
             found = {"epochs": [{"texts": texts, "seconds": texts / (speed * factor)}] * epochs, "others": 0.01}
             if predict:
@@ -232,8 +226,16 @@ def trainings(monkeypatch):
 
         return train
 
-    monkeypatch.setattr(training, "train_here", of_side(OURS, 60.0, 0))
-    monkeypatch.setattr(training, "train_with_trainer", of_side(THEIRS, 20.0, 6))
+    here, there = of_side(OURS, 60.0, 0), of_side(THEIRS, 20.0, 6)
+
+    def train_here(options, drawn, epochs, predict, work):
+        return here(options["max_length"], drawn, epochs, predict)
+
+    def train_with_trainer(recipe, drawn, length, epochs, predict, work, setting, python, threads):
+        return there(length, drawn, epochs, predict, 1.5 if setting.padding == "dynamic" else 1.0)
+
+    monkeypatch.setattr(training, "train_here", train_here)
+    monkeypatch.setattr(training, "train_with_trainer", train_with_trainer)
     monkeypatch.setattr(training, "keep_to_cores", lambda count: None)
     return asked
 
@@ -315,13 +317,13 @@ def test_a_training_that_fails_says_why(found, recipe, tmp_path):
         train_with_trainer(recipe, drawn, 16, 1, False, tmp_path / "work", SETTINGS["fixed"], str(script), 1)
 
 
-def test_predictions_are_in_the_order_of_the_texts():
+def test_logits_are_in_the_order_of_the_texts():
     def classifier(texts, training):
         assert not training
         return tf.constant([[0.0, float(len(text)) - 50] for text in texts.numpy()])
 
     lengths = np.random.default_rng(0).permutation(100)
-    assert predictions(classifier, ["x" * length for length in lengths]) == [int(length > 50) for length in lengths]
+    assert logits_of(classifier, ["x" * length for length in lengths]) == [[0.0, length - 50.0] for length in lengths]
 
 
 def check(figures, drawn):
@@ -335,7 +337,7 @@ def check(figures, drawn):
 @pytest.mark.slow
 def test_this_project_trains(found, recipe, tmp_path):
     drawn = draw(found, 64, 16, tmp_path / "texts")
-    figures = train_here(recipe, drawn, 16, 2, True, tmp_path / "work")
+    figures = train_here(recipe.options(16), drawn, 2, True, tmp_path / "work")
     check(figures, drawn)
     assert figures["precision"] in ("bfloat16", "float32")
     assert not (tmp_path / "work" / "runs").exists()
@@ -344,7 +346,7 @@ def test_this_project_trains(found, recipe, tmp_path):
 @pytest.mark.slow
 def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path):
     drawn = draw(found, 64, 16, tmp_path / "texts")
-    figures = train_here(recipe, drawn, 16, 2, False, tmp_path / "work", planned=10**4)
+    figures = train_here({**recipe.options(16), "epochs": 10**4}, drawn, 2, False, tmp_path / "work")
     assert len(figures["epochs"]) == 2
     assert not (tmp_path / "work" / "runs").exists()
 

@@ -1,0 +1,114 @@
+"""The benchmark of recipes: what is varied, what is compared, and that nothing is trained twice."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from labelled_sets import write_set
+from tiny_engine import tiny_reviews
+
+from bench import recipes
+from bench.errors import BenchError
+from bench.recipes import BASE, compared, main, table, variations_of
+from train_model import Training
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1))
+
+
+def test_a_variation_says_what_it_changes():
+    base, slower, longer = variations_of(BASE, ["--init-lr 5e-5", "--epochs 3 --max-length 512"])
+    assert [each.title for each in (base, slower, longer)] == [BASE, "--init-lr 5e-5", "--epochs 3 --max-length 512"]
+    assert base.options["init_lr"] == 1e-4
+    assert {**base.options, "init_lr": 5e-5} == slower.options
+    assert {**base.options, "epochs": 3, "max_length": 512} == longer.options
+    assert len({each.digest(code) for each in (base, slower, longer) for code in ("old", "new")}) == 6
+    training = Training(dataset_path="nowhere", **longer.options)
+    assert (training.training_options.epochs, training.model_options.truncation) == (3, "head+tail")
+
+
+@pytest.mark.parametrize("words", ["--no-such-option 1", "--epochs many", "--vary 'unclosed"])
+def test_options_that_train_model_does_not_know_are_said(words):
+    with pytest.raises(BenchError, match=r"expected options of train_model\.py, got "):
+        variations_of(BASE, [words])
+
+
+def found(logits):
+    return {"fit_seconds": 10.0, "others": 0.0, "logits": logits}
+
+
+def test_recipes_are_compared_with_the_first_text_by_text():
+    right, wrong = [2.0, 0.0], [0.0, 2.0]
+    labels = np.zeros(10, np.int64)
+    first, second = compared([found([wrong] * 2 + [right] * 8), found([right] * 9 + [wrong])], labels, ["neg", "pos"])
+    assert (first["accuracy"], second["accuracy"]) == (0.8, 0.9)
+    assert first["difference"] == 0
+    assert second["difference"] == pytest.approx(0.1)  # Two gained, one lost.
+    assert second["low"] < 0 < second["high"]
+    surely, hardly = -np.log(1 / (1 + np.exp(-2))), -np.log(1 / (1 + np.exp(2)))
+    assert second["log_loss"] == pytest.approx(0.9 * surely + 0.1 * hardly)
+    of_first, of_second = table(variations_of(BASE, ["--epochs 3"]), [first, second]).splitlines()[2:]
+    assert [cell.strip() for cell in of_first.split("|")][1:5] == [
+        f"`{BASE}`",
+        "10",
+        f"{first['log_loss']:.4f}",
+        "80.00%",
+    ]
+    assert "`--epochs 3`" in of_second
+    assert "+10.00" in of_second
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """Instead of trainings: the options of each. With more epochs more is right."""
+    asked = []
+
+    def train_here(options, drawn, epochs, predict, work):
+        assert predict
+        asked.append(options)
+        labels = drawn.validation.labels.tolist()
+        wrong = 20 // epochs
+        logits = [[0.0, 1.0] if (label == 1) != (at < wrong) else [1.0, 0.0] for at, label in enumerate(labels)]
+        return {"epochs": [{"texts": len(drawn.train), "seconds": 2.0}] * epochs, "others": 0.0, "logits": logits}
+
+    monkeypatch.setattr(recipes, "train_here", train_here)
+    monkeypatch.setattr(recipes, "keep_to_cores", lambda count: None)
+    return asked
+
+
+def test_a_recipe_is_trained_once(data, trainings, tmp_path):
+    given = ["--data-dir", data, "--set", "trec", "--work-dir", tmp_path / "work", "--texts", 100]
+    given += ["--base", "--encoder minilm-l6 --epochs 1", "--json", tmp_path / "recipes.json", "--vary", "--epochs 2"]
+    first = CliRunner().invoke(main, list(map(str, given)))
+    assert first.exit_code == 0, first.output
+    assert [each["epochs"] for each in trainings] == [1, 2]
+    assert "96 texts, 80 validation texts" in first.stdout
+    written = json.loads((tmp_path / "recipes.json").read_bytes())
+    assert [each["fit_seconds"] for each in written["recipes"]] == [2.0, 4.0]
+    assert [each["difference"] for each in written["recipes"]] == [0, pytest.approx(10 / 80)]
+    trainings.clear()
+    again = CliRunner().invoke(main, list(map(str, [*given, "--vary", "--epochs 4"])))
+    assert [each["epochs"] for each in trainings] == [4]
+    rows = [
+        [" ".join(row.split()) for row in run.stdout.splitlines() if row.startswith("| `")] for run in (first, again)
+    ]
+    assert len(rows[1]) == 3
+    assert rows[1][:2] == rows[0]
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_as_it_says(data, tiny_checkpoint, tmp_path):
+    base = f"--encoder {tiny_checkpoint} --max-length 16 --epochs 1 --init-lr 5e-3"
+    given = ["--data-dir", data, "--set", "trec", "--work-dir", tmp_path, "--texts", 64, "--base", base, "--cores", 1]
+    cores = os.sched_getaffinity(0)
+    try:
+        done = CliRunner().invoke(main, list(map(str, [*given, "--validation-texts", 20])))
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert done.exit_code == 0, done.output
+    assert "60 texts, 20 validation texts" in done.stdout
