@@ -27,8 +27,9 @@ class Recipe:
     """The options of a training; the fields are command-line options.
 
     Attributes:
-        encoder, max_length, truncation, init_lr: as of train_model.py.
+        encoder, max_length, truncation, init_lr, tokens_per_batch, val_split: as of train_model.py.
         epochs: passes over the training texts; None: so many that there are enough steps.
+        least_epochs: passes that are enough for many texts,
         least_steps: steps that are enough for a few classes,
         steps_per_class: and for many, so many for each.
     """
@@ -37,7 +38,10 @@ class Recipe:
     max_length: int
     truncation: str
     init_lr: float
+    tokens_per_batch: int
+    val_split: float
     epochs: int | None
+    least_epochs: int
     least_steps: int
     steps_per_class: int
 
@@ -48,29 +52,33 @@ class Recipe:
     def epochs_of(self, found: LabelledSet) -> int:
         """As many as the recipe says, or the fewest that make enough steps of the set's training texts.
 
-        A step takes as many texts as the default batch holds, and their lengths are guessed from their characters.
+        A step takes as many texts as a batch holds, and their lengths are guessed from their characters.
         """
         if self.epochs is not None:
             return self.epochs
         texts = found.data.train.texts
         tokens = int(np.minimum(estimated_lengths(texts), self.max_length).sum())
-        steps = math.ceil(max(len(texts) / _OPTIONS.batch_size, tokens / _OPTIONS.tokens_per_batch))
-        return math.ceil(max(self.least_steps, self.steps_per_class * len(found.data.class_names)) / steps)
+        steps = math.ceil(max(len(texts) / _OPTIONS.batch_size, tokens / self.tokens_per_batch))
+        wanted = max(self.least_steps, self.steps_per_class * len(found.data.class_names))
+        return max(self.least_epochs, math.ceil(wanted / steps))
 
 
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a click command: it gets the keyword argument `recipe`, a Recipe."""
     options = (
         click.option("--encoder", default="minilm-l6", help="As of train_model.py."),
-        click.option("--max-length", default=256, type=click.IntRange(8), help="Wordpieces a text is cut to."),
+        click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
         click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
         click.option("--init-lr", default=1e-4, help="Learning rate."),
+        click.option("--tokens-per-batch", default=8192, type=click.IntRange(1), help="As of train_model.py."),
+        click.option("--val-split", default=0.1, type=click.FloatRange(0, 1), help="As of train_model.py."),
         click.option(
             "--epochs",
             type=click.IntRange(1),
             help="Of every training.",
-            show_default="the fewest that make the steps of the next two options",
+            show_default="the fewest that the next three options allow",
         ),
+        click.option("--least-epochs", default=3, type=click.IntRange(1), help="Of a training."),
         click.option("--least-steps", default=900, type=click.IntRange(1), help="Of a training."),
         click.option("--steps-per-class", default=20, type=click.IntRange(0), help="Of a training, for many classes."),
     )
@@ -103,5 +111,6 @@ def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:
         paths = ("--dataset-path", found.path, "--model-dir", store, "--runs-dir", folder / "runs")
         reading = ("--encoder", recipe.encoder, "--max-length", recipe.max_length, "--truncation", recipe.truncation)
         fitting = ("--init-lr", recipe.init_lr, "--epochs", recipe.epochs_of(found))
-        run("train_model.py", *paths, *renames, *reading, *fitting, "--name", found.name, log=folder / "log")
+        batches = ("--tokens-per-batch", recipe.tokens_per_batch, "--val-split", recipe.val_split)
+        run("train_model.py", *paths, *renames, *reading, *fitting, *batches, "--name", found.name, log=folder / "log")
     return store

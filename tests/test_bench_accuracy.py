@@ -19,7 +19,7 @@ from textclf.data.datasets import split_fingerprint
 from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
-RECIPE = Recipe("tiny", 32, "head", 5e-3, None, least_steps=9, steps_per_class=1)
+RECIPE = Recipe("tiny", 32, "head", 5e-3, 2048, 0.1, None, least_epochs=2, least_steps=9, steps_per_class=1)
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
@@ -72,6 +72,7 @@ def test_epochs_are_as_few_as_make_enough_steps(tmp_path):
     assert RECIPE.epochs_of(found) == 3
     values = {**RECIPE.__dict__}
     assert Recipe(**{**values, "steps_per_class": 8}).epochs_of(found) == 4
+    assert Recipe(**{**values, "least_epochs": 5}).epochs_of(found) == 5
     assert Recipe(**{**values, "epochs": 7}).epochs_of(found) == 7
     assert json.loads(json.dumps(values))["epochs"] is None
     assert RECIPE.digest() != Recipe(**{**values, "max_length": 33}).digest()
@@ -150,4 +151,5 @@ def test_a_training_gets_the_recipe_and_is_done_once(data, tmp_path, monkeypatch
     (given,) = started
     assert (given["dataset_path"], given["name"], given["max_length"]) == (str(found.path), "trec", 32)
     assert (given["encoder"], given["truncation"], given["init_lr"]) == ("tiny", "head", 5e-3)
+    assert (given["tokens_per_batch"], given["val_split"]) == (2048, 0.1)
     assert given["epochs"] == RECIPE.epochs_of(found) == 3
