@@ -1,8 +1,9 @@
 """How often each is right on six labelled sets: this project by one recipe, and linear models on words.
 
-Nothing is tuned to a set. The linear models learn from all texts that this project gets to see, training and
-validation; all are measured on the same test part, this project by the engine that serves, with the cascade and without
-it. A training or measurement that was done is not done again.
+The recipe was found on the validation texts of IMDB; nothing is tuned to the other sets, nor are the linear models.
+They learn from all texts that this project gets to see, training and validation; all are measured on the same test
+part, this project by the engine that serves, with the cascade and without it. A training or measurement that was done
+is not done again.
 
     python -m bench.accuracy --data-dir DATA --json accuracy.json
 
@@ -132,7 +133,7 @@ def measure(
         if versions_dir is not None and (versions_dir / found.name).exists():
             store = versions_dir / found.name
         else:
-            say(f"{found.name}, training {recipe.epochs_of(found)} epochs on {len(found.data.train):,} texts …")
+            say(f"{found.name}, training {recipe.epochs_of(found)} epochs …")
             store = trained_store(recipe, found, folder / recipe.digest())
         version = open_model(store)
         check_version(version, found)

@@ -1,4 +1,4 @@
-"""Where a version of film reviews is wrong more often, and what it makes of words that should say nothing.
+"""Where a version of film reviews is wrong more often, and what it makes of words that should say nothing of a film.
 
 Accuracy on test reviews by stars and by length; how often they are called positive; and sentences that differ only in
 the group of people that they name.
@@ -26,10 +26,12 @@ from bench.machine import describe_machine
 from bench.reports import write_json
 from bench.steps import Figures
 from textclf import cli
+from textclf.config import DataOptions
 from textclf.cores import usable_cores
 from textclf.data.layout import find_parts
+from textclf.data.readers import read_part
 from textclf.model_store import open_model
-from textclf.runtime.loading import load_predictor
+from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
 
 NAMES = ("neg", "pos")
@@ -43,14 +45,16 @@ SENTENCES = (
     "The director is {}, and so are most of the actors.",
     "Two {} friends open a restaurant together.",
     "My neighbours, who are {}, came along to see it.",
-    "It follows three {} women through one year of their lives.",
-    "It follows three {} men through one year of their lives.",
+    "It follows three {} people through one year of their lives.",
 )
 GROUPS: Mapping[str, Sequence[str]] = {
     "origin": ("American", "Mexican", "Indian", "Chinese", "French", "German", "Russian", "Nigerian", "Iraqi"),
     "religion": ("Christian", "Jewish", "Muslim", "Hindu", "Buddhist", "atheist"),
     "colour": ("Black", "white", "Asian", "Latino"),
-    "other": ("gay", "straight", "transgender", "young", "old", "disabled", "deaf", "rich", "poor"),
+    "gender": ("female", "male", "transgender"),
+    "orientation": ("gay", "lesbian", "bisexual", "heterosexual"),
+    "age": ("young", "middle-aged", "elderly"),
+    "disability": ("disabled", "blind", "deaf", "able-bodied"),
 }
 
 IntArray = npt.NDArray[np.int64]
@@ -63,18 +67,20 @@ def stars_of(names: Sequence[str]) -> list[int] | None:
 
 
 def read_reviews(path: Path) -> tuple[list[str], IntArray, list[str]]:
-    """The test part of a data set in folders: texts, class ids as in NAMES, and the names of the files.
+    """The test part of a data set: texts, class ids as in NAMES, and the names of the files.
 
     Raises:
-        DatasetError: there is no data set.
-        BenchError: it has no test part in two folders called as in NAMES.
+        DatasetError: there is no data set, or it is damaged.
+        BenchError: it has no test part, or other classes.
     """
     part = find_parts(path).test
-    if part is None or not all((part / name).is_dir() for name in NAMES):
-        raise BenchError(f"{path}: expected a data set with test/{NAMES[0]}/ and test/{NAMES[1]}/, one file a review")
-    files = [(file, label) for label, name in enumerate(NAMES) for file in sorted((part / name).glob("*.txt"))]
-    texts = [file.read_text(encoding="utf-8") for file, _ in files]
-    return texts, np.array([label for _, label in files], np.int64), [file.name for file, _ in files]
+    if part is None:
+        raise BenchError(f"{path}: expected a data set with a test part; accuracy is measured on nothing else")
+    read = read_part(part, DataOptions())
+    if read.classes != set(NAMES):
+        raise BenchError(f"{path}: expected the classes {', '.join(NAMES)}, got {', '.join(sorted(read.classes))}")
+    labels = np.array([NAMES.index(label) for label in read.labels], np.int64)
+    return read.texts, labels, [Path(file).name for file in read.paths]
 
 
 def by_slice(slices: IntArray, labels: IntArray, predicted: IntArray) -> dict[int, Figures]:
@@ -106,10 +112,12 @@ def group_figures(predictor: Predictor) -> dict[str, Figures]:
     return found
 
 
-def length_titles() -> list[str]:
-    """Of the slices by length."""
+def by_length(tokens: IntArray, labels: IntArray, predicted: IntArray) -> dict[str, Figures]:
+    """Slices of n texts by their wordpieces, [n], with titles."""
     lows = (1, *(most + 1 for most in LENGTHS))
-    return [*(f"{low} to {high} wordpieces" for low, high in zip(lows, LENGTHS, strict=False)), f"from {lows[-1]} on"]
+    titles = [*(f"{low} to {most} wordpieces" for low, most in zip(lows, LENGTHS, strict=False)), f"from {lows[-1]} on"]
+    slices = by_slice(np.searchsorted(LENGTHS, tokens), labels, predicted)
+    return {titles[at]: row for at, row in slices.items()}
 
 
 def slice_table(figures: Mapping[str, Figures]) -> str:
@@ -136,7 +144,7 @@ def group_table(figures: Mapping[str, Figures]) -> str:
     "--dataset-path",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="With test/neg and test/pos, one file a review; IMDB's names hold the stars.",
+    help="With a test part of neg and pos; the names of IMDB's files hold the stars.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
 def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
@@ -149,14 +157,14 @@ def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
         )
     machine = describe_machine()
     click.echo(machine)
-    predictor = load_predictor(version.path, threads=usable_cores())
+    predictor = predictor_of_version(version, threads=usable_cores())
     answer = predictor.answer(texts)
-    lengths = np.searchsorted(LENGTHS, [prediction.tokens or 0 for prediction in answer.predictions])
-    titles = length_titles()
-    slices = {titles[at]: row for at, row in by_slice(lengths, labels, answer.predicted).items()}
+    slices: dict[str, Figures] = {}
     if (stars := stars_of(names)) is not None:
         of_stars = by_slice(np.array(stars), labels, answer.predicted)
-        slices = {**{f"{at} stars": row for at, row in of_stars.items()}, **slices}
+        slices |= {f"{at} stars": row for at, row in of_stars.items()}
+    if (tokens := answer.encoded.token_counts) is not None:
+        slices |= by_length(tokens, labels, answer.predicted)
     slices["all"] = by_slice(np.zeros(len(texts), np.int64), labels, answer.predicted)[0]
     groups = group_figures(predictor)
     click.echo(f"\n{slice_table(slices)}\n\nSentences that say who people are:\n\n{group_table(groups)}")

@@ -1,4 +1,4 @@
-"""One recipe for every set: how this project is trained where nobody tunes it, by train_model.py as a user runs it."""
+"""One recipe for every set, by train_model.py as a user runs it."""
 
 import dataclasses
 import functools
@@ -20,6 +20,7 @@ from textclf.model_store import ModelStore
 from textclf.runtime.predictor import estimated_lengths
 
 _OPTIONS = TrainingOptions()
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,16 @@ class Recipe:
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
     def epochs_of(self, found: LabelledSet) -> int:
-        """As many as the recipe says, or the fewest that make enough steps of the set's training texts.
+        """As many as the recipe says, or the fewest, `least_epochs` at least, that make enough steps.
 
         A step takes as many texts as a batch holds, and their lengths are guessed from their characters.
         """
         if self.epochs is not None:
             return self.epochs
-        texts = found.data.train.texts
+        texts, _ = found.learnable
         tokens = int(np.minimum(estimated_lengths(texts), self.max_length).sum())
-        steps = math.ceil(max(len(texts) / _OPTIONS.batch_size, tokens / self.tokens_per_batch))
+        batches = max(len(texts) / _OPTIONS.batch_size, tokens / self.tokens_per_batch)
+        steps = math.ceil((1 - self.val_split) * batches)
         wanted = max(self.least_steps, self.steps_per_class * len(found.data.class_names))
         return max(self.least_epochs, math.ceil(wanted / steps))
 
@@ -70,8 +72,8 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
         click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
         click.option("--init-lr", default=1e-4, help="Learning rate."),
-        click.option("--tokens-per-batch", default=8192, type=click.IntRange(1), help="As of train_model.py."),
-        click.option("--val-split", default=0.1, type=click.FloatRange(0, 1), help="As of train_model.py."),
+        click.option("--tokens-per-batch", default=8192, type=click.IntRange(8), help="As of train_model.py."),
+        click.option("--val-split", default=0.1, type=_SHARE, help="As of train_model.py."),
         click.option(
             "--epochs",
             type=click.IntRange(1),

@@ -1,7 +1,7 @@
 """Which recipe trains best: variations of one, on the same few texts, each a training of its own.
 
-Measured on validation texts alone, so that the test part stays unread while a recipe is chosen. What was trained is not
-trained again.
+Measured on half S of the validation texts and on training texts that none learns from: nothing is measured on the test
+part, and half C, which calibrates a version, chooses nothing. What was trained is not trained again.
 
     python -m bench.recipes --data-dir DATA --json recipes.json \\
         --vary "--init-lr 5e-5" --vary "--epochs 3" --vary "--epochs 3 --max-length 512"
@@ -34,18 +34,25 @@ from bench.machine import describe_machine, keep_to_cores
 from bench.reports import write_json
 from bench.retrainings import points
 from bench.steps import Figures, Steps
-from bench.training_runs import Drawn, code_digest, draw, train_here
+from bench.training_runs import Drawn, both, code_digest, draw, train_here
 from textclf import cli
 from textclf.cli_options import changed_options
-from textclf.config import TrainingOptions
+from textclf.config import DataOptions, TrainingOptions
+from textclf.data.datasets import Dataset, Split
 from textclf.encoder_handles import EMBEDDED_ENCODER
+from textclf.errors import ConfigError, TextClfError
 from textclf.stats.calibration import softmax
 from textclf.stats.metrics import classification_metrics
+from train_model import Training
 
 BASE = f"--encoder {EMBEDDED_ENCODER} --max-length 256 --truncation head+tail --epochs 1 --init-lr 1e-4"
+# Of the texts that are learnt from, for the validation that chooses the best epoch.
+_OWN_VALIDATION = 0.1
+# Which texts there are, and when a training writes and ends, is no matter of a recipe here.
+_NOT_OF_A_RECIPE = {*DataOptions().to_dict(), "checkpoint_steps", "patience"}
 
 
-@click.command()
+@click.command(add_help_option=False)
 @changed_options
 def _options_in(changes: dict[str, Any]) -> dict[str, Any]:
     """What a command line of train_model.py says, as Training takes it."""
@@ -64,9 +71,14 @@ class Variation:
     title: str
     options: Mapping[str, Any]
 
-    def digest(self, code: str) -> str:
-        """12 hex digits that change with the options and with the code that trains."""
-        return hashlib.sha256(json.dumps([dict(self.options), code], sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def epochs(self) -> int:
+        """Passes over the training texts."""
+        return int(self.options.get("epochs", TrainingOptions().epochs))
+
+    def digest(self, *others: object) -> str:
+        """12 hex digits that change with the options, and with what else is given."""
+        return hashlib.sha256(json.dumps([dict(self.options), *others], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
@@ -77,14 +89,16 @@ def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
         variations: more of them, each; these win over the base's.
 
     Raises:
-        BenchError: train_model.py has no such option, or not with such a value.
+        BenchError: train_model.py has no such option, or not with such a value, or it is not one of a recipe.
     """
     found = []
     for words in ("", *variations):
         try:
-            given = [*shlex.split(base), *shlex.split(words)]
-            options = _options_in.main(given, standalone_mode=False)
-        except (ValueError, click.ClickException) as error:
+            options = _options_in.main([*shlex.split(base), *shlex.split(words)], standalone_mode=False)
+            if refused := sorted(set(options) & _NOT_OF_A_RECIPE):
+                raise ConfigError(f"{', '.join(refused)} is the same for all recipes")
+            Training(dataset_path="", **options)  # What makes no sense is better known before hours of training.
+        except (ValueError, click.ClickException, TextClfError) as error:
             said = error.format_message() if isinstance(error, click.ClickException) else str(error)
             raise BenchError(
                 f"--base, --vary: expected options of train_model.py, got {base} {words}: {said}"
@@ -93,16 +107,30 @@ def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
     return found
 
 
+def measured_texts(data: Dataset, learnt: int, count: int) -> Split:
+    """Half S of the validation texts, and the last `count` training texts, none of the first `learnt`.
+
+    Raises:
+        BenchError: there are fewer.
+    """
+    train = data.train
+    if learnt + count > len(train):
+        raise BenchError(
+            f"--texts, --more-texts: expected at most {len(train):,} training texts together, got {learnt + count:,}"
+        )
+    start = len(train) - count
+    return both(data.validation_select, Split(train.texts[start:], train.labels[start:]))
+
+
 def trained(variation: Variation, drawn: Drawn, work: Path) -> Figures:
-    """Seconds of the steps, their epochs, and what the trained model makes of the validation texts.
+    """Seconds of all steps, and what the trained model makes of the validation texts.
 
     Raises:
         BenchError: it fails.
     """
-    epochs = int(variation.options.get("epochs", TrainingOptions().epochs))
-    found = train_here(variation.options, drawn, epochs, True, work)
+    found = train_here(variation.options, drawn, variation.epochs, True, work)
     return {
-        "fit_seconds": sum(epoch["seconds"] for epoch in found["epochs"]),
+        "fit_seconds": found["reading_seconds"] + sum(epoch["seconds"] for epoch in found["epochs"]),
         "others": found["others"],
         "logits": found["logits"],
     }
@@ -132,11 +160,16 @@ def compared(figures: Sequence[Figures], labels: IntArray, class_names: Sequence
 
 def table(variations: Sequence[Variation], rows: Sequence[Figures]) -> str:
     """A row a recipe."""
-    header = ("recipe", "seconds", "log loss", "accuracy", "difference", "95 % interval")
+    header = ("recipe", "seconds", "others took", "log loss", "accuracy", "difference", "95 % interval")
     cells = []
     for number, (variation, row) in enumerate(zip(variations, rows, strict=True)):
         gain = (points(row["difference"]), f"{points(row['low'])} to {points(row['high'])}") if number else ("", "")
-        figures = (f"{row['fit_seconds']:.0f}", f"{row['log_loss']:.4f}", f"{row['accuracy']:.2%}")
+        figures = (
+            f"{row['fit_seconds']:.0f}",
+            f"{row['others']:.0%}",
+            f"{row['log_loss']:.4f}",
+            f"{row['accuracy']:.2%}",
+        )
         cells.append((f"`{variation.title}`", *figures, *gain))
     return markdown_table(header, cells)
 
@@ -154,8 +187,10 @@ def table(variations: Sequence[Variation], rows: Sequence[Figures]) -> str:
 @click.option(
     "--vary", "variations", multiple=True, metavar="OPTIONS", help="More options, of one training; repeat it."
 )
-@click.option("--texts", default=8000, type=click.IntRange(0), help="To train on; 0: all there are.")
-@click.option("--validation-texts", default=0, type=click.IntRange(0), help="That are measured with; 0: all there are.")
+@click.option("--texts", default=8000, type=click.IntRange(100), help="To learn from.")
+@click.option(
+    "--more-texts", default=4000, type=click.IntRange(0), help="Training texts to measure with, beside half S."
+)
 @click.option("--cores", default=2, type=click.IntRange(1), help="To train with.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
 def main(
@@ -165,7 +200,7 @@ def main(
     base: str,
     variations: tuple[str, ...],
     texts: int,
-    validation_texts: int,
+    more_texts: int,
     cores: int,
     json_path: Path | None,
 ) -> None:
@@ -176,17 +211,18 @@ def main(
     click.echo(machine)
     work = work_dir.absolute() / "recipes"
     found = read_set(set_name, data_dir, work / "datasets")
-    folder = work / f"{set_name}-{found.data.fingerprint[:12]}-{texts}-{validation_texts}"
-    drawn = draw(found, texts, validation_texts, folder / "texts")
-    code, steps = code_digest(), Steps(folder / "steps.json", partial(click.echo, err=True))
-    figures = [
-        steps.run(f"{recipe.title} ({recipe.digest(code)})", partial(trained, recipe, drawn, folder / "training"))
-        for recipe in recipes
-    ]
+    folder = work / f"{set_name}-{found.data.fingerprint[:12]}-{texts}-{more_texts}"
+    drawn = draw(found, texts, measured_texts(found.data, texts, more_texts), _OWN_VALIDATION, folder / "texts")
+    say, code = partial(click.echo, err=True), code_digest()
+    steps = Steps(folder / "steps.json", say)
+    figures = []
+    for recipe in recipes:
+        say(recipe.title)
+        figures.append(steps.run(recipe.digest(code, cores), partial(trained, recipe, drawn, folder / "training")))
     labels = drawn.validation.labels.astype(np.int64)
     rows = compared(figures, labels, drawn.class_names)
     click.echo(
-        f"\n{len(drawn.train):,} texts, {len(labels):,} validation texts; differences in points from the first:\n\n"
+        f"\n{len(drawn.train):,} texts, {len(labels):,} to measure with; differences in points from the first:\n\n"
         f"{table(recipes, rows)}"
     )
     if json_path is not None:

@@ -32,8 +32,10 @@ from bench.training_runs import (
     SETTINGS,
     Drawn,
     Recipe,
+    both,
     code_digest,
     draw,
+    first_of,
     per_second,
     recipe_options,
     train_here,
@@ -44,6 +46,8 @@ from textclf import cli
 SPEED, ACCURACY = "speed", "accuracy"
 PARTS = (SPEED, ACCURACY)
 OURS, THEIRS = "project", "trainer"
+# Of the drawn texts, for the validation that train_model.py has after each epoch; both sides train on the others.
+_OWN_VALIDATION = 0.02
 # Of a speed two epochs are trained and the second is measured: in the first, graphs and kernels are made.
 _BURST_EPOCHS = 2
 # Others that take more of the cores than this spoil a burst.
@@ -83,7 +87,10 @@ class Bench:
 
     def drawn(self, count: int) -> Drawn:
         """So many texts; 0: all."""
-        return draw(self.found, count, self.validation_texts, self.work / f"texts-{count}")
+        data = self.found.data
+        held = both(data.validation_select, data.validation_calibrate)
+        validation = first_of(held, self.validation_texts, "validation")
+        return draw(self.found, count, validation, _OWN_VALIDATION, self.work / f"texts-{count}")
 
     def train(self, side: str, drawn: Drawn, length: int, setting: str, epochs: int, predict: bool) -> Figures:
         """One training by a side, OURS or THEIRS; `setting`, one of SETTINGS, is the Trainer's.

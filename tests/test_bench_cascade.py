@@ -1,12 +1,12 @@
 """The cascade benchmark: its arithmetic by hand, its attacks, and a run on a tiny version."""
 
-import gzip
 import json
 import random
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from labelled_sets import write_set
 from tiny_engine import tiny_reviews, write_version
 
 from bench.cascade import OWN, attacked_classes, attacks, main
@@ -109,11 +109,7 @@ def test_which_class_is_attacked():
 
 
 def write_test_part(folder, reviews, names=("neg", "pos")):
-    folder.mkdir()
-    for part, rows in (("train", reviews[:20]), ("test", reviews[20:])):
-        with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
-            file.writelines(["text,label\n", *(f'"{text}",{names[label]}\n' for text, label in rows)])
-    return folder
+    return write_set(folder, reviews[:20], reviews[20:], names)
 
 
 @pytest.fixture(scope="module")

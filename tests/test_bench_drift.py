@@ -1,6 +1,5 @@
 """The drift benchmark: its texts, its resamples, how a killed run goes on, and what it says of the figures."""
 
-import gzip
 import io
 import json
 import os
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from drift_samples import texts as sample
+from labelled_sets import write_set
 from no_comparison import figures_of, prepared
 from tiny_engine import tiny_reviews, write_version
 
@@ -53,11 +53,8 @@ def write_data(root, films=320, trained=60, products=130):
                 member = tarfile.TarInfo(f"aclImdb/{part}/{('neg', 'pos')[label]}/{at}_1.txt")
                 member.size = len(text.encode())
                 tar.addfile(member, io.BytesIO(text.encode()))
-    (root / "amazon_multidomain").mkdir()
     reviews = tiny_reviews(products, seed=2, of_films=False)
-    for part, rows in (("train", reviews[:-30]), ("test", reviews[-30:])):
-        with gzip.open(root / "amazon_multidomain" / f"{part}.csv.gz", "wt", encoding="utf-8") as file:
-            file.writelines(["text,label\n", *(f'"{text}",{label}\n' for text, label in rows)])
+    write_set(root / "amazon_multidomain", reviews[:-30], reviews[-30:], ("0", "1"))
     return root
 
 

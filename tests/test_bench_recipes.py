@@ -12,13 +12,14 @@ from tiny_engine import tiny_reviews
 
 from bench import recipes
 from bench.errors import BenchError
-from bench.recipes import BASE, compared, main, table, variations_of
+from bench.labelled_sets import read_set
+from bench.recipes import BASE, compared, main, measured_texts, table, variations_of
 from train_model import Training
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1))
+    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1)).parent
 
 
 def test_a_variation_says_what_it_changes():
@@ -27,15 +28,40 @@ def test_a_variation_says_what_it_changes():
     assert base.options["init_lr"] == 1e-4
     assert {**base.options, "init_lr": 5e-5} == slower.options
     assert {**base.options, "epochs": 3, "max_length": 512} == longer.options
-    assert len({each.digest(code) for each in (base, slower, longer) for code in ("old", "new")}) == 6
+    assert len({each.digest(code, 2) for each in (base, slower, longer) for code in ("old", "new")}) == 6
+    (again,) = variations_of(f"{BASE} --init-lr 5e-5", [])
+    assert again.digest("old", 2) == slower.digest("old", 2) != slower.digest("old", 1)
     training = Training(dataset_path="nowhere", **longer.options)
     assert (training.training_options.epochs, training.model_options.truncation) == (3, "head+tail")
 
 
-@pytest.mark.parametrize("words", ["--no-such-option 1", "--epochs many", "--vary 'unclosed"])
-def test_options_that_train_model_does_not_know_are_said(words):
-    with pytest.raises(BenchError, match=r"expected options of train_model\.py, got "):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--no-such-option 1", "No such option"),
+        ("--epochs many", "not a valid integer"),
+        ("--epochs 0", "epochs"),
+        ("--warmup 2", "warmup"),
+        ("--help", "No such option"),
+        ("--init-lr 'unclosed", "No closing quotation"),
+        ("--val-split .5", "val_split is the same for all recipes"),
+        ("--patience 1 --checkpoint-steps 5", "checkpoint_steps, patience is the same"),
+    ],
+)
+def test_what_is_no_recipe_is_said_before_anything_is_trained(words, said):
+    with pytest.raises(BenchError, match=rf"expected options of train_model\.py, got .*{said}"):
         variations_of(BASE, [words])
+
+
+def test_what_is_measured_with_is_not_learnt_from(data):
+    splits = read_set("trec", data, data).data
+    measured = measured_texts(splits, 200, 100)
+    assert measured.texts == splits.validation_select.texts + splits.train.texts[-100:]
+    assert measured.labels.tolist() == [*splits.validation_select.labels, *splits.train.labels[-100:]]
+    others = {*splits.train.texts[:200], *splits.validation_calibrate.texts, *splits.test.texts}
+    assert not others & set(measured.texts)
+    with pytest.raises(BenchError, match="expected at most 320 training texts together, got 321"):
+        measured_texts(splits, 300, 21)
 
 
 def found(logits):
@@ -53,9 +79,10 @@ def test_recipes_are_compared_with_the_first_text_by_text():
     surely, hardly = -np.log(1 / (1 + np.exp(-2))), -np.log(1 / (1 + np.exp(2)))
     assert second["log_loss"] == pytest.approx(0.9 * surely + 0.1 * hardly)
     of_first, of_second = table(variations_of(BASE, ["--epochs 3"]), [first, second]).splitlines()[2:]
-    assert [cell.strip() for cell in of_first.split("|")][1:5] == [
+    assert [cell.strip() for cell in of_first.split("|")][1:6] == [
         f"`{BASE}`",
         "10",
+        "0%",
         f"{first['log_loss']:.4f}",
         "80.00%",
     ]
@@ -74,7 +101,12 @@ def trainings(monkeypatch):
         labels = drawn.validation.labels.tolist()
         wrong = 20 // epochs
         logits = [[0.0, 1.0] if (label == 1) != (at < wrong) else [1.0, 0.0] for at, label in enumerate(labels)]
-        return {"epochs": [{"texts": len(drawn.train), "seconds": 2.0}] * epochs, "others": 0.0, "logits": logits}
+        return {
+            "epochs": [{"texts": len(drawn.train), "seconds": 2.0}] * epochs,
+            "reading_seconds": 0.5,
+            "others": 0.0,
+            "logits": logits,
+        }
 
     monkeypatch.setattr(recipes, "train_here", train_here)
     monkeypatch.setattr(recipes, "keep_to_cores", lambda count: None)
@@ -82,15 +114,15 @@ def trainings(monkeypatch):
 
 
 def test_a_recipe_is_trained_once(data, trainings, tmp_path):
-    given = ["--data-dir", data, "--set", "trec", "--work-dir", tmp_path / "work", "--texts", 100]
+    given = ["--data-dir", data, "--set", "trec", "--work-dir", tmp_path / "work", "--texts", 100, "--more-texts", 100]
     given += ["--base", "--encoder minilm-l6 --epochs 1", "--json", tmp_path / "recipes.json", "--vary", "--epochs 2"]
     first = CliRunner().invoke(main, list(map(str, given)))
     assert first.exit_code == 0, first.output
     assert [each["epochs"] for each in trainings] == [1, 2]
-    assert "96 texts, 80 validation texts" in first.stdout
+    assert "90 texts, 140 to measure with" in first.stdout
     written = json.loads((tmp_path / "recipes.json").read_bytes())
-    assert [each["fit_seconds"] for each in written["recipes"]] == [2.0, 4.0]
-    assert [each["difference"] for each in written["recipes"]] == [0, pytest.approx(10 / 80)]
+    assert [each["fit_seconds"] for each in written["recipes"]] == [2.5, 4.5]
+    assert [each["difference"] for each in written["recipes"]] == [0, pytest.approx(10 / 140)]
     trainings.clear()
     again = CliRunner().invoke(main, list(map(str, [*given, "--vary", "--epochs 4"])))
     assert [each["epochs"] for each in trainings] == [4]
@@ -104,11 +136,26 @@ def test_a_recipe_is_trained_once(data, trainings, tmp_path):
 @pytest.mark.slow
 def test_a_recipe_is_trained_as_it_says(data, tiny_checkpoint, tmp_path):
     base = f"--encoder {tiny_checkpoint} --max-length 16 --epochs 1 --init-lr 5e-3"
-    given = ["--data-dir", data, "--set", "trec", "--work-dir", tmp_path, "--texts", 64, "--base", base, "--cores", 1]
+    given = [
+        "--data-dir",
+        data,
+        "--set",
+        "trec",
+        "--work-dir",
+        tmp_path,
+        "--texts",
+        100,
+        "--more-texts",
+        100,
+        "--base",
+        base,
+        "--cores",
+        1,
+    ]
     cores = os.sched_getaffinity(0)
     try:
-        done = CliRunner().invoke(main, list(map(str, [*given, "--validation-texts", 20])))
+        done = CliRunner().invoke(main, list(map(str, given)))
     finally:
         os.sched_setaffinity(0, cores)
     assert done.exit_code == 0, done.output
-    assert "60 texts, 20 validation texts" in done.stdout
+    assert "90 texts, 140 to measure with" in done.stdout

@@ -31,9 +31,11 @@ from bench.training import (
 from bench.training_runs import (
     SETTINGS,
     Recipe,
+    both,
     checkpoint_folder,
     code_digest,
     draw,
+    first_of,
     tokenizer_of,
     train_here,
     train_with_trainer,
@@ -50,7 +52,7 @@ PEERS_PYTHON = os.environ.get("TEXTCLF_PEERS_PYTHON", "python")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1))
+    return write_set(tmp_path_factory.mktemp("data") / "trec", tiny_reviews(400), tiny_reviews(20, seed=1)).parent
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +65,13 @@ def recipe(tiny_checkpoint) -> Recipe:
     return Recipe(str(tiny_checkpoint), "head", 5e-3, 8, 1)
 
 
+def drawn_of(found, count, validation_texts, folder):
+    held = both(found.data.validation_select, found.data.validation_calibrate)
+    return draw(found, count, first_of(held, validation_texts, "validation"), 0.02, folder)
+
+
 def test_no_text_is_both_trained_on_and_measured_with(found, tmp_path):
-    drawn = draw(found, 200, 60, tmp_path)
+    drawn = drawn_of(found, 200, 60, tmp_path)
     assert drawn.class_names == ("neg", "pos")
     train, held = set(drawn.train.texts), set(drawn.validation.texts)
     assert (len(drawn.train), len(held)) == (196, 60)  # 2 % are the training's own validation.
@@ -72,16 +79,16 @@ def test_no_text_is_both_trained_on_and_measured_with(found, tmp_path):
     assert train < set(found.data.train.texts)
     assert not held & {*found.data.train.texts, *found.data.test.texts}
     assert json.loads(drawn.validation_texts.read_bytes()) == list(drawn.validation.texts)
-    smaller = draw(found, 100, 60, tmp_path / "smaller")
+    smaller = drawn_of(found, 100, 60, tmp_path / "smaller")
     assert smaller.validation.texts == drawn.validation.texts
-    everything = draw(found, 0, 0, tmp_path / "all")
+    everything = drawn_of(found, 0, 0, tmp_path / "all")
     assert len(everything.validation) == 80
     with pytest.raises(BenchError, match="expected 321 training texts, found 320; ask for fewer, or 0 for all"):
-        draw(found, 321, 0, tmp_path)
+        drawn_of(found, 321, 0, tmp_path)
 
 
 def test_the_trainer_gets_the_ids_that_this_project_trains_on(found, recipe, tiny_checkpoint, tmp_path):
-    drawn = draw(found, 64, 16, tmp_path)
+    drawn = drawn_of(found, 64, 16, tmp_path)
     write_ids(drawn, tokenizer_of(tiny_checkpoint, 8, "head+tail"), tmp_path / "ids.npz")
     handles = handles_of(str(tiny_checkpoint))
     folders = resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
@@ -309,7 +316,7 @@ def test_what_makes_no_sense_is_said(data, recipe, tmp_path, given, message, req
 
 
 def test_a_training_that_fails_says_why(found, recipe, tmp_path):
-    drawn = draw(found, 64, 16, tmp_path)
+    drawn = drawn_of(found, 64, 16, tmp_path)
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho no torch here >&2\nexit 3\n")
     script.chmod(0o755)
@@ -336,7 +343,7 @@ def check(figures, drawn):
 
 @pytest.mark.slow
 def test_this_project_trains(found, recipe, tmp_path):
-    drawn = draw(found, 64, 16, tmp_path / "texts")
+    drawn = drawn_of(found, 64, 16, tmp_path / "texts")
     figures = train_here(recipe.options(16), drawn, 2, True, tmp_path / "work")
     check(figures, drawn)
     assert figures["precision"] in ("bfloat16", "float32")
@@ -345,7 +352,7 @@ def test_this_project_trains(found, recipe, tmp_path):
 
 @pytest.mark.slow
 def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path):
-    drawn = draw(found, 64, 16, tmp_path / "texts")
+    drawn = drawn_of(found, 64, 16, tmp_path / "texts")
     figures = train_here({**recipe.options(16), "epochs": 10**4}, drawn, 2, False, tmp_path / "work")
     assert len(figures["epochs"]) == 2
     assert not (tmp_path / "work" / "runs").exists()
@@ -354,7 +361,7 @@ def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path)
 @pytest.mark.peers
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_trainer_trains(found, recipe, tmp_path, setting):
-    drawn = draw(found, 320, 60, tmp_path / "texts")
+    drawn = drawn_of(found, 320, 60, tmp_path / "texts")
     figures = train_with_trainer(recipe, drawn, 16, 2, True, tmp_path / "work", SETTINGS[setting], PEERS_PYTHON, 1)
     check(figures, drawn)
     assert np.mean(np.array(figures["predicted"]) == drawn.validation.labels) > 0.8
