@@ -63,8 +63,9 @@ def _compared(
 
     total = 0
     for truncation in truncations:
-        tokenizer = tokenizer_of_preprocessing(folder, _MAX_LENGTH, truncation)
-        differing = differing_texts(TextPreprocessing(folder, _MAX_LENGTH, truncation), tokenizer, texts)
+        preprocessing = TextPreprocessing(folder, _MAX_LENGTH, truncation)
+        tokenizer = tokenizer_of_preprocessing(preprocessing)
+        differing = differing_texts(preprocessing, tokenizer, texts)
         case = "lower-cased" if tokenizer.settings.lower_case else "cased"
         click.echo(
             f"{name:24} {vocabulary:16} {case:12} {truncation:10} {len(texts):9,} texts {len(differing):6,} differ"

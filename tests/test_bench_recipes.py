@@ -1,7 +1,6 @@
 """The benchmark of recipes: what is varied, what is compared, and that nothing is trained twice."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -131,31 +130,3 @@ def test_a_recipe_is_trained_once(data, trainings, tmp_path):
     ]
     assert len(rows[1]) == 3
     assert rows[1][:2] == rows[0]
-
-
-@pytest.mark.slow
-def test_a_recipe_is_trained_as_it_says(data, tiny_checkpoint, tmp_path):
-    base = f"--encoder {tiny_checkpoint} --max-length 16 --epochs 1 --init-lr 5e-3"
-    given = [
-        "--data-dir",
-        data,
-        "--set",
-        "trec",
-        "--work-dir",
-        tmp_path,
-        "--texts",
-        100,
-        "--more-texts",
-        100,
-        "--base",
-        base,
-        "--cores",
-        1,
-    ]
-    cores = os.sched_getaffinity(0)
-    try:
-        done = CliRunner().invoke(main, list(map(str, given)))
-    finally:
-        os.sched_setaffinity(0, cores)
-    assert done.exit_code == 0, done.output
-    assert "90 texts, 140 to measure with" in done.stdout

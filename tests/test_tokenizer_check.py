@@ -54,7 +54,7 @@ def tokenizer(entries=(), **settings) -> Tokenizer:
 @pytest.mark.parametrize(("max_length", "truncation"), [(4, "head+tail"), (17, "head"), (64, "head+tail")])
 def test_equal_on_texts_of_every_kind(folder, max_length, truncation):
     preprocessing = TextPreprocessing(folder, max_length, truncation, head_fraction=0.4)
-    found = tokenizer_of_preprocessing(folder, max_length, truncation, head_fraction=0.4)
+    found = tokenizer_of_preprocessing(preprocessing)
     assert found.vocabulary == tuple(vocabulary())
     assert found.settings.to_dict() == {
         "lower_case": True,
@@ -80,19 +80,20 @@ def test_equal_where_no_unknown_word_hides_a_difference(generated, lower_case, t
     assert len(generated) > 20_000
     texts = generated if lower_case else generated[::4]
     folder = exported_preprocessing(probe_vocabulary(texts), lower_case, tmp_path)
-    found = tokenizer_of_preprocessing(folder, 64, "head+tail")
+    preprocessing = TextPreprocessing(folder, 64, "head+tail")
+    found = tokenizer_of_preprocessing(preprocessing)
     assert found.settings.lower_case == lower_case
-    assert differing_texts(TextPreprocessing(folder, 64, "head+tail"), found, texts) == []
+    assert differing_texts(preprocessing, found, texts) == []
     ids = np.concatenate([tokenized.ids for tokenized in found(texts)])
     assert (ids == found.unknown_id).mean() < 0.02
 
 
 def test_equal_with_a_cased_vocabulary(cased_checkpoint):
-    folder = encoders.resolve("cased", str(cased_checkpoint), "").preprocessing
-    found = tokenizer_of_preprocessing(folder, 16)
+    preprocessing = TextPreprocessing(encoders.resolve("cased", str(cased_checkpoint), "").preprocessing, 16)
+    found = tokenizer_of_preprocessing(preprocessing)
     assert not found.settings.lower_case
-    assert differing_texts(TextPreprocessing(folder, 16), found, TEXTS) == []
-    assert TEXTS[2] in differing_texts(TextPreprocessing(folder, 16), tokenizer(), TEXTS)
+    assert differing_texts(preprocessing, found, TEXTS) == []
+    assert TEXTS[2] in differing_texts(preprocessing, tokenizer(), TEXTS)
 
 
 def test_no_texts(preprocessing):
@@ -185,7 +186,7 @@ def foreign_preprocessing(folder, tokenize):
 def test_preprocessing_without_a_vocabulary_is_refused(tmp_path):
     folder = foreign_preprocessing(tmp_path / "model", WhiteSpace())
     with pytest.raises(EncoderError, match="expected BERT's vocabulary in the preprocessing") as caught:
-        tokenizer_of_preprocessing(folder, 16)
+        tokenizer_of_preprocessing(TextPreprocessing(folder, 16))
     assert str(folder / "assets" / "vocab.txt") in str(caught.value)
 
 
@@ -194,7 +195,7 @@ def test_preprocessing_that_splits_in_another_way_is_refused(tmp_path, tiny_chec
     with pytest.raises(
         EncoderError, match=r"expected BERT's preprocessing .* found one that splits .The theatre"
     ) as caught:
-        tokenizer_of_preprocessing(folder, 64)
+        tokenizer_of_preprocessing(TextPreprocessing(folder, 64))
     assert str(folder) in str(caught.value)
     assert differing_texts(TextPreprocessing(folder, 16), tokenizer(), ["good film", "good film!"]) == ["good film!"]
 
@@ -205,14 +206,8 @@ def test_a_vocabulary_that_is_not_berts_is_refused(preprocessing, tmp_path, cont
     monkeypatch.setattr(preprocessing, "folder", tmp_path)
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "vocab.txt").write_bytes(content)
-    monkeypatch.setattr("textclf.training.tokenizer_check.TextPreprocessing", lambda *_: preprocessing)
     with pytest.raises(EncoderError, match="expected BERT's vocabulary in the preprocessing"):
-        tokenizer_of_preprocessing(tmp_path, 16)
-
-
-def test_what_is_no_preprocessing_is_refused(tmp_path):
-    with pytest.raises(EncoderError, match="expected a TF-Hub text preprocessing SavedModel"):
-        tokenizer_of_preprocessing(tmp_path, 16)
+        tokenizer_of_preprocessing(preprocessing)
 
 
 # Versions

@@ -103,9 +103,7 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
         TrainingError: it gives others.
         EncoderError: the preprocessing is not BERT's.
     """
-    tokenizer = tokenizer_of_preprocessing(
-        preprocessing.folder, preprocessing.max_length, preprocessing.truncation, preprocessing.head_fraction
-    )
+    tokenizer = tokenizer_of_preprocessing(preprocessing)
     texts = [*texts, *GOLDEN_TEXTS]
     if differing := differing_texts(preprocessing, tokenizer, texts):
         raise TrainingError(

@@ -56,7 +56,7 @@ def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None 
     if version is not None and version.has(_ENGINE):
         tokenizer = Tokenizer.load(version.part(_ENGINE))
     else:
-        tokenizer = _tokenizer_of(preprocessing)
+        tokenizer = tokenizer_of_preprocessing(preprocessing)
     return differing_texts(preprocessing, tokenizer, texts)
 
 
@@ -73,18 +73,34 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
     return TextPreprocessing(folder, options.max_length, options.truncation, options.head_fraction)
 
 
-def tokenizer_of_preprocessing(
-    folder: Path, max_length: int, truncation: str = "head", head_fraction: float = 0.25
-) -> Tokenizer:
+def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
     """The tokenizer that takes the place of a preprocessing SavedModel.
 
-    Args:
-        folder, max_length, truncation, head_fraction: see TextPreprocessing.
-
     Raises:
-        EncoderError: `folder` is no preprocessing SavedModel, or splits texts in another way than BERT's.
+        EncoderError: it splits texts in another way than BERT's.
     """
-    return _tokenizer_of(TextPreprocessing(folder, max_length, truncation, head_fraction))
+    source = preprocessing.folder / "assets" / VOCABULARY_FILE
+    try:
+        tokenizer = Tokenizer(
+            read_vocabulary(source),
+            preprocessing.folds_case(),
+            preprocessing.max_length,
+            preprocessing.truncation,
+            preprocessing.head_fraction,
+        )
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise EncoderError(
+            f"{source}: expected BERT's vocabulary in the preprocessing ({error}); only encoders with BERT's WordPiece "
+            f"preprocessing can be served without TensorFlow"
+        ) from error
+    differing = differing_texts(preprocessing, tokenizer, _TELLING_TEXTS)
+    if differing or tokenizer.padding_id != preprocessing.padding_id:
+        what = f"splits {differing[0]!r} in another way" if differing else "pads with another id"
+        raise EncoderError(
+            f"{preprocessing.folder}: expected BERT's preprocessing (tensorflow_text.BertTokenizer), found one that "
+            f"{what}; only that can be served without TensorFlow"
+        )
+    return tokenizer
 
 
 def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
@@ -127,28 +143,3 @@ def _preprocessing_folder(version: ModelVersion | None) -> Path:
     encoder = version.manifest.encoder
     handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
     return encoders.resolve(*handles).preprocessing
-
-
-def _tokenizer_of(preprocessing: TextPreprocessing) -> Tokenizer:
-    source = preprocessing.folder / "assets" / VOCABULARY_FILE
-    try:
-        tokenizer = Tokenizer(
-            read_vocabulary(source),
-            preprocessing.folds_case(),
-            preprocessing.max_length,
-            preprocessing.truncation,
-            preprocessing.head_fraction,
-        )
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise EncoderError(
-            f"{source}: expected BERT's vocabulary in the preprocessing ({error}); only encoders with BERT's WordPiece "
-            f"preprocessing can be served without TensorFlow"
-        ) from error
-    differing = differing_texts(preprocessing, tokenizer, _TELLING_TEXTS)
-    if differing or tokenizer.padding_id != preprocessing.padding_id:
-        what = f"splits {differing[0]!r} in another way" if differing else "pads with another id"
-        raise EncoderError(
-            f"{preprocessing.folder}: expected BERT's preprocessing (tensorflow_text.BertTokenizer), found one that "
-            f"{what}; only that can be served without TensorFlow"
-        )
-    return tokenizer
