@@ -198,7 +198,7 @@ class Training:
             "graph": ids_model.name,
         }
         # Trainings with other rates and epochs of fitting begin with what one of them has read; it stays for them.
-        of_fitting = ("epochs", "init_lr", "layer_decay", "optimiser", "class_weights", "metric", "patience")
+        of_fitting = ("epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "patience")
         decisive_for_reading = {**decisive, "training": {**decisive["training"], **dict.fromkeys(of_fitting)}}
         name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
         self._compiled = _Compiled(

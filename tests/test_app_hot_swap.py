@@ -17,6 +17,7 @@ from serving.app import create_app
 from serving.errors import RefusedError
 from serving.model_holder import ModelHolder
 from textclf.errors import ModelStoreError
+from textclf.files import atomic_file
 from textclf.model_store import ModelStore
 from textclf.runtime.loading import load_predictor
 
@@ -101,6 +102,12 @@ def test_answers_are_those_of_the_version_that_is_named(store, tmp_path):
     assert second["score"] == pytest.approx(Inference(version).predict("great film").score, abs=1e-5)
 
 
+def point_to(store, content):
+    """Write `current` as a person would who knows how: by renaming. A server may look at any moment."""
+    with atomic_file(store.path / "current") as file:
+        file.write(content)
+
+
 def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, caplog):
     app = app_of(store, tmp_path)
     holder = app.extensions["textclf"].holder
@@ -108,7 +115,7 @@ def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, c
     first = store.current_id()
     broken = write_version(store.path, seed=1, promote=False)
     (broken / "engine" / "model.bin").write_bytes(b"damaged")
-    (store.path / "current").write_text(f"{broken.name}\n")
+    point_to(store, f"{broken.name}\n")
     wait_for(lambda: number(client, "textclf_model_swap_failures_total") == 1)
     time.sleep(0.3)
     assert client.post("/predict", json={"text": "great"}).get_json()["model"] == f"tiny {first}"
@@ -118,7 +125,7 @@ def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, c
     assert broken.name in errors[0]
     assert "damaged" in errors[0]
     good = write_version(store.path, seed=2, promote=False).name
-    (store.path / "current").write_text(f"{good}\n")
+    point_to(store, f"{good}\n")
     wait_for(lambda: holder.predictor.version_id == good)
     holder.stop()
 
@@ -126,7 +133,7 @@ def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, c
 def test_a_store_that_cannot_be_read_is_said_once(store, tmp_path, caplog):
     app = app_of(store, tmp_path)
     client = app.test_client()
-    (store.path / "current").write_text("../../etc\n")
+    point_to(store, "../../etc\n")
     wait_for(lambda: number(client, "textclf_model_swap_failures_total") > 3)
     app.extensions["textclf"].holder.stop()
     assert len(caplog.records) == 1

@@ -37,7 +37,7 @@ def test_every_option_arrives():
     _, model, training, last = received(
         *("--encoder", "bert_en_cased_L-12_H-768_A-12", "--max-length", "128", "--truncation", "head+tail"),
         *("--head-fraction", "0.5", "--dropout", "0.2", "--epochs", "2", "--init-lr", "1e-4", "--optimiser", "AdamW"),
-        *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9"),
+        *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9", "--r-drop", "0.5"),
         *("--warmup", "0", "--tokens-per-batch", "512", "--batch-size", "8", "--seed", "7", "--precision", "float32"),
         *("--class-weights", "--metric", "macro_f1", "--patience", "3", "--checkpoint-steps", "10", "--last", "y"),
     )
@@ -56,6 +56,7 @@ def test_every_option_arrives():
         mlm_epochs=1,
         mlm_lr=3e-4,
         layer_decay=0.9,
+        r_drop=0.5,
         optimiser="AdamW",
         warmup=0.0,
         tokens_per_batch=512,

@@ -176,6 +176,11 @@ _TRAINING_OPTIONS = (
         default=_TRAINING.layer_decay,
         help="Factor of the learning rate from each layer of the encoder to the one below; 1 has one rate for all.",
     ),
+    option(
+        "--r-drop",
+        default=_TRAINING.r_drop,
+        help="Weight in the loss of how much two passes with other dropout differ; 0 makes one pass, in half the time.",
+    ),
     option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
     option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),
     option("--tokens-per-batch", default=_TRAINING.tokens_per_batch, help="Most tokens in a batch, padding included."),

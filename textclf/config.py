@@ -149,6 +149,8 @@ class TrainingOptions(Config):
         mlm_lr: learning rate of these passes.
         layer_decay: factor of the learning rate from each layer of the encoder to the one below it; 1 has one rate for
             all. For optimiser "adamw".
+        r_drop: weight of R-Drop in the loss (textclf.training.losses): a batch is seen twice, with other dropout, and
+            what the two passes differ by is part of the loss. Takes twice the time; 0 is without.
         optimiser: "adamw", or another name of textclf.training.optimisers.
         warmup: share of all steps during which the rate rises from 0.
         tokens_per_batch: a batch holds at most this many tokens, padding included.
@@ -166,6 +168,7 @@ class TrainingOptions(Config):
     mlm_epochs: int = 0
     mlm_lr: float = 2e-4
     layer_decay: float = 1.0
+    r_drop: float = 0.0
     optimiser: str = "adamw"
     warmup: float = 0.1
     tokens_per_batch: int = 4096
@@ -189,6 +192,7 @@ class TrainingOptions(Config):
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",
             f"1 with optimiser {self.optimiser!r}; only adamw has a rate for each layer",
         )
+        self._check_fraction("r_drop", high=1000)
         self._check_fraction("warmup")
         self._check_whole("tokens_per_batch", 8)
         self._check_whole("batch_size", 1)

@@ -18,6 +18,7 @@ from textclf.stats.calibration import softmax
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.batching import make_batch, plan_epoch, plan_evaluation
 from textclf.training.graphs import graph_function
+from textclf.training.losses import training_losses
 from textclf.training.optimisers import layer_factors, make_optimiser
 from textclf.training.precision import graph_precision
 from textclf.training.preprocessing import TokenizedTexts
@@ -115,7 +116,8 @@ def fit(
     if resumed_from:
         tqdm.write(f"going on from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
-    step = _training_step(model, optimiser, _class_weights(train.labels, len(class_names), options.class_weights))
+    class_weights = _class_weights(train.labels, len(class_names), options.class_weights)
+    step = _training_step(model, optimiser, class_weights, options.r_drop)
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
     with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
@@ -162,16 +164,21 @@ def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor
 
 
 def _training_step(
-    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, class_weights: np.ndarray
+    model: tf_keras.Model,
+    optimiser: tf_keras.optimizers.legacy.Optimizer,
+    class_weights: np.ndarray,
+    r_drop: float,
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
     """A compiled function: one optimiser step on word ids [B, S], mask [B, S], labels [B] -> loss."""
     weight_of_class = tf.constant(class_weights, tf.float32)
 
+    def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model(_encoder_inputs(word_ids, mask), training=True)
+
     @graph_function(_IDS, _IDS, _LABELS)
     def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = model(_encoder_inputs(word_ids, mask), training=True)  # [B, K]
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))  # [B]
+            losses = training_losses(logits_of, word_ids, mask, labels, r_drop)  # [B]
             weights = tf.gather(weight_of_class, labels)  # [B]
             # Not divided by the batch's weights, which would cancel them where a batch has one class. They are 1
             # on average over all texts.
