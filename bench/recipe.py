@@ -28,7 +28,7 @@ class Recipe:
     """The options of a training; the fields are command-line options.
 
     Attributes:
-        encoder, max_length, truncation, init_lr, tokens_per_batch, val_split: as of train_model.py.
+        encoder, max_length, truncation, init_lr, r_drop, tokens_per_batch, val_split: as of train_model.py.
         epochs: passes over the training texts; None: so many that there are enough steps.
         least_epochs: passes that are enough for many texts,
         least_steps: steps that are enough for a few classes,
@@ -39,6 +39,7 @@ class Recipe:
     max_length: int
     truncation: str
     init_lr: float
+    r_drop: float
     tokens_per_batch: int
     val_split: float
     epochs: int | None
@@ -72,6 +73,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
         click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
         click.option("--init-lr", default=1e-4, help="Learning rate."),
+        click.option("--r-drop", default=1.0, type=click.FloatRange(0), help="As of train_model.py."),
         click.option("--tokens-per-batch", default=8192, type=click.IntRange(8), help="As of train_model.py."),
         click.option("--val-split", default=0.1, type=_SHARE, help="As of train_model.py."),
         click.option(
@@ -112,7 +114,7 @@ def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:
         renames = [word for pair in SETS[found.name].renamed.items() for word in ("--rename-label", "=".join(pair))]
         paths = ("--dataset-path", found.path, "--model-dir", store, "--runs-dir", folder / "runs")
         reading = ("--encoder", recipe.encoder, "--max-length", recipe.max_length, "--truncation", recipe.truncation)
-        fitting = ("--init-lr", recipe.init_lr, "--epochs", recipe.epochs_of(found))
+        fitting = ("--init-lr", recipe.init_lr, "--r-drop", recipe.r_drop, "--epochs", recipe.epochs_of(found))
         batches = ("--tokens-per-batch", recipe.tokens_per_batch, "--val-split", recipe.val_split)
         run("train_model.py", *paths, *renames, *reading, *fitting, *batches, "--name", found.name, log=folder / "log")
     return store

@@ -19,7 +19,7 @@ from textclf.data.datasets import split_fingerprint
 from textclf.stats.cascade import CascadeSettings
 from train_model import main as train_model
 
-RECIPE = Recipe("tiny", 32, "head", 5e-3, 2048, 0.1, None, least_epochs=2, least_steps=11, steps_per_class=1)
+RECIPE = Recipe("tiny", 32, "head", 5e-3, 0.5, 2048, 0.1, None, least_epochs=2, least_steps=11, steps_per_class=1)
 
 
 def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
@@ -151,6 +151,6 @@ def test_a_training_gets_the_recipe_and_is_done_once(data, tmp_path, monkeypatch
         assert trained_store(RECIPE, found, tmp_path / "work") == tmp_path / "work" / "model"
     (given,) = started
     assert (given["dataset_path"], given["name"], given["max_length"]) == (str(found.path), "trec", 32)
-    assert (given["encoder"], given["truncation"], given["init_lr"]) == ("tiny", "head", 5e-3)
+    assert (given["encoder"], given["truncation"], given["init_lr"], given["r_drop"]) == ("tiny", "head", 5e-3, 0.5)
     assert (given["tokens_per_batch"], given["val_split"]) == (2048, 0.1)
     assert given["epochs"] == RECIPE.epochs_of(found) == 3
