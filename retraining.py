@@ -459,7 +459,9 @@ def _recipe_of_training(training: Training) -> dict[str, Any]:
 
 def _recipe_of_version(manifest: Manifest) -> dict[str, Any]:
     """The same, as a version's manifest has it."""
-    return _recipe({**_model_options(manifest), **manifest.training.get("options", {})})
+    # A version from before there was an option was trained with what is its default.
+    options = {**TrainingOptions().to_dict(), **manifest.training.get("options", {})}
+    return _recipe({**_model_options(manifest), **options})
 
 
 def _recipe(options: dict[str, Any]) -> dict[str, Any]:

@@ -178,8 +178,11 @@ class Training:
         preprocessing = maker.select_model()
         classifier = maker.build_model(model.dropout)
         precision = chosen_precision(training.precision)
-        tokens = training.epochs * sum(
-            min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts
+        passes = 2 if training.r_drop else 1
+        tokens = (
+            passes
+            * training.epochs
+            * sum(min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts)
         )
         ids_model = classifier_to_fit(
             classifier, model.dropout, precision, training.seed, math.inf if training.mlm_epochs else tokens
@@ -624,17 +627,23 @@ def main(
 
     \b
     Examples:
-      python train_model.py --dataset-path data/sample --encoder minilm-l6 --epochs 3 --init-lr 1e-4
+      python train_model.py --dataset-path data/sample --encoder minilm-l6 --epochs 3 --init-lr 1e-4 \\
+          --model-dir my-models
       python train_model.py --dataset-path aclImdb_v1.tar.gz --encoder minilm-l6 --epochs 1 --init-lr 1e-4 \\
-          --max-length 256 --truncation head+tail --url URL
+          --max-length 256 --truncation head+tail --url URL --model-dir my-models
       tensorboard --logdir runs
     """
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
     training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
     if export_again:
-        training.export_again(model_dir, export_again, promote)
+        version = training.export_again(model_dir, export_again, promote)
     else:
-        training.save_model(model_dir, name, promote)
+        version = training.save_model(model_dir, name, promote)
+    current = ModelStore(model_dir).current_id()
+    if current != version.name:
+        click.echo(
+            f"current:       {current}, as before; --promote, or retraining.py promote {version.name}, changes it"
+        )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
         click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
         click.option("--init-lr", default=1e-4, help="Learning rate."),
-        click.option("--r-drop", default=1.0, type=click.FloatRange(0), help="As of train_model.py."),
+        click.option(
+            "--r-drop", default=1.0, type=click.FloatRange(0, 1000, max_open=True), help="As of train_model.py."
+        ),
         click.option("--tokens-per-batch", default=8192, type=click.IntRange(8), help="As of train_model.py."),
         click.option("--val-split", default=0.1, type=_SHARE, help="As of train_model.py."),
         click.option(

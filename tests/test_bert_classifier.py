@@ -171,6 +171,16 @@ def test_dropout_is_another_at_each_step_and_off_otherwise(classifier):
     assert np.abs(written_out(classifier, dropout=0.5, seed=1)(inputs, training=True) - first).max() > 0
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_a_text_that_is_twice_in_a_batch_has_other_dropout(no_dropout, classifier, dtype, monkeypatch):
+    twice = {name: tf.concat([ids, ids], axis=0) for name, ids in batch().items()}
+    one, other = np.split(written_out(classifier, dtype=dtype)(twice, training=True), 2)
+    np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(bert_classifier, "ENCODER_DROPOUT", 0.3)
+    one, other = np.split(written_out(classifier, dtype=dtype)(twice, training=True), 2)
+    assert (np.abs(one - other).max(axis=1) > 0.01).all()
+
+
 def test_the_way_back_leaves_out_what_the_way_forward_did(classifier, monkeypatch):
     """A step along the gradient changes the loss by its squared norm, with the same dropout."""
     monkeypatch.setattr(bert_classifier, "ENCODER_DROPOUT", 0.3)
@@ -239,7 +249,7 @@ def test_a_fit_with_it_learns_and_goes_on_after_a_kill_with_the_same_dropout(cla
     ids[:, 5] = 5 + labels  # One word tells.
     texts = TokenizedTexts(ids.ravel(), np.arange(65, dtype=np.int64) * 10, np.zeros(64, bool))
     data = LabelledIds(texts, labels)
-    options = TrainingOptions(epochs=6, init_lr=5e-3, batch_size=16, checkpoint_steps=5)
+    options = TrainingOptions(epochs=6, init_lr=5e-3, batch_size=16, checkpoint_steps=5, r_drop=0.5)
     before = classifier.get_weights()
 
     def fitted(folder):

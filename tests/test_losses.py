@@ -32,6 +32,29 @@ def test_r_drop_is_the_mean_of_both_passes_and_of_both_divergences():
     np.testing.assert_allclose(r_drop_losses(FIRST, SECOND, LABELS, 0.7), expected, rtol=1e-5)
 
 
+def test_both_passes_have_the_gradients_of_finite_differences():
+    def summed(first, second):
+        divergence = (
+            rel_entr(softmax(first, axis=1), softmax(second, axis=1)).sum()
+            + rel_entr(softmax(second, axis=1), softmax(first, axis=1)).sum()
+        ) / 2
+        crosses = cross_entropies_by_hand(first, LABELS) + cross_entropies_by_hand(second, LABELS)
+        return crosses.sum() / 2 + 0.7 * divergence
+
+    passes = [tf.constant(FIRST), tf.constant(SECOND)]
+    with tf.GradientTape() as tape:
+        tape.watch(passes)
+        loss = tf.reduce_sum(r_drop_losses(*passes, LABELS, 0.7))
+    exact, step = np.stack([FIRST, SECOND]).astype(np.float64), 1e-5
+    for which, gradient in enumerate(tape.gradient(loss, passes)):
+        for place in np.ndindex(FIRST.shape):
+            above, below = exact.copy(), exact.copy()
+            above[which][place] += step
+            below[which][place] -= step
+            expected = (summed(*above) - summed(*below)) / (2 * step)
+            assert float(gradient[place]) == pytest.approx(expected, abs=1e-5)
+
+
 def test_passes_that_agree_have_no_divergence():
     np.testing.assert_allclose(
         r_drop_losses(SECOND, SECOND, LABELS, 1000.0), cross_entropies_by_hand(SECOND, LABELS), rtol=1e-6
@@ -69,12 +92,11 @@ def with_dropout(model):
 def test_fitting_weighs_the_divergence(tmp_path):
     train = labelled_words([0, 1, 0, 1])
     losses: list[float] = []
-    for r_drop in (0.0, 1e-9, 1.0, 2.0):
+    for r_drop in (1e-9, 1.0, 2.0):
         model = with_dropout(linear_classifier({1: (1.0, 0.0), 2: (0.0, 1.0)}))
         tf_keras.utils.set_random_seed(5)
         options = TrainingOptions(optimiser="sgd", init_lr=1e-9, warmup=0.0, epochs=1, r_drop=r_drop)
         result = fit(model, train, train, ("neg", "pos"), options, "float32", 0, RunFolder(tmp_path / str(len(losses))))
         losses += result.history["loss"]
-    assert losses[0] != losses[1]  # One pass, and two.
-    assert losses[2] > losses[1] + 0.01
-    assert losses[3] - losses[1] == pytest.approx(2 * (losses[2] - losses[1]), rel=1e-4)
+    assert losses[1] > losses[0] + 0.01
+    assert losses[2] - losses[0] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-4)

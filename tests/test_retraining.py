@@ -322,6 +322,16 @@ def test_a_version_of_another_recipe_is_not_taken_for_the_challenger(undecided, 
     assert same._undecided_challenger() is None
 
 
+def test_a_version_from_before_an_option_was_trained_with_its_default(promoted):
+    manifest = ModelStore(promoted[0] / "model").open(promoted[3].challenger).manifest
+    options = {name: value for name, value in manifest.training["options"].items() if name != "r_drop"}
+    before = dataclasses.replace(manifest, training={**manifest.training, "options": options})
+    assert retraining._recipe_of_version(before) == retraining._recipe_of_version(manifest)
+    options["r_drop"] = 1.0
+    other = dataclasses.replace(manifest, training={**manifest.training, "options": options})
+    assert retraining._recipe_of_version(other) != retraining._recipe_of_version(manifest)
+
+
 # --- the golden set, and the new texts
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from command_lines import ROOT
 from tiny_bert import write_checkpoint, write_reviews
+from tiny_engine import write_version
 from tiny_training import tiny_training
 
 import train_model
@@ -103,7 +104,7 @@ def test_help_is_quick_and_shows_defaults_and_examples(shell, tmp_path):
 
 
 def test_a_missing_data_set_is_one_line_and_status_one(tmp_path):
-    options = ["--data-dir", str(tmp_path), "--runs-dir", str(tmp_path)]
+    options = ["--data-dir", str(tmp_path), "--runs-dir", str(tmp_path), "--model-dir", str(tmp_path / "model")]
     result = CliRunner().invoke(train_model.main, ["--dataset-path", "nowhere.tar.gz", *options])
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -279,6 +280,19 @@ def test_a_second_version_becomes_current_only_when_promoted(trained, tmp_path, 
     assert capsys.readouterr().out.endswith(f"saved:         {third} (current)\n")
     assert store.version_ids() == [first.name, second.name, third.name]
     assert store.open(third.name).manifest.metrics == store.open(first.name).manifest.metrics
+
+
+def test_the_command_says_which_version_goes_on_being_current(tmp_path, monkeypatch):
+    store = ModelStore(tmp_path / "model")
+    first, second = write_version(store.path, seed=0), write_version(store.path, seed=1, promote=False)
+    monkeypatch.setattr(Training, "save_model", lambda *_: second)
+    said = invoke("--dataset-path", "reviews", "--model-dir", store.path).stdout
+    assert (
+        said
+        == f"current:       {first.name}, as before; --promote, or retraining.py promote {second.name}, changes it\n"
+    )
+    store.promote(second.name, expected_current=first.name)
+    assert invoke("--dataset-path", "reviews", "--model-dir", store.path).stdout == ""
 
 
 @pytest.mark.usefixtures("_coarse_quantising")

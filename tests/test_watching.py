@@ -164,7 +164,12 @@ def test_a_restart_goes_on_where_the_last_window_ended(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [(["--every", "6"], 2), (["--windows", "4of3"], 2), (["--retrain"], 2), (["--model-path", "none"], 1)],
+    [
+        (["--every", "6"], 2),
+        (["--windows", "4of3"], 2),
+        (["--model-path", "none", "--retrain"], 2),
+        (["--model-path", "none"], 1),
+    ],
 )
 def test_what_makes_no_sense_ends_it_at_the_start(tmp_path, arguments, status):
     result = CliRunner().invoke(main, ["watch", *arguments])

@@ -179,7 +179,7 @@ _TRAINING_OPTIONS = (
     option(
         "--r-drop",
         default=_TRAINING.r_drop,
-        help="Weight in the loss of how much two passes with other dropout differ; 0 makes one pass, in half the time.",
+        help="Weight of what two passes with other dropout differ by; 0 makes one, for half the time and memory.",
     ),
     option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
     option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),

@@ -150,7 +150,8 @@ class TrainingOptions(Config):
         layer_decay: factor of the learning rate from each layer of the encoder to the one below it; 1 has one rate for
             all. For optimiser "adamw".
         r_drop: weight of R-Drop in the loss (textclf.training.losses): a batch is seen twice, with other dropout, and
-            what the two passes differ by is part of the loss. Takes twice the time; 0 is without.
+            what the two passes differ by is part of the loss, also of the one in the history. Both passes are one
+            computation of twice the tokens: twice the time and memory. 0 is without.
         optimiser: "adamw", or another name of textclf.training.optimisers.
         warmup: share of all steps during which the rate rises from 0.
         tokens_per_batch: a batch holds at most this many tokens, padding included.
