@@ -641,9 +641,8 @@ def main(
         version = training.save_model(model_dir, name, promote)
     current = ModelStore(model_dir).current_id()
     if current != version.name:
-        click.echo(
-            f"current:       {current}, as before; --promote, or retraining.py promote {version.name}, changes it"
-        )
+        change = f"python retraining.py promote {version.name} --model-dir {model_dir}"
+        click.echo(f"current:       {current or 'none'}; to make the new version current: {change}")
 
 
 if __name__ == "__main__":
