@@ -1,10 +1,10 @@
 """The inference graph with 8-bit weights and activations: NNCF's post-training quantisation, prepared for BERT.
 
 What the choices here brought, as the root mean square change of the logit margin of two IMDB models (6 layers) against
-the same graph in float32. Of one of 256 wordpieces: on 1,000 training reviews NNCF's defaults .27, pooler and classifier
-left in float (they cost nothing) .12; on 200 of them, cut shorter, from there on: without smoothing .17, 16 channels
-for split outliers .10, smoothing again .087, alpha .8 better still. Then on the reviews of half S, of this one and of one
-of 512 wordpieces:
+the same graph in float32. Of one of 256 wordpieces: on 1,000 training reviews NNCF's defaults .27, pooler and
+classifier left in float (they cost nothing) .12; on 200 of them, cut shorter, from there on: without smoothing .17, 16
+channels for split outliers .10, smoothing again .087, alpha .8 better still. Then on held-out reviews, of this model
+and of one of 512 wordpieces:
 
     ranges of histograms, 32 channels    .065    .408
     smallest and largest, 32 channels    .070    .081
