@@ -117,6 +117,22 @@ def test_lengths_that_the_cpu_computes_wrong_are_not_padded_to(engine, monkeypat
     assert engine.encode(texts).lengths.tolist() == [24, 24, 24, 24, 32]
 
 
+def test_a_length_that_is_wrong_for_some_texts_only_is_found(engine, monkeypatch):
+    """OpenVINO's 32 is off by units for most texts, but by little for some, and the first may be one of those."""
+    infer, calls = engine._infer, []
+
+    def broken(ids):
+        outputs = infer(ids)
+        if ids.shape[1] != 24:
+            return outputs
+        calls.append(ids)
+        return {**outputs, "logits": outputs["logits"] + (3.0 if len(calls) % 4 == 0 else 0.1)}
+
+    monkeypatch.setattr(engine, "_infer", broken)
+    assert engine.drop_wrong_steps(["the film was great", "dull"]) == [24]
+    assert {16, 32} <= set(engine.steps.tolist())
+
+
 def test_where_the_longest_length_is_wrong_nothing_can_be_done(engine, monkeypatch):
     before, infer = engine.steps.tolist(), engine._infer
 

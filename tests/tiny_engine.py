@@ -141,7 +141,7 @@ def write_version(
         engines, golden = [], []
         for hint in (PRECISION_HINTS[precision], "f32"):
             engines.append(Engine(compile_graph(core, graph, hint), tokenizer))
-            engines[-1].drop_wrong_steps(GOLDEN_TEXTS, GOLDEN_TOLERANCE)
+            engines[-1].drop_wrong_steps(GOLDEN_TEXTS)
             golden.append(golden_logits(engines[-1], GOLDEN_TEXTS).tolist())
             remove_activation_quantization(graph)
         fields = {

@@ -154,7 +154,7 @@ def export_engine(
         # From the file, because that is what will be served.
         graph = core.read_model(str(folder / GRAPH_FILE))
         engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
-        engine.drop_wrong_steps(GOLDEN_TEXTS, _GOLDEN_TOLERANCE)
+        engine.drop_wrong_steps(GOLDEN_TEXTS)
         try:
             figures = _compare(engine, manifest, compared, original)
             failures = parity_failures(figures)
