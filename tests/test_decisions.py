@@ -212,6 +212,14 @@ def test_roll_back_without_a_log_goes_to_the_parent(promotions):
     assert promotions.roll_back() == (second, first)
 
 
+def test_a_parent_that_is_not_here_can_not_be_gone_back_to(promotions):
+    """As of the shipped version."""
+    only = save(promotions.store, parent="20250102T030405678Z-00ff00")
+    with pytest.raises(ModelStoreError, match=f"no version is known to have been current before {only}; name one"):
+        promotions.roll_back()
+    assert promotions.hold.reason is None
+
+
 def test_roll_back_to_a_version_that_is_named(promotions):
     first, second, third = (save(promotions.store) for _ in range(3))
     promotions.promote(second)

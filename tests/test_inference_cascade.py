@@ -146,7 +146,7 @@ class TestVersions:
             "  share that the linear stage answers  60.0%   60.0%",
             "  accuracy: encoder                    0.9100  0.9100",
             "  accuracy: cascade                    0.9250  0.9250",
-            "    where it answers: linear stage     0.9800  0.9800",
+            "    linear stage, where it answers     0.9800  0.9800",
             "  calibration error: encoder           0.0100  0.0100",
             "    where the encoder answers          0.0400  0.0400",
         ):

@@ -123,8 +123,10 @@ class Promotions:
         return reason
 
     def _parent(self, version_id: str) -> str | None:
-        """What a version was made from; None where it is gone, too."""
-        return self.store.open(version_id).manifest.parent if version_id in self.store.version_ids() else None
+        """What a version was made from; None where either is not here."""
+        here = self.store.version_ids()
+        parent = self.store.open(version_id).manifest.parent if version_id in here else None
+        return parent if parent in here else None
 
     def _manifest_hash(self, version_id: str | None) -> str | None:
         """None for a version that is not here any more."""
