@@ -162,7 +162,7 @@ def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
     slices: dict[str, Figures] = {}
     if (stars := stars_of(names)) is not None:
         of_stars = by_slice(np.array(stars), labels, answer.predicted)
-        slices |= {f"{at} stars": row for at, row in of_stars.items()}
+        slices |= {"1 star" if at == 1 else f"{at} stars": row for at, row in of_stars.items()}
     if (tokens := answer.encoded.token_counts) is not None:
         slices |= by_length(tokens, labels, answer.predicted)
     slices["all"] = by_slice(np.zeros(len(texts), np.int64), labels, answer.predicted)[0]

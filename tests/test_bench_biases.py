@@ -59,7 +59,7 @@ def test_a_version_is_measured(reviews, tmp_path, cascade):
     assert found["version"] == version.name
     slices = found["slices"]
     assert slices["all"]["texts"] == 40
-    assert sum(row["texts"] for title, row in slices.items() if "stars" in title) == 40
+    assert sum(row["texts"] for title, row in slices.items() if "star" in title) == 40
     assert sum(row["texts"] for title, row in slices.items() if "wordpieces" in title) == 40
     assert slices["9 stars"]["accuracy"] == slices["9 stars"]["second"]
     assert slices["2 stars"]["accuracy"] == pytest.approx(1 - slices["2 stars"]["second"])

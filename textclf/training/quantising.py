@@ -27,7 +27,7 @@ from textclf.openvino_environment import import_openvino
 from textclf.training.bert_weights import Weights, encoder_sizes
 from textclf.training.engine_graph import build_graph, copies_of_outliers, inner_name
 
-# Channels added to each feed-forward layer to split outliers: four hundredths of the width of a small encoder's.
+# Channels added to each feed-forward layer to split outliers: four hundredths of a small encoder's.
 _EXTRA_CHANNELS = 64
 # Xiao et al. 2023, SmoothQuant, equation 4.
 _SMOOTH_QUANT_ALPHA = 0.8
