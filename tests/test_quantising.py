@@ -19,7 +19,7 @@ def quantised_activations(graph):
 
 
 def test_no_value_of_a_rare_word_is_cut():
-    """Attention may hang on it: ranges of histograms, which cut them, cost a model of reviews 1 % of its labels."""
+    """Ranges of histograms, which cut them, cost a model of reviews 1 % of its labels."""
     random = np.random.default_rng(0)
     weights = tiny_weights(seed=3, width=64, heads=2, inner=256, words=WORDS)
     embedding = weights["word_embeddings/embeddings"][RARE]

@@ -10,8 +10,8 @@ and of one of 512 wordpieces:
     smallest and largest, 32 channels    .070    .081
     smallest and largest, 64 channels    .061    .075
 
-A histogram's range leaves out what is rare, and the keys of a few rare words are what attention hangs on: with keys and
-queries in float, the .408 are .078. The feed-forward layers are most of what is left.
+A histogram's range cuts the largest values, and most of what that costs goes through the keys and queries of attention:
+with these in float, the .408 are .078.
 """
 
 import contextlib
