@@ -19,7 +19,7 @@ def review_lengths():
 def tokenized(*texts):
     lengths = [len(text) for text in texts]
     ids = np.concatenate([np.array(text, np.int32) for text in texts])
-    return TokenizedTexts(ids, np.concatenate([[0], np.cumsum(lengths)]), np.zeros(len(texts), bool))
+    return TokenizedTexts(ids, np.concatenate([[0], np.cumsum(lengths)]), np.array(lengths))
 
 
 def padded_size(batch, lengths):

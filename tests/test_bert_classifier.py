@@ -247,7 +247,7 @@ def test_a_fit_with_it_learns_and_goes_on_after_a_kill_with_the_same_dropout(cla
     labels = random.integers(0, 3, 64).astype(np.int32)
     ids = random.integers(10, 200, (64, 10)).astype(np.int32)
     ids[:, 5] = 5 + labels  # One word tells.
-    texts = TokenizedTexts(ids.ravel(), np.arange(65, dtype=np.int64) * 10, np.zeros(64, bool))
+    texts = TokenizedTexts(ids.ravel(), np.arange(65, dtype=np.int64) * 10, np.full(64, 10))
     data = LabelledIds(texts, labels)
     options = TrainingOptions(epochs=6, init_lr=5e-3, batch_size=16, checkpoint_steps=5, r_drop=0.5)
     before = classifier.get_weights()

@@ -122,7 +122,7 @@ def chains(count=64, length=14):
     words = starts + np.arange(length)
     ids = np.concatenate([np.full((count, 1), 2), words, np.full((count, 1), 3)], 1).astype(np.int32)
     offsets = np.arange(count + 1, dtype=np.int64) * (length + 2)
-    return TokenizedTexts(ids.ravel(), offsets, np.zeros(count, bool))
+    return TokenizedTexts(ids.ravel(), offsets, np.diff(offsets))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def make(folder):
 
     def with_options(max_length=16, truncation="head", head_fraction=0.25):
         layer.max_length, layer.truncation, layer.head_fraction = max_length, truncation, head_fraction
+        vars(layer).pop("ids_and_lengths", None)  # A graph with the options before.
         return layer
 
     return with_options
@@ -100,7 +101,7 @@ def test_head_and_tail_keep_the_right_pieces(make, max_length, head_fraction):
     assert layer.bracket(layer.wordpieces(tf.constant(texts))).to_list() == expected
     tokenized = tokenize_texts(layer, texts)
     assert [list(part) for part in np.split(tokenized.ids, tokenized.offsets[1:-1])] == expected
-    assert tokenized.truncated.tolist() == [length > room for length in lengths]
+    assert tokenized.whole_lengths.tolist() == [length + 2 for length in lengths]
     assert max(tokenized.lengths) == max_length
 
 
@@ -122,13 +123,14 @@ def test_tokenized_texts_are_what_the_layer_packs(make):
     assert tokenized.offsets.dtype == np.int64
     np.testing.assert_array_equal(tokenized.lengths, inputs["input_mask"].sum(axis=1))
     np.testing.assert_array_equal(tokenized.ids, inputs["input_word_ids"][inputs["input_mask"] == 1])
+    tokenize_texts(layer, texts[:3])
+    assert layer.ids_and_lengths.experimental_get_tracing_count() == 1
 
 
 def test_no_texts(make):
     tokenized = tokenize_texts(make(), [])
     assert len(tokenized) == 0
-    assert (tokenized.ids.dtype, tokenized.offsets.tolist(), tokenized.truncated.tolist()) == (np.int32, [0], [])
-    assert tokenized.truncated.dtype == bool
+    assert (tokenized.ids.dtype, tokenized.offsets.tolist(), tokenized.whole_lengths.tolist()) == (np.int32, [0], [])
 
 
 def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):

@@ -45,5 +45,5 @@ def labelled_words(labels: Sequence[int], words: Sequence[int] | None = None, se
     telling = [1 + label for label in labels] if words is None else words
     texts = [np.append(random.integers(10, WORDS, random.integers(3, 8)), word) for word in telling]
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
-    ids = TokenizedTexts(np.concatenate(texts).astype(np.int32), offsets, np.zeros(len(texts), bool))
+    ids = TokenizedTexts(np.concatenate(texts).astype(np.int32), offsets, np.diff(offsets))
     return LabelledIds(ids, np.array(labels, np.int32))

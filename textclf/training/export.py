@@ -37,6 +37,7 @@ from textclf.stats.calibration import softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.training.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights
 from textclf.training.engine_graph import build_graph
+from textclf.training.graphs import graph_function
 from textclf.training.preprocessing import TextPreprocessing
 from textclf.training.quantising import quantise
 from textclf.training.saved_model_export import IDS_SIGNATURE
@@ -262,7 +263,7 @@ def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
         outputs = classify(input_word_ids=input_word_ids, input_mask=mask)
         return {name: tf.identity(outputs[name], name) for name in ("logits", "embeddings")}
 
-    traced: Any = tf.function(of_ids, input_signature=[tf.TensorSpec([None, None], tf.int32, name="input_word_ids")])
+    traced: Any = graph_function(tf.TensorSpec([None, None], tf.int32, name="input_word_ids"))(of_ids)
     logging.getLogger("openvino").setLevel(logging.ERROR)
     return openvino.convert_model(traced.get_concrete_function())
 

@@ -3,8 +3,9 @@
 B: batch, S: the longest text of the batch in wordpieces, at most max_length; [CLS] and [SEP] count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
             "input_type_ids": tf.zeros_like(word_ids),
         }
 
+    @cached_property
+    def ids_and_lengths(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """A graph from strings [B] to the ids of bracket(), end to end, [tokens], their number and token_counts(), [B].
+
+        It is made once, with the options of then: tracing the tokenizer takes a second.
+        """
+
+        @graph_function(tf.TensorSpec([None], tf.string))
+        def tokenize(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            tokens = self.wordpieces(texts)
+            kept = self.bracket(tokens)
+            return kept.flat_values, kept.row_lengths(), tokens.row_lengths() + _SPECIAL_TOKENS
+
+        return tokenize
+
     def folds_case(self) -> bool:
         """Whether upper and lower case give the same wordpieces."""
         upper, lower = self.wordpieces(tf.constant(["THE FILM", "the film"]))
@@ -116,12 +132,12 @@ class TokenizedTexts:
     Attributes:
         ids: int32 [tokens of all texts], [CLS] and [SEP] included.
         offsets: int64 [texts + 1].
-        truncated: bool [texts], True where the text was longer than max_length.
+        whole_lengths: int64 [texts], before truncation.
     """
 
     ids: np.ndarray
     offsets: np.ndarray
-    truncated: np.ndarray
+    whole_lengths: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -134,20 +150,13 @@ class TokenizedTexts:
 
 def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedTexts:
     """Tokenize and truncate once, so that no epoch does it again."""
-
-    @graph_function(tf.TensorSpec([None], tf.string))
-    def tokenize(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        tokens = preprocessing.wordpieces(part)
-        whole_lengths = tokens.row_lengths() + _SPECIAL_TOKENS
-        kept = preprocessing.bracket(tokens)
-        return kept.flat_values, kept.row_lengths(), whole_lengths
-
-    parts = [tokenize(tf.constant(texts[start : start + chunk])) for start in range(0, len(texts), chunk)]
+    chunks = [texts[start : start + chunk] for start in range(0, len(texts), chunk)]
+    parts = [preprocessing.ids_and_lengths(tf.constant(part, tf.string)) for part in chunks]
     ids, lengths, whole_lengths = (
         np.concatenate([np.zeros(0, np.int64)] + [part[position].numpy() for part in parts]) for position in range(3)
     )
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return TokenizedTexts(ids.astype(np.int32), offsets, whole_lengths > lengths)
+    return TokenizedTexts(ids.astype(np.int32), offsets, whole_lengths)
 
 
 def token_counts(texts: Sequence[str], name_or_handle: str) -> np.ndarray:

@@ -9,11 +9,9 @@ from textclf.config import ModelOptions
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, EncoderError
 from textclf.model_store import ModelStore, ModelVersion, open_model
-from textclf.runtime.tokenizer import SPECIAL_TOKENS, VOCABULARY_FILE, Tokenizer, read_vocabulary
+from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.training import encoders
-from textclf.training.graphs import graph_function
-from textclf.training.preprocessing import TextPreprocessing
-from textclf.training.tf_setup import tf
+from textclf.training.preprocessing import TextPreprocessing, tokenize_texts
 
 _STORE = Path("model")
 _ENGINE = "engine"
@@ -109,22 +107,14 @@ def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, text
     Raises:
         InputError: a text is none (see Tokenizer).
     """
-
-    @graph_function(tf.TensorSpec([None], tf.string))
-    def tokenize(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        tokens = preprocessing.wordpieces(part)
-        kept = preprocessing.bracket(tokens)
-        return kept.flat_values, kept.row_splits, tokens.row_lengths() + SPECIAL_TOKENS
-
     differing = []
     for start in range(0, len(texts), _CHUNK):
         part = texts[start : start + _CHUNK]
-        found = tokenizer(part)
-        ids, splits, lengths = (values.numpy() for values in tokenize(tf.constant(part, tf.string)))
-        expected = zip(np.split(ids, splits[1:-1]), lengths, strict=True)
+        found, expected = tokenizer(part), tokenize_texts(preprocessing, part)
+        ids = np.split(expected.ids, expected.offsets[1:-1])
         differing += [
             text
-            for text, its, (ids_of_text, length) in zip(part, found, expected, strict=True)
+            for text, its, ids_of_text, length in zip(part, found, ids, expected.whole_lengths, strict=True)
             if its.ids != ids_of_text.tolist() or its.length != length
         ]
     return differing
