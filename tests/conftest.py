@@ -1,6 +1,7 @@
 """Fixtures that several tests share: a tiny encoder, learnable data, a trained version, and caches of their own."""
 
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no worker is left alone with one of them in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: the collector need not look through them in each of its rounds."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

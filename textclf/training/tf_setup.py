@@ -5,10 +5,13 @@ TensorFlow gives only to a process that asked for it before the first import.
 """
 
 import ctypes
+import gc
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from textclf.tensorflow_environment import prepare_tensorflow_import
@@ -20,7 +23,21 @@ if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in 
     )
 prepare_tensorflow_import()
 
-with warnings.catch_warnings():
+
+@contextmanager
+def _kept_for_good() -> Iterator[None]:
+    """What the block makes, the collector never looks through: hundreds of thousands of objects that all stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
+
+
+with _kept_for_good(), warnings.catch_warnings():
     # tensorflow_hub imports pkg_resources, and dependencies of the model garden use deprecated names: not ours to mend.
     warnings.simplefilter("ignore")
     import tensorflow as tf
