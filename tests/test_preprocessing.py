@@ -131,6 +131,7 @@ def test_no_texts(make):
     tokenized = tokenize_texts(make(), [])
     assert len(tokenized) == 0
     assert (tokenized.ids.dtype, tokenized.offsets.tolist(), tokenized.whole_lengths.tolist()) == (np.int32, [0], [])
+    assert tokenized.whole_lengths.dtype == np.int64
 
 
 def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):

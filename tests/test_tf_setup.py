@@ -8,9 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Reads absl's level, then makes graph rewriting (to bfloat16, where the CPU has it) log what it did.
 PROGRAM = """
-import ctypes
+import ctypes, gc
 from pathlib import Path
 from textclf.training.tf_setup import tf, tf_keras
+assert gc.isenabled()
+assert gc.get_freeze_count() > 100_000  # Of modules, which the collector passes over.
 assert tf.keras.Model is tf_keras.Model
 library = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.*"))
 print("absl level", ctypes.CDLL(str(library))._ZN4absl12lts_2025012711MinLogLevelEv())

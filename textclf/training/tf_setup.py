@@ -26,7 +26,10 @@ prepare_tensorflow_import()
 
 @contextmanager
 def _kept_for_good() -> Iterator[None]:
-    """What the block makes, the collector never looks through: hundreds of thousands of objects that all stay."""
+    """Python's collector waits for the end of the block, and then passes over all that is there for good.
+
+    That is hundreds of thousands of objects of modules, none of which could go, and whatever the process had before.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
