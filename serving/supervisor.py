@@ -6,11 +6,11 @@ It may be process 1 of a container: every child that is left to it is reaped. St
 import contextlib
 import ctypes
 import os
-import queue
+import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,36 +46,57 @@ def supervise(programs: Sequence[Program], grace: float) -> int:
     Returns:
         The exit status: 0 if it was told to stop and everything was drained, else 1.
     """
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for watched in _WATCHED:
-        signal.signal(watched, lambda number, _frame: signals.put(number))
-    running = {_start(program): program for program in programs}
-    told_to_stop = False
-    while not told_to_stop and len(running) == len(programs):
-        told_to_stop = signals.get() != signal.SIGCHLD
-        for message in _reap(running):
-            _say(f"{message}; stopping")
-    drained = _drain(running, signals, time.monotonic() + grace)
+    with _caught_signals() as signals:
+        running = {_start(program): program for program in programs}
+        told_to_stop = False
+        while not told_to_stop and len(running) == len(programs):
+            told_to_stop = _next(signals) != signal.SIGCHLD
+            for message in _reap(running):
+                _say(f"{message}; stopping")
+        drained = _drain(running, signals, time.monotonic() + grace)
     return 0 if told_to_stop and drained else 1
 
 
-def _drain(running: dict[int, Program], signals: "queue.SimpleQueue[int]", deadline: float) -> bool:
+def _drain(running: dict[int, Program], signals: int, deadline: float) -> bool:
     """End the programs one after another; False if they had to be killed."""
     for pid, program in list(running.items()):
         if pid in running:
             os.kill(pid, program.drain_signal)
         while pid in running:
-            try:
-                number = signals.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                number = signal.SIGALRM
+            number = _next(signals, max(0.0, deadline - time.monotonic()))
             for message in _reap(running, expected=pid):
                 _say(message)
             if number != signal.SIGCHLD and pid in running:
-                _say(f"{program.name} did not finish in time; killed" if number == signal.SIGALRM else "killed")
+                _say("killed" if number else f"{program.name} did not finish in time; killed")
                 _kill(running)
                 return False
     return True
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[int]:
+    """For the time of the block the watched signals come out of the file of this number, a byte each.
+
+    A handler in Python would not do: what is caught between its last check for signals and the beginning of a wait
+    does not end the wait, so that a program that has ended may be noticed at the next signal only, if one comes.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    wakeup = signal.set_wakeup_fd(writer)
+    before = {watched: signal.signal(watched, lambda *_: None) for watched in _WATCHED}
+    try:
+        yield reader
+    finally:
+        for watched, handler in before.items():
+            signal.signal(watched, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(reader)
+        os.close(writer)
+
+
+def _next(signals: int, timeout: float | None = None) -> int:
+    """The number of the next signal, 0 if none comes in time."""
+    return os.read(signals, 1)[0] if select.select([signals], [], [], timeout)[0] else 0
 
 
 def _kill(running: dict[int, Program]) -> None:
@@ -112,12 +133,16 @@ def _reap(running: dict[int, Program], expected: int = 0) -> list[str]:
 def _start(program: Program) -> int:
     """Fork and execute; returns the process id, which is also that of a new process group."""
     parent = os.getpid()
+    # A signal to the child waits until it is no longer the supervisor's handler that gets it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
     try:
         for watched in _WATCHED:
             signal.signal(watched, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # A session of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains.
         os.setsid()
         if sys.platform == "linux":

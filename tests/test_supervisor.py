@@ -82,6 +82,37 @@ def test_a_second_signal_kills_at_once(tmp_path):
     assert end(process)[0] == 1
 
 
+def test_no_signal_is_missed_whenever_it_comes():
+    """One that came when the supervisor was about to wait was noticed at the next, seconds or hours later."""
+    code = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from serving.supervisor import Program, supervise
+
+def stop_after(pauses):
+    # A pause of this thread is when the other one has run, and now gives Python's lock back, to wait for signals.
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        pass
+    last = time.perf_counter()
+    end = last + 0.05
+    while pauses and last < end:
+        now = time.perf_counter()
+        pauses -= now - last > 20e-6
+        last = now
+    os.kill(os.getpid(), signal.SIGTERM)
+
+for number in range(200):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    thread = threading.Thread(target=stop_after, args=(number % 3 + 1,))
+    thread.start()
+    if supervise([Program("it", ["/bin/sleep", "10"], Path("/"), {})], 5):
+        sys.exit(f"round {number}")
+    thread.join()
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_a_child_that_leads_no_group_yet_is_killed():
     """Between fork and setsid it still is in the supervisor's group; beside it one that has come further."""
     program = Program("it", [], Path("/"), {})
