@@ -1,5 +1,6 @@
 """The written-out classifier: the encoder's own function and gradients, its dropout, and when it is taken."""
 
+import functools
 import logging
 
 import numpy as np
@@ -57,6 +58,17 @@ def classifier(tiny_checkpoint):
     return string_classifier(tiny_checkpoint)
 
 
+@pytest.fixture(scope="module")
+def relu_classifier(tmp_path_factory):
+    return string_classifier(write_checkpoint(tmp_path_factory.mktemp("relu") / "checkpoint", hidden_act="relu"))
+
+
+@pytest.fixture(params=["classifier", "relu_classifier"])
+def each_classifier(request):
+    """One after the other, with the name of its activation function."""
+    return request.getfixturevalue(request.param), {"classifier": "gelu_tanh", "relu_classifier": "relu"}[request.param]
+
+
 @pytest.fixture
 def no_dropout(monkeypatch):
     monkeypatch.setattr(bert_classifier, "ENCODER_DROPOUT", 0.0)
@@ -81,10 +93,8 @@ def test_variables_are_the_encoders_and_nothing_else(classifier):
     ]
 
 
-@pytest.mark.parametrize("hidden_act", ["gelu", "relu"])
-def test_gradients_are_those_of_the_encoders_own_graph(no_dropout, tmp_path, hidden_act):
-    classifier = string_classifier(write_checkpoint(tmp_path / "checkpoint", hidden_act=hidden_act))
-    activation = "relu" if hidden_act == "relu" else "gelu_tanh"
+def test_gradients_are_those_of_the_encoders_own_graph(no_dropout, each_classifier):
+    classifier, activation = each_classifier
     model, hub_form, inputs = written_out(classifier, activation), ids_classifier(classifier), batch()
     variables = hub_form.trainable_variables
     loss, gradients = loss_and_gradients(model, inputs, variables, training=True)
@@ -104,8 +114,8 @@ def test_bfloat16_products_change_gradients_by_percents(no_dropout, classifier):
 
 @pytest.mark.parametrize("factor", [30.0, 300.0])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_huge_scores_overflow_nothing(no_dropout, tmp_path, factor, dtype):
-    classifier = string_classifier(write_checkpoint(tmp_path / "checkpoint"))
+def test_huge_scores_overflow_nothing(no_dropout, classifier, factor, dtype, request):
+    request.addfinalizer(functools.partial(classifier.set_weights, classifier.get_weights()))
     for variable in classifier.trainable_variables:
         if "query/kernel" in variable.name or "key/kernel" in variable.name:
             variable.assign(factor * variable)
@@ -212,9 +222,8 @@ def test_it_is_taken_where_it_pays(classifier):
     assert not isinstance(classifier_to_fit(classifier, 0.1, "float32", 0, enough - 2), BertClassifier)
 
 
-@pytest.mark.parametrize(("hidden_act", "expected"), [("gelu", "gelu_tanh"), ("relu", "relu")])
-def test_the_activation_is_found_out(tmp_path, hidden_act, expected):
-    classifier = string_classifier(write_checkpoint(tmp_path / "checkpoint", hidden_act=hidden_act))
+def test_the_activation_is_found_out(each_classifier):
+    classifier, expected = each_classifier
     assert classifier_to_fit(classifier, 0.1, "bfloat16", 0, 10**12).activation == expected
 
 

@@ -74,6 +74,7 @@ def ask_server(command: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_commands(folder, run, encoder):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [line for line in lines if not any(part in line for part in NOT_RUN)]
@@ -99,6 +100,7 @@ def test_commands(folder, run, encoder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_python(folder, encoder, capsys):
     (code,) = blocks("python")
     exec(compile(code.replace("minilm-l6", str(encoder)), "README.md", "exec"), {})  # noqa: S102 (README's own lines)

@@ -63,7 +63,9 @@ def promoted(trained_version, reviews, products, tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrained")
     shutil.copytree(trained_version.parent.parent, folder / "model")
     retrain = retrain_of(folder, reviews, products, epochs=3)
-    return folder, retrain.combine_datasets(), retrain.retrain_model(), retrain.save_retrained_model()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textclf.training.export._CALIBRATION_TEXTS", 4)  # Quantising is the slow part of saving.
+        return folder, retrain.combine_datasets(), retrain.retrain_model(), retrain.save_retrained_model()
 
 
 @pytest.fixture

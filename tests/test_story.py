@@ -106,6 +106,7 @@ def serve(stack: Stack, labelled: list[tuple[str, str]]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_coarse_quantising")
 def test_the_whole_story(tiny_checkpoint, tmp_path):
     # So many that 500 and more set up the cascade.
     write_table(tmp_path / "films" / "train.jsonl", reviews(FILMS, 2700, seed=1))
