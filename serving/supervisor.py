@@ -10,12 +10,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True)
@@ -38,65 +38,68 @@ class Program:
 
 
 def supervise(programs: Sequence[Program], grace: float) -> int:
-    """Run the programs until SIGTERM or SIGINT comes, or until one of them ends by itself.
+    """Run the programs until SIGTERM, SIGINT or SIGHUP comes, or until one of them ends by itself.
 
     Then the others are drained in their order, the one that faces the clients first. After `grace` seconds, or at
-    a second signal, what still runs is killed.
+    a second signal, what still runs is killed. The signals stay caught: none disturbs what tidies up afterwards.
 
     Returns:
         The exit status: 0 if it was told to stop and everything was drained, else 1.
     """
-    with _caught_signals() as signals:
-        running = {_start(program): program for program in programs}
-        told_to_stop = False
-        while not told_to_stop and len(running) == len(programs):
-            told_to_stop = _next(signals) != signal.SIGCHLD
-            for message in _reap(running):
-                _say(f"{message}; stopping")
-        drained = _drain(running, signals, time.monotonic() + grace)
-    return 0 if told_to_stop and drained else 1
+    signals = _catch_signals()
+    running = {_start(program): program for program in programs}
+    stops = 0
+    while not stops and len(running) == len(programs):
+        stops = _stops(_next(signals))
+        for message in _reap(running):
+            _say(f"{message}; stopping")
+    drained = _drain(running, signals, stops, time.monotonic() + grace)
+    return 0 if stops and drained else 1
 
 
-def _drain(running: dict[int, Program], signals: int, deadline: float) -> bool:
-    """End the programs one after another; False if they had to be killed."""
+def _drain(running: dict[int, Program], signals: int, stops: int, deadline: float) -> bool:
+    """End the programs one after another; False if they had to be killed. `stops`: so often it was told to stop."""
     for pid, program in list(running.items()):
         if pid in running:
             os.kill(pid, program.drain_signal)
         while pid in running:
-            number = _next(signals, max(0.0, deadline - time.monotonic()))
+            numbers = _next(signals, max(0.0, deadline - time.monotonic()))
+            stops += _stops(numbers)
             for message in _reap(running, expected=pid):
                 _say(message)
-            if number != signal.SIGCHLD and pid in running:
-                _say("killed" if number else f"{program.name} did not finish in time; killed")
+            if pid in running and (stops > 1 or not numbers):
+                _say("killed" if numbers else f"{program.name} did not finish in time; killed")
                 _kill(running)
                 return False
     return True
 
 
-@contextlib.contextmanager
-def _caught_signals() -> Iterator[int]:
-    """For the time of the block the watched signals come out of the file of this number, a byte each.
+def _catch_signals() -> int:
+    """Have the watched signals come out of the file of this number, a byte each, whatever was done with them before.
 
-    A handler in Python would not do: what is caught between its last check for signals and the beginning of a wait
-    does not end the wait, so that a program that has ended may be noticed at the next signal only, if one comes.
+    Handlers in Python would not do: a signal that comes between Python's last look for signals and the beginning of a
+    wait does not end the wait, so that the end of a program may be noticed only when another signal comes, if ever.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    wakeup = signal.set_wakeup_fd(writer)
-    before = {watched: signal.signal(watched, lambda *_: None) for watched in _WATCHED}
-    try:
-        yield reader
-    finally:
-        for watched, handler in before.items():
-            signal.signal(watched, handler)
-        signal.set_wakeup_fd(wakeup)
-        os.close(reader)
-        os.close(writer)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for watched in _WATCHED:
+        # nohup ignores it.
+        if watched != signal.SIGHUP or signal.getsignal(watched) != signal.SIG_IGN:
+            signal.signal(watched, lambda *_: None)
+    # Whoever started this may have blocked some.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+    return reader
 
 
-def _next(signals: int, timeout: float | None = None) -> int:
-    """The number of the next signal, 0 if none comes in time."""
-    return os.read(signals, 1)[0] if select.select([signals], [], [], timeout)[0] else 0
+def _next(signals: int, timeout: float | None = None) -> bytes:
+    """The numbers of the next signals, none if none comes in time."""
+    return os.read(signals, 64) if select.select([signals], [], [], timeout)[0] else b""
+
+
+def _stops(numbers: bytes) -> int:
+    """How many of the signals say to stop."""
+    return len(numbers) - numbers.count(signal.SIGCHLD)
 
 
 def _kill(running: dict[int, Program]) -> None:
@@ -159,4 +162,5 @@ def _start(program: Program) -> int:
 
 
 def _say(message: str) -> None:
-    os.write(2, f"serve: {message}\n".encode())
+    with contextlib.suppress(OSError):  # Nobody may listen any more; the programs are to be drained all the same.
+        os.write(2, f"serve: {message}\n".encode())

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ def make_application() -> Flask:
     again all the same where other workers serve.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT)
+    # Who loads has nothing in hand to finish: the process ends at once when it is told to.
+    on_sigterm = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         # Not in the main thread, which gets the signals: with AMX (OpenVINO 2026.4, Linux 6.18 in a virtual machine) a
         # thread that has computed may die of the next one, once another thread has loaded another model.
@@ -36,6 +39,9 @@ def make_application() -> Flask:
     except (TextClfError, OSError) as error:
         logging.getLogger(__name__).error("%s", " ".join(str(error).split()))
         sys.exit(_BOOT_ERROR)
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.siginterrupt(signal.SIGTERM, False)  # As gunicorn has it: system calls go on.
 
 
 def _application() -> Flask:

@@ -307,6 +307,27 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
         assert stack.stop() == 0
 
 
+@pytest.mark.parametrize("nginx", ["", "off"])
+def test_a_worker_that_loads_ends_when_it_is_told_to(tmp_path, nginx):
+    if not nginx:
+        need_nginx()
+    version = write_version(tmp_path / "model")
+    weights = version / "engine" / "model.bin"
+    weights.unlink()
+    os.mkfifo(weights)  # Whoever reads it waits for ever.
+
+    def is_read() -> int | None:
+        try:
+            return os.open(weights, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+    with running_stack(tmp_path, version, wait=False, NGINX=nginx, MODEL_SERVER_WORKERS="1") as stack:
+        with open(wait_for(is_read, 30), "wb"):
+            assert stack.stop() == 0, stack.log
+        assert "did not finish" not in stack.log
+
+
 def test_workers_that_are_told_to_end_lose_nothing(tmp_path):
     """After a change of the model, too."""
     need_nginx()

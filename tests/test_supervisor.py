@@ -1,6 +1,7 @@
 """Programs that run side by side and end together, with real processes."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_in_order_and_exits_with_0(tmp_path, number):
     scripts = [
         f"trap 'sleep 0.2; echo {name} >> order; exit 0' TERM; touch {name}.up; while true; do sleep 0.02; done"
@@ -80,6 +81,77 @@ def test_a_second_signal_kills_at_once(tmp_path):
     time.sleep(0.2)
     process.terminate()
     assert end(process)[0] == 1
+
+
+def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
+    """Both come while the supervisor does not run; the one that says to stop is the first of its kind."""
+    front = "touch front.up; while true; do sleep 0.02; done"
+    back = "trap 'echo drained > back; exit 0' TERM; touch back.up; while true; do sleep 0.02; done"
+    process = start(tmp_path, front, back)
+    wait_for(lambda: (tmp_path / "front.up").exists() and (tmp_path / "back.up").exists())
+    process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: any(other.pid == process.pid and other.state == "T" for other in processes()))
+    os.kill(min(children(process.pid)), signal.SIGKILL)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    assert end(process) == (0, "serve: p0 ended with status -9; stopping\n")
+    assert (tmp_path / "back").read_text() == "drained\n"
+
+
+def test_one_signal_after_the_end_of_a_program_does_not_kill_the_others(tmp_path):
+    back = "trap 'touch asked; sleep 0.5; echo drained > back; exit 0' TERM; touch up; while true; do sleep 0.02; done"
+    process = start(tmp_path, "while [ ! -e up ]; do sleep 0.02; done; exit 3", back)
+    wait_for((tmp_path / "asked").exists)
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == (1, "serve: p0 ended with status 3; stopping\n")
+    assert (tmp_path / "back").read_text() == "drained\n"
+
+
+def test_signals_that_whoever_started_it_blocked_are_heard(tmp_path):
+    script = "trap 'exit 0' TERM; touch up; while true; do sleep 0.02; done"
+    blocked = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        process = start(tmp_path, script)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    wait_for((tmp_path / "up").exists)
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == (0, "")
+
+
+def test_nohup_stays_so(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(tmp_path, "trap 'exit 0' TERM; touch up; while true; do sleep 0.02; done")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for((tmp_path / "up").exists)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == (0, "")
+
+
+def test_the_others_are_drained_though_nobody_reads_what_is_said(tmp_path):
+    back = "trap 'echo drained > back; exit 0' TERM; touch up; while true; do sleep 0.02; done"
+    process = start(tmp_path, "while [ ! -e go ]; do sleep 0.02; done; exit 3", back)
+    wait_for((tmp_path / "up").exists)
+    process.stderr.close()
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 1
+    assert (tmp_path / "back").read_text() == "drained\n"
+
+
+def test_no_signal_disturbs_what_tidies_up_afterwards():
+    code = (
+        "import os, signal; from pathlib import Path; from serving.supervisor import Program, supervise\n"
+        "supervise([Program('it', ['/bin/true'], Path('/'), {})], 1)\n"
+        "os.kill(os.getpid(), signal.SIGTERM); print('tidy')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stdout) == (0, "tidy\n")
 
 
 def test_no_signal_is_missed_whenever_it_comes():
