@@ -63,14 +63,14 @@ def _drain(running: dict[int, Program], signals: int, stops: int, deadline: floa
         if pid in running:
             os.kill(pid, program.drain_signal)
         while pid in running:
-            numbers = _next(signals, max(0.0, deadline - time.monotonic()))
+            numbers = b"" if stops > 1 else _next(signals, max(0.0, deadline - time.monotonic()))
+            if not numbers:
+                _say("killed" if stops > 1 else f"{program.name} did not finish in time; killed")
+                _kill(running)
+                return False
             stops += _stops(numbers)
             for message in _reap(running, expected=pid):
                 _say(message)
-            if pid in running and (stops > 1 or not numbers):
-                _say("killed" if numbers else f"{program.name} did not finish in time; killed")
-                _kill(running)
-                return False
     return True
 
 

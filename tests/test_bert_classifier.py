@@ -63,10 +63,11 @@ def relu_classifier(tmp_path_factory):
     return string_classifier(write_checkpoint(tmp_path_factory.mktemp("relu") / "checkpoint", hidden_act="relu"))
 
 
-@pytest.fixture(params=["classifier", "relu_classifier"])
+@pytest.fixture(params=[("classifier", "gelu_tanh"), ("relu_classifier", "relu")], ids=["gelu", "relu"])
 def each_classifier(request):
     """One after the other, with the name of its activation function."""
-    return request.getfixturevalue(request.param), {"classifier": "gelu_tanh", "relu_classifier": "relu"}[request.param]
+    name, activation = request.param
+    return request.getfixturevalue(name), activation
 
 
 @pytest.fixture

@@ -91,11 +91,25 @@ def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
     wait_for(lambda: (tmp_path / "front.up").exists() and (tmp_path / "back.up").exists())
     process.send_signal(signal.SIGSTOP)
     wait_for(lambda: any(other.pid == process.pid and other.state == "T" for other in processes()))
-    os.kill(min(children(process.pid)), signal.SIGKILL)
+    front = min(children(process.pid))
+    os.kill(front, signal.SIGKILL)
+    wait_for(lambda: any(other.pid == front and other.state == "Z" for other in processes()))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
     assert end(process) == (0, "serve: p0 ended with status -9; stopping\n")
     assert (tmp_path / "back").read_text() == "drained\n"
+
+
+def test_two_signals_at_once_kill(tmp_path):
+    process = start(tmp_path, _STUBBORN, grace=15)
+    wait_for((tmp_path / "up").exists)
+    process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: any(other.pid == process.pid and other.state == "T" for other in processes()))
+    began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        process.send_signal(number)
+    assert end(process) == (1, "serve: killed\n")
+    assert time.monotonic() - began < 10
 
 
 def test_one_signal_after_the_end_of_a_program_does_not_kill_the_others(tmp_path):
@@ -155,7 +169,10 @@ def test_no_signal_disturbs_what_tidies_up_afterwards():
 
 
 def test_no_signal_is_missed_whenever_it_comes():
-    """One that came when the supervisor was about to wait was noticed at the next, seconds or hours later."""
+    """One that came when the supervisor was about to wait was noticed at the next, seconds or hours later.
+
+    And one to a child that was just forked, which had the supervisor's handlers still, was lost.
+    """
     code = """
 import os, signal, sys, threading, time
 from pathlib import Path
@@ -175,9 +192,9 @@ def stop_after(pauses):
 
 for number in range(200):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    thread = threading.Thread(target=stop_after, args=(number % 3 + 1,))
+    thread = threading.Thread(target=stop_after, args=(number % 3 + 1,), daemon=True)
     thread.start()
-    if supervise([Program("it", ["/bin/sleep", "10"], Path("/"), {})], 5):
+    if supervise([Program("it", ["/bin/sleep", "2"], Path("/"), {})], 5):
         sys.exit(f"round {number}")
     thread.join()
 """
