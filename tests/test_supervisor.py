@@ -194,7 +194,7 @@ for number in range(200):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     thread = threading.Thread(target=stop_after, args=(number % 3 + 1,), daemon=True)
     thread.start()
-    if supervise([Program("it", ["/bin/sleep", "2"], Path("/"), {})], 5):
+    if supervise([Program("it", ["/bin/sleep", "10"], Path("/"), {})], 5):
         sys.exit(f"round {number}")
     thread.join()
 """
