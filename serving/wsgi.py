@@ -24,7 +24,7 @@ _STOP_SECONDS = 5.0
 def make_application() -> Flask:
     """The app, by the environment, with its model loaded and warm.
 
-    Call it in the process that serves: a model does not survive a fork. What the user can mend ends the
+    Call it in the main thread of the process that serves: a model survives no fork. What the user can mend ends the
     process, with one line and the status that tells gunicorn not to try again; serving/gunicorn_conf.py has it try
     again all the same where other workers serve.
     """

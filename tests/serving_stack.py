@@ -87,6 +87,11 @@ def processes() -> list[Process]:
     return found
 
 
+def is_in_state(pid: int, state: str) -> bool:
+    """Whether there is such a process: "T" has been stopped, "Z" has ended and was not waited for."""
+    return any((process.pid, process.state) == (pid, state) for process in processes())
+
+
 def children(pid: int) -> dict[int, str]:
     """The running child processes of a process: id to command line."""
     return {process.pid: process.command for process in processes() if process.parent == pid and process.state != "Z"}

@@ -24,7 +24,7 @@ from statistics import median
 
 import bad_requests
 import pytest
-from serving_stack import ROOT, Stack, children, free_port, need_nginx, processes, running_stack, wait_for
+from serving_stack import ROOT, Stack, children, free_port, is_in_state, need_nginx, running_stack, wait_for
 from tiny_engine import write_version
 
 from serving.errors import Kind
@@ -281,7 +281,7 @@ def test_an_answer_that_takes_too_long_is_given_up(model, tmp_path):
         (worker,) = stack.workers()
         os.kill(worker, signal.SIGSTOP)
         try:
-            wait_for(lambda: any(process.pid == worker and process.state == "T" for process in processes()))
+            wait_for(lambda: is_in_state(worker, "T"))
             answer = stack.request("POST", "/predict", _TEXT, X_Request_Id="late")
         finally:
             os.kill(worker, signal.SIGCONT)

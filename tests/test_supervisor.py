@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving_stack import ROOT, children, processes, wait_for
+from serving_stack import ROOT, children, is_in_state, processes, wait_for
 
 from serving.supervisor import Program, _kill
 
@@ -90,10 +90,10 @@ def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
     process = start(tmp_path, front, back)
     wait_for(lambda: (tmp_path / "front.up").exists() and (tmp_path / "back.up").exists())
     process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: any(other.pid == process.pid and other.state == "T" for other in processes()))
+    wait_for(lambda: is_in_state(process.pid, "T"))
     front = min(children(process.pid))
     os.kill(front, signal.SIGKILL)
-    wait_for(lambda: any(other.pid == front and other.state == "Z" for other in processes()))
+    wait_for(lambda: is_in_state(front, "Z"))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
     assert end(process) == (0, "serve: p0 ended with status -9; stopping\n")
@@ -104,7 +104,7 @@ def test_two_signals_at_once_kill(tmp_path):
     process = start(tmp_path, _STUBBORN, grace=15)
     wait_for((tmp_path / "up").exists)
     process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: any(other.pid == process.pid and other.state == "T" for other in processes()))
+    wait_for(lambda: is_in_state(process.pid, "T"))
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         process.send_signal(number)
