@@ -11,20 +11,20 @@ from typing import Any, overload
 
 import click
 
-from textclf import cli
-from textclf.data.feedback import save_review
-from textclf.data.layout import data_root
+from textclf.cli.commands import Group
+from textclf.data.dataset_layout import data_root
+from textclf.data.feedback_store import save_review
 from textclf.data.readers import class_folders, visible_entries
 from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, InputError, ModelStoreError
 from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
-from textclf.model_store import ModelStore, ModelVersion, open_model
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
+from textclf.store.model_store import ModelStore, ModelVersion, open_model
 
 EXIT = "exit"
 _STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
@@ -345,7 +345,7 @@ def _verdict(prediction: Prediction) -> str:
     return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage})"
 
 
-@click.group(cls=cli.Group)
+@click.group(cls=Group)
 @click.option(
     "--model-path",
     type=click.Path(path_type=Path),

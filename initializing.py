@@ -8,14 +8,14 @@ from typing import Any
 import click
 import numpy as np
 
-from textclf import cli
-from textclf.cli_options import dataset_options
+from textclf.cli.commands import Command, Group
+from textclf.cli.options import dataset_options
 from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
+from textclf.data.dataset_layout import data_root
+from textclf.data.dataset_report import TokenCounts, dataset_report
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.data.download import check_sha256, download
-from textclf.data.layout import data_root
-from textclf.data.report import TokenCounts, dataset_report
 from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
@@ -158,12 +158,12 @@ def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> 
 
 def _token_counts(encoder: str) -> TokenCounts:
     """The encoder's own tokenizer; it is part of its preprocessing SavedModel, hence TensorFlow."""
-    from textclf.training.preprocessing import token_counts
+    from textclf.training.encoders.preprocessing import token_counts
 
     return lambda texts: token_counts(texts, encoder)
 
 
-@click.group(cls=cli.Group)
+@click.group(cls=Group)
 def main() -> None:
     """Get a data set, check it, look into it.
 
@@ -183,7 +183,7 @@ _data_dir = click.option(
 )
 
 
-@main.command("download", cls=cli.Command)
+@main.command("download", cls=Command)
 @click.argument("file", default=_DEFAULT_FILE)
 @click.option("--url", default="", help="Where to download FILE from, if it is not there; http, https or file.")
 @click.option("--sha256", help="What FILE must hash to.")
@@ -202,7 +202,7 @@ def download_command(file: str, url: str, sha256: str | None, data_dir: Path) ->
     click.echo(Initialize(file, data_dir, sha256).download_dataset(url))
 
 
-@main.command("report", cls=cli.Command)
+@main.command("report", cls=Command)
 @click.argument("path")
 @click.option("--encoder", default=EMBEDDED_ENCODER, help="Whose tokens are counted: a name or a handle.")
 @click.option(
@@ -228,7 +228,7 @@ def report_command(
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
 
 
-@main.command("preview", cls=cli.Command)
+@main.command("preview", cls=Command)
 @click.argument("path")
 @click.option("-n", "--number", type=click.IntRange(min=1), default=3, help="How many texts.")
 @_data_dir

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from textclf import cli
-from textclf.cli_options import encoder_options
+from textclf.cli.commands import Group
+from textclf.cli.options import encoder_options
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE, ModelOptions
 from textclf.errors import ConfigError, InputError
 from textclf.stats.calibration import softmax
 
 if TYPE_CHECKING:
     # TensorFlow takes seconds to import: the verbs do, --help need not.
-    from textclf.training.encoders import EncoderFolders
-    from textclf.training.preprocessing import TextPreprocessing
+    from textclf.training.encoders.preprocessing import TextPreprocessing
+    from textclf.training.encoders.resolve import EncoderFolders
     from textclf.training.tf_setup import hub, tf_keras
 
 
@@ -28,7 +28,7 @@ class MakeModel:
 
     Args:
         model_name: the encoder's name. A TF-Hub BERT or `minilm-l6` named here needs no handles.
-        name_to_handle: handle of the encoder (textclf.training.encoders says which there are).
+        name_to_handle: handle of the encoder (textclf.training.encoders.resolve says which there are).
         model_to_handle: handle of its preprocessing; an encoder that brings its own uses that.
         class_names: what is told apart; position is the class id.
         max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
@@ -67,7 +67,7 @@ class MakeModel:
             EncoderError: a handle can't be had.
         """
         self._check()
-        from textclf.training import encoders
+        from textclf.training.encoders import resolve as encoders
 
         return encoders.resolve(self.model_name, self.name_to_handle, self.model_to_handle)
 
@@ -145,7 +145,7 @@ class MakeModel:
 
     @cached_property
     def _preprocessing(self) -> TextPreprocessing:
-        from textclf.training.preprocessing import TextPreprocessing
+        from textclf.training.encoders.preprocessing import TextPreprocessing
 
         return TextPreprocessing(
             self.folders.preprocessing, self.max_length, self.truncation, self.head_fraction, name="preprocessing"
@@ -182,7 +182,7 @@ def _as_list(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-@click.group(cls=cli.Group)
+@click.group(cls=Group)
 def main() -> None:
     """Look at a classifier before it is trained.
 

@@ -18,14 +18,17 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf import cli
+from textclf.cli.commands import Group
+from textclf.cli.durations import Duration
 from textclf.config import DataOptions, DriftOptions
-from textclf.data.database_url import DEFAULT_URL, OFF, DatabaseUrl, tidy_url
+from textclf.data.iterables import texts_and_labels
 from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
 from textclf.data.latest_texts import read_latest
-from textclf.data.prediction_log import PredictionLog
-from textclf.drift_keeping import keep_check, keep_window
-from textclf.drift_state import (
+from textclf.data.prediction_log.database_url import DEFAULT_URL, OFF, DatabaseUrl, tidy_url
+from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.drift.features import TextFeatures
+from textclf.drift.reference import MAX_TEXTS, REFERENCE_FILE, Reference, load_reference
+from textclf.drift.state import (
     DRIFT,
     NO_DRIFT,
     NOT_ENOUGH_DATA,
@@ -33,38 +36,42 @@ from textclf.drift_state import (
     Window,
     check_not_ahead,
     read_state,
+    save_check,
+    save_window,
     update_state,
 )
-from textclf.due_retraining import retrain_if_due
-from textclf.durations import Duration
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
-from textclf.features import TextFeatures
 from textclf.files import atomic_file, check_writable
-from textclf.labelled_batches import texts_and_labels
-from textclf.model_store import ModelVersion, open_model
-from textclf.monitoring_options import MonitoringSettings, given_again, monitoring_options
-from textclf.reference import MOST_TEXTS, REFERENCE_FILE, Reference, load_reference
-from textclf.report.drift_page import drift_page
+from textclf.monitoring.audit_labels import (
+    LabelledPredictions,
+    audit_evidence_of,
+    check_audited,
+    class_ids,
+    position_notes,
+)
+from textclf.monitoring.cascade_samples import comparable_samples, stage_notes, with_both_stages
+from textclf.monitoring.options import MonitoringSettings, given_again, monitoring_options
+from textclf.monitoring.retrain_policy import WindowRule
+from textclf.monitoring.retrain_trigger import retrain_if_due
+from textclf.monitoring.scheduler import Scheduler
+from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import Compared, DriftReport, drift_report
-from textclf.report.drift_sentence import audit_sentence
+from textclf.report.drift_summary import audit_sentence
 from textclf.report.drift_text import describe_drift
-from textclf.retrain_policy import WindowRule
-from textclf.runtime.label_evidence import LabelledAnswers, check_audited, class_ids, evidence_of, position_notes
+from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
-from textclf.runtime.stage_evidence import answered_alike, stage_notes, with_both_stages
-from textclf.runtime.text_features import text_features
 from textclf.runtime.tokenizer import Tokenizer
-from textclf.stats.drift import compare
-from textclf.stats.estimated_accuracy import estimated_accuracy
-from textclf.stats.label_shift import bbse_prior
-from textclf.watching import Watcher
+from textclf.stats.drift_tests.compare import compare
+from textclf.stats.drift_tests.estimated_accuracy import estimated_accuracy
+from textclf.stats.drift_tests.label_shift import bbse_prior
+from textclf.store.model_store import ModelVersion, open_model
 
 EXITS = {NO_DRIFT: 0, DRIFT: 3, NOT_ENOUGH_DATA: 4}
 _RETRAINING = Path(__file__).resolve().with_name("retraining.py")
 _DRIFT, _DATA = DriftOptions(), DataOptions()
 # Labels that are no random audit are scored for what they show; so many are enough for that.
-_MOST_OTHER_LABELS = 1000
+_MAX_OTHER_LABELS = 1000
 # A server writes what it answered within a second, or after a pause of up to 30 where its database was away; a window
 # ends before what may still be under way.
 _SETTLED_SECONDS = 60.0
@@ -112,7 +119,7 @@ class _Labelled:
         notes: what was passed over, a sentence each.
     """
 
-    answers: LabelledAnswers | None = None
+    answers: LabelledPredictions | None = None
     audits_since: float | None = None
     can_wait: bool = False
     notes: tuple[str, ...] = ()
@@ -196,7 +203,7 @@ class Monitoring:
             raise InputError(f"{source}: expected labels, because they are said to be a random audit, found none")
         opened = self._open()
         predictor = self._predictor(opened)
-        chosen = self._drawn(count, MOST_TEXTS)
+        chosen = self._drawn(count, MAX_TEXTS)
         if labels is not None:
             all_ids = class_ids(labels, opened.class_names)
             check_audited(labels, all_ids, np.array(flags, bool), opened.class_names)
@@ -206,14 +213,16 @@ class Monitoring:
         if labels is not None:
             ids = all_ids[chosen]
             moments = None if times is None else np.array([times[at] for at in chosen], np.float64)
-            answers = LabelledAnswers(ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments)
+            answers = LabelledPredictions(
+                ids, features.predicted, np.array([flags[at] for at in chosen], bool), moments
+            )
         known_times = [float(moment) for moment in (() if times is None else times) if moment is not None]
         ends = (min(known_times), max(known_times)) if known_times else (None, None)
         latest = _Latest(features, source, count, *ends)
         labelled = _Labelled(answers, notes=tuple(notes))
         if baseline is None:
             return self._report(opened, latest, labelled)
-        some = self._drawn(len(baseline), min(MOST_TEXTS, len(opened.reference.features)))
+        some = self._drawn(len(baseline), min(MAX_TEXTS, len(opened.reference.features)))
         known = text_features(predictor, [baseline[at] for at in some], opened.reference.projection)
         return self._report(opened, latest, labelled, _Latest(known, "training texts that were passed", len(baseline)))
 
@@ -242,11 +251,11 @@ class Monitoring:
         opened = self._open()
         log = PredictionLog(url, clock=self.clock)
         with contextlib.closing(log):
-            window = log.read(opened.version.id, since, until, MOST_TEXTS, self._rng(1))
+            window = log.read(opened.version.id, since, until, MAX_TEXTS, self._rng(1))
             features = window.features
-            if window.total_rows > MOST_TEXTS and opened.reference.alone is not None:
+            if window.total_rows > MAX_TEXTS and opened.reference.alone is not None:
                 # Of many rows those that were drawn hold few that went through both stages.
-                both = log.read(opened.version.id, since, until, MOST_TEXTS, self._rng(3), both_stages=True)
+                both = log.read(opened.version.id, since, until, MAX_TEXTS, self._rng(3), both_stages=True)
                 features = with_both_stages(features, both.features)
         times = window.times
         ends = (float(times[0]), float(times[-1])) if len(times) else (None, None)
@@ -259,7 +268,7 @@ class Monitoring:
             window.other_versions,
             window.damaged,
         )
-        has_cascade = answered_alike(opened.reference, features)[0] is opened.reference
+        has_cascade = comparable_samples(opened.reference, features)[0] is opened.reference
         predictor = functools.partial(self._predictor, opened, cascade=has_cascade)
         return self._report(opened, latest, self._labelled_of(opened, predictor, since, until, audited_since))
 
@@ -314,12 +323,12 @@ class Monitoring:
         ]
         audits = [pair for pair in inside if pair[0].audit]
         others = [pair for pair in inside if not pair[0].audit]
-        chosen = [audits[at] for at in self._drawn(len(audits), MOST_TEXTS)]
-        chosen += [others[at] for at in self._drawn(len(others), _MOST_OTHER_LABELS)]
+        chosen = [audits[at] for at in self._drawn(len(audits), MAX_TEXTS)]
+        chosen += [others[at] for at in self._drawn(len(others), _MAX_OTHER_LABELS)]
         if not chosen:
             return _Labelled(notes=found.notes)
         reviews = [review for review, _ in chosen]
-        answers = LabelledAnswers(
+        answers = LabelledPredictions(
             class_ids([review.label for review in reviews], opened.class_names),
             predictor().answer([review.text for review in reviews]).predicted,
             np.array([review.audit for review in reviews], bool),
@@ -335,7 +344,7 @@ class Monitoring:
         notes = list(labelled.notes)
         if latest.damaged:
             notes.append(f"Damaged rows of the prediction log that were passed over: {latest.damaged}.")
-        reference, is_alike, passed_over = answered_alike(opened.reference, latest.features)
+        reference, is_alike, passed_over = comparable_samples(opened.reference, latest.features)
         notes += passed_over
         sample = reference.features if baseline is None else _as_held_out(baseline.features, reference.features)
         features = latest.features.take(np.flatnonzero(is_alike))
@@ -347,7 +356,7 @@ class Monitoring:
             notes.append("The texts were logged without embeddings, so these were not compared.")
         evidence = None
         if labelled.answers is not None:
-            evidence, passed_over = evidence_of(labelled.answers, reference, opened.created, self._rng(2))
+            evidence, passed_over = audit_evidence_of(labelled.answers, reference, opened.created, self._rng(2))
             notes += passed_over
         figures = compare(
             sample,
@@ -467,7 +476,7 @@ def _iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-@click.group(cls=cli.Group)
+@click.group(cls=Group)
 def main() -> None:
     """Find out whether the texts that come now drift away from those that the model was measured on.
 
@@ -548,9 +557,9 @@ def check(
     click.echo(_extended(report, monitoring.options) if is_extended else describe_drift(report))
     if store is not None and settings.windows is not None:
         window = _window(report, state, until)
-        state = keep_window(store, report.summary(), window, state, tests_audits=report.figures.tests_audits)
+        state = save_window(store, report.summary(), window, state, tests_audits=report.figures.tests_audits)
     elif store is not None and latest is None:
-        keep_check(store, report.summary())
+        save_check(store, report.summary())
     for path, content in ((settings.html, drift_page), (settings.json, DriftReport.to_json)):
         if path is not None and not is_extended:
             with atomic_file(path) as file:
@@ -604,7 +613,7 @@ def watch(context: click.Context, /, every: float, settings: MonitoringSettings)
         except (TextClfError, OSError) as error:
             click.echo(f"the failure could not be counted: {error}", err=True)
 
-    watcher = Watcher(
+    watcher = Scheduler(
         [sys.executable, str(Path(__file__).resolve()), "check", *given_again(context, {"every", "log_url"})],
         every,
         set(EXITS.values()),

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textclf import cli
-from textclf.cli_options import changed_options
+from textclf.cli.commands import Command, Group
+from textclf.cli.options import changed_options
 from textclf.config import CombineOptions, Config, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset, Split, split_fingerprint
-from textclf.decisions import MOVES
 from textclf.errors import (
     BusyError,
     ConfigError,
@@ -32,14 +31,15 @@ from textclf.errors import (
     TrainingError,
 )
 from textclf.files import locked
-from textclf.manifest import ENCODER_KEYS, Manifest
-from textclf.model_store import ModelStore, ModelVersion
-from textclf.promotion import Promotions
 from textclf.stats.parity import Parity, parity_failures
+from textclf.store.decision_log import MOVES
+from textclf.store.manifest import ENCODER_KEYS, Manifest
+from textclf.store.model_store import ModelStore, ModelVersion
+from textclf.store.promotion import Promotions
 
 if TYPE_CHECKING:
     # What takes seconds to import, or is not everywhere: rolling back needs none of it.
-    from textclf.data.combining import Combined
+    from textclf.retraining.combining import Combined
     from textclf.stats.gate import GateDecision
     from train_model import Training
 
@@ -172,11 +172,11 @@ class Retrain:
             TrainingError: the old data has other classes than the champion.
             ModelStoreError: there is no champion, or it can't be loaded.
         """
-        from textclf.data.combined_folder import REMOVED_FILE, write_combined
-        from textclf.data.combining import combine
         from textclf.data.labelled_reviews import read_labelled_reviews
+        from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
+        from textclf.retraining.combining import combine
         from textclf.runtime.loading import predictor_of_version
-        from textclf.stats.contradictions import contradicting_sources
+        from textclf.stats.label_sources import contradicting_sources
         from train_model import Training
 
         reading = self._data_options()
@@ -317,7 +317,7 @@ class Retrain:
 
     def _say_what_is_too_few(self, golden: int, holdout: int) -> None:
         """Before an hour of training, not after: with so few texts the gate can't promote."""
-        from textclf.stats.paired import texts_for_margin
+        from textclf.stats.paired_accuracy import texts_for_margin
 
         options = self.gate_options
         least = texts_for_margin(0, 0, 1, options.margin, options.alpha, options.power)
@@ -388,13 +388,13 @@ class Retrain:
         return Rejection(self.champion.id, challenger.id, challenger.path, decision, entry["action"], decision.reasons)
 
     def _holdout(self, class_names: tuple[str, ...]) -> Split:
-        from textclf.data.combined_folder import read_holdout
+        from textclf.retraining.combined_dataset import read_holdout
 
         return read_holdout(self.combined_dataset_path, class_names)
 
     def _compare(self, challenger: ModelVersion) -> tuple[GateDecision, dict[str, Any]]:
         """What the gate says, and which texts it was asked about."""
-        from textclf.runtime.comparison import answers_of, paired
+        from textclf.retraining.comparison import answers_of, pair_predictions
         from textclf.runtime.loading import predictor_of_version
         from textclf.stats.gate import decide_promotion
 
@@ -408,8 +408,8 @@ class Retrain:
             answers.append([answers_of(predictor, split.texts, names) for split in (golden, holdout)])
         (golden_old, holdout_old), (golden_new, holdout_new) = answers
         decision = decide_promotion(
-            paired(golden.labels, golden_old, golden_new),
-            paired(holdout.labels, holdout_old, holdout_new),
+            pair_predictions(golden.labels, golden_old, golden_new),
+            pair_predictions(holdout.labels, holdout_old, holdout_new),
             self.gate_options,
             _parity_failures(challenger.manifest),
             class_names=names,
@@ -513,7 +513,7 @@ _model_dir = click.option(
 )
 
 
-@click.group(cls=cli.Group)
+@click.group(cls=Group)
 def main() -> None:
     """Retrain the current model on old and new labelled texts, and decide which version is served.
 
@@ -525,7 +525,7 @@ def main() -> None:
     """
 
 
-@main.command(cls=cli.Command)
+@main.command(cls=Command)
 @click.option("--old-dataset-path", required=True, help="What the current version was trained on.")
 @click.option(
     "--new-dataset-path", default="new_data", help="New labelled texts: what POST /feedback stored, or any data set."
@@ -649,7 +649,7 @@ def _said(outcome: Promotion | Rejection) -> int:
     return {"reject": EXIT_REJECTED, "inconclusive": EXIT_UNDECIDED}.get(outcome.action, EXIT_HELD)
 
 
-@main.command(cls=cli.Command)
+@main.command(cls=Command)
 @click.argument("version", metavar="ID")
 @_model_dir
 def promote(version: str, model_dir: Path) -> None:
@@ -665,7 +665,7 @@ def promote(version: str, model_dir: Path) -> None:
     click.echo(f"{model_dir}: {version} is current (before: {before or 'none'})")
 
 
-@main.command(cls=cli.Command)
+@main.command(cls=Command)
 @click.option("--to", metavar="ID", show_default="the one that was current before", help="The version to go back to.")
 @click.option("--reason", default="", show_default=False, help="Why, for the log and for who asks about the hold.")
 @_model_dir
@@ -683,7 +683,7 @@ def rollback(to: str | None, reason: str, model_dir: Path) -> None:
     click.echo(f"automatic promotion is on hold, until: {_own_command('lift-hold', model_dir)}")
 
 
-@main.command("lift-hold", cls=cli.Command)
+@main.command("lift-hold", cls=Command)
 @_model_dir
 def lift_hold(model_dir: Path) -> None:
     """Let challengers be promoted again after a rollback.
@@ -697,7 +697,7 @@ def lift_hold(model_dir: Path) -> None:
     click.echo(f"{model_dir}: {lifted}")
 
 
-@main.command(cls=cli.Command)
+@main.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print every figure, one JSON object a line.")
 @_model_dir
 def history(as_json: bool, model_dir: Path) -> int:

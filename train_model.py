@@ -19,8 +19,8 @@ import numpy as np
 
 from initializing import Initialize
 from make_model import MakeModel
-from textclf import cli
-from textclf.cli_options import dataset_options, encoder_options, training_options
+from textclf.cli.commands import Command
+from textclf.cli.options import dataset_options, encoder_options, training_options
 from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
@@ -31,22 +31,22 @@ from textclf.config import (
     TrainingOptions,
 )
 from textclf.data.datasets import Dataset, Split, load_dataset
+from textclf.drift.reference import REFERENCE_FILE, save_reference
 from textclf.errors import ConfigError, TrainingError
-from textclf.manifest import Manifest
-from textclf.model_store import ModelStore, ModelVersion
-from textclf.reference import REFERENCE_FILE, save_reference
 from textclf.runtime.engine import load_engine
+from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
-from textclf.runtime.text_features import reference_of
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
+from textclf.store.manifest import Manifest
+from textclf.store.model_store import ModelStore, ModelVersion
 
 if TYPE_CHECKING:
     # TensorFlow takes seconds to import: the verbs do, --help need not.
-    from textclf.training.encoders import EncoderFolders
-    from textclf.training.fitting import FitResult, LabelledIds
-    from textclf.training.preprocessing import TextPreprocessing, TokenizedTexts
-    from textclf.training.run_folder import RunFolder
+    from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts
+    from textclf.training.encoders.resolve import EncoderFolders
+    from textclf.training.fitting.checkpoints import RunDirectory
+    from textclf.training.fitting.training_loop import FitResult, LabelledIds
     from textclf.training.tf_setup import tf, tf_keras
 
 # Texts on which a saved SavedModel must answer as the model in memory did, and how closely.
@@ -73,7 +73,7 @@ class Training:
     Args:
         epochs: passes over the training texts.
         init_lr: learning rate that the warmup rises towards.
-        dataset_path: an archive, a folder or a table file (textclf.data.layout says which forms).
+        dataset_path: an archive, a folder or a table file (textclf.data.dataset_layout says which forms).
         model_name, name_to_handle, model_to_handle: the encoder, as for MakeModel.
         url: where to download `dataset_path` from, if it is not there.
         data_dir: folder for what is downloaded or unpacked.
@@ -153,10 +153,10 @@ class Training:
             EncoderError: the encoder can't be had.
             ConfigError: the optimiser is unknown, or an option makes no sense.
         """
-        from textclf.training.bert_classifier import WRITTEN_OUT, classifier_to_fit
-        from textclf.training.optimisers import check_optimiser
+        from textclf.training.fitting.checkpoints import RunDirectory, identity_of
+        from textclf.training.fitting.optimisers import check_optimiser
+        from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
         from textclf.training.precision import chosen_precision
-        from textclf.training.run_folder import RunFolder, identity_of
 
         training = self.training_options
         training = dataclasses.replace(training, optimiser=check_optimiser(optimiser or training.optimiser))
@@ -184,10 +184,10 @@ class Training:
             * training.epochs
             * sum(min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts)
         )
-        ids_model = classifier_to_fit(
+        ids_model = trainable_classifier(
             classifier, model.dropout, precision, training.seed, math.inf if training.mlm_epochs else tokens
         )
-        if training.mlm_epochs and (ids_model.name != WRITTEN_OUT or preprocessing.mask_id < 0):
+        if training.mlm_epochs and (ids_model.name != FUSED or preprocessing.mask_id < 0):
             raise ConfigError(
                 "mlm_epochs: expected 0 for this encoder, which is no BERT in its original form with a token [MASK], "
                 f"got {training.mlm_epochs}"
@@ -212,8 +212,8 @@ class Training:
             classifier=classifier,
             ids_model=ids_model,
             precision=precision,
-            run=RunFolder(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
-            reading=RunFolder(Path(self.runs_dir, f"{name}-reading-{identity_of(decisive_for_reading)}")),
+            run=RunDirectory(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
+            reading=RunDirectory(Path(self.runs_dir, f"{name}-reading-{identity_of(decisive_for_reading)}")),
         )
         self._fitted = self._measured = None
         return classifier
@@ -290,7 +290,7 @@ class Training:
                 SavedModel does; nothing is kept.
             ModelStoreError: there is no such version, it has no saved_model/, or the store can't be written.
         """
-        from textclf.training.tokenizer_check import preprocessing_of_version
+        from textclf.training.export.tokenizer_parity import preprocessing_of_version
 
         store = ModelStore(model_dir)
         store.check_writable()
@@ -319,7 +319,7 @@ class Training:
         return _promoted(store, draft.id, promote, current).path
 
     def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:
-        from textclf.training.saved_model_export import export_saved_model, largest_logit_difference
+        from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
 
         fitted, measured = _made(self._fitted, "fit_model"), _made(self._measured, "predict_model")
         current = store.current_id()
@@ -341,11 +341,11 @@ class Training:
         return _promoted(store, draft.id, promote, current)
 
     def _fit(self, ready: _Compiled) -> FitResult:
-        from textclf.training.bert_classifier import WRITTEN_OUT
-        from textclf.training.fitting import fit
+        from textclf.training.fitting.training_loop import fit
+        from textclf.training.fused_bert.trainable_classifier import FUSED
 
         # The written-out form casts by itself; TensorFlow's rewriting of graphs is for the encoder's own.
-        rewriting = "float32" if ready.ids_model.name == WRITTEN_OUT else ready.precision
+        rewriting = "float32" if ready.ids_model.name == FUSED else ready.precision
         with ready.run.locked():
             train = ready.labelled_ids(ready.dataset.train)
             # Where fitting has begun, its checkpoints have what was read; another training's end may have removed it.
@@ -454,24 +454,24 @@ class _Compiled:
     classifier: tf_keras.Model
     ids_model: tf_keras.Model
     precision: str
-    run: RunFolder
-    reading: RunFolder
+    run: RunDirectory
+    reading: RunDirectory
 
     def labelled_ids(self, split: Split) -> LabelledIds:
-        from textclf.training.fitting import LabelledIds
-        from textclf.training.preprocessing import tokenize_texts
+        from textclf.training.encoders.preprocessing import tokenize_texts
+        from textclf.training.fitting.training_loop import LabelledIds
 
         return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels)
 
     def logits(self, split: Split, label: str) -> np.ndarray:
         """Logits of a split's texts, float32 [n, K]; `label` is for the progress bar."""
-        from textclf.training.fitting import predict_logits
+        from textclf.training.fitting.training_loop import predict_logits
 
         return predict_logits(self._ids_to_logits, self.labelled_ids(split).texts, self.preprocessing.padding_id, label)
 
     def read(self, texts: TokenizedTexts, options: TrainingOptions) -> None:
         """Further masked-language training on the texts, or its outcome where it was done before."""
-        from textclf.training.masked_language import Wordpieces, read_texts
+        from textclf.training.fitting.masked_lm import Wordpieces, read_texts
 
         special = self.preprocessing
         never_hidden = (special.start_id, special.end_id)
@@ -481,7 +481,7 @@ class _Compiled:
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-        from textclf.training.fitting import ids_to_logits
+        from textclf.training.fitting.training_loop import ids_to_logits
 
         return ids_to_logits(self.ids_model)
 
@@ -540,8 +540,8 @@ def _promoted(store: ModelStore, version_id: str, promote: bool, current: str | 
 
 def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing) -> Manifest:
     """Write the engine of the SavedModel in a version's folder, its cascade and its reference; returns the manifest."""
-    from textclf.training.cascade import add_cascade
-    from textclf.training.export import EngineTexts, checked_tokenizer, export_engine
+    from textclf.training.cascade_training import add_cascade
+    from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine
 
     calibrate, train = dataset.validation_calibrate, dataset.train.texts
     tokenizer = checked_tokenizer(preprocessing, [*calibrate.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]])
@@ -592,7 +592,7 @@ def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured
     plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
 
 
-@click.command(cls=cli.Command)
+@click.command(cls=Command)
 @click.option("--dataset-path", required=True, help="An archive, a folder, or a CSV, JSONL or Parquet file.")
 @click.option("--url", default="", show_default=False, help="Where to download the archive from, if it is not there.")
 @encoder_options

@@ -11,27 +11,27 @@ from typing import Any
 from flask import Flask, Response, request
 
 from inference import Inference
-from serving.access_log import AccessLog
-from serving.answer_rows import AnswerRows, projection_of_version
-from serving.answers import answer, json_body, score_body
-from serving.bodies import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
-from serving.both_stages import BothStagesSample
-from serving.errors import Kind, error_body, refusal_of
-from serving.feedback import FeedbackStore
-from serving.keys import check_key
-from serving.limits import Slots, TextsInHand
-from serving.metrics import CONTENT_TYPE as METRICS_TYPE
-from serving.metrics import Metrics
-from serving.model_holder import ModelHolder
-from serving.observing import Observed, RequestRecord, record_of
+from serving.api.auth import check_api_key
+from serving.api.concurrency import BatchBudget, RequestSlots
+from serving.api.errors import ErrorCode, api_error_of, error_body
+from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
+from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
+from serving.api.responses import answer, json_body, score_body
+from serving.api.tracebacks import redacted_traceback
+from serving.feedback_store import FeedbackStore
+from serving.model.model_holder import ModelHolder
+from serving.model.served_version import ServedVersion
+from serving.observability.access_log import AccessLog
+from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
+from serving.observability.metrics import Metrics
+from serving.observability.middleware import RequestMiddleware, RequestRecord, record_of
 from serving.openapi import openapi_document
-from serving.prediction_recorder import PredictionRecorder
-from serving.questions import Limits, read_question, read_review
-from serving.served_version import ServedVersion
+from serving.prediction_logging.dual_scoring import DualScoringSampler
+from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
+from serving.prediction_logging.recorder import PredictionRecorder
 from serving.settings import Settings
-from serving.tracebacks import safe_traceback
-from textclf.data.database_url import OFF
-from textclf.data.prediction_log import PredictionLog
+from textclf.data.prediction_log.database_url import OFF
+from textclf.data.prediction_log.prediction_log import PredictionLog
 from textclf.runtime.predictor import Prediction, Predictor, Timings
 
 _LOG = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | No
         return None
     log = PredictionLog(settings.prediction_log_url, settings.prediction_log_days, settings.prediction_log_rows)
     projection_of = functools.partial(projection_of_version, settings.model_path)
-    sample = BothStagesSample(settings.prediction_log_both_stages)
-    return PredictionRecorder(log, AnswerRows(projection_of, settings.prediction_log_text, sample), metrics)
+    sample = DualScoringSampler(settings.prediction_log_both_stages)
+    return PredictionRecorder(log, LogRowBuilder(projection_of, settings.prediction_log_text, sample), metrics)
 
 
 def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
@@ -108,7 +108,7 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     app.url_map.strict_slashes = True
     service.register(app)
     app.extensions["textclf"] = service
-    observed = Observed(
+    observed = RequestMiddleware(
         app.wsgi_app, metrics.request_started, (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
     )
     app.wsgi_app = observed  # type: ignore[method-assign]
@@ -142,8 +142,8 @@ class Service:
         self.metrics = metrics
         self.reviews = reviews
         self.recorder = recorder
-        self.slots = Slots(settings.max_concurrent, _PATIENCE)
-        self.texts = TextsInHand(2 * settings.max_batch)
+        self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
+        self.texts = BatchBudget(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
 
@@ -179,24 +179,24 @@ class Service:
 
     def predict(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /predict."""
-        question = read_question(content, kind, self._limits, ("text", "X"))
+        question = parse_predict_request(content, kind, self._limits, ("text", "X"))
         predictions = self._predict(record, predictor, question.texts)
         return _response(*answer(question.form, predictions, predictor.full_name))
 
     def invocations(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations."""
-        question = read_question(content, kind, self._limits)
+        question = parse_predict_request(content, kind, self._limits)
         predictions = self._predict(record, predictor, question.texts)
         return _response(*answer(question.form, predictions, predictor.full_name))
 
     def score(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations/predict."""
-        question = read_question(content, kind, self._limits, ("text",))
+        question = parse_predict_request(content, kind, self._limits, ("text",))
         return _response(score_body(self._predict(record, predictor, question.texts)[0]))
 
     def feedback(self, record: RequestRecord, predictor: Predictor, _kind: str, content: str) -> Response:
         """POST /feedback."""
-        review = read_review(content, self._limits)
+        review = parse_feedback_request(content, self._limits)
         record.model = predictor.full_name
         record.scored = [review.text]
         review_id = self.reviews.save(review, predictor.class_names, predictor.full_name)
@@ -236,7 +236,7 @@ class Service:
 
     def metrics_text(self) -> Response:
         """GET /metrics."""
-        check_key(request.environ, self._key)
+        check_api_key(request.environ, self._key)
         return _response(self.metrics.render(), METRICS_TYPE)
 
     def openapi(self) -> Response:
@@ -246,11 +246,11 @@ class Service:
 
     def refuse(self, error: Exception) -> Response:
         """The answer to a request that raised `error`."""
-        refusal = refusal_of(error)
+        refusal = api_error_of(error)
         record = record_of(request.environ)
         record.error = refusal.kind.code
-        if refusal.kind is Kind.INTERNAL_ERROR:
-            _LOG.error("request %s failed\n%s", record.request_id, safe_traceback(error))
+        if refusal.kind is ErrorCode.INTERNAL_ERROR:
+            _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
         response = _response(error_body(refusal.kind, refusal.message), status=refusal.kind.status)
         response.headers.update(refusal.headers)
         return response
@@ -278,7 +278,7 @@ class Service:
 
         def view() -> Response:
             environ = request.environ
-            check_key(environ, self._key)
+            check_api_key(environ, self._key)
             predictor = self.holder.predictor
             with self.slots.taken() as slot:
                 kind = media_type(environ, taken)

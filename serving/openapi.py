@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from serving.bodies import CSV, JSON, JSON_LINES
-from serving.errors import Kind
-from serving.metrics import CONTENT_TYPE as METRICS_TYPE
-from serving.questions import MAX_SOURCE_CHARS
+from serving.api.errors import ErrorCode
+from serving.api.request_body import CSV, JSON, JSON_LINES
+from serving.api.requests import MAX_SOURCE_CHARS
+from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.settings import Settings
 from textclf.runtime.cascade import ENCODER, LINEAR
 
@@ -23,13 +23,14 @@ _STAGE: _Json = {
 }
 _MODEL: _Json = {"type": "string", "description": "Name and version of the model that answered."}
 _BODY_KINDS = (
-    Kind.EMPTY_BODY, Kind.INCOMPLETE_BODY, Kind.INVALID_GZIP, Kind.INVALID_UTF8, Kind.INVALID_JSON, Kind.BAD_REQUEST,
-    Kind.REQUEST_TIMEOUT, Kind.BODY_TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.UNSUPPORTED_ENCODING,
-    Kind.WRONG_SHAPE, Kind.DUPLICATE_KEY, Kind.TEXT_TOO_LONG, Kind.INVALID_TEXT,
-    Kind.TOO_MANY_REQUESTS, Kind.NOT_READY, Kind.INTERNAL_ERROR,
+    ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
+    ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE, ErrorCode.UNSUPPORTED_ENCODING,
+    ErrorCode.WRONG_SHAPE, ErrorCode.DUPLICATE_KEY, ErrorCode.TEXT_TOO_LONG, ErrorCode.INVALID_TEXT,
+    ErrorCode.TOO_MANY_REQUESTS, ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
-_LIST_KINDS = (Kind.EMPTY_LIST, Kind.TOO_MANY_TEXTS)
-_STORAGE_KINDS = (Kind.QUOTA_EXCEEDED, Kind.DISK_FULL, Kind.STORAGE_UNAVAILABLE)
+_LIST_KINDS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
+_STORAGE_KINDS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
 # What the nginx in front answers with 503 for any path, with a code of its own.
 _NGINX_503 = (
     "- `timed_out`: From nginx: the answer took more than MODEL_SERVER_TIMEOUT.",
@@ -60,11 +61,11 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/invocations": {"post": _invocations(settings)},
             "/invocations/predict": {"post": _score(settings)},
             "/feedback": {"post": _feedback(settings, class_names)},
-            "/ping": {"get": _get("Whether the model answers.", _status(), Kind.NOT_READY)},
+            "/ping": {"get": _get("Whether the model answers.", _status(), ErrorCode.NOT_READY)},
             "/health/live": {"get": _get("Whether the process answers.", _status())},
-            "/health/ready": {"get": _get("The same as /ping.", _status(), Kind.NOT_READY)},
-            "/health_check": {"get": _get("The same as /ping.", _status(), Kind.NOT_READY)},
-            "/info": {"get": _get("What is served, within which limits.", {JSON: _ref("Info")}, Kind.NOT_READY)},
+            "/health/ready": {"get": _get("The same as /ping.", _status(), ErrorCode.NOT_READY)},
+            "/health_check": {"get": _get("The same as /ping.", _status(), ErrorCode.NOT_READY)},
+            "/info": {"get": _get("What is served, within which limits.", {JSON: _ref("Info")}, ErrorCode.NOT_READY)},
             "/metrics": {"get": _get("Numbers for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
             "/openapi.json": {"get": _get("This document.", {JSON: {"type": "object"}})},
         },
@@ -105,7 +106,7 @@ def _invocations(settings: Settings) -> _Json:
             f"{CSV}; charset=utf-8": {"type": "string"},
             JSON_LINES: {"type": "string"},
         },
-        (*_BODY_KINDS, *_LIST_KINDS, Kind.INVALID_CSV, Kind.EXPLAIN_UNAVAILABLE),
+        (*_BODY_KINDS, *_LIST_KINDS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
     examples = {CSV: 'A fine film.\r\n"Long, and dull."\r\n', JSON_LINES: '{"text":"A fine film."}\n'}
     for media_type, example in examples.items():
@@ -149,7 +150,7 @@ def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
         "Store a labelled review; answered when it is on disk.",
         {JSON: review},
         {JSON: stored},
-        (*_BODY_KINDS, Kind.BLANK_TEXT, Kind.UNKNOWN_LABEL, *_STORAGE_KINDS),
+        (*_BODY_KINDS, ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, *_STORAGE_KINDS),
         status=201,
     )
 
@@ -240,7 +241,7 @@ def _status() -> _Json:
     return {JSON: _object({"status": {"const": "ok"}}, ["status"])}
 
 
-def _post(summary: str, takes: _Json, gives: _Json, kinds: Iterable[Kind], status: int = 200) -> _Json:
+def _post(summary: str, takes: _Json, gives: _Json, kinds: Iterable[ErrorCode], status: int = 200) -> _Json:
     return {
         "description": summary,
         "requestBody": {"required": True, "content": _content(takes)},
@@ -248,8 +249,11 @@ def _post(summary: str, takes: _Json, gives: _Json, kinds: Iterable[Kind], statu
     }
 
 
-def _get(summary: str, gives: _Json, *kinds: Kind) -> _Json:
-    responses = {"200": {"description": "Yes.", "content": _content(gives)}, **_refusals((*kinds, Kind.INTERNAL_ERROR))}
+def _get(summary: str, gives: _Json, *kinds: ErrorCode) -> _Json:
+    responses = {
+        "200": {"description": "Yes.", "content": _content(gives)},
+        **_refusals((*kinds, ErrorCode.INTERNAL_ERROR)),
+    }
     return {"description": summary, "responses": responses}
 
 
@@ -257,7 +261,7 @@ def _content(schemas: _Json) -> _Json:
     return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
 
 
-def _refusals(kinds: Iterable[Kind]) -> _Json:
+def _refusals(kinds: Iterable[ErrorCode]) -> _Json:
     """A response for each status, which lists its codes."""
     by_status: dict[int, list[str]] = {}
     for kind in kinds:
@@ -278,4 +282,4 @@ def _require_key(document: _Json) -> None:
         for method, operation in operations.items():
             if method == "post" or path == "/metrics":
                 operation["security"] = [{"key": []}, {"bearer": []}]
-                operation["responses"]["401"] = _refusals([Kind.UNAUTHORIZED])["401"]
+                operation["responses"]["401"] = _refusals([ErrorCode.UNAUTHORIZED])["401"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serving.both_stages import SHARE
-from serving.values import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
-from textclf.cores import usable_cores
-from textclf.data.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl, tidy_url
+from serving.parsing import EXPECTED_SWITCH, parse_number, parse_switch, parse_whole
+from serving.prediction_logging.dual_scoring import SHARE
+from textclf.data.prediction_log.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl, tidy_url
+from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 
 # Are not quoted in errors: they hold a key or a password.

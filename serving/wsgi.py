@@ -25,8 +25,8 @@ def make_application() -> Flask:
     """The app, by the environment, with its model loaded and warm.
 
     Call it in the main thread of the process that serves: a model survives no fork. What the user can mend ends the
-    process, with one line and the status that tells gunicorn not to try again; serving/gunicorn_conf.py has it try
-    again all the same where other workers serve.
+    process, with one line and the status that tells gunicorn not to try again;
+    serving/server/gunicorn_conf.py has it try again all the same where other workers serve.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT)
     # Who loads has nothing in hand to finish: the process ends at once when it is told to.
@@ -50,7 +50,7 @@ def _application() -> Flask:
         Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
     # Imported here because prometheus_client looks at PROMETHEUS_MULTIPROC_DIR when it is imported.
     from serving.app import create_app, inference_of
-    from serving.served_version import VARIABLE, ServedVersion
+    from serving.model.served_version import VARIABLE, ServedVersion
 
     file = os.environ.get(VARIABLE)
     served = ServedVersion(Path(file)) if file else None

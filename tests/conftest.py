@@ -156,7 +156,7 @@ def cased_checkpoint(made_once) -> Path:
 @pytest.fixture
 def _coarse_quantising(monkeypatch) -> None:
     """Quantising is the slow part of saving; this is for tests that do not ask how well it is done."""
-    monkeypatch.setattr("textclf.training.export._CALIBRATION_TEXTS", 4)
+    monkeypatch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ class ModelOptions(Config):
 
     Attributes:
         model_name: the encoder's name, for people and the manifest.
-        name_to_handle: handle of the encoder (see textclf.training.encoders).
+        name_to_handle: handle of the encoder (see textclf.training.encoders.resolve).
         model_to_handle: handle of its preprocessing; ignored where the encoder brings its own.
         max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
         truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
@@ -145,14 +145,14 @@ class TrainingOptions(Config):
         epochs: passes over the training texts.
         init_lr: learning rate that the warmup rises towards; the linear decay to 0 counts from the first step.
         mlm_epochs: passes over the training texts before fitting, in which the encoder guesses hidden wordpieces and
-            sees no label (textclf.training.masked_language).
+            sees no label (textclf.training.fitting.masked_lm).
         mlm_lr: learning rate of these passes.
         layer_decay: factor of the learning rate from each layer of the encoder to the one below it; 1 has one rate for
             all. For optimiser "adamw".
-        r_drop: weight of R-Drop in the loss (textclf.training.losses): a batch is seen twice, with other dropout, and
+        r_drop: weight of R-Drop in the loss (training/fitting/losses.py): a batch is seen twice with other dropout, and
             what the two passes differ by is part of the loss, also of the one in the history. Both passes are one
             computation of twice the tokens: twice the time and memory. 0 is without.
-        optimiser: "adamw", or another name of textclf.training.optimisers.
+        optimiser: "adamw", or another name of textclf.training.fitting.optimisers.
         warmup: share of all steps during which the rate rises from 0.
         tokens_per_batch: a batch holds at most this many tokens, padding included.
         batch_size: and at most this many texts.
@@ -244,7 +244,7 @@ def _is_inside(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low < value < high
 
 
-def least_permutations(alpha: float) -> int:
+def min_permutations(alpha: float) -> int:
     """That a permutation test needs to be significant at all.
 
     Its smallest p is 1 / (1 + permutations). Bonferroni over two tests of a family and Holm over seven families may
@@ -320,13 +320,13 @@ class DriftOptions(Config):
         self._check_whole("mmd_most", 50)
         self._check_whole("most_words", 0)
         self._check_whole("least_word_texts", 1)
-        least = least_permutations(self.alpha)
+        least = min_permutations(self.alpha)
         self._check("permutations", self.permutations >= least, f"at least {least} for alpha {self.alpha:g}")
 
 
 @dataclass(frozen=True)
 class CombineOptions(Config):
-    """How old and new labelled texts become one data set (textclf.data.combining).
+    """How old and new labelled texts become one data set (textclf.retraining.combining).
 
     Attributes:
         holdout_share: of the new texts that are for ever kept from training, by content hash. A fifth, as usual.

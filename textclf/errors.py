@@ -1,7 +1,7 @@
 """The exceptions of this project: what the user can mend is a TextClfError, with one clear sentence.
 
 A message says what was expected, what was found and what to do. Command lines print it as one
-line (textclf.cli) and servers turn it into a status; anything else that escapes is a bug.
+line (textclf.cli.commands) and servers turn it into a status; anything else that escapes is a bug.
 """
 
 

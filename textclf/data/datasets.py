@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from textclf.config import DataOptions
-from textclf.data.layout import find_parts
+from textclf.data.dataset_layout import find_parts
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import check_class_sizes, hold_out, text_digest
 from textclf.errors import DatasetError
@@ -119,7 +119,7 @@ def load_dataset(
 
     Args:
         source: a data set's root (train/ and test/, or train.* and test.* tables), its train part, a
-            folder of class folders, or a table file; see textclf.data.layout.
+            folder of class folders, or a table file; see textclf.data.dataset_layout.
         test_source: the same for the test part; by default that of `source`. Where there is no
             test part, options.test_split of the texts is held out before anything else.
         options: see DataOptions. With read_test=False no test file is opened, and a held-out test is

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.feedback import INDEX, IndexEntry
-from textclf.data.holdout import content_digest
-from textclf.data.layout import find_parts
+from textclf.data.content_hash import content_digest
+from textclf.data.dataset_layout import find_parts
+from textclf.data.feedback_store import INDEX, IndexEntry
 from textclf.data.readers import read_part, visible_entries
 from textclf.data.splits import text_digest
 from textclf.errors import DatasetError

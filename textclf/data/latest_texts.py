@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.feedback import INDEX
+from textclf.data.dataset_layout import find_parts
+from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
-from textclf.data.layout import find_parts
 from textclf.data.readers import class_folders, read_part, visible_entries
 from textclf.data.tables import column_names, read_rows, table_format
 from textclf.errors import DatasetError

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.config import DriftOptions
-from textclf.drift_state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, VERDICTS, CheckSummary
+from textclf.drift.features import TextFeatures
+from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, VERDICTS, CheckSummary
 from textclf.errors import ConfigError, InputError
-from textclf.features import TextFeatures
-from textclf.report.drift_sentence import Differences, verdict_sentence
+from textclf.report.drift_summary import Differences, verdict_sentence
 from textclf.stats.calibration import softmax
-from textclf.stats.drift_figures import DriftFigures, record_of
-from textclf.stats.estimated_accuracy import AccuracyEstimate
-from textclf.stats.label_shift import PriorEstimate
+from textclf.stats.drift_tests.drift_results import DriftResults, record_of
+from textclf.stats.drift_tests.estimated_accuracy import AccuracyEstimate
+from textclf.stats.drift_tests.label_shift import PriorEstimate
 
 FORMAT = 1
 _LENGTH_BARS = 16
@@ -81,7 +81,7 @@ class DriftReport:
         sentence: the verdict in words, with what drifted.
         time: of the check, in seconds since the epoch.
         compared: what with what, how many, from when to when.
-        figures: every test, and what tells the samples apart (textclf.stats.drift_figures).
+        figures: every test, and what tells the samples apart (textclf.stats.drift_tests.drift_results).
         words: the names of figures.words, one each; of the vocabulary, which is public.
         class_names: position is the class id.
         rates: mean of the unknown, continuation and non-letter rates, as (reference, latest); {} without texts.
@@ -97,7 +97,7 @@ class DriftReport:
     sentence: str
     time: float
     compared: Compared
-    figures: DriftFigures
+    figures: DriftResults
     words: tuple[str, ...]
     class_names: tuple[str, ...]
     rates: dict[str, tuple[float, float]]
@@ -133,7 +133,7 @@ class DriftReport:
                 raise InputError(f"expected one of {', '.join(VERDICTS)} as the verdict, got {values['verdict']!r}")
             parts = {
                 "compared": Compared(**values["compared"]),
-                "figures": DriftFigures.from_dict({**values["figures"], "words": _unnamed(values["figures"]["words"])}),
+                "figures": DriftResults.from_dict({**values["figures"], "words": _unnamed(values["figures"]["words"])}),
                 "words": tuple(values["words"]),
                 "class_names": tuple(values["class_names"]),
                 "rates": {name: tuple(pair) for name, pair in values["rates"].items()},
@@ -164,7 +164,7 @@ class DriftReport:
 
 
 def drift_report(
-    figures: DriftFigures,
+    figures: DriftResults,
     reference: TextFeatures,
     latest: TextFeatures,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textclf.report.drift_report import DriftReport
-from textclf.report.drift_words import EFFECTS, TITLES
+from textclf.report.drift_terms import EFFECTS, TITLES
 
 
 def describe_drift(report: DriftReport) -> str:

@@ -32,11 +32,11 @@ _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#dbe8f5", "#8db
 _TYPE_COLOURS = ("#dbe8f5", "#fdebd0", "#dff2e3", "#f3e1f1", "#fbe3e0", "#e4e3f7", "#f2f0d5", "#e2e8ea")
 _DPI = 150
 # Agg refuses pictures of 2^16 pixels a side.
-_MOST_PIXELS = 30_000
+_MAX_PIXELS = 30_000
 
 # Up to so many classes a cell holds its numbers, and up to so many it holds the count alone.
 _CELLS_WITH_SHARE, _CELLS_WITH_COUNT = 10, 25
-_MOST_TICK_LABELS = 60
+_MAX_TICK_LABELS = 60
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], pat
 
 
 def _name_classes(axes: Axes, names: Sequence[str], size: int, is_turned: bool) -> None:
-    every = -(-len(names) // _MOST_TICK_LABELS)
+    every = -(-len(names) // _MAX_TICK_LABELS)
     ticks = list(range(0, len(names), every))
     axes.set_xticks(ticks, [names[k] for k in ticks], fontsize=size, rotation=90 if is_turned else 0)
     axes.set_yticks(ticks, [names[k] for k in ticks], fontsize=size)
@@ -374,7 +374,7 @@ def _style(axes: Axes, title: str = "") -> None:
 
 
 def _save(figure: Figure, path: Path | str) -> None:
-    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
+    dpi = min(_DPI, _MAX_PIXELS / max(figure.get_size_inches()))
     with atomic_file(path, "wb") as file, warnings.catch_warnings():
         # A class name in a script that the built-in font lacks is drawn as boxes; that is no reason to fail.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)

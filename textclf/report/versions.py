@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.errors import ModelStoreError
-from textclf.manifest import Manifest
-from textclf.model_store import ModelStore, ModelVersion
-from textclf.reference import REFERENCE_FILE, load_reference
+from textclf.store.manifest import Manifest
+from textclf.store.model_store import ModelStore, ModelVersion
 
 NOTHING = "-"
 # Name of the figure -> its title, and whether more is better.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.runtime.linear_stage import LinearStage
-from textclf.stats.cascade import CascadeSettings, StageAnswers, exits, final_logits
+from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 
 LINEAR, ENCODER = "linear", "encoder"
 
@@ -52,5 +52,5 @@ class Cascade:
 
     def final_logits(self, stages: Stages, encoder_temperature: float) -> NDArray[np.float32]:
         """The logits of the cascade, for the encoder's temperature: float32 [n, K]."""
-        answers = StageAnswers(stages.encoder_logits, stages.linear_logits, encoder_temperature, stages.lengths)
+        answers = StageOutputs(stages.encoder_logits, stages.linear_logits, encoder_temperature, stages.lengths)
         return final_logits(self.settings, answers, stages.exits)

@@ -1,6 +1,6 @@
 """Texts to logits without TensorFlow: the tokenizer and the compiled graph of a model version's engine/.
 
-    engine/model.xml, model.bin   the graph (textclf.training.engine_graph): input_word_ids [B, S] -> logits, embeddings
+    engine/model.xml, model.bin   the graph (export/engine_graph.py): input_word_ids [B, S] -> logits, embeddings
     engine/…                      the tokenizer's files (textclf.runtime.tokenizer)
 
 B: batch, S: sequence length in wordpieces, padding included.
@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.cores import usable_cores
+from textclf.environment import import_openvino, usable_cores
 from textclf.errors import ModelStoreError
-from textclf.manifest import Manifest
-from textclf.model_store import ModelVersion
-from textclf.openvino_environment import import_openvino
-from textclf.runtime.predictor import TEXTS_PER_BATCH, Encoded, Outputs, Timings
+from textclf.runtime.predictor import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.tokenizer import SPECIAL_TOKENS, Tokenizer
+from textclf.store.manifest import Manifest
+from textclf.store.model_store import ModelVersion
 
 GRAPH_FILE = "model.xml"
 # Name of the precision, in the manifest, to what the CPU plugin is asked for. In an int8 graph the rest is bfloat16.
@@ -59,17 +58,17 @@ class Engine:
         self._process = os.getpid()
         self._warm: set[tuple[int, int]] = set()
 
-    def encode(self, texts: list[str]) -> Encoded:
+    def encode(self, texts: list[str]) -> EncodedBatch:
         """Ids of the texts; their lengths are rounded up to a step of the engine."""
         tokenized = self.tokenizer(texts)
-        return Encoded(
+        return EncodedBatch(
             [text.ids for text in tokenized],
             self.steps[np.searchsorted(self.steps, [len(text.ids) for text in tokenized])],
             np.array([text.length for text in tokenized], np.int64),
             [text.wordpieces for text in tokenized],
         )
 
-    def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> Outputs:
+    def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> ModelOutputs:
         """Logits and embeddings of ids, padded to the longest, rounded up to a step.
 
         Raises:
@@ -89,7 +88,7 @@ class Engine:
             end = time.perf_counter()
         timings.queue += began - start
         timings.infer += end - began
-        return Outputs(outputs["logits"], outputs.get("embeddings"))
+        return ModelOutputs(outputs["logits"], outputs.get("embeddings"))
 
     def warm_up(self, tokens_per_batch: int) -> None:
         """Run every shape of batch once: kernels are compiled for each, which takes tens of milliseconds."""

@@ -1,7 +1,7 @@
 """The linear stage of a cascade: wordpiece ids -> logits by adding up weights, in a tenth of a millisecond a text.
 
 A text is the set of its hashed uni- and bigrams of wordpieces, of the whole text and not only of what the encoder
-reads. Each has a weight for each class, and the logits are their sums (textclf.training.linear_stage fits them).
+reads. Each has a weight for each class, and the logits are their sums (linear_stage_training.py fits them).
 
     engine/linear.npz   weights [buckets, columns], intercepts [columns]
 
@@ -16,9 +16,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.array_files import UNREADABLE, read_array
 from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
+from textclf.npz_files import UNREADABLE, read_array
 
 LINEAR_FILE = "linear.npz"
 FORMAT = 1
@@ -26,7 +26,7 @@ FORMAT = 1
 # Odd constants of multiplicative hashing (Knuth, The Art of Computer Programming 3, section 6.4).
 _FIRST, _SECOND, _MIX = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93))
 _HASH_BITS = 64
-_MOST_BYTES = 2**27
+_MAX_BYTES = 2**27
 _RESTORE = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
@@ -90,9 +90,9 @@ class LinearStage:
         path = folder / LINEAR_FILE
         try:
             with zipfile.ZipFile(path) as file:
-                if (found := int(read_array(file, "format", _MOST_BYTES))) != FORMAT:
+                if (found := int(read_array(file, "format", _MAX_BYTES))) != FORMAT:
                     raise ValueError(f"it is in format {found}, this software reads {FORMAT}")
-                weights, intercepts = (read_array(file, name, _MOST_BYTES) for name in ("weights", "intercepts"))
+                weights, intercepts = (read_array(file, name, _MAX_BYTES) for name in ("weights", "intercepts"))
             if weights.dtype != np.float16 or intercepts.dtype != np.float32:
                 raise ValueError(f"weights of {weights.dtype} and intercepts of {intercepts.dtype}")
             return cls(weights, intercepts)

@@ -7,15 +7,15 @@ import numpy as np
 
 from textclf.errors import ConfigError, ModelStoreError
 from textclf.labels import is_class_name
-from textclf.manifest import MANIFEST_FILE, Manifest
-from textclf.model_store import ModelVersion, is_saved_model_folder, open_model
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Backend, Predictor, Timings
 from textclf.runtime.saved_model import load_saved_model
 from textclf.runtime.tokenizer import Tokenizer
-from textclf.stats.cascade import CascadeSettings
+from textclf.stats.cascade_rules import CascadeSettings
+from textclf.store.manifest import MANIFEST_FILE, Manifest
+from textclf.store.model_store import ModelVersion, is_saved_model_folder, open_model
 
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"

@@ -25,7 +25,7 @@ _CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedBatch:
     """Texts in the form that a backend reads.
 
     Attributes:
@@ -40,14 +40,14 @@ class Encoded:
     token_counts: NDArray[np.int64] | None
     wordpieces: Sequence[Sequence[int]] | None = None
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> "Encoded":
+    def take(self, rows: NDArray[np.integer[Any]]) -> "EncodedBatch":
         """The texts at these positions, in this order, without their wordpieces."""
         counts = None if self.token_counts is None else self.token_counts[rows]
-        return Encoded([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
+        return EncodedBatch([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ModelOutputs:
     """What a backend computes for a batch.
 
     Attributes:
@@ -82,15 +82,15 @@ class Backend(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """Makes the ids that are Encoded.inputs; None where these are something else."""
+        """Makes the ids that become EncodedBatch.inputs; None where these are something else."""
         ...
 
-    def encode(self, texts: list[str]) -> Encoded:
+    def encode(self, texts: list[str]) -> EncodedBatch:
         """The texts as run() takes them."""
         ...
 
-    def run(self, inputs: Sequence[Any], timings: Timings) -> Outputs:
-        """Answers for a batch of Encoded.inputs; adds to `timings`."""
+    def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
+        """Outputs for a batch of EncodedBatch.inputs; adds to `timings`."""
         ...
 
     def warm_up(self, tokens_per_batch: int) -> None:
@@ -125,7 +125,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class PredictionBatch:
     """All that one call computes for n texts.
 
     Attributes:
@@ -138,8 +138,8 @@ class Answer:
 
     predictions: list[Prediction]
     predicted: NDArray[np.int64]
-    encoded: Encoded
-    outputs: Outputs
+    encoded: EncodedBatch
+    outputs: ModelOutputs
     stages: Stages | None = None
 
 
@@ -221,7 +221,9 @@ class Predictor:
         """
         return self.answer(texts, timings).predictions
 
-    def answer(self, texts: Sequence[str], timings: Timings | None = None, *, both_stages: bool = False) -> Answer:
+    def answer(
+        self, texts: Sequence[str], timings: Timings | None = None, *, both_stages: bool = False
+    ) -> PredictionBatch:
         """What predict gives, and the ids and outputs that it comes from.
 
         Args:
@@ -264,9 +266,9 @@ class Predictor:
                 texts, ids.tolist(), probabilities.tolist(), outputs.logits.tolist(), counts, is_exit, strict=True
             )
         ]
-        return Answer(predictions, ids.astype(np.int64), encoded, outputs, stages)
+        return PredictionBatch(predictions, ids.astype(np.int64), encoded, outputs, stages)
 
-    def encode(self, texts: list[str], timings: Timings | None = None) -> Encoded:
+    def encode(self, texts: list[str], timings: Timings | None = None) -> EncodedBatch:
         """The texts as run() takes them; they must be well-formed (check_texts)."""
         start = time.perf_counter()
         encoded = self.backend.encode(texts)
@@ -274,7 +276,7 @@ class Predictor:
             timings.tokenise += time.perf_counter() - start
         return encoded
 
-    def run(self, encoded: Encoded, timings: Timings | None = None) -> Outputs:
+    def run(self, encoded: EncodedBatch, timings: Timings | None = None) -> ModelOutputs:
         """The encoder's logits and embeddings of encoded texts, in their order, computed in batches of similar length.
 
         Raises:
@@ -299,11 +301,11 @@ class Predictor:
             raise ModelStoreError(
                 f"{self.name or 'the model'}: gave logits that are not finite numbers; its weights are damaged"
             )
-        return Outputs(logits, _in_order(embeddings, len(logits)))
+        return ModelOutputs(logits, _in_order(embeddings, len(logits)))
 
     def _run_cascade(
-        self, cascade: Cascade, encoded: Encoded, timings: Timings, both_stages: bool
-    ) -> tuple[Outputs, Stages]:
+        self, cascade: Cascade, encoded: EncodedBatch, timings: Timings, both_stages: bool
+    ) -> tuple[ModelOutputs, Stages]:
         """The linear stage on all texts, the encoder on those that need it; see answer."""
         if encoded.wordpieces is None:
             raise ModelStoreError(f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none")
@@ -322,7 +324,7 @@ class Predictor:
             stages.encoder_logits[rows] = found.logits
             if found.embeddings is not None:
                 embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
-        return Outputs(cascade.final_logits(stages, self.temperature), embeddings), stages
+        return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings), stages
 
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.environment import prepare_tensorflow_import
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import Encoded, Outputs, Timings, estimated_lengths
-from textclf.tensorflow_environment import prepare_tensorflow_import
+from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Timings, estimated_lengths
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
@@ -28,7 +28,7 @@ _StringFunction = Callable[[list[str]], dict[str, NDArray[Any]]]
 
 
 class SavedModelBackend:
-    """Answers of a loaded SavedModel (see load_saved_model).
+    """Backend of a loaded SavedModel (see load_saved_model).
 
     Args:
         serve: strings -> the outputs of serving_default by name, each an array.
@@ -45,22 +45,22 @@ class SavedModelBackend:
     def tokenizer(self) -> None:
         """None: the model makes its ids itself."""
 
-    def encode(self, texts: list[str]) -> Encoded:
+    def encode(self, texts: list[str]) -> EncodedBatch:
         """The texts themselves; lengths are guessed where the model has no token_counts."""
         if self._count is None:
-            return Encoded(texts, estimated_lengths(texts), None)
+            return EncodedBatch(texts, estimated_lengths(texts), None)
         # A tokenizer holds all wordpieces of what it counts at a time.
         starts = range(0, len(texts), _TEXTS_PER_COUNT)
         parts = [next(iter(self._count(texts[start : start + _TEXTS_PER_COUNT]).values())) for start in starts]
         counts = np.concatenate([np.zeros(0, np.int64), *parts])
-        return Encoded(texts, counts if self._max_length is None else np.minimum(counts, self._max_length), counts)
+        return EncodedBatch(texts, counts if self._max_length is None else np.minimum(counts, self._max_length), counts)
 
-    def run(self, inputs: Sequence[str], timings: Timings) -> Outputs:
+    def run(self, inputs: Sequence[str], timings: Timings) -> ModelOutputs:
         """Logits of the texts; the model gives no embeddings. Its own tokenizing counts as computing."""
         start = time.perf_counter()
         logits = logits_of_outputs(self._serve(list(inputs)))
         timings.infer += time.perf_counter() - start
-        return Outputs(logits)
+        return ModelOutputs(logits)
 
     def warm_up(self, _tokens_per_batch: int) -> None:
         """Nothing to do: a SavedModel has answered once when it was loaded, and compiles nothing by shape."""

@@ -14,7 +14,7 @@ from typing import Self
 from textclf.config import TRUNCATIONS, Config
 from textclf.errors import ConfigError, InputError, ModelStoreError
 from textclf.files import atomic_file
-from textclf.runtime.words import words
+from textclf.runtime.basic_tokenizer import words
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "tokenizer.json"

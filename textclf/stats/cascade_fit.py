@@ -11,11 +11,11 @@ from scipy.optimize import minimize
 
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
-from textclf.stats.cascade import (
-    MOST_WEIGHT,
+from textclf.stats.cascade_rules import (
+    MAX_WEIGHT,
     CascadeSettings,
     Floats,
-    StageAnswers,
+    StageOutputs,
     exit_confidences,
     exits,
     final_logits,
@@ -24,16 +24,16 @@ from textclf.stats.cascade import (
 FOLDS = 5
 SHARES = tuple(share / 100 for share in range(5, 100, 5))
 # Accuracy that texts which leave early may cost, as a share of all texts.
-MOST_LOST = 0.001
+MAX_LOST = 0.001
 # Fewer early answers save less than they are worth being explained.
-LEAST_EXIT_SHARE = 0.1
+MIN_EXIT_SHARE = 0.1
 # Added to the losses that are to be expected, as Jeffreys' prior adds half a one to those that were counted: a half C
 # of under 500 texts can't show that so little is lost, however well it goes there.
 _UNSEEN_LOSS = 0.5
 # Counted with labels, from where on chance is not to be believed in: probabilities may be wrong themselves.
-_MOST_COUNTED = 2 * MOST_LOST
+_MAX_COUNTED = 2 * MAX_LOST
 # Of fewer texts hardly one is answered wrongly, and what a wrong one would cost the combination is not seen.
-LEAST_TEXTS_TO_COMBINE = 200
+MIN_TEXTS_TO_COMBINE = 200
 # Of the held-out texts; shorter ones than these are the encoder's alone.
 _SHORT_SHARE = 0.01
 # One-sided level of the test that combining makes the labels likelier.
@@ -41,7 +41,7 @@ _Z = 1.645
 # Deviation of the normal prior of both weights, around those of the encoder alone.
 _PRIOR = 1.0
 # Of the encoder: where both stages are worse than chance, weights of 0 would be no answer at all.
-_LEAST_WEIGHT = 1e-3
+_MIN_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CascadeFit:
 
 
 def cascade_figures(
-    settings: CascadeSettings, answers: StageAnswers, labels: NDArray[np.integer[Any]]
+    settings: CascadeSettings, answers: StageOutputs, labels: NDArray[np.integer[Any]]
 ) -> dict[str, Any]:
     """What a cascade is worth on n labelled texts, as JSON can hold it.
 
@@ -78,21 +78,21 @@ def cascade_figures(
     return _figures(answers, _decided(settings, answers), labels)
 
 
-def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
+def fit_cascade(answers: StageOutputs, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
     """Choose temperature, weights and the confidence of early answers on held-out labelled texts.
 
     Combining stays off unless it makes the labels likelier than the encoder does with a weight of its own, so that
     what a better temperature would do as well is not counted (one-sided paired test at .05 of the log-likelihoods,
-    from LEAST_TEXTS_TO_COMBINE texts on).
+    from MIN_TEXTS_TO_COMBINE texts on).
 
-    The share of early answers is the largest, in steps of five points, at which no more than MOST_LOST of accuracy is
+    The share of early answers is the largest, in steps of five points, at which no more than MAX_LOST of accuracy is
     lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
     threshold come from the other folds), and half a loss added. What is lost is what the combination's own
     probabilities say where its label is another than that of a text that leaves early. Labels would say the same with
     far more chance, because both differ on a handful of texts: on halves of 4,974 film reviews, counted with labels,
     the share came out as 81 % with a deviation of 9, and cost more than .2 points on the other half in 22 % of 300
-    tries; with probabilities as 80 % with a deviation of 1.3, and in 1 % of them. Labels that say twice MOST_LOST end
-    it all the same. Under LEAST_EXIT_SHARE there are none.
+    tries; with probabilities as 80 % with a deviation of 1.3, and in 1 % of them. Labels that say twice MAX_LOST end
+    it all the same. Under MIN_EXIT_SHARE there are none.
 
     Args:
         answers: to texts that neither stage was fitted to; half C.
@@ -120,7 +120,7 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
 
     everywhere = cross_fitted(True, 0.0)
     rescaled = joined([fitted.encoder_rescaled() for fitted in others])
-    combines = len(ids) >= LEAST_TEXTS_TO_COMBINE and _is_likelier(everywhere, rescaled, ids)
+    combines = len(ids) >= MIN_TEXTS_TO_COMBINE and _is_likelier(everywhere, rescaled, ids)
     if not combines:
         everywhere = cross_fitted(False, 0.0)
     best, share, curve = everywhere, 0.0, []
@@ -130,10 +130,10 @@ def fit_cascade(answers: StageAnswers, labels: NDArray[np.integer[Any]], seed: i
         counted = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
         exit_share = float(found.is_exit.mean())
         curve.append({"exit_share": exit_share, "expected_loss": expected, "accuracy_lost": counted / len(ids)})
-        if expected + _UNSEEN_LOSS / len(ids) > MOST_LOST or counted / len(ids) > _MOST_COUNTED:
+        if expected + _UNSEEN_LOSS / len(ids) > MAX_LOST or counted / len(ids) > _MAX_COUNTED:
             break
         best, share = found, tried
-    if share < LEAST_EXIT_SHARE:
+    if share < MIN_EXIT_SHARE:
         best, share = everywhere, 0.0
     return CascadeFit(
         _Fitted.to(answers, ids).settings(combines, share) if combines or share else None,
@@ -162,7 +162,7 @@ class _Decided:
         return np.asarray(self.cascade.argmax(axis=1) == labels)
 
 
-def _decided(settings: CascadeSettings, answers: StageAnswers) -> _Decided:
+def _decided(settings: CascadeSettings, answers: StageOutputs) -> _Decided:
     is_exit = exits(settings, answers.linear_logits, answers.lengths)
     linear, everywhere = (
         softmax(final_logits(settings, answers, np.full(len(answers), left)), answers.encoder_temperature)
@@ -207,12 +207,12 @@ class _Fitted:
         temperature: of the linear stage.
     """
 
-    answers: StageAnswers
+    answers: StageOutputs
     labels: NDArray[np.int64]
     temperature: float
 
     @classmethod
-    def to(cls, answers: StageAnswers, labels: NDArray[np.int64]) -> "_Fitted":
+    def to(cls, answers: StageOutputs, labels: NDArray[np.int64]) -> "_Fitted":
         """To these texts."""
         return cls(answers, labels, fit_temperature(answers.linear_logits, labels))
 
@@ -237,12 +237,12 @@ class _Fitted:
 
     def encoder_rescaled(self) -> CascadeSettings:
         """The encoder with a weight of its own, and nothing of the linear stage."""
-        weights = _weights(self.answers, self.labels, self.temperature, most_linear=0.0)
+        weights = _weights(self.answers, self.labels, self.temperature, max_linear=0.0)
         return CascadeSettings(self.temperature, *weights, exit_confidence=None)
 
 
 def _weights(
-    answers: StageAnswers, labels: NDArray[np.int64], linear_temperature: float, most_linear: float = MOST_WEIGHT
+    answers: StageOutputs, labels: NDArray[np.int64], linear_temperature: float, max_linear: float = MAX_WEIGHT
 ) -> tuple[float, float]:
     """Weights of both stages under which the labels are likeliest, near (1, 0) where few texts say so."""
     stacked = np.stack(
@@ -265,7 +265,7 @@ def _weights(
         before,
         jac=True,
         method="TNC",
-        bounds=[(_LEAST_WEIGHT, MOST_WEIGHT), (0.0, most_linear)],
+        bounds=[(_MIN_WEIGHT, MAX_WEIGHT), (0.0, max_linear)],
     )
     encoder, linear = found.x
     return float(encoder), float(linear)
@@ -283,16 +283,16 @@ def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64])
 def _why_off(texts: int, combines: bool, share: float) -> str:
     on = f"of {texts:,} held-out texts"
     early = (
-        f"too few {on} could be answered by the linear stage alone: at {LEAST_EXIT_SHARE:.0%} of them more than "
-        f"{MOST_LOST:.1%} of accuracy may be lost"
+        f"too few {on} could be answered by the linear stage alone: at {MIN_EXIT_SHARE:.0%} of them more than "
+        f"{MAX_LOST:.1%} of accuracy may be lost"
     )
     combining = f"combining both stages does not make the labels {on} likelier"
-    if texts < LEAST_TEXTS_TO_COMBINE:
-        combining = f"combining both stages is judged on {LEAST_TEXTS_TO_COMBINE} held-out texts at least"
+    if texts < MIN_TEXTS_TO_COMBINE:
+        combining = f"combining both stages is judged on {MIN_TEXTS_TO_COMBINE} held-out texts at least"
     return "; ".join(([] if share else [early]) + ([] if combines else [combining]))
 
 
-def _figures(answers: StageAnswers, decided: _Decided, labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
+def _figures(answers: StageOutputs, decided: _Decided, labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
     if not len(answers):
         raise InputError("expected labelled texts, got none")
     encoder = softmax(answers.encoder_logits, answers.encoder_temperature)

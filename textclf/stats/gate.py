@@ -17,14 +17,20 @@ from textclf.config import GateOptions
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error
 from textclf.stats.holm import holm
-from textclf.stats.paired import lower_bound, p_worse, texts_for_difference, texts_for_margin, upper_bound
+from textclf.stats.paired_accuracy import (
+    mcnemar_p,
+    tango_lower_bound,
+    texts_for_difference,
+    texts_for_margin,
+    upper_bound,
+)
 
 # Of figures that are sums of shares.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class PairedAnswers:
+class PairedPredictions:
     """What the champion (which serves) and the challenger (newly trained) say of the same n labelled texts.
 
     Class ids are positions in one list of K classes, that of both.
@@ -108,8 +114,8 @@ class _Finding:
 
 
 def decide_promotion(
-    golden: PairedAnswers,
-    holdout: PairedAnswers | None,
+    golden: PairedPredictions,
+    holdout: PairedPredictions | None,
     options: GateOptions,
     parity_failures: Sequence[str] = (),
     *,
@@ -158,7 +164,7 @@ def decide_promotion(
     )
 
 
-def _compared(answers: PairedAnswers, rows: Any = slice(None)) -> dict[str, Any]:
+def _compared(answers: PairedPredictions, rows: Any = slice(None)) -> dict[str, Any]:
     """How often each is right on (some of) the texts, and on how many they differ."""
     champion, challenger = answers.champion_is_right[rows], answers.challenger_is_right[rows]
     losses, gains = int(np.sum(champion & ~challenger)), int(np.sum(~champion & challenger))
@@ -172,10 +178,10 @@ def _compared(answers: PairedAnswers, rows: Any = slice(None)) -> dict[str, Any]
     }
 
 
-def _golden(golden: PairedAnswers, options: GateOptions) -> _Finding:
+def _golden(golden: PairedPredictions, options: GateOptions) -> _Finding:
     figures = _compared(golden)
     counts = figures["losses"], figures["gains"], figures["texts"]
-    lower, upper = (bound(*counts, options.alpha) for bound in (lower_bound, upper_bound))
+    lower, upper = (bound(*counts, options.alpha) for bound in (tango_lower_bound, upper_bound))
     figures |= {"lower_bound": lower, "upper_bound": upper, "margin": options.margin}
     text = (
         f"golden set: accuracy {figures['champion_accuracy']:.2%} -> {figures['challenger_accuracy']:.2%} on "
@@ -194,14 +200,14 @@ def _golden(golden: PairedAnswers, options: GateOptions) -> _Finding:
     return _Finding(figures, doubts=(f"{text}; about {needed:,} golden texts would tell",), needed={"golden": needed})
 
 
-def _holdout(holdout: PairedAnswers | None, options: GateOptions) -> _Finding:
+def _holdout(holdout: PairedPredictions | None, options: GateOptions) -> _Finding:
     least = options.min_holdout
     if holdout is None:
         text = f"there are no new held-out texts; {least:,} or more would tell"
         return _Finding(None, doubts=(text,), needed={"holdout": least})
     figures = _compared(holdout)
     losses, gains, n = figures["losses"], figures["gains"], figures["texts"]
-    figures["p_worse"] = p_worse(losses, gains)
+    figures["p_worse"] = mcnemar_p(losses, gains)
     text = (
         f"new held-out texts: accuracy {figures['champion_accuracy']:.2%} -> {figures['challenger_accuracy']:.2%} on "
         f"{n:,} texts"
@@ -218,7 +224,7 @@ def _holdout(holdout: PairedAnswers | None, options: GateOptions) -> _Finding:
     return _Finding(figures, holds=text)
 
 
-def _slices(sets: dict[str, PairedAnswers], class_names: Sequence[str], options: GateOptions) -> _Finding:
+def _slices(sets: dict[str, PairedPredictions], class_names: Sequence[str], options: GateOptions) -> _Finding:
     # Quarters of the golden texts: these never change, so neither do the edges.
     edges = np.unique(np.quantile(sets["golden"].lengths, [0.25, 0.5, 0.75]).astype(np.int64)).tolist()
     slices = [
@@ -227,7 +233,7 @@ def _slices(sets: dict[str, PairedAnswers], class_names: Sequence[str], options:
         for label, rows in _slices_of(answers, class_names, edges)
         if rows.sum() >= options.min_slice
     ]
-    p_values = [p_worse(figures["losses"], figures["gains"]) for figures in slices]
+    p_values = [mcnemar_p(figures["losses"], figures["gains"]) for figures in slices]
     for figures, p, adjusted in zip(slices, p_values, holm(p_values).tolist(), strict=True):
         is_large = figures["difference"] < -options.slice_margin - _ROUNDING
         figures |= {"p_worse": p, "adjusted_p": adjusted, "is_worse": adjusted < options.alpha and is_large}
@@ -247,7 +253,7 @@ def _slices(sets: dict[str, PairedAnswers], class_names: Sequence[str], options:
 
 
 def _slices_of(
-    answers: PairedAnswers, class_names: Sequence[str], edges: Sequence[int]
+    answers: PairedPredictions, class_names: Sequence[str], edges: Sequence[int]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The texts of each class, and of each range of lengths: what it is, and which texts, bool [n]."""
     for class_id, name in enumerate(class_names):
@@ -259,7 +265,7 @@ def _slices_of(
         yield f"{words} tokens", np.broadcast_to(np.logical_and(over, within), len(answers))
 
 
-def _calibration(sets: dict[str, PairedAnswers], options: GateOptions) -> _Finding:
+def _calibration(sets: dict[str, PairedPredictions], options: GateOptions) -> _Finding:
     figures: dict[str, dict[str, float]] = {}
     for name, answers in sets.items():
         champion, challenger = (

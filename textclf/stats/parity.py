@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 # From so many texts on, a share of agreement says something; with fewer, a single text is too large a share.
 _TEXTS_FOR_A_SHARE = 1000
-_LEAST_AGREEMENT = 0.995
+_MIN_AGREEMENT = 0.995
 _NARROW_MARGIN = 0.05
-_MOST_ACCURACY_LOST = 0.002
-_MOST_TEXTS_LOST = 2
+_MAX_ACCURACY_LOST = 0.002
+_MAX_TEXTS_LOST = 2
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def parity_failures(figures: Parity) -> list[str]:
         return ["logits are not finite numbers"]
     failures = []
     if figures.texts >= _TEXTS_FOR_A_SHARE:
-        if figures.agreement < _LEAST_AGREEMENT:
+        if figures.agreement < _MIN_AGREEMENT:
             failures.append(
-                f"labels agree on {figures.agreement:.2%} of {figures.texts} texts, {_LEAST_AGREEMENT:.1%} was expected"
+                f"labels agree on {figures.agreement:.2%} of {figures.texts} texts, {_MIN_AGREEMENT:.1%} was expected"
             )
     elif figures.widest_margin_of_differing >= _NARROW_MARGIN:
         failures.append(
@@ -99,7 +99,7 @@ def parity_failures(figures: Parity) -> list[str]:
             f"texts only margins under {_NARROW_MARGIN:g} were expected"
         )
     lost = figures.accuracy_of_original - figures.accuracy_of_copy
-    most = max(_MOST_ACCURACY_LOST, _MOST_TEXTS_LOST / figures.texts)
+    most = max(_MAX_ACCURACY_LOST, _MAX_TEXTS_LOST / figures.texts)
     if lost > most + 1e-12:
         failures.append(f"accuracy fell by {lost:.2%} on {figures.texts} texts, {most:.2%} was allowed")
     return failures

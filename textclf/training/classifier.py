@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textclf.errors import EncoderError
 from textclf.report.plots import Layer
-from textclf.training.preprocessing import TextPreprocessing
+from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.seeding import seeded_copy
 from textclf.training.tf_setup import hub, tf, tf_keras
 
@@ -85,7 +85,7 @@ def ids_classifier(classifier: tf_keras.Model, with_embeddings: bool = False) ->
     return tf_keras.Model(inputs, outputs, name="ids_classifier")
 
 
-# Outputs that a diagram shows; the encoder has more, such as the sequence output of every layer.
+# ModelOutputs that a diagram shows; the encoder has more, such as the sequence output of every layer.
 _SHOWN_OUTPUTS = frozenset({"", *ENCODER_INPUTS, *ENCODER_OUTPUTS})
 
 

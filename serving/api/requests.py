@@ -1,0 +1,282 @@
+"""From the text of a body to what is asked: which texts to score, and in which form to answer.
+
+Everything is checked here, before a text is tokenised; messages name the item that is wrong.
+"""
+
+import csv
+import enum
+import io
+import json
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from serving.api.errors import ApiError, ErrorCode
+from serving.api.request_body import CSV, JSON, JSON_LINES
+
+# Keys of a body that hold texts.
+_TEXT_KEYS = ("text", "X", "data")
+MAX_SOURCE_CHARS = 200
+
+_T = TypeVar("_T")
+
+
+class PayloadFormat(enum.Enum):
+    """How a question was put, which decides how it is answered."""
+
+    TEXT = enum.auto()  # {"text": str}
+    X = enum.auto()  # {"X": [str, …]}
+    DATA = enum.auto()  # {"data": str}
+    DATA_LIST = enum.auto()  # {"data": [str, …]}
+    CSV = enum.auto()
+    JSON_LINES = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """Texts to score, all within the limits, and the form of the answer."""
+
+    form: PayloadFormat
+    texts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRequest:
+    """A labelled text to store."""
+
+    text: str
+    label: str
+    source: str | None
+    audit: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a question may have: characters of a text, texts."""
+
+    text_chars: int
+    batch: int
+
+
+def parse_predict_request(
+    content: str, media_type: str, limits: Limits, keys: Collection[str] = _TEXT_KEYS
+) -> PredictRequest:
+    """What a body asks.
+
+    Args:
+        content: the body.
+        media_type: JSON, CSV or JSON_LINES.
+        limits: of the texts.
+        keys: those of text, X and data that a JSON body may have.
+
+    Raises:
+        ApiError: it is not what media_type says, has another shape, or texts out of the limits.
+    """
+    if media_type == JSON:
+        return _json_question(_json(content), limits, keys)
+    if media_type == CSV:
+        return _checked(PayloadFormat.CSV, "record", _csv_texts(content, limits), limits)
+    assert media_type == JSON_LINES, media_type  # noqa: S101 the type was chosen from a list of ours
+    return _checked(PayloadFormat.JSON_LINES, "line", _line_texts(content, limits), limits)
+
+
+def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
+    """The labelled text in a JSON body.
+
+    Raises:
+        ApiError: it is not JSON, has another shape, or a text that can't be stored.
+    """
+    body = _object(_json(content), "the body")
+    _refuse_unknown(body, {"text", "label", "source", "audit"})
+    text = _text(_value(body, "text", str, "a string"), "text", limits)
+    if not text.strip():
+        raise ApiError(ErrorCode.BLANK_TEXT, "text: expected a review, got blanks only")
+    source = None
+    if body.get("source") is not None:
+        source = _value(body, "source", str, "a string or null")
+        _text(source, "source", Limits(MAX_SOURCE_CHARS, 1))
+    audit = _value(body, "audit", bool, "true or false") if "audit" in body else False
+    return FeedbackRequest(text, _text(_value(body, "label", str, "a string"), "label", limits), source, audit)
+
+
+def _json_question(value: Any, limits: Limits, keys: Collection[str]) -> PredictRequest:
+    body = _object(value, "the body")
+    _refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
+    found = [key for key in keys if key in body]
+    if len(found) != 1:
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"expected exactly one of {', '.join(keys)}, got {' and '.join(found) or 'none'}; send one",
+        )
+    (key,) = found
+    if "explain" in body:
+        _refuse_explanation(body, key)
+    content = body[key]
+    if key == "text" or (key == "data" and isinstance(content, str)):
+        form = PayloadFormat.TEXT if key == "text" else PayloadFormat.DATA
+        return PredictRequest(form, [_text(_value(body, key, str, "a string"), key, limits)])
+    if not isinstance(content, list):
+        expected = "a list of strings" if key == "X" else "a string or a list of strings"
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(content)}")
+    return _checked(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits)
+
+
+def _refuse_explanation(body: dict[str, Any], key: str) -> None:
+    if key != "data":
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"explain: expected it beside data only, got it beside {key}")
+    if _value(body, "explain", bool, "true or false"):
+        raise ApiError(
+            ErrorCode.EXPLAIN_UNAVAILABLE,
+            "explain: expected false, got true; explanations are not available, leave it out",
+        )
+
+
+def _csv_texts(content: str, limits: Limits) -> list[object]:
+    """One text a record, after RFC 4180; a line with nothing on it is a text with nothing in it."""
+    csv.field_size_limit(sys.maxsize)  # One number for the whole process; texts have a limit of their own.
+    texts: list[object] = []
+    try:
+        for record in csv.reader(io.StringIO(content, newline=""), strict=True):
+            if len(record) > 1:
+                raise ApiError(
+                    ErrorCode.WRONG_SHAPE,
+                    f"record {len(texts)} (counted from 0): expected one field, got {len(record)}; "
+                    f"put texts with commas into double quotes",
+                )
+            if len(texts) == limits.batch:
+                raise _too_many("record", limits, "more")
+            texts.append(record[0] if record else "")
+    except csv.Error as error:
+        raise ApiError(
+            ErrorCode.INVALID_CSV,
+            f"record {len(texts)} (counted from 0): expected CSV after RFC 4180: {error}; double the quotes in texts",
+        ) from None
+    return texts
+
+
+def _line_texts(content: str, limits: Limits) -> list[object]:
+    """One text a line, as {"text": str} or {"data": str}; blank lines at the end do not count."""
+    content = content.rstrip()
+    if (lines := content.count("\n") + 1) > limits.batch:
+        raise _too_many("line", limits, lines)
+    texts: list[object] = []
+    for index, line in enumerate(content.split("\n") if content else ()):
+        where = f"line {index} (counted from 0)"
+        body = _object(_json(line, f"{where}: "), where)
+        _refuse_unknown(body, {"text", "data"}, where)
+        if len(body) != 1:
+            raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected exactly one of text, data, got {len(body)}")
+        texts += body.values()
+    return texts
+
+
+def _checked(form: PayloadFormat, name: str, items: list[Any], limits: Limits) -> PredictRequest:
+    if not items:
+        raise ApiError(ErrorCode.EMPTY_LIST, f"{name}: expected at least one text, got none")
+    if len(items) > limits.batch:
+        raise _too_many(name, limits, len(items))
+    for index, item in enumerate(items):
+        if not isinstance(item, str):
+            raise ApiError(
+                ErrorCode.WRONG_SHAPE, f"{name}[{index}] (counted from 0): expected a string, got {_json_name(item)}"
+            )
+        if len(item) > limits.text_chars or not item.isascii():
+            _text(item, f"{name}[{index}] (counted from 0)", limits)
+    return PredictRequest(form, items)
+
+
+def _too_many(name: str, limits: Limits, got: object) -> ApiError:
+    return ApiError(
+        ErrorCode.TOO_MANY_TEXTS,
+        f"{name}: expected at most {limits.batch} texts, got {got}; send them in several requests",
+    )
+
+
+def _text(text: str, where: str, limits: Limits) -> str:
+    """`text`, if it is within the limits and well-formed."""
+    if len(text) > limits.text_chars:
+        raise ApiError(
+            ErrorCode.TEXT_TOO_LONG,
+            f"{where}: expected at most {limits.text_chars} characters, got {len(text)}; shorten the text",
+        )
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ApiError(
+                ErrorCode.INVALID_TEXT,
+                f"{where}: expected well-formed Unicode, got half of a surrogate pair at character {error.start}; "
+                f"write both halves, or the character itself",
+            ) from None
+    return text
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected an object, got {_json_name(value)}")
+    return value
+
+
+def _refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "the body") -> None:
+    if unknown := body.keys() - known:
+        names = ", ".join(repr(key[:50]) for key in sorted(unknown)[:5])
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}")
+
+
+def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
+    """The value of a key that must be there and have a type."""
+    if key not in body:
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
+    value = body[key]
+    if not isinstance(value, kind):
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(value)}")
+    return value
+
+
+def _json_name(value: object) -> str:
+    """What JSON calls a value of this type."""
+    names: dict[type, str] = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, if no key comes twice: readers disagree on which one counts (RFC 8259, 4)."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ApiError(ErrorCode.DUPLICATE_KEY, "expected each key of an object once, got one twice; leave one out")
+    return result
+
+
+class _ConstantError(ValueError):
+    """NaN or an infinity, which Python reads and JSON has not."""
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _ConstantError(f"{name} is not JSON")
+
+
+_decode: Callable[[str], Any] = json.JSONDecoder(
+    object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
+).decode
+
+
+def _json(content: str, where: str = "") -> Any:
+    try:
+        return _decode(content)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos}"
+    except _ConstantError as error:
+        reason = str(error)
+    except ValueError:  # Python's own words are advice for programmers.
+        reason = f"a number has more than {sys.get_int_max_str_digits()} digits; shorten it, or send it as a string"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    raise ApiError(ErrorCode.INVALID_JSON, f"{where}expected JSON, but {reason}")

@@ -1,0 +1,1 @@
+"""The model that a worker serves: loading, warm-up, hot swap."""

@@ -1,0 +1,1 @@
+"""Request middleware, access log and Prometheus metrics."""

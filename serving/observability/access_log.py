@@ -1,0 +1,65 @@
+"""One JSON line a request; never what a user wrote, unless that is asked for."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from serving.observability.middleware import RequestRecord
+
+_MAX_PATH_CHARS = 200
+
+_encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AccessLog:
+    """Writes a line for each record.
+
+    Args:
+        stream: gets the lines, each in one piece, so that the lines of several processes do not mix.
+        log_text: write the texts, too.
+        clock: the time, in UTC.
+    """
+
+    def __init__(self, stream: IO[str], log_text: bool = False, clock: Callable[[], datetime] = _now) -> None:
+        self._stream = stream
+        self._log_text = log_text
+        self._clock = clock
+        self._writing = threading.Lock()
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Write one line; a log that can't be written stops nobody."""
+        line = _encode(self._fields(record)) + "\n"
+        # A reader that has left, a full disk, a stream closed at the end of the process.
+        with contextlib.suppress(OSError, ValueError), self._writing:
+            self._stream.write(line)
+            self._stream.flush()
+
+    def _fields(self, record: RequestRecord) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "time": self._clock().isoformat(timespec="milliseconds"),
+            "method": record.method,
+            "path": record.path[:_MAX_PATH_CHARS],
+            "status": record.status,
+            "latency_ms": round(record.seconds * 1000, 3),
+            "texts": record.texts,
+            "tokens": record.tokens,
+            "truncated": record.truncated,
+            "model": record.model,
+            "request_id": record.request_id,
+            "pid": os.getpid(),
+        }
+        if record.linear is not None:
+            fields["linear"] = record.linear
+        if record.error:
+            fields["error"] = record.error
+        if self._log_text:
+            fields["text"] = record.scored
+        return fields

@@ -1,0 +1,1 @@
+"""What was predicted becomes rows of the prediction log, in the background."""

@@ -1,0 +1,1 @@
+"""SageMaker training jobs: channels, hyperparameters and the `train` command."""

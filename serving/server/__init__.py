@@ -1,0 +1,1 @@
+"""Processes: launcher, gunicorn, nginx, supervisor, health check."""

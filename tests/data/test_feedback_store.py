@@ -1,0 +1,58 @@
+"""A review is stored whole, under its class, in its folder, or refused."""
+
+import os
+
+import pytest
+
+from textclf.config import DataOptions
+from textclf.data.feedback_store import save_review
+from textclf.data.readers import read_part
+from textclf.errors import InputError
+
+CLASSES = ("neg", "pos")
+
+
+@pytest.mark.parametrize("text", ["Good.", "two\r\nlines\n", "ö 😀 \u2028 \0", "x" * 200_000])
+def test_stored_as_it_is(tmp_path, text):
+    path = save_review(text, "pos", tmp_path / "new" / "train", CLASSES)
+    assert path.parent == tmp_path / "new" / "train" / "pos"
+    assert path.suffix == ".txt"
+    assert path.read_bytes() == text.encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_equal_reviews_are_two_files_and_can_be_read_back(tmp_path):
+    for label in ("pos", "neg", "pos"):
+        save_review("Same.", label, tmp_path, CLASSES)
+    part = read_part(tmp_path, DataOptions())
+    assert sorted(zip(part.texts, part.labels, strict=True)) == [("Same.", "neg"), ("Same.", "pos"), ("Same.", "pos")]
+
+
+@pytest.mark.parametrize("text", ["", "  \n", None, b"bytes", 3, "half \ud83d of a pair"])
+def test_what_is_no_text_is_refused(tmp_path, text):
+    with pytest.raises(InputError):
+        save_review(text, "pos", tmp_path / "new", CLASSES)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("label", ["", "neutral", "../pos", "/etc", ".", "..", "pos/../../x", "POS", None])
+def test_unknown_label_is_refused(tmp_path, label):
+    with pytest.raises(InputError, match="expected one of neg, pos as the label"):
+        save_review("Good.", label, tmp_path / "new", CLASSES)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("label", ["../up", "..", "/abs", "a/b", ".hidden"])
+def test_class_names_that_are_paths_do_not_help(tmp_path, label):
+    with pytest.raises(InputError):
+        save_review("Good.", label, tmp_path / "new", ("neg", label))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_link_that_leads_out_is_refused(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "new").mkdir()
+    os.symlink(tmp_path / "outside", tmp_path / "new" / "pos")
+    with pytest.raises(InputError, match="leads out"):
+        save_review("Good.", "pos", tmp_path / "new", CLASSES)
+    assert list((tmp_path / "outside").iterdir()) == []

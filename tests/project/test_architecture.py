@@ -1,0 +1,213 @@
+"""The rules of the house that a reader of the imports can check: who may import whom, and what runs at import."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
+TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_hub", "tf_keras", "official", "keras"}
+STDLIB = set(sys.stdlib_module_names)
+
+# Which stages a stage may import; a trailing "?" means: inside a function only.
+STAGE_IMPORTS = {
+    "train_model": {"make_model", "initializing"},
+    "retraining": {"train_model?"},
+    "monitoring": {"retraining?"},
+    "serving.app": {"inference"},
+    "serving.model.served_version": {"inference"},
+    "serving.wsgi": {"inference?"},
+    "serving.sagemaker.training_job": {"train_model?"},
+}
+# Who may import TensorFlow (or textclf.training, which does), and who inside a function only.
+WITH_TENSORFLOW = {"make_model", "train_model"}
+WITH_LAZY_TENSORFLOW = {"initializing", "textclf.runtime.saved_model"}
+_RECORDS = {"stats", "store", "drift"}
+ROOM_IMPORTS: dict[str, set[str]] = {
+    "cli": set(),
+    "store": set(),
+    "drift": set(),
+    "stats": {"drift"},
+    "data": {"drift"},
+    "runtime": _RECORDS,
+    "report": _RECORDS,
+    "training": {"data", "runtime", "report", *_RECORDS},
+    "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
+    "retraining": {"data", "runtime", "report", *_RECORDS},
+}
+# Rooms that serving may import; for a room with a set, only these modules. Training in a container may import all.
+SERVING_IMPORTS: dict[str, set[str] | None] = {
+    "runtime": None,
+    "store": None,
+    "drift": None,
+    "cli": None,
+    "data": {
+        "textclf.data.feedback_store",
+        "textclf.data.prediction_log.database_url",
+        "textclf.data.prediction_log.prediction_log",
+    },
+}
+TRAINS_IN_A_CONTAINER = {
+    "serving.sagemaker.training_job",
+    "serving.sagemaker.channels",
+    "serving.sagemaker.hyperparameters",
+}
+STATS_LIBRARIES = {"numpy", "scipy", "sklearn"}
+
+
+class Import(NamedTuple):
+    module: str
+    is_lazy: bool
+    line: int
+
+
+def sources() -> dict[str, Path]:
+    paths = [*ROOT.glob("*.py"), *(ROOT / "textclf").rglob("*.py"), *(ROOT / "serving").rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+SOURCES = sources()
+
+
+def imports_of(tree: ast.AST, is_lazy: bool = False) -> Iterator[Import]:
+    """Every import statement; those under TYPE_CHECKING do not run and do not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, is_lazy, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            # `from textclf import labels` and `from textclf.labels import x` both import textclf.labels.
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield Import(whole if whole in SOURCES else node.module, is_lazy, node.lineno)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        else:
+            yield from imports_of(node, is_lazy or isinstance(node, ast.FunctionDef | ast.Lambda))
+
+
+IMPORTS = {name: list(imports_of(ast.parse(path.read_text(encoding="utf-8")))) for name, path in SOURCES.items()}
+every_module = pytest.mark.parametrize("name", sorted(SOURCES))
+
+
+def room_of(module: str) -> str | None:
+    """The room of a textclf module; "" for the hall; None outside textclf."""
+    parts = module.split(".")
+    if parts[0] != "textclf":
+        return None
+    return parts[1] if len(parts) > 1 and (ROOT / "textclf" / parts[1]).is_dir() else ""
+
+
+@every_module
+def test_tensorflow_only_where_it_may_be(name):
+    if room_of(name) == "training" or name in WITH_TENSORFLOW:
+        return
+    for found in IMPORTS[name]:
+        if found.module.split(".")[0] in TENSORFLOW or room_of(found.module) == "training":
+            assert name in WITH_LAZY_TENSORFLOW, f"{name}:{found.line} imports {found.module}"
+            assert found.is_lazy, f"{name}:{found.line} must import {found.module} inside a function"
+
+
+@every_module
+def test_stages_keep_apart(name):
+    allowed = STAGE_IMPORTS.get(name, set())
+    for found in IMPORTS[name]:
+        top = found.module.split(".")[0]
+        if top in STAGES:
+            is_allowed = top in allowed or (f"{top}?" in allowed and found.is_lazy)
+            assert is_allowed, f"{name}:{found.line} imports the stage {top}"
+        assert top not in {"bench", "tests"}, f"{name}:{found.line}"
+        assert top != "serving" or name.startswith("serving"), f"{name}:{found.line}"
+
+
+@every_module
+def test_rooms_import_what_they_may(name):
+    room = room_of(name)
+    if not room:
+        return
+    for found in IMPORTS[name]:
+        other = room_of(found.module)
+        if other:
+            assert other == room or other in ROOM_IMPORTS[room], f"{name}:{found.line} imports {found.module}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.split(".")[0] == "serving"))
+def test_serving_imports_what_it_may(name):
+    trains = name in TRAINS_IN_A_CONTAINER
+    for found in IMPORTS[name]:
+        where = f"{name}:{found.line} imports {found.module}"
+        room = room_of(found.module)
+        if room:
+            allowed = {"data": None, "cli": None} if trains else SERVING_IMPORTS
+            assert room in allowed, where
+            assert allowed[room] is None or found.module in allowed[room], where
+        assert trains or found.module not in TRAINS_IN_A_CONTAINER, where
+
+
+@every_module
+def test_the_hall_imports_no_room(name):
+    if room_of(name) == "":
+        for found in IMPORTS[name]:
+            assert not room_of(found.module), f"{name}:{found.line} imports {found.module}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if room_of(name) == "stats"))
+def test_stats_are_pure(name):
+    for found in IMPORTS[name]:
+        top = found.module.split(".")[0]
+        assert top in STATS_LIBRARIES | STDLIB | {"textclf"}, f"{name}:{found.line} imports {found.module}"
+        assert top not in {"os", "pathlib", "time", "datetime", "random", "io"}, f"{name}:{found.line}"
+
+
+@every_module
+def test_nothing_runs_at_import(name):
+    """Only definitions, constants and the __main__ guard; the one idea of tf_setup is to run first."""
+    if name == "textclf.training.tf_setup":
+        return
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    for node in ast.parse(SOURCES[name].read_text(encoding="utf-8")).body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_guard = isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "__name__ == '__main__'"}
+        assert isinstance(node, definitions) or is_docstring or is_guard, f"{name}:{node.lineno} runs at import"
+
+
+def test_keras_2_is_asked_for_in_one_place():
+    sets = re.compile(r"environ(\[|\.setdefault\(|\.update\()\"TF_USE_LEGACY_KERAS")
+    assert [name for name, path in SOURCES.items() if sets.search(path.read_text(encoding="utf-8"))] == [
+        "textclf.environment"
+    ]
+
+
+def test_everything_but_training_imports_without_tensorflow():
+    """In a process where TensorFlow and what else only requirements.txt has can't be imported."""
+    names = [
+        name
+        for name in SOURCES
+        if room_of(name) != "training" and name not in {*WITH_TENSORFLOW, "textclf.report.plots"}
+    ]
+    assert "inference" in names
+    blocked = sorted(TENSORFLOW | {"matplotlib", "pyarrow", "safetensors", "datasketch"})
+    code = (
+        "import sys, importlib\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        f"for name in {sorted(names)!r}: importlib.import_module(name)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+def test_serving_pins_are_those_of_the_whole():
+    def pins(name: str) -> set[str]:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        return {line for line in lines if line and not line.startswith("#")}
+
+    serving = pins("requirements-serving.txt")
+    assert serving < pins("requirements.txt")
+    assert not any("tensorflow" in pin or "keras" in pin for pin in serving)
+    assert all("==" in pin for pin in pins("requirements.txt"))

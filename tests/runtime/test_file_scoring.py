@@ -1,0 +1,285 @@
+"""Scored rows: fields, formats, bad rows, and memory that does not grow with the file."""
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from word_backend import WordBackend
+
+from textclf.errors import InputError
+from textclf.runtime.file_scoring import CHUNK_ROWS, MAX_SKIPPED_LISTED, check_ending, row_writer, score_rows
+from textclf.runtime.predictor import Predictor
+
+CLASSES = ("neg", "pos")
+
+
+def predictor(max_length=4):
+    return Predictor(WordBackend(CLASSES), CLASSES, max_length=max_length)
+
+
+def score(path, rows, columns=None, **arguments):
+    """Score dicts, numbered from 1, into `path`."""
+    columns = list(rows[0]) if columns is None else columns
+    with row_writer(path, CLASSES, columns) as write:
+        return score_rows(reader_of(rows), predictor(), write, **arguments)
+
+
+def reader_of(rows):
+    """Rows numbered from 1; an exception among them is one that can't be read."""
+
+    def read(on_bad):
+        for number, row in enumerate(rows, 1):
+            if isinstance(row, Exception):
+                on_bad(number, row)
+            else:
+                yield number, row
+
+    return read
+
+
+def read_csv(path):
+    return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
+
+
+def read_jsonl(path):
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_jsonl_keeps_the_fields_and_adds_the_results(tmp_path):
+    rows = [{"id": 7, "text": "pos é日本,", "tags": ["a"], "ok": None}, {"text": "a neg b c", "other": 1.5}]
+    score(tmp_path / "out.jsonl", rows)
+    first, second = read_jsonl(tmp_path / "out.jsonl")
+    assert list(first) == ["id", "text", "tags", "ok", "label", "score", "probabilities", "truncated"]
+    assert {key: first[key] for key in rows[0]} == rows[0]
+    assert (first["label"], first["truncated"]) == ("pos", False)
+    assert first["score"] == first["probabilities"]["pos"] == 1 / (1 + np.exp(-1))
+    assert list(first["probabilities"]) == ["neg", "pos"]
+    assert (second["label"], second["truncated"], second["other"]) == ("neg", True, 1.5)
+    assert "日本" in (tmp_path / "out.jsonl").read_text("utf-8")
+
+
+def test_csv_has_a_column_for_each_probability_and_floats_that_read_back(tmp_path):
+    score(tmp_path / "out.csv", [{"id": "007", "text": "pos pos pos"}, {"id": "8", "text": "x"}])
+    header, first, second = read_csv(tmp_path / "out.csv")
+    assert header == ["id", "text", "label", "score", "p:neg", "p:pos", "truncated"]
+    assert first[:3] == ["007", "pos pos pos", "pos"]
+    (expected,) = predictor().predict(["pos pos pos"])
+    assert float(first[3]) == float(first[5]) == expected.score
+    assert float(first[4]) == expected.probabilities["neg"]
+    assert (first[6], second[6]) == ("true", "false")
+
+
+def test_csv_reads_back_whatever_the_cells_hold(tmp_path):
+    cells = ['a "quoted" one', "a,b", "two\nlines", "carriage\rreturn", "both\r\n", "", " blanks ", "é😀", "\t"]
+    score(tmp_path / "out.csv", [{"text": cell, "copy": cell} for cell in cells])
+    rows = read_csv(tmp_path / "out.csv")[1:]
+    assert [row[0] for row in rows] == [row[1] for row in rows] == cells
+    content = (tmp_path / "out.csv").read_bytes()
+    assert content.startswith(b"text,copy,label,score,p:neg,p:pos,truncated\n")
+    assert content.count(b"\r\n") == 2  # The two cells that hold one, and no line end.
+
+
+def test_csv_says_other_json_values_as_json(tmp_path):
+    row = {"text": "x", "flag": True, "none": None, "number": 1e-7, "list": [1, "ä"], "object": {"a": None}}
+    score(tmp_path / "out.csv", [row])
+    assert read_csv(tmp_path / "out.csv")[1][1:6] == ["true", "", "1e-07", '[1, "ä"]', '{"a": null}']
+
+
+def test_truncated_is_empty_or_null_where_it_is_not_known(tmp_path):
+    for name in ("out.csv", "out.jsonl"):
+        with row_writer(tmp_path / name, CLASSES, ["text"]) as write:
+            score_rows(reader_of([{"text": "x"}]), predictor(max_length=None), write)
+    assert read_csv(tmp_path / "out.csv")[1][-1] == ""
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["truncated"] is None
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_gz_holds_the_same_bytes_and_the_same_twice(tmp_path, ending):
+    rows = [{"text": "pos"}, {"text": "neg"}]
+    for name in (f"out.{ending}", f"a.{ending}.gz", f"b.{ending}.gz"):
+        score(tmp_path / name, rows)
+    plain = (tmp_path / f"out.{ending}").read_bytes()
+    packed = (tmp_path / f"a.{ending}.gz").read_bytes()
+    assert gzip.decompress(packed) == plain
+    assert packed == (tmp_path / f"b.{ending}.gz").read_bytes()
+
+
+def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
+    rows = [
+        {"label": label, "text": text}
+        for label, text in [("pos", "pos"), ("neg", "pos"), (1, "pos"), ("", "x"), (None, "x"), ("other", "x")]
+    ]
+    report = score(tmp_path / "out.jsonl", rows)
+    assert (report.labelled, report.correct, report.unknown_labels) == (3, 2, 1)
+    assert report.accuracy == pytest.approx(2 / 3)
+    first = read_jsonl(tmp_path / "out.jsonl")[1]
+    assert list(first)[:3] == ["input_label", "text", "label"]
+    assert (first["input_label"], first["label"]) == ("neg", "pos")
+    score(tmp_path / "out.csv", rows)
+    assert read_csv(tmp_path / "out.csv")[0][:3] == ["input_label", "text", "label"]
+
+
+def test_no_labels_no_accuracy(tmp_path):
+    assert score(tmp_path / "out.csv", [{"text": "pos"}]).accuracy is None
+
+
+def test_rows_stay_in_order_over_many_chunks(tmp_path):
+    rows = [{"text": "word " * (index * 37 % 50), "id": index} for index in range(2 * CHUNK_ROWS + 5)]
+    report = score(tmp_path / "out.jsonl", rows)
+    assert report.scored == report.rows == len(rows)
+    assert [row["id"] for row in read_jsonl(tmp_path / "out.jsonl")] == list(range(len(rows)))
+
+
+BAD_ROWS = [
+    ({"other": "x"}, "expected a column 'text' with the text, found other"),
+    ({"text": None}, "column 'text': expected a str, got NoneType"),
+    ({"text": 3}, "expected a str, got int"),
+    ({"text": "\ud800"}, "lone surrogate"),
+    ({"text": "x", "more": "\ud800"}, "well-formed Unicode in every field"),
+    ({"text": "x", "more": float("nan")}, "NaN"),
+    ({"text": "x", "score": 1}, "has a field score already"),
+    (InputError("expected JSON"), "expected JSON"),
+]
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_ROWS)
+def test_a_bad_row_stops_with_its_number_and_leaves_no_file(tmp_path, bad, message):
+    rows = [{"text": "pos", "more": 1}, bad, {"text": "neg", "more": 2}]
+    with pytest.raises(InputError, match=rf"row 2: .*{message}.*--skip-bad"):
+        score(tmp_path / "out.jsonl", rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD_ROWS)
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_skip_bad_leaves_it_out_and_lists_it(tmp_path, name, bad, message):
+    if name == "out.csv" and message == "NaN":
+        bad = {"text": "x", "more": [float("nan")]}
+    rows = [{"text": "pos", "more": 1}, bad, {"text": "neg", "more": 2}]
+    report = score(tmp_path / name, rows, skip_bad=True)
+    assert (report.rows, report.scored, report.skipped) == (3, 2, 1)
+    ((number, reason),) = report.skipped_rows
+    assert number == 2
+    assert message in reason
+    written = read_csv(tmp_path / name)[1:] if name == "out.csv" else read_jsonl(tmp_path / name)
+    assert len(written) == 2
+
+
+def test_skipped_rows_are_listed_by_number(tmp_path):
+    rows = [{"text": "x"}, {"text": "x", "late": "\ud800"}, {"text": None}, InputError("unreadable")]
+    report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
+    assert [number for number, _ in report.skipped_rows] == [2, 3, 4]
+
+
+def test_more_skipped_rows_than_are_listed_are_counted(tmp_path):
+    rows = [{"text": "x"}] + [{"text": None}] * (MAX_SKIPPED_LISTED + 5)
+    report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
+    assert (report.skipped, len(report.skipped_rows)) == (MAX_SKIPPED_LISTED + 5, MAX_SKIPPED_LISTED)
+
+
+def test_skipping_every_row_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"none of the 2 rows can be scored; row 1: .*found body, id"):
+        score(tmp_path / "out.csv", [{"body": "x", "id": 1}] * 2, skip_bad=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_out_refuses_a_field_the_first_row_lacks(tmp_path):
+    rows = [{"text": "pos", "a": 1}, {"text": "pos"}, {"text": "pos", "b": 2}]
+    with pytest.raises(InputError, match=r"row 3: the field b is not among the columns.*text, a.*JSONL"):
+        score(tmp_path / "out.csv", rows)
+    score(tmp_path / "out.csv", rows, skip_bad=True)
+    assert [row[1] for row in read_csv(tmp_path / "out.csv")] == ["a", "1", ""]
+
+
+@pytest.mark.parametrize("column", ["score", "probabilities", "truncated", "input_label", "p:neg"])
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_names_of_the_results_are_refused_before_a_row_is_read(tmp_path, name, column):
+    def read(on_bad):
+        raise AssertionError("read")
+
+    with (
+        pytest.raises(InputError, match=f"has a field {column} already"),
+        row_writer(tmp_path / name, CLASSES, ["text", column]) as write,
+    ):
+        score_rows(read, predictor(), write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_text_column(tmp_path):
+    score(tmp_path / "out.jsonl", [{"body": "pos", "text": 3}], text_column="body")
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["label"] == "pos"
+
+
+def test_a_text_column_named_label_is_no_label(tmp_path):
+    report = score(tmp_path / "out.jsonl", [{"label": "pos"}], text_column="label")
+    assert (report.accuracy, report.unknown_labels) == (None, 0)
+
+
+def test_no_rows_give_a_header_only(tmp_path):
+    assert score(tmp_path / "out.csv", [], columns=["id", "text"]).rows == 0
+    assert (tmp_path / "out.csv").read_text() == "id,text,label,score,p:neg,p:pos,truncated\n"
+
+
+def test_an_old_result_stays_when_scoring_fails(tmp_path):
+    (tmp_path / "out.csv").write_text("old")
+    with pytest.raises(InputError):
+        score(tmp_path / "out.csv", [{"text": "x"}, {"text": None}])
+    assert (tmp_path / "out.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out", "out.parquet", "out.csv.zip", "out.gz"])
+def test_other_endings_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"\.csv, \.csv\.gz, \.jsonl, \.jsonl\.gz"):
+        check_ending(tmp_path / name)
+
+
+def test_rows_are_read_no_further_ahead_than_a_chunk(tmp_path):
+    read, seen = 0, []
+
+    def rows(on_bad):
+        nonlocal read
+        for read in range(1, 5 * CHUNK_ROWS):
+            yield read, {"text": "pos"}
+
+    def write(fields, prediction):
+        seen.append(read)
+
+    score_rows(rows, predictor(), write)
+    assert all(ahead - written <= CHUNK_ROWS for written, ahead in enumerate(seen))
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    script = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from textclf.runtime.file_scoring import row_writer, score_rows
+from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Predictor
+
+class Backend:
+    def encode(self, texts): return EncodedBatch(texts, np.full(len(texts), 9), np.full(len(texts), 9))
+    def run(self, inputs, timings): return ModelOutputs(np.zeros((len(inputs), 2), np.float32))
+
+def megabytes(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def run(count):
+    with row_writer(Path(sys.argv[1]) / "out.csv", ("neg", "pos"), ["text", "id"]) as write:
+        def read(on_bad):
+            return ((number, {"text": f"a short text {number}", "id": number}) for number in range(count))
+        score_rows(read, Predictor(Backend(), ("neg", "pos")), write)
+
+run(5_000)
+before = megabytes()
+run(100_000)
+print(megabytes() - before)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    # All rows and predictions in memory would be some 100 MB.
+    assert float(done.stdout) < 10
+    assert (tmp_path / "out.csv").read_text().count("\n") == 100_001

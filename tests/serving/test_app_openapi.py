@@ -1,0 +1,120 @@
+"""The OpenAPI document is valid, and the app does what it says: requests drawn from it, good and bad."""
+
+import json
+import warnings
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as hypothesis_settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from serving_models import inference, settings
+
+from serving.api.errors import ErrorCode
+from serving.api.request_body import JSON
+from serving.app import create_app
+from serving.openapi import openapi_document
+from serving.settings import Settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import schemathesis
+    from schemathesis import GenerationMode
+
+
+@pytest.fixture
+def app(tmp_path):
+    return create_app(settings(tmp_path, max_batch=5, max_text_chars=300), inference())
+
+
+def test_valid(app):
+    document = app.test_client().get("/openapi.json").get_json()
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_it_has_every_route_and_method_of_the_app(app):
+    document = openapi_document(Settings())
+    automatic = {"HEAD", "OPTIONS"}
+    rules = {(rule.rule, method.lower()) for rule in app.url_map.iter_rules() for method in rule.methods - automatic}
+    assert rules == {(path, method) for path, operations in document["paths"].items() for method in operations}
+
+
+def test_it_names_every_code():
+    text = json.dumps(openapi_document(Settings(api_key="x")))
+    outside = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
+    assert [kind for kind in ErrorCode if f"`{kind.code}`" not in text and kind not in outside] == []
+
+
+def test_every_operation_has_the_codes_of_nginx_under_503():
+    for key in ("", "x"):
+        paths = openapi_document(Settings(api_key=key))["paths"]
+        for operation in (operation for operations in paths.values() for operation in operations.values()):
+            description = operation["responses"]["503"]["description"]
+            assert "`timed_out`" in description
+            assert "`worker_lost`" in description
+    assert (
+        "`not_ready`"
+        in openapi_document(Settings(api_key="x"))["paths"]["/predict"]["post"]["responses"]["503"]["description"]
+    )
+
+
+def test_limits_and_classes_are_those_of_the_app():
+    document = openapi_document(Settings(max_batch=7, max_text_chars=9), ("a", "b"))
+    text = json.dumps(document["paths"])
+    assert '"maxItems": 7' in text
+    assert '"maxLength": 9' in text
+    assert '"enum": ["a", "b"]' in text
+    unknown = openapi_document(Settings())
+    assert unknown["components"]["schemas"]["Prediction"]["properties"]["label"] == {"type": "string"}
+    assert "enum" not in json.dumps(unknown["paths"])
+
+
+def test_the_key():
+    def secured(document):
+        paths = document["paths"].items()
+        return {path for path, operations in paths for operation in operations.values() if "security" in operation}
+
+    assert secured(openapi_document(Settings())) == set()
+    assert secured(openapi_document(Settings(api_key="x"))) == {
+        "/predict", "/invocations", "/invocations/predict", "/feedback", "/metrics"
+    }  # fmt: skip
+
+
+def _run(app, mode, examples):
+    """Requests of one mode for every operation that has such; each answer must be one that the document allows."""
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    seen = []
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if mode is GenerationMode.NEGATIVE and operation.method != "post":
+            continue  # Nothing of a GET without parameters can be wrong.
+
+        @seed(1)
+        @hypothesis_settings(
+            max_examples=examples if operation.method == "post" else 2,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        # Any string is CSV or lines to the document, which can't say more; those are tested by hand.
+        @given(case=operation.as_strategy(generation_mode=mode).filter(lambda case: case.media_type in (JSON, None)))
+        def check(case):
+            response = case.call_and_validate()
+            seen.append((case.operation.path, response.status_code))
+
+        check()
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_requests_that_the_document_allows_are_answered(app):
+    seen = _run(app, GenerationMode.POSITIVE, 28)
+    for path in ("/predict", "/invocations", "/invocations/predict", "/feedback"):
+        assert sum(1 for where, status in seen if where == path and status in (200, 201)) >= 10, path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_requests_that_the_document_forbids_are_refused(app):
+    seen = _run(app, GenerationMode.NEGATIVE, 28)
+    assert len(seen) > 80
+    assert {status for _, status in seen} <= {400, 404, 405, 413, 415, 422}

@@ -1,0 +1,92 @@
+"""Request slots, and which request loses one: on a clock that is set by hand."""
+
+import threading
+
+import pytest
+
+from serving.api.concurrency import BatchBudget, RequestSlots
+from serving.api.errors import ApiError, ErrorCode
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Request:
+    """Holds a slot and waits for its client in a thread of its own, until it is interrupted or let go on."""
+
+    def __init__(self, slots):
+        self.outcome = None
+        self._waits, self._event = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=[slots])
+        self._thread.start()
+        assert self._waits.wait(5)
+
+    def _run(self, slots):
+        try:
+            with slots.taken() as slot, slot.waiting(self._event.set):
+                self._waits.set()
+                assert self._event.wait(5)
+            self.outcome = "done"
+        except ApiError as error:
+            self.outcome = error.kind
+
+    def end(self, go_on=True):
+        if go_on:
+            self._event.set()
+        self._thread.join(5)
+        return self.outcome
+
+
+def kind_of(slots):
+    with pytest.raises(ApiError) as caught, slots.taken():
+        pass
+    return caught.value.kind
+
+
+def test_one_more_is_refused_and_a_slot_comes_back():
+    slots = RequestSlots(2, 1.0)
+    with slots.taken(), slots.taken():
+        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+    with slots.taken(), slots.taken():
+        pass
+
+
+def test_who_waits_longest_gives_way_once_it_has_waited_enough():
+    clock = Clock()
+    slots = RequestSlots(2, 1.0, clock)
+    first = Request(slots)
+    clock.now = 0.5
+    second = Request(slots)
+    assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+    clock.now = 1.0
+    with slots.taken():
+        assert first.end(go_on=False) is ErrorCode.REQUEST_TIMEOUT
+        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "the second has waited for half a second only"
+    assert second.end() == "done"
+    with slots.taken(), slots.taken():
+        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "no slot was lost or won"
+
+
+def test_who_does_not_wait_gives_nothing_up():
+    clock = Clock()
+    slots = RequestSlots(1, 1.0, clock)
+    with slots.taken() as slot:
+        with slot.waiting(lambda: pytest.fail("interrupted")):
+            pass
+        clock.now = 10.0
+        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+
+
+def test_texts():
+    texts = BatchBudget(10)
+    with texts.held(6), texts.held(4), texts.held(1), pytest.raises(ApiError), texts.held(2):
+        pass
+    with texts.held(20), texts.held(1), pytest.raises(ApiError), texts.held(2):
+        pass
+    with texts.held(10):
+        pass

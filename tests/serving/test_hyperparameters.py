@@ -1,0 +1,99 @@
+"""Strings to options, by the types of the option classes."""
+
+import dataclasses
+import json
+
+import pytest
+
+from serving.sagemaker.hyperparameters import (
+    Hyperparameters,
+    hyperparameter_types,
+    parse_hyperparameters,
+    read_hyperparameters,
+)
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
+from textclf.errors import ConfigError
+
+
+def test_every_option_survives_as_a_string():
+    options = {**DataOptions().to_dict(), **ModelOptions().to_dict(), **TrainingOptions().to_dict()}
+    strings = {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
+    assert parse_hyperparameters(strings) == Hyperparameters(options)
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"epochs": "3"}, {"epochs": 3}),
+        ({"epochs": 3}, {"epochs": 3}),
+        ({"init_lr": "1e-4"}, {"init_lr": 1e-4}),
+        ({"init_lr": " .5 "}, {"init_lr": 0.5}),
+        ({"class_weights": "True"}, {"class_weights": True}),
+        ({"read_test": "no"}, {"read_test": False}),
+        ({"rename_labels": '{"1": "pos"}'}, {"rename_labels": {"1": "pos"}}),
+        ({"_tuning_objective_metric": "x", "sagemaker_region": "y"}, {}),
+    ],
+)
+def test_values(given, options):
+    assert parse_hyperparameters(given) == Hyperparameters(options)
+
+
+def test_what_is_of_the_job():
+    asked = parse_hyperparameters(
+        {"promote": "true", "name": "films", "dataset_path": "a.csv", "url": "http://x/a.csv"}
+    )
+    assert asked == Hyperparameters({}, "a.csv", "http://x/a.csv", "films", promote=True)
+
+
+def test_the_short_form_of_an_encoder():
+    options = parse_hyperparameters({"encoder": "minilm-l6"}).options
+    assert options["model_name"] == options["name_to_handle"] == "minilm-l6"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"epoch": "3"}, "unknown hyperparameter epoch; known are .*epochs"),
+        ({"epochs": "three"}, "epochs: expected a whole number, got 'three'"),
+        ({"epochs": "3.0"}, "epochs: expected a whole number"),
+        ({"epochs": "0"}, "epochs: expected a whole number of at least 1, got 0"),
+        ({"epochs": "true"}, "epochs"),
+        ({"epochs": "1_0"}, "epochs: expected a whole number, got '1_0'"),
+        ({"epochs": "١"}, "epochs: expected a whole number"),
+        ({"init_lr": "1_0.5"}, "init_lr: expected a number, got"),
+        ({"init_lr": "inf"}, "init_lr: expected a number, got"),
+        ({"init_lr": "fast"}, "init_lr: expected a number"),
+        ({"init_lr": "nan"}, "init_lr"),
+        ({"promote": "maybe"}, "promote: expected one of 1, 0, true, false"),
+        ({"promote": 1}, "promote: expected one of"),
+        ({"class_weights": ""}, "class_weights"),
+        ({"rename_labels": "1=pos"}, "rename_labels: expected a JSON object"),
+        ({"rename_labels": "[1]"}, "rename_labels"),
+        ({"name": 3}, "name: expected a text"),
+        ({"precision": "int4"}, "precision: expected one of"),
+        ({"encoder": "minilm-l6", "model_name": "x"}, "encoder: expected it alone"),
+        ({"preprocess": "x"}, "preprocess: expected it together with encoder"),
+    ],
+)
+def test_refused(given, says):
+    with pytest.raises(ConfigError, match=says):
+        parse_hyperparameters(given)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '"a"', "\xff"])
+def test_a_file_that_is_no_object(tmp_path, text):
+    path = tmp_path / "hyperparameters.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"hyperparameters\.json: expected a JSON object"):
+        read_hyperparameters(path)
+
+
+def test_no_file_asks_for_nothing(tmp_path):
+    assert read_hyperparameters(tmp_path / "none.json") == Hyperparameters()
+
+
+def test_the_types_are_those_of_the_options():
+    names = {
+        item.name for options in (DataOptions, ModelOptions, TrainingOptions) for item in dataclasses.fields(options)
+    }
+    assert names < set(hyperparameter_types())

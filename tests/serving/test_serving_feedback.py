@@ -1,0 +1,281 @@
+"""Feedback: on disk before it is acknowledged, within the quota, whole under concurrency and after a crash."""
+
+import errno
+import itertools
+import json
+import multiprocessing
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from serving_models import inference, settings
+
+from serving import feedback_store as feedback
+from serving.api.errors import ApiError
+from serving.api.requests import FeedbackRequest
+from serving.app import create_app
+from serving.feedback_store import INDEX, FeedbackStore
+from textclf.config import DataOptions
+from textclf.data.dataset_layout import find_parts
+from textclf.data.readers import read_part
+from textclf.data.tables import table_format
+
+CLASSES = ("neg", "pos")
+BLOCK = 4096
+LARGE = 10**9
+
+
+def review(text="Good.", label="pos", source=None, audit=False):
+    return FeedbackRequest(text, label, source, audit)
+
+
+def entries(folder):
+    return [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
+
+
+def texts(folder):
+    return sorted(path.name for path in folder.glob("train/*/*.txt"))
+
+
+def test_text_and_entry(tmp_path):
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    store = FeedbackStore(tmp_path / "new", LARGE, clock=lambda: now)
+    first = store.save(review("ö\r\n\0", source="web ö\n"), CLASSES, "m 1")
+    second = store.save(review(label="neg", audit=True), CLASSES, "m 2")
+    assert (tmp_path / "new" / "train" / "pos" / f"{first}.txt").read_bytes() == "ö\r\n\0".encode()
+    assert entries(tmp_path / "new") == [
+        {"id": first, "time": "2026-01-02T03:04:05.000+00:00", "label": "pos", "source": "web ö\n", "model": "m 1",
+         "audit": False},
+        {"id": second, "time": "2026-01-02T03:04:05.000+00:00", "label": "neg", "source": None, "model": "m 2",
+         "audit": True},
+    ]  # fmt: skip
+
+
+def test_the_readers_of_data_see_the_reviews_and_nothing_else(tmp_path):
+    store = FeedbackStore(tmp_path, LARGE)
+    for label in CLASSES:
+        store.save(review(label=label), CLASSES, "m")
+    assert table_format(INDEX) is None
+    for source in (tmp_path, tmp_path / "train"):
+        part = read_part(find_parts(source).train, DataOptions())
+        assert sorted(zip(part.texts, part.labels, strict=True)) == [("Good.", "neg"), ("Good.", "pos")]
+        assert part.ignored == 0
+
+
+def test_everything_is_synced_before_save_returns(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    FeedbackStore(tmp_path, LARGE).save(review(), CLASSES, "m")
+    text = next(index for index, path in enumerate(synced) if path.endswith(".tmp"))
+    folder = synced.index(str(tmp_path / "train" / "pos"))
+    line = synced.index(str(tmp_path / INDEX))
+    assert text < folder < line < synced.index(str(tmp_path))
+
+
+@pytest.mark.parametrize("label", ["neutral", "POS", "", "..", "pos/x"])
+def test_unknown_labels(tmp_path, label):
+    with pytest.raises(ApiError) as caught:
+        FeedbackStore(tmp_path / "new", LARGE).save(review(label=label), CLASSES, "m")
+    assert caught.value.kind.code == "unknown_label"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path):
+    store = FeedbackStore(tmp_path, LARGE)
+    store.save(review(), CLASSES, "m")
+    with open(tmp_path / INDEX, "ab") as file:
+        file.write(b'{"id": "torn')
+    store.save(review(), CLASSES, "m")
+    lines = (tmp_path / INDEX).read_text().split("\n")
+    assert [line[:12] for line in lines] == [lines[0][:12], '{"id": "torn', lines[2][:12], ""]
+    assert json.loads(lines[2])["label"] == "pos"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    store = FeedbackStore(tmp_path, LARGE)
+    store.save(review(), CLASSES, "m")
+    before = ((tmp_path / INDEX).read_bytes(), texts(tmp_path))
+    real = os.write
+
+    def half(descriptor, content):
+        return real(descriptor, content[: len(content) // 2])
+
+    def full(_descriptor, _content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for write in (half, full):
+        with monkeypatch.context() as patch:
+            patch.setattr(feedback.os, "write", write)
+            with pytest.raises(OSError, match="No space left"):
+                store.save(review(), CLASSES, "m")
+        assert ((tmp_path / INDEX).read_bytes(), texts(tmp_path)) == before
+    store.save(review(), CLASSES, "m")
+    assert len(entries(tmp_path)) == len(texts(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_507(tmp_path, monkeypatch, number, caplog):
+    client = create_app(settings(tmp_path), inference()).test_client()
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feedback, "save_review", full)
+        response = client.post("/feedback", json={"text": "good", "label": "pos"})
+    assert response.status_code == 507
+    assert response.get_json()["error"]["code"] == "disk_full"
+    assert not caplog.records
+    assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 201
+
+
+def check_unavailable(client, folder, caplog):
+    response = client.post("/feedback", json={"text": "Jane", "label": "pos"})
+    assert response.status_code == 507
+    error = response.get_json()["error"]
+    assert error["code"] == "storage_unavailable"
+    assert "/" not in error["message"], "no path"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"NEW_DATA_DIR, {folder}, " in caplog.text
+    assert "Jane" not in caplog.text
+
+
+def test_a_folder_that_is_a_file_is_507(tmp_path, caplog):
+    (tmp_path / "new").write_text("a file")
+    check_unavailable(create_app(settings(tmp_path), inference()).test_client(), tmp_path / "new", caplog)
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "/dev/null/new"])
+def test_a_folder_that_nobody_can_make_is_507(tmp_path, folder, caplog):
+    client = create_app(settings(tmp_path, new_data_dir=Path(folder)), inference()).test_client()
+    check_unavailable(client, folder, caplog)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
+def test_a_folder_that_cannot_be_written_is_507(tmp_path, monkeypatch, number, caplog):
+    client = create_app(settings(tmp_path), inference()).test_client()
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), str(tmp_path / "new" / "train"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feedback, "save_review", refuse)
+        check_unavailable(client, tmp_path / "new", caplog)
+    assert os.strerror(number) in caplog.text
+    assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 201
+
+
+def test_another_error_of_the_disk_is_a_fault_of_the_server(tmp_path, monkeypatch, caplog):
+    client = create_app(settings(tmp_path), inference()).test_client()
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(feedback, "save_review", fail)
+    assert client.post("/feedback", json={"text": "Jane", "label": "pos"}).status_code == 500
+    assert "OSError" in caplog.text
+    assert "Jane" not in caplog.text
+
+
+def test_quota(tmp_path):
+    """A review takes a block, and the index one for its first lines."""
+    client = create_app(settings(tmp_path, new_data_max_bytes=4 * BLOCK), inference()).test_client()
+    body = {"text": "good", "label": "pos"}
+    answers = [client.post("/feedback", json=body) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 507, 507]
+    error = answers[-1].get_json()["error"]
+    assert error["code"] == "quota_exceeded"
+    assert str(4 * BLOCK) in error["message"]
+    assert "within a minute" in error["message"], "taking reviews away does not help at once"
+    assert len(texts(tmp_path / "new")) == len(entries(tmp_path / "new")) == 3
+    assert client.post("/predict", json={"text": "good"}).status_code == 200
+
+
+def test_no_space_at_all(tmp_path):
+    with pytest.raises(ApiError):
+        FeedbackStore(tmp_path, 0).save(review(), CLASSES, "m")
+    assert texts(tmp_path) == []
+
+
+def test_large_reviews_count_in_blocks(tmp_path):
+    store = FeedbackStore(tmp_path, 5 * BLOCK)
+    store.save(review("ö" * 4096), CLASSES, "m")
+    store.save(review("x" * BLOCK), CLASSES, "m")
+    with pytest.raises(ApiError):
+        store.save(review("x" * (BLOCK + 1)), CLASSES, "m")
+    store.save(review("x"), CLASSES, "m")
+
+
+def test_space_is_counted_once_and_not_at_every_review(tmp_path, monkeypatch):
+    walks = []
+    real = os.walk
+    monkeypatch.setattr(feedback.os, "walk", lambda path: walks.append(path) or real(path))
+    store = FeedbackStore(tmp_path, LARGE)
+    for _ in range(5):
+        store.save(review(), CLASSES, "m")
+    assert len(walks) == 1
+
+
+def test_the_count_is_shared_and_survives_the_process(tmp_path):
+    first, second = FeedbackStore(tmp_path, 6 * BLOCK), FeedbackStore(tmp_path, 6 * BLOCK)
+    for store, _ in zip(itertools.cycle([first, second]), range(5), strict=False):
+        store.save(review(), CLASSES, "m")
+    for store in (first, second, FeedbackStore(tmp_path, 6 * BLOCK)):
+        with pytest.raises(ApiError):
+            store.save(review(), CLASSES, "m")
+
+
+def test_reviews_that_are_taken_away_make_room(tmp_path):
+    now = [0.0]
+    store = FeedbackStore(tmp_path, 4 * BLOCK, monotonic=lambda: now[0])
+    for _ in range(3):
+        store.save(review(), CLASSES, "m")
+    for path in tmp_path.glob("train/*/*.txt"):
+        path.unlink()
+    with pytest.raises(ApiError):
+        store.save(review(), CLASSES, "m")
+    now[0] = 61.0
+    for _ in range(3):
+        store.save(review(), CLASSES, "m")
+    with pytest.raises(ApiError):
+        store.save(review(), CLASSES, "m")
+
+
+def test_a_damaged_count_is_counted_anew(tmp_path):
+    store = FeedbackStore(tmp_path, 4 * BLOCK)
+    store.save(review(), CLASSES, "m")
+    (tmp_path / ".feedback.usage").write_bytes(b"rubbish")
+    for _ in range(2):
+        store.save(review(), CLASSES, "m")
+    with pytest.raises(ApiError):
+        store.save(review(), CLASSES, "m")
+
+
+def _save_many(folder, number, count):
+    store = FeedbackStore(folder, LARGE)
+    for index in range(count):
+        store.save(review(f"{number} {index} " + "x" * 300, CLASSES[index % 2], source="y" * 200), CLASSES, "m")
+
+
+def test_processes_and_threads_at_a_time(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_save_many, args=(tmp_path, number, 20)) for number in range(2)]
+    threads = [threading.Thread(target=_save_many, args=(tmp_path, number, 20)) for number in range(2, 5)]
+    for worker in (*processes, *threads):
+        worker.start()
+    for worker in (*processes, *threads):
+        worker.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = entries(tmp_path)
+    assert sorted(f"{entry['id']}.txt" for entry in found) == texts(tmp_path)
+    assert len(found) == 100
+    used = int((tmp_path / ".feedback.usage").read_bytes())
+    assert used == 100 * BLOCK + -(-(tmp_path / INDEX).stat().st_size // BLOCK) * BLOCK

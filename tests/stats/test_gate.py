@@ -1,0 +1,342 @@
+"""The gate: bounds and tests of paired answers against known figures, and what each of its conditions decides."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+
+from textclf.config import GateOptions
+from textclf.errors import ConfigError, InputError
+from textclf.stats.gate import PairedPredictions, decide_promotion
+from textclf.stats.holm import holm
+from textclf.stats.paired_accuracy import (
+    mcnemar_p,
+    tango_lower_bound,
+    texts_for_difference,
+    texts_for_margin,
+    upper_bound,
+)
+
+OPTIONS = GateOptions()
+
+
+# --- two classifiers on the same texts
+
+
+def test_the_score_interval_is_the_published_one():
+    # The data of Bentur et al. 2009 (1, 1, 7, 12) in Fagerland, Lydersen and Laake, Statistics in Medicine 33 (2014).
+    assert tango_lower_bound(7, 1, 21, 0.025) == pytest.approx(-0.517, abs=5e-4)
+    assert upper_bound(7, 1, 21, 0.025) == pytest.approx(-0.026, abs=5e-4)
+
+
+def log_likelihood(losses, gains, n, share_of_losses, delta):
+    parts = (
+        (losses, share_of_losses),
+        (gains, share_of_losses + delta),
+        (n - losses - gains, 1 - 2 * share_of_losses - delta),
+    )
+    return sum(count * math.log(max(share, 1e-300)) for count, share in parts if count)
+
+
+@pytest.mark.parametrize(("losses", "gains", "n"), [(7, 1, 21), (3, 9, 400), (0, 4, 60), (60, 50, 2000), (1, 0, 44)])
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_the_score_statistic_at_the_bound_is_the_quantile(losses, gains, n, alpha):
+    """With the nuisance share found by maximising the likelihood numerically, instead of by the closed form."""
+    bound = tango_lower_bound(losses, gains, n, alpha)
+    low, high = max(0.0, -bound), (1 - bound) / 2
+    found = minimize_scalar(
+        lambda share: -log_likelihood(losses, gains, n, share, bound),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-12},
+    )
+    variance = (2 * found.x + bound - bound**2) / n
+    assert ((gains - losses) / n - bound) / math.sqrt(variance) == pytest.approx(norm.ppf(1 - alpha), abs=2e-3)
+
+
+def test_without_a_text_that_differs_the_bound_is_that_of_one_share():
+    z = norm.ppf(0.95)
+    assert tango_lower_bound(0, 0, 100) == pytest.approx(-(z**2) / (100 + z**2), abs=1e-7)
+    assert upper_bound(0, 0, 100) == -tango_lower_bound(0, 0, 100)
+
+
+def test_bounds_stay_in_their_range_and_around_the_difference():
+    random = np.random.default_rng(0)
+    for _ in range(500):
+        n = int(random.integers(1, 500))
+        losses = int(random.integers(0, n + 1))
+        gains = int(random.integers(0, n - losses + 1))
+        assert -1 <= tango_lower_bound(losses, gains, n) <= (gains - losses) / n <= upper_bound(losses, gains, n) <= 1
+
+
+def test_the_bound_keeps_its_level():
+    """Where the true difference is at the margin, the bound lies above it in 5 % of the cases."""
+    random = np.random.default_rng(1)
+    counts = random.multinomial(1000, [0.035, 0.025, 0.94], 4000)
+    above = np.mean([tango_lower_bound(losses, gains, 1000) >= -0.01 for losses, gains, _ in counts])
+    assert above == pytest.approx(0.05, abs=0.012)
+
+
+def test_exact_one_sided_p():
+    assert mcnemar_p(0, 0) == 1
+    assert mcnemar_p(5, 0) == 1 / 32
+    assert mcnemar_p(7, 1) == 9 / 256
+    assert mcnemar_p(1, 7) == pytest.approx(255 / 256)
+
+
+def test_as_many_texts_as_are_called_for_give_the_power():
+    random = np.random.default_rng(2)
+    needed = texts_for_margin(30, 30, 1000, 0.01, 0.05, 0.8)
+    assert needed == 3710  # (1.645 + .842)^2 * .06 / .01^2
+    counts = random.multinomial(needed, [0.03, 0.03, 0.94], 1000)
+    assert np.mean([tango_lower_bound(b, c, needed) >= -0.01 for b, c, _ in counts]) == pytest.approx(0.8, abs=0.04)
+    needed = texts_for_difference(60, 40, 1000, 0.05, 0.8)
+    counts = random.multinomial(needed, [0.06, 0.04, 0.9], 1000)
+    assert np.mean([mcnemar_p(b, c) < 0.05 for b, c, _ in counts]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_number_of_texts_at_its_edges():
+    # Where none differs, from so many texts on the bound is above the margin.
+    needed = texts_for_margin(0, 0, 50, 0.01, 0.05, 0.8)
+    assert tango_lower_bound(0, 0, needed) >= -0.01 > tango_lower_bound(0, 0, needed - 1)
+    assert texts_for_margin(20, 0, 1000, 0.01, 0.05, 0.8) is None
+    assert texts_for_margin(5, 0, 1000, 0.01, 0.05, 0.8) > texts_for_margin(0, 5, 1000, 0.01, 0.05, 0.8)
+    assert texts_for_difference(5, 5, 100, 0.05, 0.8) is None
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    assert holm([]).tolist() == []
+
+
+# --- the verdict
+
+
+def mixed_lengths(n):
+    """10 … 109, spread evenly over any stretch of the texts."""
+    return np.arange(n) * 37 % 100 + 10
+
+
+def answers(n, losses=0, gains=0, wrong=0, sure=0.9, challenger_sure=None, labels=None, lengths=None):
+    """n texts, two classes by turns: first `losses`, then `gains`; the last `wrong` ones are wrong by both."""
+    labels = np.arange(n) % 2 if labels is None else labels
+    champion, challenger = labels.copy(), labels.copy()
+    challenger[:losses] = 1 - labels[:losses]
+    champion[losses : losses + gains] = 1 - labels[losses : losses + gains]
+    both = slice(n - wrong, n)
+    champion[both] = challenger[both] = 1 - labels[both]
+
+    def probabilities(predicted, sure):
+        values = np.full((n, 2), 1 - sure)
+        values[np.arange(n), predicted] = sure
+        return values
+
+    return PairedPredictions(
+        labels,
+        probabilities(champion, sure),
+        probabilities(challenger, challenger_sure or sure),
+        champion,
+        challenger,
+        mixed_lengths(n) if lengths is None else lengths,
+    )
+
+
+GOLDEN = answers(4000, losses=40, gains=40, wrong=400)
+HOLDOUT = answers(300, losses=5, gains=15, wrong=30)
+
+
+def decided(golden=GOLDEN, holdout=HOLDOUT, parity=(), **options):
+    return decide_promotion(golden, holdout, GateOptions(**options), parity, class_names=("neg", "pos"))
+
+
+def test_promote_with_every_figure():
+    decision = decided()
+    assert (decision.verdict, decision.texts_needed) == ("promote", {})
+    golden = decision.figures["golden"]
+    assert (golden["texts"], golden["losses"], golden["gains"], golden["difference"]) == (4000, 40, 40, 0)
+    assert golden["champion_accuracy"] == golden["challenger_accuracy"] == 1 - 440 / 4000
+    assert golden["lower_bound"] == tango_lower_bound(40, 40, 4000) >= -0.01 == -golden["margin"]
+    assert decision.figures["holdout"]["p_worse"] == mcnemar_p(5, 15)
+    # 2 classes and 4 quarters of the golden texts; the holdout is too small for any.
+    slices = decision.figures["slices"]
+    assert [(figures["set"], figures["slice"]) for figures in slices] == [
+        ("golden", name)
+        for name in (
+            "class neg",
+            "class pos",
+            "up to 34 tokens",
+            "35 to 59 tokens",
+            "60 to 84 tokens",
+            "over 84 tokens",
+        )
+    ]
+    assert sum(figures["texts"] for figures in slices[:2]) == sum(figures["texts"] for figures in slices[2:]) == 4000
+    assert set(decision.figures["calibration"]) == {"golden", "holdout"}
+    assert decision.figures["options"] == OPTIONS.to_dict()
+    assert any("golden set: accuracy 89.00% -> 89.00% on 4,000 texts" in reason for reason in decision.reasons)
+    assert json.loads(json.dumps(dataclasses.asdict(decision)))["figures"] == decision.figures
+
+
+def test_a_golden_set_that_got_worse_rejects():
+    decision = decided(answers(4000, losses=150, gains=20, wrong=300))
+    assert decision.verdict == "reject"
+    assert upper_bound(150, 20, 4000) < -0.01
+    assert "golden set: accuracy 92.00% -> 88.75%" in decision.reasons[0]
+    assert "1.00% is allowed" in decision.reasons[0]
+
+
+def test_worse_within_the_margin_is_let_pass():
+    golden = answers(25_000, losses=600, gains=500, wrong=2000)
+    assert mcnemar_p(600, 500) < 0.01
+    assert decided(golden).verdict == "promote"
+
+
+@pytest.mark.parametrize(
+    ("losses", "gains", "n", "needed"), [(8, 8, 400, 2474), (0, 0, 100, 268), (30, 25, 1500, 5100)]
+)
+def test_too_few_golden_texts_are_inconclusive_and_say_how_many(losses, gains, n, needed):
+    decision = decided(answers(n, losses, gains, wrong=20))
+    assert decision.verdict == "inconclusive"
+    assert decision.texts_needed == {"golden": needed}
+    assert needed > n
+    assert f"about {needed:,} golden texts would tell" in decision.reasons[0]
+
+
+def test_a_difference_at_the_margin_is_told_by_no_number_of_texts():
+    decision = decided(answers(2000, losses=40, gains=20, wrong=100))
+    assert (decision.verdict, decision.texts_needed) == ("inconclusive", {})
+    assert "no number of texts would do" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("holdout", [None, answers(0), answers(99)])
+def test_without_enough_held_out_texts_it_is_inconclusive(holdout):
+    decision = decided(holdout=holdout)
+    assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"holdout": 100})
+    assert "100 or more would tell" in decision.reasons[0]
+    assert decided(holdout=answers(99), min_holdout=99).verdict == "promote"
+
+
+def test_a_holdout_that_got_worse_rejects_however_small():
+    decision = decided(holdout=answers(60, losses=8))
+    assert decision.verdict == "reject"
+    assert "new held-out texts: accuracy 100.00% -> 86.67% on 60 texts, which is worse (p 0.0039)" in decision.reasons
+
+
+def test_a_holdout_that_may_have_got_worse_is_inconclusive():
+    decision = decided(holdout=answers(300, losses=6, gains=5))
+    needed = texts_for_difference(6, 5, 300, 0.05, 0.8)
+    assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"holdout": needed})
+    assert decided(holdout=answers(300, losses=6, gains=6)).verdict == "promote"
+
+
+def one_bad_slice(n, lost, size=600, of_class=False):
+    """The first `size` texts are a class, or the shortest, and lose `lost`; among the others as many are won."""
+    labels = np.where(np.arange(n) < size, 0, 1) if of_class else np.arange(n) % 2
+    lengths = mixed_lengths(n) if of_class else np.where(np.arange(n) < size, 8, 100)
+    golden = answers(n, losses=lost, gains=0, labels=labels, lengths=lengths)
+    champion = golden.champion_predicted.copy()
+    champion[size : size + lost] = 1 - labels[size : size + lost]
+    return dataclasses.replace(golden, champion_predicted=champion)
+
+
+@pytest.mark.parametrize(("of_class", "name"), [(True, "class neg"), (False, "up to 8 tokens")])
+def test_a_slice_that_got_worse_rejects_though_the_whole_did_not(of_class, name):
+    n = 2000  # So that the shortest quarter ends within the slice.
+    golden = one_bad_slice(n, lost=30, of_class=of_class)
+    decision = decided(golden, margin=0.02)
+    assert decision.figures["golden"]["difference"] == 0
+    assert decision.verdict == "reject"
+    assert decision.reasons[0].startswith(f"golden, {name}: accuracy 100.00% -> 95.00% on 600 texts")
+    assert [figures["slice"] for figures in decision.figures["slices"] if figures["is_worse"]] == [name]
+
+
+def test_slices_of_the_holdout_count_too():
+    golden = answers(4000, wrong=400)
+    holdout = one_bad_slice(2000, lost=30, of_class=True)
+    decision = decided(golden, holdout)
+    assert decision.verdict == "reject"
+    assert decision.reasons[0].startswith("holdout, class neg")
+
+
+def test_a_slice_is_worse_only_if_it_is_large_enough_and_loses_enough_and_it_is_no_chance():
+    assert decided(one_bad_slice(2000, lost=30, size=499, of_class=True), margin=0.02).verdict == "promote"
+    little = one_bad_slice(2000, lost=11, of_class=True)
+    assert mcnemar_p(11, 0) * 6 < 0.05
+    assert decided(little, margin=0.02, slice_margin=0.02).verdict == "promote"
+    assert decided(little, margin=0.02).verdict == "reject"
+    chance = answers(4000, losses=60, gains=60)  # In the first 120 texts; every slice has some of them.
+    assert decided(chance).verdict == "promote"
+
+
+def test_probabilities_that_are_off_by_more_reject():
+    decision = decided(answers(4000, wrong=400, challenger_sure=0.999))
+    assert decision.verdict == "reject"
+    assert "golden: the calibration error grew from 0.000 to 0.099, by 0.02 it may" in decision.reasons
+    assert decided(answers(4000, wrong=400, challenger_sure=0.915)).verdict == "promote"
+    assert decided(answers(4000, wrong=400, sure=0.999, challenger_sure=0.9)).verdict == "promote"
+
+
+def test_on_few_texts_the_calibration_is_chance():
+    few = answers(400, wrong=40, challenger_sure=0.999)
+    decision = decided(few, margin=0.1)
+    assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"golden": 500})
+
+
+def test_calibration_is_judged_on_the_golden_set_and_shown_on_the_holdout():
+    decision = decided(holdout=answers(3000, wrong=300, challenger_sure=0.999))
+    assert decision.verdict == "promote"
+    assert "on the golden set calibration holds" in decision.reasons
+    holdout = decision.figures["calibration"]["holdout"]
+    assert holdout["challenger"] > holdout["champion"] + 0.02
+
+
+def test_an_engine_that_is_not_its_model_rejects():
+    decision = decided(parity=["labels agree on 97.00% of 2000 texts"])
+    assert decision.verdict == "reject"
+    assert decision.reasons == ("the engine: labels agree on 97.00% of 2000 texts",)
+    assert decision.figures["parity"] == ["labels agree on 97.00% of 2000 texts"]
+
+
+def test_worse_somewhere_outweighs_too_few_texts():
+    decision = decided(answers(100), holdout=answers(60, losses=10))
+    assert (decision.verdict, decision.texts_needed) == ("reject", {})
+    assert len(decision.reasons) == 2
+
+
+def test_more_than_two_classes_and_class_ids_for_names():
+    n = 3000
+    labels = np.arange(n) % 3
+    probabilities = np.full((n, 3), 0.05)
+    probabilities[np.arange(n), labels] = 0.9
+    same = PairedPredictions(labels, probabilities, probabilities, labels, labels, np.full(n, 7))
+    decision = decide_promotion(same, same, OPTIONS)
+    assert decision.verdict == "promote"
+    names = [figures["slice"] for figures in decision.figures["slices"] if figures["set"] == "golden"]
+    assert names == ["class 0", "class 1", "class 2", "up to 7 tokens"]
+
+
+def test_what_can_not_be_compared_is_refused():
+    with pytest.raises(InputError, match="got none"):
+        decided(answers(0))
+    with pytest.raises(InputError, match="different shapes"):
+        dataclasses.replace(GOLDEN, labels=GOLDEN.labels[:-1])
+    with pytest.raises(InputError, match=r"probabilities \[texts, classes\]"):
+        dataclasses.replace(
+            GOLDEN,
+            champion_probabilities=GOLDEN.champion_probabilities[:9],
+            challenger_probabilities=GOLDEN.challenger_probabilities[:9],
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("margin", 0), ("margin", True), ("alpha", 0.6), ("power", 0.4), ("min_holdout", 0), ("slice_margin", -0.1)],
+)
+def test_options_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name}: expected"):
+        GateOptions(**{name: value})

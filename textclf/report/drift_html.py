@@ -1,0 +1,155 @@
+"""A drift report as one HTML file with drawings, which needs nothing else and runs no script."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+
+from textclf.report.drift_report import DriftReport, Histogram
+from textclf.report.drift_terms import EFFECTS, TITLES, percent
+from textclf.stats.drift_tests.drift_results import FamilyResult
+
+_TEMPLATE = "drift_page.html.jinja"
+# Of a drawing, in its own units.
+WIDTH, HEIGHT = 480, 160
+_MAX_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A pair of shares side by side, and where they are drawn.
+
+    Attributes:
+        x, width: of the reference's half; the other half follows it.
+        reference, latest: heights.
+        title: what a reader sees who points at it.
+    """
+
+    x: float
+    width: float
+    reference: float
+    latest: float
+    title: str
+
+
+@dataclass(frozen=True)
+class EffectLine:
+    """How far an effect is on the way to its floor, and beyond.
+
+    Attributes:
+        family: what is drawn.
+        length: of the bar, in percent of the widest.
+        floor: where the floor is, in percent of the same.
+    """
+
+    family: FamilyResult
+    length: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class: its shares among the predictions, and the share that it is estimated to have; None where it is not."""
+
+    name: str
+    reference: float
+    latest: float
+    prior: float | None
+
+
+def drift_page(report: DriftReport) -> str:
+    """The page; whatever a name holds is text in it, never markup."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure=_figure, percent=percent, number=_number, time=_time)
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        compared=report.compared,
+        figures=report.figures,
+        titles=TITLES,
+        effects=EFFECTS,
+        width=WIDTH,
+        height=HEIGHT,
+        effect_lines=effect_lines(report),
+        lengths=None if report.lengths is None else bars_of(report.lengths, "{:,.0f} to {:,.0f} tokens"),
+        length_ticks=[] if report.lengths is None else ticks_of(report.lengths, "{:,.0f}"),
+        scores=None if report.scores is None else bars_of(report.scores, "{:.2f} to {:.2f}"),
+        score_ticks=[] if report.scores is None else ticks_of(report.scores, "{:.2f}"),
+        score_name=f"P({report.class_names[1]})" if len(report.class_names) == 2 else "P(predicted class)",
+        classes=class_rows(report),
+        words=list(zip(report.words, report.figures.words, strict=True)),
+    )
+
+
+def bars_of(histogram: Histogram, title: str) -> list[Bar]:
+    """A pair of bars for each bin, the highest as high as the drawing; `title` takes the edges of the bin."""
+    highest = max(*histogram.reference, *histogram.latest)
+    step = WIDTH / len(histogram.reference)
+    pairs = zip(histogram.reference, histogram.latest, strict=True)
+    bars = []
+    for at, (reference, latest) in enumerate(pairs):
+        where = title.format(*histogram.edges[at : at + 2])
+        shares = f"{percent(reference)} of the reference, {percent(latest)} of the latest texts"
+        scale = HEIGHT / highest
+        bars.append(Bar(at * step + 1, step / 2 - 1, reference * scale, latest * scale, f"{where}: {shares}"))
+    return bars
+
+
+def ticks_of(histogram: Histogram, form: str) -> list[tuple[float, str]]:
+    """Positions along the axis and what stands there, for about every fourth edge."""
+    bins = len(histogram.edges) - 1
+    return [(at * WIDTH / bins, form.format(histogram.edges[at])) for at in range(0, bins + 1, max(1, bins // 4))]
+
+
+def effect_lines(report: DriftReport) -> list[EffectLine]:
+    """The families on one scale, on which all floors lie one above the other: the effect as a share of the floor.
+
+    An AUC counts from .5, where there is no effect.
+    """
+    shares = [(family, _share_of_floor(family)) for family in report.figures.families]
+    widest = max([1.5, *(share for _, share in shares)])
+    return [EffectLine(family, 100 * share / widest, 100 / widest) for family, share in shares]
+
+
+def class_rows(report: DriftReport) -> list[ClassRow]:
+    """The classes whose share has moved most, with their shares; all of them in order where they are few."""
+    mix, prior = report.figures.class_mix, report.prior
+    if mix is None:
+        return []
+    estimated = [None] * len(mix.latest) if prior is None or prior.latest is None else list(prior.latest)
+    rows = [ClassRow(*row) for row in zip(report.class_names, mix.reference, mix.latest, estimated, strict=True)]
+    if len(rows) > _MAX_CLASSES:
+        rows.sort(key=lambda row: -abs(row.latest - row.reference))
+    return rows[:_MAX_CLASSES]
+
+
+def _share_of_floor(family: FamilyResult) -> float:
+    none = 0.5 if family.test == "words" else 0.0
+    if family.floor <= none:
+        return 1.0 if family.effect > none else 0.0
+    return max(0.0, (family.effect - none) / (family.floor - none))
+
+
+def _figure(value: float) -> str:
+    """Three digits after the point, and small p-values as powers."""
+    if value != 0 and abs(value) < 0.001:
+        exponent = math.floor(math.log10(abs(value)))
+        return f"{value / 10**exponent:.1f}·10^{exponent}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

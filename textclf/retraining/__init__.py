@@ -1,0 +1,1 @@
+"""Steps of retraining.py: combining data sets, comparing models, recipes and locks. Imports no stage."""

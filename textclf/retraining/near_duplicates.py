@@ -1,0 +1,158 @@
+"""Texts that are almost the same: MinHash finds candidates, their exact Jaccard similarity decides.
+
+Texts are compared as sets of runs of words ("shingles"): Broder, On the resemblance and containment of documents,
+1997. Candidates come from locality-sensitive hashing (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets,
+chapter 3), as datasketch has it. Its permutations are always the same, so that equal texts give equal answers.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Signs of scripts that are written without spaces are words of their own.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # Odd, so that no bit is lost.
+
+_PERMUTATIONS = 64
+_SEED = 1
+# Of a pair that is just near enough, one in so many may be missed.
+_MISSED = 1e-3
+# A flood of texts that are similar, but not near, would make each a candidate of all others: the likeliest are enough.
+_MAX_CANDIDATES = 32
+_TABLE_BITS = 24
+
+
+class Shingles:
+    """Turns normalised texts into sets of runs of words, as numbers. Equal runs have equal numbers, ever and anywhere.
+
+    Args:
+        words: length of a run.
+    """
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+        self._hashes = _WordHashes()
+
+    def of(self, text: str) -> np.ndarray:
+        """The distinct runs, sorted, uint64 [n >= 1]; a text with fewer words is one run, one without is one word."""
+        found = _WORD.findall(text) or [text]
+        hashes = np.fromiter(map(self._hashes.__getitem__, found), np.uint64, len(found))
+        length = min(self.words, len(found))
+        runs = np.zeros(len(found) - length + 1, np.uint64)
+        for start in range(length):
+            runs = runs * _MULTIPLIER + hashes[start : start + len(runs)]
+        return np.unique(runs)
+
+
+class _WordHashes(dict[str, int]):
+    """64 bits of a word's BLAKE2b, computed once."""
+
+    def __missing__(self, word: str) -> int:
+        value = int.from_bytes(hashlib.blake2b(word.encode("utf-8"), digest_size=8).digest(), "little")
+        self[word] = value
+        return value
+
+
+class Familiar:
+    """Which texts may be near one of many: a quick look that never misses one.
+
+    A text that is near another has at least the share `jaccard` of its runs in common with it, so no less with all
+    of them together.
+
+    Args:
+        runs: those of each of the many texts.
+        jaccard: similarity from which on texts are near.
+    """
+
+    def __init__(self, runs: Iterable[np.ndarray], jaccard: float) -> None:
+        self._jaccard = jaccard
+        # One place for all runs that begin with the same bits: a few look familiar by chance, which costs time only.
+        self._table = np.zeros(1 << _TABLE_BITS, bool)
+        for some in runs:
+            self._table[_slots(some)] = True
+
+    def may_hold(self, runs: np.ndarray) -> bool:
+        """Whether a text with these runs may be near one of the texts."""
+        return float(np.count_nonzero(self._table[_slots(runs)])) >= self._jaccard * len(runs)
+
+
+def _slots(runs: np.ndarray) -> np.ndarray:
+    return (runs >> np.uint64(64 - _TABLE_BITS)).astype(np.intp)
+
+
+class Near(NamedTuple):
+    """A text that is near, and its Jaccard similarity."""
+
+    key: int
+    jaccard: float
+
+
+class NearDuplicates:
+    """Texts that others can be looked up among. Needs datasketch, which serving does not have.
+
+    Args:
+        jaccard: similarity from which on texts are near.
+    """
+
+    def __init__(self, jaccard: float) -> None:
+        from datasketch import MinHash, MinHashLSH
+
+        self._jaccard = jaccard
+        self._minhash = MinHash
+        self._permutations = MinHash(num_perm=_PERMUTATIONS, seed=_SEED).permutations
+        self._buckets = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(jaccard))
+        self._runs: list[np.ndarray] = []
+        self._signatures = np.zeros((0, _PERMUTATIONS), np.uint32)
+        self._keys: list[int] = []
+
+    def add(self, key: int, runs: np.ndarray) -> None:
+        """Take in a text under a key."""
+        sketch = self._sketch(runs)
+        place = len(self._keys)
+        if place == len(self._signatures):
+            self._signatures = np.resize(self._signatures, (max(1024, 2 * place), _PERMUTATIONS))
+        self._signatures[place] = sketch.hashvalues
+        self._buckets.insert(place, sketch, check_duplication=False)
+        self._runs.append(runs)
+        self._keys.append(key)
+
+    def find(self, runs: np.ndarray) -> Near | None:
+        """The first that is near, in the order of estimated similarity; None if none is."""
+        if not self._keys:
+            return None
+        sketch = self._sketch(runs)
+        places = np.array(sorted(self._buckets.query(sketch)), np.intp)
+        if len(places) > _MAX_CANDIDATES:
+            agreement = np.count_nonzero(self._signatures[places] == sketch.hashvalues, axis=1)
+            places = places[np.argsort(-agreement, kind="stable")[:_MAX_CANDIDATES]]
+        for place in places.tolist():
+            similarity = jaccard(runs, self._runs[place])
+            if similarity >= self._jaccard:
+                return Near(self._keys[place], similarity)
+        return None
+
+    def _sketch(self, runs: np.ndarray) -> Any:
+        sketch = self._minhash(
+            hashfunc=int, permutations=self._permutations, num_perm=_PERMUTATIONS, seed=_SEED, scheme="affine32"
+        )
+        sketch.update_batch((runs >> np.uint64(32)).tolist())
+        return sketch
+
+
+def jaccard(first: np.ndarray, second: np.ndarray) -> float:
+    """The share of two sets that is common to both; each sorted and without repeats."""
+    common = len(np.intersect1d(first, second, assume_unique=True))
+    return common / (len(first) + len(second) - common)
+
+
+def _bands(similarity: float) -> tuple[int, int]:
+    """Bands, and rows of a band: the most rows, which give the fewest false candidates, that find what is just near."""
+    for rows in range(_PERMUTATIONS // 2, 1, -1):
+        bands = _PERMUTATIONS // rows
+        if (1 - similarity**rows) ** bands <= _MISSED:
+            return bands, rows
+    return _PERMUTATIONS, 1

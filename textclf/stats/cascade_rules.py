@@ -1,0 +1,142 @@
+"""A cascade's rules: which texts the linear stage answers, and how both stages' logits become one on the rest.
+
+The surest texts of the linear stage leave with its answer; on the others both are added up (stacked: D. Wolpert,
+"Stacked Generalization", Neural Networks 5, 1992). Cascades of models by confidence: N. Varshney and C. Baral, "Model
+Cascading: Towards Jointly Improving Efficiency and Accuracy of NLP Systems", EMNLP 2022; committees and cascades:
+X. Wang et al., "Wisdom of Committees", ICLR 2022.
+
+n texts, K classes; e and l are the logits of the encoder and of the linear stage, each divided by its temperature:
+
+    a short text                e
+    a text that leaves early    l
+    any other                   encoder_weight * e + linear_weight * l
+
+A short text is shorter than nearly all that the settings were fitted to. How much the linear stage is worth depends on
+how many words it has to add up, and of such texts that is not known.
+
+Both are calibrated log-probabilities up to a constant, so that probabilities of both stages mean the same.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.config import Config
+from textclf.errors import InputError
+from textclf.stats.calibration import TEMPERATURE_BOUNDS, softmax
+
+MAX_WEIGHT = 100.0
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class CascadeSettings(Config):
+    """How two stages answer together.
+
+    Attributes:
+        linear_temperature: of the linear stage.
+        encoder_weight, linear_weight: of both stages' calibrated logits, on the texts that reach the encoder.
+        exit_confidence: probability of the linear stage's label from which on it answers alone; None: it never does.
+        least_length: wordpieces, [CLS] and [SEP] not counted; shorter texts are the encoder's alone.
+    """
+
+    linear_temperature: float
+    encoder_weight: float
+    linear_weight: float
+    exit_confidence: float | None
+    least_length: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = TEMPERATURE_BOUNDS
+        value = self.linear_temperature
+        self._check("linear_temperature", _is_positive(value) and low <= value <= high, f"a number in [{low}, {high}]")
+        for name in ("encoder_weight", "linear_weight"):
+            value = getattr(self, name)
+            # Larger ones than any fit gives would overflow.
+            holds = value == 0 or (_is_positive(value) and value <= MAX_WEIGHT)
+            self._check(name, holds, f"a number from 0 to {MAX_WEIGHT:g}")
+        self._check("encoder_weight", self.encoder_weight + self.linear_weight > 0, "a weight above 0 for some stage")
+        confidence = self.exit_confidence
+        self._check(
+            "exit_confidence", confidence is None or (_is_positive(confidence) and confidence <= 1), "a share or null"
+        )
+        self._check_whole("least_length", 0)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class StageOutputs:
+    """What both stages say of n texts.
+
+    Attributes:
+        encoder_logits, linear_logits: [n, K].
+        encoder_temperature: of the encoder's logits.
+        lengths: wordpieces, [CLS] and [SEP] not counted, int [n]; None where none of the texts is short.
+
+    Raises:
+        InputError: the arrays are not of the same n texts and K classes.
+    """
+
+    encoder_logits: Floats
+    linear_logits: Floats
+    encoder_temperature: float
+    lengths: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        rows = len(self.linear_logits) if self.lengths is None else len(self.lengths)
+        if self.encoder_logits.shape != self.linear_logits.shape or rows != len(self.linear_logits):
+            raise InputError(
+                f"expected the answers of two stages to the same texts, got shapes {list(self.encoder_logits.shape)} "
+                f"and {list(self.linear_logits.shape)}, and {rows} lengths"
+            )
+
+    def __len__(self) -> int:
+        return len(self.linear_logits)
+
+    def take(self, rows: NDArray[Any]) -> "StageOutputs":
+        """Those of some texts: positions, or bool [n]."""
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return StageOutputs(self.encoder_logits[rows], self.linear_logits[rows], self.encoder_temperature, lengths)
+
+
+def exit_confidences(settings: CascadeSettings, linear_logits: Floats) -> Floats:
+    """Probability of the linear stage's label: float [n]."""
+    return np.asarray(softmax(linear_logits, settings.linear_temperature).max(axis=1, initial=0.0))
+
+
+def exits(
+    settings: CascadeSettings, linear_logits: Floats, lengths: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Which texts the linear stage answers: bool [n]; lengths are as in StageOutputs."""
+    is_short = _are_short(settings, len(linear_logits), lengths)
+    # Most requests have one text, and of a short one nothing needs to be computed.
+    if settings.exit_confidence is None or is_short.all():
+        return np.zeros(len(linear_logits), np.bool_)
+    is_sure = exit_confidences(settings, linear_logits) >= settings.exit_confidence
+    return np.asarray(is_sure & ~is_short)
+
+
+def _are_short(settings: CascadeSettings, texts: int, lengths: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    return np.zeros(texts, np.bool_) if lengths is None else np.asarray(lengths < settings.least_length)
+
+
+def final_logits(settings: CascadeSettings, answers: StageOutputs, is_exit: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The logits of the cascade, for the encoder's temperature: float32 [n, K].
+
+    Those of the encoder may be NaN where is_exit.
+    """
+    is_short = _are_short(settings, len(answers), answers.lengths)
+    if is_short.all():
+        return np.asarray(answers.encoder_logits, np.float32)
+    temperature = answers.encoder_temperature
+    linear = answers.linear_logits * (temperature / settings.linear_temperature)
+    both = settings.encoder_weight * answers.encoder_logits + settings.linear_weight * linear
+    both = np.where(is_short[:, None], answers.encoder_logits, both)
+    return np.where(is_exit[:, None], linear, both).astype(np.float32)

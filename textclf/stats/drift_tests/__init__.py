@@ -1,0 +1,1 @@
+"""Two-sample tests and estimates for drift: pure functions of arrays."""

@@ -1,0 +1,294 @@
+"""Whether the latest texts are like the reference: every kind of drift tested, corrected for their number.
+
+An alarm needs two things: a difference that chance does not explain, and one that is large enough to matter. With
+many texts everything is significant; with few, everything looks large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.config import DriftOptions
+from textclf.drift.features import TextFeatures
+from textclf.errors import InputError
+from textclf.stats.drift_tests.domain_classifier import classifier_two_sample_test
+from textclf.stats.drift_tests.drift_results import (
+    ClassMix,
+    DriftResults,
+    FamilyResult,
+    Quantiles,
+    TestResult,
+    WordDrift,
+)
+from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_figures
+from textclf.stats.drift_tests.mmd import mmd_test
+from textclf.stats.drift_tests.two_sample import class_shares, class_test, ks_test, ks_test_of_columns, rate_test
+from textclf.stats.holm import holm
+
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One test before it is corrected and judged: see TestResult."""
+
+    name: str
+    statistic: float
+    p: float
+    effect: float
+    floor: float
+    class_id: int | None = None
+    words: tuple[WordDrift, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What there is to measure on."""
+
+    reference: TextFeatures
+    latest: TextFeatures
+    class_count: int
+    audit: AuditEvidence | None
+
+
+def compare(
+    reference: TextFeatures,
+    latest: TextFeatures,
+    options: DriftOptions,
+    rng: np.random.Generator,
+    *,
+    class_count: int,
+    audit: AuditEvidence | None = None,
+    clock: Callable[[], float] | None = None,
+) -> DriftResults:
+    """Test every family of drift that there is data for.
+
+    | family    | test                                                     | effect                           |
+    | --------- | -------------------------------------------------------- | -------------------------------- |
+    | length    | KS of the token lengths                                  | KS distance                      |
+    | form      | KS of unknown-token, continuation and non-letter rates   | KS distance                      |
+    | score     | KS of each logit; chi-square of the predicted classes    | KS distance; total variation     |
+    | content   | a classifier by words, of texts that it has not seen     | AUC                              |
+    | embedding | MMD of the embeddings                                    | MMD, relative (mmd.py)    |
+    | stages    | rate at which both stages of a cascade disagree (Fisher) | change of the rate               |
+    | error     | error rate of random audits; CUSUM of them over time     | rise of the error rate           |
+
+    The tests of a family are combined by Bonferroni, the families by Holm: at most alpha of all comparisons of
+    samples that were drawn alike have any significant family. An alarm needs an effect above the floor on top.
+
+    Args:
+        reference: what the version was measured on. Its embeddings must be projected on directions that were found in
+            other texts: those found in the reference itself suit it better than any other sample.
+        latest: what was sent lately; other texts than the reference.
+        options: alpha, floors, numbers of permutations.
+        rng: of splits and permutations; the same state gives the same figures. Each family has a stream of its own.
+        class_count: K of the model.
+        audit: labels of answers; the family "error" is tested with options.min_audits random audits among them.
+        clock: seconds, to time the families with.
+
+    Raises:
+        InputError: the samples are not of the same model, or hold values that are not finite.
+    """
+    _check(reference, latest, class_count)
+    enough = min(len(reference), len(latest)) >= options.min_texts
+    measured: dict[str, Sequence[_Measured]] = {}
+    seconds: dict[str, float | None] = {}
+    if enough:
+        for (family, measure), stream in zip(_FAMILIES.items(), rng.spawn(len(_FAMILIES)), strict=True):
+            started = clock() if clock else 0.0
+            if tests := measure(_Samples(reference, latest, class_count, audit), options, stream):
+                measured[family] = tests
+                seconds[family] = clock() - started if clock else None
+    return DriftResults(
+        enough=enough,
+        reference_texts=len(reference),
+        latest_texts=len(latest),
+        families=_judged(measured, seconds, options.alpha),
+        words=tuple(word for tests in measured.values() for test in tests for word in test.words),
+        class_mix=_class_mix(reference, latest, class_count),
+        lengths=_length_quantiles(reference, latest),
+        labels=label_figures(audit) if audit else None,
+    )
+
+
+def _length(samples: _Samples, options: DriftOptions, _: np.random.Generator) -> list[_Measured]:
+    return [_ks("length", samples, "lengths", options.length_floor)]
+
+
+def _form(samples: _Samples, options: DriftOptions, _: np.random.Generator) -> list[_Measured]:
+    names = ("unknown", "continuation", "non_letter")
+    return [_ks(name, samples, f"{name}_rates", options.form_floor) for name in names]
+
+
+def _ks(name: str, samples: _Samples, column: str, floor: float) -> _Measured:
+    found = ks_test(getattr(samples.reference, column), getattr(samples.latest, column))
+    return _Measured(name, found.distance, found.p, found.distance, floor)
+
+
+def _score(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
+    reference, latest, floor = samples.reference, samples.latest, options.score_floor
+    logits = ks_test_of_columns(reference.logits, latest.logits)
+    classes = class_test(reference.predicted, latest.predicted, samples.class_count, options.permutations, rng)
+    return [
+        _Measured("logits", logits.distance, logits.p, logits.distance, floor, class_id=logits.column),
+        _Measured("classes", classes.statistic, classes.p, classes.variation, floor),
+    ]
+
+
+def _content(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
+    reference, latest = samples.reference.words, samples.latest.words
+    found = classifier_two_sample_test(
+        reference, latest, options.permutations, options.most_words, rng, least_texts=options.least_word_texts
+    )
+    return [_Measured("words", found.auc, found.p, found.auc, options.threshold, words=found.words)] if found else []
+
+
+def _embedding(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
+    x, y = (embedded(sample) for sample in (samples.reference, samples.latest))
+    if min(len(x), len(y)) < options.min_texts:
+        return []
+    most = options.mmd_most
+    x, y = (values[rng.permutation(len(values))[:most]] for values in (x, y))
+    found = mmd_test(x, y, options.permutations, rng)
+    return [_Measured("embeddings", found.squared, found.p, found.effect, options.embedding_floor)]
+
+
+def _stages(samples: _Samples, options: DriftOptions, _: np.random.Generator) -> list[_Measured]:
+    x, y = (compared_stages(sample) for sample in (samples.reference, samples.latest))
+    if min(len(x), len(y)) < options.min_texts:
+        return []
+    found = rate_test(x, y)
+    return [_Measured("disagreement", found.change, found.p, abs(found.change), options.disagreement_floor)]
+
+
+def embedded(sample: TextFeatures) -> NDArray[np.float32]:
+    """The embeddings of the texts that have one: [texts, D]."""
+    if sample.embeddings is None:
+        return np.empty((0, 0), np.float32)
+    return sample.embeddings[np.isfinite(sample.embeddings).all(axis=1)]
+
+
+def compared_stages(sample: TextFeatures) -> NDArray[np.bool_]:
+    """Whether both stages disagree, of the texts where that is known: bool [texts]."""
+    if sample.disagreements is None:
+        return np.empty(0, np.bool_)
+    return sample.disagreements[np.isfinite(sample.disagreements)] > 0
+
+
+def _error(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
+    if samples.audit is None or int(samples.audit.is_audit.sum()) < options.min_audits:
+        return []
+    held_out = samples.audit.held_out_errors, samples.audit.held_out_texts
+    is_wrong = samples.audit.audited_errors()
+    rate = error_rate_test(is_wrong, *held_out)
+    over_time = cusum(is_wrong, *held_out, options.cusum_shift, options.permutations, rng)
+    return [
+        _Measured("error_rate", float(is_wrong.sum()), rate.p, rate.rise, options.error_floor),
+        _Measured("cusum", over_time.height, over_time.p, over_time.rise, options.error_floor),
+    ]
+
+
+_FAMILIES: Mapping[str, Callable[[_Samples, DriftOptions, np.random.Generator], list[_Measured]]] = {
+    "length": _length,
+    "form": _form,
+    "score": _score,
+    "content": _content,
+    "embedding": _embedding,
+    "stages": _stages,
+    "error": _error,
+}
+
+
+def _judged(
+    measured: Mapping[str, Sequence[_Measured]], seconds: Mapping[str, float | None], alpha: float
+) -> tuple[FamilyResult, ...]:
+    """Correct the p-values of all families, and say which are significant and which alarm."""
+    p_values = {name: _bonferroni(tests, min(test.p for test in tests)) for name, tests in measured.items()}
+    families = []
+    for name, tests in measured.items():
+        results = [_judged_test(test, _adjusted(p_values, name, _bonferroni(tests, test.p)), alpha) for test in tests]
+        speaks = max(results, key=lambda test: (test.is_alarm, -test.p, test.effect))
+        adjusted = _adjusted(p_values, name, p_values[name])
+        families.append(
+            FamilyResult(
+                name=name,
+                test=speaks.name,
+                statistic=speaks.statistic,
+                p=p_values[name],
+                adjusted_p=adjusted,
+                effect=speaks.effect,
+                floor=speaks.floor,
+                is_significant=adjusted < alpha,
+                is_alarm=speaks.is_alarm,
+                is_negligible=adjusted < alpha and not speaks.is_alarm,
+                tests=tuple(results),
+                seconds=seconds[name],
+            )
+        )
+    return tuple(families)
+
+
+def _judged_test(test: _Measured, adjusted_p: float, alpha: float) -> TestResult:
+    is_significant = adjusted_p < alpha
+    return TestResult(
+        name=test.name,
+        statistic=test.statistic,
+        p=test.p,
+        adjusted_p=adjusted_p,
+        effect=test.effect,
+        floor=test.floor,
+        is_significant=is_significant,
+        is_alarm=is_significant and test.effect > test.floor,
+        class_id=test.class_id,
+    )
+
+
+def _bonferroni(tests: Sequence[_Measured], p: float) -> float:
+    return min(1.0, len(tests) * p)
+
+
+def _adjusted(p_values: Mapping[str, float], name: str, p: float) -> float:
+    """What Holm's procedure makes of the family if its p-value is this one."""
+    changed = {**p_values, name: p}
+    return float(holm(list(changed.values()))[list(changed).index(name)])
+
+
+def _class_mix(reference: TextFeatures, latest: TextFeatures, class_count: int) -> ClassMix | None:
+    if not len(reference) or not len(latest):
+        return None
+    shares = [class_shares(sample.predicted, class_count).tolist() for sample in (reference, latest)]
+    return ClassMix(tuple(shares[0]), tuple(shares[1]))
+
+
+def _length_quantiles(reference: TextFeatures, latest: TextFeatures) -> Quantiles | None:
+    if not len(reference) or not len(latest):
+        return None
+    found = [np.quantile(sample.lengths, QUANTILE_LEVELS).tolist() for sample in (reference, latest)]
+    return Quantiles(QUANTILE_LEVELS, tuple(found[0]), tuple(found[1]))
+
+
+def _check(reference: TextFeatures, latest: TextFeatures, class_count: int) -> None:
+    for name, sample in (("reference", reference), ("latest", latest)):
+        if sample.logits.shape[1] != class_count:
+            raise InputError(
+                f"{name}: expected logits of {class_count} classes, got {sample.logits.shape[1]}; features and model "
+                f"must be of one version"
+            )
+        if len(sample) and not 0 <= sample.predicted.min() <= sample.predicted.max() < class_count:
+            raise InputError(f"{name}: expected predicted classes from 0 to {class_count - 1}, got others")
+        values = [sample.unknown_rates, sample.continuation_rates, sample.non_letter_rates, sample.logits]
+        pooled = np.zeros((1, 1)) if sample.embeddings is None else sample.embeddings
+        # A row of NaN is a text without an embedding.
+        whole = np.isfinite(pooled).all(axis=1) | np.isnan(pooled).all(axis=1)
+        if not (whole.all() and all(np.isfinite(value).all() for value in values)):
+            raise InputError(f"{name}: expected finite rates, logits and embeddings, got values that are not")
+    widths = {sample.embeddings.shape[1] for sample in (reference, latest) if sample.embeddings is not None}
+    if len(widths) > 1:
+        raise InputError(
+            f"expected embeddings of one projection in both samples, got widths {sorted(widths)}; features and "
+            f"reference must be of one version"
+        )

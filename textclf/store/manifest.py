@@ -1,0 +1,209 @@
+"""What a model version says of itself: manifest.json as a frozen, checked record."""
+
+import dataclasses
+import json
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Self
+
+from textclf.config import TRUNCATIONS
+from textclf.errors import ModelStoreError
+from textclf.labels import is_class_name
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+ENCODER_KEYS = ("model_name", "name_to_handle", "model_to_handle")
+
+_VERSION_ID = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# An innermost list without text, which json.dumps(indent=…) spreads over as many lines as it has numbers.
+# JSON strings hold no raw line break, so nothing inside one can match.
+_LIST_OF_NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
+
+
+def is_version_id(text: str) -> bool:
+    """True if `text` has the form of a version id (UTC time to the millisecond, six hex digits): safe as a path."""
+    return _VERSION_ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One model version, described; to_json() and from_json() are each other's inverse.
+
+    `id`, `created` and `files` are the store's to fill in; a writer leaves them empty.
+
+    Attributes:
+        name: the model's name, for people.
+        class_names: position is the class id.
+        encoder: model_name, name_to_handle and model_to_handle (textclf.config.ModelOptions).
+        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
+        truncation, head_fraction: how it is cut (textclf.config.ModelOptions).
+        lower_case: True where the wordpieces are uncased.
+        temperature: logits are divided by it before the softmax.
+        threshold: with two classes, the second is decided for from this probability on.
+        metrics: split to the dict of textclf.stats.metrics.Metrics.
+        calibration: how the temperature was found, and the error before and after.
+        data: "source" (a name), "fingerprint" ("all" and each split to SHA-256: where the test's is equal, the
+            figures compare), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
+        training: "options" (textclf.config.TrainingOptions) and the fields of training_loop.FitResult.
+        software: package to version, "python" among them.
+        parity: how far each saved form of the model is from the one it was made of.
+        engine: "precision" of the engine ("int8", "bfloat16" or "float32"), how it came to that, and what it answers
+            the golden texts ("golden_logits" [texts, classes], within "golden_tolerance"; "golden_float_logits" where
+            its activations are floats); empty where there is none.
+        golden_texts: sentences written for the engine's self-check.
+        cascade: "settings" of both stages together (textclf.stats.cascade_rules.CascadeSettings; None where it is off),
+            "why_off" in a sentence, what it is worth ("validation", cross-fitted, and "test":
+            textclf.stats.cascade_fit), and the linear stage's "golden_logits" [texts, classes]; empty for a version
+            that was saved without one.
+        files: path inside the version, with slashes, to SHA-256.
+        created: UTC, ISO 8601.
+        parent: id of the version this one was made from, or None.
+        format: of this file; this code reads 1.
+        id: of the version; empty until the store saves it.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    encoder: dict[str, str]
+    max_length: int
+    truncation: str
+    head_fraction: float
+    lower_case: bool
+    temperature: float = 1.0
+    threshold: float = 0.5
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    golden_texts: tuple[str, ...] = ()
+    cascade: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    parent: str | None = None
+    format: int = FORMAT
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        names = self.class_names
+        self._check("name", isinstance(self.name, str) and bool(self.name), "a name")
+        self._check(
+            "class_names",
+            _is_tuple_of_text(names) and len(set(names)) == len(names) >= 2 and all(map(is_class_name, names)),
+            "two or more different class names",
+        )
+        self._check(
+            "encoder",
+            isinstance(self.encoder, dict) and all(isinstance(self.encoder.get(key), str) for key in ENCODER_KEYS),
+            f"a dict with {', '.join(ENCODER_KEYS)}",
+        )
+        self._check("max_length", _is_number(self.max_length, int) and self.max_length >= 4, "a whole number from 4")
+        self._check("truncation", self.truncation in TRUNCATIONS, f"one of {', '.join(TRUNCATIONS)}")
+        self._check("head_fraction", _is_number(self.head_fraction) and 0 <= self.head_fraction < 1, "a share below 1")
+        self._check("lower_case", isinstance(self.lower_case, bool), "true or false")
+        self._check("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
+        self._check("threshold", _is_number(self.threshold) and 0 < self.threshold < 1, "a number between 0 and 1")
+        for key in ("metrics", "calibration", "data", "training", "software", "parity", "engine", "cascade", "files"):
+            self._check(key, isinstance(getattr(self, key), dict), "a dict")
+        self._check("metrics", all(isinstance(split, dict) for split in self.metrics.values()), "a dict for each split")
+        self._check("golden_texts", _is_tuple_of_text(self.golden_texts), "texts")
+        self._check("created", isinstance(self.created, str), "a time")
+        self._check("parent", self.parent is None or _is_id(self.parent), "the id of a version, or null")
+        self._check("format", self.format == FORMAT, str(FORMAT))
+        self._check("id", self.id == "" or _is_id(self.id), "the id of a version")
+        for path, digest in self.files.items():
+            self._check("files", _is_inner_path(path), f"paths inside the version (not {path!r})")
+            self._check("files", isinstance(digest, str) and bool(_SHA256.fullmatch(digest)), "SHA-256 in hex digits")
+
+    def to_json(self) -> str:
+        """The manifest as JSON text that ends with a line break.
+
+        Raises:
+            ModelStoreError: a value is one that JSON can't hold, such as NaN or an array.
+        """
+        values = dataclasses.asdict(self)
+        values = {"format": values.pop("format"), "id": values.pop("id"), **values}
+        try:
+            text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ModelStoreError(
+                f"manifest of {self.name!r}: expected values that JSON can hold (plain numbers, text, lists, dicts; "
+                f"None for an undefined figure): {error}"
+            ) from error
+        return _LIST_OF_NUMBERS.sub(lambda match: " ".join(match[0].split()), text) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: object = MANIFEST_FILE) -> Self:
+        """The manifest of a saved version, from JSON text read in `source`.
+
+        Raises:
+            ModelStoreError: it is not JSON, was written by a newer version of this software, or
+                has a key missing, unknown or with a value that makes no sense.
+        """
+        try:
+            values = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise ModelStoreError(f"{source}: expected JSON, found something else ({error}); {_RESTORE}") from error
+        if not isinstance(values, dict):
+            raise ModelStoreError(f"{source}: expected a JSON object, got {type(values).__name__}; {_RESTORE}")
+        found = values.get("format")
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise ModelStoreError(f"{source}: expected a whole number as format, got {found!r}; {_RESTORE}")
+        if found > FORMAT:
+            raise ModelStoreError(
+                f"{source}: written in format {found} by a newer version of this software; "
+                f"this one reads format {FORMAT}: update it"
+            )
+        fields = dataclasses.fields(cls)
+        unknown = set(values) - {item.name for item in fields}
+        # What an older version of this software did not know yet has a default.
+        missing = {item.name for item in fields if item.default is item.default_factory} - set(values)
+        if unknown or missing:
+            raise ModelStoreError(
+                f"{source}: expected the keys of format {FORMAT}; unknown: {', '.join(sorted(unknown)) or 'none'}; "
+                f"missing: {', '.join(sorted(missing)) or 'none'}"
+            )
+        for key in ("class_names", "golden_texts"):
+            if isinstance(values.get(key), list):
+                values[key] = tuple(values[key])
+        try:
+            manifest = cls(**values)
+        except ModelStoreError as error:
+            raise ModelStoreError(f"{source}: {error}; {_RESTORE}") from error
+        if not manifest.id or not manifest.created:
+            raise ModelStoreError(f"{source}: expected the id and time of a saved version, got none; {_RESTORE}")
+        return manifest
+
+    def _check(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ModelStoreError(f"manifest: {name}: expected {expected}, got {getattr(self, name)!r}"[:1000])
+
+
+_RESTORE = "restore the version from where it came, or choose another"
+
+
+def _is_number(value: object, kind: Any = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_tuple_of_text(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and is_version_id(value)
+
+
+def _is_inner_path(text: str) -> bool:
+    path = PurePosixPath(text)
+    plain = "\\" not in text and "\0" not in text and str(path) == text
+    return plain and text not in (".", MANIFEST_FILE) and not path.is_absolute() and ".." not in path.parts
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,340 @@
+"""Model versions on disk, and the pointer to the one being served.
+
+    <store>/current          one line: the id of the version being served
+    <store>/versions/<id>/   manifest.json and the files whose hashes it holds
+    <store>/.lock            held (flock) while a version appears and while `current` moves
+
+A version appears whole, by one rename, and is never edited afterwards; `current` is replaced
+atomically. Readers take no lock and need no right to write.
+"""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from textclf.errors import ModelStoreError, OvertakenError
+from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file
+from textclf.store.manifest import MANIFEST_FILE, Manifest, is_version_id
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One saved version: its folder and what its manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """The version's id."""
+        return self.manifest.id
+
+    def has(self, part: str) -> bool:
+        """True if the part (`saved_model`, `engine`, `reference.npz` …) is here; a clone may lack some."""
+        return (self.path / part).exists()
+
+    def part(self, name: str) -> Path:
+        """The path of a part.
+
+        Raises:
+            ModelStoreError: it is not here.
+        """
+        if not self.has(name):
+            present = sorted(path.name for path in self.path.iterdir())
+            raise ModelStoreError(
+                f"{self.path}: expected the part {name!r}, found only {', '.join(present)}; "
+                f"get it from where the version was trained, or save a new version"
+            )
+        return self.path / name
+
+    def verify(self, parts: Iterable[str] | None = None) -> None:
+        """Read every file and compare it with its hash; a part that is absent as a whole is allowed.
+
+        Args:
+            parts: names directly under the version's folder to look at; None looks at all.
+
+        Raises:
+            ModelStoreError: a file is damaged, missing from a part that is here, or not in the manifest.
+        """
+        wanted = None if parts is None else set(parts)
+
+        def is_wanted(path: str) -> bool:
+            return wanted is None or _part_of(path) in wanted
+
+        present = {path for path in _files_below(self.path) if path != MANIFEST_FILE and is_wanted(path)}
+        expected = {path for path in self.manifest.files if is_wanted(path) and self.has(_part_of(path))}
+        remedy = "restore the version from where it came, or choose another"
+        if missing := sorted(expected - present):
+            raise ModelStoreError(f"{self.path / missing[0]}: expected this file of version {self.id}; {remedy}")
+        if extra := sorted(present - expected):
+            raise ModelStoreError(
+                f"{self.path / extra[0]}: not among the files of version {self.id}, which is never edited; "
+                f"remove it, or {remedy}"
+            )
+        for path in sorted(present):
+            found = sha256_of_file(self.path / path)
+            if found != self.manifest.files[path]:
+                raise ModelStoreError(
+                    f"{self.path / path}: damaged: expected SHA-256 {self.manifest.files[path]}, got {found}; {remedy}"
+                )
+
+
+@dataclass
+class Draft:
+    """A version being written: fill `path`, then set `manifest`.
+
+    Attributes:
+        id: the id it will have.
+        path: the staging folder.
+        manifest: what it is, without id, created and files; set before the block ends.
+    """
+
+    id: str
+    path: Path
+    manifest: Manifest | None = None
+
+
+class ModelStore:
+    """A folder of model versions; the constructor stores its arguments and touches nothing.
+
+    Args:
+        path: the store's folder; made by the first save.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
+        self.path = Path(path)
+        self.clock = clock
+
+    def check_writable(self) -> None:
+        """See that a version could be written, before the work that leads to one; leaves nothing behind.
+
+        Raises:
+            ModelStoreError: it can't, or `current` is damaged.
+        """
+        try:
+            folder = next(path for path in (self._versions, *self._versions.absolute().parents) if path.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ModelStoreError(
+                f"{self.path}: expected a folder that a model can be saved in ({error.strerror or error}); "
+                f"name another one"
+            ) from error
+        self.current_id()
+
+    def version_ids(self) -> list[str]:
+        """The ids of the saved versions, newest last."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(name for name in os.listdir(self._versions) if is_version_id(name))
+        return []
+
+    def current_id(self) -> str | None:
+        """The id of the version being served; None if there is none.
+
+        A store of a single version needs no pointer: a save that was killed between the two
+        steps leaves that, and so does a version copied by hand.
+
+        Raises:
+            ModelStoreError: `current` holds something else than one id.
+        """
+        try:
+            text = self._pointer.read_bytes()[:1000].decode("utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            ids = self.version_ids()
+            return ids[0] if len(ids) == 1 else None
+        except OSError as error:
+            raise ModelStoreError(
+                f"{self._pointer}: expected a file with the id of a version ({error.strerror}); put one of these into "
+                f"it: {self._listing()}"
+            ) from error
+        if not is_version_id(text):
+            raise ModelStoreError(
+                f"{self._pointer}: expected the id of a version, got {text[:100]!r}; write one of these into it: "
+                f"{self._listing()}"
+            )
+        return text
+
+    def open(self, version_id: str | None = None) -> ModelVersion:
+        """A version by its id; None opens the current one. Its files are not read: see ModelVersion.verify.
+
+        Raises:
+            ModelStoreError: there is none, the id is not one, or the manifest is damaged.
+        """
+        wanted = self.current_id() if version_id is None else version_id
+        if wanted is None:
+            raise ModelStoreError(
+                f"{self.path}: expected a model store with a current version; versions here: {self._listing()}; "
+                f"train one (train_model.py), or make one of them current "
+                f"(retraining.py promote ID --model-dir {self.path})"
+            )
+        if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
+            asked = "current names" if version_id is None else "asked for"
+            raise ModelStoreError(f"{self.path}: no version {wanted!r} ({asked}); versions here: {self._listing()}")
+        version = _read_version(self._versions / wanted)
+        if version.id != wanted:
+            raise ModelStoreError(
+                f"{version.path}: expected the manifest of version {wanted}, got that of {version.id}; "
+                f"a version's folder keeps its name"
+            )
+        return version
+
+    @contextlib.contextmanager
+    def new_version(self) -> Iterator[Draft]:
+        """A staging folder to fill, which becomes a version when the block ends, or is removed.
+
+        The block writes files into `draft.path` and sets `draft.manifest`; the store adds id, time
+        and the hash of every file, and then the version appears at once. The first version of a
+        store becomes current. Afterwards `open(draft.id)` gives the version.
+
+        Raises:
+            ModelStoreError: no manifest was set, or no file was written.
+        """
+        now = datetime.fromtimestamp(self.clock(), UTC)
+        new_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
+        self._versions.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            for folder in (self.path, self._versions):
+                remove_leftovers(folder, now.timestamp())
+        with contextlib.ExitStack() as until_pointer_is_set:
+            with atomic_folder(self._versions / new_id) as folder:
+                draft = Draft(id=new_id, path=folder)
+                yield draft
+                _seal(draft, now)
+                until_pointer_is_set.enter_context(self.locked())
+                pointed_to = self._pointer_to_write(new_id)
+                # Before a second version appears: two without a pointer have no current one.
+                if pointed_to not in (None, new_id):
+                    self._point_to(pointed_to)
+            if pointed_to == new_id:
+                self._point_to(new_id)
+
+    def promote(
+        self, version_id: str, *, expected_current: str | None, write_down: Callable[[], object] | None = None
+    ) -> None:
+        """Make a version the current one, if the current one is still `expected_current`.
+
+        A challenger was compared with the version that was current then; if another has been
+        promoted in between, the comparison says nothing and the promotion is refused. The same
+        call rolls back to an older version.
+
+        Args:
+            version_id: of the version.
+            expected_current: None where there was none.
+            write_down: called before `current` moves, under the store's lock, once nothing else speaks against it;
+                if it raises, `current` stays.
+
+        Raises:
+            OvertakenError: `current` has moved.
+            ModelStoreError: there is no such version, or it is damaged.
+        """
+        self.open(version_id).verify()
+        with self.locked():
+            found = self.current_id()
+            if found != expected_current:
+                raise OvertakenError(
+                    f"{self.path}: expected {expected_current or 'no version'} to be current, found {found}: another "
+                    f"was promoted meanwhile; compare {version_id} with that one, then promote again"
+                )
+            if write_down is not None:
+                write_down()
+            self._point_to(version_id)
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the store's lock, without which no version appears and `current` does not move."""
+        return locked(self.path / ".lock")
+
+    @property
+    def _versions(self) -> Path:
+        return self.path / "versions"
+
+    @property
+    def _pointer(self) -> Path:
+        return self.path / "current"
+
+    def _listing(self) -> str:
+        return ", ".join(self.version_ids()) or "none"
+
+    def _pointer_to_write(self, new_id: str) -> str | None:
+        """Where `current` must point once the version `new_id` appears; None leaves it as it is."""
+        if self._pointer.exists():
+            return None
+        return self.current_id() if self.version_ids() else new_id
+
+    def _point_to(self, version_id: str) -> None:
+        with atomic_file(self._pointer) as file:
+            file.write(f"{version_id}\n")
+
+
+def open_model(path: Path | str) -> ModelVersion:
+    """The version at `path`: a store's current one, or the one whose folder `path` is.
+
+    Raises:
+        ModelStoreError: it is neither; a plain SavedModel is neither (is_saved_model_folder).
+    """
+    path = Path(path)
+    if (path / MANIFEST_FILE).is_file():
+        return _read_version(path)
+    if (path / "versions").is_dir() or (path / "current").exists():
+        return ModelStore(path).open()
+    found = (
+        "a plain SavedModel" if is_saved_model_folder(path) else "no such folder" if not path.exists() else "neither"
+    )
+    raise ModelStoreError(
+        f"{path}: expected a model store (with versions/ and current) or one version's folder (with {MANIFEST_FILE}), "
+        f"found {found}; train a model with train_model.py, or name another folder"
+    )
+
+
+def is_saved_model_folder(path: Path | str) -> bool:
+    """True if `path` is a TensorFlow SavedModel that no manifest describes."""
+    path = Path(path)
+    return (path / "saved_model.pb").is_file() and not (path / MANIFEST_FILE).exists()
+
+
+def _read_version(folder: Path) -> ModelVersion:
+    source = folder / MANIFEST_FILE
+    try:
+        text = source.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ModelStoreError(f"{source}: expected the manifest of a version, found no such file") from error
+    except UnicodeDecodeError as error:
+        raise ModelStoreError(f"{source}: expected UTF-8 text, found something else: damaged") from error
+    return ModelVersion(folder, Manifest.from_json(text, source))
+
+
+def _seal(draft: Draft, now: datetime) -> None:
+    """Write the manifest of a filled staging folder: the last file a version gets."""
+    if draft.manifest is None:
+        raise ModelStoreError(f"version {draft.id}: expected its manifest to be set before it is saved, got none")
+    paths = sorted(_files_below(draft.path))
+    if not paths or MANIFEST_FILE in paths:
+        raise ModelStoreError(
+            f"version {draft.id}: expected files, and no {MANIFEST_FILE} (the store writes it), got {paths or 'none'}"
+        )
+    manifest = dataclasses.replace(
+        draft.manifest,
+        id=draft.id,
+        created=now.isoformat(timespec="seconds"),
+        files={path: sha256_of_file(draft.path / path) for path in paths},
+    )
+    (draft.path / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Every file as a path inside `folder`, with slashes; a link to a folder counts as a file."""
+    for parent, folder_names, names in os.walk(folder):
+        links = [name for name in folder_names if os.path.islink(os.path.join(parent, name))]
+        for name in [*names, *links]:
+            yield (Path(parent) / name).relative_to(folder).as_posix()
+
+
+def _part_of(path: str) -> str:
+    return path.split("/", 1)[0]

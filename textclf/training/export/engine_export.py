@@ -1,0 +1,280 @@
+"""A trained SavedModel -> engine/: an int8 graph that answers without TensorFlow, shown to answer the same.
+
+Built and checked in steps, each of which may send it back to a more exact form:
+
+1. The tokenizer that serves must give the ids of the preprocessing SavedModel: else nothing is exported.
+2. The graph is built from the weights (engine_graph.py) and must give the SavedModel's logits to the
+   rounding error; for an encoder that it does not know, the SavedModel's own graph is converted, which is slower.
+3. Quantised to int8 with NNCF, else in bfloat16, else in float32: the first form that passes the parity gate
+   (textclf.stats.parity) on labelled texts that nothing was fitted to.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.data.datasets import Split
+from textclf.environment import import_openvino
+from textclf.errors import ModelStoreError, TrainingError
+from textclf.runtime.engine import (
+    GRAPH_FILE,
+    PRECISION_HINTS,
+    Engine,
+    compile_graph,
+    golden_logits,
+    remove_activation_quantization,
+)
+from textclf.runtime.predictor import Predictor, decide
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.stats.calibration import softmax
+from textclf.stats.parity import Parity, margins, parity, parity_failures
+from textclf.store.manifest import Manifest
+from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights
+from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.export.engine_graph import build_graph
+from textclf.training.export.quantization import quantise
+from textclf.training.export.saved_model_export import IDS_SIGNATURE
+from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_differences, tokenizer_of_preprocessing
+from textclf.training.graphs import graph_function
+from textclf.training.tf_setup import tf
+
+__all__ = ["EngineTexts", "ExportedEngine", "checked_tokenizer", "export_engine", "tokenizer_differences"]
+
+# Texts that the quantiser sees, and on which the graph is compared with the SavedModel before.
+_CALIBRATION_TEXTS = 300
+_COMPARED_TEXTS = 16
+_PARITY_TEXTS = 2000
+# Between the SavedModel and the graph in float32; their sums run in different orders.
+_LOGIT_TOLERANCE = 2e-3
+_RELATIVE_TOLERANCE = 5e-4  # Of the largest logit: a deep encoder or a sharp head rounds more.
+# Between two CPUs that compute the same graph with different instructions; saturated int8 is off by whole units.
+_GOLDEN_TOLERANCE = 0.25
+
+# Written for this project: plain praise, plain blame, both at once, neither, a question, a long text, odd characters.
+GOLDEN_TEXTS = (
+    "A warm and funny film that never loses its nerve.",
+    "Two hours of my life, gone, for a plot that a child would be ashamed of.",
+    "The first half drags, but the last ten minutes are worth the ticket.",
+    "The parcel arrived on Tuesday morning.",
+    "Which of the two settings should I choose to make it start faster?",
+    "café Zürich ①② 東京 … 😀 <br /> e-mail: someone@example.org",
+    "It rained. " * 60 + "In the end I liked it more than I had expected.",
+    "no",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedEngine:
+    """What an export came to.
+
+    Attributes:
+        manifest: with `engine` and `parity` filled in.
+        compared: positions of the held-out texts on which the engine was compared with the SavedModel, ascending.
+        saved_model_logits: of those, float32 [texts, classes].
+    """
+
+    manifest: Manifest
+    compared: NDArray[np.intp]
+    saved_model_logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EngineTexts:
+    """What an export needs of the data.
+
+    Attributes:
+        calibration: training texts, to see the range of what the layers compute.
+        parity: labelled texts that nothing was fitted to, half C of the validation texts.
+    """
+
+    calibration: Sequence[str]
+    parity: Split
+
+
+def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:
+    """The tokenizer that serves, once it has given the ids of the preprocessing on `texts` and the golden texts.
+
+    Raises:
+        TrainingError: it gives others.
+        EncoderError: the preprocessing is not BERT's.
+    """
+    tokenizer = tokenizer_of_preprocessing(preprocessing)
+    texts = [*texts, *GOLDEN_TEXTS]
+    if differing := differing_texts(preprocessing, tokenizer, texts):
+        raise TrainingError(
+            f"the tokenizer that serves gives other ids than the preprocessing {preprocessing.folder} on "
+            f"{len(differing)} of {len(texts)} texts; nothing was saved, please report this with the encoder's handle"
+        )
+    return tokenizer
+
+
+def export_engine(
+    saved_model: Path, tokenizer: Tokenizer, manifest: Manifest, texts: EngineTexts, folder: Path, seed: int = 0
+) -> ExportedEngine:
+    """Write the engine of a trained model into `folder`.
+
+    Args:
+        saved_model: the folder of the SavedModel (textclf.training.export.saved_model_export).
+        tokenizer: gives the ids of the SavedModel's preprocessing (textclf.training.export.tokenizer_parity).
+        manifest: says how logits become labels.
+        texts: to quantise with and to compare on.
+        folder: made, with all that serving needs.
+        seed: of the choice of texts.
+
+    Raises:
+        TrainingError: not even the float32 form answers as the SavedModel does.
+    """
+    random = np.random.default_rng(seed)
+    rows = _chosen(len(texts.parity), _PARITY_TEXTS, random)
+    compared = Split(tuple(texts.parity.texts[row] for row in rows), texts.parity.labels[rows])
+    calibration = [texts.calibration[i] for i in random.permutation(len(texts.calibration))[:_CALIBRATION_TEXTS]]
+    model = tf.saved_model.load(str(saved_model))
+    original = _saved_model_logits(model, compared.texts)
+    probe = tokenizer(compared.texts[:_COMPARED_TEXTS])
+    source = _float_graph(model, tokenizer, [text.ids for text in probe], original[:_COMPARED_TEXTS])
+    folder.mkdir(parents=True)
+    tokenizer.save(folder)
+    core = import_openvino().Core()
+    refused: list[str] = []
+    if source.why_converted:
+        refused.append(f"int8: the graph can't be built for this encoder, only converted ({source.why_converted})")
+    # In bfloat16 the plugin computes converted graphs wrong for single texts, which a gate of few texts may not notice
+    # (OpenVINO 2026.4: a label turned over, while every layer was right when looked at by itself).
+    for precision in ["float32"] if source.why_converted else PRECISION_HINTS:
+        stored = source.graph
+        if precision == "int8":
+            ids = [text.ids for text in tokenizer(calibration)]
+            stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids)
+        import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
+        # From the file, because that is what will be served.
+        graph = core.read_model(str(folder / GRAPH_FILE))
+        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
+        engine.drop_wrong_steps(GOLDEN_TEXTS)
+        try:
+            figures = _compare(engine, manifest, compared, original)
+            failures = parity_failures(figures)
+        except ModelStoreError as error:  # Logits that are no numbers.
+            failures = [str(error)]
+        if not failures:
+            break
+        refused.append(f"{precision}: {'; '.join(failures)}")
+    else:
+        raise TrainingError(
+            f"the engine does not answer as the trained model does: {'; '.join(refused)}; nothing was saved, please "
+            f"report this with the encoder's handle"
+        )
+    # What load_engine falls back to where int8 goes wrong.
+    remove_activation_quantization(graph)
+    float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
+    manifest = dataclasses.replace(
+        manifest,
+        engine={
+            "precision": precision,
+            "graph": "converted" if source.why_converted else "built",
+            "refused": refused,
+            "golden_logits": golden_logits(engine, GOLDEN_TEXTS).tolist(),
+            "golden_float_logits": golden_logits(float_engine, GOLDEN_TEXTS).tolist(),
+            "golden_tolerance": _GOLDEN_TOLERANCE,
+        },
+        golden_texts=GOLDEN_TEXTS,
+        parity={**manifest.parity, "engine": figures.to_dict()},
+    )
+    return ExportedEngine(manifest, rows, original)
+
+
+def _chosen(count: int, most: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of at most so many of `count` texts, ascending."""
+    return np.arange(count) if count <= most else np.sort(random.permutation(count)[:most])
+
+
+def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
+    """[texts, classes], longest texts together so that little is padded."""
+    serve = model.signatures["serving_default"]
+    order = np.argsort([len(text) for text in texts])
+    parts = [
+        serve(text=tf.constant([texts[i] for i in order[start : start + 16]]))["logits"].numpy()
+        for start in range(0, len(order), 16)
+    ]
+    logits = np.empty((len(texts), parts[0].shape[1]), np.float32)
+    logits[order] = np.concatenate(parts)
+    return logits
+
+
+@dataclass(frozen=True)
+class _FloatGraph:
+    """A graph in float32; weights and activation are those that it was built of.
+
+    Attributes:
+        graph: an openvino.Model.
+        why_converted: "" if it was built.
+    """
+
+    graph: Any
+    weights: Weights
+    activation: str
+    why_converted: str = ""
+
+
+def _float_graph(model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32]) -> _FloatGraph:
+    """The graph, built or converted.
+
+    The activation function leaves no trace in the weights: the one is taken with which the logits are the SavedModel's.
+    """
+    weights = bert_weights(
+        {variable.name: variable.numpy() for variable in model.weights if variable.dtype == tf.float32}
+    )
+    difference = np.inf
+    try:
+        for activation in ACTIVATIONS:
+            graph = build_graph(weights, activation, tokenizer.padding_id)
+            difference = min(difference, _largest_difference(graph, ids, original))
+            if difference <= _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * np.abs(original).max():
+                return _FloatGraph(graph, weights, activation)
+        why = f"with every known activation its logits differ by {difference:.3g} or more"
+    except UnknownEncoderError as error:
+        why = str(error)
+    return _FloatGraph(_converted_graph(model, tokenizer.padding_id, why), weights, "", why)
+
+
+def _largest_difference(graph: Any, ids: list[list[int]], original: NDArray[np.float32]) -> float:
+    compiled = compile_graph(import_openvino().Core(), graph, "f32")
+    found = [compiled([np.array([text], np.int32)])[0][0] for text in ids]
+    return float(np.abs(np.array(found) - original).max())
+
+
+def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
+    """The SavedModel's own graph behind the tokenizer, in float32."""
+    if IDS_SIGNATURE not in model.signatures:
+        raise TrainingError(
+            f"the engine can't be built for this encoder ({why}), nor converted from a SavedModel without the "
+            f"signature {IDS_SIGNATURE}; train the model again"
+        )
+    openvino = import_openvino()
+    classify = model.signatures[IDS_SIGNATURE]
+
+    def of_ids(input_word_ids: Any) -> dict[str, Any]:
+        mask = tf.cast(tf.not_equal(input_word_ids, padding_id), tf.int32)
+        outputs = classify(input_word_ids=input_word_ids, input_mask=mask)
+        return {name: tf.identity(outputs[name], name) for name in ("logits", "embeddings")}
+
+    traced: Any = graph_function(tf.TensorSpec([None, None], tf.int32, name="input_word_ids"))(of_ids)
+    logging.getLogger("openvino").setLevel(logging.ERROR)
+    return openvino.convert_model(traced.get_concrete_function())
+
+
+def _compare(engine: Engine, manifest: Manifest, split: Split, original: NDArray[np.float32]) -> Parity:
+    predictor = Predictor(engine, manifest.class_names, manifest.max_length)
+    logits = predictor.run(predictor.encode(list(split.texts))).logits
+    probabilities = softmax(original, manifest.temperature)
+    return parity(
+        split.labels,
+        (decide(probabilities, manifest.threshold), original),
+        (decide(softmax(logits, manifest.temperature), manifest.threshold), logits),
+        margins(probabilities, manifest.threshold),
+    )

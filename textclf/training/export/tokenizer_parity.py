@@ -1,0 +1,135 @@
+"""The tokenizer that serves against the preprocessing SavedModel that the model was trained with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from textclf.config import ModelOptions
+from textclf.encoder_handles import EMBEDDED_ENCODER
+from textclf.errors import ConfigError, EncoderError
+from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
+from textclf.store.model_store import ModelStore, ModelVersion, open_model
+from textclf.training.encoders import resolve as encoders
+from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
+
+_STORE = Path("model")
+_ENGINE = "engine"
+_SAVED_MODEL = "saved_model"
+_CHUNK = 1024
+# Where tokenizers of BERT's kind differ: case, accents, zero-width and control characters, white space beyond ASCII,
+# symbols, CJK, special tokens, and the longest word that is looked at (at 100 bytes).
+_TELLING_TEXTS = (
+    "The theatre's naïve CAFÉ, e\u0301galite\u0301 & Straße: ﬁlm ②!",
+    "a\x00b c\u200bd e\u00adf g\u00a0h i\u2028j k\u0600l m\x0bn",
+    "1+1=2 $5 ©2 a—b “c” 电影a字b ［d］",
+    "[CLS] [unused1] ##a [UNK]",
+    "a" * 100,
+    "a" * 101,
+    "ж" * 51,
+)
+
+
+def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None = None) -> list[str]:
+    """The texts whose ids differ between the preprocessing SavedModel and the tokenizer that serves.
+
+    The SavedModel is the one inside the version's saved_model/, or, where the version has none, the preprocessing of
+    the encoder that its manifest names. What serves is the tokenizer in the version's engine/; a version without one
+    would be given a tokenizer made from the SavedModel, and is compared with that.
+
+    Args:
+        texts: any texts.
+        version_path: a version's folder or a store (its current version); None takes the store "model" or, if it has
+            no current version, the embedded encoder with default options.
+
+    Raises:
+        ModelStoreError: there is no such version, or it is damaged.
+        EncoderError: the preprocessing can't be had, or is not BERT's.
+        InputError: a text is none (see Tokenizer).
+    """
+    version = _current_version() if version_path is None else open_model(version_path)
+    if version is not None:
+        version.verify([_SAVED_MODEL, _ENGINE])
+    preprocessing = preprocessing_of_version(version)
+    if version is not None and version.has(_ENGINE):
+        tokenizer = Tokenizer.load(version.part(_ENGINE))
+    else:
+        tokenizer = tokenizer_of_preprocessing(preprocessing)
+    return differing_texts(preprocessing, tokenizer, texts)
+
+
+def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
+    """The preprocessing inside a version's saved_model/, or else that of the encoder which its manifest names.
+
+    None stands for the embedded encoder with default options.
+
+    Raises:
+        EncoderError: it can't be had.
+    """
+    options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
+    folder = _preprocessing_folder(version)
+    return TextPreprocessing(folder, options.max_length, options.truncation, options.head_fraction)
+
+
+def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
+    """The tokenizer that takes the place of a preprocessing SavedModel.
+
+    Raises:
+        EncoderError: it splits texts in another way than BERT's.
+    """
+    source = preprocessing.folder / "assets" / VOCABULARY_FILE
+    try:
+        tokenizer = Tokenizer(
+            read_vocabulary(source),
+            preprocessing.folds_case(),
+            preprocessing.max_length,
+            preprocessing.truncation,
+            preprocessing.head_fraction,
+        )
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise EncoderError(
+            f"{source}: expected BERT's vocabulary in the preprocessing ({error}); only encoders with BERT's WordPiece "
+            f"preprocessing can be served without TensorFlow"
+        ) from error
+    differing = differing_texts(preprocessing, tokenizer, _TELLING_TEXTS)
+    if differing or tokenizer.padding_id != preprocessing.padding_id:
+        what = f"splits {differing[0]!r} in another way" if differing else "pads with another id"
+        raise EncoderError(
+            f"{preprocessing.folder}: expected BERT's preprocessing (tensorflow_text.BertTokenizer), found one that "
+            f"{what}; only that can be served without TensorFlow"
+        )
+    return tokenizer
+
+
+def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+    """The texts whose ids, or whose length before truncation, are not the same for both.
+
+    Raises:
+        InputError: a text is none (see Tokenizer).
+    """
+    differing = []
+    for start in range(0, len(texts), _CHUNK):
+        part = texts[start : start + _CHUNK]
+        found, expected = tokenizer(part), tokenize_texts(preprocessing, part)
+        ids = np.split(expected.ids, expected.offsets[1:-1])
+        differing += [
+            text
+            for text, its, ids_of_text, length in zip(part, found, ids, expected.whole_lengths, strict=True)
+            if its.ids != ids_of_text.tolist() or its.length != length
+        ]
+    return differing
+
+
+def _current_version() -> ModelVersion | None:
+    store = ModelStore(_STORE)
+    return None if store.current_id() is None else store.open()
+
+
+def _preprocessing_folder(version: ModelVersion | None) -> Path:
+    if version is None:
+        return encoders.resolve(EMBEDDED_ENCODER, EMBEDDED_ENCODER, "").preprocessing
+    if version.has(_SAVED_MODEL):
+        return version.part(_SAVED_MODEL)
+    encoder = version.manifest.encoder
+    handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
+    return encoders.resolve(*handles).preprocessing

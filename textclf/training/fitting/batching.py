@@ -1,0 +1,86 @@
+"""Which texts go into which batch: texts of similar length together, under a budget of tokens.
+
+Padding costs as much as text does, so a batch is as long as its longest text and no longer. The plan is a
+pure function of lengths, seed and epoch: a training that was killed finds its place in it again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from textclf.training.encoders.preprocessing import TokenizedTexts
+
+# Lengths are rounded up to a multiple of this: fewer distinct shapes for which kernels are prepared.
+LENGTH_STEP = 8
+# Texts are sorted by length within pools of this many batches, so that the order stays mostly random.
+_POOL_BATCHES = 50
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded ids and mask, both int32 [B, S], and the positions of the B texts in the data."""
+
+    indices: np.ndarray
+    word_ids: np.ndarray
+    mask: np.ndarray
+
+
+def plan_epoch(lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches of one epoch, in order, as arrays of positions; every text is in exactly one.
+
+    Args:
+        lengths: tokens of each text.
+        tokens_per_batch: most tokens in a batch, padding included; a longer text has a batch to itself.
+        batch_size: most texts in a batch.
+        seed, epoch: of the shuffle; the same pair gives the same plan.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    pool_size = _POOL_BATCHES * batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), pool_size):
+        pool = order[start : start + pool_size]
+        by_length = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += _cut(by_length, lengths, tokens_per_batch, batch_size)
+    return [batches[position] for position in random.permutation(len(batches))]
+
+
+def plan_evaluation(lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:
+    """Batches for one pass without training: all texts, longest first, so that memory peaks at the start."""
+    return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens_per_batch, len(lengths))
+
+
+def _cut(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int, batch_size: int) -> list[np.ndarray]:
+    """Cut texts sorted by length into batches as large as the two limits allow."""
+    batches = []
+    start = longest = 0
+    for end, position in enumerate(order):
+        longest = max(longest, _round_up(int(lengths[position])))
+        count = end - start + 1
+        if count > 1 and (count > batch_size or count * longest > tokens_per_batch):
+            batches.append(order[start:end])
+            start, longest = end, _round_up(int(lengths[position]))
+    if start < len(order):
+        batches.append(order[start:])
+    return batches
+
+
+def _round_up(length: int) -> int:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def make_batch(texts: TokenizedTexts, indices: np.ndarray, padding_id: int) -> Batch:
+    """Pad the texts at `indices` to the longest of them, rounded up to LENGTH_STEP."""
+    lengths = texts.lengths[indices]
+    width = _round_up(int(lengths.max()))
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
+    word_ids = np.full((len(indices), width), padding_id, np.int32)
+    word_ids[mask == 1] = np.concatenate([texts.ids[texts.offsets[i] : texts.offsets[i + 1]] for i in indices])
+    return Batch(indices, word_ids, mask)
+
+
+def padding_share(plan: Sequence[np.ndarray], lengths: np.ndarray) -> float:
+    """Share of the tokens in the plan's batches that are padding."""
+    padded = sum(_round_up(int(lengths[batch].max())) * len(batch) for batch in plan)
+    return 1.0 - float(lengths.sum()) / padded

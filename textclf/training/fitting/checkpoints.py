@@ -1,0 +1,187 @@
+"""Where a training keeps what it needs to go on after a kill: checkpoints, progress, TensorBoard logs.
+
+The folder is named after everything that decides the outcome, so that the same command finds its own
+state again and another command never does.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textclf.errors import TrainingError
+from textclf.files import atomic_file, locked
+from textclf.training.tf_setup import tf
+
+_PROGRESS = "progress.json"
+_BEST = "best"
+
+
+@dataclass
+class Progress:
+    """How far a training has come; written beside each checkpoint.
+
+    Attributes:
+        step: optimiser steps done.
+        history: one value an epoch for each key (loss, val_loss, …).
+        epoch_loss: sum of the losses of the texts seen in the unfinished epoch.
+        epoch_texts: how many those are.
+        seconds: spent on training steps, over all the runs that were killed in between.
+        texts: seen in all training steps.
+        best_value: the selection metric of the best epoch so far, None before the first.
+        best_epoch: its number, from 1.
+        is_finished: no epoch is left, or early stopping ended the training.
+    """
+
+    step: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epoch_loss: float = 0.0
+    epoch_texts: int = 0
+    seconds: float = 0.0
+    texts: int = 0
+    best_value: float | None = None
+    best_epoch: int = 0
+    is_finished: bool = False
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that were trained and evaluated."""
+        return len(self.history.get("loss", []))
+
+
+def identity_of(settings: dict[str, Any]) -> str:
+    """A short name for a dict of settings: 12 hex digits of the SHA-256 of its JSON."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class RunDirectory:
+    """The files of one training under `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._holders = 0
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of the TensorBoard logs: a folder in it for each start, so that no curve is drawn twice."""
+        return self.path / "tensorboard"
+
+    @contextlib.contextmanager
+    def locked(self, doing: str = "running this very training") -> Iterator[None]:
+        """Hold the folder for this object; who holds it already may ask again. `doing` is for who is refused.
+
+        Raises:
+            TrainingError: another process trains in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as lock:
+            try:
+                if not self._holders:
+                    lock.enter_context(locked(self.path / "lock", wait=False))
+            except BlockingIOError:
+                raise TrainingError(
+                    f"{self.path}: another process is {doing}; wait for it, or change an option"
+                ) from None
+            self._holders += 1
+            try:
+                yield
+            finally:
+                self._holders -= 1
+
+    def save(self, checkpoint: tf.train.Checkpoint, progress: Progress) -> None:
+        """Write the checkpoint, then point to it, then remove the one before: a kill at any moment loses neither.
+
+        Raises:
+            TrainingError: it can't be written, because the disk is full, say.
+        """
+        name = f"step-{progress.step:07d}-{'done' if progress.is_finished else progress.epochs_done}"
+        self._write(checkpoint, name)
+        with atomic_file(self.path / _PROGRESS) as file:
+            json.dump({"checkpoint": name, "progress": dataclasses.asdict(progress)}, file, indent=2)
+        for path in (self.path / "checkpoints").iterdir():
+            if not path.name.startswith((f"{name}.", f"{_BEST}-{progress.best_epoch}.")):
+                _remove(path)
+
+    def restore(self, checkpoint: tf.train.Checkpoint) -> Progress:
+        """Load the last checkpoint into the checkpoint's objects; a fresh Progress where there is none.
+
+        Raises:
+            TrainingError: the saved state can't be read.
+        """
+        name, progress = self._state()
+        if name is not None:
+            self._read(checkpoint, name)
+        return progress
+
+    def progress(self) -> Progress:
+        """How far the training has come; a fresh Progress where there is no checkpoint.
+
+        Raises:
+            TrainingError: the saved state can't be read.
+        """
+        return self._state()[1]
+
+    def _state(self) -> tuple[str | None, Progress]:
+        """The name of the last checkpoint, and what was written beside it."""
+        try:
+            state = json.loads((self.path / _PROGRESS).read_text(encoding="utf-8"))
+            return str(state["checkpoint"]), Progress(**state["progress"])
+        except FileNotFoundError:
+            return None, Progress()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def save_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
+        """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch.
+
+        Raises:
+            TrainingError: they can't be written.
+        """
+        self._write(weights, f"{_BEST}-{epoch}")
+
+    def restore_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
+        """Load the weights of the best epoch.
+
+        Raises:
+            TrainingError: they can't be read.
+        """
+        self._read(weights, f"{_BEST}-{epoch}")
+
+    def forget(self) -> None:
+        """Remove the state, once its model is saved as a version; the TensorBoard logs stay."""
+        (self.path / _PROGRESS).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    def _write(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
+        try:
+            checkpoint.write(str(self.path / "checkpoints" / name))
+        except tf.errors.OpError as error:
+            raise TrainingError(
+                f"{self.path}: the checkpoint can't be written ({error.message[:200]}); free some space, then "
+                f"give the same command again: it goes on from the checkpoint before"
+            ) from error
+
+    def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
+        try:
+            checkpoint.read(str(self.path / "checkpoints" / name)).expect_partial().assert_existing_objects_matched()
+        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> TrainingError:
+        return TrainingError(
+            f"{self.path}: the state of an earlier run of this training can't be read ({str(error)[:200]}); "
+            f"remove this folder to start afresh"
+        )
+
+
+def _remove(path: Path) -> None:
+    """A file, or the folder in which TensorFlow writes a checkpoint's parts and which a kill leaves behind."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

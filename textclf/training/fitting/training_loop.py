@@ -1,0 +1,264 @@
+"""The fitting loop: steps, evaluation after each epoch, best checkpoint, early stopping, resuming.
+
+Written out rather than left to Model.fit, because a killed training must find its place inside an epoch again.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from textclf.config import TrainingOptions
+from textclf.errors import TrainingError
+from textclf.stats.calibration import softmax
+from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
+from textclf.training.encoders.preprocessing import TokenizedTexts
+from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evaluation
+from textclf.training.fitting.checkpoints import Progress, RunDirectory
+from textclf.training.fitting.losses import training_losses
+from textclf.training.fitting.optimisers import layer_factors, make_optimiser
+from textclf.training.fitting.progress_bar import progress_bar
+from textclf.training.graphs import graph_function
+from textclf.training.precision import graph_precision
+from textclf.training.tf_setup import tf, tf_keras
+
+_EVALUATION_TOKENS = 8192
+_LOG_STEPS = 10
+_IDS = tf.TensorSpec([None, None], tf.int32)
+_LABELS = tf.TensorSpec([None], tf.int32)
+
+
+@dataclass(frozen=True)
+class LabelledIds:
+    """Tokenized texts with their class ids, int32 [texts]."""
+
+    texts: TokenizedTexts
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished training can say of itself; `history` has one value an epoch for each key."""
+
+    history: dict[str, list[float]]
+    steps: int
+    seconds: float
+    examples_per_second: float
+    best_epoch: int
+    resumed_from_step: int
+
+
+def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+    """A compiled function from word ids and mask, int32 [B, S], to logits [B, K], without dropout, in float32."""
+
+    @graph_function(_IDS, _IDS)
+    def logits(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model(_encoder_inputs(word_ids, mask), training=False)
+
+    return logits
+
+
+def predict_logits(
+    logits: Callable[[np.ndarray, np.ndarray], tf.Tensor], texts: TokenizedTexts, padding_id: int, label: str
+) -> np.ndarray:
+    """Logits of all texts in their order, float32 [texts, K], with a progress bar called `label`."""
+    parts: list[np.ndarray] = []
+    plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)
+    # float32, whatever the training used: the figures are to be those of the model that is saved.
+    with graph_precision("float32"), progress_bar(len(texts), label, "texts") as bar:
+        for indices in plan:
+            batch = make_batch(texts, indices, padding_id)
+            parts.append(logits(batch.word_ids, batch.mask).numpy())
+            bar.update(len(indices))
+    order = np.concatenate(plan)
+    sorted_logits = np.concatenate(parts)
+    result = np.empty_like(sorted_logits)
+    result[order] = sorted_logits
+    return result
+
+
+def fit(
+    model: tf_keras.Model,
+    train: LabelledIds,
+    select: LabelledIds,
+    class_names: tuple[str, ...],
+    options: TrainingOptions,
+    precision: str,
+    padding_id: int,
+    run: RunDirectory,
+) -> FitResult:
+    """Fit `model` (ids -> logits) on `train`; it ends with the weights of the epoch that is best on `select`.
+
+    Goes on from the last checkpoint in `run`, if there is one. `precision`, "float32" or "bfloat16", is that of
+    textclf.training.precision.graph_precision while it trains.
+
+    Raises:
+        TrainingError: the loss is no longer a number, or the saved state can't be read.
+    """
+    plans = [
+        plan_epoch(train.texts.lengths, options.tokens_per_batch, options.batch_size, options.seed, epoch)
+        for epoch in range(options.epochs)
+    ]
+    first_steps = np.concatenate([[0], np.cumsum([len(plan) for plan in plans])])
+    total_steps = int(first_steps[-1])
+    factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
+    warmup_steps = int(total_steps * options.warmup)
+    optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, warmup_steps, factors)
+    optimiser._create_all_weights(model.trainable_variables)  # So that a restored checkpoint finds its slots.
+    checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
+    weights = tf.train.Checkpoint(model=model)
+    progress = run.restore(checkpoint)
+    resumed_from = progress.step
+    if resumed_from:
+        tqdm.write(f"going on from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
+
+    class_weights = _class_weights(train.labels, len(class_names), options.class_weights)
+    step = _training_step(model, optimiser, class_weights, options.r_drop)
+    logits = ids_to_logits(model)
+    summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
+    with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
+        for epoch in range(progress.epochs_done, options.epochs):
+            if progress.is_finished:
+                break
+            with graph_precision(precision):
+                for indices in plans[epoch][progress.step - int(first_steps[epoch]) :]:
+                    started = time.monotonic()
+                    batch = make_batch(train.texts, indices, padding_id)
+                    loss = float(step(batch.word_ids, batch.mask, train.labels[indices]))
+                    _count_step(progress, loss, len(indices), time.monotonic() - started)
+                    bar.update()
+                    bar.set_postfix_str(f"epoch {epoch + 1}/{options.epochs}, loss {loss:.3f}", refresh=False)
+                    if progress.step % _LOG_STEPS == 0:
+                        _log(summaries, progress.step, {"train/loss": loss, "train/learning_rate": _rate(optimiser)})
+                    if progress.step % options.checkpoint_steps == 0:
+                        run.save(checkpoint, progress)
+            validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
+            if not np.isfinite(validation_logits).all():
+                raise _diverged(progress.step, "logits that are not finite")
+            metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
+            _end_epoch(progress, metrics, _rate(optimiser), options)
+            if progress.best_epoch == epoch + 1:
+                run.save_best(weights, progress.best_epoch)
+            _log(
+                summaries, progress.step, {f"validation/{key}": values[-1] for key, values in progress.history.items()}
+            )
+            tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
+            run.save(checkpoint, progress)
+    run.restore_best(weights, progress.best_epoch)
+    return FitResult(
+        history=progress.history,
+        steps=progress.step,
+        seconds=round(progress.seconds, 1),
+        examples_per_second=round(progress.texts / progress.seconds, 2),
+        best_epoch=progress.best_epoch,
+        resumed_from_step=resumed_from,
+    )
+
+
+def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": tf.zeros_like(word_ids)}
+
+
+def _training_step(
+    model: tf_keras.Model,
+    optimiser: tf_keras.optimizers.legacy.Optimizer,
+    class_weights: np.ndarray,
+    r_drop: float,
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
+    """A compiled function: one optimiser step on word ids [B, S], mask [B, S], labels [B] -> loss."""
+    weight_of_class = tf.constant(class_weights, tf.float32)
+
+    def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model(_encoder_inputs(word_ids, mask), training=True)
+
+    @graph_function(_IDS, _IDS, _LABELS)
+    def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            losses = training_losses(logits_of, word_ids, mask, labels, r_drop)  # [B]
+            weights = tf.gather(weight_of_class, labels)  # [B]
+            # Not divided by the batch's weights, which would cancel them where a batch has one class. They are 1
+            # on average over all texts.
+            loss = tf.reduce_mean(losses * weights)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return step
+
+
+def _class_weights(labels: np.ndarray, classes: int, is_wanted: bool) -> np.ndarray:
+    """Weight of each class in the loss, float [K]: n / (K count), or ones."""
+    if not is_wanted:
+        return np.ones(classes)
+    return len(labels) / (classes * np.bincount(labels, minlength=classes))
+
+
+def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> None:
+    if not math.isfinite(loss):
+        raise _diverged(progress.step + 1, f"a loss of {loss}")
+    progress.step += 1
+    progress.texts += texts
+    progress.seconds += seconds
+    progress.epoch_loss += loss * texts
+    progress.epoch_texts += texts
+
+
+def _diverged(step: int, sign: str) -> TrainingError:
+    return TrainingError(
+        f"step {step} gave {sign}: the training diverged; use a smaller --init-lr, a longer --warmup, or "
+        f"--precision float32"
+    )
+
+
+def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:
+    """Enter the epoch into the history; note the best one and whether to go on."""
+    figures = {
+        "loss": progress.epoch_loss / progress.epoch_texts,
+        "val_loss": metrics.log_loss,
+        "val_accuracy": metrics.accuracy,
+        "val_macro_f1": metrics.macro_f1,
+        "learning_rate": rate,
+    }
+    for key, figure in figures.items():
+        progress.history.setdefault(key, []).append(figure)
+    progress.epoch_loss, progress.epoch_texts = 0.0, 0
+    value = selection_value(metrics, options.metric)
+    if progress.best_epoch == 0 or _beats_best(progress, value, metrics.log_loss, options.metric):
+        progress.best_value, progress.best_epoch = value, progress.epochs_done
+    waited = progress.epochs_done - progress.best_epoch
+    progress.is_finished = progress.epochs_done == options.epochs or 0 < options.patience <= waited
+
+
+def _beats_best(progress: Progress, value: float | None, log_loss: float, metric: str) -> bool:
+    """Better than the best epoch so far. On few validation texts many epochs are equal: then the log loss decides."""
+    if value == progress.best_value:
+        return log_loss < progress.history["val_loss"][progress.best_epoch - 1]
+    return is_better(metric, value, progress.best_value)
+
+
+def _epoch_line(progress: Progress, epochs: int) -> str:
+    last = {key: values[-1] for key, values in progress.history.items()}
+    line = (
+        f"epoch {progress.epochs_done}/{epochs}: loss {last['loss']:.4f}, validation loss {last['val_loss']:.4f}, "
+        f"accuracy {last['val_accuracy']:.4f}, macro F1 {last['val_macro_f1']:.4f}"
+    )
+    if progress.best_epoch == progress.epochs_done:
+        line += ", best so far"
+    if progress.is_finished and progress.epochs_done < epochs:
+        line += "; stopped early"
+    return line
+
+
+def _rate(optimiser: tf_keras.optimizers.legacy.Optimizer) -> float:
+    return float(optimiser.learning_rate(optimiser.iterations))
+
+
+def _log(summaries: tf.summary.SummaryWriter, step: int, values: dict[str, float]) -> None:
+    with summaries.as_default(step=step):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+    summaries.flush()

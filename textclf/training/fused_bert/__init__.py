@@ -1,0 +1,1 @@
+"""BERT as a fused graph for training on CPUs, with gradients by hand."""

@@ -1,0 +1,88 @@
+"""Fits the linear stage of a cascade: NB log-count ratios times the weights of a logistic regression.
+
+S. Wang and C. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", ACL 2012: each
+feature is scaled by the log ratio of its counts in one class and in the rest, smoothed by one, before a linear model is
+fitted. The features are binary; the model here is a logistic regression, whose outputs are logits.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from textclf.runtime.linear_stage import LinearStage, features_of
+
+# 2^18 buckets cost half a point of accuracy on film reviews, 2^21 bring a tenth.
+_MAX_BUCKETS = 2**20
+_MIN_BUCKETS = 2**15
+MAX_BYTES = 64 * 2**20
+# Inverse strength of the L2 penalty; .1 gives the same accuracy.
+_C = 1.0
+_SMOOTHING = 1.0
+_MAX_STEPS = 1000
+
+
+def buckets_for(classes: int) -> int | None:
+    """How many buckets keep the weights of K classes within MAX_BYTES; None if only too few would."""
+    columns = 1 if classes == 2 else classes
+    buckets = _MAX_BUCKETS
+    while buckets * columns * np.dtype(np.float16).itemsize > MAX_BYTES:
+        buckets //= 2
+    return buckets if buckets >= _MIN_BUCKETS else None
+
+
+def fit_linear_stage(
+    texts: Sequence[Sequence[int]], labels: Sequence[int] | NDArray[np.integer], classes: int
+) -> LinearStage | None:
+    """Fit to training texts; None where the classes are so many that the weights would outgrow MAX_BYTES.
+
+    Args:
+        texts: all wordpiece ids of each text, without [CLS] and [SEP].
+        labels: class ids, one a text; every class occurs.
+        classes: K, of all there are.
+    """
+    buckets = buckets_for(classes)
+    if buckets is None:
+        return None
+    counts, features = _matrix(texts, buckets)
+    ids = np.asarray(labels)
+    chosen = [1] if classes == 2 else range(classes)
+    weights = np.zeros((buckets, len(chosen)), np.float16)
+    intercepts = np.empty(len(chosen), np.float32)
+    for column, class_id in enumerate(chosen):
+        weights[features, column], intercepts[column] = _one_against_rest(counts, ids == class_id)
+    return LinearStage(weights, intercepts)
+
+
+def _matrix(texts: Sequence[Sequence[int]], buckets: int) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
+    """Which text has which feature, [texts, features that occur], and the buckets of these."""
+    rows = [features_of(ids, buckets) for ids in texts]
+    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    features, columns = np.unique(np.concatenate(rows), return_inverse=True)
+    ones = np.ones(ends[-1], np.float32)
+    return sparse.csr_matrix((ones, columns, ends), shape=(len(rows), len(features))), features
+
+
+def log_count_ratios(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """r of the paper: the logarithm of how much more often a feature comes inside a class than outside it, [features].
+
+    Args:
+        counts: which text has which feature, 0 or 1: [texts, features].
+        is_inside: which texts are of the class, [texts].
+    """
+    inside, outside = (
+        _SMOOTHING + np.asarray(counts[rows].sum(axis=0), np.float64).ravel() for rows in (is_inside, ~is_inside)
+    )
+    return np.asarray(np.log(inside / inside.sum()) - np.log(outside / outside.sum()))
+
+
+def _one_against_rest(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Weights [features] and intercept of the texts that are inside a class against the others."""
+    ratios = log_count_ratios(counts, is_inside)
+    model = LogisticRegression(C=_C, max_iter=_MAX_STEPS)
+    # In 32 bits as the counts are, which halves the memory.
+    model.fit(counts.multiply(ratios.astype(np.float32)[None, :]).tocsr(), is_inside)
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(model.coef_[0] * ratios, -limit, limit), float(model.intercept_[0])
