@@ -31,6 +31,7 @@ from textclf.errors import (
     TrainingError,
 )
 from textclf.files import locked
+from textclf.retrain_outcome import RetrainOutcome
 from textclf.stats.parity import Parity, parity_failures
 from textclf.store.decision_log import MOVES
 from textclf.store.manifest import ENCODER_KEYS, Manifest
@@ -42,14 +43,6 @@ if TYPE_CHECKING:
     from textclf.retraining.combining import Combined
     from textclf.stats.gate import GateDecision
     from train_model import Training
-
-# What `run` exits with; 1 is an error, 2 a wrong option.
-EXIT_PROMOTED = 0
-EXIT_REJECTED = 3
-EXIT_UNDECIDED = 4  # Too few texts to tell.
-EXIT_BUSY = 5  # Another process retrains this store's models, or works in the same combined folder.
-EXIT_HELD = 6  # Found good, and not promoted: on hold, or `current` moved meanwhile.
-EXIT_NOTHING = 7  # No new texts are left to train on.
 
 # Without which nothing can be trained or combined.
 _TRAINING_PACKAGES = ("tensorflow", "tf_keras", "datasketch")
@@ -596,10 +589,10 @@ def run(
             outcome = retrain.save_retrained_model()
     except BusyError as error:
         click.echo(f"error: {error}", err=True)
-        return EXIT_BUSY
+        return RetrainOutcome.BUSY.exit_status
     except NothingNewError as error:
         click.echo(f"not retrained: {error}")
-        return EXIT_NOTHING
+        return RetrainOutcome.NOTHING.exit_status
     return _said(outcome)
 
 
@@ -644,9 +637,8 @@ def _said(outcome: Promotion | Rejection) -> int:
     reasons = outcome.reasons if isinstance(outcome, Rejection) else outcome.decision.reasons
     for reason in reasons:
         click.echo(f"  {reason}")
-    if isinstance(outcome, Promotion):
-        return EXIT_PROMOTED
-    return {"reject": EXIT_REJECTED, "inconclusive": EXIT_UNDECIDED}.get(outcome.action, EXIT_HELD)
+    action = outcome.action if isinstance(outcome, Rejection) else "promote"
+    return RetrainOutcome.of_action(action).exit_status
 
 
 @main.command(cls=Command)

@@ -11,11 +11,9 @@ import pytest
 from textclf.drift.state import (
     DAMAGED_FILE,
     DRIFT,
-    FAILED,
     MAX_WINDOWS,
     NO_DRIFT,
     NOT_ENOUGH_DATA,
-    PROMOTED,
     STATE_FILE,
     CheckSummary,
     DriftState,
@@ -25,6 +23,7 @@ from textclf.drift.state import (
     update_state,
 )
 from textclf.errors import ModelStoreError
+from textclf.retrain_outcome import RetrainOutcome
 
 ROOT = Path(__file__).parents[2]
 FULL = DriftState(
@@ -42,7 +41,7 @@ FULL = DriftState(
     edge=1_700_000_000.0,
     windows=(Window(0.0, 10.0, "v1", NO_DRIFT, 200), Window(10.0, 30.0, "v2", DRIFT, 300)),
     failed_runs=3,
-    last_retrain=RetrainTry(1_699_000_000.0, PROMOTED, "ab" * 32, 1200),
+    last_retrain=RetrainTry(1_699_000_000.0, RetrainOutcome.PROMOTED, "ab" * 32, 1200),
     audited_since={"v2": 1_699_500_000.0},
 )
 
@@ -153,5 +152,5 @@ def test_changes_of_several_processes_are_all_kept(tmp_path):
 
 
 def test_a_failed_retraining_keeps_what_the_one_before_has_seen():
-    failed = dataclasses.replace(FULL.last_retrain, time=2e9, outcome=FAILED)
+    failed = dataclasses.replace(FULL.last_retrain, time=2e9, outcome=RetrainOutcome.FAILED)
     assert (failed.fingerprint, failed.labels) == ("ab" * 32, 1200)

@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 
-from textclf.drift.state import DRIFT, FAILED, NO_DRIFT, REJECTED, DriftState, RetrainTry, Window
+from textclf.drift.state import DRIFT, NO_DRIFT, DriftState, RetrainTry, Window
 from textclf.errors import ConfigError
 from textclf.monitoring.retrain_policy import RetrainPolicy, WindowRule, why_not_retrain
+from textclf.retrain_outcome import RetrainOutcome
 
 HOUR = 3600.0
 POLICY = RetrainPolicy(min_new_labels=200, cool_down=24 * HOUR)
-TRIED = DriftState(last_retrain=RetrainTry(1e9, REJECTED, "a", 500))
+TRIED = DriftState(last_retrain=RetrainTry(1e9, RetrainOutcome.REJECTED, "a", 500))
 
 
 def test_the_first_needs_labels_only():
@@ -39,10 +40,10 @@ def test_only_new_labels_count():
 
 
 def test_a_failure_does_not_use_up_the_labels_but_is_followed_by_the_cool_down():
-    first = DriftState(last_retrain=RetrainTry(1e9, FAILED))
+    first = DriftState(last_retrain=RetrainTry(1e9, RetrainOutcome.FAILED))
     assert why_not_retrain(first, "a", 200, 1e9 + HOUR, POLICY) is not None
     assert why_not_retrain(first, "a", 200, 2e9, POLICY) is None
-    second = DriftState(last_retrain=dataclasses.replace(TRIED.last_retrain, outcome=FAILED))
+    second = DriftState(last_retrain=dataclasses.replace(TRIED.last_retrain, outcome=RetrainOutcome.FAILED))
     assert why_not_retrain(second, "b", 700, 2e9, POLICY) is None
     assert why_not_retrain(second, "a", 500, 2e9, POLICY) is not None
 

@@ -9,21 +9,11 @@ import sys
 import pytest
 from serving_stack import ROOT, wait_for
 
-from textclf.drift.state import (
-    FAILED,
-    HELD,
-    INCONCLUSIVE,
-    NOTHING,
-    PROMOTED,
-    REJECTED,
-    RetrainTry,
-    read_state,
-    update_state,
-)
+from textclf.drift.state import RetrainTry, read_state, update_state
 from textclf.errors import TrainingError
 from textclf.monitoring.retrain_policy import RetrainPolicy
 from textclf.monitoring.retrain_trigger import retrain_if_due
-from textclf.monitoring.subprocesses import BUSY, run_retraining
+from textclf.retrain_outcome import RetrainOutcome
 
 NOW = 1.8e9
 HOUR = 3600.0
@@ -45,10 +35,10 @@ def retrain(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("status", "outcome", "said"),
     [
-        (0, PROMOTED, "the retrained model was promoted"),
-        (3, REJECTED, "the retrained model was rejected"),
-        (4, INCONCLUSIVE, "there is not enough to tell by"),
-        (7, NOTHING, "found nothing new to train on"),
+        (0, RetrainOutcome.PROMOTED, "the retrained model was promoted"),
+        (3, RetrainOutcome.REJECTED, "the retrained model was rejected"),
+        (4, RetrainOutcome.INCONCLUSIVE, "too few texts to decide"),
+        (7, RetrainOutcome.NOTHING, "found nothing new to train on"),
     ],
 )
 def test_what_came_to_an_end_has_used_the_labels_up(tmp_path, retrain, status, outcome, said):
@@ -62,43 +52,28 @@ def test_what_came_to_an_end_has_used_the_labels_up(tmp_path, retrain, status, o
 
 def test_a_model_that_was_held_back_has_used_no_labels_up(tmp_path, retrain):
     assert "promotion is on hold, or another version became current" in retrain(6)
-    assert read_state(tmp_path).last_retrain == RetrainTry(NOW, HELD)
+    assert read_state(tmp_path).last_retrain == RetrainTry(NOW, RetrainOutcome.HELD)
     assert "no retraining: the last one was" in retrain(0, now=NOW + HOUR)
     assert "was promoted" in retrain(0, now=DAYS_LATER)
     # What one before has used up, stays so.
     retrain(6, "b", 500, DAYS_LATER + 72 * HOUR)
-    assert read_state(tmp_path).last_retrain == RetrainTry(DAYS_LATER + 72 * HOUR, HELD, "a", 250)
+    assert read_state(tmp_path).last_retrain == RetrainTry(DAYS_LATER + 72 * HOUR, RetrainOutcome.HELD, "a", 250)
 
 
 @pytest.mark.parametrize("status", [1, 2, 8, -9])
 def test_one_that_fails_is_an_error_and_has_used_no_labels_up(tmp_path, retrain, status):
     with pytest.raises(TrainingError, match="the retraining failed"):
         retrain(status)
-    assert read_state(tmp_path).last_retrain == RetrainTry(NOW, FAILED)
+    assert read_state(tmp_path).last_retrain == RetrainTry(NOW, RetrainOutcome.FAILED)
     assert "no retraining: the last one was" in retrain(0)
     assert "was promoted" in retrain(0, now=DAYS_LATER)
 
 
 def test_another_one_that_runs_is_no_try(tmp_path, retrain):
-    before = RetrainTry(NOW - 72 * HOUR, REJECTED, "z", 10)
+    before = RetrainTry(NOW - 72 * HOUR, RetrainOutcome.REJECTED, "z", 10)
     update_state(tmp_path, lambda state: dataclasses.replace(state, last_retrain=before))
     assert "another one of this store is running" in retrain(5)
     assert read_state(tmp_path).last_retrain == before
-
-
-def test_the_statuses_are_those_of_the_command():
-    import retraining
-
-    for name, outcome in {
-        "EXIT_PROMOTED": PROMOTED,
-        "EXIT_REJECTED": REJECTED,
-        "EXIT_UNDECIDED": INCONCLUSIVE,
-        "EXIT_BUSY": BUSY,
-        "EXIT_HELD": HELD,
-        "EXIT_NOTHING": NOTHING,
-    }.items():
-        code = f"raise SystemExit({getattr(retraining, name)})"
-        assert run_retraining([sys.executable, "-c", code]) == outcome, name
 
 
 _INTERRUPTED = """

@@ -26,7 +26,6 @@ from textclf.drift.reference import REFERENCE_FILE
 from textclf.drift.state import (
     DAMAGED_FILE,
     DRIFT,
-    INCONCLUSIVE,
     NO_DRIFT,
     NOT_ENOUGH_DATA,
     STATE_FILE,
@@ -38,6 +37,7 @@ from textclf.drift.state import (
 )
 from textclf.errors import ConfigError, DatasetError, InputError, ModelStoreError, PredictionLogError, TrainingError
 from textclf.report.drift_report import DriftReport
+from textclf.retrain_outcome import RetrainOutcome
 from textclf.runtime.loading import load_predictor
 
 HOUR = 3600.0
@@ -497,7 +497,8 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
 @pytest.mark.parametrize("name", ["edge", "audited_since", "last_retrain"])
 def test_a_state_from_the_future_is_one_clear_error(store, command, name):
     ahead = time.time() + 1e7
-    values = {"edge": ahead, "audited_since": {"v": ahead}, "last_retrain": RetrainTry(ahead, INCONCLUSIVE)}
+    last = RetrainTry(ahead, RetrainOutcome.INCONCLUSIVE)
+    values = {"edge": ahead, "audited_since": {"v": ahead}, "last_retrain": last}
     update_state(store, lambda state: dataclasses.replace(state, **{name: values[name]}))
     result = run(command, "--model-path", store, "--windows", "2of3")
     assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
@@ -671,7 +672,7 @@ def test_windows_call_for_a_retraining_once_enough_of_them_drift(windows, store,
     result = at(2, products(120, seed=2), *more)
     assert result.exit_code == 3
     assert "not promoted" in result.output
-    assert read_state(store).last_retrain.outcome == INCONCLUSIVE
+    assert read_state(store).last_retrain.outcome == RetrainOutcome.INCONCLUSIVE
 
 
 # What can be known at the start

@@ -21,20 +21,17 @@ import click
 
 from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
+from textclf.retrain_outcome import RetrainOutcome
 
 STATE_FILE = "drift.json"
 DAMAGED_FILE = "drift.json.damaged"
 FORMAT = 1
 NO_DRIFT, DRIFT, NOT_ENOUGH_DATA = "no drift", "drift", "not enough data"
 VERDICTS = (NO_DRIFT, DRIFT, NOT_ENOUGH_DATA)
-# How a retraining ended: by the gate's verdict; held back by a hold, or by a version that came meanwhile; with nothing
-# new to train on; by an error.
-PROMOTED, REJECTED, INCONCLUSIVE = "promoted", "rejected", "inconclusive"
-HELD, NOTHING, FAILED = "held", "nothing", "failed"
-OUTCOMES = (PROMOTED, REJECTED, INCONCLUSIVE, HELD, NOTHING, FAILED)
 # More windows than any rule "K of the last N" asks for.
 MAX_WINDOWS = 100
 
+_OUTCOMES = tuple(outcome for outcome in RetrainOutcome if outcome is not RetrainOutcome.BUSY)
 _LOCK_FILE = ".drift.lock"
 # Where the year 10000 begins: datetime has no later ones.
 _END_OF_TIME = 253_402_300_800
@@ -108,7 +105,7 @@ class RetrainTry:
 
     Attributes:
         time: when it was started, in seconds since the epoch.
-        outcome: one of OUTCOMES; FAILED, too, while it runs, so that one that kills the machine is not tried at once.
+        outcome: a RetrainOutcome except BUSY; FAILED also while it runs, so that a crash is not retried at once.
         fingerprint: of the labelled data that a retraining last used up, 64 hex digits; "" before that. One that
             FAILED, or was HELD, has used none up.
         labels: how many different labelled texts that were.
@@ -123,7 +120,7 @@ class RetrainTry:
         _check("time", _is_moment(self.time), self.time)
         _check("fingerprint", isinstance(self.fingerprint, str), self.fingerprint)
         _check("labels", _is_count(self.labels), self.labels)
-        _check("outcome", self.outcome in OUTCOMES, self.outcome)
+        _check("outcome", self.outcome in _OUTCOMES, self.outcome)
 
 
 @dataclass(frozen=True)

@@ -8,29 +8,11 @@ from pathlib import Path
 
 import click
 
-from textclf.drift.state import (
-    FAILED,
-    HELD,
-    INCONCLUSIVE,
-    NOTHING,
-    PROMOTED,
-    REJECTED,
-    RetrainTry,
-    read_state,
-    update_state,
-)
+from textclf.drift.state import RetrainTry, read_state, update_state
 from textclf.errors import TrainingError
 from textclf.monitoring.retrain_policy import RetrainPolicy, why_not_retrain
-from textclf.monitoring.subprocesses import BUSY, run_retraining
-
-_SAID = {
-    PROMOTED: "the retrained model was promoted",
-    REJECTED: "the retrained model was rejected (see retraining.py history)",
-    INCONCLUSIVE: "the retrained model was not promoted: there is not enough to tell by (see retraining.py history)",
-    HELD: "the retrained model was not promoted: promotion is on hold, or another version became current meanwhile "
-    "(see retraining.py history)",
-    NOTHING: "the retraining found nothing new to train on",
-}
+from textclf.monitoring.subprocesses import run_retraining
+from textclf.retrain_outcome import RetrainOutcome
 
 
 def retrain_if_due(
@@ -59,7 +41,9 @@ def retrain_if_due(
         update_state(store_path, lambda state: dataclasses.replace(state, last_retrain=last))
 
     before = state.last_retrain
-    failed = RetrainTry(now, FAILED) if before is None else dataclasses.replace(before, time=now, outcome=FAILED)
+    failed = dataclasses.replace(
+        before or RetrainTry(now, RetrainOutcome.FAILED), time=now, outcome=RetrainOutcome.FAILED
+    )
     write_down(failed)
     click.echo(f"retraining with {labels:,} different labelled texts")
     try:
@@ -67,18 +51,15 @@ def retrain_if_due(
     except BaseException:
         write_down(before)  # Nothing was learned, and nothing went wrong.
         raise
-    if outcome == BUSY:
+    if outcome == RetrainOutcome.BUSY:
         write_down(before)
-        click.echo("no retraining: another one of this store is running")
+        click.echo(outcome.sentence)
         return
-    if outcome == FAILED:
-        raise TrainingError(
-            "the retraining failed (see above); it is not tried again before the cool-down is over: "
-            "retraining.py run does so by hand"
-        )
+    if outcome == RetrainOutcome.FAILED:
+        raise TrainingError(outcome.sentence)
     # What was held back may be promoted another time; all else would end in the same way with the same labels.
-    uses_up = outcome != HELD
+    uses_up = outcome != RetrainOutcome.HELD
     write_down(
         RetrainTry(now, outcome, fingerprint, labels) if uses_up else dataclasses.replace(failed, outcome=outcome)
     )
-    click.echo(_SAID[outcome])
+    click.echo(outcome.sentence)

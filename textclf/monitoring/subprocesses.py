@@ -6,17 +6,14 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from textclf.drift.state import FAILED, HELD, INCONCLUSIVE, NOTHING, PROMOTED, REJECTED
+from textclf.retrain_outcome import RetrainOutcome
 
-BUSY = "busy"
-# What `retraining.py run` exits with; every other status is an error.
-_OUTCOMES = {0: PROMOTED, 3: REJECTED, 4: INCONCLUSIVE, 5: BUSY, 6: HELD, 7: NOTHING}
 # What is asked to end gets so long before it is killed; whatever it was writing appears whole or not at all.
 _SECONDS_TO_END = 1.0
 
 
-def run_retraining(command: Sequence[str]) -> str:
-    """Run the command to its end, with its output passed on: how it ended, one of the outcomes of a RetrainTry or BUSY.
+def run_retraining(command: Sequence[str]) -> RetrainOutcome:
+    """Run the command to its end, with its output passed on, and return how it ended.
 
     An exception, as SIGTERM raises one, ends the process, too.
 
@@ -24,7 +21,7 @@ def run_retraining(command: Sequence[str]) -> str:
         OSError: it can't be started.
     """
     with started(command) as process:
-        return _OUTCOMES.get(process.wait(), FAILED)
+        return RetrainOutcome.of_exit_status(process.wait())
 
 
 @contextlib.contextmanager
