@@ -43,8 +43,8 @@ from bench.training.speed import (
 )
 from bench.training.worker import ProgressWatch, epochs_of, logits_of
 from textclf.encoder_handles import handles_of
-from textclf.training.encoders import resolve
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
+from textclf.training.encoders.resolve import resolve
 from textclf.training.tf_setup import tf
 
 PEERS_PYTHON = os.environ.get("TEXTCLF_PEERS_PYTHON", "python")

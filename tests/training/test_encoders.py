@@ -15,8 +15,8 @@ from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_P
 from textclf.encoder_handles import handles_of
 from textclf.errors import EncoderError
 from textclf.files import sha256_of_file
-from textclf.training.encoders import resolve
 from textclf.training.encoders import resolve as encoders
+from textclf.training.encoders.resolve import resolve
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

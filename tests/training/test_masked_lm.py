@@ -9,8 +9,8 @@ from tiny_training import tiny_training
 from textclf.config import TrainingOptions
 from textclf.errors import ConfigError
 from textclf.training.classifier import load_encoder
-from textclf.training.encoders import resolve
 from textclf.training.encoders.preprocessing import TokenizedTexts
+from textclf.training.encoders.resolve import resolve
 from textclf.training.fitting import masked_lm as masked_language
 from textclf.training.fitting.batching import Batch
 from textclf.training.fitting.checkpoints import RunDirectory
