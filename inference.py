@@ -16,7 +16,7 @@ from textclf.data.dataset_layout import data_root
 from textclf.data.feedback_store import save_review
 from textclf.data.readers import class_folders, visible_entries
 from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, InputError, ModelStoreError
+from textclf.errors import DatasetError, InputError
 from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
 from textclf.report.versions import compare_versions, describe_version, describe_versions
@@ -518,8 +518,7 @@ def versions(inference: Inference) -> None:
       python inference.py --model-path demo/model versions
     """
     store = ModelStore(inference.model_path)
-    if not (store.path / "versions").is_dir():
-        raise ModelStoreError(f"{store.path}: expected a model store (a folder with versions/), found none")
+    store.check_exists()
     click.echo(describe_versions(store))
 
 

@@ -582,8 +582,9 @@ def run(
         **changes,
         **options,
     )
+    ModelStore(model_dir).check_exists()
     try:
-        with _alone(_checked_store(model_dir), retrain.combined_dataset_path):
+        with _alone(model_dir, retrain.combined_dataset_path):
             click.echo(f"champion:      {retrain.champion.path}")
             retrain.combine_datasets()
             outcome = retrain.save_retrained_model()
@@ -684,7 +685,7 @@ def lift_hold(model_dir: Path) -> None:
     Example:
       python retraining.py lift-hold --model-dir my-models
     """
-    reason = Promotions(_checked_store(model_dir)).lift_hold()
+    reason = _opened(model_dir).lift_hold()
     lifted = "there is no hold" if reason is None else f"lifted the hold: {_printable(reason)}"
     click.echo(f"{model_dir}: {lifted}")
 
@@ -701,7 +702,7 @@ def history(as_json: bool, model_dir: Path) -> int:
     Example:
       python retraining.py history --model-dir my-models
     """
-    promotions = Promotions(_checked_store(model_dir))
+    promotions = _opened(model_dir)
     entries = promotions.log.entries()
     problems = promotions.log.verify()
     if problems:
@@ -729,10 +730,9 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _checked_store(path: Path) -> Path:
-    if not (path / "versions").is_dir():
-        raise ModelStoreError(f"{path}: expected a model store (a folder with versions/), found none")
-    return path
+def _opened(model_dir: Path) -> Promotions:
+    ModelStore(model_dir).check_exists()
+    return Promotions(model_dir)
 
 
 def _own_command(name: str, model_dir: Path) -> str:

@@ -4,6 +4,8 @@ A message says what was expected, what was found and what to do. Command lines p
 line (textclf.cli.commands) and servers turn it into a status; anything else that escapes is a bug.
 """
 
+from typing import Self
+
 
 class TextClfError(Exception):
     """Root of every error that a user can mend."""
@@ -31,6 +33,17 @@ class TrainingError(TextClfError):
 
 class ModelStoreError(TextClfError):
     """A model store or version is missing, damaged or busy."""
+
+    @classmethod
+    def damaged(cls, problem: str, *, can_export: bool = False) -> Self:
+        """The error for a damaged version: the problem and its remedy.
+
+        Args:
+            problem: what was expected and what was found.
+            can_export: whether exporting the version again fixes it.
+        """
+        remedy = "export it again (train_model.py --export-again)" if can_export else "choose another"
+        return cls(f"{problem}; restore the version from where it came, or {remedy}")
 
 
 class OvertakenError(ModelStoreError):

@@ -179,18 +179,19 @@ def _swap(staging: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path | str, *, wait: bool = True) -> Iterator[None]:
+def locked(path: Path | str, *, wait: bool = True) -> Iterator[IO[bytes]]:
     """Hold the lock of a file against other processes, and against other threads of this one (flock).
 
-    The file is made where it is missing, and stays; its content means nothing. A process that ends holds no lock.
+    Yields the file, open for reading and appending without a buffer. A missing file is created. A process that ends
+    releases its locks.
 
     Raises:
-        BlockingIOError: it is held, and is not to be waited for.
-        OSError: the file can't be made.
+        BlockingIOError: if the lock is held and `wait` is false.
+        OSError: if the file can't be created.
     """
-    with open(path, "ab") as file:
+    with open(path, "a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield file
 
 
 def sha256_of_file(path: Path | str) -> str:

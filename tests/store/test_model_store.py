@@ -192,8 +192,8 @@ MOMENTS = ["while filling", "before the rename", "before current is written"]
 
 
 def save_and_be_killed(store: ModelStore, moment: str) -> None:
-    helpers = str(Path(__file__).parents[1] / "helpers")
-    command = [sys.executable, "-c", SAVE_AND_BE_KILLED, str(store.path), moment, helpers]
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", SAVE_AND_BE_KILLED, str(store.path), moment, here]
     killed = subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
 

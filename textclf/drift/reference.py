@@ -44,7 +44,6 @@ _COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
     "disagreements": (np.float32, 1),
 }
 _MAY_BE_MISSING = ("embeddings", "stages", "disagreements")
-_RESTORE = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +279,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
                 raise ValueError(f"it is in format {found}, this software reads {FORMAT} and older ones")
             yield file
     except (*UNREADABLE, InputError) as error:
-        raise ModelStoreError(f"{path}: expected the reference of a version ({error}); {_RESTORE}") from error
+        raise ModelStoreError.damaged(
+            f"{path}: expected the reference of a version ({error})", can_export=True
+        ) from error
 
 
 def _array(file: zipfile.ZipFile, name: str, dtype: type[np.generic], axes: int) -> NDArray[Any]:

@@ -36,8 +36,6 @@ STEP_TOLERANCE = 0.15
 # Wordpieces of the texts, or of the one text, that a length is tried with.
 _PROBED_TOKENS = 256
 
-_AGAIN = "restore the version from where it came, or export it again (train_model.py --export-again)"
-
 _log = logging.getLogger(__name__)
 
 
@@ -223,9 +221,9 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
     core = import_openvino().Core()
     precision = manifest.engine.get("precision")
     if precision not in PRECISION_HINTS:
-        raise ModelStoreError(
-            f"{version.path}: expected {', '.join(PRECISION_HINTS)} as the engine's precision, got {precision!r}; "
-            f"{_AGAIN}"
+        raise ModelStoreError.damaged(
+            f"{version.path}: expected {', '.join(PRECISION_HINTS)} as the engine's precision, got {precision!r}",
+            can_export=True,
         )
     try:
         graph = core.read_model(str(folder / GRAPH_FILE))
@@ -264,9 +262,9 @@ def _tokenizer_of(version: ModelVersion) -> Tokenizer:
     tokenizer, manifest = Tokenizer.load(version.part("engine")), version.manifest
     for name, value in tokenizer.settings.to_dict().items():
         if value != getattr(manifest, name):
-            raise ModelStoreError(
-                f"{version.path}: its manifest says {name} = {getattr(manifest, name)!r}, its tokenizer {value!r}; "
-                f"{_AGAIN}"
+            raise ModelStoreError.damaged(
+                f"{version.path}: its manifest says {name} = {getattr(manifest, name)!r}, its tokenizer {value!r}",
+                can_export=True,
             )
     return tokenizer
 
@@ -313,11 +311,14 @@ def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_log
         expected = np.array(manifest.engine[key], np.float32)
         tolerance = float(manifest.engine["golden_tolerance"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelStoreError(f"version {manifest.id}: no {key} with a tolerance in the manifest; {_AGAIN}") from error
+        raise ModelStoreError.damaged(
+            f"version {manifest.id}: no {key} with a tolerance in the manifest", can_export=True
+        ) from error
     if not len(found) or expected.shape != found.shape:
-        raise ModelStoreError(
+        raise ModelStoreError.damaged(
             f"version {manifest.id}: expected {key} of shape {list(found.shape)} in the manifest, got "
-            f"{list(expected.shape)}; {_AGAIN}"
+            f"{list(expected.shape)}",
+            can_export=True,
         )
     difference = float(np.abs(found - expected).max())
     return 0.0 if difference <= tolerance else difference

@@ -27,7 +27,6 @@ FORMAT = 1
 _FIRST, _SECOND, _MIX = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93))
 _HASH_BITS = 64
 _MAX_BYTES = 2**27
-_RESTORE = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
 class LinearStage:
@@ -97,7 +96,9 @@ class LinearStage:
                 raise ValueError(f"weights of {weights.dtype} and intercepts of {intercepts.dtype}")
             return cls(weights, intercepts)
         except (*UNREADABLE, TypeError, ModelStoreError) as error:  # TypeError: of arrays without an axis.
-            raise ModelStoreError(f"{path}: expected the linear stage of a version ({error}); {_RESTORE}") from error
+            raise ModelStoreError.damaged(
+                f"{path}: expected the linear stage of a version ({error})", can_export=True
+            ) from error
 
 
 def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:

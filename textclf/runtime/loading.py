@@ -21,7 +21,6 @@ _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
 # Sums of weights of 16 bits, taken in another order.
 _GOLDEN_TOLERANCE = 1e-2
-_AGAIN = "restore the version from where it came, or export it again (train_model.py --export-again)"
 
 
 def load_predictor(
@@ -110,19 +109,21 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
         settings = CascadeSettings.from_dict(manifest.cascade["settings"])
         expected = np.array(manifest.cascade["golden_logits"], np.float32)
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelStoreError(
-            f"{version.path}: expected a cascade in the manifest ({type(error).__name__}: {error}); {_AGAIN}"
+        raise ModelStoreError.damaged(
+            f"{version.path}: expected a cascade in the manifest ({type(error).__name__}: {error})", can_export=True
         ) from error
     linear = LinearStage.load(version.part(_ENGINE))
     if linear.classes != len(manifest.class_names):
-        raise ModelStoreError(
+        raise ModelStoreError.damaged(
             f"{version.path}: expected a linear stage of {len(manifest.class_names)} classes, got one of "
-            f"{linear.classes}; {_AGAIN}"
+            f"{linear.classes}",
+            can_export=True,
         )
     found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)])
     if found.shape != expected.shape or not np.abs(found - expected).max(initial=0.0) <= _GOLDEN_TOLERANCE:
-        raise ModelStoreError(
-            f"{version.path}: the linear stage answers the golden texts otherwise than where it was fitted; {_AGAIN}"
+        raise ModelStoreError.damaged(
+            f"{version.path}: the linear stage answers the golden texts otherwise than where it was fitted",
+            can_export=True,
         )
     return Cascade(linear, settings)
 

@@ -27,7 +27,6 @@ _MAX_WORD_BYTES = 100
 _NO_PIECE = -1
 # Words whose wordpieces are remembered: about 5 MB.
 _REMEMBERED = 2**14
-_RESTORE = "restore the version from where it came, or export it again"
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,9 @@ class Tokenizer:
         try:
             return cls(read_vocabulary(source), **settings.to_dict())
         except (OSError, UnicodeDecodeError, ConfigError) as error:
-            raise ModelStoreError(f"{source}: expected a vocabulary of wordpieces ({error}); {_RESTORE}") from error
+            raise ModelStoreError.damaged(
+                f"{source}: expected a vocabulary of wordpieces ({error})", can_export=True
+            ) from error
 
     def _tokenized(self, text: str) -> TokenizedText:
         ids: list[int] = []
@@ -218,4 +219,6 @@ def _read_settings(path: Path) -> TokenizerSettings:
             raise ConfigError(f"expected a JSON object, found {type(values).__name__}")
         return TokenizerSettings.from_dict(values)
     except (OSError, ValueError, TypeError, ConfigError) as error:
-        raise ModelStoreError(f"{path}: expected the settings of a tokenizer ({error}); {_RESTORE}") from error
+        raise ModelStoreError.damaged(
+            f"{path}: expected the settings of a tokenizer ({error})", can_export=True
+        ) from error

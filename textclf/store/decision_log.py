@@ -5,7 +5,6 @@ That the last ones are missing is not.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textclf.errors import ModelStoreError
-from textclf.files import sync_folder
+from textclf.files import locked, sync_folder
 
 DECISIONS_FILE = "decisions.jsonl"
 # What may be decided: by the gate, by the store (`current` had moved), by a person.
@@ -53,8 +52,7 @@ class DecisionLog:
         if action not in ACTIONS:
             raise ModelStoreError(f"{self.path}: expected one of {', '.join(ACTIONS)} as the action, got {action!r}")
         now = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
-        with open(self.path, "a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path) as file:
             file.seek(0)
             content = file.read()
             lines = _lines(content)

@@ -148,12 +148,12 @@ class Manifest:
         try:
             values = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise ModelStoreError(f"{source}: expected JSON, found something else ({error}); {_RESTORE}") from error
+            raise ModelStoreError.damaged(f"{source}: expected JSON, found something else ({error})") from error
         if not isinstance(values, dict):
-            raise ModelStoreError(f"{source}: expected a JSON object, got {type(values).__name__}; {_RESTORE}")
+            raise ModelStoreError.damaged(f"{source}: expected a JSON object, got {type(values).__name__}")
         found = values.get("format")
         if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-            raise ModelStoreError(f"{source}: expected a whole number as format, got {found!r}; {_RESTORE}")
+            raise ModelStoreError.damaged(f"{source}: expected a whole number as format, got {found!r}")
         if found > FORMAT:
             raise ModelStoreError(
                 f"{source}: written in format {found} by a newer version of this software; "
@@ -174,17 +174,14 @@ class Manifest:
         try:
             manifest = cls(**values)
         except ModelStoreError as error:
-            raise ModelStoreError(f"{source}: {error}; {_RESTORE}") from error
+            raise ModelStoreError.damaged(f"{source}: {error}") from error
         if not manifest.id or not manifest.created:
-            raise ModelStoreError(f"{source}: expected the id and time of a saved version, got none; {_RESTORE}")
+            raise ModelStoreError.damaged(f"{source}: expected the id and time of a saved version, got none")
         return manifest
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ModelStoreError(f"manifest: {name}: expected {expected}, got {getattr(self, name)!r}"[:1000])
-
-
-_RESTORE = "restore the version from where it came, or choose another"
 
 
 def _is_number(value: object, kind: Any = (int, float)) -> bool:

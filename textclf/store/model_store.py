@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from textclf.errors import ModelStoreError, OvertakenError
 from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file
@@ -70,19 +71,17 @@ class ModelVersion:
 
         present = {path for path in _files_below(self.path) if path != MANIFEST_FILE and is_wanted(path)}
         expected = {path for path in self.manifest.files if is_wanted(path) and self.has(_part_of(path))}
-        remedy = "restore the version from where it came, or choose another"
         if missing := sorted(expected - present):
-            raise ModelStoreError(f"{self.path / missing[0]}: expected this file of version {self.id}; {remedy}")
+            raise ModelStoreError.damaged(f"{self.path / missing[0]}: expected this file of version {self.id}")
         if extra := sorted(present - expected):
             raise ModelStoreError(
-                f"{self.path / extra[0]}: not among the files of version {self.id}, which is never edited; "
-                f"remove it, or {remedy}"
+                f"{self.path / extra[0]}: not among the files of version {self.id}, which is never edited; remove it"
             )
         for path in sorted(present):
             found = sha256_of_file(self.path / path)
             if found != self.manifest.files[path]:
-                raise ModelStoreError(
-                    f"{self.path / path}: damaged: expected SHA-256 {self.manifest.files[path]}, got {found}; {remedy}"
+                raise ModelStoreError.damaged(
+                    f"{self.path / path}: damaged: expected SHA-256 {self.manifest.files[path]}, got {found}"
                 )
 
 
@@ -129,6 +128,15 @@ class ModelStore:
                 f"name another one"
             ) from error
         self.current_id()
+
+    def check_exists(self) -> None:
+        """Refuse a path that is no model store.
+
+        Raises:
+            ModelStoreError: if the folder has no versions/.
+        """
+        if not self._versions.is_dir():
+            raise ModelStoreError(f"{self.path}: expected a model store (a folder with versions/), found none")
 
     def version_ids(self) -> list[str]:
         """The ids of the saved versions, newest last."""
@@ -247,7 +255,7 @@ class ModelStore:
                 write_down()
             self._point_to(version_id)
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Hold the store's lock, without which no version appears and `current` does not move."""
         return locked(self.path / ".lock")
 
