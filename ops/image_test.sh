@@ -55,7 +55,7 @@ buildah commit --quiet --rm "$base" localhost/bookworm >/dev/null
 wheels=${WHEELS:-$cache/wheels}
 if [ -z "${WHEELS:-}" ]; then
     step "fetching wheels"
-    "$python" -m pip download -qq --dest "$wheels" --requirement requirements-serving.txt
+    "$python" -m pip download -qq --require-hashes --dest "$wheels" --requirement requirements-serving.txt
 fi
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
 
@@ -83,7 +83,7 @@ grep --quiet "training image" "$work/failure" || fail "expected the training ima
 step "serve answers"
 if [ -z "${MODEL:-}" ]; then
     MODEL=$work/model
-    PYTHONPATH=.:tests "$python" -c "import pathlib, sys, tiny_engine; tiny_engine.write_version(pathlib.Path(sys.argv[1]))" "$MODEL"
+    PYTHONPATH=.:tests/helpers "$python" -c "import pathlib, sys, tiny_engine; tiny_engine.write_version(pathlib.Path(sys.argv[1]))" "$MODEL"
     chmod -R a+rX "$MODEL"
 fi
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -1,6 +1,40 @@
-"""What the stages share: a hall (errors, options, labels, files, command lines, model versions) and five rooms.
+"""Train, serve and monitor small text classifiers; `textclf.load(path).predict(texts)` scores texts.
 
-Rooms: data (files to texts and labels), training (encoders and fitting, with TensorFlow), runtime (texts to
-predictions), stats (pure functions of arrays) and report (plots and tables for people). Nothing here imports a
-stage, serving/ or bench/; the hall and every room but training/ import where TensorFlow is not installed.
+This module imports nothing, so that `import textclf` is fast. The packages next to it are shared by the stage files;
+docs/architecture.md says which may import which.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from inference import Inference
+
+
+def load(model_path: Path | str = "model", class_names: Sequence[str] | None = None, **options: Any) -> Inference:
+    """Return an Inference for a model store, one version's folder or a SavedModel folder.
+
+    Args:
+        model_path: folder of the model.
+        class_names: class names of a plain SavedModel, in the order of its outputs.
+        options: further arguments of Inference, such as `threads`.
+    """
+    from inference import Inference
+
+    return Inference(model_path, class_names, **options)
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`: version of the installed package; "0+unknown" if it is not installed."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("textclf")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,9 +148,13 @@ def running_stack(
     *,
     wait: bool = True,
     python: str = sys.executable,
+    command: Sequence[str] = (),
     **environ: str,
 ) -> Iterator[Stack]:
-    """`serve` with two workers; `environ` overrides the settings, `python` is the interpreter."""
+    """`serve` with two workers; `environ` overrides the settings.
+
+    `python` is the interpreter that runs serving/serve; `command` is started in its place.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
@@ -163,7 +167,7 @@ def running_stack(
     }
     with open(folder / "serve.log", "wb") as log:
         process = subprocess.Popen(
-            [python, str(ROOT / "serving" / "serve")],
+            command or [python, str(ROOT / "serving" / "serve")],
             cwd=folder,
             env={**kept, **settings, **environ},
             stdout=log,

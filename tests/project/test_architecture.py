@@ -24,7 +24,10 @@ STAGE_IMPORTS = {
     "serving.model.served_version": {"inference"},
     "serving.wsgi": {"inference?"},
     "serving.sagemaker.training_job": {"train_model?"},
+    "textclf": {"inference?"},
 }
+# The console script imports stages and serving by name, when a command runs.
+CONSOLE = "textclf.__main__"
 # Who may import TensorFlow (or textclf.training, which does), and who inside a function only.
 WITH_TENSORFLOW = {"make_model", "train_model"}
 WITH_LAZY_TENSORFLOW = {"initializing", "textclf.runtime.saved_model"}
@@ -152,9 +155,19 @@ def test_serving_imports_what_it_may(name):
 
 @every_module
 def test_the_hall_imports_no_room(name):
-    if room_of(name) == "":
+    if room_of(name) == "" and name != CONSOLE:
         for found in IMPORTS[name]:
             assert not room_of(found.module), f"{name}:{found.line} imports {found.module}"
+
+
+def test_the_console_script_imports_command_lines_only():
+    assert {found.module for found in IMPORTS[CONSOLE] if found.module in SOURCES} == {"textclf.cli.commands"}
+    assert not any(found.module == CONSOLE for name in SOURCES for found in IMPORTS[name])
+
+
+def test_only_the_console_script_imports_by_name():
+    calls = re.compile(r"\b(import_module|__import__|runpy)\b")
+    assert [name for name, path in SOURCES.items() if calls.search(path.read_text(encoding="utf-8"))] == [CONSOLE]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SOURCES if room_of(name) == "stats"))
@@ -200,14 +213,3 @@ def test_everything_but_training_imports_without_tensorflow():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-
-
-def test_serving_pins_are_those_of_the_whole():
-    def pins(name: str) -> set[str]:
-        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-        return {line for line in lines if line and not line.startswith("#")}
-
-    serving = pins("requirements-serving.txt")
-    assert serving < pins("requirements.txt")
-    assert not any("tensorflow" in pin or "keras" in pin for pin in serving)
-    assert all("==" in pin for pin in pins("requirements.txt"))

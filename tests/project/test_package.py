@@ -1,0 +1,99 @@
+"""pyproject.toml is the only source of dependencies, the locks follow it, and imports stay lazy."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from ops.lock import DIGEST, LOCKS, dependency_digest
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+every_lock = pytest.mark.parametrize("lock", sorted(LOCKS))
+
+
+def pins(lock: str) -> dict[str, Version]:
+    found = re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: Version(version) for name, version in found}
+
+
+def wanted(lock: str) -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *extras["serve"], *extras["monitor"]]
+    if lock == "requirements.txt":
+        groups = PYPROJECT["dependency-groups"].values()
+        lines += [*extras["train"], *(line for group in groups for line in group if isinstance(line, str))]
+    return [Requirement(line) for line in lines]
+
+
+@every_lock
+def test_lock_is_compiled_from_todays_tables(lock):
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    assert DIGEST + dependency_digest() in lines, f"{lock} is stale: run make lock"
+
+
+@every_lock
+def test_lock_satisfies_every_requirement(lock):
+    pinned = pins(lock)
+    for requirement in wanted(lock):
+        version = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{lock}: {requirement}, pinned {version}"
+
+
+@every_lock
+def test_lock_has_hashes_and_names_no_index(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    blocks = [block for block in re.split(r"\n(?=[a-z])", text) if not block.startswith("#")]
+    assert len(blocks) == len(pins(lock)) > 20
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"://|/(?:home|root|tmp|work|opt)/|--(?:extra-)?index|--find-links", text)
+
+
+def test_serving_lock_is_a_part_of_the_whole_without_tensorflow():
+    serving = pins("requirements-serving.txt")
+    assert serving.items() < pins("requirements.txt").items()
+    assert not any("tensorflow" in name or "keras" in name for name in serving)
+
+
+def test_base_needs_neither_tensorflow_nor_flask():
+    base = {Requirement(line).name for line in PROJECT["dependencies"]}
+    assert "openvino" in base
+    assert not base & {"tensorflow", "tf-keras", "flask", "gunicorn", "sqlalchemy"}
+
+
+def test_version_is_the_same_everywhere():
+    version = PROJECT["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {version}" in (ROOT / "CHANGES.md").read_text(encoding="utf-8")
+
+
+def test_licence_is_apache_2():
+    assert PROJECT["license"] == "Apache-2.0"
+    assert (ROOT / "LICENSE").read_bytes() == (ROOT / "model" / "LICENSE").read_bytes()
+
+
+def modules_after(code: str) -> set[str]:
+    """The names in sys.modules after `code` ran in a new process."""
+    code = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint('\\n', *sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_importing_textclf_imports_nothing_else():
+    loaded = modules_after("import textclf") - modules_after("pass")
+    assert {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names} == {"textclf"}
+
+
+def test_help_of_the_console_script_imports_no_stage():
+    loaded = modules_after("sys.argv = ['textclf', '--help']; from textclf.__main__ import main; main()")
+    assert "click" in loaded
+    heavy = {"numpy", "openvino", "tensorflow", "sqlalchemy", "serving", "inference", "train_model", "monitoring"}
+    assert not loaded & heavy
