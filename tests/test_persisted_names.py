@@ -1,0 +1,438 @@
+"""docs/architecture.md lists every name that exists outside the code; the code has these names and no others.
+
+Each test compares a section of the list with what the product writes or declares now. A name that is missing on either
+side fails.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import json
+import re
+import shutil
+import sqlite3
+import sys
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+from tiny_engine import write_version
+
+import inference
+import monitoring
+import retraining
+from serving.app import create_app
+from serving.errors import Kind
+from serving.hyperparameters import hyperparameter_types
+from serving.openapi import openapi_document
+from serving.settings import Settings
+from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.data.combining import Reason
+from textclf.data.feedback import IndexEntry
+from textclf.data.prediction_log import PredictionLog
+from textclf.decisions import ACTIONS
+from textclf.drift_state import OUTCOMES, VERDICTS
+from textclf.features import Stage
+from textclf.report.drift_report import DriftReport
+from textclf.runtime.cascade import ENCODER, LINEAR
+from textclf.stats.cascade import CascadeSettings, StageAnswers
+from textclf.stats.cascade_fit import cascade_figures, fit_cascade
+from textclf.stats.parity import Parity
+from textclf.training.run_folder import Progress, RunFolder
+from textclf.training.tf_setup import tf
+
+ROOT = Path(inference.__file__).resolve().parent
+PERSISTED = ROOT / "tests" / "fixtures" / "persisted"
+OPTION_CLASSES = (
+    DataOptions, ModelOptions, TrainingOptions, GateOptions, CombineOptions, DriftOptions, CascadeSettings
+)  # fmt: skip
+RETRAINING_STATUSES = {status for name, status in vars(retraining).items() if name.startswith("EXIT_")}
+# Objects whose keys depend on the data.
+_KEYED_BY_DATA = ("files", "per_class", "other_versions", "audited_since", "outcomes", "by_source", "by_source.*")
+
+
+# --- the list
+
+
+def fields_of(record) -> set[str]:
+    return {item.name for item in dataclasses.fields(record)}
+
+
+def sections() -> dict[str, dict[str, set[str]]]:
+    """Section to `where` to names, as the tables of the list have them."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = text.partition("\n## Persisted names\n")[2].partition("\n## ")[0]
+    options = {option.__name__: fields_of(option) for option in OPTION_CLASSES}
+    found: dict[str, dict[str, set[str]]] = {}
+    for part in text.split("\n### ")[1:]:
+        title, _, body = part.partition("\n")
+        found[title] = {}
+        for row in re.findall(r"^\| (.*?) ?\| (.*?) ?\| .*\|$", body, re.MULTILINE):
+            where, names = row
+            if where in ("where", "---"):
+                continue
+            listed = re.findall(r"`([^`]+)`", names)
+            for option in re.findall(r"\*(\w+)\*", re.sub(r"`[^`]+`", "", names)):
+                listed += options[option]
+            # Of "values of `x`" the whole; of names alone each.
+            is_names = where.startswith("`")
+            for place in re.findall(r"`([^`]+)`", where) if is_names else [where.replace("`", "")]:
+                found[title].setdefault(place, set()).update(listed)
+    return found
+
+
+LIST = sections()
+
+
+def paths_of(section: str, within: str = "") -> set[str]:
+    """The full names of a section, but for values; `within` is the `where` that they begin with."""
+    paths = set()
+    for where, names in LIST[section].items():
+        if not where.startswith("values of") and (where == within or where.startswith(f"{within}.") or not within):
+            rest = where.removeprefix(within).removeprefix(".")
+            paths |= {f"{rest}.{name}" if rest else name for name in names}
+    return paths
+
+
+def keys_of(value: object, path: str = "") -> set[str]:
+    """The full names in a JSON value."""
+    if isinstance(value, dict) and value:
+        is_keyed_by_data = path.endswith(_KEYED_BY_DATA)
+        return set().union(
+            *(
+                keys_of(item, ".".join(filter(None, (path, "*" if is_keyed_by_data else key))))
+                for key, item in value.items()
+            )
+        )
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return set().union(*(keys_of(item, f"{path}[]") for item in value))
+    return {f"{path}.*" if isinstance(value, dict) and path.endswith(_KEYED_BY_DATA) else path}
+
+
+def json_of(path) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def lines_of(path) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def arrays_of(path) -> set[str]:
+    with zipfile.ZipFile(path) as file:
+        return {name.removesuffix(".npy") for name in file.namelist()}
+
+
+def test_every_section_is_compared():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert len(LIST) == 22
+    for title, places in LIST.items():
+        assert places, title
+        assert f'"{title}"' in source, title
+
+
+# --- what the product writes now
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A copy of the persisted files in which every command has written once more."""
+    folder = tmp_path_factory.mktemp("written") / "persisted"
+    shutil.copytree(PERSISTED, folder)
+    newest = max((folder / "model" / "versions").iterdir()).name
+
+    def run(script, *arguments, status=0):
+        result = CliRunner().invoke(script.main, list(map(str, arguments)))
+        assert result.exit_code == status, result.output
+
+    store = ("--model-dir", "model")
+    with contextlib.chdir(folder):
+        for name in ("decisions.jsonl", "hold.json"):
+            (folder / "model" / name).unlink()
+        options = {"model_dir": "model", "epochs": None, "init_lr": None}
+        retrain = retraining.Retrain("old", "new_data", "combined", **options, min_slice=10)
+        retrain.combine_datasets()
+        retrain.save_retrained_model()
+        # Compared once more, because the gate is another.
+        paths = ("--old-dataset-path", "old", "--new-dataset-path", "new_data", "--combined-dataset-path", "combined")
+        run(retraining, "run", *paths, *store, status=4)
+        run(retraining, "promote", newest, *store)
+        run(retraining, "rollback", *store)
+        log = ("--log-url", "sqlite:///prediction_log/predictions.sqlite", "--new-data-dir", "new_data")
+        check = ("check", "--model-path", "model", *log)
+        run(monitoring, *check, "--windows", "2of3", "--json", "window.json", status=3)
+        run(monitoring, *check, "--json", "report.json", status=3)
+        shutil.copy("model/drift.json", "drift.json")
+        Path("model/drift.json").write_text("damaged", encoding="utf-8")
+        run(monitoring, *check, status=3)
+        for name in ("csv", "jsonl"):
+            run(inference, "--model-path", "model", "score", "--input", "old/test.csv", "--output", f"scored.{name}")
+    return folder
+
+
+def test_the_model_store(written, trained_version):
+    names = {path.name for path in (written / "model").iterdir()}
+    assert names == LIST["Model store"]["store"]
+    files = {
+        re.sub(r"^(saved_model|plots)/.*", r"\1/*", path.relative_to(version).as_posix())
+        for version in (trained_version, *(written / "model" / "versions").iterdir())
+        for path in version.rglob("*")
+        if path.is_file()
+    }
+    assert files == LIST["Model store"]["version"]
+
+
+def test_the_manifest(trained_version):
+    listed = paths_of("manifest.json")
+    before = set().union(*(keys_of(json_of(path)) for path in PERSISTED.glob("model/versions/*/manifest.json")))
+    # A cascade that is off, and options without a value.
+    before -= {"metrics", "calibration", "data", "training", "software", "parity", "cascade"}
+    assert before == listed
+    now = keys_of(json_of(trained_version / "manifest.json")) - {"cascade.settings"}
+    assert now <= listed
+    assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()
+    assert fields_of(Parity) == LIST["manifest.json"]["parity.engine"]
+
+
+def test_the_cascade_in_the_manifest():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    logits = np.stack([-labels, labels], axis=1) * np.float32(6) + rng.normal(0, 1, (400, 2)).astype(np.float32)
+    answers = StageAnswers(logits, logits, 1.0)
+    settings = CascadeSettings(1.0, 1.0, 0.5, 0.9)
+    assert keys_of(fit_cascade(answers, labels).figures) == paths_of("manifest.json", "cascade.validation") | {
+        f"curve[].{name}" for name in LIST["manifest.json"]["cascade.validation.curve[]"]
+    }
+    assert keys_of(cascade_figures(settings, answers, labels)) == paths_of("manifest.json", "cascade.test")
+
+
+def test_the_files_of_a_version(tmp_path):
+    version = write_version(tmp_path / "model", cascade=True)
+    for section, path in (("reference.npz", "reference.npz"), ("linear.npz", "engine/linear.npz")):
+        (before,) = {
+            frozenset(arrays_of(old / path)) for old in PERSISTED.glob("model/versions/*") if (old / path).exists()
+        }
+        assert before == arrays_of(version / path) == paths_of(section)
+    assert set(json_of(version / "engine" / "tokenizer.json")) == paths_of("tokenizer.json")
+
+
+def test_decisions_and_hold(written):
+    now = set().union(*map(keys_of, lines_of(written / "model" / "decisions.jsonl")))
+    now -= {"gate.figures.slices"}  # Of a gate that looked at none.
+    assert now == paths_of("decisions.jsonl")
+    before = set().union(*map(keys_of, lines_of(PERSISTED / "model" / "decisions.jsonl")))
+    assert before - {"gate.figures.slices"} <= now
+    assert set(ACTIONS) == LIST["decisions.jsonl"]["values of action"]
+    assert set(json_of(written / "model" / "hold.json")) == paths_of("hold.json")
+
+
+def test_the_state_of_monitoring(written):
+    for path in (written / "drift.json", PERSISTED / "model" / "drift.json"):
+        assert keys_of(json_of(path)) == paths_of("drift.json")
+    assert set(VERDICTS) == LIST["drift.json"]["values of verdict"]
+    assert set(OUTCOMES) == LIST["drift.json"]["values of outcome"]
+
+
+def test_the_drift_report(written):
+    report = json_of(written / "report.json")
+    assert keys_of(report) == paths_of("Drift report")
+    assert set(report) == fields_of(DriftReport)
+
+
+def test_the_combined_data_set(written):
+    for folder in (written / "combined", PERSISTED / "combined"):
+        assert {path.name for path in folder.iterdir()} == LIST["Combined data set"]["folder"]
+        assert keys_of(json_of(folder / "combined.json")) == paths_of("Combined data set", "combined.json")
+        for removed in lines_of(folder / "removed.jsonl"):
+            assert set(removed) == LIST["Combined data set"]["removed.jsonl"]
+    assert {str(reason) for reason in Reason} == LIST["Combined data set"]["values of reason"]
+
+
+def test_the_prediction_log(tmp_path):
+    log = PredictionLog(f"sqlite:///{tmp_path}/new.sqlite")
+    log.append([])
+    log.close()
+    for path in (tmp_path / "new.sqlite", PERSISTED / "prediction_log" / "predictions.sqlite"):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+            columns = {
+                name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+                or {row[2] for row in connection.execute(f"PRAGMA index_info({name})")}
+                for name in names
+            }
+        values = {"values of stage": {str(int(stage)) for stage in Stage}}
+        assert columns | values == LIST["Prediction log"]
+
+
+def test_scored_files(written):
+    header = (written / "scored.csv").read_text(encoding="utf-8").partition("\n")[0].strip().split(",")
+    assert {"p:*" if name.startswith("p:") else name for name in header} - {"text"} == LIST["Scored files"]["CSV"]
+    assert set(lines_of(written / "scored.jsonl")[0]) - {"text"} == LIST["Scored files"]["JSONL"]
+
+
+def test_checkpoints(tmp_path):
+    RunFolder(tmp_path).save(tf.train.Checkpoint(step=tf.Variable(1)), Progress(step=1))
+    saved = json_of(tmp_path / "progress.json")
+    assert set(saved) - {"progress"} == LIST["Checkpoints"]["progress.json"]
+    assert set(saved["progress"]) == fields_of(Progress) == LIST["Checkpoints"]["progress.json.progress"]
+
+
+def test_option_classes():
+    assert {option.__name__: fields_of(option) for option in OPTION_CLASSES} == LIST["Option classes"]
+
+
+# --- environment and jobs
+
+
+def sources(*places: str) -> str:
+    """The product's code below these places."""
+    return "\n".join(path.read_text(encoding="utf-8") for place in places for path in sorted(ROOT.glob(place)))
+
+
+def test_environment_variables():
+    listed = LIST["Environment variables"]
+    assert {item.name.upper() for item in dataclasses.fields(Settings)} == listed["server"]
+    source = sources("*.py", "textclf/**/*.py", "serving/**/*.py")
+    found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z_]+)\"|envvar=\"([A-Z_]+)\"", source))
+    names = {name for pair in found for name in pair if name}
+    names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))
+    # Of a request, as WSGI names them.
+    of_request = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "PATH")
+    assert {name for name in names if not name.startswith(of_request)} == listed["others"]
+
+
+def test_the_training_job():
+    listed = LIST["Training job"]
+    assert set(hyperparameter_types()) == listed["hyperparameters"]
+    source = sources("serving/**/training_job.py", "serving/**/channels.py")
+    parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # Of a temporary folder.
+    assert parts == {name for path in listed["paths"] for name in path.split("/")}
+
+
+# --- the server
+
+
+class Seen(NamedTuple):
+    """What a server says."""
+
+    metrics: str
+    log: list[dict]
+    answers: dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory) -> Seen:
+    """Of every route, and of a request that is refused."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(PERSISTED, folder / "persisted")
+    settings = Settings(
+        model_path=folder / "persisted" / "model",
+        new_data_dir=folder / "new_data",
+        prediction_log_url="off",
+        log_text=True,
+    )
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        app = create_app(settings, inference.Inference(settings.model_path, threads=1))
+    client = app.test_client()
+    bodies = {
+        "/predict": {"X": ["the film was good", "the film was bad"]},
+        "/invocations": {"data": "the film was good"},
+        "/invocations/predict": {"text": "the film was good"},
+        "/feedback": {"text": "a warm film", "label": "pos"},
+    }
+    answers = {path: client.post(path, json=body).json for path, body in bodies.items()}
+    answers["Prediction"] = client.post("/predict", json={"text": "the film was good"}).json
+    answers["Error"] = client.post("/predict", json={}).json
+    answers |= {path: client.get(path).json for path in ("/ping", "/info")}
+    metrics = client.get("/metrics").text
+    app.extensions["textclf"].stop(5)
+    answers["files"] = {path.name for path in settings.new_data_dir.iterdir()}
+    answers["index"] = lines_of(settings.new_data_dir / "feedback.log")
+    return Seen(metrics, [json.loads(line) for line in out.getvalue().splitlines()], answers)
+
+
+def test_feedback(seen):
+    assert seen.answers["files"] == LIST["Feedback"]["folder"]
+    for line in (*seen.answers["index"], *lines_of(PERSISTED / "new_data" / "feedback.log")):
+        assert set(line) == fields_of(IndexEntry) == LIST["Feedback"]["feedback.log"]
+
+
+def properties_of(schema: dict) -> set[str]:
+    """Of an object, or of any of several."""
+    return set(schema.get("properties", {})).union(*map(properties_of, schema.get("oneOf", [])))
+
+
+def test_http(seen):
+    listed = LIST["HTTP"]
+    document = openapi_document(Settings(), ("neg", "pos"))
+    assert set(document["paths"]) == listed["paths"]
+    posts = {path: verbs["post"] for path, verbs in document["paths"].items() if "post" in verbs}
+    for path, post in posts.items():
+        schema = post["requestBody"]["content"]["application/json"]["schema"]
+        assert properties_of(schema) == listed[f"request of {path}"], path
+    schemas = document["components"]["schemas"]
+    for name, fields in listed.items():
+        parent, _, child = name.partition(".")
+        if parent in schemas:
+            schema = schemas[parent]
+            if child:
+                schema = schema["properties"][child.removesuffix("[]")]
+            assert properties_of(schema.get("items", schema)) == fields, name
+    assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings"}
+    answers = seen.answers
+    assert set(answers["Prediction"]) == listed["Prediction"]
+    assert set(answers["/predict"]) == listed["Predictions"]
+    assert set(answers["/invocations"]) == listed["Ranking"]
+    assert set(answers["/info"]) == listed["Info"]
+    assert set(answers["Error"]["error"]) == listed["Error.error"]
+    for path in ("/invocations/predict", "/feedback", "/ping"):
+        assert set(answers[path]) == listed[f"response of {path}"]
+    assert {LINEAR, ENCODER} == listed["values of stage"]
+    source = sources("serving/**/*.py")
+    headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}
+    headers |= set(re.findall(r'[{(]"([A-Z][\w-]*[a-z][\w-]*)"(?:: |, record)', source))
+    headers |= set(re.findall(r"add_header ([\w-]+) ", sources("serving/**/*.template")))
+    assert {name.upper() for name in headers} == {name.upper() for name in listed["headers"]}
+
+
+def test_error_codes():
+    found: dict[str, set[str]] = {}
+    (template,) = ROOT.glob("serving/**/nginx.conf.template")
+    of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", template.read_text(encoding="utf-8"))
+    for status, code in (*((str(kind.status), kind.code) for kind in Kind), *of_nginx):
+        found.setdefault(status, set()).add(code)
+    assert found == LIST["Error codes"]
+
+
+def test_the_access_log(seen):
+    assert set().union(*seen.log) == LIST["Access log"][""]
+
+
+def test_metrics(seen):
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(seen.metrics):
+        if not family.name.endswith("_created"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            found.setdefault(family.name, set()).update(labels)
+    stages = set(re.findall(r'textclf_stage_seconds_count{stage="(\w+)"}', seen.metrics))
+    assert found | {"values of stage in textclf_stage_seconds": stages} == LIST["Metrics"]
+
+
+# --- exit statuses
+
+
+def test_exit_statuses(tmp_path):
+    listed = LIST["Exit statuses"]
+    assert {str(status) for status in RETRAINING_STATUSES} == listed["retraining.py run"]
+    assert {str(status) for status in monitoring.EXITS.values()} == listed["monitoring.py check"]
+    runs = [["history", "--model-dir", str(PERSISTED / "model")], ["history", "--model-dir", str(tmp_path)], ["no"]]
+    statuses = {str(CliRunner().invoke(retraining.main, run).exit_code) for run in runs}
+    source = inspect.getsource(sys.modules[type(retraining.main).__module__])
+    statuses |= set(re.findall(r"sys\.exit\((1\d\d)\)", source))
+    statuses |= {"143"} if "sys.exit(128 + signal.SIGTERM)" in source else set()
+    assert statuses == listed["every command"]
