@@ -26,24 +26,25 @@ from tiny_engine import write_version
 import inference
 import monitoring
 import retraining
+from serving.api.errors import ErrorCode
 from serving.app import create_app
-from serving.errors import Kind
-from serving.hyperparameters import hyperparameter_types
 from serving.openapi import openapi_document
+from serving.sagemaker.hyperparameters import hyperparameter_types
 from serving.settings import Settings
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
-from textclf.data.combining import Reason
-from textclf.data.feedback import IndexEntry
-from textclf.data.prediction_log import PredictionLog
-from textclf.decisions import ACTIONS
-from textclf.drift_state import OUTCOMES, VERDICTS
-from textclf.features import Stage
+from textclf.data.feedback_store import IndexEntry
+from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.drift.features import Stage
+from textclf.drift.state import VERDICTS
 from textclf.report.drift_report import DriftReport
+from textclf.retrain_outcome import RetrainOutcome
+from textclf.retraining.combining import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.stats.cascade import CascadeSettings, StageAnswers
 from textclf.stats.cascade_fit import cascade_figures, fit_cascade
+from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
-from textclf.training.run_folder import Progress, RunFolder
+from textclf.store.decision_log import ACTIONS
+from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.tf_setup import tf
 
 ROOT = Path(inference.__file__).resolve().parent
@@ -51,7 +52,7 @@ PERSISTED = ROOT / "tests" / "fixtures" / "persisted"
 OPTION_CLASSES = (
     DataOptions, ModelOptions, TrainingOptions, GateOptions, CombineOptions, DriftOptions, CascadeSettings
 )  # fmt: skip
-RETRAINING_STATUSES = {status for name, status in vars(retraining).items() if name.startswith("EXIT_")}
+RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outcome is not RetrainOutcome.FAILED}
 # Objects whose keys depend on the data.
 _KEYED_BY_DATA = ("files", "per_class", "other_versions", "audited_since", "outcomes", "by_source", "by_source.*")
 
@@ -202,7 +203,7 @@ def test_the_cascade_in_the_manifest():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     logits = np.stack([-labels, labels], axis=1) * np.float32(6) + rng.normal(0, 1, (400, 2)).astype(np.float32)
-    answers = StageAnswers(logits, logits, 1.0)
+    answers = StageOutputs(logits, logits, 1.0)
     settings = CascadeSettings(1.0, 1.0, 0.5, 0.9)
     assert keys_of(fit_cascade(answers, labels).figures) == paths_of("manifest.json", "cascade.validation") | {
         f"curve[].{name}" for name in LIST["manifest.json"]["cascade.validation.curve[]"]
@@ -234,7 +235,7 @@ def test_the_state_of_monitoring(written):
     for path in (written / "drift.json", PERSISTED / "model" / "drift.json"):
         assert keys_of(json_of(path)) == paths_of("drift.json")
     assert set(VERDICTS) == LIST["drift.json"]["values of verdict"]
-    assert set(OUTCOMES) == LIST["drift.json"]["values of outcome"]
+    assert {outcome.value for outcome in RetrainOutcome} - {"busy"} == LIST["drift.json"]["values of outcome"]
 
 
 def test_the_drift_report(written):
@@ -275,7 +276,7 @@ def test_scored_files(written):
 
 
 def test_checkpoints(tmp_path):
-    RunFolder(tmp_path).save(tf.train.Checkpoint(step=tf.Variable(1)), Progress(step=1))
+    RunDirectory(tmp_path).save(tf.train.Checkpoint(step=tf.Variable(1)), Progress(step=1))
     saved = json_of(tmp_path / "progress.json")
     assert set(saved) - {"progress"} == LIST["Checkpoints"]["progress.json"]
     assert set(saved["progress"]) == fields_of(Progress) == LIST["Checkpoints"]["progress.json.progress"]
@@ -404,7 +405,7 @@ def test_error_codes():
     found: dict[str, set[str]] = {}
     (template,) = ROOT.glob("serving/**/nginx.conf.template")
     of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", template.read_text(encoding="utf-8"))
-    for status, code in (*((str(kind.status), kind.code) for kind in Kind), *of_nginx):
+    for status, code in (*((str(kind.status), kind.code) for kind in ErrorCode), *of_nginx):
         found.setdefault(status, set()).add(code)
     assert found == LIST["Error codes"]
 
