@@ -23,7 +23,7 @@ endef
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml requirements.txt requirements-encoder.txt
-	@echo "installing into $(VENV) (about three gigabytes, a few minutes)"
+	@echo "installing into $(VENV) (about four gigabytes, a few minutes)"
 	$(call new_venv,$(VENV))
 	$(BIN)/python $(PIP) install --require-hashes -r requirements.txt
 	$(BIN)/python $(PIP) install --require-hashes --no-deps -r requirements-encoder.txt
