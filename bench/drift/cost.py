@@ -66,7 +66,7 @@ def _one_check(log: PredictionLog, path: Path, options: DriftOptions, size: int,
     start = time.perf_counter()
     reference = load_reference(path).features
     loaded = time.perf_counter()
-    latest = log.read(_VERSION, most=size, rng=rng).features
+    latest = log.read(_VERSION, max_rows=size, rng=rng).features
     log.close()
     read = time.perf_counter()
     figures = compare(reference, latest, options, rng, class_count=reference.logits.shape[1], clock=time.perf_counter)

@@ -125,7 +125,7 @@ def seconds_to_swap(server: Running, version: str) -> float:
 
 def _logged(log: PredictionLog, version: str, since: float) -> int:
     with contextlib.suppress(PredictionLogError):  # There is none before the first answer.
-        return log.read(version, since, most=1).total_rows
+        return log.read(version, since, max_rows=1).total_rows
     return 0
 
 

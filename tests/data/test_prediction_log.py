@@ -18,7 +18,7 @@ from postgresql_server import PASSWORD, running_postgresql
 from random_features import assert_same, random_features, random_rows
 from sqlalchemy import create_engine, text
 
-from textclf.data.prediction_log import prediction_log
+from textclf.data.prediction_log import prediction_database, prediction_log
 from textclf.data.prediction_log.database_url import DEFAULT_URL, OFF, DatabaseUrl, absolute_url
 from textclf.data.prediction_log.feature_codec import FORMAT, decode_features, encode_features
 from textclf.data.prediction_log.prediction_log import (
@@ -112,7 +112,7 @@ def test_a_span_without_its_end_and_the_other_versions(log):
     window = log.read("v1", 2, 9)
     assert window.times.tolist() == [2, 3, 4, 5, 6, 7, 8]
     assert window.other_versions == {"v2": 7, "v3": 1}
-    assert log.versions() == {"v1": 10, "v2": 10, "v3": 4}
+    assert log.read("").other_versions == {"v1": 10, "v2": 10, "v3": 4}
     assert log.read("v9").total_rows == 0
 
 
@@ -120,7 +120,7 @@ def test_rows_are_drawn_at_random_and_the_same_ones_by_a_seed(log):
     log.append(random_rows(1000))
 
     def drawn(seed):
-        window = log.read("v1", most=100, rng=np.random.default_rng(seed))
+        window = log.read("v1", max_rows=100, rng=np.random.default_rng(seed))
         assert window.total_rows == 1000
         assert len(window.features) == 100
         return window.times
@@ -216,7 +216,7 @@ def test_only_rows_of_both_stages(log):
     found = log.read("v1", both_stages=True)
     assert found.times.tolist() == [0, 2, 4, 5]
     assert found.features.disagreements.tolist() == [0, 1, 0, 0]
-    assert log.read("v1", since=3, most=1, both_stages=True).total_rows == 2
+    assert log.read("v1", since=3, max_rows=1, both_stages=True).total_rows == 2
 
 
 def test_rows_of_before_there_were_cascades_are_read():
@@ -243,7 +243,7 @@ def test_prune_by_age(log):
     log.append(random_rows(10, start=70 * DAY - 5))
     log.append(random_rows(3, version="v2", start=99 * DAY))
     assert log.prune() == 5
-    assert log.versions() == {"v1": 5, "v2": 3}
+    assert log.read("").other_versions == {"v1": 5, "v2": 3}
     assert log.read("v1").times.min() == 70 * DAY
     assert log.prune() == 0
 
@@ -253,7 +253,7 @@ def test_prune_by_rows_removes_the_oldest(log):
     log.append(random_rows(10, start=99 * DAY))
     log.append(random_rows(2, version="v2", start=98 * DAY))
     assert log.prune() == 5
-    assert log.versions() == {"v1": 7}
+    assert log.read("").other_versions == {"v1": 7}
     assert log.read("v1").times.min() == 99 * DAY + 3
     log.append(logged_predictions([99 * DAY + 9] * 9, "v1", ["neg"] * 9, random_features(9)))
     log.prune()
@@ -263,11 +263,11 @@ def test_prune_by_rows_removes_the_oldest(log):
 def test_prune_in_batches(log, monkeypatch):
     monkeypatch.setattr(prediction_log, "PRUNED_AT_ONCE", 10)
     log.append(random_rows(35))
-    assert log.prune(most=10) == 10
+    assert log.prune(max_removed=10) == 10
     assert log.read("v1").times.min() == 10
-    assert log.prune(most=15) == 20
+    assert log.prune(max_removed=15) == 20
     assert log.prune() == 5
-    assert log.versions() == {}
+    assert log.read("").other_versions == {}
 
 
 def test_two_that_prune_at_a_time_remove_no_more(url, monkeypatch):
@@ -301,7 +301,7 @@ def test_several_processes_make_and_write_one_log(url):
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 5
     with contextlib.closing(PredictionLog(url)) as log:
-        assert log.versions() == {f"v{number}": 100 for number in range(5)}
+        assert log.read("").other_versions == {f"v{number}": 100 for number in range(5)}
     assert execute(url, "SELECT version FROM textclf_prediction_log") == [(1,)]
 
 
@@ -312,8 +312,8 @@ def test_another_schema_is_refused_and_left_alone(log, url, versions):
     execute(url, "DELETE FROM textclf_prediction_log")
     for version in versions:
         execute(url, "INSERT INTO textclf_prediction_log VALUES (:version)", version=version)
-    for call in (lambda: log.append(random_rows(1)), lambda: log.read("v1"), log.prune, log.versions):
-        with pytest.raises(PredictionLogError, match=r"expected a prediction log of schema 1, got one made"):
+    for call in (lambda: log.append(random_rows(1)), lambda: log.read("v1"), log.prune):
+        with pytest.raises(PredictionLogError, match=r"expected a prediction log of schema 1, found schema"):
             call()
     assert execute(url, "SELECT count(*) FROM textclf_predictions") == [(1,)]
 
@@ -355,7 +355,7 @@ def _become_nobody():
 
 def _read_times(file):
     with contextlib.closing(PredictionLog(f"sqlite:///{file}")) as log:
-        assert log.versions() == {"v1": 5}
+        assert log.read("").other_versions == {"v1": 5}
         return log.read("v1").times.tolist()
 
 
@@ -378,12 +378,12 @@ def test_a_log_that_is_written_while_it_is_read_as_still_is_not_believed(tmp_pat
                 return super().choice(*arguments, **how)
 
         with pytest.raises(PredictionLogError, match="was written to while it was read; read it again"):
-            log.read("v1", most=3, rng=Writes(np.random.PCG64(0)))
+            log.read("v1", max_rows=3, rng=Writes(np.random.PCG64(0)))
         assert log.read("v1").total_rows == 10
 
 
 def test_a_locked_database_is_an_error_and_no_loss(log, url, monkeypatch):
-    monkeypatch.setattr(prediction_log, "_LOCK_SECONDS", 0.2 if url.startswith("sqlite") else 1)
+    monkeypatch.setattr(prediction_database, "LOCK_SECONDS", 0.2 if url.startswith("sqlite") else 1)
     log.append(random_rows(1))
     log.close()
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
@@ -398,7 +398,7 @@ def test_a_locked_database_is_an_error_and_no_loss(log, url, monkeypatch):
         other.rollback()
     engine.dispose()
     log.append(random_rows(5))
-    assert log.versions() == {"v1": 6}
+    assert log.read("").other_versions == {"v1": 6}
 
 
 def test_what_the_database_refuses_is_not_quoted(log, url):
@@ -499,7 +499,7 @@ def test_a_log_that_was_removed_or_replaced_is_made_anew(tmp_path):
             path.unlink()
         file.parent.rmdir()
         log.append(random_rows(2))
-        assert log.versions() == {"v1": 2}
+        assert log.read("").other_versions == {"v1": 2}
     with sqlite3.connect(file) as connection:
         assert connection.execute("SELECT count(*) FROM textclf_predictions").fetchone() == (2,)
     connection.close()
@@ -532,7 +532,7 @@ def test_an_error_does_not_stay(tmp_path):
             log.append(random_rows(1))
         file.rmdir()
         log.append(random_rows(1))
-        assert log.versions() == {"v1": 1}
+        assert log.read("").other_versions == {"v1": 1}
 
 
 # PostgreSQL: connections and passwords.
@@ -549,7 +549,7 @@ def test_a_server_that_was_lost_is_found_again(postgresql):
             log.append(random_rows(1))
         postgresql.start()
         log.append(random_rows(2))
-        assert log.versions() == {"v1": 3}
+        assert log.read("").other_versions == {"v1": 3}
     execute(postgresql.url, "DROP TABLE textclf_predictions, textclf_prediction_log")
 
 
@@ -557,7 +557,7 @@ def test_a_server_that_was_lost_is_found_again(postgresql):
 def test_schemes_of_postgresql(postgresql, scheme):
     url = postgresql.url.replace("postgresql", scheme, 1) + f"?host={postgresql.folder}"
     with contextlib.closing(PredictionLog(url)) as log, pytest.raises(PredictionLogError, match="found none"):
-        log.versions()
+        log.read("v1")
 
 
 def test_a_wrong_password_is_not_quoted(postgresql):

@@ -82,7 +82,7 @@ class Story:
 
         def is_there() -> bool:
             with contextlib.closing(PredictionLog(self.log_url)) as log, contextlib.suppress(PredictionLogError):
-                return sum(log.versions().values()) == count
+                return sum(log.read("").other_versions.values()) == count
             return False
 
         wait_for(is_there, 20)

@@ -52,7 +52,7 @@ def server(folder, model, **environ):
 
 def rows(url):
     with contextlib.closing(PredictionLog(url)) as log:
-        return sum(log.versions().values())
+        return sum(log.read("").other_versions.values())
 
 
 def default_log(stack):
@@ -231,7 +231,7 @@ def test_every_answer_is_logged_with_the_version_that_gave_it(logging_app, model
     service.stop(10)
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
         windows = {version: log.read(version) for version in (first, second)}
-        assert log.versions() == {first: 2, second: 2}
+        assert log.read("").other_versions == {first: 2, second: 2}
     with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as connection:
         logged = connection.execute("SELECT version, text FROM textclf_predictions ORDER BY id").fetchall()
     assert logged == [(first, "great"), (first, "dull"), (second, "a"), (second, "b")]

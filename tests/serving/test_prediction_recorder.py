@@ -152,7 +152,7 @@ def test_two_models_at_a_time(recorder, log, predictor, tmp_path):
     for model in (predictor, other, predictor):
         record(recorder, model)
     recorder.pass_time(1)
-    assert log.versions() == {predictor.version_id: 8, other.version_id: 4}
+    assert log.read("").other_versions == {predictor.version_id: 8, other.version_id: 4}
 
 
 def test_a_version_without_a_reference_has_no_embeddings(log, tmp_path, caplog):
@@ -189,7 +189,7 @@ def test_a_model_without_an_engine_is_not_logged(recorder, log, caplog, tmp_path
     for _ in range(3):
         record(recorder, predictor)
         recorder.pass_time(1)
-    assert log.versions() == {}
+    assert log.read("").other_versions == {}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "predictions are not logged: words: drift needs a version with an engine" in caplog.text
     counts = recorder.counts
@@ -221,7 +221,7 @@ def test_a_failure_is_tried_again_with_growing_pauses_and_said_once(recorder, lo
     log.is_full = False
     record(recorder, predictor)
     recorder.pass_time(30)
-    assert log.versions() == {predictor.version_id: 8}
+    assert log.read("").other_versions == {predictor.version_id: 8}
     assert recorder.counts.waiting == 0
     recorder.pass_time(1)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
@@ -339,11 +339,11 @@ def test_pruning_once_an_hour_a_batch_a_turn(recorder, log, predictor, monkeypat
     recorder.pass_time(1)
     recorder.record(predictor, predictor.answer(TEXTS * 70))
     recorder.pass_time(3500)
-    assert log.versions() == {predictor.version_id: 280}
+    assert log.read("").other_versions == {predictor.version_id: 280}
     seen = []
     for _ in range(4):
         recorder.pass_time(100)
-        seen.append(log.versions()[predictor.version_id])
+        seen.append(log.read("").other_versions[predictor.version_id])
     assert seen == [180, 80, 10, 10]
 
 
@@ -373,7 +373,7 @@ def test_recording_never_waits_for_the_log(store, predictor, tmp_path):
     release.set()
     recorder.stop(30)
     assert counts.logged == 4 * 201
-    assert log.versions() == {predictor.version_id: 4 * 201}
+    assert log.read("").other_versions == {predictor.version_id: 4 * 201}
     log.close()
 
 
@@ -390,7 +390,7 @@ def test_stop_writes_what_waits_and_gives_up_in_time(log, store, predictor, capl
         assert (counts.logged, counts.dropped) == ((0, 4) if is_full else (4, 0))
     assert caplog.records[-1].getMessage() == "the server ends, and 4 predictions could not be logged"
     log.is_full = False
-    wait_for(lambda: log.versions() == {predictor.version_id: 8})
+    wait_for(lambda: log.read("").other_versions == {predictor.version_id: 8})
 
 
 def test_it_comes_within_half_a_second(log, predictor):
@@ -430,7 +430,7 @@ assert counts.logged + counts.waiting == sent
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 recorder.pass_time(60)
 assert counts.logged == sent and counts.waiting == counts.dropped == 0, vars(counts)
-assert log.versions() == {predictor.version_id: sent}
+assert log.read("").other_versions == {predictor.version_id: sent}
 recorder.stop(1)
 """
 

@@ -1,1 +1,1 @@
-"""The prediction log in SQLite or PostgreSQL: its URL, its tables and the codec of its feature columns."""
+"""The prediction log: its URL, its database and the codec of its features."""

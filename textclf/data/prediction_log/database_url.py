@@ -1,6 +1,6 @@
-"""Where the prediction log lies: URLs of SQLite files and PostgreSQL databases, and how they are shown.
+"""The URL of a prediction log: an SQLite file or a PostgreSQL database.
 
-Without a library, because what only starts the server reads them, too.
+Uses no library, because the launcher of the server also parses URLs and should start fast.
 """
 
 import re
@@ -13,10 +13,10 @@ from textclf.errors import ConfigError
 
 DEFAULT_URL = "sqlite:///prediction_log/predictions.sqlite"
 OFF = "off"
-# For messages; a URL that was not understood is never shown, because it may hold a password.
+# For messages. Never show a URL that was not understood: it may contain a password.
 EXPECTED_URL = (
-    "off, sqlite:///FILE (sqlite:////FILE from the root on), or postgresql://USER:PASSWORD@HOST:PORT/DATABASE with "
-    "what is not a letter or digit in the password written as %XX"
+    "off, sqlite:///FILE (sqlite:////FILE for an absolute path), or postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
+    "(write characters of the password other than letters and digits as %XX)"
 )
 
 _SQLITE = "sqlite:///"
@@ -30,12 +30,12 @@ _POSTGRESQL_URL = re.compile(
 
 @dataclass(frozen=True, repr=False)
 class DatabaseUrl:
-    """A checked URL; parse() makes one, and its repr hides the password.
+    """A checked URL; parse() creates one, and its repr hides the password.
 
     Attributes:
-        file: of SQLite; None for PostgreSQL.
-        driver_url: of PostgreSQL, with its driver, as SQLAlchemy takes it, password included; "" for SQLite.
-        shown: the URL without password and options, for people.
+        file: SQLite file; None for PostgreSQL.
+        driver_url: SQLAlchemy URL of PostgreSQL, including the password; "" for SQLite.
+        shown: the URL without password and options, for messages.
     """
 
     file: Path | None
@@ -47,19 +47,19 @@ class DatabaseUrl:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """The URL of a database.
+        """Parse the URL of a database.
 
         Raises:
-            ConfigError: it is none that can hold a prediction log; does not quote it.
+            ConfigError: if it is not a URL that EXPECTED_URL describes; the message does not quote it.
         """
         if url.startswith(_SQLITE):
             name = url.removeprefix(_SQLITE)
             if not name or name.endswith("/") or name == ":memory:" or re.search(r"[?#\0]", name):
-                raise ConfigError(f"expected {EXPECTED_URL}, got an SQLite URL without a file, or with options")
+                raise ConfigError(f"expected {EXPECTED_URL}, got an SQLite URL without a file or with options")
             return cls(Path(name), "", url)
         parts = _POSTGRESQL_URL.fullmatch(url)
         if parts is None:
-            raise ConfigError(f"expected {EXPECTED_URL}, got something else (not shown: it may hold a password)")
+            raise ConfigError(f"expected {EXPECTED_URL}, got another text (not shown: it may contain a password)")
         if any("password" in key for key, _ in parse_qsl(parts["query"] or "", keep_blank_values=True)):
             raise ConfigError(f"expected {EXPECTED_URL}, got a password among the options")
         user, host, database = parts["user"], parts["host"], parts["database"] or ""
@@ -69,16 +69,16 @@ class DatabaseUrl:
 
 
 def tidy_url(text: str) -> str:
-    """A URL as somebody gave it, without the blanks around it; OFF, whatever the case, as OFF."""
+    """The URL without surrounding white space; OFF for `off` in upper or lower case."""
     url = text.strip()
     return OFF if url.lower() == OFF else url
 
 
 def absolute_url(url: str) -> str:
-    """The same database for a process that works in another folder; `off` and URLs of servers stay as they are.
+    """The URL with an absolute path, for a process in another folder; `off` and PostgreSQL URLs are unchanged.
 
     Raises:
-        ConfigError: see DatabaseUrl.parse.
+        ConfigError: if DatabaseUrl.parse refuses the URL.
     """
     if url == OFF:
         return url

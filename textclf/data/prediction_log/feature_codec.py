@@ -1,13 +1,13 @@
-"""The features of one text in a few hundred bytes, and back: what a row of the prediction log holds of them.
+"""Encode the features of one text in a few hundred bytes for a row of the prediction log, and decode them.
 
-Little-endian throughout:
+All numbers are little-endian:
 
-    header      format u8, stage u8, disagreement u8 (0, 1; 255: not known),
+    header      format u8, stage u8, disagreement u8 (0, 1; 255: unknown),
                 wordpieces before truncation u32, rates f32 x 3 (unknown, continuation, non-letter),
                 class id u16, classes K u16, directions D u16 (0: no embedding), different wordpieces N u32,
                 bytes of an id u8 (2 or 4), bytes of a count u8 (1 or 4); format 1 has neither stage nor disagreement
     ids, counts, logits f32 x K, embedding f32 x D
-    checksum    CRC-32 of all before, u32
+    checksum    CRC-32 of everything before it, u32
 """
 
 import struct
@@ -35,7 +35,7 @@ _FLOAT = "<f4"
 
 
 class _DamagedError(Exception):
-    """A blob is none that encode_features made."""
+    """Raised for a blob that encode_features did not write."""
 
 
 def encode_features(features: TextFeatures) -> list[bytes]:
@@ -79,19 +79,18 @@ def encode_features(features: TextFeatures) -> list[bytes]:
 
 
 def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[TextFeatures | None, dict[int, str]]:
-    """The features of those of n texts that are whole, and what is wrong with the others.
+    """Decode n blobs, leaving out damaged ones.
 
     Args:
-        blobs: as encode_features makes them.
-        names: of each, for messages.
+        blobs: blobs of encode_features.
+        names: names of the blobs, for messages.
 
     Returns:
-        The features, in the order of the blobs; None where no blob is whole. And
-        by the positions of the others, those that are damaged or of another model than most, a sentence that names
-        them.
+        The features in the order of the blobs, or None if every blob is damaged; and a sentence for each blob that
+        was left out, by its position. Blobs with another number of classes than the majority are left out as well.
 
     Raises:
-        PredictionLogError: one is of a newer format; names it.
+        PredictionLogError: if a blob has a newer format.
     """
     rows: dict[int, _Row] = {}
     failures: dict[int, str] = {}
@@ -101,13 +100,13 @@ def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[Text
         except _DamagedError as error:
             failures[position] = str(error)
     classes = {position: len(row[3]) for position, row in rows.items()}
-    most = max(Counter(classes.values()).items(), key=lambda item: item[1], default=(0, 0))[0]
-    one = next((names[position] for position, count in classes.items() if count == most), "")
+    usual = max(Counter(classes.values()).items(), key=lambda item: item[1], default=(0, 0))[0]
+    example = next((names[position] for position, count in classes.items() if count == usual), "")
     for position, count in classes.items():
-        if count != most:
+        if count != usual:
             failures[position] = (
-                f"{names[position]}: expected logits of {most} classes as in {one}, got {count}: rows of different "
-                f"models under one version id; remove those of one"
+                f"{names[position]}: expected logits of {usual} classes as in {example}, got {count}: two models "
+                f"logged under one version id; remove the rows of one of them"
             )
     whole = [row for position, row in rows.items() if position not in failures]
     return _stacked(whole) if whole else None, dict(sorted(failures.items()))
@@ -137,7 +136,7 @@ def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
 
 
 def _embeddings(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
-    """[n, D], NaN for texts without one; None where no text has one, or they are of different projections."""
+    """Embeddings [n, D], NaN for texts without one; None if no text has one or their projections differ."""
     directions = {len(values) for values in pooled} - {0}
     if len(directions) != 1:
         return None
@@ -155,7 +154,7 @@ _Row = tuple[
 
 
 def _decoded(blob: object, name: str) -> _Row:
-    """Header (stage, disagreement, length, rates, class id), ids, counts, logits and embedding of a text."""
+    """Decode header (stage, disagreement, length, rates, class id), ids, counts, logits and embedding of a text."""
     if not isinstance(blob, bytes):
         raise _damaged(name)
     end = len(blob) - _CHECKSUM.size
@@ -163,7 +162,8 @@ def _decoded(blob: object, name: str) -> _Row:
         raise _damaged(name)
     if not 1 <= blob[0] <= FORMAT:
         raise PredictionLogError(
-            f"{name}: its features are in format {blob[0]}, this version of the software reads {FORMAT}; update it"
+            f"{name}: its features are in format {blob[0]}, but this version of the software reads up to {FORMAT}; "
+            f"update it"
         )
     stage, differs, at = (Stage.ALONE, UNKNOWN, 1) if blob[0] == 1 else (blob[1], blob[2], _START.size)
     start = at + _HEADER.size
@@ -192,4 +192,4 @@ def _decoded(blob: object, name: str) -> _Row:
 
 
 def _damaged(name: str) -> _DamagedError:
-    return _DamagedError(f"{name}: its features are damaged; remove the row, or restore the log from a copy")
+    return _DamagedError(f"{name}: its features are damaged; remove the row, or restore the log from a backup")

@@ -1,9 +1,9 @@
-"""The prediction log: of each served text its time, features, label and model version, in SQLite or PostgreSQL.
+"""The prediction log: time, features, label and model version of each served text, in SQLite or PostgreSQL.
 
     textclf_prediction_log   one row: version of this schema
     textclf_predictions      id, time, version, label, features (textclf.data.prediction_log.feature_codec), text
 
-Wordpieces of a text can be read back from its features: all of it is personal data, with the text or without.
+The features contain the wordpieces of a text, so the log is personal data even if it stores no texts.
 """
 
 from __future__ import annotations
@@ -13,40 +13,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    make_url,
-    or_,
-    select,
-)
-from sqlalchemy.engine import URL
+from sqlalchemy import ColumnElement, Connection, Engine, LargeBinary, delete, func, insert, or_, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from textclf.data.prediction_log.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
 from textclf.data.prediction_log.feature_codec import (
@@ -56,54 +30,44 @@ from textclf.data.prediction_log.feature_codec import (
     decode_features,
     encode_features,
 )
+from textclf.data.prediction_log.prediction_database import (
+    LOCK_SECONDS,
+    ROWS,
+    WRITES,
+    check_schema,
+    file_id,
+    make_private,
+    missing_log,
+    postgresql_engine,
+    rows_with_ids,
+    safe_reason,
+    sqlite_engine,
+    sqlite_reader,
+)
 from textclf.drift.features import TextFeatures, TokenCounts
 from textclf.errors import PredictionLogError
 
-SCHEMA_VERSION = 1
 DAYS = 30
 MAX_ROWS = 1_000_000
-# Rows that are removed in one transaction, for which other writers wait: some hundredths of a second.
+# Rows that one transaction removes while other writers wait: a few hundredths of a second.
 PRUNED_AT_ONCE = 2_000
 
 _SECONDS_A_DAY = 86_400
-# How long to wait for a lock that another process holds, for a connection, and for a network that swallows packets.
-_LOCK_SECONDS = 5
-_CONNECT_SECONDS = 5
-_NETWORK_SECONDS = 15
-_IDS_AT_ONCE = 500
 _ROWS_AT_ONCE = 10_000
-# Of the rows that are read, so many may be damaged and are passed over: a tenth.
+# Reading fails if a larger share of the rows is damaged.
 _MAX_DAMAGED = 0.1
-# PostgreSQL's locks by number are the whole database's: any that nobody else takes.
-_SETUP_LOCK = 0x74636C66
-_WRITES = "textclf_writes"
-
-_METADATA = MetaData()
-_SCHEMA = Table("textclf_prediction_log", _METADATA, Column("version", Integer, nullable=False))
-_ROWS = Table(
-    "textclf_predictions",
-    _METADATA,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("time", Float(53), nullable=False),
-    Column("version", Text, nullable=False),
-    Column("label", Text, nullable=False),
-    Column("features", LargeBinary, nullable=False),
-    Column("text", Text),
-    # All that choosing, counting and pruning look at: none of them reads the rows themselves.
-    Index("textclf_predictions_by_time", "time", "version", "id"),
-)
 
 
 @dataclass(frozen=True)
 class LoggedPrediction:
-    """A row; logged_predictions() makes them of features.
+    """A row of the log; logged_predictions() creates rows from features.
 
     Attributes:
-        time: in seconds since the epoch.
-        version_id: of the model version that answered.
-        label: the predicted class.
-        features: of the text, as textclf.data.prediction_log.feature_codec encodes them.
-        text: itself; None where it is not to be kept.
+        time: seconds since the epoch.
+        version_id: model version that made the prediction.
+        label: predicted class.
+        features: features of the text, encoded by textclf.data.prediction_log.feature_codec.
+        text: the text; None if it is not to be stored.
     """
 
     time: float
@@ -120,14 +84,14 @@ def logged_predictions(
     features: TextFeatures,
     texts: Sequence[str] | None = None,
 ) -> list[LoggedPrediction]:
-    """Rows of n texts that one model version answered.
+    """Rows of n texts that one model version predicted.
 
     Args:
-        times: n, in seconds since the epoch.
-        version_id: of the version.
+        times: n times, in seconds since the epoch.
+        version_id: model version.
         labels: n predicted classes.
-        features: of the n texts.
-        texts: the n texts themselves; None keeps none.
+        features: features of the n texts.
+        texts: the n texts; None stores none.
     """
     return [
         LoggedPrediction(*values)
@@ -144,14 +108,14 @@ def logged_predictions(
 
 @dataclass(frozen=True, eq=False)
 class LogWindow:
-    """What was logged of one model version in a span of time, or as much of it as was asked for.
+    """Predictions of one model version in a span of time, or a random sample of them.
 
     Attributes:
-        features: of n texts, in the order of time.
-        times: of each, in seconds since the epoch: float64 [n].
-        total_rows: of that version in the span, of which n were drawn.
-        other_versions: rows of the span by the ids of other versions.
-        damaged: rows that were drawn as well and passed over, because they are damaged.
+        features: n texts in the order of time.
+        times: seconds since the epoch, float64 [n].
+        total_rows: number of rows of the version in the span, including those that were not drawn.
+        other_versions: number of rows of each other version in the span, by version id.
+        damaged: number of damaged rows that were left out of the sample.
     """
 
     features: TextFeatures
@@ -162,19 +126,19 @@ class LogWindow:
 
 
 class PredictionLog:
-    """A log in a database, which is made when first written to; the constructor only stores.
+    """A log in a database, which the first write creates; the constructor opens nothing.
 
-    Several processes may write and read one log at a time, and several threads may share one object. An object
-    must not be taken through a fork.
+    Several processes may use one log at a time, and several threads may share one object. Create the object after a
+    fork, not before.
 
     Args:
         url: see textclf.data.prediction_log.database_url.
-        days: rows older than that are pruned.
-        max_rows: so many rows are kept, the latest.
-        clock: seconds since the epoch.
+        days: prune() removes older rows.
+        max_rows: prune() keeps this many rows, the latest.
+        clock: returns seconds since the epoch.
 
     Raises:
-        ConfigError: the URL is none.
+        ConfigError: if the URL can't hold a prediction log.
     """
 
     def __init__(
@@ -191,14 +155,14 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file_id: tuple[int, int] | None = None
-        # Whether SQLite's write-ahead log may still hold what was removed, by this object or before it was made.
+        # True while SQLite's write-ahead log may contain removed rows, also those removed before this object existed.
         self._leaves_traces = True
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
-        """Add rows, all or none.
+        """Add all rows, or none.
 
         Raises:
-            PredictionLogError: the database can't be reached or written, or was made by a newer version.
+            PredictionLogError: if the database can't be reached or written, or has a newer schema.
         """
         values = [
             {
@@ -206,41 +170,40 @@ class PredictionLog:
                 "version": row.version_id,
                 "label": row.label,
                 "features": row.features,
-                # PostgreSQL has no NUL in texts.
+                # PostgreSQL stores no NUL in texts.
                 "text": None if row.text is None else row.text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
             }
             for row in rows
         ]
         with self._writing() as connection:
             if values:
-                connection.execute(insert(_ROWS), values)
+                connection.execute(insert(ROWS), values)
 
-    def prune(self, most: int | None = None) -> int:
-        """Remove rows that are too old, and the oldest of too many, a batch at a time: how many were removed.
+    def prune(self, max_removed: int | None = None) -> int:
+        """Remove rows older than `days` and the oldest beyond `max_rows`, in batches; return how many were removed.
 
-        Several processes may do so at a time; what one has removed the others do not count again. In SQLite nothing
-        of it stays in the files, not in the write-ahead log either; if somebody reads or writes in that moment, that
-        is seen to at the next call.
+        Several processes may prune at a time; each counts only the rows that it removed itself. In SQLite the removed
+        rows also leave the write-ahead log. If another process uses the log just then, the next call does that.
 
         Args:
-            most: stop after the batch in which so many are reached; None removes all that has to go.
+            max_removed: stop after the batch that reaches this number; None removes everything that is due.
 
         Raises:
-            PredictionLogError: as for append.
+            PredictionLogError: if the database can't be reached or written, or has a newer schema.
         """
         removed = 0
         for find in (self._too_old, self._too_many):
             batch = PRUNED_AT_ONCE
-            while batch == PRUNED_AT_ONCE and (most is None or removed < most):
+            while batch == PRUNED_AT_ONCE and (max_removed is None or removed < max_removed):
                 with self._writing() as connection:
                     condition = find(connection)
                     if condition is None:
                         break
-                    oldest = select(_ROWS.c.id).where(condition).order_by(_ROWS.c.time).limit(PRUNED_AT_ONCE)
-                    batch = connection.execute(delete(_ROWS).where(_ROWS.c.id.in_(oldest))).rowcount
+                    oldest = select(ROWS.c.id).where(condition).order_by(ROWS.c.time).limit(PRUNED_AT_ONCE)
+                    batch = connection.execute(delete(ROWS).where(ROWS.c.id.in_(oldest))).rowcount
                 removed += batch
         if removed or self._leaves_traces:
-            self._leaves_traces = not self._emptied_write_ahead_log()
+            self._leaves_traces = not self._truncate_write_ahead_log()
         return removed
 
     def read(
@@ -248,56 +211,44 @@ class PredictionLog:
         version_id: str,
         since: float | None = None,
         until: float | None = None,
-        most: int = 5000,
+        max_rows: int = 5000,
         rng: np.random.Generator | None = None,
         both_stages: bool = False,
     ) -> LogWindow:
-        """What a model version answered in a span of time.
+        """Read the predictions of a model version in the span [since, until).
 
         Args:
-            version_id: of the version.
-            since, until: the span, in seconds since the epoch, without `until` itself; None is without end.
-            most: if there are more rows, so many of them, each as likely as the others.
-            rng: draws them; None draws the same ones each time.
-            both_stages: only what went through both stages of a cascade. No index knows which that is: all rows of
-                the span are looked at.
+            version_id: model version.
+            since, until: seconds since the epoch; None leaves that end open.
+            max_rows: draw this many rows at random if there are more.
+            rng: draws the rows; None draws the same rows each time.
+            both_stages: read only texts that both stages of a cascade scored. Needs a scan of the span, because no
+                index covers it.
 
         Raises:
-            PredictionLogError: there is no log, it can't be read, or more than a tenth of the rows are damaged.
+            PredictionLogError: if there is no log, it can't be read, or more than a tenth of the rows are damaged.
         """
         span: list[ColumnElement[bool]] = []
         if since is not None:
-            span.append(_ROWS.c.time >= since)
+            span.append(ROWS.c.time >= since)
         if until is not None:
-            span.append(_ROWS.c.time < until)
-        wanted = [*span, *(_went_through_both_stages() if both_stages else ())]
+            span.append(ROWS.c.time < until)
+        wanted = [*span, *(_scored_by_both_stages() if both_stages else ())]
         with self._reading() as connection:
-            chosen = select(_ROWS.c.id).where(_ROWS.c.version == version_id, *wanted).order_by(_ROWS.c.time, _ROWS.c.id)
+            chosen = select(ROWS.c.id).where(ROWS.c.version == version_id, *wanted).order_by(ROWS.c.time, ROWS.c.id)
             ids = np.fromiter(
                 connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars(), np.int64
             )
             others = (
-                select(_ROWS.c.version, func.count())
-                .where(_ROWS.c.version != version_id, *span)
-                .group_by(_ROWS.c.version)
+                select(ROWS.c.version, func.count()).where(ROWS.c.version != version_id, *span).group_by(ROWS.c.version)
             )
-            other_versions = _pairs(connection.execute(others))
+            other_versions = {row[0]: row[1] for row in connection.execute(others)}
             total = len(ids)
-            if total > most:
+            if total > max_rows:
                 rng = np.random.default_rng(0) if rng is None else rng
-                ids = ids[np.sort(rng.choice(total, most, replace=False, shuffle=False))]
-            rows = _rows_of(connection, ids.tolist())
-        return self._window(rows, total, other_versions)
-
-    def versions(self) -> dict[str, int]:
-        """Rows by the id of the model version, of all there are.
-
-        Raises:
-            PredictionLogError: there is no log, or it can't be read.
-        """
-        counted = select(_ROWS.c.version, func.count()).group_by(_ROWS.c.version).order_by(_ROWS.c.version)
-        with self._reading() as connection:
-            return _pairs(connection.execute(counted))
+                ids = ids[np.sort(rng.choice(total, max_rows, replace=False, shuffle=False))]
+            rows = rows_with_ids(connection, ids.tolist())
+        return self._decoded(rows, total, other_versions)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -305,45 +256,45 @@ class PredictionLog:
             self._drop_engine()
 
     def _too_old(self, _connection: Connection) -> ColumnElement[bool] | None:
-        return _ROWS.c.time < self.clock() - self.days * _SECONDS_A_DAY
+        return ROWS.c.time < self.clock() - self.days * _SECONDS_A_DAY
 
     def _too_many(self, connection: Connection) -> ColumnElement[bool] | None:
-        """Before the oldest row that is kept: which, unlike a number of rows to go, two processes see alike."""
-        latest_first = (_ROWS.c.time.desc(), _ROWS.c.id.desc())
-        oldest_kept = select(_ROWS.c.time, _ROWS.c.id).order_by(*latest_first).offset(self.max_rows - 1).limit(1)
+        """Rows before the oldest one to keep. Two processes that prune agree on that row, but not on a count."""
+        latest_first = (ROWS.c.time.desc(), ROWS.c.id.desc())
+        oldest_kept = select(ROWS.c.time, ROWS.c.id).order_by(*latest_first).offset(self.max_rows - 1).limit(1)
         found = connection.execute(oldest_kept).first()
         if found is None:
             return None
-        return or_(_ROWS.c.time < found.time, (_ROWS.c.time == found.time) & (_ROWS.c.id < found.id))
+        return or_(ROWS.c.time < found.time, (ROWS.c.time == found.time) & (ROWS.c.id < found.id))
 
-    def _emptied_write_ahead_log(self) -> bool:
-        """Move what SQLite's write-ahead log holds into the database, and cut it; False if another is in the way."""
+    def _truncate_write_ahead_log(self) -> bool:
+        """Move SQLite's write-ahead log into the database and empty it; False if another process is in the way."""
         if self.url.file is None:
             return True
         with (
-            self._errors_say("written"),
-            contextlib.closing(self._ready_engine(makes=True).raw_connection()) as connection,
+            self._database_errors("written"),
+            contextlib.closing(self._ready_engine(creates=True).raw_connection()) as connection,
             contextlib.closing(connection.cursor()) as cursor,
         ):
-            # Who waited for the others here would keep them from writing meanwhile.
+            # Waiting for readers here would block all writers meanwhile.
             cursor.execute("PRAGMA busy_timeout = 0")
             try:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 ((is_blocked, *_),) = cursor.fetchall()
             finally:
-                cursor.execute(f"PRAGMA busy_timeout = {1000 * _LOCK_SECONDS}")
+                cursor.execute(f"PRAGMA busy_timeout = {1000 * LOCK_SECONDS}")
         return not is_blocked
 
-    def _window(self, rows: Sequence[Any], total: int, other_versions: dict[str, int]) -> LogWindow:
-        """What is whole of the rows; see read."""
-        names = [f"{self.url.shown}, row {row.id} of {_ROWS.name}" for row in rows]
-        # SQLite keeps a text in a column of numbers; nothing is decoded of a row whose time is none.
+    def _decoded(self, rows: Sequence[Any], total: int, other_versions: dict[str, int]) -> LogWindow:
+        """The window of these rows, without the damaged ones; see read."""
+        names = [f"{self.url.shown}, row {row.id} of {ROWS.name}" for row in rows]
+        # SQLite accepts a text in a column of numbers; a row with such a time is damaged.
         blobs = [row.features if isinstance(row.time, float) else None for row in rows]
         features, damage = decode_features(blobs, names)
         if len(damage) > _MAX_DAMAGED * len(rows):
             first = next(iter(damage.values()))
             raise PredictionLogError(
-                f"{first} (the first of {len(damage)} damaged rows among {len(rows)}; up to a tenth are passed over)"
+                f"{first} (the first of {len(damage)} damaged rows among {len(rows)}; at most a tenth may be damaged)"
             )
         times = [row.time for position, row in enumerate(rows) if position not in damage]
         return LogWindow(
@@ -357,27 +308,27 @@ class PredictionLog:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
         """A transaction that writes."""
-        with self._errors_say("written"):
-            engine = self._ready_engine(makes=True).execution_options(**{_WRITES: True})
+        with self._database_errors("written"):
+            engine = self._ready_engine(creates=True).execution_options(**{WRITES: True})
             with engine.begin() as connection:
                 yield connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A transaction that reads a log that is there, and neither makes nor changes anything."""
+        """A transaction that only reads, and creates nothing."""
         file = self.url.file
-        with self._errors_say("read"):
+        with self._database_errors("read"):
             if file is None:
-                with self._ready_engine(makes=False).begin() as connection:
+                with self._ready_engine(creates=False).begin() as connection:
                     yield connection
                 return
             if not file.exists():
-                # A path from here is another one where the server runs.
-                raise _no_log(absolute_url(self.url.shown))
+                # Show the absolute path: the server may run in another folder.
+                raise missing_log(absolute_url(self.url.shown))
             is_still = not any(file.with_name(file.name + end).exists() for end in ("-wal", "-journal"))
             before = os.stat(file)
-            reader = _sqlite_reader(file, is_still=is_still)
-            _check_schema(reader, self.url.shown, makes=False)
+            reader = sqlite_reader(file, is_still=is_still)
+            check_schema(reader, self.url.shown, creates=False)
             with reader.begin() as connection:
                 yield connection
             after = os.stat(file)
@@ -387,36 +338,36 @@ class PredictionLog:
                 )
 
     @contextlib.contextmanager
-    def _errors_say(self, done: str) -> Iterator[None]:
+    def _database_errors(self, done: str) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             raise PredictionLogError(
-                f"the prediction log, {self.url.shown}, can't be {done}: {_reason(error)}"
+                f"the prediction log, {self.url.shown}, can't be {done}: {safe_reason(error)}"
             ) from error
 
-    def _ready_engine(self, *, makes: bool) -> Engine:
-        """The engine of a database whose schema is there; it is made if it may be, in SQLite always."""
+    def _ready_engine(self, *, creates: bool) -> Engine:
+        """The engine of a database whose schema was checked, or created if `creates` is true."""
         with self._lock:
-            # A file that was removed would go on being written, where nobody reads it.
-            if self._engine is not None and self._file_id != _file_id(self.url.file):
+            # After the file was removed or replaced, the old engine would write to a file that has no name.
+            if self._engine is not None and self._file_id != file_id(self.url.file):
                 self._drop_engine()
             if self._engine is None:
                 engine = self._new_engine()
                 try:
-                    _check_schema(engine, self.url.shown, makes=makes)
+                    check_schema(engine, self.url.shown, creates=creates)
                 except BaseException:
                     engine.dispose()
                     raise
-                self._engine, self._file_id = engine, _file_id(self.url.file)
+                self._engine, self._file_id = engine, file_id(self.url.file)
             return self._engine
 
     def _new_engine(self) -> Engine:
         file = self.url.file
         if file is None:
-            return _postgresql_engine(self.url.driver_url)
-        _make_private(file)
-        return _sqlite_engine(file)
+            return postgresql_engine(self.url.driver_url)
+        make_private(file)
+        return sqlite_engine(file)
 
     def _drop_engine(self) -> None:
         if self._engine is not None:
@@ -436,166 +387,10 @@ _NO_FEATURES = TextFeatures(
 )
 
 
-def _went_through_both_stages() -> list[ColumnElement[bool]]:
-    """Of a row: its features say whether the stages disagree (textclf.data.prediction_log.feature_codec)."""
+def _scored_by_both_stages() -> list[ColumnElement[bool]]:
+    """Conditions on the bytes of the features: the row records whether the stages of a cascade disagree."""
 
     def byte(position: int) -> ColumnElement[bytes]:
-        return func.substr(_ROWS.c.features, position + 1, 1, type_=LargeBinary)
+        return func.substr(ROWS.c.features, position + 1, 1, type_=LargeBinary)
 
     return [byte(0) == bytes([FORMAT]), byte(DISAGREEMENT_BYTE) != bytes([UNKNOWN])]
-
-
-def _pairs(rows: Iterable[Any]) -> dict[str, int]:
-    return {row[0]: row[1] for row in rows}
-
-
-def _rows_of(connection: Connection, ids: list[int]) -> list[Any]:
-    """The rows with these ids, in their order, without those that are gone."""
-    found: dict[int, Any] = {}
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = select(_ROWS.c.id, _ROWS.c.time, _ROWS.c.features).where(
-            _ROWS.c.id.in_(ids[start : start + _IDS_AT_ONCE])
-        )
-        found.update((row.id, row) for row in connection.execute(some))
-    return [found[row_id] for row_id in ids if row_id in found]
-
-
-def _make_private(file: Path) -> None:
-    """Make the file, and its folder, readable by their owner alone; SQLite gives its other files the same mode."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Only if it is not there: closing one that is would undo the locks that this process holds on it (POSIX).
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _file_id(file: Path | None) -> tuple[int, int] | None:
-    """Which file it is, whatever its name; None if there is none."""
-    try:
-        found = None if file is None else os.stat(file)
-    except OSError:
-        return None
-    return None if found is None else (found.st_dev, found.st_ino)
-
-
-def _sqlite_engine(file: Path) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(file)),
-        hide_parameters=True,
-        pool_size=1,
-        connect_args={"timeout": _LOCK_SECONDS},
-    )
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # The module would begin transactions by rules of its own.
-        _use_write_ahead_log(connection)
-        # Killed processes lose nothing that was committed; a machine that loses its power may lose the last seconds.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA secure_delete = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # At once, because a transaction that reads first and then finds another writing can't wait for it.
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _sqlite_reader(file: Path, *, is_still: bool) -> Engine:
-    """One that opens the file anew each time, and only to read.
-
-    Args:
-        file: of the database.
-        is_still: whether nobody has it open to write. SQLite then needs no files beside it, which may be impossible to
-            make, or would belong to the reader afterwards and keep the writer out.
-    """
-    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if is_still else {})}
-    engine = create_engine(
-        URL.create("sqlite", database=f"file:{quote(str(file.absolute()))}", query=query),
-        hide_parameters=True,
-        poolclass=NullPool,
-        connect_args={"timeout": _LOCK_SECONDS},
-    )
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Readers and the writer do not wait for each other; the file remembers it. This change alone waits for no lock."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _postgresql_engine(driver_url: str) -> Engine:
-    url = make_url(driver_url)
-    timeouts = {
-        "connect_timeout": str(_CONNECT_SECONDS),
-        "tcp_user_timeout": str(1000 * _NETWORK_SECONDS),
-        "application_name": "textclf",
-    }
-    url = url.update_query_dict({name: value for name, value in timeouts.items() if name not in url.query})
-    # Poolers between here and the server may not know what was prepared on another connection.
-    engine = create_engine(url, hide_parameters=True, pool_size=1, connect_args={"prepare_threshold": None})
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(_WRITES):
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-
-    return engine
-
-
-def _check_schema(engine: Engine, shown: str, *, makes: bool) -> None:
-    """See that the tables are there and known; make them if they may be made.
-
-    Raises:
-        PredictionLogError: they are not, or of another version.
-    """
-    if makes:
-        with engine.execution_options(**{_WRITES: True}).begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
-            if not inspect(connection).has_table(_SCHEMA.name):
-                _METADATA.create_all(connection)
-                connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
-    with engine.begin() as connection:
-        if not inspect(connection).has_table(_SCHEMA.name):
-            raise _no_log(shown)
-        found = connection.execute(select(_SCHEMA.c.version)).scalars().all()
-    if found != [SCHEMA_VERSION]:
-        what = "by a newer version of this software" if found and max(found) > SCHEMA_VERSION else "otherwise"
-        raise PredictionLogError(
-            f"{shown}: expected a prediction log of schema {SCHEMA_VERSION}, got one made {what} (schema "
-            f"{', '.join(map(str, found)) or 'unknown'}); update this software, or name another database"
-        )
-
-
-def _no_log(shown: str) -> PredictionLogError:
-    return PredictionLogError(
-        f"{shown}: expected a prediction log, found none; the server makes it with its first answer "
-        f"(PREDICTION_LOG_URL); give the URL that it has"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """What a library says, without statement, values and details, which may hold a text."""
-    cause = getattr(error, "orig", None) or error
-    message = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause).partition("\nDETAIL")[0]
-    return f"{' '.join(message.split())[:300] or type(cause).__name__}"
