@@ -121,6 +121,33 @@ def test_a_command_that_can_not_be_started_is_a_failure(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("1970-01-01 00:00:00 UTC: this run could not be started")
 
 
+class EndedError(Exception):
+    pass
+
+
+def test_runs_keep_to_the_times_that_the_first_one_set():
+    """Run 2 lasts longer than two intervals, and the machine sleeps for four before run 3."""
+    now, starts, lasts = [100.0], [], iter([1.0, 25.0, 1.0, 1.0])
+
+    class Timed(Scheduler):
+        def run_once(self):
+            starts.append(now[0])
+            now[0] += next(lasts, 0.0)
+            if len(starts) == 5:
+                raise EndedError
+
+    def wait(seconds):
+        now[0] += seconds + (43.0 if len(starts) == 2 else 0.0)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(EndedError):
+            Timed(["unused"], 10.0, {0}, lambda: None, clock=lambda: now[0], wait=wait).run(50.0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert starts == [100.0, 110.0, 183.0, 190.0, 200.0]
+
+
 @pytest.mark.slow
 def test_watch(tmp_path):
     """A run that fails because there is no log yet, one that judges the window, and the end in the midst of another."""

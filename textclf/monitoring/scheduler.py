@@ -1,41 +1,41 @@
-"""A command run again and again, each time in a process of its own, until SIGTERM.
+"""Run a command at fixed intervals, each time in its own process, until SIGTERM.
 
-So the memory of a run is given back, a run that fails in whatever way ends alone, and the watcher can go at once.
+A process per run returns its memory, can fail without stopping the scheduler, and can be ended at once.
 """
 
 from __future__ import annotations
 
 import io
-import logging
+import math
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
-from apscheduler.schedulers.blocking import BlockingScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
 from textclf.monitoring.subprocesses import end
 
-# The run that is asked to end may have to end one of its own first.
+# A run that is asked to end may first have to end its own child process.
 _SECONDS_TO_END = 1.6
+# The longest wait before the clock is read again, so that a clock that was set is noticed.
+_MAX_WAIT_SECONDS = 60.0
 
 
 class Scheduler:
-    """Runs a command every so often; one run at a time, and runs that were missed are made up for by one.
+    """Runs a command every `every` seconds, one run at a time; several missed runs are replaced by one.
 
     Args:
-        command: to run; its output is passed on.
+        command: command to run; its output is passed on.
         every: seconds from one start to the next.
-        good: statuses that are not a failure.
-        on_failure: called after a run that failed.
-        environment: added to that of this process.
-        clock: seconds since the epoch.
+        good: exit statuses that are not failures.
+        on_failure: called after a failed run.
+        environment: variables added to the environment of this process.
+        clock: returns seconds since the epoch.
+        wait: sleeps for a number of seconds.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Scheduler:
         on_failure: Callable[[], None],
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.command = command
         self.every = every
@@ -53,68 +54,68 @@ class Scheduler:
         self.on_failure = on_failure
         self.environment = environment or {}
         self.clock = clock
-        self._guard = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.wait = wait
+        self._is_starting = False
         self._is_ending = False
 
     def run(self, first: float) -> None:
-        """Watch until SIGTERM, which ends it, and a run in hand, within two seconds and with status 0.
+        """Run the command until SIGTERM, which ends it and this process within two seconds and with status 0.
 
         Args:
-            first: when to run first, in seconds since the epoch; at once if that is past.
+            first: time of the first run, in seconds since the epoch; a time in the past means now.
         """
-        # It would say each time that a run has not ended when the next one is due.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        scheduler = BlockingScheduler(timezone=UTC)
-        scheduler.add_job(
-            self.run_once,
-            IntervalTrigger(seconds=self.every, timezone=UTC),
-            next_run_time=datetime.fromtimestamp(max(first, self.clock()), UTC),
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
-            scheduler.start()
-        finally:
-            with self._guard:
-                self._is_ending = True
-                process = self._process
-            if process is not None:
-                end(process, _SECONDS_TO_END)
-            scheduler.shutdown(wait=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        due = max(first, self.clock())
+        while True:
+            while (left := due - self.clock()) > 0:
+                self.wait(min(left, _MAX_WAIT_SECONDS))
+            self.run_once()
+            # Keep to the times that the first run set; skip those that passed during this run.
+            due += self.every * (1 + max(0, math.floor((self.clock() - due) / self.every)))
 
     def run_once(self) -> None:
-        """One run; a failure is one line on stderr, with the last that the run had to say."""
+        """Run the command once; a failure is one line on stderr with the last line of the command's stderr."""
         try:
             status, last = self._run()
         except OSError as error:
             status, last = None, str(error)
-        if self._is_ending or status in self.good:
+        if self._is_ending:
+            sys.exit(0)
+        if status in self.good:
             return
         now = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         how = "could not be started" if status is None else f"failed with status {status}"
         click.echo(f"{now}: this run {how}, the next one will come: {last}", err=True)
         self.on_failure()
 
+    def _stop(self, *_: object) -> None:
+        is_first, self._is_ending = not self._is_ending, True
+        # An exception inside Popen would lose the process that it has just created.
+        if is_first and not self._is_starting:
+            sys.exit(0)
+
     def _run(self) -> tuple[int, str]:
-        """The status of a run, and if that is not good the last line of its stderr; the others are passed on."""
-        with self._guard:
-            if self._is_ending:
-                return 0, ""
-            environment = {**os.environ, **self.environment}
-            self._process = process = subprocess.Popen(  # noqa: S603  what it runs is this project's own
-                self.command, env=environment, stderr=subprocess.PIPE
+        """Return the exit status and, unless that is good, the last line of stderr; pass the other lines on."""
+        process, last = None, ""
+        self._is_starting = True
+        try:
+            process = subprocess.Popen(  # noqa: S603  what it runs is this project's own
+                self.command, env={**os.environ, **self.environment}, stderr=subprocess.PIPE
             )
-        last = ""
-        with process.stderr or io.BytesIO() as lines:
-            for line in lines:
+            self._is_starting = False
+            if self._is_ending:
+                sys.exit(0)
+            for line in process.stderr or io.BytesIO():
                 if last:
                     click.echo(last, err=True)
-                # A progress bar writes over itself: what it came to is enough.
+                # A progress bar overwrites itself: keep its last state.
                 last = line.decode("utf-8", errors="replace").rstrip().rpartition("\r")[2]
-        status = process.wait()
+            status = process.wait()
+        finally:
+            self._is_starting = False
+            if process is not None:
+                end(process, _SECONDS_TO_END)
+                (process.stderr or io.BytesIO()).close()
         if last and status in self.good:
             click.echo(last, err=True)
         return status, last
