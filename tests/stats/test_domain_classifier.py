@@ -31,6 +31,7 @@ class TestAuc:
 
 
 class TestTellApart:
+    @pytest.mark.statistics
     @pytest.mark.parametrize(("n", "m"), [(300, 100), (80, 80)])
     def test_keeps_its_level(self, n, m):
         rng = np.random.default_rng(2)
@@ -66,7 +67,7 @@ class TestTellApart:
         rng = np.random.default_rng(4)
         reference = [[*rng.integers(0, 30, 10)] for _ in range(200)]
         latest = [[*rng.integers(0, 30, 10), 1000 + i] for i in range(100)]
-        found = _told(TokenCounts.of_ids(reference), TokenCounts.of_ids(latest), rng, most_words=10_000)
+        found = _told(TokenCounts.of_ids(reference), TokenCounts.of_ids(latest), rng, max_words=10_000)
         assert all(word.id < 1000 for word in found.words)
 
     @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 0.52, 0.58), (0.5, 0.70, 0.78)])
@@ -94,16 +95,16 @@ class TestTellApart:
         reference = [[1, 2] if at < 20 else [1] for at in range(100)]
         latest = [[1, 3, 4] if at < 20 else [1, 4] for at in range(100)]
         samples = TokenCounts.of_ids(reference), TokenCounts.of_ids(latest)
-        assert {word.id for word in classifier_two_sample_test(*samples, 1999, 20, _rng(), least_texts=20).words} == {
+        assert {word.id for word in classifier_two_sample_test(*samples, 1999, 20, _rng(), min_texts=20).words} == {
             2,
             3,
             4,
         }
-        assert {word.id for word in classifier_two_sample_test(*samples, 1999, 20, _rng(), least_texts=21).words} == {4}
+        assert {word.id for word in classifier_two_sample_test(*samples, 1999, 20, _rng(), min_texts=21).words} == {4}
 
 
-def _told(reference, latest, rng, permutations=1999, most_words=20):
-    return classifier_two_sample_test(reference, latest, permutations, most_words, rng)
+def _told(reference, latest, rng, permutations=1999, max_words=20):
+    return classifier_two_sample_test(reference, latest, permutations, max_words, rng)
 
 
 def _rng() -> np.random.Generator:

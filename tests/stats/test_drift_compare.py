@@ -49,6 +49,7 @@ def latest():
 
 
 class TestFalseAlarms:
+    @pytest.mark.statistics
     @pytest.mark.parametrize(
         ("classes", "rounded", "audited"), [(2, False, True), (30, False, False), (3, True, False)]
     )
@@ -85,6 +86,7 @@ class TestPower:
     def test_texts_of_the_same_kind(self, reference, latest):
         figures = found_by(reference, latest)
         assert figures.enough
+        assert not figures.is_significant
         assert not figures.is_alarm
         assert [family.name for family in figures.families] == ["length", "form", "score", "content", "embedding"]
         assert figures.labels is None
@@ -265,7 +267,7 @@ class TestRecords:
 
     @pytest.mark.parametrize("values", [{}, {"families": [{}]}, []])
     def test_other_json_is_refused(self, values):
-        with pytest.raises(InputError, match="drift figures"):
+        with pytest.raises(InputError, match="drift results"):
             DriftResults.from_dict(values)
 
 

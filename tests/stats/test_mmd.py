@@ -59,6 +59,7 @@ class TestMmd:
         # A standard error of .003.
         assert mmd_test(x, y, 20_000, rng).p == pytest.approx(exact, abs=0.012)
 
+    @pytest.mark.statistics
     @pytest.mark.parametrize(("n", "m"), [(40, 40), (150, 20)])
     def test_keeps_its_level_with_ties(self, n, m):
         rng = np.random.default_rng(7)
@@ -98,12 +99,11 @@ class TestMmd:
         found = mmd_test(np.full((30, 2), value), np.full((20, 2), value), 99, np.random.default_rng(0))
         assert (found.squared, found.p, found.effect) == (0, 1, 0)
 
-    def test_mostly_equal_vectors_still_have_a_bandwidth(self):
+    def test_mostly_equal_vectors_can_differ(self):
         y = np.zeros((40, 2))
         y[:10] = 1
         found = mmd_test(np.zeros((60, 2)), y, 999, np.random.default_rng(0))
         assert found.p <= 0.005
-        assert found.bandwidth > 0
 
     @pytest.mark.parametrize("scale", [1e-20, 1e20])
     def test_the_scale_does_not_matter(self, scale):
@@ -112,13 +112,14 @@ class TestMmd:
         one, other = (mmd_test(s * x, s * y, 199, np.random.default_rng(1)) for s in (1.0, scale))
         assert other.squared == pytest.approx(one.squared, abs=1e-6)
         assert other.p == pytest.approx(one.p, abs=0.011)
-        assert other.bandwidth == pytest.approx(scale * one.bandwidth, rel=1e-4)
 
     def test_more_rows_than_the_median_is_taken_of(self):
         rng = np.random.default_rng(12)
-        found = mmd_test(rng.normal(size=(900, 2)), rng.normal(size=(300, 2)), 99, rng)
-        # The median squared distance of two standard normal points is 4 log 2.
-        assert found.bandwidth**2 == pytest.approx(4 * np.log(2), rel=0.1)
+        x, y = rng.normal(size=(900, 2)), rng.normal(0.5, 1, size=(300, 2))
+        squared, effect = by_definition(x, y)
+        found = mmd_test(x, y, 99, rng)
+        assert found.squared == pytest.approx(squared, rel=0.1)
+        assert found.effect == pytest.approx(effect, rel=0.1)
 
     @pytest.mark.parametrize(
         ("x", "y", "message"),

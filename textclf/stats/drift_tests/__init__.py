@@ -1,1 +1,1 @@
-"""Two-sample tests and estimates for drift: pure functions of arrays."""
+"""Statistical tests for drift between two samples of texts."""

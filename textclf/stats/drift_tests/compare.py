@@ -1,7 +1,7 @@
-"""Whether the latest texts are like the reference: every kind of drift tested, corrected for their number.
+"""Compare the latest texts with the reference: test every kind of drift, corrected for the number of tests.
 
-An alarm needs two things: a difference that chance does not explain, and one that is large enough to matter. With
-many texts everything is significant; with few, everything looks large.
+An alarm needs a difference that is significant and large enough to matter. With many texts, every difference is
+significant; with few, chance alone causes large differences.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class _Measured:
-    """One test before it is corrected and judged: see TestResult."""
+    """A test before the correction; see TestResult."""
 
     name: str
     statistic: float
     p: float
     effect: float
-    floor: float
+    min_effect: float
     class_id: int | None = None
     words: tuple[WordDrift, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """What there is to measure on."""
+    """The data of one comparison."""
 
     reference: TextFeatures
     latest: TextFeatures
@@ -65,33 +65,33 @@ def compare(
     audit: AuditEvidence | None = None,
     clock: Callable[[], float] | None = None,
 ) -> DriftResults:
-    """Test every family of drift that there is data for.
+    """Test every family of drift that has data.
 
-    | family    | test                                                     | effect                           |
-    | --------- | -------------------------------------------------------- | -------------------------------- |
-    | length    | KS of the token lengths                                  | KS distance                      |
-    | form      | KS of unknown-token, continuation and non-letter rates   | KS distance                      |
-    | score     | KS of each logit; chi-square of the predicted classes    | KS distance; total variation     |
-    | content   | a classifier by words, of texts that it has not seen     | AUC                              |
-    | embedding | MMD of the embeddings                                    | MMD, relative (mmd.py)    |
-    | stages    | rate at which both stages of a cascade disagree (Fisher) | change of the rate               |
-    | error     | error rate of random audits; CUSUM of them over time     | rise of the error rate           |
+    | family    | test                                                     | effect                       |
+    | --------- | -------------------------------------------------------- | ---------------------------- |
+    | length    | KS of the token lengths                                  | KS distance                  |
+    | form      | KS of unknown-token, continuation and non-letter rates   | KS distance                  |
+    | score     | KS of each logit; chi-square of the predicted classes    | KS distance; total variation |
+    | content   | classifier two-sample test of the words                  | AUC                          |
+    | embedding | MMD of the embeddings                                    | relative MMD (mmd.py)        |
+    | stages    | rate at which both stages of a cascade disagree (Fisher) | change of the rate           |
+    | error     | error rate of random audits; CUSUM of them over time     | rise of the error rate       |
 
-    The tests of a family are combined by Bonferroni, the families by Holm: at most alpha of all comparisons of
-    samples that were drawn alike have any significant family. An alarm needs an effect above the floor on top.
+    Bonferroni combines the tests of a family, Holm the families. If both samples were drawn alike, the chance of any
+    significant family is at most alpha. An alarm also needs an effect above the floor.
 
     Args:
-        reference: what the version was measured on. Its embeddings must be projected on directions that were found in
-            other texts: those found in the reference itself suit it better than any other sample.
-        latest: what was sent lately; other texts than the reference.
-        options: alpha, floors, numbers of permutations.
-        rng: of splits and permutations; the same state gives the same figures. Each family has a stream of its own.
-        class_count: K of the model.
-        audit: labels of answers; the family "error" is tested with options.min_audits random audits among them.
-        clock: seconds, to time the families with.
+        reference: held-out texts of the version. Fit the projection of the embeddings on other texts: a sample varies
+            more in directions that were fitted to it.
+        latest: latest texts, none of them from the reference.
+        options: alpha, floors and numbers of permutations.
+        rng: draws splits and permutations; each family has its own stream.
+        class_count: number of classes K.
+        audit: labels of predictions. Family "error" needs at least options.min_audits random audits among them.
+        clock: returns seconds, to time the families; None times nothing.
 
     Raises:
-        InputError: the samples are not of the same model, or hold values that are not finite.
+        InputError: if the samples come from different models, or contain values that are not finite.
     """
     _check(reference, latest, class_count)
     enough = min(len(reference), len(latest)) >= options.min_texts
@@ -124,25 +124,25 @@ def _form(samples: _Samples, options: DriftOptions, _: np.random.Generator) -> l
     return [_ks(name, samples, f"{name}_rates", options.form_floor) for name in names]
 
 
-def _ks(name: str, samples: _Samples, column: str, floor: float) -> _Measured:
+def _ks(name: str, samples: _Samples, column: str, min_effect: float) -> _Measured:
     found = ks_test(getattr(samples.reference, column), getattr(samples.latest, column))
-    return _Measured(name, found.distance, found.p, found.distance, floor)
+    return _Measured(name, found.distance, found.p, found.distance, min_effect)
 
 
 def _score(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
-    reference, latest, floor = samples.reference, samples.latest, options.score_floor
+    reference, latest, min_effect = samples.reference, samples.latest, options.score_floor
     logits = ks_test_of_columns(reference.logits, latest.logits)
     classes = class_test(reference.predicted, latest.predicted, samples.class_count, options.permutations, rng)
     return [
-        _Measured("logits", logits.distance, logits.p, logits.distance, floor, class_id=logits.column),
-        _Measured("classes", classes.statistic, classes.p, classes.variation, floor),
+        _Measured("logits", logits.distance, logits.p, logits.distance, min_effect, class_id=logits.column),
+        _Measured("classes", classes.statistic, classes.p, classes.variation, min_effect),
     ]
 
 
 def _content(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -> list[_Measured]:
     reference, latest = samples.reference.words, samples.latest.words
     found = classifier_two_sample_test(
-        reference, latest, options.permutations, options.most_words, rng, least_texts=options.least_word_texts
+        reference, latest, options.permutations, options.most_words, rng, min_texts=options.least_word_texts
     )
     return [_Measured("words", found.auc, found.p, found.auc, options.threshold, words=found.words)] if found else []
 
@@ -151,8 +151,7 @@ def _embedding(samples: _Samples, options: DriftOptions, rng: np.random.Generato
     x, y = (embedded(sample) for sample in (samples.reference, samples.latest))
     if min(len(x), len(y)) < options.min_texts:
         return []
-    most = options.mmd_most
-    x, y = (values[rng.permutation(len(values))[:most]] for values in (x, y))
+    x, y = (values[rng.permutation(len(values))[: options.mmd_most]] for values in (x, y))
     found = mmd_test(x, y, options.permutations, rng)
     return [_Measured("embeddings", found.squared, found.p, found.effect, options.embedding_floor)]
 
@@ -166,14 +165,14 @@ def _stages(samples: _Samples, options: DriftOptions, _: np.random.Generator) ->
 
 
 def embedded(sample: TextFeatures) -> NDArray[np.float32]:
-    """The embeddings of the texts that have one: [texts, D]."""
+    """Embeddings of the texts that have one: float32 [texts, D]."""
     if sample.embeddings is None:
         return np.empty((0, 0), np.float32)
     return sample.embeddings[np.isfinite(sample.embeddings).all(axis=1)]
 
 
 def compared_stages(sample: TextFeatures) -> NDArray[np.bool_]:
-    """Whether both stages disagree, of the texts where that is known: bool [texts]."""
+    """True for each text on which the stages disagree, without texts where that is unknown: bool [texts]."""
     if sample.disagreements is None:
         return np.empty(0, np.bool_)
     return sample.disagreements[np.isfinite(sample.disagreements)] > 0
@@ -206,25 +205,25 @@ _FAMILIES: Mapping[str, Callable[[_Samples, DriftOptions, np.random.Generator], 
 def _judged(
     measured: Mapping[str, Sequence[_Measured]], seconds: Mapping[str, float | None], alpha: float
 ) -> tuple[FamilyResult, ...]:
-    """Correct the p-values of all families, and say which are significant and which alarm."""
+    """Correct the p-values of all families, and decide which are significant and which alarm."""
     p_values = {name: _bonferroni(tests, min(test.p for test in tests)) for name, tests in measured.items()}
     families = []
     for name, tests in measured.items():
         results = [_judged_test(test, _adjusted(p_values, name, _bonferroni(tests, test.p)), alpha) for test in tests]
-        speaks = max(results, key=lambda test: (test.is_alarm, -test.p, test.effect))
+        represents = max(results, key=lambda test: (test.is_alarm, -test.p, test.effect))
         adjusted = _adjusted(p_values, name, p_values[name])
         families.append(
             FamilyResult(
                 name=name,
-                test=speaks.name,
-                statistic=speaks.statistic,
+                test=represents.name,
+                statistic=represents.statistic,
                 p=p_values[name],
                 adjusted_p=adjusted,
-                effect=speaks.effect,
-                floor=speaks.floor,
+                effect=represents.effect,
+                floor=represents.floor,
                 is_significant=adjusted < alpha,
-                is_alarm=speaks.is_alarm,
-                is_negligible=adjusted < alpha and not speaks.is_alarm,
+                is_alarm=represents.is_alarm,
+                is_negligible=adjusted < alpha and not represents.is_alarm,
                 tests=tuple(results),
                 seconds=seconds[name],
             )
@@ -240,9 +239,9 @@ def _judged_test(test: _Measured, adjusted_p: float, alpha: float) -> TestResult
         p=test.p,
         adjusted_p=adjusted_p,
         effect=test.effect,
-        floor=test.floor,
+        floor=test.min_effect,
         is_significant=is_significant,
-        is_alarm=is_significant and test.effect > test.floor,
+        is_alarm=is_significant and test.effect > test.min_effect,
         class_id=test.class_id,
     )
 
@@ -252,7 +251,7 @@ def _bonferroni(tests: Sequence[_Measured], p: float) -> float:
 
 
 def _adjusted(p_values: Mapping[str, float], name: str, p: float) -> float:
-    """What Holm's procedure makes of the family if its p-value is this one."""
+    """The adjusted p-value of a family by Holm, if its p-value were `p`."""
     changed = {**p_values, name: p}
     return float(holm(list(changed.values()))[list(changed).index(name)])
 
@@ -279,7 +278,10 @@ def _check(reference: TextFeatures, latest: TextFeatures, class_count: int) -> N
                 f"must be of one version"
             )
         if len(sample) and not 0 <= sample.predicted.min() <= sample.predicted.max() < class_count:
-            raise InputError(f"{name}: expected predicted classes from 0 to {class_count - 1}, got others")
+            raise InputError(
+                f"{name}: expected predicted classes from 0 to {class_count - 1}, got ids from "
+                f"{sample.predicted.min()} to {sample.predicted.max()}"
+            )
         values = [sample.unknown_rates, sample.continuation_rates, sample.non_letter_rates, sample.logits]
         pooled = np.zeros((1, 1)) if sample.embeddings is None else sample.embeddings
         # A row of NaN is a text without an embedding.

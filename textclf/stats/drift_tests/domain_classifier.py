@@ -1,7 +1,7 @@
-"""Whether a classifier can tell the latest texts from the reference by their words, and by which words.
+"""Classifier two-sample test: can a classifier tell the latest texts from the reference, and by which words?
 
-A classifier two-sample test: D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017
-(arXiv:1610.06545), with the area under the ROC curve instead of the accuracy, because the samples differ in size.
+D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017 (arXiv:1610.06545), with the area under
+the ROC curve instead of the accuracy, because the samples differ in size.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from textclf.drift.features import TokenCounts
 from textclf.stats.drift_tests.drift_results import WordDrift
 from textclf.stats.drift_tests.permutations import choices, permutation_p
 
-# Far more words than texts, most of them rare: a strong penalty keeps chance differences from drowning the others.
+# There are far more words than texts, and most are rare: a strong penalty suppresses chance differences.
 _INVERSE_PENALTY = 0.01
-# The stopping rule that R.-E. Fan et al. chose for this solver (LIBLINEAR, JMLR 9, 2008). Nothing rests on more digits:
-# the test is valid for any scores.
+# The default of LIBLINEAR (R.-E. Fan et al., JMLR 9, 2008). The test is valid for any scores, so more digits are not
+# needed.
 _TOLERANCE = 0.1
 _MAX_STEPS = 1000
 
 
 @dataclass(frozen=True)
 class DomainResult:
-    """How well the samples can be told apart.
+    """Result of a classifier two-sample test.
 
     Attributes:
-        auc: chance that a latest text scores above one of the reference, among texts that the classifier was not
-            fitted on; .5 where the samples are alike. Where a share s of the texts is new, at most about .5 + s / 2.
-        p: one-sided, by permutations.
-        words: that tell the samples apart most, largest contribution first.
+        auc: area under the ROC curve on held-out texts; 0.5 if the samples are alike. If a share s of the texts is
+            new, at most about 0.5 + s / 2.
+        p: one-sided p-value by permutations.
+        words: words that separate the samples most, largest contribution first.
     """
 
     auc: float
@@ -47,25 +47,25 @@ def classifier_two_sample_test(
     reference: TokenCounts,
     latest: TokenCounts,
     permutations: int,
-    most_words: int,
+    max_words: int,
     rng: np.random.Generator,
     *,
-    least_texts: int = 1,
+    min_texts: int = 1,
 ) -> DomainResult | None:
-    """Fit a logistic regression on log(1 + count) to one half of each sample, and try it on the other halves.
+    """Fit a logistic regression on log(1 + count) to a random half of each sample, and test it on the other halves.
 
-    The larger sample does not count for more: both weigh the same. Halves are drawn at random. With the classifier
-    given, the texts of the other halves are exchangeable, so that the labels of their scores can be permuted.
+    Both samples have the same total weight. If they were drawn alike, the held-out texts are exchangeable given the
+    classifier, so the sample labels of their scores can be permuted.
 
     Args:
         reference, latest: the samples.
-        permutations: of the held-out scores.
-        most_words: that are named.
-        rng: of halves, fitting and permutations.
-        least_texts: that must have a word, of the sample that it speaks for, for it to be named.
+        permutations: number of permutations of the held-out scores.
+        max_words: maximum number of words to return.
+        rng: draws halves, the classifier's seed and permutations.
+        min_texts: a returned word is in at least this many texts of the sample that it points to.
 
     Returns:
-        None where no text has a word.
+        None if no text has a word.
     """
     ids, columns = np.unique(np.concatenate([reference.ids, latest.ids]), return_inverse=True)
     if not len(ids):
@@ -84,8 +84,8 @@ def classifier_two_sample_test(
         weights * np.asarray(held_out[is_latest_there].mean(axis=0) - held_out[~is_latest_there].mean(axis=0)).ravel()
     )  # [ids]
     has_word = [np.bincount(part, minlength=len(ids)) for part in np.split(columns, [len(reference.ids)])]
-    may_be_named = (contributions > 0) & (np.where(weights > 0, has_word[1], has_word[0]) >= least_texts)
-    first = [k for k in np.argsort(-contributions, kind="stable") if may_be_named[k]][:most_words]
+    may_be_named = (contributions > 0) & (np.where(weights > 0, has_word[1], has_word[0]) >= min_texts)
+    first = [k for k in np.argsort(-contributions, kind="stable") if may_be_named[k]][:max_words]
     words = tuple(
         WordDrift(
             id=int(ids[k]),
@@ -104,13 +104,13 @@ def classifier_two_sample_test(
 def auc_test(
     scores: NDArray[np.floating[Any]], is_latest: NDArray[np.bool_], permutations: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Area under the ROC curve of scores [n], and the chance of one as large if the samples are alike.
+    """Return the area under the ROC curve of scores [n], and its one-sided p-value by permutations.
 
-    The area is Mann and Whitney's: with the (mid-)ranks of the scores, the sum over the m latest texts less
-    m (m + 1) / 2, over m times the others (J. A. Hanley and B. J. McNeil, Radiology 143, 1982). Ranks do not change
-    by permutation, so that all permuted areas are one product of a matrix with the ranks.
+    The area is Mann and Whitney's: (R - m (m + 1) / 2) / (m (n - m)), where R is the sum of the (mid-)ranks of the m
+    latest texts (J. A. Hanley and B. J. McNeil, Radiology 143, 1982). Permutations do not change the ranks, so all
+    permuted areas are one product of a matrix with the ranks.
     """
-    ranks = rankdata(scores)  # Sums of halves: exact, so that equal areas are equal.
+    ranks = rankdata(scores)  # Multiples of 0.5, whose sums are exact: equal areas compare equal.
     size = int(is_latest.sum())
     rank_sums = np.concatenate([block @ ranks for block in choices(len(ranks), size, permutations, rng)])
     observed = float(ranks[is_latest].sum())
@@ -125,7 +125,7 @@ def _half(rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _fitted_weights(values: Any, is_latest: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Of each column: [columns]. Dual coordinate descent is some twenty times as fast here as the default solver."""
+    """Weight of each column, [columns]. Dual coordinate descent is about 20 times faster here than the default."""
     model = LogisticRegression(
         C=_INVERSE_PENALTY,
         class_weight="balanced",

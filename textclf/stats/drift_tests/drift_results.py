@@ -1,4 +1,4 @@
-"""What a comparison of two samples of texts found, in plain values that JSON can hold; no decision is made here."""
+"""Results of comparing two samples of texts, as records of plain values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class TestResult:
-    """One test of "both samples were drawn alike", inside a family.
+    """One test of "both samples were drawn alike" in a family of tests.
 
     Attributes:
         name: "length", "unknown", "continuation", "non_letter", "logits", "classes", "words", "embeddings",
-            "error_rate" or "cusum".
-        statistic: the test's own: KS D, chi-square, AUC, squared MMD, errors among the audits, the CUSUM's height.
-        p: of this test alone ("logits": times the number of classes, of which the clearest is taken).
-        adjusted_p: p times the tests of the family, and then as Holm's over the families.
-        effect: how large the difference is, in the unit of the floor.
-        floor: effects up to this are negligible.
-        is_significant: adjusted_p < alpha.
-        is_alarm: significant, and the effect is above the floor.
-        class_id: the class whose logits differ most clearly, for "logits"; None for the others.
+            "disagreement", "error_rate" or "cusum".
+        statistic: KS D, chi-square, AUC, squared MMD, change of the rate, errors among the audits, or CUSUM height.
+        p: p-value of this test alone; for "logits" that of the clearest class, times the number of classes.
+        adjusted_p: p times the number of tests in the family, then corrected by Holm over the families.
+        effect: size of the difference, in the unit of `floor`.
+        floor: minimum effect; an effect up to this is negligible.
+        is_significant: True if adjusted_p < alpha.
+        is_alarm: True if significant and the effect is above the floor.
+        class_id: class whose logits differ most clearly, for "logits"; otherwise None.
     """
 
-    # pytest would otherwise take it for a test.
+    # Otherwise pytest would collect it as a test.
     __test__ = False
 
     name: str
@@ -44,19 +44,19 @@ class TestResult:
 
 @dataclass(frozen=True)
 class FamilyResult:
-    """What one kind of drift comes to.
+    """Result for one kind of drift.
 
     Attributes:
         name: "length", "form", "score", "content", "embedding", "stages" or "error".
-        test: name of the test in `tests` that speaks for the family: of those that alarm, or else of all, the one
-            with the smallest p. `statistic`, `effect` and `floor` are that test's.
-        p: Bonferroni over the tests of the family.
-        adjusted_p: Holm over the families.
-        is_significant: adjusted_p < alpha.
-        is_alarm: significant, and the effect is above the floor.
-        is_negligible: significant, and the effect is not above the floor.
-        tests: one at least.
-        seconds: the family took, by the clock that was passed in; None without one.
+        test: name of the test that represents the family: the one with the smallest p among those that alarm, or
+            among all if none does. `statistic`, `effect` and `floor` are of this test.
+        p: p-value corrected by Bonferroni over the tests of the family.
+        adjusted_p: p-value corrected by Holm over the families.
+        is_significant: True if adjusted_p < alpha.
+        is_alarm: True if significant and the effect is above the floor.
+        is_negligible: True if significant and the effect is not above the floor.
+        tests: tests of the family, at least one.
+        seconds: computing time of the family; None without a clock.
     """
 
     name: str
@@ -75,15 +75,15 @@ class FamilyResult:
 
 @dataclass(frozen=True)
 class WordDrift:
-    """A wordpiece that tells the latest texts from the reference, or the other way round.
+    """A wordpiece that separates the latest texts from the reference.
 
     Attributes:
-        id: of the wordpiece in the vocabulary.
-        weight: the domain classifier's for log(1 + count); above 0 it speaks for the latest texts.
-        contribution: of this word to the difference of the mean scores of both samples (held-out halves):
-            weight times the difference of the means of log(1 + count). All words' together are the whole difference.
-        reference_texts, latest_texts: how many texts of each whole sample have it.
-        reference_share, latest_share: the same, as shares.
+        id: id of the wordpiece in the vocabulary.
+        weight: weight of log(1 + count) in the domain classifier; above 0 it points to the latest texts.
+        contribution: weight times the difference of the means of log(1 + count) between the held-out halves. All
+            contributions add up to the difference of the mean scores.
+        reference_texts, latest_texts: number of texts with the wordpiece in each whole sample.
+        reference_share, latest_share: share of texts with the wordpiece in each whole sample.
     """
 
     id: int
@@ -100,7 +100,7 @@ class Quantiles:
     """Quantiles of the token lengths.
 
     Attributes:
-        levels: in (0, 1), ascending.
+        levels: levels in (0, 1), ascending.
         reference, latest: the quantile at each level.
     """
 
@@ -111,7 +111,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class ClassMix:
-    """Share of each predicted class: position is the class id, each adds up to 1."""
+    """Share of each predicted class in both samples; the position is the class id."""
 
     reference: tuple[float, ...]
     latest: tuple[float, ...]
@@ -119,14 +119,14 @@ class ClassMix:
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """What people's labels say of the model's answers: counts only, no verdict.
+    """Numbers of labelled texts and of wrong predictions among them.
 
     Attributes:
-        held_out_texts, held_out_errors: of the reference, that the version was measured on.
-        audit_texts, audit_errors: labels that are a random audit.
-        audit_interval: 95 % of the audits' error rate (Wilson 1927); None without audits.
-        other_texts, other_errors: labels that came otherwise. People correct what is wrong, so that their error
-            rate is evidence of what goes wrong, and no estimate of how often.
+        held_out_texts, held_out_errors: numbers of the reference.
+        audit_texts, audit_errors: numbers of the random audits.
+        audit_interval: 95% interval of the audits' error rate (Wilson 1927); None without audits.
+        other_texts, other_errors: numbers of the other labels. People mostly correct mistakes, so these do not
+            estimate the error rate.
     """
 
     held_out_texts: int
@@ -140,15 +140,15 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class DriftResults:
-    """Everything compare() found.
+    """All results of compare().
 
     Attributes:
-        enough: False where a sample is under options.min_texts: then nothing was tested.
-        reference_texts, latest_texts: the sizes of both samples.
-        families: what was tested, in a fixed order; a family without data is not among them.
-        words: what tells the samples apart most, largest contribution first. Where "content" is not significant
-            they are chance.
-        class_mix, lengths: None for an empty sample.
+        enough: False if a sample has fewer than options.min_texts texts; then nothing was tested.
+        reference_texts, latest_texts: sizes of both samples.
+        families: tested families in a fixed order, without those that had no data.
+        words: words that separate the samples most, largest contribution first. They are due to chance unless
+            "content" is significant.
+        class_mix, lengths: None if a sample is empty.
         labels: None without labels.
     """
 
@@ -163,29 +163,29 @@ class DriftResults:
 
     @property
     def is_alarm(self) -> bool:
-        """True where any family alarms."""
+        """True if any family alarms."""
         return any(family.is_alarm for family in self.families)
 
     @property
     def is_significant(self) -> bool:
-        """True where any family is significant, however small its effect."""
+        """True if any family is significant, whatever its effect."""
         return any(family.is_significant for family in self.families)
 
     @property
     def tests_audits(self) -> bool:
-        """True where there were enough random audits to be tested."""
+        """True if there were enough random audits for a test."""
         return any(family.name == "error" for family in self.families)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, for strict JSON."""
+        """The results as a dict for strict JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The figures from to_dict()'s dict, or from its JSON.
+        """The results from the dict of to_dict(), or from its JSON.
 
         Raises:
-            InputError: a key is missing or unknown.
+            InputError: if a key is missing or unknown.
         """
         try:
             parts = {
@@ -200,11 +200,11 @@ class DriftResults:
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError) as error:
-            raise InputError(f"expected the drift figures that to_dict() gives, got others: {error}") from error
+            raise InputError(f"expected drift results as written by to_dict(): {error}") from error
 
 
 def record_of(kind: type[Record], values: dict[str, Any] | None) -> Record | None:
-    """A dataclass of `values`, None of None; JSON has lists where the records have tuples."""
+    """Create a dataclass from JSON values, with tuples for lists; None stays None."""
     if values is None:
         return None
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

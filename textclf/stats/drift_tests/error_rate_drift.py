@@ -1,7 +1,6 @@
-"""Whether the model errs more than it did: the error rate of audited answers, and a CUSUM of them over time.
+"""Tests for a higher error rate: the error rate of audited predictions, and a CUSUM of them over time.
 
-Only labels of texts that were picked at random say how often the model errs. Labels that users give on their own are
-mostly of what went wrong.
+Only texts that were picked at random for labelling show how often the model errs. Users mostly label its mistakes.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from textclf.errors import InputError
 from textclf.stats.drift_tests.drift_results import LabelFigures
 from textclf.stats.drift_tests.permutations import permutation_p
 
-# Simulated values in memory at a time: 2^22 float64 are 32 MB.
+# Number of simulated values in memory at a time: 2^22 float64 are 32 MB.
 _BLOCK_VALUES = 2**22
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class AuditEvidence:
-    """Labels that people gave to answers of the version, and what is known of its errors from before.
+    """Labels of m predictions of a version, and its errors on the reference.
 
     Attributes:
-        labels: class ids that people gave, int64 [m].
-        predicted: class ids that the model had given, int64 [m].
-        times: of the answers, Unix seconds, float64 [m]; in any order.
-        is_audit: bool [m]; True where the text was picked at random to be labelled. Only these are tested.
-        held_out_errors, held_out_texts: of the reference: predicted != labels, and how many texts.
+        labels: class ids given by people, int64 [m].
+        predicted: class ids predicted by the model, int64 [m].
+        times: seconds since the epoch, float64 [m]; in any order.
+        is_audit: True if the text was picked at random for labelling, bool [m]. Only these are tested.
+        held_out_errors, held_out_texts: number of wrong predictions in the reference, and of its texts.
 
     Raises:
-        InputError: the arrays are not of the same m answers, a time is not finite, or the counts do not fit.
+        InputError: if the arrays differ in length, a time is not finite, or there are more errors than texts.
     """
 
     labels: NDArray[np.int64]
@@ -47,21 +46,24 @@ class AuditEvidence:
     def __post_init__(self) -> None:
         shapes = {array.shape for array in (self.labels, self.predicted, self.times, self.is_audit)}
         if len(shapes) != 1 or self.labels.ndim != 1 or self.is_audit.dtype != np.bool_:
-            raise InputError(f"expected labels, predictions, times and audit flags of the same answers, got {shapes}")
-        if not np.isfinite(self.times).all():
-            raise InputError("expected the time of every answer that was labelled, got some that are not finite")
+            raise InputError(f"expected labels, predictions, times and audit flags of equal length, got {shapes}")
+        if unknown := int(np.sum(~np.isfinite(self.times))):
+            raise InputError(f"expected a finite time for every labelled prediction, got {unknown} that are not finite")
         if not (self.held_out_texts >= 1 and 0 <= self.held_out_errors <= self.held_out_texts):
-            raise InputError(f"expected held-out texts, got {self.held_out_errors} errors in {self.held_out_texts}")
+            raise InputError(
+                f"expected at least one held-out text and at most as many errors, got {self.held_out_errors} errors in "
+                f"{self.held_out_texts} texts"
+            )
 
     def audited_errors(self) -> NDArray[np.bool_]:
-        """Whether each random audit found an error, in the order of time."""
+        """True for each random audit that found an error, in the order of time: bool [audits]."""
         order = np.argsort(self.times[self.is_audit], kind="stable")
         return np.asarray((self.labels != self.predicted)[self.is_audit][order])
 
 
 @dataclass(frozen=True)
 class ErrorRateResult:
-    """Attributes: p, one-sided; rise: error rate of the audits less the held-out one."""
+    """One-sided p-value, and the rise: error rate of the audits minus the held-out error rate."""
 
     p: float
     rise: float
@@ -73,21 +75,19 @@ class CusumResult:
 
     Attributes:
         height: largest value of the sum, in nats of evidence for the raised rate.
-        p: chance of such a height in control, by simulation.
-        shift: the rise that it was tuned to.
-        rise: error rate since the change that it points to, less the one in control.
-        start: position of the first audit after that change.
+        p: chance of such a height without a change, by simulation.
+        rise: error rate since the estimated change, minus the rate in control.
+        start: position of the first audit after the estimated change.
     """
 
     height: float
     p: float
-    shift: float
     rise: float
     start: int
 
 
 def label_figures(evidence: AuditEvidence) -> LabelFigures:
-    """Counts of errors by where the labels come from."""
+    """Count the errors among random audits and among other labels."""
     is_wrong, audits = evidence.labels != evidence.predicted, int(evidence.is_audit.sum())
     errors = int(is_wrong[evidence.is_audit].sum())
     interval = binomtest(errors, audits).proportion_ci(0.95, method="wilson") if audits else None
@@ -103,10 +103,11 @@ def label_figures(evidence: AuditEvidence) -> LabelFigures:
 
 
 def error_rate_test(is_wrong: NDArray[np.bool_], held_out_errors: int, held_out_texts: int) -> ErrorRateResult:
-    """Whether audits [n] find errors more often than the held-out texts had: Fisher's exact test, one-sided.
+    """Test whether audits [n] have a higher error rate than the held-out texts: Fisher's exact test, one-sided.
 
     R. A. Fisher, "Statistical Methods for Research Workers", 5th edition, 1934, section 21.02: with the margins
-    given, the errors among the audits have a hypergeometric distribution. The held-out rate's own uncertainty is in it.
+    given, the errors among the audits have a hypergeometric distribution. This allows for the uncertainty of the
+    held-out rate.
     """
     errors, audits = int(is_wrong.sum()), len(is_wrong)
     p = hypergeom.sf(errors - 1, held_out_texts + audits, held_out_errors + errors, audits)
@@ -121,21 +122,22 @@ def cusum(
     simulations: int,
     rng: np.random.Generator,
 ) -> CusumResult:
-    """Whether the error rate rose at some time: the cumulative sum of E. S. Page, "Continuous inspection schemes",
-    Biometrika 41 (1954), with the log likelihood ratios of errors that come one by one (M. R. Reynolds and
-    Z. G. Stoumbos, "A CUSUM chart for monitoring a proportion when inspecting continuously", Journal of Quality
-    Technology 31, 1999).
+    """Test whether the error rate rose at some time, with a CUSUM of log likelihood ratios.
 
-    S_t = max(0, S_{t-1} + log P(x_t | raised rate) / P(x_t | rate in control)), and its largest value is compared
-    with those of simulated sequences of as many audits. The rate in control is known from the held-out texts only, so
-    that each simulated sequence has a rate of its own, from its posterior (Beta, with Jeffreys' prior).
+    E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); for errors that come one by one, M. R. Reynolds
+    and Z. G. Stoumbos, "A CUSUM chart for monitoring a proportion when inspecting continuously", Journal of Quality
+    Technology 31 (1999).
+
+    The sum is S_t = max(0, S_{t-1} + log P(x_t | raised rate) / P(x_t | rate in control)). Its largest value is
+    compared with those of simulated sequences of n audits. The held-out texts only estimate the rate in control, so
+    each simulated sequence draws its rate from the posterior (Beta, with Jeffreys' prior).
 
     Args:
-        is_wrong: audits in the order of time, [n], one at least.
-        held_out_errors, held_out_texts: of the reference.
-        shift: rise of the error rate that the sum is tuned to; it grows where the rise is more than about half.
-        simulations: of sequences in control.
-        rng: of the simulations.
+        is_wrong: True for each audit that found an error, in the order of time, [n], n from 1.
+        held_out_errors, held_out_texts: number of wrong predictions in the reference, and of its texts.
+        shift: rise of the error rate that the sum is tuned to. The sum grows if the rise is above about half of it.
+        simulations: number of simulated sequences.
+        rng: draws the simulated sequences.
     """
     wrong, right = held_out_errors + 0.5, held_out_texts - held_out_errors + 0.5
     rate = wrong / (wrong + right)
@@ -156,15 +158,16 @@ def cusum(
     return CusumResult(
         height=height,
         p=permutation_p(height, np.concatenate(heights), tolerance=_ROUNDING),
-        shift=shift,
         rise=float(is_wrong[start:].mean() - rate) if start < len(is_wrong) else 0.0,
         start=start,
     )
 
 
 def _cumulative(is_wrong: NDArray[np.bool_], gain: float, loss: float) -> NDArray[Any]:
-    """Sums of the log likelihood ratios of [k, n], from 0 on: [k, n + 1]. Their height above their lowest value so
-    far is Page's sum."""
+    """Sums of the log likelihood ratios of `is_wrong` [k, n], starting with 0: [k, n + 1].
+
+    The height above the lowest value until then is Page's sum.
+    """
     sums = np.zeros((len(is_wrong), is_wrong.shape[1] + 1))
     np.cumsum(np.where(is_wrong, gain, loss), axis=1, out=sums[:, 1:])
     return sums

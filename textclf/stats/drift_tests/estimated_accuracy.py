@@ -1,4 +1,4 @@
-"""How often the model is right on texts without labels: what its calibrated confidence promises."""
+"""Estimate the accuracy on texts without labels, from calibrated confidence."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from textclf.errors import InputError
 from textclf.stats.calibration import softmax
 
 CAVEAT = (
-    "An estimate from the model's own confidence, not a measurement: it is not valid where what the classes mean has "
+    "An estimate from the model's own confidence, not a measurement: it is not valid if the meaning of the classes has "
     "drifted."
 )
 
 
 @dataclass(frozen=True)
 class AccuracyEstimate:
-    """What the confidence promises.
+    """Estimated accuracy of the latest texts; compare both reference values to see its bias.
 
     Attributes:
-        estimate: mean confidence on the latest texts: the calibrated probability of the predicted class.
-        reference_estimate: the same on the reference.
-        reference_accuracy: share of the reference that is right.
-        caveat: one sentence that belongs beside the figure.
+        estimate: mean confidence on the latest texts, where confidence is the calibrated probability of the
+            predicted class.
+        reference_estimate: mean confidence on the reference.
+        reference_accuracy: share of correct predictions in the reference.
+        caveat: one sentence to show next to the estimate.
     """
 
     estimate: float
@@ -34,28 +35,23 @@ class AccuracyEstimate:
     reference_accuracy: float
     caveat: str = CAVEAT
 
-    @property
-    def reference_bias(self) -> float:
-        """How far the estimate is off on the reference, where the truth is known; above 0 it promises too much."""
-        return self.reference_estimate - self.reference_accuracy
-
 
 def estimated_accuracy(
     reference: TextFeatures, reference_labels: NDArray[np.integer[Any]], latest: TextFeatures, temperature: float
 ) -> AccuracyEstimate:
-    """The mean calibrated confidence; less the reference's bias it is the "difference of confidences".
+    """Return mean confidences; estimate minus bias on the reference is the "difference of confidences".
 
     D. Guillory, V. Shankar, S. Ebrahimi, T. Darrell and L. Schmidt, "Predicting with confidence on unseen
     distributions", ICCV 2021 (arXiv:2107.03315).
 
     Args:
-        reference: texts with labels, one at least.
+        reference: n labelled texts, at least one.
         reference_labels: class ids, [n].
-        latest: texts without, one at least.
-        temperature: of the version.
+        latest: texts without labels, at least one.
+        temperature: temperature of the model version.
 
     Raises:
-        InputError: a sample is empty, or there is not a label for each text of the reference.
+        InputError: if a sample is empty, or the reference has another number of labels than texts.
     """
     if not len(reference) or not len(latest) or reference_labels.shape != (len(reference),):
         raise InputError(
@@ -70,6 +66,6 @@ def estimated_accuracy(
 
 
 def _confidence(features: TextFeatures, temperature: float) -> float:
-    """Of the class that was predicted: with a threshold other than .5 that need not be the most probable one."""
+    """Mean probability of the predicted class, which a threshold other than 0.5 can make the less probable one."""
     probabilities = softmax(features.logits, temperature)
     return float(probabilities[np.arange(len(features)), features.predicted].mean())

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from textclf.errors import InputError
 from textclf.stats.drift_tests.permutations import choices, permutation_p
 
-# Rows that the median of the distances is taken over: half a million pairs.
+# Number of rows for the median of the distances: half a million pairs.
 _MEDIAN_ROWS = 1000
-# Of sums in float32, as a mean over pairs; the chance variation of the statistic is a hundred times that.
+# Rounding error of the float32 sums per pair; the statistic varies by chance a hundred times as much.
 _ROUNDING = 1e-6
 
 
@@ -26,17 +26,15 @@ class MmdResult:
     """A test of two samples of vectors.
 
     Attributes:
-        squared: unbiased estimate of the squared MMD; around 0, below it too, where both were drawn alike.
-        p: by permutations.
-        effect: the MMD as a share of that of two samples as they are, but with nothing in common (the kernel is 0
-            between them), in [0, 1]. Where a share s of the texts is replaced by such, it is about s.
-        bandwidth: square root of the median of the squared distances in the pooled sample; 0 where all are equal.
+        squared: unbiased estimate of the squared MMD; close to 0, possibly negative, for samples drawn alike.
+        p: p-value by permutations.
+        effect: MMD divided by its value for unlike samples, whose kernel is 0 between them, in [0, 1]. If a share s
+            of the texts is replaced by unlike texts, it is about s.
     """
 
     squared: float
     p: float
     effect: float
-    bandwidth: float
 
 
 def mmd_test(
@@ -44,12 +42,12 @@ def mmd_test(
 ) -> MmdResult:
     """Compare x [n, D] with y [m, D], with the kernel exp(-|a - b|^2 / median of the squared distances).
 
-    The kernel of the pooled sample is computed once, float32 [n + m, n + m]. With u = 1 for the rows that are called
-    x and 0 for the others, the sums of the kernel within x, within y and between follow from u'Ku, u'K1 and 1'K1, so
-    that all permutations together are one product of K with the matrix of their u, taken a few hundred at a time.
+    The kernel K of the pooled sample is computed once, float32 [n + m, n + m]. Let u be 1 for the rows of x and 0 for
+    the others. The sums of K within x, within y and between them follow from u'Ku, u'K1 and 1'K1. So all permutations
+    are one product of K with the matrix of their u, computed a few hundred columns at a time.
 
     Raises:
-        InputError: the shapes do not fit, a sample has fewer than two rows, or a value is not finite.
+        InputError: if the shapes do not match, a sample has fewer than two rows, or a value is not finite.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2 or x.shape[1] < 1:
         raise InputError(f"expected two samples of at least two vectors of one width, got {x.shape} and {y.shape}")
@@ -58,16 +56,16 @@ def mmd_test(
         raise InputError(f"expected finite vectors, got {int((~np.isfinite(pooled)).sum())} values that are not")
     n, m, rows = len(x), len(y), len(pooled)
 
-    # A common scale changes nothing, and keeps float32 from overflow.
+    # A common scale changes nothing, and prevents float32 overflow.
     pooled -= pooled.mean(axis=0)
     scale = float(np.abs(pooled).max())
     if scale == 0:
-        return MmdResult(0.0, 1.0, 0.0, 0.0)
+        return MmdResult(0.0, 1.0, 0.0)
     distances = _squared_distances((pooled / scale).astype(np.float32))
     typical = _typical(distances, rng)
     kernel = np.exp(np.divide(distances, -typical, out=distances), out=distances)
-    # Pairs of a row with itself do not count. Taking the mean off the others changes no difference of means, and
-    # keeps the sums small, which float32 needs.
+    # Pairs of a row with itself do not count. Subtracting the mean changes no difference of means, but keeps the
+    # float32 sums small.
     np.fill_diagonal(kernel, 0)
     mean = float(kernel.sum(dtype=np.float64) / (rows * (rows - 1)))
     kernel -= np.float32(mean)
@@ -88,12 +86,11 @@ def mmd_test(
         squared=squared,
         p=permutation_p(squared, np.concatenate(permuted), tolerance=_ROUNDING),
         effect=float(np.sqrt(max(0.0, squared) / similarities)) if similarities > 0 else 0.0,
-        bandwidth=scale * float(np.sqrt(typical)),
     )
 
 
 def _squared_distances(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Between all rows of [rows, D]: [rows, rows]."""
+    """Squared distances between all rows of `values` [rows, D]: [rows, rows]."""
     squares = np.einsum("nd,nd->n", values, values)
     distances = values @ values.T
     distances *= -2
@@ -104,21 +101,21 @@ def _squared_distances(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _typical(distances: NDArray[np.float32], rng: np.random.Generator) -> float:
-    """The median of the squared distances, above 0; of a part of the rows, chosen from both samples alike."""
+    """The median of the squared distances among up to _MEDIAN_ROWS rows; always above 0."""
     rows = len(distances)
     if rows > _MEDIAN_ROWS:
         chosen = rng.choice(rows, _MEDIAN_ROWS, replace=False)
         distances = distances[np.ix_(chosen, chosen)]
     pairs = distances[np.triu_indices(len(distances), k=1)]
     median = float(np.median(pairs))
-    # Where more than half of the rows are equal the median says nothing, and the mean stands in.
+    # The median is 0 if more than half of the pairs are equal: use the mean.
     return median if median > 0 else float(pairs.mean(dtype=np.float64)) or 1.0
 
 
 def _sums(
     kernel: NDArray[np.float32], row_sums: NDArray[np.float64], is_x: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each line of is_x [P, rows], the kernel's sum within x, and from x to all rows: [P] each."""
+    """For each row of is_x [P, rows], the kernel's sum within x, and from x to all rows: [P] each."""
     u = is_x.astype(np.float32)
     return np.einsum("pn,pn->p", u @ kernel, u, dtype=np.float64), is_x @ row_sums
 
