@@ -115,7 +115,7 @@ class TestAnsweredAlike:
         assert (alone.features.stages, alone.features.disagreements, alone.alone) == (None, None, None)
 
     @pytest.mark.parametrize(
-        ("alone", "said"), [(30, "30 texts were answered by the encoder alone"), (70, "30 texts were answered with")]
+        ("alone", "said"), [(30, "30 texts were predicted by the encoder alone"), (70, "30 texts were predicted with")]
     )
     def test_the_fewer_are_passed_over_and_that_is_said(self, reference, alone, said):
         latest = answered(100, 9)
@@ -136,7 +136,7 @@ class TestAnsweredAlike:
 def test_the_report_says_how_many_the_linear_stage_answered(reference):
     latest = answered(1000, 10, both=0.05, linear=0.4)
     first, second = stage_notes(reference.features, latest, 100)
-    assert first == "The linear stage answered 68% of the reference and 40% of the latest texts."
-    assert "of the latest texts went through both stages" in second
+    assert first == "The linear stage predicted 68% of the reference and 40% of the latest texts."
+    assert second.startswith("Both stages scored ")
     assert len(stage_notes(reference.features, answered(1000, 11), 100)) == 1
     assert stage_notes(reference.without_cascade.features, latest, 100) == []

@@ -136,13 +136,13 @@ def test_films_are_no_drift_and_the_report_says_who_answered(store, predictor, t
     report = logged(store, predictor, films(600, seed=21), 0.5, tmp_path).check_log()
     assert report.verdict == "no drift"
     assert {"embedding", "stages"} <= {family.name for family in report.figures.families}
-    assert any(note.startswith("The linear stage answered") for note in report.notes)
+    assert any(note.startswith("The linear stage predicted") for note in report.notes)
 
 
 def test_with_too_few_of_both_stages_the_report_says_so(store, predictor, tmp_path):
     report = logged(store, predictor, films(300, seed=22), 0.1, tmp_path).check_log()
     assert not {"embedding", "stages"} & {family.name for family in report.figures.families}
-    assert any("went through both stages" in note for note in report.notes)
+    assert any(note.startswith("Both stages scored") for note in report.notes)
 
 
 def test_a_server_without_the_cascade_is_compared_with_the_encoder_alone(store, tmp_path):
@@ -157,14 +157,15 @@ def test_texts_of_ones_own_go_through_both_stages(store):
     assert {"embedding", "stages"} <= {family.name for family in report.figures.families}
 
 
-def test_of_many_rows_those_with_both_stages_are_read_for_what_needs_them(store, predictor, tmp_path, monkeypatch):
-    """Of the rows that are drawn too few went through both stages."""
-    monkeypatch.setattr("monitoring.MAX_TEXTS", 200)
-    report = logged(store, predictor, films(700, seed=25), 0.25, tmp_path).check_log()
+def test_of_many_rows_those_with_both_stages_are_read_for_what_needs_them(store, predictor, tmp_path):
+    """Too few of the sampled rows were scored by both stages."""
+    monitoring = logged(store, predictor, films(700, seed=25), 0.25, tmp_path)
+    monitoring.max_texts = 200
+    report = monitoring.check_log()
     assert (report.compared.texts, report.compared.found) == (200, 700)
     assert {"embedding", "stages"} <= {family.name for family in report.figures.families}
     assert report.verdict == "no drift", report.sentence
-    assert not any("went through both stages" in note for note in report.notes)
+    assert not any(note.startswith("Both stages scored") for note in report.notes)
 
 
 def test_an_encoder_that_fails_leaves_the_rest_logged(store, predictor, monkeypatch, caplog):

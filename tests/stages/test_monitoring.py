@@ -18,9 +18,8 @@ from monitored import films, log_texts, made_folder, products, store_reviews, wr
 from serving_stack import ROOT, serving_python
 from tiny_engine import tiny_reviews, write_version
 
-import monitoring
 import retraining as retraining_stage
-from monitoring import Monitoring, main, run_drift_monitoring
+from monitoring import CommandContext, Monitoring, main, run_drift_monitoring
 from textclf.config import DriftOptions
 from textclf.drift.reference import REFERENCE_FILE
 from textclf.drift.state import (
@@ -36,6 +35,8 @@ from textclf.drift.state import (
     update_state,
 )
 from textclf.errors import ConfigError, DatasetError, InputError, ModelStoreError, PredictionLogError, TrainingError
+from textclf.monitoring.samples import open_version
+from textclf.monitoring.windows import SETTLED_SECONDS
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.runtime.loading import load_predictor
@@ -57,8 +58,8 @@ def store(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "model"))
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+def run(*arguments, context=None):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], obj=context)
 
 
 def wrong(predictions, class_names):
@@ -118,19 +119,19 @@ def test_only_audits_raise_the_alarm_that_the_model_errs_more(made):
 
 def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made):
     names = load_predictor(made).class_names
-    created = Monitoring(made)._open().created
+    created = open_version(made).created
     labels = ["neg"] * 50 + ["sport"] * 30 + [None] * 20 + [names.index("pos")] * 10 + ["1"] * 10
     times = [created - 1] * 5 + [None] * 5 + [created + 1] * 110
     report = Monitoring(made).check(films(120), labels, True, times=times)
     assert report.figures.labels.audit_texts == 60
-    assert any(note.startswith("30 labels are no class") for note in report.notes)
-    assert "Labels were taken by the position of the class: 1 as pos." in report.notes
+    assert any(note.startswith("30 labels are not a class") for note in report.notes)
+    assert "Labels were read as positions of classes: 1 as pos." in report.notes
     assert any(note.startswith("10 labels are older") for note in report.notes)
 
 
 def test_one_label_that_is_no_class_is_said_in_the_singular(made):
     report = Monitoring(made).check(films(2), ["neg", "sport"])
-    assert "1 label is no class of the model, and passed over." in report.notes
+    assert "1 label is not a class of the model and left out." in report.notes
 
 
 def test_an_audit_in_other_names_is_refused(made):
@@ -140,9 +141,8 @@ def test_an_audit_in_other_names_is_refused(made):
     assert Monitoring(made).check(films(20), labels).verdict == NOT_ENOUGH_DATA
 
 
-def test_more_texts_than_are_compared_are_drawn_from(made, monkeypatch):
-    monkeypatch.setattr(monitoring, "MAX_TEXTS", 150)
-    report = Monitoring(made).check(films(400))
+def test_more_texts_than_are_compared_are_drawn_from(made):
+    report = Monitoring(made, max_texts=150).check(films(400))
     assert (report.compared.texts, report.compared.found) == (150, 400)
 
 
@@ -238,7 +238,7 @@ def test_damaged_rows_of_the_log_are_a_note(store, tmp_path):
         database.execute("UPDATE textclf_predictions SET features = 'x' WHERE id IN (3, 9)")
     report = Monitoring(store, prediction_log_url=url).check_log()
     assert (report.verdict, report.compared.texts, report.compared.found) == (NO_DRIFT, 148, 150)
-    assert "Damaged rows of the prediction log that were passed over: 2." in report.notes
+    assert "Damaged rows of the prediction log, left out: 2." in report.notes
 
 
 def test_audits_of_the_same_time_are_looked_at(store, tmp_path):
@@ -410,7 +410,7 @@ def test_the_part_of_a_data_set_that_was_read_is_said(store, tmp_path):
 
 def test_labels_without_audited_are_said_to_test_nothing(store, tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\ngood,pos\nbad,neg\n", encoding="utf-8")
-    said = "2 labels: no random sample, so no test of errors; see --audited."
+    said = "2 labels: not a random sample, so errors were not tested; see --audited."
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--html", tmp_path / "out.html"]
     assert said in run(*arguments).output.splitlines()
     assert "random audit</th>" not in (tmp_path / "out.html").read_text(encoding="utf-8")
@@ -422,7 +422,7 @@ def test_the_index_of_stored_feedback_says_what_is_an_audit(store, tmp_path):
     folder = store_reviews(tmp_path / "new", films(3), lambda _: "neg")
     result = run("check", "--model-path", store, "--latest", folder, "--audited")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert "has an index, which says what is an audit" in result.stderr
+    assert "already marks its audits" in result.stderr
 
 
 def test_what_was_left_out_is_said(store, tmp_path):
@@ -456,19 +456,18 @@ def test_a_word_of_a_few_texts_is_not_named(made):
 
 
 @pytest.fixture
-def windows(store, tmp_path, monkeypatch):
+def windows(store, tmp_path):
     """`check --windows` at some hour, with a log that has what was logged until then."""
     start = time.time() + 100 * HOUR
 
     def at(hour, texts=(), *more):
         if texts:
             log_texts(store, tmp_path, texts, [start + (hour - 0.5) * HOUR] * len(texts))
-        now = start + hour * HOUR + monitoring._SETTLED_SECONDS
-        monkeypatch.setattr(Monitoring.__init__, "__kwdefaults__", {**defaults, "clock": lambda: now})
+        now = start + hour * HOUR + SETTLED_SECONDS
         url = f"sqlite:///{tmp_path}/log/predictions.sqlite"
-        return run("check", "--model-path", store, "--windows", "2of3", "--log-url", url, *more)
+        arguments = ("check", "--model-path", store, "--windows", "2of3", "--log-url", url, *more)
+        return run(*arguments, context=CommandContext(lambda: now, tmp_path / "stand_in.py"))
 
-    defaults = Monitoring.__init__.__kwdefaults__
     return at, start
 
 
@@ -477,7 +476,7 @@ def test_windows_are_disjoint_and_small_ones_are_extended(windows, store):
     assert at(1, films(150)).exit_code == 0
     result = at(2, products(60))
     assert (result.exit_code, len(result.output.splitlines())) == (4, 1)
-    assert result.output.startswith("60 texts so far, too few (under 100)")
+    assert result.output.startswith("60 texts so far, fewer than 100: ")
     state = read_state(store)
     assert state.edge == pytest.approx(start + HOUR)
     assert len(state.windows) == 1
@@ -502,8 +501,8 @@ def test_a_state_from_the_future_is_one_clear_error(store, command, name):
     update_state(store, lambda state: dataclasses.replace(state, **{name: values[name]}))
     result = run(command, "--model-path", store, "--windows", "2of3")
     assert (result.exit_code, len(result.stderr.splitlines()), result.stdout) == (1, 1, "")
-    assert f"{store / STATE_FILE}: {name}: expected a time that is past" in result.stderr
-    assert "is the clock right?" in result.stderr
+    assert f"{store / STATE_FILE}: {name}: expected a time in the past" in result.stderr
+    assert "check the clock" in result.stderr
 
 
 def test_clocks_may_differ_by_a_minute():
@@ -586,19 +585,19 @@ def test_audits_wait_with_a_window_of_too_few_texts(windows, store, tmp_path):
 
 
 @pytest.fixture
-def retraining(tmp_path, monkeypatch):
-    """In the place of retraining.py a process that writes down its arguments and ends with a status."""
+def retraining(tmp_path):
+    """A script in place of retraining.py that writes its arguments to a file and exits with a status."""
     script = tmp_path / "stand_in.py"
-    monkeypatch.setattr(monitoring, "_RETRAINING", script)
 
-    def ends_with(status):
+    def exits_with(status):
         script.write_text(
             f"import json, sys\nprint('training', flush=True)\n"
             f"open({str(tmp_path / 'arguments.json')!r}, 'w').write(json.dumps(sys.argv[1:]))\nsys.exit({status})\n",
             encoding="utf-8",
         )
+        return CommandContext(retraining_script=script)
 
-    return ends_with
+    return exits_with
 
 
 @pytest.fixture
@@ -611,10 +610,12 @@ def labels(tmp_path, monkeypatch):
 
 
 def test_drift_retrains(store, tmp_path, retraining, labels):
-    retraining(0)
+    context = retraining(0)
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--retrain", "--new-data-dir"]
-    result = run(*arguments, labels, "--old-dataset-path", "old data", "--retrain-args", "--runs-dir 'my runs'")
+    result = run(
+        *arguments, labels, "--old-dataset-path", "old data", "--retrain-args", "--runs-dir 'my runs'", context=context
+    )
     assert result.exit_code == 3, result.output
     assert "the retrained model was promoted" in result.output
     assert json.loads((tmp_path / "arguments.json").read_text(encoding="utf-8")) == [
@@ -622,32 +623,33 @@ def test_drift_retrains(store, tmp_path, retraining, labels):
         *("--combined-dataset-path", "datasets/combined", "--model-dir", str(store), "--runs-dir", "my runs"),
     ]
     write_table(tmp_path / "texts.csv", films(120))
-    result = run(*arguments, labels, "--old-dataset-path", "old data")
+    result = run(*arguments, labels, "--old-dataset-path", "old data", context=context)
     assert (result.exit_code, "retraining" in result.output, "retrained" in result.output) == (0, False, False)
 
 
 def test_equal_texts_count_once_for_a_retraining(store, tmp_path, retraining, labels):
-    retraining(0)
+    context = retraining(0)
     store_reviews(labels, [text.upper() for text in products(250, seed=5)], lambda _: "neg", begin=300)
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
     different = len(set(products(250, seed=5)))
-    result = run(*arguments, "--retrain", "--old-dataset-path", "old", "--min-new-labels", different + 1)
+    arguments += ["--retrain", "--old-dataset-path", "old", "--min-new-labels"]
+    result = run(*arguments, different + 1, context=context)
     assert f"there are {different} labelled texts" in result.output
-    run(*arguments, "--retrain", "--old-dataset-path", "old", "--min-new-labels", different)
+    run(*arguments, different, context=context)
     assert read_state(store).last_retrain.labels == different
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(6, "promotion is on hold"), (7, "nothing new to train on"), (4, "not enough to tell")]
+    ("status", "said"), [(6, "promotion is on hold"), (7, "nothing new to train on"), (4, "too few texts to decide")]
 )
 def test_a_retraining_without_a_new_model_leaves_the_exit_status_of_the_check(
     store, tmp_path, retraining, labels, status, said
 ):
-    retraining(status)
+    context = retraining(status)
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
-    result = run(*arguments, "--retrain", "--old-dataset-path", "old")
+    result = run(*arguments, "--retrain", "--old-dataset-path", "old", context=context)
     assert (result.exit_code, said in result.output) == (3, True), result.output
 
 

@@ -1,26 +1,22 @@
-"""What monitoring knows from one run to the next: <store>/drift.json, beside the model versions.
+"""The state of monitoring in <store>/drift.json: last check, windows and last retraining.
 
-The server's /metrics read it; monitoring.py writes it. It holds figures and verdicts, never a text.
+monitoring.py writes it, and /metrics of the server reads it. It contains numbers and verdicts, never a text.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import click
-
 from textclf.errors import ModelStoreError
-from textclf.files import atomic_file
+from textclf.files import atomic_file, locked
 from textclf.retrain_outcome import RetrainOutcome
 
 STATE_FILE = "drift.json"
@@ -28,28 +24,29 @@ DAMAGED_FILE = "drift.json.damaged"
 FORMAT = 1
 NO_DRIFT, DRIFT, NOT_ENOUGH_DATA = "no drift", "drift", "not enough data"
 VERDICTS = (NO_DRIFT, DRIFT, NOT_ENOUGH_DATA)
-# More windows than any rule "K of the last N" asks for.
+# Windows that are kept; rules "K of the last N" have N up to this.
 MAX_WINDOWS = 100
 
 _OUTCOMES = tuple(outcome for outcome in RetrainOutcome if outcome is not RetrainOutcome.BUSY)
 _LOCK_FILE = ".drift.lock"
-# Where the year 10000 begins: datetime has no later ones.
+_REMOVE = "remove the file: monitoring then starts again with the whole log"
+# Start of the year 10000, the end of datetime's range.
 _END_OF_TIME = 253_402_300_800
-# Clocks of machines that share a store may differ by so much.
+# Allowed difference between the clocks of machines that share a store.
 _CLOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class CheckSummary:
-    """A check in figures.
+    """The results of a check that the state keeps.
 
     Attributes:
-        time: when it was made, in seconds since the epoch.
-        version: id of the model version whose reference was compared with.
+        time: time of the check, in seconds since the epoch.
+        version: id of the model version.
         verdict: one of VERDICTS.
         sentence: the verdict in words.
-        texts: how many were compared with the reference.
-        effects, floors, adjusted_p: of each family of tests by its name; {} where there were not enough texts.
+        texts: number of texts that were compared with the reference.
+        effects, floors, adjusted_p: values by the name of the test family; {} without enough texts.
         alarms: names of the families that alarm.
     """
 
@@ -76,13 +73,13 @@ class CheckSummary:
 
 @dataclass(frozen=True)
 class Window:
-    """A span of time that `monitoring.py watch` has judged; windows do not overlap.
+    """A span of time with a verdict; windows do not overlap.
 
     Attributes:
-        since, until: its ends in seconds since the epoch; what was logged at `until` belongs to the next one.
+        since, until: the span [since, until), in seconds since the epoch.
         version: id of the model version that was served.
-        verdict: NO_DRIFT or DRIFT; one with too few texts is no window, but grows into the next.
-        texts: how many were compared.
+        verdict: NO_DRIFT or DRIFT. A span with too few texts gets no verdict and is extended.
+        texts: number of texts that were compared.
     """
 
     since: float
@@ -104,11 +101,11 @@ class RetrainTry:
     """The last retraining that monitoring started.
 
     Attributes:
-        time: when it was started, in seconds since the epoch.
+        time: start of the retraining, in seconds since the epoch.
         outcome: a RetrainOutcome except BUSY; FAILED also while it runs, so that a crash is not retried at once.
-        fingerprint: of the labelled data that a retraining last used up, 64 hex digits; "" before that. One that
-            FAILED, or was HELD, has used none up.
-        labels: how many different labelled texts that were.
+        fingerprint: fingerprint of the labelled data that a retraining last used up, 64 hex digits; "" before the
+            first. A retraining that FAILED or was HELD uses up nothing.
+        labels: number of different labelled texts in that data.
     """
 
     time: float
@@ -125,17 +122,17 @@ class RetrainTry:
 
 @dataclass(frozen=True)
 class DriftState:
-    """All of it; to_dict() and from_dict() are each other's inverse.
+    """The state of monitoring; from_dict() reads what to_dict() returns.
 
     Attributes:
-        last_check: the last check of the log; None before the first.
-        edge: until when `watch` has looked at the log, in seconds since the epoch; None before its first run.
-        windows: the last that `watch` has judged, oldest first.
-        audited_since: by the id of a version, until when its random audits have been tested, in seconds since the
-            epoch; what is stored from then on waits until it is enough.
-        failed_runs: runs of `watch` that failed, ever.
-        last_retrain: None before the first.
-        format: of the file.
+        last_check: last check of the log; None before the first.
+        edge: end of the last window, in seconds since the epoch; None before the first.
+        windows: the last windows, oldest first.
+        audited_since: by version id, the time until which random audits have been tested, in seconds since the
+            epoch. Later audits wait until there are enough.
+        failed_runs: number of failed runs of `watch`, since the file was created.
+        last_retrain: last retraining; None before the first.
+        format: format of the file.
     """
 
     last_check: CheckSummary | None = None
@@ -154,7 +151,7 @@ class DriftState:
         _check("audited_since", all(map(_is_moment, self.audited_since.values())), self.audited_since)
 
     def with_window(self, window: Window, *, tests_audits: bool) -> Self:
-        """With one more window, at whose end the next one begins; so do the next audits if these were tested in it."""
+        """Add a window. The next window begins at its end, and so do the next audits if `tests_audits` is true."""
         audited = self.audited_since
         if tests_audits:
             others = {version: moment for version, moment in audited.items() if version != window.version}
@@ -163,18 +160,18 @@ class DriftState:
         return dataclasses.replace(self, edge=window.until, windows=windows, audited_since=audited)
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as a dict that JSON can hold."""
+        """The state as a dict for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The state from a dict.
+        """The state from the dict of to_dict().
 
         Raises:
-            ModelStoreError: it is none, or of a newer format.
+            ModelStoreError: if a key is missing or unknown, a value is invalid, or the format is newer.
         """
         if not isinstance(values, dict) or not _is_count(values.get("format")):
-            raise ModelStoreError("expected a JSON object with the state of monitoring")
+            raise ModelStoreError("expected a JSON object with the key `format`")
         if values["format"] > FORMAT:
             raise ModelStoreError(
                 f"written in format {values['format']} by a newer version of this software, which reads {FORMAT}; "
@@ -193,11 +190,11 @@ class DriftState:
 
 
 def read_state(store_path: Path | str) -> DriftState:
-    """The state beside a store; an empty one where there is none yet. Takes no lock.
+    """Read the state of a store, without a lock; an empty state if there is no file yet.
 
     Raises:
-        ModelStoreError: the file is damaged.
-        OSError: it can't be read.
+        ModelStoreError: if the file is damaged.
+        OSError: if the file can't be read.
     """
     path = Path(store_path) / STATE_FILE
     try:
@@ -215,15 +212,15 @@ def read_state(store_path: Path | str) -> DriftState:
 
 
 def check_not_ahead(store_path: Path | str, state: DriftState, now: float) -> None:
-    """Refuse a state that waits for a time to come, as one does that was written while a clock was wrong.
+    """Refuse a state with times in the future, which a wrong clock can cause.
 
     Args:
-        store_path: of the store, for the message.
-        state: of it.
-        now: in seconds since the epoch.
+        store_path: the store, for the message.
+        state: state of the store.
+        now: seconds since the epoch.
 
     Raises:
-        ModelStoreError: the edge, until when audits were tested, or the last retraining is more than a minute ahead.
+        ModelStoreError: if the edge, a time in audited_since or the last retraining is more than a minute ahead.
     """
     moments = {
         "edge": state.edge,
@@ -234,27 +231,27 @@ def check_not_ahead(store_path: Path | str, state: DriftState, now: float) -> No
         if moment is not None and moment > now + _CLOCK_SECONDS:
             ahead, today = (datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at in (moment, now))
             raise ModelStoreError(
-                f"{Path(store_path) / STATE_FILE}: {name}: expected a time that is past, got {ahead}, and now is "
-                f"{today}; is the clock right? If so, remove the file: monitoring then begins anew, from the whole log"
+                f"{Path(store_path) / STATE_FILE}: {name}: expected a time in the past, found {ahead}, but now is "
+                f"{today}; check the clock. If it is right, {_REMOVE}"
             )
 
 
 def update_state(
     store_path: Path | str, change: Callable[[DriftState], DriftState], *, sets_damaged_aside: bool = False
 ) -> DriftState:
-    """Read the state, change it and write it whole, while no other process does: the new state.
+    """Read, change and write the state under a lock; return the new state.
 
     Args:
-        store_path: of the store.
-        change: makes the new state of the old one.
-        sets_damaged_aside: begin anew where the file is damaged, and keep that as DAMAGED_FILE.
+        store_path: the store.
+        change: returns the new state for the old one.
+        sets_damaged_aside: rename a damaged file to DAMAGED_FILE and start with an empty state.
 
     Raises:
-        ModelStoreError: the file is damaged; nothing is written.
-        OSError: it can't be written.
+        ModelStoreError: if the file is damaged and is not to be set aside; nothing is written.
+        OSError: if the file can't be written.
     """
     path = Path(store_path) / STATE_FILE
-    with _locked(Path(store_path)):
+    with locked(Path(store_path) / _LOCK_FILE):
         is_damaged = False
         try:
             before = read_state(store_path)
@@ -270,31 +267,22 @@ def update_state(
     return state
 
 
-@contextlib.contextmanager
-def _locked(store_path: Path) -> Iterator[None]:
-    with open(store_path / _LOCK_FILE, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _damaged(path: Path, reason: str) -> ModelStoreError:
-    return ModelStoreError(
-        f"{path}: damaged: {reason}; restore it, or remove it: monitoring then begins anew, from the whole log"
-    )
+    return ModelStoreError(f"{path}: damaged: {reason}; restore it from a backup, or {_REMOVE}")
 
 
 def _check(name: str, holds: bool, value: object) -> None:
     if not holds:
-        raise ModelStoreError(f"{name}: got {value!r:.200}, which makes no sense there")
+        raise ModelStoreError(f"{name}: found an invalid value, {value!r:.200}")
 
 
 def _is_number(value: object) -> bool:
-    # By comparison: math.isfinite can't take a whole number that no float holds.
+    # math.isfinite fails for an integer that is too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_moment(value: object) -> bool:
-    """Whether it is seconds since the epoch that datetime can hold."""
+    """Whether a value is seconds since the epoch in the range of datetime."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
 
 
@@ -308,53 +296,3 @@ def _is_texts(value: object) -> bool:
 
 def _is_numbers_by_name(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) and _is_number(item) for key, item in value.items())
-
-
-def save_check(store_path: Path, check: CheckSummary) -> None:
-    """Keep a check that is of no window. Its verdict stands without: what hinders it is a line on stderr.
-
-    A damaged state is set aside, because what depends on it would stop at it anyway.
-    """
-
-    def change(state: DriftState) -> DriftState:
-        return dataclasses.replace(state, last_check=check)
-
-    try:
-        try:
-            update_state(store_path, change)
-        except ModelStoreError as error:
-            click.echo(f"warning: {error}; it is kept as {DAMAGED_FILE}, and a new one is begun", err=True)
-            update_state(store_path, change, sets_damaged_aside=True)
-    except OSError as error:
-        click.echo(f"warning: the state beside the store could not be written: {error}", err=True)
-
-
-def save_window(
-    store_path: Path, check: CheckSummary, window: Window | None, before: DriftState, *, tests_audits: bool
-) -> DriftState:
-    """Keep a check of a window: the new state.
-
-    One without a verdict, because its texts are too few, leaves the last verdict as it is: the window goes on.
-
-    Args:
-        store_path: of the store.
-        check: in figures.
-        window: that was judged; None if there were not enough texts.
-        before: the state that the window was laid out by.
-        tests_audits: whether the audits that waited were tested with it.
-
-    Raises:
-        ModelStoreError: the state is damaged.
-        OSError: it can't be written.
-    """
-
-    def change(state: DriftState) -> DriftState:
-        if window is None:
-            return state if state.last_check else dataclasses.replace(state, last_check=check)
-        state = dataclasses.replace(state, last_check=check)
-        # Another process may have judged this window meanwhile.
-        if state.edge != before.edge:
-            return state
-        return state.with_window(window, tests_audits=tests_audits)
-
-    return update_state(store_path, change)

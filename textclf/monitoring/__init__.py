@@ -1,1 +1,1 @@
-"""Steps of monitoring.py: options, samples, windows, audits, and when a retraining starts. Imports no stage."""
+"""Drift monitoring: samples, comparison, windows, and retraining when drift is found."""

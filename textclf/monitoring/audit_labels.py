@@ -1,4 +1,4 @@
-"""What people's labels can say of a model version's errors, and why some can't."""
+"""Select the labels that count as evidence about the errors of a model version."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from textclf.errors import InputError
 from textclf.labels import label_choice, parse_label
 from textclf.stats.drift_tests.error_rate_drift import AuditEvidence
 
-# In the place of class ids: nobody labelled the text; the label is no class of the model.
+# Used in place of a class id: the text has no label; the label is not a class of the model.
 UNLABELLED, UNKNOWN = -1, -2
-# Names that a message shows, of those that it does not know.
-_MAX_FOUND = 5
+# Number of unknown labels that a message shows.
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPredictions:
-    """n answers of a version, and what people say the texts are.
+    """Labels and predictions of n texts.
 
     Attributes:
-        labels: class ids, UNLABELLED or UNKNOWN, int64 [n].
-        predicted: class ids, int64 [n].
-        is_audit: whether the text was picked at random to be labelled, bool [n].
-        times: when it was labelled, in seconds since the epoch, NaN where that is not known, float64 [n]; None where
-            nothing is known of when.
+        labels: class ids given by people, UNLABELLED or UNKNOWN, int64 [n].
+        predicted: class ids predicted by the version, int64 [n].
+        is_audit: True if the text was picked at random for labelling, bool [n].
+        times: when each text was labelled, in seconds since the epoch, NaN if unknown, float64 [n]; None if all
+            times are unknown.
     """
 
     labels: NDArray[np.int64]
@@ -38,10 +38,10 @@ class LabelledPredictions:
 
 
 def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Class ids of labels, UNLABELLED for None and UNKNOWN for a text that parse_label does not take: int64 [n].
+    """Class ids of labels, with UNLABELLED for None and UNKNOWN for an unknown class name: int64 [n].
 
     Raises:
-        InputError: a label is neither a name nor an id of the model.
+        InputError: if a label is neither a text nor a class id of the model.
     """
     ids = {name: at for at, name in enumerate(class_names)}
 
@@ -65,33 +65,33 @@ def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) ->
 def check_audited(
     labels: Sequence[str | int | None], ids: NDArray[np.int64], is_audit: NDArray[np.bool_], class_names: Sequence[str]
 ) -> None:
-    """Refuse a random audit in the names of something else: none of its labels is a class of the model.
+    """Check that a random audit uses the class names of the model.
 
     Raises:
-        InputError: so it is; names the classes, and some of what was found.
+        InputError: if no audited label is a class of the model; lists the classes and some unknown labels.
     """
     given = ids[is_audit]
     if not np.any(given == UNKNOWN) or np.any(given >= 0):
         return
     found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
-    more = f" and {len(found) - _MAX_FOUND:,} more" if len(found) > _MAX_FOUND else ""
+    more = f" and {len(found) - _MAX_SHOWN:,} more" if len(found) > _MAX_SHOWN else ""
     raise InputError(
         f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
-        f"{', '.join(map(repr, found[:_MAX_FOUND]))}{more}; name the column of the labels, or rename them"
+        f"{', '.join(map(repr, found[:_MAX_SHOWN]))}{more}; choose another label column, or rename the labels"
     )
 
 
 def position_notes(
     labels: Sequence[str | int | None], ids: NDArray[np.int64], class_names: Sequence[str]
 ) -> tuple[str, ...]:
-    """What to know of texts 0 and 1 that were taken as the first and second class, because they are no names."""
+    """A note if texts 0 and 1, which are not class names, were read as the positions of two classes."""
     taken = {
         label.strip(): class_names[class_id]
         for label, class_id in zip(labels, ids.tolist(), strict=True)
         if class_id >= 0 and isinstance(label, str) and label.strip() in {"0", "1"} - set(class_names)
     }
-    said = " and ".join(f"{label} as {name}" for label, name in sorted(taken.items()))
-    return (f"Labels were taken by the position of the class: {said}.",) if taken else ()
+    read_as = " and ".join(f"{label} as {name}" for label, name in sorted(taken.items()))
+    return (f"Labels were read as positions of classes: {read_as}.",) if taken else ()
 
 
 def _labels_are(count: int) -> str:
@@ -99,36 +99,36 @@ def _labels_are(count: int) -> str:
 
 
 def audit_evidence_of(
-    answers: LabelledPredictions, reference: Reference, created: float, rng: np.random.Generator
+    predictions: LabelledPredictions, reference: Reference, created: float, rng: np.random.Generator
 ) -> tuple[AuditEvidence | None, list[str]]:
-    """The labels that say something of this version, None if none does; and why others do not, a sentence each.
+    """Return the labels to test, None without any, and a sentence for each reason to leave labels out.
 
     Args:
-        answers: of the version.
-        reference: of the version.
-        created: when the version was made, in seconds since the epoch. It may have been trained on older labels.
-        rng: puts labels without times in an order: that in which they happen to lie may be by class.
+        predictions: labels and predictions of the version.
+        reference: reference of the version.
+        created: creation time of the version, in seconds since the epoch. It may have been trained on older labels.
+        rng: shuffles labels without times, which may be sorted by class.
     """
     notes = []
-    is_known = answers.labels >= 0
-    if unknown := int(np.sum(answers.labels == UNKNOWN)):
-        notes.append(f"{_labels_are(unknown)} no class of the model, and passed over.")
-    times = rng.permutation(len(is_known)).astype(np.float64) if answers.times is None else answers.times
-    if answers.times is not None:
+    is_known = predictions.labels >= 0
+    if unknown := int(np.sum(predictions.labels == UNKNOWN)):
+        notes.append(f"{_labels_are(unknown)} not a class of the model and left out.")
+    times = rng.permutation(len(is_known)).astype(np.float64) if predictions.times is None else predictions.times
+    if predictions.times is not None:
         is_old = is_known & ~(times >= created)
         is_known &= ~is_old
         if is_old.any():
             notes.append(
-                f"{_labels_are(int(is_old.sum()))} older than the version, or of no known time, and passed over: it "
-                f"may have been trained on such."
+                f"{_labels_are(int(is_old.sum()))} older than the version or of unknown time and left out: the version "
+                f"may have been trained on these texts."
             )
     if not is_known.any():
         return None, notes
     evidence = AuditEvidence(
-        answers.labels[is_known],
-        answers.predicted[is_known],
+        predictions.labels[is_known],
+        predictions.predicted[is_known],
         times[is_known],
-        answers.is_audit[is_known],
+        predictions.is_audit[is_known],
         held_out_errors=int(np.sum(reference.features.predicted != reference.labels)),
         held_out_texts=len(reference.labels),
     )

@@ -1,6 +1,6 @@
-"""Which of the logged texts can be compared with which reference, where a cascade may have answered them or not.
+"""Select the logged texts and the reference that can be compared if the model has a cascade.
 
-A server with CASCADE=off answers with the encoder alone, whose scores are other ones than those of the cascade.
+A server with CASCADE=off predicts with the encoder alone, whose scores differ from those of the cascade.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from textclf.stats.drift_tests.compare import compared_stages, embedded
 
 
 def comparable_samples(reference: Reference, latest: TextFeatures) -> tuple[Reference, NDArray[np.bool_], list[str]]:
-    """The reference as most of the texts were answered, which texts these are, and what was passed over.
+    """Select the texts that most of the sample was predicted like: with the cascade or without.
 
     Args:
-        reference: of the version.
-        latest: of n texts that the version answered.
+        reference: reference of the version.
+        latest: n texts that the version predicted.
 
     Returns:
-        The reference, bool [n], and a sentence for each thing to know.
+        The reference with or without the cascade, True for each selected text as bool [n], and notes.
     """
     everything = np.ones(len(latest), np.bool_)
     if reference.alone is None or not len(latest):
@@ -35,15 +35,15 @@ def comparable_samples(reference: Reference, latest: TextFeatures) -> tuple[Refe
     others = int(np.sum(~chosen))
     notes = []
     if others:
-        answered = "with the cascade" if mostly_alone else "by the encoder alone"
-        notes.append(f"{others:,} texts were answered {answered} and passed over: their scores do not compare.")
+        predicted = "with the cascade" if mostly_alone else "by the encoder alone"
+        notes.append(f"{others:,} texts were predicted {predicted} and left out: their scores are not comparable.")
     return reference.without_cascade if mostly_alone else reference, chosen, notes
 
 
 def with_both_stages(latest: TextFeatures, both: TextFeatures) -> TextFeatures:
-    """The same n texts with the embeddings and disagreements of others, of n at most, which went through both stages.
+    """Replace embeddings and disagreements of n texts by those of up to n texts that both stages scored.
 
-    Every family of tests looks at columns of its own, so that rows need not belong together.
+    Each test family uses its own columns, so the columns of a row may come from different texts.
     """
     size = min(len(latest), len(both))
     columns: dict[str, Any] = {}
@@ -57,20 +57,20 @@ def with_both_stages(latest: TextFeatures, both: TextFeatures) -> TextFeatures:
 
 
 def stage_notes(reference: TextFeatures, latest: TextFeatures, min_texts: int) -> list[str]:
-    """What to know of texts that a cascade answered, a sentence each; [] for others.
+    """Notes about texts that a cascade predicted; [] for a model without one.
 
     Args:
-        reference, latest: as they are compared.
-        min_texts: that went through both stages, which a test needs.
+        reference, latest: the samples to compare.
+        min_texts: minimum number of texts with both stages for a test.
     """
     if reference.stages is None or latest.stages is None or not len(latest):
         return []
     before, now = (float(np.mean(sample.stages == Stage.LINEAR)) for sample in (reference, latest))
-    notes = [f"The linear stage answered {before:.0%} of the reference and {now:.0%} of the latest texts."]
+    notes = [f"The linear stage predicted {before:.0%} of the reference and {now:.0%} of the latest texts."]
     both = max(len(embedded(latest)), len(compared_stages(latest)))
     if both < min_texts:
         notes.append(
-            f"{both:,} of the latest texts went through both stages: embeddings and disagreement of the stages need "
+            f"Both stages scored {both:,} of the latest texts; tests of embeddings and of disagreement need "
             f"{min_texts:,}."
         )
     return notes

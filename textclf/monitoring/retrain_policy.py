@@ -1,4 +1,4 @@
-"""When monitoring may start a retraining by itself: pure decisions, apart from the scores that lead to them."""
+"""Rules for when monitoring may start a retraining."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _WINDOWS = re.compile(r"([0-9]{1,3})of([0-9]{1,3})")
 
 @dataclass(frozen=True)
 class RetrainPolicy(Config):
-    """What must have come together since the last retraining.
+    """Conditions since the last retraining.
 
     Attributes:
-        min_new_labels: different labelled texts that it has not seen yet.
-        cool_down: seconds since it was started.
+        min_new_labels: minimum number of different labelled texts that it has not used.
+        cool_down: minimum number of seconds since its start.
     """
 
     min_new_labels: int = 200
@@ -32,17 +32,17 @@ class RetrainPolicy(Config):
 
 @dataclass(frozen=True)
 class WindowRule:
-    """Drift counts once `needed` of the last `last` windows show it: a single odd night is none."""
+    """Retrain if `needed` of the last `last` windows show drift, so that one unusual window does not."""
 
     needed: int
     last: int
 
     @classmethod
     def parse(cls, text: str) -> WindowRule:
-        """The rule as people write it, such as 2of3.
+        """Parse a rule such as 2of3.
 
         Raises:
-            ConfigError: it is not one.
+            ConfigError: if the text is not KofN with 1 <= K <= N <= MAX_WINDOWS.
         """
         match = _WINDOWS.fullmatch(text.replace(" ", ""))
         rule = cls(int(match[1]), int(match[2])) if match else None
@@ -54,33 +54,33 @@ class WindowRule:
         return f"{self.needed}of{self.last}"
 
     def alarms(self, windows: Sequence[Window], version: str) -> int:
-        """Of the last windows of this version, oldest first, how many show drift."""
+        """Number of windows with drift among the last ones of this version; `windows` has the oldest first."""
         own = [window for window in windows if window.version == version]
         return sum(window.verdict == DRIFT for window in own[-self.last :])
 
 
 def why_not_retrain(state: DriftState, fingerprint: str, labels: int, now: float, policy: RetrainPolicy) -> str | None:
-    """Why no retraining is to be started now, in words; None if one is.
+    """The reason against a retraining now, in words; None if there is none.
 
-    A try that ended in an error, or whose model was held back, has not used up the labels (see RetrainTry); but it,
-    too, is followed by the cool-down, so that what fails does not fail all day.
+    A retraining that failed, or whose model was held back, has not used up the labels (see RetrainTry). The cool-down
+    also follows such a retraining, so that an error is not repeated all day.
 
     Args:
-        state: of monitoring.
-        fingerprint: of the labelled texts as they are (textclf.data.labelled_reviews).
-        labels: how many different ones these are.
-        now: in seconds since the epoch.
-        policy: see RetrainPolicy.
+        state: state of monitoring.
+        fingerprint: fingerprint of the labelled texts (textclf.data.labelled_reviews).
+        labels: number of different labelled texts.
+        now: seconds since the epoch.
+        policy: conditions for a retraining.
     """
     last = state.last_retrain
     if last is not None and 0 <= now - last.time < policy.cool_down:
         left = policy.cool_down - (now - last.time)
-        return f"the last one was {_hours(now - last.time)} ago, and the cool-down lasts for another {_hours(left)}"
+        return f"the last one was {_hours(now - last.time)} ago, and the cool-down lasts another {_hours(left)}"
     if last is not None and fingerprint == last.fingerprint:
         return "the labelled data has not changed since the last one"
     new = labels if last is None else max(0, labels - last.labels)
     if new < policy.min_new_labels:
-        return f"there are {new:,} labelled texts that it has not seen, and {policy.min_new_labels:,} are asked for"
+        return f"there are {new:,} labelled texts that it has not used, and it needs {policy.min_new_labels:,}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A retraining as a process of its own: TensorFlow's memory ends with it, and so does whatever goes wrong in it."""
+"""Run a retraining in its own process, which contains its errors and frees TensorFlow's memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from textclf.retrain_outcome import RetrainOutcome
 
-# What is asked to end gets so long before it is killed; whatever it was writing appears whole or not at all.
+# Time between SIGTERM and SIGKILL. Files are written atomically, so a kill leaves no partial file.
 _SECONDS_TO_END = 1.0
 
 
 def run_retraining(command: Sequence[str]) -> RetrainOutcome:
-    """Run the command to its end, with its output passed on, and return how it ended.
-
-    An exception, as SIGTERM raises one, ends the process, too.
+    """Run a command with its output passed on, and return its outcome; an exception also ends the process.
 
     Raises:
-        OSError: it can't be started.
+        OSError: if the command can't be started.
     """
     with started(command) as process:
         return RetrainOutcome.of_exit_status(process.wait())
@@ -26,7 +24,7 @@ def run_retraining(command: Sequence[str]) -> RetrainOutcome:
 
 @contextlib.contextmanager
 def started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A running process, which has ended when the block has."""
+    """Start a process that ends with the block."""
     process = subprocess.Popen(command)  # noqa: S603  what it runs is this project's own
     try:
         yield process
@@ -35,7 +33,7 @@ def started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = _SECONDS_TO_END) -> None:
-    """See that a process has ended: ask it, wait, then kill it."""
+    """End a process: send SIGTERM, wait up to `seconds`, then kill it."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -74,6 +74,19 @@ def tidy_url(text: str) -> str:
     return OFF if url.lower() == OFF else url
 
 
+def readable_url(given: str | None) -> str:
+    """Check the URL of a log to read; None means DEFAULT_URL.
+
+    Raises:
+        ConfigError: if DatabaseUrl.parse refuses the URL, or it is `off`.
+    """
+    url = tidy_url(given or "") or DEFAULT_URL
+    if url == OFF:
+        raise ConfigError("expected the URL of a prediction log, got `off`; pass texts with check --latest instead")
+    DatabaseUrl.parse(url)
+    return url
+
+
 def absolute_url(url: str) -> str:
     """The URL with an absolute path, for a process in another folder; `off` and PostgreSQL URLs are unchanged.
 

@@ -1,0 +1,251 @@
+"""Samples that a drift check compares: a version with its reference, the latest texts, and labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.drift.features import TextFeatures
+from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
+from textclf.errors import InputError, ModelStoreError
+from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids, position_notes
+from textclf.runtime.predictor import Predictor
+from textclf.runtime.tokenizer import Tokenizer
+from textclf.store.model_store import ModelVersion, open_model
+
+# Labels other than random audits are counted but not tested; this many are enough.
+_MAX_OTHER_LABELS = 1000
+
+
+class Draw(IntEnum):
+    """Purposes of random numbers; each has its own stream."""
+
+    TESTS = 0
+    TEXTS = 1
+    AUDIT_ORDER = 2
+    BOTH_STAGES = 3
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers of a check; the same seed gives the same verdict."""
+
+    seed: int
+
+    def stream(self, purpose: Draw) -> np.random.Generator:
+        """A new stream for a purpose."""
+        return np.random.default_rng([self.seed, purpose])
+
+    def positions(self, count: int, max_count: int) -> NDArray[np.int64]:
+        """All positions of `count` items, or `max_count` of them at random, ascending."""
+        if count <= max_count:
+            return np.arange(count)
+        return np.sort(self.stream(Draw.TEXTS).choice(count, max_count, replace=False, shuffle=False))
+
+
+@dataclass(frozen=True)
+class OpenedVersion:
+    """A model version with its reference and its vocabulary."""
+
+    version: ModelVersion
+    reference: Reference
+    vocabulary: list[str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names; the position is the class id."""
+        return self.version.manifest.class_names
+
+    @property
+    def created(self) -> float:
+        """Creation time in seconds since the epoch."""
+        return datetime.fromisoformat(self.version.manifest.created).timestamp()
+
+
+def open_version(model_path: Path) -> OpenedVersion:
+    """Open the current version of a store, or one version's folder.
+
+    Raises:
+        ModelStoreError: if there is no version, or it has no reference or a damaged file.
+    """
+    version = open_model(model_path)
+    if not version.has(REFERENCE_FILE):
+        raise ModelStoreError(
+            f"{version.path}: expected a version with a drift reference, found none; create the reference on the "
+            f"machine where the version was trained (train_model.py --export-again {version.id})"
+        )
+    version.verify([REFERENCE_FILE, "engine"])
+    return OpenedVersion(
+        version,
+        load_reference(version.part(REFERENCE_FILE)),
+        list(Tokenizer.load(version.part("engine")).vocabulary),
+    )
+
+
+@dataclass(frozen=True)
+class LatestSample:
+    """Texts to compare.
+
+    Attributes:
+        features: features of the compared texts.
+        source: description for the report.
+        found: number of texts that the compared ones were drawn from.
+        since, until: time span in seconds since the epoch; None if unknown.
+        other_versions: number of texts of other versions in the span, by version id.
+        damaged: number of damaged rows of the log that were left out.
+    """
+
+    features: TextFeatures
+    source: str
+    found: int
+    since: float | None = None
+    until: float | None = None
+    other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
+    damaged: int = 0
+
+
+@dataclass(frozen=True)
+class LabelledSample:
+    """Labels to compare with predictions.
+
+    Attributes:
+        predictions: predictions of the labelled texts; None without any.
+        audits_since: start of the random audits in seconds since the epoch; None if unknown.
+        can_wait: True if too few audits are tested again with a later window.
+        notes: sentences about labels that were left out.
+    """
+
+    predictions: LabelledPredictions | None = None
+    audits_since: float | None = None
+    can_wait: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GivenLabels:
+    """Labels of n texts that a caller passed.
+
+    Raises:
+        InputError: if a sequence does not have n items, or texts are audited without labels.
+    """
+
+    count: int
+    source: str
+    labels: Sequence[str | int | None] | None
+    audit: Sequence[bool]
+    times: Sequence[float | None] | None
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "audit", "times"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.count:
+                raise InputError(f"{name}: expected one for each of {self.count} texts, got {len(values)}")
+        if any(self.audit) and (self.labels is None or all(label is None for label in self.labels)):
+            raise InputError(f"{self.source}: expected labels of the random audit, found none")
+
+    @property
+    def span(self) -> tuple[float | None, float | None]:
+        """First and last time of a label; None if no time is known."""
+        known = [float(moment) for moment in self.times or () if moment is not None]
+        return (min(known), max(known)) if known else (None, None)
+
+    def class_ids(self, class_names: Sequence[str]) -> NDArray[np.int64] | None:
+        """Class ids of all labels, int64 [n]; None without labels.
+
+        Raises:
+            InputError: if a class id is not in the model, or no audited label is a class of it.
+        """
+        if self.labels is None:
+            return None
+        ids = class_ids(self.labels, class_names)
+        check_audited(self.labels, ids, np.array(self.audit, bool), class_names)
+        return ids
+
+    def sample(
+        self, chosen: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], notes: Sequence[str]
+    ) -> LabelledSample:
+        """The labels of the texts at the positions `chosen` [m], whose predicted class ids are `predicted` [m]."""
+        ids = self.class_ids(class_names)
+        if self.labels is None or ids is None:
+            return LabelledSample(notes=tuple(notes))
+        times = None if self.times is None else np.array(self.times, np.float64)[chosen]
+        return LabelledSample(
+            LabelledPredictions(ids[chosen], predicted, np.array(self.audit, bool)[chosen], times),
+            notes=(*notes, *position_notes(self.labels, ids, class_names)),
+        )
+
+
+def stored_labels(
+    folder: Path | None,
+    opened: OpenedVersion,
+    predictor: Callable[[], Predictor],
+    draws: Draws,
+    since: float | None,
+    until: float | None,
+    audited_since: Mapping[str, float] | None,
+    max_texts: int,
+) -> LabelledSample:
+    """Predict the reviews of a feedback folder that were labelled in [since, until).
+
+    Args:
+        folder: feedback folder; None or a missing folder has no labels.
+        opened: the version.
+        predictor: loads the predictor of the version.
+        draws: draws from the reviews.
+        since, until: seconds since the epoch; None leaves that end open.
+        audited_since: replaces `since` for random audits, by version id; see Monitoring.check_log.
+        max_texts: maximum number of random audits.
+
+    Raises:
+        DatasetError: if the folder can't be read.
+    """
+    if folder is None or not folder.exists():
+        return LabelledSample()
+    begin = max(since or 0.0, opened.created)
+    audits_begin = begin
+    if audited_since is not None:
+        audits_begin = max(audited_since.get(opened.version.id, 0.0), opened.created)
+    end = math.inf if until is None else until
+    found = read_labelled_reviews(folder)
+    timed = [(review, review.time.timestamp()) for review in found.reviews if review.time is not None]
+    inside = [pair for pair in timed if (audits_begin if pair[0].audit else begin) <= pair[1] < end]
+    audits = [pair for pair in inside if pair[0].audit]
+    others = [pair for pair in inside if not pair[0].audit]
+    chosen = [audits[at] for at in draws.positions(len(audits), max_texts)]
+    chosen += [others[at] for at in draws.positions(len(others), _MAX_OTHER_LABELS)]
+    if not chosen:
+        return LabelledSample(notes=found.notes)
+    reviews = [review for review, _ in chosen]
+    predictions = LabelledPredictions(
+        class_ids([review.label for review in reviews], opened.class_names),
+        predictor().answer([review.text for review in reviews]).predicted,
+        np.array([review.audit for review in reviews], bool),
+        np.array([moment for _, moment in chosen], np.float64),
+    )
+    return LabelledSample(predictions, audits_begin, audited_since is not None, found.notes)
+
+
+def with_held_out_outputs(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
+    """Replace the model's outputs on some texts by those on held-out texts; cut both to the shorter length.
+
+    Each test family uses its own columns, so the columns of a row may come from different texts.
+    """
+    rows = np.arange(min(len(texts), len(held_out)))
+    known = held_out.take(rows)
+    return dataclasses.replace(
+        texts.take(rows),
+        logits=known.logits,
+        predicted=known.predicted,
+        embeddings=known.embeddings,
+        stages=known.stages,
+        disagreements=known.disagreements,
+    )
