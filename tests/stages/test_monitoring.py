@@ -385,7 +385,7 @@ def test_a_damaged_state_that_is_not_needed_is_said_and_set_aside(store, tmp_pat
 def test_a_log_that_is_switched_off_is_so_in_any_case(store, monkeypatch, given):
     monkeypatch.setenv("PREDICTION_LOG_URL", given)
     result = run("check", "--model-path", store)
-    assert (result.exit_code, "got `off`; name texts with check --latest" in result.stderr) == (1, True)
+    assert (result.exit_code, "got `off`; pass texts with check --latest" in result.stderr) == (1, True)
 
 
 def test_audits_without_labels_are_one_clear_error(store, tmp_path):
