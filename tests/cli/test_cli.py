@@ -93,7 +93,7 @@ def test_no_command_shows_the_commands():
 
 def test_sigterm_ends_a_command_and_removes_what_it_was_writing(tmp_path):
     code = (
-        "import click, time, sys\nfrom textclf import cli\nfrom textclf.files import atomic_file\n"
+        "import click, time, sys\nfrom textclf.cli.commands import Command\nfrom textclf.files import atomic_file\n"
         "@click.command(cls=Command)\n"
         "def main():\n"
         "    with atomic_file('out') as file:\n"
@@ -118,7 +118,7 @@ def test_a_single_command_does_the_same():
 def test_a_reader_that_leaves_early_ends_us_silently():
     """`… | head -1`: a real pipe, closed after a line. The status says that the work may not be done."""
     code = (
-        "import click\nfrom textclf import cli\n"
+        "import click\nfrom textclf.cli.commands import Command\n"
         "@click.command(cls=Command)\n"
         "def main():\n    for i in range(200_000): click.echo(i)\n"
         "main()\n"

@@ -29,7 +29,7 @@ import retraining
 from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.openapi import openapi_document
-from serving.sagemaker.hyperparameters import hyperparameter_types
+from serving.sagemaker.hyperparameters import hyperparameter_rules
 from serving.settings import Settings
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.feedback_store import IndexEntry
@@ -308,7 +308,7 @@ def test_environment_variables():
 
 def test_the_training_job():
     listed = LIST["Training job"]
-    assert set(hyperparameter_types()) == listed["hyperparameters"]
+    assert set(hyperparameter_rules()) == listed["hyperparameters"]
     source = sources("serving/**/training_job.py", "serving/**/channels.py")
     parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # Of a temporary folder.
     assert parts == {name for path in listed["paths"] for name in path.split("/")}

@@ -1,4 +1,4 @@
-"""Strings to options, by the types of the option classes."""
+"""Strings to options, by the rules of the option classes."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import pytest
 
 from serving.sagemaker.hyperparameters import (
     Hyperparameters,
-    hyperparameter_types,
+    hyperparameter_rules,
     parse_hyperparameters,
     read_hyperparameters,
 )
@@ -54,18 +54,18 @@ def test_the_short_form_of_an_encoder():
     ("given", "says"),
     [
         ({"epoch": "3"}, "unknown hyperparameter epoch; known are .*epochs"),
-        ({"epochs": "three"}, "epochs: expected a whole number, got 'three'"),
+        ({"epochs": "three"}, "epochs: expected a whole number of at least 1, got 'three'"),
         ({"epochs": "3.0"}, "epochs: expected a whole number"),
         ({"epochs": "0"}, "epochs: expected a whole number of at least 1, got 0"),
         ({"epochs": "true"}, "epochs"),
-        ({"epochs": "1_0"}, "epochs: expected a whole number, got '1_0'"),
+        ({"epochs": "1_0"}, "epochs: expected a whole number of at least 1, got '1_0'"),
         ({"epochs": "١"}, "epochs: expected a whole number"),
-        ({"init_lr": "1_0.5"}, "init_lr: expected a number, got"),
-        ({"init_lr": "inf"}, "init_lr: expected a number, got"),
+        ({"init_lr": "1_0.5"}, "init_lr: expected a number above 0 and below 10, got"),
+        ({"init_lr": "inf"}, "init_lr: expected a number above 0 and below 10, got"),
         ({"init_lr": "fast"}, "init_lr: expected a number"),
         ({"init_lr": "nan"}, "init_lr"),
-        ({"promote": "maybe"}, "promote: expected one of 1, 0, true, false"),
-        ({"promote": 1}, "promote: expected one of"),
+        ({"promote": "maybe"}, "promote: expected true or false, got 'maybe'"),
+        ({"promote": 1}, "promote: expected true or false, got 1"),
         ({"class_weights": ""}, "class_weights"),
         ({"rename_labels": "1=pos"}, "rename_labels: expected a JSON object"),
         ({"rename_labels": "[1]"}, "rename_labels"),
@@ -92,8 +92,8 @@ def test_no_file_asks_for_nothing(tmp_path):
     assert read_hyperparameters(tmp_path / "none.json") == Hyperparameters()
 
 
-def test_the_types_are_those_of_the_options():
+def test_every_option_is_a_hyperparameter():
     names = {
         item.name for options in (DataOptions, ModelOptions, TrainingOptions) for item in dataclasses.fields(options)
     }
-    assert names < set(hyperparameter_types())
+    assert names < set(hyperparameter_rules())

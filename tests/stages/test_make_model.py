@@ -154,9 +154,9 @@ def test_options_that_make_no_sense(make, options, message):
 
 
 def test_more_that_makes_no_sense(make, maker, tiny_checkpoint):
-    with pytest.raises(ConfigError, match=r"dropout: expected a number in \[0.0, 1.0\), got 1.5"):
+    with pytest.raises(ConfigError, match=r"dropout: expected a number of at least 0 and below 1, got 1.5"):
         maker.build_model(dropout=1.5)
-    with pytest.raises(ConfigError, match="name_to_handle: expected a text, got ''"):
+    with pytest.raises(ConfigError, match="name_to_handle: expected a non-empty text, got ''"):
         MakeModel("tiny", "").select_model()
     with pytest.raises(EncoderError, match=r"max_length: expected at most 64, the longest text .* got 256"):
         MakeModel("tiny", str(tiny_checkpoint)).build_model()

@@ -59,7 +59,7 @@ def test_defaults_are_the_small_bert_of_tf_hub():
         ({"epoch": 3}, "unknown option epoch"),
         ({"learning_rate": 1e-4, "droput": 0.1}, "unknown option droput, learning_rate"),
         ({"epochs": 0}, "epochs: expected a whole number"),
-        ({"init_lr": 50.0}, "init_lr: expected a learning rate above 0 and below 10"),
+        ({"init_lr": 50.0}, "init_lr: expected a number above 0 and below 10"),
         ({"val_split": 1.5}, "val_split"),
         ({"metric": "f1"}, "metric: expected one of accuracy, macro_f1"),
         ({"truncation": "tail"}, "truncation"),

@@ -1,106 +1,124 @@
-"""The command-line options behind DataOptions, ModelOptions and TrainingOptions, as decorators of click commands."""
+"""Command-line options made from the fields of option classes (textclf.fields), as decorators of click commands."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
-from click import option
 from click.core import ParameterSource
 
-from textclf.config import (
-    DEFAULT_MODEL_NAME,
-    PRECISIONS,
-    SELECTION_METRICS,
-    TRUNCATIONS,
-    DataOptions,
-    ModelOptions,
-    TrainingOptions,
-)
-from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
+from textclf.config import DataOptions, EncoderOptions, ModelOptions, TrainingOptions
+from textclf.encoder_handles import handles_of
+from textclf.fields import REQUIRED, Rule, default_of, rules
 
-_Command = Callable[..., Any]
-_DATA, _MODEL, _TRAINING = DataOptions(), ModelOptions(), TrainingOptions()
-# As click calls them.
-_MODEL_NAMES = ("encoder", "preprocess", "max_length", "truncation", "head_fraction", "dropout")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout")
 
 
-def dataset_options(command: _Command) -> _Command:
-    """Decorate a click command: it gets the keyword argument `data_options`, a DataOptions."""
+class _FieldOption(click.Option):
+    """Shows the bounds of a number in --help."""
 
-    def make(rename_labels: Sequence[tuple[str, str]], **values: Any) -> DataOptions:
-        return DataOptions(rename_labels=dict(rename_labels), **values)
+    def __init__(self, *args: Any, rule: Rule, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bounds = rule.values if rule.kind in (int, float) else ""
 
-    return _with_options(command, "data_options", make, _DATA.to_dict(), _DATA_OPTIONS)
-
-
-def encoder_options(command: _Command) -> _Command:
-    """Decorate a click command: it gets the keyword argument `model_options`, a ModelOptions."""
-
-    def make(encoder: str, preprocess: str, **values: Any) -> ModelOptions:
-        handles = handles_of(encoder, preprocess)
-        return ModelOptions(handles.model_name, handles.name_to_handle, handles.model_to_handle, **values)
-
-    return _with_options(command, "model_options", make, _MODEL_NAMES, _MODEL_OPTIONS)
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """The default and the bounds."""
+        extra = super().get_help_extra(ctx)
+        return {**extra, "range": self._bounds} if self._bounds else extra
 
 
-def training_options(command: _Command) -> _Command:
-    """Decorate a click command: it gets the keyword argument `training_options`, a TrainingOptions."""
-    return _with_options(command, "training_options", TrainingOptions, _TRAINING.to_dict(), _TRAINING_OPTIONS)
+def field_option(options: type, name: str, *, is_checked: bool = False, **changes: Any) -> Decorator:
+    """A command-line option for a field.
 
-
-def changed_options(command: _Command) -> _Command:
-    """Decorate a click command: it gets the keyword argument `changes`, what the command line says and nothing else.
-
-    That is a dict of fields of DataOptions, ModelOptions and TrainingOptions; the others are the current version's.
+    Args:
+        options: option class.
+        name: name of the field and of the command's argument.
+        is_checked: treat a refused value as a usage error; otherwise the option class raises ConfigError.
+        changes: other arguments for click.option.
     """
-    names = [*_DATA.to_dict(), *_MODEL_NAMES, *_TRAINING.to_dict()]
-    names.remove("read_test")
+    rule, default = rules(options)[name], default_of(options, name)
+    arguments: dict[str, Any] = {
+        "cls": _FieldOption,
+        "rule": rule,
+        "help": rule.help,
+        "metavar": rule.metavar,
+        "envvar": rule.envvar,
+        "show_envvar": rule.envvar is not None,
+        "show_default": rule.shown or (None if default != "" else False),
+        **({"required": True} if default is REQUIRED else {"default": default}),
+        **_KINDS.get(rule.kind, {"type": rule.kind}),
+    }
+    if rule.choices:
+        arguments["type"] = click.Choice(rule.choices)
+    if is_checked:
+        arguments["callback"] = functools.partial(_checked, rule)
+    flag = rule.flag or f"--{name.replace('_', '-')}"
+    if rule.kind is bool:
+        arguments["is_flag"] = True
+    return click.option(flag, name, **{**arguments, **changes})
 
-    @functools.wraps(command)
-    def with_changes(*args: Any, **kwargs: Any) -> Any:
+
+def field_options(options: type, *names: str, **changes: Any) -> dict[str, Decorator]:
+    """Options for these fields, or for all of them, by name; `changes` are arguments of field_option."""
+    return {name: field_option(options, name, **changes) for name in names or rules(options)}
+
+
+def add_options(options: Mapping[str, Decorator]) -> Decorator:
+    """Decorate a click command: it gets the value of each option under the option's name."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(list(options.values())):  # --help lists the one last that decorates first.
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def record_options(argument: str, make: Callable[..., Any], options: Mapping[str, Decorator]) -> Decorator:
+    """Decorate a click command: it gets the record that `make` makes of the values as keyword `argument`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_record(*args: Any, **kwargs: Any) -> Any:
+            record = make(**{name: kwargs.pop(name) for name in options})
+            return command(*args, **{argument: record}, **kwargs)
+
+        return add_options(options)(with_record)
+
+    return decorate
+
+
+def changed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a click command: it gets a dict `changes` of the options that the command line sets.
+
+    These are fields of DataOptions, ModelOptions and TrainingOptions; all others are the current version's.
+    """
+
+    def make(**values: Any) -> dict[str, Any]:
         source_of = click.get_current_context().get_parameter_source
-        values = {name: kwargs.pop(name) for name in names}
         changes = {name: value for name, value in values.items() if source_of(name) is not ParameterSource.DEFAULT}
-        if "rename_labels" in changes:
-            changes["rename_labels"] = dict(changes["rename_labels"])
         encoder, preprocess = changes.pop("encoder", None), changes.pop("preprocess", "")
         if encoder is None and preprocess:
-            raise click.UsageError("--preprocess is of the encoder that --encoder names: give both")
+            raise click.UsageError("--preprocess needs --encoder: give both")
         if encoder is not None:
             changes |= dataclasses.asdict(handles_of(encoder, preprocess))
-        return command(*args, changes=changes, **kwargs)
+        return changes
 
-    # Without --test/--no-test, which comes last: there is nothing to compare on without a test part.
-    for decorate in reversed((*_DATA_OPTIONS[:-1], *_MODEL_OPTIONS, *_TRAINING_OPTIONS)):
-        with_changes = decorate(with_changes)
-    for parameter in with_changes.__click_params__:  # type: ignore[attr-defined]
-        if parameter.name in names:
-            parameter.show_default = False
-    return with_changes
-
-
-def _with_options(
-    command: _Command, argument: str, make: _Command, names: Iterable[str], options: Sequence[_Command]
-) -> _Command:
-    """Add `options`, which click calls `names`; the command gets what `make` makes of their values as `argument`."""
-
-    @functools.wraps(command)
-    def with_options(*args: Any, **kwargs: Any) -> Any:
-        made = make(**{name: kwargs.pop(name) for name in names})
-        return command(*args, **{argument: made}, **kwargs)
-
-    for decorate in reversed(options):  # --help lists the one last that decorates first.
-        with_options = decorate(with_options)
-    return with_options
+    options = {
+        **field_options(DataOptions, show_default=False),
+        **_encoder_fields(show_default=False),
+        **field_options(TrainingOptions, show_default=False),
+    }
+    del options["read_test"]  # Without a test part there is nothing to compare on.
+    return record_options("changes", make, options)(command)
 
 
-def renames(
-    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    """Callback of an option whose values are OLD=NEW: pairs of both."""
-    # The old name is whatever the data says, the new one holds no "=": so the last one parts them.
+def renames(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Callback of an option with values OLD=NEW: new names by old names."""
+    # An old name may contain "=", a new one does not.
     pairs = [value.rpartition("=") for value in values]
     for value, (old, _, new) in zip(values, pairs, strict=True):
         if not old or not new:
@@ -108,109 +126,32 @@ def renames(
     found = {old: new for old, _, new in pairs}
     if len(found) < len(pairs):
         raise click.BadParameter("one label is renamed twice")
-    return tuple(found.items())
+    return found
 
 
-_DATA_OPTIONS = (
-    option("--val-split", default=_DATA.val_split, help="Share of the training texts kept for validation."),
-    option("--test-split", default=_DATA.test_split, help="Share kept for test where the data has no test part."),
-    option("--split-seed", default=_DATA.split_seed, help="Of the splits."),
-    option("--text-column", default=_DATA.text_column, help="Column of the texts in a CSV, JSONL or Parquet file."),
-    option("--label-column", default=_DATA.label_column, help="Column of the labels."),
-    option(
-        "--rename-label",
-        "rename_labels",
-        multiple=True,
-        metavar="OLD=NEW",
-        callback=renames,
-        help="Replace a class name as it is read; may be repeated. Two names made one are merged.",
-    ),
-    option("--skip-undecodable", is_flag=True, help="Leave out texts that are not UTF-8, and count them."),
-    option("--test/--no-test", "read_test", default=_DATA.read_test, help="Whether the test part is read."),
-)
+_KINDS: dict[type, dict[str, Any]] = {
+    bool: {},
+    Path: {"type": click.Path(path_type=Path)},
+    dict: {"multiple": True, "callback": renames, "default": ()},
+    tuple: {"multiple": True},
+}
 
-_MODEL_OPTIONS = (
-    option(
-        "--encoder",
-        default=DEFAULT_MODEL_NAME,
-        metavar="NAME_OR_HANDLE",
-        help=f"A TF-Hub BERT by name or URL, a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
-        f"{EMBEDDED_ENCODER}, which needs no network.",
-    ),
-    option(
-        "--preprocess",
-        default="",
-        show_default="by the encoder",
-        help="Handle of the encoder's preprocessing, where it does not bring its own.",
-    ),
-    option(
-        "--max-length",
-        default=_MODEL.max_length,
-        help="Wordpieces a text is cut to; longer is more accurate and slower.",
-    ),
-    option(
-        "--truncation",
-        type=click.Choice(TRUNCATIONS),
-        default=_MODEL.truncation,
-        help="What is kept of a long text: its beginning, or its beginning and end.",
-    ),
-    option(
-        "--head-fraction",
-        default=_MODEL.head_fraction,
-        help="Share of a truncated text taken from its beginning by --truncation head+tail.",
-    ),
-    option("--dropout", default=_MODEL.dropout, help="Rate before the classification layer."),
-)
 
-_TRAINING_OPTIONS = (
-    option("--epochs", default=_TRAINING.epochs, help="Passes over the training texts."),
-    option("--init-lr", default=_TRAINING.init_lr, help="Learning rate that the warmup rises towards."),
-    option(
-        "--mlm-epochs",
-        default=_TRAINING.mlm_epochs,
-        help="Passes over the training texts before fitting, in which the encoder guesses hidden words of them.",
-    ),
-    option("--mlm-lr", default=_TRAINING.mlm_lr, help="Learning rate of these passes."),
-    option(
-        "--layer-decay",
-        default=_TRAINING.layer_decay,
-        help="Factor of the learning rate from each layer of the encoder to the one below; 1 has one rate for all.",
-    ),
-    option(
-        "--r-drop",
-        default=_TRAINING.r_drop,
-        help="Weight of what two passes with other dropout differ by; 0 makes one, for half the time and memory.",
-    ),
-    option("--optimiser", default=_TRAINING.optimiser, help="adamw, lamb, adam, adamax, adagrad, rmsprop or sgd."),
-    option("--warmup", default=_TRAINING.warmup, help="Share of the steps during which the learning rate rises."),
-    option("--tokens-per-batch", default=_TRAINING.tokens_per_batch, help="Most tokens in a batch, padding included."),
-    option("--batch-size", default=_TRAINING.batch_size, help="Most texts in a batch."),
-    option("--seed", default=_TRAINING.seed, help="Of initial weights, order of batches and dropout."),
-    option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default=_TRAINING.precision,
-        help="Of matrix products in training; auto is bfloat16 where the CPU has it.",
-    ),
-    option(
-        "--class-weights/--no-class-weights",
-        default=_TRAINING.class_weights,
-        help="Weigh the loss by inverse class frequency.",
-    ),
-    option(
-        "--metric",
-        type=click.Choice(tuple(SELECTION_METRICS)),
-        default=_TRAINING.metric,
-        help="Validation metric that picks the best epoch; of equal ones the log loss decides.",
-    ),
-    option(
-        "--patience",
-        default=_TRAINING.patience,
-        help="Stop after so many epochs without a better metric; 0 never stops early.",
-    ),
-    option(
-        "--checkpoint-steps",
-        default=_TRAINING.checkpoint_steps,
-        help="Write a checkpoint to resume from every so many steps.",
-    ),
-)
+def _checked(rule: Rule, _context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    if not rule.holds(value):
+        raise click.BadParameter(f"expected {rule.expected}, got {value!r:.40}", param=parameter)
+    return value
+
+
+def _encoder_fields(**changes: Any) -> dict[str, Decorator]:
+    return field_options(EncoderOptions, **changes) | field_options(ModelOptions, *_MODEL_FIELDS, **changes)
+
+
+def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions:
+    return ModelOptions(**dataclasses.asdict(handles_of(encoder, preprocess)), **values)
+
+
+# Each decorates a click command, which gets the record as the keyword argument of that name.
+dataset_options = record_options("data_options", DataOptions, field_options(DataOptions))
+encoder_options = record_options("model_options", _model_options, _encoder_fields())
+training_options = record_options("training_options", TrainingOptions, field_options(TrainingOptions))

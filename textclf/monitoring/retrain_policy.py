@@ -9,25 +9,19 @@ from dataclasses import dataclass
 from textclf.config import Config
 from textclf.drift.state import DRIFT, MAX_WINDOWS, DriftState, Window
 from textclf.errors import ConfigError
+from textclf.fields import number, whole
 
 _WINDOWS = re.compile(r"([0-9]{1,3})of([0-9]{1,3})")
 
 
 @dataclass(frozen=True)
 class RetrainPolicy(Config):
-    """Conditions since the last retraining.
+    """Conditions for another retraining."""
 
-    Attributes:
-        min_new_labels: minimum number of different labelled texts that it has not used.
-        cool_down: minimum number of seconds since its start.
-    """
-
-    min_new_labels: int = 200
-    cool_down: float = 24 * 3600.0
-
-    def __post_init__(self) -> None:
-        self._check_whole("min_new_labels", 1)
-        self._check("cool_down", isinstance(self.cool_down, int | float) and self.cool_down >= 0, "seconds from 0")
+    min_new_labels: int = whole(200, "Minimum number of labelled texts that no retraining has used yet.", min=1)
+    cool_down: float = number(
+        24 * 3600.0, "Minimum time between the starts of two retrainings.", min=0, shown="1d", metavar="TIME"
+    )
 
 
 @dataclass(frozen=True)

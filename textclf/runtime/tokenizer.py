@@ -13,6 +13,7 @@ from typing import Self
 
 from textclf.config import TRUNCATIONS, Config
 from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
 from textclf.runtime.basic_tokenizer import words
 
@@ -48,16 +49,10 @@ class TokenizedText:
 class TokenizerSettings(Config):
     """What tokenizer.json holds; see Tokenizer."""
 
-    lower_case: bool
-    max_length: int
-    truncation: str = "head"
-    head_fraction: float = 0.25
-
-    def __post_init__(self) -> None:
-        self._check_flag("lower_case")
-        self._check_whole("max_length", 3)
-        self._check("truncation", self.truncation in TRUNCATIONS, f"one of {', '.join(TRUNCATIONS)}")
-        self._check_fraction("head_fraction")
+    lower_case: bool = switch(REQUIRED, "Fold case and remove accents.")
+    max_length: int = whole(REQUIRED, "Maximum number of wordpieces per text, with [CLS] and [SEP].", min=3)
+    truncation: str = choice("head", "Kept part of a long text.", TRUNCATIONS)
+    head_fraction: float = share(0.25, "Share of the wordpieces that head+tail takes from the beginning.")
 
 
 class Tokenizer:

@@ -17,7 +17,6 @@ how many words it has to add up, and of such texts that is not known.
 Both are calibrated log-probabilities up to a constant, so that probabilities of both stages mean the same.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from textclf.config import Config
 from textclf.errors import InputError
+from textclf.fields import REQUIRED, number, whole
 from textclf.stats.calibration import TEMPERATURE_BOUNDS, softmax
 
 MAX_WEIGHT = 100.0
@@ -35,40 +35,26 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class CascadeSettings(Config):
-    """How two stages answer together.
+    """How the two stages of a cascade predict together."""
 
-    Attributes:
-        linear_temperature: of the linear stage.
-        encoder_weight, linear_weight: of both stages' calibrated logits, on the texts that reach the encoder.
-        exit_confidence: probability of the linear stage's label from which on it answers alone; None: it never does.
-        least_length: wordpieces, [CLS] and [SEP] not counted; shorter texts are the encoder's alone.
-    """
-
-    linear_temperature: float
-    encoder_weight: float
-    linear_weight: float
-    exit_confidence: float | None
-    least_length: int = 0
+    linear_temperature: float = number(
+        REQUIRED, "Temperature of the linear stage.", min=TEMPERATURE_BOUNDS[0], max=TEMPERATURE_BOUNDS[1]
+    )
+    # The weights apply to calibrated logits, on texts that reach the encoder. Larger ones would overflow.
+    encoder_weight: float = number(REQUIRED, "Weight of the encoder.", min=0, max=MAX_WEIGHT)
+    linear_weight: float = number(REQUIRED, "Weight of the linear stage.", min=0, max=MAX_WEIGHT)
+    exit_confidence: float | None = number(
+        REQUIRED,
+        "Minimum confidence for the linear stage to predict alone; null: never.",
+        above=0,
+        max=1,
+        or_none=True,
+    )
+    least_length: int = whole(0, "Minimum wordpieces, without [CLS] and [SEP], for the linear stage to count.")
 
     def __post_init__(self) -> None:
-        low, high = TEMPERATURE_BOUNDS
-        value = self.linear_temperature
-        self._check("linear_temperature", _is_positive(value) and low <= value <= high, f"a number in [{low}, {high}]")
-        for name in ("encoder_weight", "linear_weight"):
-            value = getattr(self, name)
-            # Larger ones than any fit gives would overflow.
-            holds = value == 0 or (_is_positive(value) and value <= MAX_WEIGHT)
-            self._check(name, holds, f"a number from 0 to {MAX_WEIGHT:g}")
+        super().__post_init__()
         self._check("encoder_weight", self.encoder_weight + self.linear_weight > 0, "a weight above 0 for some stage")
-        confidence = self.exit_confidence
-        self._check(
-            "exit_confidence", confidence is None or (_is_positive(confidence) and confidence <= 1), "a share or null"
-        )
-        self._check_whole("least_length", 0)
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 @dataclass(frozen=True, eq=False)
