@@ -107,7 +107,7 @@ def report(found: DriftResults, class_names=("neg", "pos"), rates=2.0, **changes
         temperature=1.3,
         prior=PriorEstimate((0.5, 0.5), (0.15, 0.85)),
         accuracy=AccuracyEstimate(0.8, 0.9, 0.91),
-        notes=["7 labels are no class of the model, and were passed over."],
+        notes=["7 labels are not a class of the model and left out."],
     )
     return dataclasses.replace(made, **changes)
 
@@ -128,15 +128,15 @@ def test_every_family_is_said_in_words():
     assert sentence.startswith("Drift: the 300 latest texts differ from the training reference: ")
     for words in (
         "they are shorter (median 230 -> 98 tokens)",
-        "words that the vocabulary does not know",
-        "words that fall into pieces",
-        "the mix of predicted classes has moved (pos 50.0 % -> 80.0 %)",
-        "AUC .970; more: “battery”; less: “film”",
-        "MMD .412",
-        "the model errs more often (8.0 % held out -> 25.0 % of 100 audited texts)",
+        "words outside the vocabulary",
+        "words split into several pieces",
+        "the mix of predicted classes has moved (pos 50.0% -> 80.0%)",
+        "AUC 0.970; more: “battery”; less: “film”",
+        "MMD 0.412",
+        "the model makes more errors (8.0% held out -> 25.0% of 100 audited texts)",
     ):
         assert words in sentence, words
-    assert "digits, signs" not in sentence  # Significant, but under its floor.
+    assert "digits, signs" not in sentence  # Significant, but below its minimum effect.
     assert "KS distance" not in sentence  # The logits have moved because the mix has.
 
 
@@ -145,7 +145,7 @@ def test_every_family_is_said_in_words():
     [
         (
             figures(family("length", one_test("length")), lengths=Quantiles((0.5,), (100,), (103,))),
-            "their lengths are spread otherwise (KS distance .300)",
+            "the distribution of their lengths differs (KS distance 0.300)",
         ),
         (
             figures(family("length", one_test("length")), lengths=Quantiles((0.5,), (100,), (150,))),
@@ -153,11 +153,11 @@ def test_every_family_is_said_in_words():
         ),
         (
             figures(family("score", one_test("logits", class_id=1), one_test("classes", 0.01))),
-            "the model's scores for pos have moved (KS distance .300)",
+            "the model's scores for pos have moved (KS distance 0.300)",
         ),
         (
             figures(family("error", one_test("error_rate", p=0.5), one_test("cusum"))),
-            "the model errs more often of late",
+            "the model has recently made more errors",
         ),
     ],
 )
@@ -167,16 +167,20 @@ def test_a_single_cause_is_said(found, words):
 
 @pytest.mark.parametrize(
     ("rates", "words"),
-    [(2.0, "they have more digits, signs"), (0.5, "they have fewer digits, signs"), (1.0, "are spread otherwise")],
+    [
+        (2.0, "they have more digits, signs"),
+        (0.5, "they have fewer digits, signs"),
+        (1.0, "the distribution of their shares"),
+    ],
 )
-def test_form_is_more_or_fewer_or_spread_otherwise(rates, words):
+def test_form_has_more_or_fewer_or_another_distribution(rates, words):
     assert words in report(figures(family("form", one_test("non_letter"))), rates=rates).sentence
 
 
 def test_words_that_both_have_are_not_named():
     common = (WordDrift(1, 0.1, 0.2, 180, 285, 0.9, 0.95), WordDrift(2, 0.1, 0.1, 20, 90, 0.1, 0.3))
     made = report(figures(family("content", one_test("words", 0.9, 0.55)), words=common))
-    assert "(AUC .900; more: “movie”)" in made.sentence
+    assert "(AUC 0.900; more: “movie”)" in made.sentence
 
 
 def test_what_is_significant_but_negligible_is_said_to_be():
@@ -185,7 +189,7 @@ def test_what_is_significant_but_negligible_is_said_to_be():
     assert made.verdict == NO_DRIFT
     assert made.sentence.startswith("No drift: the 300 latest texts are like the 200 of the training reference; ")
     assert "significant but negligible: the mix of predicted classes" in made.sentence
-    assert "(effect .020, floor .100)" in made.sentence
+    assert "(effect 0.020, minimum 0.100)" in made.sentence
     assert "AUC" not in made.sentence
     assert "negligible" in drift_page(made)
     assert "negligible" in describe_drift(made)
@@ -208,9 +212,9 @@ def test_many_classes_name_those_that_moved_most():
         family("score", one_test("classes")), class_mix=ClassMix(tuple(shares.tolist()), tuple(moved.tolist()))
     )
     made = report(found, names, prior=None)
-    assert "(class 7 3.3 % -> 13.3 %, class 3 3.3 % -> 1.3 %, " in made.sentence
+    assert "(class 7 3.3% -> 13.3%, class 3 3.3% -> 1.3%, " in made.sentence
     page = drift_page(made)
-    assert "the 20 of 30 that moved most" in page
+    assert "the 20 of 30 whose shares moved most" in page
     assert "class 7<" in page
 
 
@@ -323,10 +327,10 @@ def test_the_page_needs_nothing_else_and_runs_nothing():
     assert "prefers-color-scheme: dark" in page
     for words in (
         "1,000",
-        "17 texts that version v0 answered",
-        "7 labels are no class",
+        "17 texts that version v0 predicted",
+        "7 labels are not a class",
         "an estimate",
-        "95 % interval",
+        "95% interval",
     ):
         assert words.lower() in parsed.text.lower(), words
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
@@ -343,7 +347,7 @@ def test_the_bars_say_what_the_figures_say():
     drawings = re.findall(r"<svg.*?</svg>", drift_page(report(ALL)), re.DOTALL)
     effects, lengths, _, classes = map(ElementTree.fromstring, drawings)
     floor, *others = {line.attrib["x1"] for line in effects.iter("line")}
-    assert not others  # All floors lie one above the other.
+    assert not others  # One line marks all minimum effects.
     drawn = [float(bar.attrib["x"]) + float(bar.attrib["width"]) for bar in effects.iter("rect")]
     assert all(end > float(floor) for end in drawn)  # Every family alarms.
     heights = [float(bar.attrib["height"]) for bar in lengths.iter("rect") if bar.attrib["class"] == "latest"]

@@ -111,7 +111,7 @@ def test_only_audits_raise_the_alarm_that_the_model_errs_more(made):
     assert (report.figures.labels.other_texts, report.figures.labels.other_errors) == (300, 300)
     report = Monitoring(made).check(texts, labels, True)
     assert report.verdict == DRIFT
-    assert "the model errs more often" in report.sentence
+    assert "the model makes more errors" in report.sentence
     flags = [at < 60 for at in range(300)]
     report = Monitoring(made).check(texts, labels, flags)
     assert (report.figures.labels.audit_texts, report.figures.labels.other_texts) == (60, 240)
@@ -558,7 +558,7 @@ def test_audits_gather_over_windows_until_they_are_enough_and_are_tested_once(wi
     audit(20, 60, 1.5)
     result, audits = judged(2, 3)
     assert (result.exit_code, audits) == (3, 60)
-    assert "the model errs more often" in result.output
+    assert "the model makes more errors" in result.output
     assert "60 labels, tested." in result.output
     assert read_state(store).audited_since == {version: pytest.approx(start + 2 * HOUR)}
     audit(60, 130, 2.5)  # Those that were tested are not looked at again.

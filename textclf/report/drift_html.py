@@ -1,4 +1,4 @@
-"""A drift report as one HTML file with drawings, which needs nothing else and runs no script."""
+"""A drift report as one self-contained HTML file with charts and without scripts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from textclf.report.drift_terms import EFFECTS, TITLES, percent
 from textclf.stats.drift_tests.drift_results import FamilyResult
 
 _TEMPLATE = "drift_page.html.jinja"
-# Of a drawing, in its own units.
+# Size of a chart in SVG units.
 WIDTH, HEIGHT = 480, 160
 _MAX_CLASSES = 20
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A pair of shares side by side, and where they are drawn.
+    """A pair of bars: the reference, and to its right the latest texts.
 
     Attributes:
-        x, width: of the reference's half; the other half follows it.
+        x, width: position of the reference's bar, and width of each bar.
         reference, latest: heights.
-        title: what a reader sees who points at it.
+        title: tooltip.
     """
 
     x: float
@@ -38,22 +38,22 @@ class Bar:
 
 @dataclass(frozen=True)
 class EffectLine:
-    """How far an effect is on the way to its floor, and beyond.
+    """An effect as a bar, relative to the minimum effect.
 
     Attributes:
-        family: what is drawn.
-        length: of the bar, in percent of the widest.
-        floor: where the floor is, in percent of the same.
+        family: family of tests.
+        length: length of the bar, in percent of the longest.
+        min_effect: position of the minimum effect, in percent of the longest bar.
     """
 
     family: FamilyResult
     length: float
-    floor: float
+    min_effect: float
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class: its shares among the predictions, and the share that it is estimated to have; None where it is not."""
+    """A class with its shares among the predictions, and its estimated true share; None without an estimate."""
 
     name: str
     reference: float
@@ -62,7 +62,7 @@ class ClassRow:
 
 
 def drift_page(report: DriftReport) -> str:
-    """The page; whatever a name holds is text in it, never markup."""
+    """The report as HTML; all names are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -70,11 +70,11 @@ def drift_page(report: DriftReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=_figure, percent=percent, number=_number, time=_time)
+    environment.filters.update(decimal=_decimal, percent=percent, number=_number, time=_time)
     return environment.get_template(_TEMPLATE).render(
         report=report,
         compared=report.compared,
-        figures=report.figures,
+        results=report.figures,
         titles=TITLES,
         effects=EFFECTS,
         width=WIDTH,
@@ -91,37 +91,34 @@ def drift_page(report: DriftReport) -> str:
 
 
 def bars_of(histogram: Histogram, title: str) -> list[Bar]:
-    """A pair of bars for each bin, the highest as high as the drawing; `title` takes the edges of the bin."""
+    """A pair of bars for each bin, scaled to the height of the chart; `title` formats the edges of the bin."""
     highest = max(*histogram.reference, *histogram.latest)
     step = WIDTH / len(histogram.reference)
     pairs = zip(histogram.reference, histogram.latest, strict=True)
     bars = []
     for at, (reference, latest) in enumerate(pairs):
-        where = title.format(*histogram.edges[at : at + 2])
+        edges = title.format(*histogram.edges[at : at + 2])
         shares = f"{percent(reference)} of the reference, {percent(latest)} of the latest texts"
         scale = HEIGHT / highest
-        bars.append(Bar(at * step + 1, step / 2 - 1, reference * scale, latest * scale, f"{where}: {shares}"))
+        bars.append(Bar(at * step + 1, step / 2 - 1, reference * scale, latest * scale, f"{edges}: {shares}"))
     return bars
 
 
 def ticks_of(histogram: Histogram, form: str) -> list[tuple[float, str]]:
-    """Positions along the axis and what stands there, for about every fourth edge."""
+    """Positions and labels along the axis, for about every fourth edge."""
     bins = len(histogram.edges) - 1
     return [(at * WIDTH / bins, form.format(histogram.edges[at])) for at in range(0, bins + 1, max(1, bins // 4))]
 
 
 def effect_lines(report: DriftReport) -> list[EffectLine]:
-    """The families on one scale, on which all floors lie one above the other: the effect as a share of the floor.
-
-    An AUC counts from .5, where there is no effect.
-    """
-    shares = [(family, _share_of_floor(family)) for family in report.figures.families]
+    """The families on one scale: each effect divided by its minimum effect; an AUC counts from 0.5, no effect."""
+    shares = [(family, _share_of_min_effect(family)) for family in report.figures.families]
     widest = max([1.5, *(share for _, share in shares)])
     return [EffectLine(family, 100 * share / widest, 100 / widest) for family, share in shares]
 
 
 def class_rows(report: DriftReport) -> list[ClassRow]:
-    """The classes whose share has moved most, with their shares; all of them in order where they are few."""
+    """The classes in order, or the _MAX_CLASSES whose shares moved most if there are more."""
     mix, prior = report.figures.class_mix, report.prior
     if mix is None:
         return []
@@ -132,15 +129,15 @@ def class_rows(report: DriftReport) -> list[ClassRow]:
     return rows[:_MAX_CLASSES]
 
 
-def _share_of_floor(family: FamilyResult) -> float:
+def _share_of_min_effect(family: FamilyResult) -> float:
     none = 0.5 if family.test == "words" else 0.0
     if family.floor <= none:
         return 1.0 if family.effect > none else 0.0
     return max(0.0, (family.effect - none) / (family.floor - none))
 
 
-def _figure(value: float) -> str:
-    """Three digits after the point, and small p-values as powers."""
+def _decimal(value: float) -> str:
+    """The number with three decimals; small p-values with a power of ten."""
     if value != 0 and abs(value) < 0.001:
         exponent = math.floor(math.log10(abs(value)))
         return f"{value / 10**exponent:.1f}·10^{exponent}"

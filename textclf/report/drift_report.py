@@ -1,4 +1,4 @@
-"""What a check of drift found, as a record: JSON round trip, and all that the page and the sentence are made of."""
+"""The report of a drift check: a record that is stored as JSON and rendered as text and as HTML."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _SCORE_BARS = 20
 
 @dataclass(frozen=True)
 class Compared:
-    """What was compared with what.
+    """The two samples.
 
     Attributes:
-        model, version: of the model; the version's id.
-        source: where the latest texts come from, for people.
-        texts: of them, how many were compared.
-        found: how many there were; where these are more, the compared ones were drawn from them at random.
-        since, until: from when to when these are, ISO 8601 in UTC; None where not known.
-        reference: what they were compared with, for people.
-        reference_texts, reference_found: of it, as above.
-        other_versions: texts in the same span of time that other versions answered, by id; they were not compared.
-        alpha: chance of any false alarm that was allowed.
-        audits_since: from when on the random audits are, ISO 8601 in UTC; None where not known.
+        model, version: name of the model, and id of its version.
+        source: description of the latest texts.
+        texts: number of latest texts that were compared.
+        found: number of texts that the compared ones were drawn from at random.
+        since, until: time span of the latest texts, ISO 8601 in UTC; None if unknown.
+        reference: description of the reference.
+        reference_texts, reference_found: the same numbers for the reference.
+        other_versions: number of texts of other versions in the span, by version id; they were not compared.
+        alpha: maximum chance of any false alarm.
+        audits_since: time of the first random audit, ISO 8601 in UTC; None if unknown.
     """
 
     model: str
@@ -63,8 +63,8 @@ class Histogram:
     """Shares of two samples in the same bins.
 
     Attributes:
-        edges: of the bins, ascending, one more than bins.
-        reference, latest: the share in each bin; each adds up to 1.
+        edges: edges of the bins, ascending; n + 1 for n bins.
+        reference, latest: share of the sample in each bin; the n shares add up to 1.
     """
 
     edges: tuple[float, ...]
@@ -74,23 +74,23 @@ class Histogram:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What a check found; to_dict() and from_dict() are each other's inverse.
+    """The report of a drift check; from_dict() reads what to_dict() returns.
 
     Attributes:
         verdict: "no drift", "drift" or "not enough data".
-        sentence: the verdict in words, with what drifted.
-        time: of the check, in seconds since the epoch.
-        compared: what with what, how many, from when to when.
-        figures: every test, and what tells the samples apart (textclf.stats.drift_tests.drift_results).
-        words: the names of figures.words, one each; of the vocabulary, which is public.
-        class_names: position is the class id.
-        rates: mean of the unknown, continuation and non-letter rates, as (reference, latest); {} without texts.
-        lengths: of tokens; None without texts.
-        scores: P(second class) for two classes, P(label) for more; None without texts.
-        prior: share of each class, estimated; None without enough texts.
-        accuracy: estimated without labels; None without enough texts. It means nothing where the meaning of the
-            classes has drifted.
-        notes: what else a reader should know, a sentence each.
+        sentence: the verdict in words, with all differences.
+        time: time of the check, in seconds since the epoch.
+        compared: the two samples.
+        figures: results of all tests (textclf.stats.drift_tests.drift_results).
+        words: wordpieces of figures.words. They come from the public vocabulary, not from the texts.
+        class_names: class names; the position is the class id.
+        rates: mean unknown, continuation and non-letter rates as (reference, latest); {} without texts.
+        lengths: histogram of the lengths in tokens; None without texts.
+        scores: histogram of P(second class) for two classes, or P(label) for more; None without texts.
+        prior: estimated share of each class; None without enough texts.
+        accuracy: accuracy estimated without labels; None without enough texts.
+        notes: further sentences for the reader.
+        format: format of the JSON.
     """
 
     verdict: str
@@ -109,22 +109,22 @@ class DriftReport:
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as a dict that strict JSON can hold; each of its figures.words has its name beside the id."""
+        """The report as a dict for strict JSON; each item of figures.words also contains its wordpiece."""
         values = dataclasses.asdict(self)
         words = zip(self.words, values["figures"]["words"], strict=True)
         values["figures"]["words"] = tuple({"word": name, **word} for name, word in words)
         return values
 
     def to_json(self) -> str:
-        """The report as JSON text that ends with a line break."""
+        """The report as JSON text with a final line break."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The report from to_dict()'s dict, or from its JSON.
+        """The report from the dict of to_dict(), or from its JSON.
 
         Raises:
-            InputError: it is none, or of a newer format.
+            InputError: if a key is missing or unknown, or the format is another one.
         """
         try:
             if values["format"] != FORMAT:
@@ -145,10 +145,10 @@ class DriftReport:
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"expected the drift report that to_dict() gives, got something else: {error}") from error
+            raise InputError(f"expected a drift report as written by to_dict(): {error}") from error
 
     def summary(self) -> CheckSummary:
-        """What the state file and /metrics keep of it."""
+        """The part of the report that drift.json and /metrics contain."""
         families = self.figures.families
         return CheckSummary(
             time=self.time,
@@ -164,7 +164,7 @@ class DriftReport:
 
 
 def drift_report(
-    figures: DriftResults,
+    results: DriftResults,
     reference: TextFeatures,
     latest: TextFeatures,
     *,
@@ -178,33 +178,33 @@ def drift_report(
     accuracy: AccuracyEstimate | None = None,
     notes: Sequence[str] = (),
 ) -> DriftReport:
-    """The report of a comparison.
+    """Create the report of a comparison.
 
     Args:
-        figures: what compare() found of the two samples.
+        results: results of compare().
         reference, latest: the samples.
-        time: of the check, in seconds since the epoch.
+        time: time of the check, in seconds since the epoch.
         compared, prior, accuracy, notes: see DriftReport.
-        options: that the samples were compared with.
-        vocabulary: wordpieces; position is the id.
-        class_names: position is the class id.
-        temperature: of the version, for the scores.
+        options: options of the comparison.
+        vocabulary: wordpieces; the position is the id.
+        class_names: class names; the position is the class id.
+        temperature: temperature of the version, for the scores.
 
     Raises:
-        ConfigError: the vocabulary is not that of the ids.
+        ConfigError: if a wordpiece id is not in the vocabulary.
     """
-    if any(word.id >= len(vocabulary) for word in figures.words):
+    if any(word.id >= len(vocabulary) for word in results.words):
         raise ConfigError(f"expected a vocabulary with every wordpiece that was counted, got {len(vocabulary)} words")
-    words = tuple(vocabulary[word.id] for word in figures.words)
+    words = tuple(vocabulary[word.id] for word in results.words)
     has_texts = len(reference) > 0 and len(latest) > 0
     rates = _rates(reference, latest) if has_texts else {}
-    differences = Differences(figures, words, tuple(class_names), rates, options.min_texts)
+    differences = Differences(results, words, tuple(class_names), rates, options.min_texts)
     return DriftReport(
-        verdict=NOT_ENOUGH_DATA if not figures.enough else DRIFT if figures.is_alarm else NO_DRIFT,
+        verdict=NOT_ENOUGH_DATA if not results.enough else DRIFT if results.is_alarm else NO_DRIFT,
         sentence=verdict_sentence(differences),
         time=time,
         compared=compared,
-        figures=figures,
+        figures=results,
         words=words,
         class_names=tuple(class_names),
         rates=rates,
@@ -229,7 +229,7 @@ def _rates(reference: TextFeatures, latest: TextFeatures) -> dict[str, tuple[flo
 
 
 def _lengths(reference: TextFeatures, latest: TextFeatures) -> Histogram:
-    """In bins that grow by a constant factor: texts of 20 and 40 tokens differ as those of 200 and 400 do."""
+    """Histogram of the lengths in bins that grow by a constant factor."""
     both = np.concatenate([reference.lengths, latest.lengths])
     edges = np.geomspace(max(1, both.min()), both.max() + 1, _LENGTH_BARS + 1)
     return _histogram(reference.lengths, latest.lengths, np.unique(np.round(edges)))
@@ -247,7 +247,7 @@ def _scores(reference: TextFeatures, latest: TextFeatures, temperature: float) -
 
 def _histogram(reference: NDArray[Any], latest: NDArray[Any], edges: NDArray[np.float64]) -> Histogram:
     def shares(values: NDArray[Any]) -> tuple[float, ...]:
-        # Rounding may put a value a hair beyond the outer edges.
+        # Rounding may put a value just outside the outer edges.
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         return tuple((counts / len(values)).tolist())
 

@@ -1,4 +1,4 @@
-"""The verdict of a check in one sentence that a person understands: what differs, and whether that matters."""
+"""The verdict of a drift check in one sentence: what differs, and whether that matters."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from dataclasses import dataclass
 from textclf.report.drift_terms import percent
 from textclf.stats.drift_tests.drift_results import DriftResults, FamilyResult, TestResult, WordDrift
 
-# A sentence names only so many words in each direction, and so many classes.
+# Maximum number of words in each direction, and of classes, in a sentence.
 _MAX_WORDS = 4
 _MAX_CLASSES = 3
-# Medians closer than that are called alike: then the spread differs.
+# Relative differences up to these count as equal medians and equal means; then only the distributions differ.
 _SAME_LENGTH = 0.05
-# The same of mean rates.
 _SAME_RATE = 0.1
-# A word is named if so many times as large a share of the texts have it on one side as on the other.
-_TELLING_RATIO = 1.5
+# A word is named if its share of the texts in one sample is more than this many times its share in the other.
+_MIN_SHARE_RATIO = 1.5
 _FORM = {
-    "unknown": ("words that the vocabulary does not know", "unknown wordpieces"),
-    "continuation": ("words that fall into pieces, as misspelled, rare and foreign ones do", "continuing wordpieces"),
+    "unknown": ("words outside the vocabulary", "unknown wordpieces"),
+    "continuation": ("words split into several pieces (misspelled, rare or foreign)", "continuing wordpieces"),
     "non_letter": ("digits, signs and punctuation", "characters other than letters"),
 }
 
 
 @dataclass(frozen=True)
 class Differences:
-    """What the sentence is made of.
+    """Input of the sentence.
 
     Attributes:
-        figures: what compare() found.
-        words: the names of figures.words.
-        class_names: position is the class id.
+        results: results of compare().
+        words: names of results.words.
+        class_names: class names; the position is the class id.
         rates: see DriftReport.
-        min_texts: that a verdict needs of each sample.
+        min_texts: minimum number of texts in each sample for a verdict.
     """
 
-    figures: DriftResults
+    results: DriftResults
     words: tuple[str, ...]
     class_names: tuple[str, ...]
     rates: dict[str, tuple[float, float]]
@@ -44,50 +43,50 @@ class Differences:
 
 
 def verdict_sentence(differences: Differences) -> str:
-    """The verdict, how many texts it rests on, and what differs; what differs negligibly is said to."""
-    figures = differences.figures
-    latest = _count(figures.latest_texts, "latest text")
-    if not figures.enough:
-        few = "there is" if figures.latest_texts == 1 else "there are"
+    """The verdict, the number of texts, and all differences, including significant but negligible ones."""
+    results = differences.results
+    latest = _count(results.latest_texts, "latest text")
+    if not results.enough:
+        few = "there is" if results.latest_texts == 1 else "there are"
         sample = (
             f"{few} {latest}"
-            if figures.latest_texts < differences.min_texts
-            else f"the reference has {_count(figures.reference_texts, 'text')}"
+            if results.latest_texts < differences.min_texts
+            else f"the reference has {_count(results.reference_texts, 'text')}"
         )
         return f"Not enough data: {sample}, and a verdict needs {differences.min_texts:,}."
-    alarms = [words for family in figures.families if family.is_alarm for words in _in_words(family, differences)]
+    alarms = [words for family in results.families if family.is_alarm for words in _in_words(family, differences)]
     negligible = [
-        f"{words} (effect {_figure(family.effect)}, floor {_figure(family.floor)})"
-        for family in figures.families
+        f"{words} (effect {family.effect:.3f}, minimum {family.floor:.3f})"
+        for family in results.families
         if family.is_negligible
         for words in _in_words(family, differences)
     ]
     rest = f"; significant but negligible: {'; '.join(negligible)}" if negligible else ""
     if alarms:
         return f"Drift: the {latest} differ from the training reference: {'; '.join(alarms)}{rest}."
-    return f"No drift: the {latest} are like the {figures.reference_texts:,} of the training reference{rest}."
+    return f"No drift: the {latest} are like the {results.reference_texts:,} of the training reference{rest}."
 
 
-def audit_sentence(figures: DriftResults, min_audits: int, since: str | None, *, can_wait: bool) -> str | None:
-    """Since when the random audits are, and what became of them; None without any.
+def audit_sentence(results: DriftResults, min_audits: int, since: str | None, *, can_wait: bool) -> str | None:
+    """The number of random audits and whether they were tested; None without audits.
 
     Args:
-        figures: what compare() found.
-        min_audits: that a test needs.
-        since: ISO 8601; None where not known.
-        can_wait: whether those that were not tested are kept for a later window.
+        results: results of compare().
+        min_audits: minimum number of audits for a test.
+        since: time of the first audit, ISO 8601; None if unknown.
+        can_wait: True if audits that were not tested are kept for a later window.
     """
-    if figures.labels is None or not figures.labels.audit_texts:
+    if results.labels is None or not results.labels.audit_texts:
         return None
-    audits = f"Random audits{'' if since is None else f' since {since}'}: {_count(figures.labels.audit_texts, 'label')}"
-    if figures.tests_audits:
+    audits = f"Random audits{'' if since is None else f' since {since}'}: {_count(results.labels.audit_texts, 'label')}"
+    if results.tests_audits:
         return f"{audits}, tested."
     needs = f"a test needs {min_audits:,} of them, and enough texts"
     return f"{audits}, waiting for a later window: {needs}." if can_wait else f"{audits}, not tested: {needs}."
 
 
 def _in_words(family: FamilyResult, differences: Differences) -> list[str]:
-    """What a family found, by the tests that alarm, or else by the one that speaks for it."""
+    """Differences of a family: of the tests that alarm, or of the test that represents the family."""
     alarms = {test.name: test for test in family.tests if test.is_alarm}
     tests = list(alarms.values()) or [test for test in family.tests if test.name == family.test]
     match family.name:
@@ -96,13 +95,13 @@ def _in_words(family: FamilyResult, differences: Differences) -> list[str]:
         case "form":
             return [_form(differences, test) for test in tests]
         case "score":
-            # Where the mix of classes has moved, their logits have, too: that says nothing more.
+            # Another class mix also moves the logits: name only the mix.
             return [_score(differences, test) for test in ([alarms["classes"]] if "classes" in alarms else tests)]
         case "content":
             return [_content(differences, test) for test in tests]
         case "embedding":
             return [
-                f"what they mean to the encoder has moved (MMD {_figure(test.effect)} of that of unlike samples)"
+                f"their meaning (embeddings of the encoder) has moved (MMD {test.effect:.3f} of that of unlike samples)"
                 for test in tests
             ]
         case "stages":
@@ -114,13 +113,13 @@ def _in_words(family: FamilyResult, differences: Differences) -> list[str]:
 
 
 def _length(differences: Differences, test: TestResult) -> str:
-    lengths = differences.figures.lengths
+    lengths = differences.results.lengths
     if lengths is None:
         return _moved("their length", test)
     middle = min(range(len(lengths.levels)), key=lambda at: abs(lengths.levels[at] - 0.5))
     before, now = lengths.reference[middle], lengths.latest[middle]
     if abs(now - before) <= _SAME_LENGTH * before:
-        return f"their lengths are spread otherwise (KS distance {_figure(test.effect)})"
+        return f"the distribution of their lengths differs (KS distance {test.effect:.3f})"
     return f"they are {'longer' if now > before else 'shorter'} (median {before:,.0f} -> {now:,.0f} tokens)"
 
 
@@ -128,41 +127,41 @@ def _form(differences: Differences, test: TestResult) -> str:
     what, unit = _FORM[test.name]
     before, now = differences.rates[test.name]
     if abs(now - before) <= _SAME_RATE * before:
-        return f"their shares of {unit} are spread otherwise (KS distance {_figure(test.effect)})"
+        return f"the distribution of their shares of {unit} differs (KS distance {test.effect:.3f})"
     return f"they have {'more' if now > before else 'fewer'} {what} ({percent(before)} -> {percent(now)} {unit})"
 
 
 def _score(differences: Differences, test: TestResult) -> str:
-    names, mix = differences.class_names, differences.figures.class_mix
+    names, mix = differences.class_names, differences.results.class_mix
     if test.name == "classes" and mix is not None:
         moved = sorted(range(len(names)), key=lambda at: abs(mix.latest[at] - mix.reference[at]), reverse=True)
         shown = [1] if len(names) == 2 else moved[:_MAX_CLASSES]
         shares = ", ".join(f"{names[at]} {percent(mix.reference[at])} -> {percent(mix.latest[at])}" for at in shown)
         return f"the mix of predicted classes has moved ({shares})"
     of = "" if test.class_id is None else f" for {names[test.class_id]}"
-    return f"the model's scores{of} have moved (KS distance {_figure(test.effect)})"
+    return f"the model's scores{of} have moved (KS distance {test.effect:.3f})"
 
 
 def _content(differences: Differences, test: TestResult) -> str:
-    named = list(zip(differences.words, differences.figures.words, strict=True))
-    more = _telling(named, lambda word: word.latest_share > _TELLING_RATIO * word.reference_share)
-    less = _telling(named, lambda word: word.reference_share > _TELLING_RATIO * word.latest_share)
+    named = list(zip(differences.words, differences.results.words, strict=True))
+    more = _first_words(named, lambda word: word.latest_share > _MIN_SHARE_RATIO * word.reference_share)
+    less = _first_words(named, lambda word: word.reference_share > _MIN_SHARE_RATIO * word.latest_share)
     parts = [f"{title}: {', '.join(words)}" for title, words in (("more", more), ("less", less)) if words]
-    return f"they are told apart by their words (AUC {_figure(test.effect)}{''.join(f'; {part}' for part in parts)})"
+    return f"their words differ (AUC {test.effect:.3f}{''.join(f'; {part}' for part in parts)})"
 
 
-def _telling(named: Iterable[tuple[str, WordDrift]], holds: Callable[[WordDrift], bool]) -> list[str]:
-    """The first whole words of letters; pieces and signs are left to the table."""
+def _first_words(named: Iterable[tuple[str, WordDrift]], holds: Callable[[WordDrift], bool]) -> list[str]:
+    """The first whole words for which `holds` is true; only the table of the report shows pieces and signs."""
     return [f"“{name}”" for name, word in named if name.isalpha() and len(name) > 1 and holds(word)][:_MAX_WORDS]
 
 
 def _error(differences: Differences, test: TestResult) -> str:
-    labels = differences.figures.labels
+    labels = differences.results.labels
     if labels is None:
         return _moved("the error rate", test)
     now, before = labels.audit_errors / labels.audit_texts, labels.held_out_errors / labels.held_out_texts
-    what = "errs more often of late" if test.name == "cusum" else "errs more often"
-    return f"the model {what} ({percent(before)} held out -> {percent(now)} of {labels.audit_texts:,} audited texts)"
+    errs = "has recently made more errors" if test.name == "cusum" else "makes more errors"
+    return f"the model {errs} ({percent(before)} held out -> {percent(now)} of {labels.audit_texts:,} audited texts)"
 
 
 def _more_often(test: TestResult) -> str:
@@ -170,12 +169,8 @@ def _more_often(test: TestResult) -> str:
 
 
 def _moved(what: str, test: TestResult) -> str:
-    return f"{what} has moved (effect {_figure(test.effect)})"
+    return f"{what} has moved (effect {test.effect:.3f})"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")

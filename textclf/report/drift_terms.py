@@ -1,4 +1,4 @@
-"""How a drift report calls its families, tests and effects, and how it writes shares, wherever it is read."""
+"""Titles of test families, tests and effects in drift reports, and the format of shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TITLES = {
     "score": "scores and predicted classes",
     "content": "words",
     "embedding": "embeddings",
-    "stages": "both stages of the cascade",
+    "stages": "stages of the cascade",
     "error": "errors",
     "unknown": "unknown wordpieces",
     "continuation": "wordpieces that continue a word",
@@ -17,9 +17,9 @@ TITLES = {
     "classes": "predicted classes",
     "words": "words",
     "embeddings": "embeddings",
-    "disagreement": "how often both stages disagree",
+    "disagreement": "disagreement of the stages",
     "error_rate": "error rate of the audits",
-    "cusum": "errors in the course of time",
+    "cusum": "errors over time",
 }
 EFFECTS = {
     "length": "KS distance",
@@ -29,7 +29,7 @@ EFFECTS = {
     "logits": "KS distance",
     "classes": "total variation",
     "words": "AUC of a domain classifier",
-    "embeddings": "MMD, as a share of that of unlike samples",
+    "embeddings": "MMD as a share of that of unlike samples",
     "disagreement": "change of the rate",
     "error_rate": "rise of the error rate",
     "cusum": "rise of the error rate",
@@ -37,5 +37,5 @@ EFFECTS = {
 
 
 def percent(share: float) -> str:
-    """A share for people, with one digit after the point."""
-    return f"{100 * share:.1f} %"
+    """A share in percent with one decimal."""
+    return f"{100 * share:.1f}%"

@@ -7,7 +7,7 @@ from textclf.report.drift_terms import EFFECTS, TITLES
 
 
 def describe_drift(report: DriftReport) -> str:
-    """The sentence, what was compared, and a line for each family."""
+    """The sentence and notes, the compared samples, and a line for each family."""
     compared = report.compared
     span = (
         f", {compared.since or 'the beginning'} to {compared.until or 'now'}"
@@ -22,12 +22,12 @@ def describe_drift(report: DriftReport) -> str:
         f"reference  {_drawn(compared.reference_texts, compared.reference_found)}: {compared.reference}",
         f"model      {compared.model} {compared.version}",
         *(
-            f"           {rows:,} texts that {version} answered were not compared"
+            f"           {rows:,} texts that {version} predicted were not compared"
             for version, rows in compared.other_versions.items()
         ),
     ]
     if report.figures.families:
-        rows = [("", "effect", "floor", "adjusted p", "", "effect is")]
+        rows = [("", "effect", "minimum", "adjusted p", "", "unit of the effect")]
         for family in report.figures.families:
             verdict = "ALARM" if family.is_alarm else "negligible" if family.is_negligible else "-"
             rows.append(
