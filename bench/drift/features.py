@@ -77,7 +77,7 @@ def scored(
         features.append(features_of(answer, wordpieces, projection=None))
         pooled.append(answer.outputs.embeddings)
         say(f"{cache.stem}: {start + len(answer.predictions):,} of {len(texts):,} texts scored")
-    result = ScoredTexts(TextFeatures.joined(features), np.concatenate(pooled), np.array(texts.labels), made_of)
+    result = ScoredTexts(TextFeatures.concatenate(features), np.concatenate(pooled), np.array(texts.labels), made_of)
     _write(cache, result)
     return result
 

@@ -49,7 +49,7 @@ def test_ids_are_counted_text_by_text():
 def test_there_may_be_nothing_to_count(texts):
     counts = words(*texts)
     assert rows(counts) == [{}] * len(texts)
-    assert rows(TokenCounts.joined([counts, counts])) == [{}] * 2 * len(texts)
+    assert rows(TokenCounts.concatenate([counts, counts])) == [{}] * 2 * len(texts)
 
 
 def test_rows_are_taken_in_any_order_and_more_than_once():
@@ -59,9 +59,9 @@ def test_rows_are_taken_in_any_order_and_more_than_once():
 
 
 def test_parts_are_joined_in_their_order():
-    joined = TokenCounts.joined([words([1], [2, 2]), words(), words([], [1, 4])])
+    joined = TokenCounts.concatenate([words([1], [2, 2]), words(), words([], [1, 4])])
     assert rows(joined) == [{1: 1}, {2: 2}, {}, {1: 1, 4: 1}]
-    assert rows(TokenCounts.joined([])) == []
+    assert rows(TokenCounts.concatenate([])) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_parts_are_joined_in_their_order():
     ],
 )
 def test_counts_that_do_not_fit_are_refused(offsets, ids, counts):
-    with pytest.raises(InputError, match="expected offsets that rise from 0"):
+    with pytest.raises(InputError, match="expected ascending offsets from 0"):
         TokenCounts(np.array(offsets, np.int64), np.array(ids, np.int32), np.array(counts, np.int32))
 
 
@@ -87,7 +87,7 @@ def test_texts_taken_apart_and_joined_are_the_same(directions):
     whole = features(20, directions=directions)
     order = np.random.default_rng(1).permutation(20)
     parts = [whole.take(order[start : start + 7]) for start in range(0, 20, 7)]
-    again = TextFeatures.joined(parts).take(np.argsort(order))
+    again = TextFeatures.concatenate(parts).take(np.argsort(order))
     for name, value in vars(whole).items():
         if name == "words":
             assert rows(again.words) == rows(value)
@@ -99,14 +99,14 @@ def test_texts_taken_apart_and_joined_are_the_same(directions):
 
 
 def test_one_part_without_embeddings_leaves_all_without():
-    joined = TextFeatures.joined([features(2), features(3, directions=0)])
+    joined = TextFeatures.concatenate([features(2), features(3, directions=0)])
     assert (len(joined), joined.embeddings) == (5, None)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lengths": np.zeros(4, np.int64)}, r"as many rows of every feature, got .*'lengths': 4"),
+        ({"lengths": np.zeros(4, np.int64)}, r"the same number of rows for every feature, got .*'lengths': 4"),
         ({"words": words([1])}, r"'words': 1"),
         ({"embeddings": np.zeros((2, 3), np.float32)}, r"'embeddings': 2"),
         ({"logits": np.zeros(5, np.float32)}, r"expected logits \[texts, classes\]"),

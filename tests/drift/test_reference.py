@@ -76,7 +76,7 @@ def assert_same(one, two):
 
 def test_the_projection_is_the_principal_components():
     values = pooled(200)
-    projection = projection_of(values, most=3)
+    projection = projection_of(values, max_directions=3)
     _, singular, directions = np.linalg.svd(values.astype(np.float64) - values.astype(np.float64).mean(axis=0))
     for found, expected in zip(projection.components, directions[:3], strict=True):
         np.testing.assert_allclose(found, expected * np.sign(expected @ found), atol=1e-5)
@@ -132,7 +132,7 @@ def test_the_error_rate_is_the_share_of_wrong_predictions(reference):
         ({"labels": np.full(N, -1)}, "labels and predictions from 0 to the last class"),
         ({"n_all": N - 1}, "from 1 to n_all = 29 texts"),
         ({"projection": None}, "embeddings in the directions of the projection"),
-        ({"projection": projection_of(pooled(), most=2)}, "embeddings in the directions of the projection"),
+        ({"projection": projection_of(pooled(), max_directions=2)}, "embeddings in the directions of the projection"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(reference, changes, message):
@@ -248,7 +248,7 @@ def test_a_foreign_npz(tmp_path):
 
 def test_a_later_format(path):
     np.savez(path, **{**stored(path), "format": FORMAT + 1})
-    refused(path, rf"in format {FORMAT + 1}, this software reads {FORMAT}")
+    refused(path, rf"in format {FORMAT + 1}, but this software reads formats up to {FORMAT}")
 
 
 def test_pickled_objects_are_never_loaded(path):
@@ -272,11 +272,11 @@ def test_pickled_objects_are_never_loaded(path):
         ("logits", lambda array: array[:, 0], "logits: expected 2 axes of float32"),
         ("logits", lambda array: array.astype(np.float64), "found shape .* of float64"),
         ("logits", lambda array: array * np.nan, "finite"),
-        ("lengths", lambda array: array[:-1], "as many rows"),
+        ("lengths", lambda array: array[:-1], "the same number of rows"),
         ("lengths", lambda array: array.astype(str), "lengths: expected"),
-        ("word_ids", lambda array: array[:-1], "expected offsets that rise"),
+        ("word_ids", lambda array: array[:-1], "expected ascending offsets"),
         ("word_counts", lambda array: array * 0, "counts from 1"),
-        ("word_counts_a_text", lambda array: array[:-1], "expected offsets that rise"),
+        ("word_counts_a_text", lambda array: array[:-1], "expected ascending offsets"),
         ("embeddings", lambda array: array[:, :-1], "directions of the projection"),
         ("projection_mean", lambda array: array[:-1], r"a mean \[width\]"),
         ("projection_components", lambda array: array[:0], r"components \[directions, width\]"),
@@ -382,16 +382,16 @@ def test_a_reference_of_before_there_were_cascades_is_read(path):
     ("columns", "alone", "message"),
     [
         ({"disagreements": None}, None, "both stages of a cascade at all texts, or at none"),
-        ({"stages": None, "disagreements": None}, "kept", "the encoder's own answers for texts of a cascade"),
+        ({"stages": None, "disagreements": None}, "kept", "outputs of the encoder alone for every text of a cascade"),
         (
             {},
             EncoderOnlyOutputs(np.zeros((N, CLASSES + 1), np.float32), np.zeros(N, np.int64)),
-            "the encoder's own answers",
+            "outputs of the encoder alone",
         ),
         (
             {},
             EncoderOnlyOutputs(np.zeros((N, CLASSES), np.float32), np.zeros(1, np.int64)),
-            "the encoder's own answers",
+            "outputs of the encoder alone",
         ),
         ({"disagreements": np.full(N, np.nan, np.float32)}, None, "finite numbers"),
     ],

@@ -116,7 +116,7 @@ def test_rows_of_several_answers_are_the_features_of_all(store, predictor, proje
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite", clock=lambda: 1000.0)) as log:
         log.append(made)
         window = log.read(predictor.version_id)
-    expected = TextFeatures.joined([text_features(predictor, part, projection) for part in parts[:2]])
+    expected = TextFeatures.concatenate([text_features(predictor, part, projection) for part in parts[:2]])
     assert window.features.stages.tolist() == [Stage.LINEAR] * 20 + [Stage.ENCODER] * len(parts[1])
     np.testing.assert_array_equal(window.features.disagreements, expected.disagreements)
     np.testing.assert_allclose(window.features.embeddings, expected.embeddings, atol=1e-4)

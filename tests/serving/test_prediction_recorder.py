@@ -119,7 +119,7 @@ def test_rows_are_the_features_of_what_was_answered(recorder, log, predictor, st
     projection = load_projection(open_model(store).part(REFERENCE_FILE))
     assert projection is not None
     expected = [text_features(predictor, texts, projection) for texts in (TEXTS[:1], TEXTS[1:])]
-    assert_same(window.features, TextFeatures.joined(expected))
+    assert_same(window.features, TextFeatures.concatenate(expected))
     assert window.features.embeddings.shape[1] >= 1
     assert (recorder.counts.logged, recorder.counts.waiting, recorder.counts.failures) == (4, 0, 0)
     assert log.batches == [4], "two answers, one transaction"

@@ -1,4 +1,4 @@
-"""The texts that a check of drift looks at, from wherever they lie; labels are welcome and not needed."""
+"""Read the texts of a drift check, with or without labels, from a folder or a table."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ class LatestTexts:
     """n texts, in an order that does not depend on the file system.
 
     Attributes:
-        texts: none is blank.
-        labels: class names as read, one each; None where the texts have none.
-        audit: whether a label is of a random audit, one each; None where nothing says so.
-        times: when a text was labelled, in seconds since the epoch, or None where that is not known, one each; None
-            where nothing says so of any.
-        notes: what was left out or passed over, a sentence each.
-        part: of a data set's root, the part that was read; None where the path itself was.
+        texts: texts that are not blank.
+        labels: n class names as read; None without labels.
+        audit: n flags, True for a label of a random audit; None if unknown for all.
+        times: n times of labelling, in seconds since the epoch or None if unknown; None if unknown for all.
+        notes: sentences about texts and labels that were left out.
+        part: part of the data set that was read; None if the path itself was read.
     """
 
     texts: tuple[str, ...]
@@ -41,16 +40,16 @@ class LatestTexts:
 
 
 def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LatestTexts:
-    """Read texts of one of these kinds.
+    """Read texts from one of these places:
 
-    - a folder of .txt files: no labels;
+    - a folder of .txt files, without labels;
     - class folders of .txt files;
-    - a data set's root: its test part, which no model was trained on, else its train part; or one of its parts;
-    - the folder that POST /feedback fills: its index says which labels are of an audit, and when they were given;
-    - a table (.csv, .jsonl, .parquet): with labels if it has the column.
+    - the root of a data set: its test part, which models are not trained on, or else its train part; or a part itself;
+    - the folder of POST /feedback: its index marks the audits and contains the times of the labels;
+    - a table (.csv, .jsonl, .parquet), with labels if it has the column.
 
     Raises:
-        DatasetError: it is none of these, has no text, or can't be read.
+        DatasetError: if the path is none of these, has no text, or can't be read.
     """
     path = Path(path)
     if not path.exists():
@@ -62,7 +61,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
         latest = _unlabelled([text for text in read if text is not None], read.count(None))
     else:
         layout = find_parts(path)
-        # Beside a train part that is named itself there may be a test part, which was not asked for.
+        # A train part that was passed itself may have a test part next to it: do not read that.
         part = layout.train if layout.train == path else layout.test or layout.train
         if part.is_file() and options.label_column not in column_names(part):
             latest = _unlabelled(_column(part, options))
@@ -72,7 +71,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
             latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
         latest = dataclasses.replace(latest, part=None if part == path else part)
     if not latest.texts:
-        raise DatasetError(f"{path}: expected texts, found none that is not blank; check the path")
+        raise DatasetError(f"{path}: expected at least one non-blank text, found none; check the path")
     return latest
 
 
@@ -102,7 +101,7 @@ def _read(path: Path, options: DataOptions) -> str | None:
 
 
 def _column(path: Path, options: DataOptions) -> list[str | None]:
-    """The column of the texts in a table without labels."""
+    """Read the text column of a table without labels."""
     names, name = column_names(path), options.text_column
     if table_format(path) != "jsonl" and name not in names:
         raise _no_column(path, name, names)

@@ -1,6 +1,6 @@
-"""What drift is measured on: of each text its length, form, wordpieces, and what the model says of it.
+"""Features of texts for drift tests: length, form, wordpiece counts and outputs of the model.
 
-The texts themselves are not among it, and can't be had back from it but for their wordpieces without their order.
+The texts are not stored; only their wordpieces, without order, can be recovered.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from textclf.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class TokenCounts:
-    """How often which wordpiece stands in each of n texts: the rows of a sparse matrix, one after the other.
+    """Counts of wordpieces in n texts, as a sparse matrix in CSR form with a row for each text.
 
     Attributes:
-        offsets: row i is what stands at offsets[i] … offsets[i + 1] - 1 of the other two: int64 [n + 1].
-        ids: of wordpieces, each once a row, ascending: int32 [entries].
-        counts: of that wordpiece in that text, from 1: int32 [entries].
+        offsets: row i has the entries offsets[i] to offsets[i + 1] - 1 of the other arrays: int64 [n + 1].
+        ids: wordpiece ids, distinct and ascending in each row: int32 [entries].
+        counts: counts of these wordpieces, from 1: int32 [entries].
 
     Raises:
-        InputError: the arrays do not fit together.
+        InputError: if the arrays do not fit together.
     """
 
     offsets: NDArray[np.int64]
@@ -46,7 +46,7 @@ class TokenCounts:
         )
         if not fits:
             raise InputError(
-                f"expected offsets that rise from 0 to the number of entries, ids from 0 and counts from 1, got "
+                f"expected ascending offsets from 0 to the number of entries, ids from 0 and counts from 1, got "
                 f"{len(self.offsets)} offsets for {len(self.ids)} ids and {len(self.counts)} counts"
             )
 
@@ -67,13 +67,13 @@ class TokenCounts:
         """The rows at these positions, in this order."""
         starts, sizes = self.offsets[rows], np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        # The position of each entry: where its row begins, and how far in the row it stands.
+        # Position of each entry: start of its row plus position in the row.
         entries = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
         return TokenCounts(offsets, self.ids[entries], self.counts[entries])
 
     @classmethod
-    def joined(cls, parts: Sequence[TokenCounts]) -> TokenCounts:
-        """The rows of all parts, one part after the other."""
+    def concatenate(cls, parts: Sequence[TokenCounts]) -> TokenCounts:
+        """The rows of all parts, in order."""
         sizes = [np.diff(part.offsets) for part in parts]
         return cls(
             np.concatenate([[0], np.cumsum(np.concatenate([np.empty(0, np.int64), *sizes]))]).astype(np.int64),
@@ -83,7 +83,7 @@ class TokenCounts:
 
 
 class Stage(IntEnum):
-    """What answered a text: the encoder alone, or of a cascade the linear stage or the encoder with it."""
+    """Stage that predicted a text: an encoder without a cascade, or the linear stage or encoder of a cascade."""
 
     ALONE = 0
     LINEAR = 1
@@ -92,26 +92,24 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class TextFeatures:
-    """Of n texts and a model with K classes.
+    """Features of n texts for a model with K classes.
 
     Attributes:
-        lengths: wordpieces before truncation, [CLS] and [SEP] included: int64 [n].
-        unknown_rates: share of [UNK] among the wordpieces that the model sees, [CLS] and [SEP] not counted:
-            float32 [n].
-        continuation_rates: share of those that continue a word (misspelled and rare words fall into many pieces):
-            float32 [n].
-        non_letter_rates: share of characters other than letters among those that are not white space: float32 [n].
-        words: wordpieces that the model sees, [CLS] and [SEP] not counted.
-        logits: before the temperature, float32 [n, K].
-        predicted: class ids, int64 [n].
-        embeddings: the encoder's pooled output, projected on a few directions (see reference.py): float32 [n, D], NaN
-            for texts without one; None where no text has one.
-        stages: what answered, Stage [n] as int64; None is Stage.ALONE for all.
-        disagreements: 1 where the stages of a cascade, each by itself, give different labels, 0 where the same, NaN
-            where that is not known: float32 [n]; None where it is known of no text.
+        lengths: number of wordpieces before truncation, including [CLS] and [SEP]: int64 [n].
+        unknown_rates: share of [UNK] among the wordpieces after truncation, without [CLS] and [SEP]: float32 [n].
+        continuation_rates: share of wordpieces that continue a word; high for misspelled and rare words: float32 [n].
+        non_letter_rates: share of characters other than letters, without white space: float32 [n].
+        words: wordpieces after truncation, without [CLS] and [SEP].
+        logits: logits before the temperature, float32 [n, K].
+        predicted: predicted class ids, int64 [n].
+        embeddings: pooled output of the encoder, projected on D directions (see reference.py): float32 [n, D], NaN
+            for a text without one; None if no text has one.
+        stages: Stage of each text as int64 [n]; None means Stage.ALONE for all.
+        disagreements: 1 if the stages of a cascade predict different labels, 0 if they agree, NaN if unknown:
+            float32 [n]; None if unknown for all texts.
 
     Raises:
-        InputError: the arrays are not of the same n texts.
+        InputError: if the arrays differ in length or number of axes.
     """
 
     lengths: NDArray[np.int64]
@@ -128,7 +126,7 @@ class TextFeatures:
     def __post_init__(self) -> None:
         sizes = {name: len(value) for name, value in self._values().items()}
         if len(set(sizes.values())) > 1:
-            raise InputError(f"expected as many rows of every feature, got {sizes}")
+            raise InputError(f"expected the same number of rows for every feature, got {sizes}")
         if self.logits.ndim != 2 or (self.embeddings is not None and self.embeddings.ndim != 2):
             raise InputError("expected logits [texts, classes] and embeddings [texts, directions]")
 
@@ -143,12 +141,12 @@ class TextFeatures:
         return TextFeatures(**columns)
 
     @classmethod
-    def joined(cls, parts: Sequence[TextFeatures]) -> TextFeatures:
-        """The texts of all parts (one at least), one part after the other; without a column that a part has not."""
+    def concatenate(cls, parts: Sequence[TextFeatures]) -> TextFeatures:
+        """The texts of all parts, at least one; a column that is None in a part is None in the result."""
         columns: dict[str, Any] = {}
         for item in dataclasses.fields(cls):
             if item.name == "words":
-                columns["words"] = TokenCounts.joined([part.words for part in parts])
+                columns["words"] = TokenCounts.concatenate([part.words for part in parts])
             elif any(getattr(part, item.name) is None for part in parts):
                 columns[item.name] = None
             else:
@@ -156,6 +154,6 @@ class TextFeatures:
         return cls(**columns)
 
     def _values(self) -> dict[str, Any]:
-        """The columns by name, without those that are not there."""
+        """The columns that are not None, by name."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}

@@ -1,6 +1,6 @@
-"""The training reference: held-out texts as the model that serves saw them, which drift is measured against.
+"""The training reference of a model version: features of held-out texts, which drift is measured against.
 
-A file of one version, `reference.npz`: arrays only, whole numbers in the smallest type that holds them, compressed.
+Stored as `reference.npz`: compressed arrays, with integers in the smallest sufficient type.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from textclf.files import atomic_file
 from textclf.npz_files import UNREADABLE, read_array
 
 REFERENCE_FILE = "reference.npz"
-FORMAT = 2  # Since 2 with what there is of a cascade.
-# As many as tests of drift look at; beyond that only the file grows.
+FORMAT = 2  # Format 2 added the arrays of a cascade.
+# Drift tests compare up to this many texts, so a larger reference would only be a larger file.
 MAX_TEXTS = 5000
 MAX_DIRECTIONS = 64
 
-# Of the mean square of the embeddings, which are float32: a direction that varies less is rounding.
-_SMALLEST_VARIANCE = 1e-12
-# Of one array, unpacked; the word ids of MAX_TEXTS texts of 512 wordpieces take 10 MB.
+# Minimum variance of a direction, relative to the mean square of the float32 embeddings; below it is rounding.
+_MIN_VARIANCE = 1e-12
+# Maximum size of an unpacked array; the word ids of MAX_TEXTS texts with 512 wordpieces take 10 MB.
 _MAX_BYTES = 2**28
-# Of TextFeatures, all but the words: type and number of axes.
+# Type and number of axes of each column of TextFeatures, except the words.
 _COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
     "lengths": (np.int64, 1),
     "unknown_rates": (np.float32, 1),
@@ -48,14 +48,14 @@ _MAY_BE_MISSING = ("embeddings", "stages", "disagreements")
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The few directions in which the pooled outputs of an encoder, of width W, differ most.
+    """The D directions in which pooled outputs of an encoder, of width W, vary most.
 
     Attributes:
-        mean: float32 [W].
-        components: orthonormal rows, the direction of the largest variance first: float32 [D, W].
+        mean: mean pooled output, float32 [W].
+        components: orthonormal rows, largest variance first: float32 [D, W].
 
     Raises:
-        InputError: the arrays do not fit together.
+        InputError: if the shapes do not match, or a value is not finite.
     """
 
     mean: NDArray[np.float32]
@@ -70,10 +70,10 @@ class Projection:
             )
 
     def apply(self, pooled: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Pooled outputs [n, W] in these directions: float32 [n, D].
+        """Project pooled outputs [n, W]: float32 [n, D].
 
         Raises:
-            InputError: they have another width.
+            InputError: if they have another width.
         """
         if pooled.ndim != 2 or pooled.shape[1] != len(self.mean):
             raise InputError(
@@ -83,18 +83,18 @@ class Projection:
         return np.asarray((pooled - self.mean) @ self.components.T, np.float32)
 
 
-def projection_of(pooled: NDArray[np.floating[Any]], most: int = MAX_DIRECTIONS) -> Projection | None:
-    """The principal components of pooled outputs [n, W]: at most so many, and at most n - 1.
+def projection_of(pooled: NDArray[np.floating[Any]], max_directions: int = MAX_DIRECTIONS) -> Projection | None:
+    """The first principal components of pooled outputs [n, W], up to n - 1; None if all outputs are equal.
 
-    The largest entry of each is positive, so that the same texts give the same signs anywhere. None where no two
-    texts differ. See I. T. Jolliffe, "Principal Component Analysis", 2nd edition, Springer 2002, section 1.1.
+    The largest entry of each component is positive, so signs are reproducible. See I. T. Jolliffe, "Principal
+    Component Analysis", 2nd edition, Springer 2002, section 1.1.
 
-    To be fitted to texts that are not compared: those that it is fitted to vary more in its directions than any others
-    do, which a test takes for drift. Of two samples from one distribution (500 vectors of width 384, variances as 1/k),
-    projected from the first, MMD at alpha .05 told 45 of 60 apart; projected from a third sample, 1 of 60.
+    Fit the projection on texts that are not compared. A sample varies more in directions that were fitted to it, which
+    a test takes for drift. With two samples of one distribution (500 vectors of width 384, variances as 1/k), MMD at
+    alpha 0.05 found a difference in 45 of 60 runs if the first sample was fitted, and in 1 of 60 if a third one was.
 
     Raises:
-        InputError: not such an array, or not finite.
+        InputError: if the array does not have two axes, or a value is not finite.
     """
     values = np.asarray(pooled, np.float64)
     if values.ndim != 2 or not np.isfinite(values).all():
@@ -103,8 +103,10 @@ def projection_of(pooled: NDArray[np.floating[Any]], most: int = MAX_DIRECTIONS)
         return None
     mean = values.mean(axis=0)
     centred = values - mean
-    variances, vectors = np.linalg.eigh(centred.T @ centred / (len(values) - 1))  # Ascending; a column a direction.
-    count = min(most, len(values) - 1, int(np.sum(variances > _SMALLEST_VARIANCE * np.mean(values**2))))
+    variances, vectors = np.linalg.eigh(
+        centred.T @ centred / (len(values) - 1)
+    )  # Ascending; column = direction.
+    count = min(max_directions, len(values) - 1, int(np.sum(variances > _MIN_VARIANCE * np.mean(values**2))))
     if count < 1:
         return None
     components = vectors[:, ::-1].T[:count]
@@ -115,11 +117,11 @@ def projection_of(pooled: NDArray[np.floating[Any]], most: int = MAX_DIRECTIONS)
 
 @dataclass(frozen=True, eq=False)
 class EncoderOnlyOutputs:
-    """What the encoder of a cascade says of n texts by itself, as a server without the cascade answers.
+    """Outputs of the encoder of a cascade on n texts without the linear stage, as a server with CASCADE=off gives.
 
     Attributes:
-        logits: float32 [n, K].
-        predicted: class ids, int64 [n].
+        logits: logits, float32 [n, K].
+        predicted: predicted class ids, int64 [n].
     """
 
     logits: NDArray[np.float32]
@@ -128,17 +130,17 @@ class EncoderOnlyOutputs:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Held-out texts, labelled, as a version saw them.
+    """Features and labels of held-out texts of a version.
 
     Attributes:
-        features: of n texts, one at least.
+        features: features of n texts, at least one.
         labels: true class ids, int64 [n].
-        projection: that features.embeddings come from; None where the model gives no embeddings.
-        n_all: held-out texts that these were drawn from.
-        alone: of a version with a cascade; None for one without.
+        projection: projection of features.embeddings; None if the model has no embeddings.
+        n_all: number of held-out texts that the n texts were drawn from.
+        alone: outputs without the cascade; None for a version without a cascade.
 
     Raises:
-        InputError: the parts do not fit together.
+        InputError: if the parts do not fit together.
     """
 
     features: TextFeatures
@@ -160,7 +162,7 @@ class Reference:
             "embeddings in the directions of the projection": directions == expected,
             "both stages of a cascade at all texts, or at none": (features.stages is None)
             == (features.disagreements is None),
-            "the encoder's own answers for texts of a cascade": self.alone is None
+            "outputs of the encoder alone for every text of a cascade": self.alone is None
             or (
                 features.stages is not None
                 and self.alone.logits.shape == features.logits.shape
@@ -181,16 +183,16 @@ class Reference:
         }
         for what, holds in fits.items():
             if not holds:
-                raise InputError(f"reference: expected {what}, got something else for {len(features)} texts")
+                raise InputError(f"reference of {len(features)} texts: expected {what}")
 
     @property
     def error_rate(self) -> float:
-        """The share of texts with another prediction than label."""
+        """The share of wrong predictions."""
         return float(np.mean(self.features.predicted != self.labels))
 
     @property
     def without_cascade(self) -> Reference:
-        """The same texts as the encoder alone answers them; itself where there is no cascade."""
+        """The reference with outputs of the encoder alone; itself if there is no cascade."""
         if self.alone is None:
             return self
         features = dataclasses.replace(
@@ -204,7 +206,7 @@ class Reference:
 
 
 def save_reference(reference: Reference, path: Path) -> None:
-    """Write a reference; the same one gives the same bytes."""
+    """Write a reference; equal references give equal bytes."""
     words = reference.features.words
     arrays: dict[str, Any] = {
         "format": FORMAT,
@@ -230,10 +232,10 @@ def save_reference(reference: Reference, path: Path) -> None:
 
 
 def load_reference(path: Path) -> Reference:
-    """The reference that save_reference wrote.
+    """Read a file of save_reference.
 
     Raises:
-        ModelStoreError: the file is missing, damaged or something else.
+        ModelStoreError: if the file is missing or damaged, or not a reference.
     """
     with _opened(path) as file:
         names = set(file.namelist())
@@ -261,10 +263,10 @@ def load_reference(path: Path) -> Reference:
 
 
 def load_projection(path: Path) -> Projection | None:
-    """The projection of a reference, without reading the rest; None where its model gives no embeddings.
+    """Read only the projection of a reference; None if the model has no embeddings.
 
     Raises:
-        ModelStoreError: as for load_reference.
+        ModelStoreError: if the file is missing or damaged, or not a reference.
     """
     with _opened(path) as file:
         return _projection(file)
@@ -272,11 +274,11 @@ def load_projection(path: Path) -> Projection | None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The file, once its format is known; what its content raises while it is read becomes a ModelStoreError."""
+    """Open the file and check its format; errors of the content become a ModelStoreError."""
     try:
         with zipfile.ZipFile(path) as file:
             if (found := int(_array(file, "format", np.int64, 0))) not in range(1, FORMAT + 1):
-                raise ValueError(f"it is in format {found}, this software reads {FORMAT} and older ones")
+                raise ValueError(f"it is in format {found}, but this software reads formats up to {FORMAT}")
             yield file
     except (*UNREADABLE, InputError) as error:
         raise ModelStoreError.damaged(
@@ -285,7 +287,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _array(file: zipfile.ZipFile, name: str, dtype: type[np.generic], axes: int) -> NDArray[Any]:
-    """One array in the type that is asked for; a file has a smaller one where that holds the same."""
+    """Read an array and convert it to `dtype`; files store a smaller type if that is sufficient."""
     values = read_array(file, name, _MAX_BYTES)
     if values.ndim != axes or not np.can_cast(values.dtype, dtype):
         raise ValueError(
@@ -303,7 +305,7 @@ def _projection(file: zipfile.ZipFile) -> Projection | None:
 
 
 def _smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers from 0 in the smallest type that holds them; others as they are."""
+    """Convert non-negative integers to the smallest sufficient type; other arrays stay as they are."""
     if values.dtype.kind not in "iu" or not values.size:
         return values
     return values.astype(np.min_scalar_type(values.max()))
