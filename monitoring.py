@@ -120,8 +120,8 @@ class Monitoring:
             notes: further sentences for the report.
 
         Raises:
-            InputError: if an argument does not have n items or contains something that is not a text, or an audit has
-                no labels, or none that is a class of the model.
+            InputError: if an argument does not have n items, an item of `texts` is not a text, or an audit has no
+                label that is a class of the model.
             ModelStoreError, ConfigError: if there is no version with an engine and a reference.
         """
         texts = check_texts(texts)

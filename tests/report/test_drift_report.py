@@ -21,7 +21,7 @@ from textclf.stats.drift_tests.drift_results import (
     ClassMix,
     DriftResults,
     FamilyResult,
-    LabelFigures,
+    LabelCounts,
     Quantiles,
     TestResult,
     WordDrift,
@@ -88,7 +88,7 @@ def figures(*families: FamilyResult, **changes) -> DriftResults:
         ),
         class_mix=ClassMix((0.5, 0.5), (0.2, 0.8)),
         lengths=Quantiles((0.25, 0.5, 0.75), (100, 230, 300), (50, 98, 150)),
-        labels=LabelFigures(200, 16, 100, 25, (0.17, 0.34), 40, 30),
+        labels=LabelCounts(200, 16, 100, 25, (0.17, 0.34), 40, 30),
     )
     return dataclasses.replace(found, **changes)
 

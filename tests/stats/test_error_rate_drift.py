@@ -7,7 +7,7 @@ from scipy.stats import binom, fisher_exact
 
 from textclf.errors import InputError
 from textclf.stats.calibration import softmax
-from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_figures
+from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_counts
 from textclf.stats.drift_tests.estimated_accuracy import estimated_accuracy
 from textclf.stats.drift_tests.label_shift import bbse_prior
 
@@ -30,13 +30,13 @@ class TestEvidence:
         assert found.tolist() == [False, True, True]
 
     def test_counts_are_kept_apart(self):
-        found = label_figures(evidence([1, 0, 1, 1, 0], [1, 1, 0, 0, 0]))
+        found = label_counts(evidence([1, 0, 1, 1, 0], [1, 1, 0, 0, 0]))
         assert (found.audit_texts, found.audit_errors, found.other_texts, found.other_errors) == (2, 1, 3, 2)
         # Wilson's interval of 1 of 2: (.5 + z^2 / 4 -+ z sqrt(1/8 + z^2 / 16)) / (1 + z^2 / 2), z = 1.96.
         assert found.audit_interval == pytest.approx((0.0945, 0.9055), abs=1e-4)
 
     def test_without_audits_there_is_no_interval(self):
-        assert label_figures(evidence([1], [0])).audit_interval is None
+        assert label_counts(evidence([1], [0])).audit_interval is None
 
     @pytest.mark.parametrize(
         "change",

@@ -24,7 +24,7 @@ from textclf.stats.drift_tests.drift_results import (
     TestResult,
     WordDrift,
 )
-from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_figures
+from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_counts
 from textclf.stats.drift_tests.mmd import mmd_test
 from textclf.stats.drift_tests.two_sample import class_shares, class_test, ks_test, ks_test_of_columns, rate_test
 from textclf.stats.holm import holm
@@ -111,7 +111,7 @@ def compare(
         words=tuple(word for tests in measured.values() for test in tests for word in test.words),
         class_mix=_class_mix(reference, latest, class_count),
         lengths=_length_quantiles(reference, latest),
-        labels=label_figures(audit) if audit else None,
+        labels=label_counts(audit) if audit else None,
     )
 
 

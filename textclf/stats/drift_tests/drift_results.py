@@ -118,7 +118,7 @@ class ClassMix:
 
 
 @dataclass(frozen=True)
-class LabelFigures:
+class LabelCounts:
     """Numbers of labelled texts and of wrong predictions among them.
 
     Attributes:
@@ -159,7 +159,7 @@ class DriftResults:
     words: tuple[WordDrift, ...]
     class_mix: ClassMix | None
     lengths: Quantiles | None
-    labels: LabelFigures | None
+    labels: LabelCounts | None
 
     @property
     def is_alarm(self) -> bool:
@@ -196,7 +196,7 @@ class DriftResults:
                 "words": tuple(WordDrift(**word) for word in values["words"]),
                 "class_mix": record_of(ClassMix, values["class_mix"]),
                 "lengths": record_of(Quantiles, values["lengths"]),
-                "labels": record_of(LabelFigures, values["labels"]),
+                "labels": record_of(LabelCounts, values["labels"]),
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError) as error:

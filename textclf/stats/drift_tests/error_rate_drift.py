@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, hypergeom
 
 from textclf.errors import InputError
-from textclf.stats.drift_tests.drift_results import LabelFigures
+from textclf.stats.drift_tests.drift_results import LabelCounts
 from textclf.stats.drift_tests.permutations import permutation_p
 
 # Number of simulated values in memory at a time: 2^22 float64 are 32 MB.
@@ -86,12 +86,12 @@ class CusumResult:
     start: int
 
 
-def label_figures(evidence: AuditEvidence) -> LabelFigures:
+def label_counts(evidence: AuditEvidence) -> LabelCounts:
     """Count the errors among random audits and among other labels."""
     is_wrong, audits = evidence.labels != evidence.predicted, int(evidence.is_audit.sum())
     errors = int(is_wrong[evidence.is_audit].sum())
     interval = binomtest(errors, audits).proportion_ci(0.95, method="wilson") if audits else None
-    return LabelFigures(
+    return LabelCounts(
         held_out_texts=evidence.held_out_texts,
         held_out_errors=evidence.held_out_errors,
         audit_texts=audits,
