@@ -250,8 +250,7 @@ class CommandContext:
 
 
 @click.group(cls=Group)
-@click.pass_context
-def main(context: click.Context, /) -> None:
+def main() -> None:
     """Check whether the latest texts drift away from the texts that the model was evaluated on.
 
     \b
@@ -260,7 +259,6 @@ def main(context: click.Context, /) -> None:
       python monitoring.py check --latest new_reviews.csv
       python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
     """
-    context.ensure_object(CommandContext)
 
 
 @main.command()
@@ -280,7 +278,7 @@ def main(context: click.Context, /) -> None:
 @click.option("--text-column", default=_DATA.text_column, help="Column of the texts in a table.")
 @click.option("--label-column", default=_DATA.label_column, help="Column of the labels in a table; may be missing.")
 @monitoring_options(None)
-@click.pass_obj
+@click.make_pass_decorator(CommandContext, ensure=True)
 def check(
     context: CommandContext,
     /,
@@ -381,7 +379,7 @@ def watch(command: click.Context, /, every: float, settings: MonitoringSettings)
     """
     readable_url(settings.log_url)
     _check_before_work(settings)
-    context: CommandContext = command.obj
+    context = command.ensure_object(CommandContext)
     store = _monitoring(settings, context, needs_store=True).model_path
     state = read_state(store)
     check_not_ahead(store, state, context.clock())

@@ -724,6 +724,13 @@ def test_no_retraining_without_tensorflow(monkeypatch):
         retraining_stage.check_run(["--old-dataset-path", "."])
 
 
+@pytest.mark.parametrize("command", ["check", "watch"])
+def test_a_command_runs_without_its_group(tmp_path, command):
+    """`textclf check` does so."""
+    result = CliRunner().invoke(main.commands[command], ["--model-path", str(tmp_path), "--windows", "2of3"])
+    assert (result.exit_code, "expected a model store" in result.stderr) == (1, True)
+
+
 # Where TensorFlow is not installed
 
 

@@ -49,4 +49,5 @@ def describe_drift(report: DriftReport) -> str:
 
 
 def _drawn(texts: int, found: int) -> str:
-    return f"{texts:,} texts" if texts >= found else f"{texts:,} of {found:,} texts"
+    noun = "text" if found == 1 else "texts"
+    return f"{texts:,} {noun}" if texts >= found else f"{texts:,} of {found:,} {noun}"
