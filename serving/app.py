@@ -32,7 +32,8 @@ from serving.prediction_logging.recorder import PredictionRecorder
 from serving.settings import Settings
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.prediction_log import PredictionLog
-from textclf.runtime.predictor import Prediction, Predictor, Timings
+from textclf.runtime.backend import Timings
+from textclf.runtime.predictor import Prediction, Predictor
 
 _LOG = logging.getLogger(__name__)
 # On one thread, texts of 64 tokens and more take as long together as one by one, while shorter ones gain up to a
@@ -261,7 +262,7 @@ class Service:
         record.scored = texts
         timings = Timings()
         with self.texts.held(len(texts)):
-            answered = predictor.answer(texts, timings)
+            answered = predictor.predict_batch(texts, timings)
         if self.recorder is not None:
             self.recorder.record(predictor, answered)
         record.timings = timings

@@ -74,7 +74,7 @@ def measured_version(version: ModelVersion, found: LabelledSet, with_cascade: bo
         ModelStoreError: its engine is not here, or damaged.
     """
     texts, truth = found.tested
-    answer = load_predictor(version.path, threads=usable_cores(), cascade=with_cascade).answer(texts)
+    answer = load_predictor(version.path, threads=usable_cores(), cascade=with_cascade).predict_batch(texts)
     exits = None if answer.stages is None else float(np.mean(answer.stages.exits))
     return {
         "fit_seconds": version.manifest.training["seconds"],

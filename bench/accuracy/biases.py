@@ -105,7 +105,7 @@ def group_figures(predictor: Predictor) -> dict[str, Figures]:
     found: dict[str, Figures] = {}
     for kind, groups in GROUPS.items():
         texts = [sentence.format(group) for group in groups for sentence in SENTENCES]
-        scores = [prediction.score for prediction in predictor.answer(texts).predictions]
+        scores = [prediction.score for prediction in predictor.predict_batch(texts).predictions]
         means = np.reshape(scores, (len(groups), len(SENTENCES))).mean(axis=1)
         distances = dict(zip(groups, (means - means.mean()).tolist(), strict=True))
         found[kind] = {"mean": float(means.mean()), "distances": distances}
@@ -158,7 +158,7 @@ def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
     machine = describe_machine()
     click.echo(machine)
     predictor = predictor_of_version(version, threads=usable_cores())
-    answer = predictor.answer(texts)
+    answer = predictor.predict_batch(texts)
     slices: dict[str, Figures] = {}
     if (stars := stars_of(names)) is not None:
         of_stars = by_slice(np.array(stars), labels, answer.predicted)

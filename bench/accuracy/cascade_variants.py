@@ -41,7 +41,7 @@ def read_by_both(
     """
     parts = []
     for start in range(0, len(texts), _CHUNK):
-        stages = predictor.answer(list(texts[start : start + _CHUNK]), both_stages=True).stages
+        stages = predictor.predict_batch(list(texts[start : start + _CHUNK]), both_stages=True).stages
         if stages is None:
             raise BenchError(f"{predictor.full_name}: expected a version with a cascade, got one without")
         parts.append(stages)

@@ -16,7 +16,7 @@ import numpy as np
 from bench.labelled_sets import SETS, LabelledSet
 from bench.retraining.runs import run
 from textclf.config import TRUNCATIONS, TrainingOptions
-from textclf.runtime.predictor import estimated_lengths
+from textclf.runtime.backend import estimated_lengths
 from textclf.store.model_store import ModelStore
 
 _OPTIONS = TrainingOptions()

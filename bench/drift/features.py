@@ -69,7 +69,7 @@ def scored(
     features, pooled = [], []
     wordpieces = wordpieces_of(predictor)
     for start in range(0, len(texts), _BLOCK):
-        answer = predictor.answer(texts.texts[start : start + _BLOCK], both_stages=True)
+        answer = predictor.predict_batch(texts.texts[start : start + _BLOCK], both_stages=True)
         if answer.outputs.embeddings is None:
             raise BenchError(
                 f"{predictor.full_name}: expected an engine that gives embeddings; export the version again"

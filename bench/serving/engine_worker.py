@@ -60,8 +60,8 @@ def _say(answers: Any, content: dict[str, Any]) -> None:
 
 def _project(folder: Path, threads: int) -> Prepare:
     """This project's engine, from ids to logits; `folder` is a model version."""
+    from textclf.runtime.backend import Timings
     from textclf.runtime.loading import load_predictor
-    from textclf.runtime.predictor import Timings
 
     backend = load_predictor(folder, threads=threads).backend
 

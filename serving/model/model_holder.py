@@ -162,7 +162,7 @@ class ModelHolder:
 def _warmed(predictor: Predictor) -> Predictor:
     predictor.warm_up()
     # By both stages of a cascade: that one can answer this text says nothing of the other.
-    predictor.answer([_SMOKE_TEXT], both_stages=True)
+    predictor.predict_batch([_SMOKE_TEXT], both_stages=True)
     return predictor
 
 

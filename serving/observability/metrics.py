@@ -11,8 +11,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from serving.observability.drift_metrics import DriftMetrics
 from serving.observability.middleware import RequestRecord
 from textclf.errors import ConfigError
+from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.predictor import Timings
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Seconds: from a short text on an idle machine to a full batch of long ones behind a queue.

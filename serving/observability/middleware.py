@@ -19,7 +19,7 @@ from serving.api.concurrency import RequestSlots
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.request_body import discard_rest, hang_up, has_body, stop_reading
 from serving.api.tracebacks import redacted_traceback
-from textclf.runtime.predictor import Timings
+from textclf.runtime.backend import Timings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

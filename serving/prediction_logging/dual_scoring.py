@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.runtime.predictor import ModelOutputs, PredictionBatch, Predictor
+from textclf.runtime.backend import ModelOutputs
+from textclf.runtime.predictor import PredictionBatch, Predictor
 
 SHARE = 0.05
 # A day has 86,400 seconds, and drift looks at 5,000 texts: more would only take time from the answers.

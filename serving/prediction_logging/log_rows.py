@@ -16,9 +16,10 @@ from serving.prediction_logging.dual_scoring import DualScoringSampler, without_
 from textclf.data.prediction_log.prediction_log import LoggedPrediction, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, Projection, load_projection
 from textclf.errors import ConfigError, TextClfError
+from textclf.runtime.backend import EncodedBatch, ModelOutputs
 from textclf.runtime.cascade import Stages
 from textclf.runtime.feature_extraction import Wordpieces, features_of, wordpieces_of
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, PredictionBatch, Predictor
+from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelStore, open_model
 

@@ -66,7 +66,7 @@ def test_a_version_is_measured(reviews, tmp_path, cascade):
     predictor = load_predictor(version)
     for kind, groups in GROUPS.items():
         for group in groups:
-            answer = predictor.answer([sentence.format(group) for sentence in SENTENCES])
+            answer = predictor.predict_batch([sentence.format(group) for sentence in SENTENCES])
             mean = np.mean([prediction.score for prediction in answer.predictions])
             got = found["groups"][kind]["mean"] + found["groups"][kind]["distances"][group]
             assert got == pytest.approx(mean, abs=1e-5)

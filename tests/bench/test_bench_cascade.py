@@ -126,12 +126,12 @@ def test_the_cascade_variant_is_what_is_served(version):
     texts = [text for text, _ in tiny_reviews(60, seed=8)] + ["bad " * 100 + "good lovely"]
     predictor = load_predictor(version)
     answers = read_by_both(predictor, texts)
-    served = predictor.answer(texts)
+    served = predictor.predict_batch(texts)
     found = variants_of(predictor.cascade.settings, answers)
     assert found.predicted[CASCADE].tolist() == served.predicted.tolist()
     assert found.exits.tolist() == served.stages.exits.tolist()
     assert found.exits.sum() > 0
-    alone = load_predictor(version, cascade=False).answer(texts)
+    alone = load_predictor(version, cascade=False).predict_batch(texts)
     assert found.predicted[ENCODER].tolist() == alone.predicted.tolist()
     assert alone.stages is None
 

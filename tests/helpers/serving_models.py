@@ -8,7 +8,8 @@ import numpy as np
 
 from inference import Inference
 from serving.settings import Settings
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Predictor, Timings
+from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings
+from textclf.runtime.predictor import Predictor
 
 CLASSES = ("neg", "pos")
 MAX_LENGTH = 16

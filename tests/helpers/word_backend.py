@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Timings, estimated_lengths
+from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimated_lengths
 
 
 class WordBackend:

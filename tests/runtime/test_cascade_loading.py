@@ -57,21 +57,23 @@ def test_three_classes(tmp_path):
 
 
 def test_without_the_cascade_the_encoder_answers_as_a_version_without_one_does(version, tmp_path):
-    alone = load_predictor(write_version(tmp_path, reference_texts=[])).predict(TEXTS)
+    alone = load_predictor(write_version(tmp_path, reference_texts=[])).predict_batch(TEXTS)
     for predictor in (load_predictor(version, cascade=False), Inference(version, cascade=False).predictor):
         assert predictor.cascade is None
-        for one, other in zip(predictor.predict(TEXTS), alone, strict=True):
+        batch = predictor.predict_batch(TEXTS)
+        for one, other in zip(batch.predictions, alone.predictions, strict=True):
             assert one.stage is None
             assert one.label == other.label
-            np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+        np.testing.assert_allclose(batch.outputs.logits, alone.outputs.logits, atol=1e-5)
 
 
 def test_with_early_answers_off_and_the_encoder_weighted_alone_nothing_changes(tmp_path):
     neutral = CascadeSettings(2.0, 1.0, 0.0, None)
     version = write_version(tmp_path, cascade=neutral, reference_texts=[])
-    with_it, without = (load_predictor(version, cascade=cascade).predict(TEXTS) for cascade in (True, False))
-    assert [prediction.logits for prediction in with_it] == [prediction.logits for prediction in without]
-    assert [prediction.probabilities for prediction in with_it] == [prediction.probabilities for prediction in without]
+    with_it, without = (load_predictor(version, cascade=cascade).predict_batch(TEXTS) for cascade in (True, False))
+    np.testing.assert_array_equal(with_it.outputs.logits, without.outputs.logits)
+    one, other = ([prediction.probabilities for prediction in batch.predictions] for batch in (with_it, without))
+    assert one == other
 
 
 def test_a_cascade_that_is_off_is_none(copy):
@@ -84,7 +86,7 @@ def test_a_cascade_that_is_off_is_none(copy):
 def test_the_reference_was_written_with_the_cascade(version):
     reference = load_reference(version / REFERENCE_FILE)
     texts = [text for text, _ in tiny_reviews(200)]
-    answer = load_predictor(version).answer(texts, both_stages=True)
+    answer = load_predictor(version).predict_batch(texts, both_stages=True)
     np.testing.assert_allclose(reference.features.logits, answer.outputs.logits, atol=1e-4)
 
 

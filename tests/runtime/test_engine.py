@@ -16,9 +16,10 @@ from tiny_engine import GOLDEN_TEXTS, tiny_weights, write_version
 
 from textclf.environment import import_openvino
 from textclf.errors import ModelStoreError
+from textclf.runtime.backend import TEXTS_PER_BATCH, Timings
 from textclf.runtime.engine import Engine, compile_graph, golden_logits, length_steps, load_engine
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import TEXTS_PER_BATCH, Predictor, Timings
+from textclf.runtime.predictor import Predictor
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import open_model
 from textclf.training.export.engine_graph import build_graph
@@ -195,12 +196,13 @@ def test_predictions_are_in_the_order_of_the_texts(engine, recorder):
     random = np.random.default_rng(3)
     texts = texts_of(random.integers(2, 80, 70), seed=3)
     predictor = Predictor(engine, ("neg", "pos"), MAX_LENGTH, tokens_per_batch=256)
-    predictions = predictor.predict(texts)
+    batch = predictor.predict_batch(texts)
+    predictions = batch.predictions
     assert len(recorder.shapes) > 10
     assert [prediction.text for prediction in predictions] == texts
-    for text, prediction in zip(texts, predictions, strict=True):
-        (alone,) = predictor.predict([text])
-        np.testing.assert_allclose(prediction.logits, alone.logits, atol=TOLERANCE)
+    for text, prediction, logits in zip(texts, predictions, batch.outputs.logits, strict=True):
+        alone = predictor.predict_batch([text]).outputs.logits
+        np.testing.assert_allclose(logits, alone[0], atol=TOLERANCE)
         assert prediction.truncated == (prediction.tokens > MAX_LENGTH)
     assert any(prediction.truncated for prediction in predictions)
 
@@ -473,8 +475,8 @@ def test_an_int8_engine_whose_answers_are_off_computes_with_float_activations(in
     assert hint_of(engine) == "f32"
     # Several texts at a time, too.
     predictor = load_predictor(path, threads=1)
-    predictions = predictor.predict(list(GOLDEN_TEXTS))
-    np.testing.assert_allclose([prediction.logits for prediction in predictions], expected, atol=TOLERANCE)
+    found = predictor.predict_batch(list(GOLDEN_TEXTS)).outputs.logits
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
 
 def test_within_the_tolerance_is_not_off(int8_version, tmp_path, caplog):

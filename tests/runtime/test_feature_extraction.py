@@ -12,9 +12,10 @@ from textclf.drift.reference import MAX_TEXTS, load_reference, projection_of
 from textclf.errors import ConfigError, InputError
 from textclf.report.versions import describe_version
 from textclf.runtime import feature_extraction as module
+from textclf.runtime.backend import EncodedBatch, ModelOutputs
 from textclf.runtime.feature_extraction import features_of, reference_of, text_features, wordpieces_of
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Prediction, PredictionBatch, Predictor
+from textclf.runtime.predictor import Prediction, PredictionBatch, Predictor
 from textclf.store.model_store import open_model
 
 # What ran before decides in which order an engine adds.
@@ -82,11 +83,11 @@ def test_letters_of_any_script_are_letters(predictor, text, rate):
 
 def test_features_say_what_predictions_say(predictor, reference):
     texts = [text for text, _ in tiny_reviews(60, seed=5)]
-    found, predictions = text_features(predictor, texts, reference.projection), predictor.predict(texts)
-    assert found.predicted.tolist() == [predictor.class_names.index(each.label) for each in predictions]
+    found, batch = text_features(predictor, texts, reference.projection), predictor.predict_batch(texts)
+    assert found.predicted.tolist() == [predictor.class_names.index(each.label) for each in batch.predictions]
     assert 0 < found.predicted.sum() < 60
-    assert found.lengths.tolist() == [each.tokens for each in predictions]
-    np.testing.assert_allclose(found.logits, [each.logits for each in predictions], atol=ROUNDING)
+    assert found.lengths.tolist() == [each.tokens for each in batch.predictions]
+    np.testing.assert_allclose(found.logits, batch.outputs.logits, atol=ROUNDING)
     pooled = predictor.run(predictor.encode(texts)).embeddings
     np.testing.assert_allclose(found.embeddings, reference.projection.apply(pooled), atol=ROUNDING)
 
@@ -94,7 +95,7 @@ def test_features_say_what_predictions_say(predictor, reference):
 def test_features_of_an_answer_run_nothing_again(predictor, reference, monkeypatch):
     texts = [text for text, _ in tiny_reviews(20, seed=6)]
     expected = text_features(predictor, texts, reference.projection)
-    answer, wordpieces = predictor.answer(texts), wordpieces_of(predictor)
+    answer, wordpieces = predictor.predict_batch(texts), wordpieces_of(predictor)
     for name in ("encode", "run"):
         monkeypatch.setattr(predictor.backend, name, lambda *_: pytest.fail("computed again"))
     found = features_of(answer, wordpieces, reference.projection)
@@ -115,7 +116,7 @@ def test_a_review_takes_well_under_a_millisecond():
     ids = [101, *random.integers(1000, 30_000, 254).tolist(), 102]
     pooled = random.normal(size=(1, 384)).astype(np.float32)
     answer = PredictionBatch(
-        [Prediction(text, "pos", 0.9, {"neg": 0.1, "pos": 0.9}, True, (0.0, 1.0), 300)],
+        [Prediction(text, "pos", 0.9, {"neg": 0.1, "pos": 0.9}, True, 300)],
         np.array([1]),
         EncodedBatch([ids], np.array([256]), np.array([300])),
         ModelOutputs(np.array([[0, 1]], np.float32), pooled),
@@ -139,7 +140,7 @@ def test_a_model_without_an_engine_has_no_features():
 
 
 def test_the_answer_of_a_model_without_an_engine_is_refused(predictor):
-    answer = Predictor(WordBackend(("neg", "pos"), counts=False), ("neg", "pos")).answer(["a text"])
+    answer = Predictor(WordBackend(("neg", "pos"), counts=False), ("neg", "pos")).predict_batch(["a text"])
     with pytest.raises(InputError, match="expected the answer of an engine"):
         features_of(answer, wordpieces_of(predictor), None)
 

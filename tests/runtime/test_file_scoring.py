@@ -259,7 +259,8 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from textclf.runtime.file_scoring import row_writer, score_rows
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Predictor
+from textclf.runtime.backend import EncodedBatch, ModelOutputs
+from textclf.runtime.predictor import Predictor
 
 class Backend:
     def encode(self, texts): return EncodedBatch(texts, np.full(len(texts), 9), np.full(len(texts), 9))

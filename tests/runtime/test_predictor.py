@@ -8,7 +8,9 @@ import pytest
 from word_backend import WordBackend
 
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
-from textclf.runtime.predictor import TEXTS_PER_BATCH, ModelOutputs, Predictor, Timings, batches_by_length, decide
+from textclf.runtime.backend import TEXTS_PER_BATCH, ModelOutputs, Timings
+from textclf.runtime.predictor import Predictor, batches_by_length
+from textclf.stats.calibration import decide
 
 
 def make(class_names=("neg", "pos"), counts=True, embeddings=False, **arguments):
@@ -24,7 +26,6 @@ def test_two_classes_score_is_the_second_class():
     assert list(positive.probabilities) == ["neg", "pos"]
     assert sum(positive.probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert positive.text == "a pos"
-    assert positive.logits == (0.0, 1.0)
 
 
 def test_more_classes_score_is_the_label():
@@ -35,11 +36,10 @@ def test_more_classes_score_is_the_label():
 
 
 def test_temperature_softens_and_keeps_the_order():
-    (sharp,) = make().predict(["pos pos"])
-    (soft,) = make(temperature=2.0).predict(["pos pos"])
-    assert soft.score == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-12)
-    assert soft.score < sharp.score
-    assert soft.logits == sharp.logits
+    sharp, soft = (make(temperature=value).predict_batch(["pos pos"]) for value in (1.0, 2.0))
+    assert soft.predictions[0].score == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-12)
+    assert soft.predictions[0].score < sharp.predictions[0].score
+    assert soft.outputs.logits.tolist() == sharp.outputs.logits.tolist()
 
 
 def test_threshold_belongs_to_the_second_class():
@@ -73,9 +73,9 @@ def test_truncated_is_none_where_it_cannot_be_known(arguments):
 def test_order_of_the_input_is_kept_and_batches_are_by_length(counts):
     predictor = make(counts=counts, tokens_per_batch=40)
     texts = [" ".join(["word"] * (index * 7 % 23) + ["pos"] * (index % 5)) for index in range(60)]
-    predictions = predictor.predict(texts)
-    assert [prediction.text for prediction in predictions] == texts
-    assert [prediction.logits[1] for prediction in predictions] == [index % 5 for index in range(60)]
+    batch = predictor.predict_batch(texts)
+    assert [prediction.text for prediction in batch.predictions] == texts
+    assert batch.outputs.logits[:, 1].tolist() == [index % 5 for index in range(60)]
     batches = predictor.backend.batches
     assert sorted(text for batch in batches for text in batch) == sorted(texts)
     lengths = [len(text) if not counts else len(text.split()) for batch in batches for text in batch]
@@ -120,15 +120,15 @@ def test_lengths_beyond_max_length_cost_no_more_than_it():
 
 def test_no_texts_give_no_predictions_and_no_work():
     predictor, timings = make(), Timings()
-    assert predictor.predict([], timings) == []
+    assert predictor.predict_batch([], timings).predictions == predictor.predict([]) == []
     assert predictor.backend.batches == []
     assert (timings.queue, timings.infer) == (0, 0)
 
 
-def test_an_answer_has_the_predictions_and_what_they_come_from():
+def test_predict_batch_has_the_predictions_and_what_they_come_from():
     predictor = make(embeddings=True, tokens_per_batch=8, max_length=4)
     texts = ["neg word word word", "pos", "neg neg"]
-    answer = predictor.answer(texts)
+    answer = predictor.predict_batch(texts)
     assert answer.predictions == predictor.predict(texts)
     assert answer.predicted.tolist() == [0, 1, 0]
     assert answer.predicted.dtype == np.int64
@@ -138,8 +138,8 @@ def test_an_answer_has_the_predictions_and_what_they_come_from():
     assert answer.outputs.embeddings.tolist() == [[4, 18], [1, 3], [2, 7]]
 
 
-def test_an_answer_decides_by_the_threshold():
-    assert make(threshold=0.9).answer(["pos", "pos pos pos"]).predicted.tolist() == [0, 1]
+def test_predict_batch_decides_by_the_threshold():
+    assert make(threshold=0.9).predict_batch(["pos", "pos pos pos"]).predicted.tolist() == [0, 1]
 
 
 def test_logits_and_embeddings_are_in_the_order_of_the_texts():
@@ -161,12 +161,12 @@ def test_a_backend_may_have_no_embeddings():
 
 def test_timings_add_up_over_batches_and_calls():
     predictor, timings = make(tokens_per_batch=3), Timings()
-    predictor.predict(["pos", "neg"], timings)
+    predictor.predict_batch(["pos", "neg"], timings)
     # Two batches; what each takes is the backend's to say.
     assert (timings.queue, timings.infer) == (4, 6)
     first = timings.tokenise
     assert 0 < first < 1
-    predictor.predict(["pos"], timings)
+    predictor.predict_batch(["pos"], timings)
     assert (timings.queue, timings.infer) == (6, 9)
     assert first < timings.tokenise < 1
 
@@ -178,7 +178,7 @@ def test_only_tokenising_is_timed_as_such():
             return super().encode(texts)
 
     timings = Timings()
-    Predictor(Slow(("neg", "pos")), ("neg", "pos")).predict(["pos"], timings)
+    Predictor(Slow(("neg", "pos")), ("neg", "pos")).predict_batch(["pos"], timings)
     assert 0.05 <= timings.tokenise < 2
     assert (timings.queue, timings.infer) == (2, 3)
 

@@ -10,7 +10,8 @@ import pytest
 from word_models import THREE, TWO, counts_of_words, save_word_model
 
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import Predictor, Timings
+from textclf.runtime.backend import Timings
+from textclf.runtime.predictor import Predictor
 from textclf.runtime.saved_model import load_saved_model, logits_of_outputs
 from textclf.training.tf_setup import tf
 

@@ -51,7 +51,7 @@ def sample(share, seed=0, clock=None, per_second=1e6):
 
 
 def test_drawn_texts_have_the_features_of_both_stages(predictor, projection):
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     assert 0 < answer.stages.exits.sum() < len(TEXTS), "some of each"
     completed = sample(1.0).completed(predictor, answer)
     found = features_of(completed, wordpieces_of(predictor), projection)
@@ -64,7 +64,7 @@ def test_drawn_texts_have_the_features_of_both_stages(predictor, projection):
 
 def test_texts_that_are_not_drawn_have_none_even_if_the_encoder_read_them(predictor, projection):
     """The texts that reach the encoder are the hard ones: with them the sample would be none."""
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     found = features_of(sample(0.0).completed(predictor, answer), wordpieces_of(predictor), projection)
     assert np.isnan(found.embeddings).all()
     assert np.isnan(found.disagreements).all()
@@ -72,7 +72,7 @@ def test_texts_that_are_not_drawn_have_none_even_if_the_encoder_read_them(predic
 
 
 def test_whether_a_text_is_drawn_does_not_depend_on_its_stage(predictor):
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     drawn = np.zeros((2, 2))
     clock = Clock()
     draws = sample(0.3, clock=clock)
@@ -91,7 +91,7 @@ def test_no_more_than_one_in_a_second_is_drawn(predictor):
 
     def drawn(seconds):
         clock.now += seconds
-        completed = draws.completed(predictor, predictor.answer(TEXTS))
+        completed = draws.completed(predictor, predictor.predict_batch(TEXTS))
         return int(np.isfinite(completed.stages.encoder_logits).all(axis=1).sum())
 
     assert [drawn(0), drawn(0), drawn(7.5), drawn(0), drawn(1000)] == [10, 0, 7, 0, 10]
@@ -99,7 +99,7 @@ def test_no_more_than_one_in_a_second_is_drawn(predictor):
 
 def test_without_a_cascade_the_encoder_has_read_all(store, projection):
     alone = load_predictor(store, threads=1, cascade=False)
-    answer = alone.answer(TEXTS)
+    answer = alone.predict_batch(TEXTS)
     assert sample(0.0).completed(alone, answer) is answer
     found = features_of(answer, wordpieces_of(alone), projection)
     assert (found.stages, found.disagreements) == (None, None)
@@ -109,10 +109,10 @@ def test_without_a_cascade_the_encoder_has_read_all(store, projection):
 def test_rows_of_several_answers_are_the_features_of_all(store, predictor, projection, tmp_path):
     """Of answers that only one stage gave, too."""
     rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sample=sample(1.0))
-    exits = predictor.answer(TEXTS).stages.exits
+    exits = predictor.predict_batch(TEXTS).stages.exits
     parts = [[text for text, left in zip(TEXTS, exits, strict=True) if left == way] for way in (True, False)]
     parts = [parts[0][:20], parts[1][:20], []]
-    made = rows.of([ServedBatch(1000.0, predictor, predictor.answer(part)) for part in parts])
+    made = rows.of([ServedBatch(1000.0, predictor, predictor.predict_batch(part)) for part in parts])
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite", clock=lambda: 1000.0)) as log:
         log.append(made)
         window = log.read(predictor.version_id)
@@ -127,7 +127,7 @@ def logged(store, predictor, texts, share, folder):
     url = f"sqlite:///{folder}/log.sqlite"
     with contextlib.closing(PredictionLog(url)) as log:
         for start in range(0, len(texts), 60):
-            answer = predictor.answer(texts[start : start + 60])
+            answer = predictor.predict_batch(texts[start : start + 60])
             log.append(rows.of([ServedBatch(1000.0 + start, predictor, answer)]))
     return Monitoring(store, prediction_log_url=url, threads=1, clock=lambda: 9000.0)
 
@@ -170,7 +170,7 @@ def test_of_many_rows_those_with_both_stages_are_read_for_what_needs_them(store,
 
 def test_an_encoder_that_fails_leaves_the_rest_logged(store, predictor, monkeypatch, caplog):
     rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sample=sample(1.0))
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
 
     def fail(*_):
         raise ModelStoreError("no memory")

@@ -23,9 +23,10 @@ from textclf.data.prediction_log.prediction_log import PredictionLog
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, load_projection
 from textclf.errors import ModelStoreError, PredictionLogError
+from textclf.runtime.backend import EncodedBatch, ModelOutputs
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Predictor
+from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import open_model
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def recorder(log, store):
 
 
 def record(recorder, predictor, texts=TEXTS):
-    recorder.record(predictor, predictor.answer(texts))
+    recorder.record(predictor, predictor.predict_batch(texts))
 
 
 def test_rows_are_the_features_of_what_was_answered(recorder, log, predictor, store):
@@ -231,7 +232,7 @@ def test_a_failure_is_tried_again_with_growing_pauses_and_said_once(recorder, lo
 def test_what_is_beyond_the_bound_is_dropped_and_counted(recorder, log, predictor, monkeypatch, caplog):
     monkeypatch.setattr(prediction_recorder, "MAX_BYTES", 100_000)
     log.is_full = True
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     for _ in range(200):
         recorder.record(predictor, answer)
         recorder.pass_time(0.01)
@@ -278,13 +279,15 @@ def test_the_bound_is_one_of_memory(recorder, monkeypatch, texts, classes, lengt
     backend = ManyIds()
     backend.classes = classes
     predictor = Predictor(backend, [f"class {number}" for number in range(classes)])
-    predictor.answer(["a"])
+    predictor.predict_batch(["a"])
     tracemalloc.start()
     try:
         number = 0
         while not recorder.counts.dropped:
             number += 1
-            recorder.record(predictor, predictor.answer([f"{number} {i} ".ljust(length, "x") for i in range(texts)]))
+            recorder.record(
+                predictor, predictor.predict_batch([f"{number} {i} ".ljust(length, "x") for i in range(texts)])
+            )
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
     finally:
@@ -294,14 +297,14 @@ def test_the_bound_is_one_of_memory(recorder, monkeypatch, texts, classes, lengt
 
 
 def test_long_texts_fill_the_queue_too(recorder, predictor):
-    answer = predictor.answer(["long " * 1_000_000])
+    answer = predictor.predict_batch(["long " * 1_000_000])
     for _ in range(20):
         recorder.record(predictor, answer)
     assert recorder.counts.dropped == 14
 
 
 def test_many_rows_are_written_in_several_transactions(recorder, log, predictor):
-    answer = predictor.answer(TEXTS * 50)
+    answer = predictor.predict_batch(TEXTS * 50)
     for _ in range(8):
         recorder.record(predictor, answer)
     recorder.pass_time(1)
@@ -310,7 +313,7 @@ def test_many_rows_are_written_in_several_transactions(recorder, log, predictor)
 
 
 def test_a_bug_drops_its_rows_and_ends_nothing(recorder, log, predictor, monkeypatch, caplog):
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     monkeypatch.setattr(recorder._answer_rows, "of", lambda _answered: 1 / 0)
     for _ in range(2):
         recorder.record(predictor, answer)
@@ -337,7 +340,7 @@ def test_pruning_once_an_hour_a_batch_a_turn(recorder, log, predictor, monkeypat
     monkeypatch.setattr(prediction_recorder, "PRUNED_AT_ONCE", 100)
     log.max_rows = 10
     recorder.pass_time(1)
-    recorder.record(predictor, predictor.answer(TEXTS * 70))
+    recorder.record(predictor, predictor.predict_batch(TEXTS * 70))
     recorder.pass_time(3500)
     assert log.read("").other_versions == {predictor.version_id: 280}
     seen = []
@@ -360,7 +363,7 @@ def test_recording_never_waits_for_the_log(store, predictor, tmp_path):
     log = Hanging(f"sqlite:///{tmp_path}/log.sqlite")
     counts = Counts()
     recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None), counts)
-    answer = predictor.answer(TEXTS)
+    answer = predictor.predict_batch(TEXTS)
     recorder.start()
     recorder.record(predictor, answer)
     assert hanging.wait(10)
@@ -421,7 +424,7 @@ assert recorder.counts.logged == 4
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 sent = 4
 for _ in range(40):
-    recorder.record(predictor, predictor.answer(TEXTS * 5))
+    recorder.record(predictor, predictor.predict_batch(TEXTS * 5))
     recorder.pass_time(1)
     sent += 20
 counts = recorder.counts
@@ -457,5 +460,7 @@ def test_constructing_touches_nothing(tmp_path):
 
 def test_answers_joined_are_answers_one_by_one(predictor):
     rows = LogRowBuilder(lambda _id: None)
-    answers = [ServedBatch(float(index), predictor, predictor.answer([text])) for index, text in enumerate(TEXTS)]
+    answers = [
+        ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)
+    ]
     assert rows.of(answers) == [row for answered in answers for row in rows.of([answered])]

@@ -12,7 +12,7 @@ from tiny_engine import write_version
 
 from inference import Inference
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import Timings
+from textclf.runtime.backend import Timings
 from textclf.store.model_store import ModelStore, open_model
 
 # Runs inference.py as a shell does, in a process that has none of what only requirements.txt installs.
@@ -45,7 +45,9 @@ def start(shell, store):
 
 def test_what_predictions_say(store):
     model = Inference(store, threads=1)
-    predictions = model.predict(TEXTS)
+    batch = model.predictor.predict_batch(TEXTS)
+    predictions, logits = batch.predictions, batch.outputs.logits
+    assert model.predict(TEXTS) == predictions
     version = open_model(store)
     assert model.predictor.full_name == f"tiny {version.id}"
     assert (model.predictor.name, model.predictor.version_id) == ("tiny", version.id)
@@ -53,12 +55,12 @@ def test_what_predictions_say(store):
     assert [prediction.text for prediction in predictions] == TEXTS
     assert [prediction.tokens for prediction in predictions] == [5, 102, 2, 20, 7]
     assert [prediction.truncated for prediction in predictions] == [False, True, False, False, False]
-    for prediction in predictions:
+    for prediction, (negative, positive) in zip(predictions, logits.tolist(), strict=True):
         # Temperature 2, threshold .4.
-        score = 1 / (1 + np.exp((prediction.logits[0] - prediction.logits[1]) / 2))
+        score = 1 / (1 + np.exp((negative - positive) / 2))
         assert prediction.score == prediction.probabilities["pos"] == pytest.approx(score, abs=1e-6)
         assert prediction.label == ("pos" if score >= 0.4 else "neg")
-    assert len({prediction.logits for prediction in predictions}) == len(TEXTS)
+    assert len({tuple(row) for row in logits.tolist()}) == len(TEXTS)
 
 
 def test_the_path_may_be_the_store_or_the_version(store):
@@ -71,15 +73,14 @@ def test_warming_up_changes_no_answer_and_may_come_first(store):
     model.warm_up()
     predictor = model.predictor
     timings = Timings()
-    warm = predictor.predict(TEXTS, timings)
+    warm = predictor.predict_batch(TEXTS, timings)
     model.warm_up()
     assert model.predictor is predictor
     assert timings.tokenise > 0
     assert timings.infer > 0
-    cold = Inference(store, threads=2).predict(TEXTS)
-    for one, other in zip(warm, cold, strict=True):
-        assert one.label == other.label
-        np.testing.assert_allclose(one.logits, other.logits, atol=TOLERANCE)
+    cold = Inference(store, threads=2).predictor.predict_batch(TEXTS)
+    assert warm.predicted.tolist() == cold.predicted.tolist()
+    np.testing.assert_allclose(warm.outputs.logits, cold.outputs.logits, atol=TOLERANCE)
 
 
 def test_a_damaged_engine_is_refused_though_there_is_a_saved_model(trained_version, tmp_path):

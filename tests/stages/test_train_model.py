@@ -220,7 +220,7 @@ def test_metrics_are_those_that_inference_finds(version, reviews, answering):
 def test_the_temperature_comes_from_the_other_half_of_validation(version, reviews, saved_model_only):
     calibration = version.manifest.calibration
     split = load_dataset(reviews).validation_calibrate
-    logits = [prediction.logits for prediction in Inference(saved_model_only).predict(list(split.texts))]
+    logits = Inference(saved_model_only).predictor.predict_batch(list(split.texts)).outputs.logits
     assert (calibration["split"], calibration["n"]) == ("validation_calibrate", len(split))
     for key, temperature in (("before", 1.0), ("after", version.manifest.temperature)):
         found = expected_calibration_error(softmax(logits, temperature), split.labels)
@@ -479,7 +479,8 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
     texts = list(load_dataset(reviews).test.texts)
     # First what the engines answer, then the SavedModels they were made of.
     for _ in range(2):
-        logits = [[p.logits for p in Inference(path).predict(texts)] for path in (version.path, expected.path)]
+        predictors = [Inference(path).predictor for path in (version.path, expected.path)]
+        logits = [predictor.predict_batch(texts).outputs.logits for predictor in predictors]
         np.testing.assert_array_equal(*logits)
         for path in (version.path, expected.path):
             shutil.rmtree(path / "engine", ignore_errors=True)

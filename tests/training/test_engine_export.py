@@ -137,9 +137,8 @@ def test_parity_is_what_a_comparison_of_both_finds(version, data, engine_only, s
     manifest = version.manifest
     answers = []
     for path in (saved_model_only, engine_only):
-        predictions = Inference(path).predict(list(split.texts))
-        ids = np.array([manifest.class_names.index(prediction.label) for prediction in predictions])
-        answers.append((ids, np.array([prediction.logits for prediction in predictions])))
+        batch = Inference(path).predictor.predict_batch(list(split.texts))
+        answers.append((batch.predicted, batch.outputs.logits))
     clearness = margins(softmax(answers[0][1], manifest.temperature), manifest.threshold)
     found = parity(split.labels, *answers, clearness).to_dict()
     assert manifest.parity["engine"] == pytest.approx(found, abs=TOLERANCE)
@@ -161,12 +160,12 @@ def test_golden_texts_cover_what_tells_engines_apart(tokenizer):
 def test_int8_answers_as_the_saved_model_does(data, engine_only, saved_model_only, original):
     texts = list(data.test.texts)
     engine, saved_model = (Inference(path).predictor for path in (engine_only, saved_model_only))
-    ours, theirs = engine.predict(texts), saved_model.predict(texts)
-    assert [prediction.label for prediction in ours] == [prediction.label for prediction in theirs]
-    for key in ("text", "truncated", "tokens"):
-        assert [getattr(prediction, key) for prediction in ours] == [getattr(prediction, key) for prediction in theirs]
+    ours, theirs = engine.predict_batch(texts), saved_model.predict_batch(texts)
+    for key in ("label", "text", "truncated", "tokens"):
+        found, expected = ([getattr(each, key) for each in batch.predictions] for batch in (ours, theirs))
+        assert found == expected
     # A tiny encoder, in 8 bits; an untrained one is off by whole units.
-    differences = np.abs(np.array([p.logits for p in ours]) - [p.logits for p in theirs])
+    differences = np.abs(ours.outputs.logits - theirs.outputs.logits)
     assert np.median(differences) < 0.05
     embeddings = outputs_of(engine, texts)[1]
     assert np.median(np.abs(embeddings - original(texts)[1])) < 0.05

@@ -181,8 +181,9 @@ def test_it_answers_where_only_tensorflow_is_known(score, version):
 
 def test_inference_without_an_engine_answers_the_same(score, version, saved_model_only):
     logits, _ = score(TEXTS)
-    predictions = Inference(saved_model_only).predict(TEXTS)
-    np.testing.assert_allclose([prediction.logits for prediction in predictions], logits, atol=TOLERANCE)
+    batch = Inference(saved_model_only).predictor.predict_batch(TEXTS)
+    predictions = batch.predictions
+    np.testing.assert_allclose(batch.outputs.logits, logits, atol=TOLERANCE)
     assert [prediction.truncated for prediction in predictions] == [False, False, False, False, True]
     great, awful = predictions[:2]
     assert (great.label, awful.label) == ("pos", "neg")

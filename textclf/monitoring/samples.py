@@ -227,7 +227,7 @@ def stored_labels(
     reviews = [review for review, _ in chosen]
     predictions = LabelledPredictions(
         class_ids([review.label for review in reviews], opened.class_names),
-        predictor().answer([review.text for review in reviews]).predicted,
+        predictor().predict_batch([review.text for review in reviews]).predicted,
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),
     )

@@ -27,7 +27,7 @@ def answers_of(predictor: Predictor, texts: Sequence[str], class_names: Sequence
     Raises:
         ValueError: it has a class that is none of them.
     """
-    answer = predictor.answer(list(texts))
+    answer = predictor.predict_batch(list(texts))
     encoded = answer.encoded
     own = softmax(answer.outputs.logits, predictor.temperature)  # [n, K] in the model's order
     ids = np.array([class_names.index(name) for name in predictor.class_names])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from textclf.environment import import_openvino, usable_cores
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
+from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.tokenizer import SPECIAL_TOKENS, Tokenizer
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion

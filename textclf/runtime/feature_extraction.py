@@ -11,8 +11,8 @@ from textclf.drift.features import Stage, TextFeatures, TokenCounts
 from textclf.drift.reference import MAX_TEXTS, EncoderOnlyOutputs, Projection, Reference, projection_of
 from textclf.errors import ConfigError, InputError
 from textclf.runtime.cascade import Stages
-from textclf.runtime.predictor import PredictionBatch, Predictor, decide
-from textclf.stats.calibration import softmax
+from textclf.runtime.predictor import PredictionBatch, Predictor
+from textclf.stats.calibration import decide, softmax
 
 _CONTINUATION = "##"
 # Some hundreds more than an encoder is wide tell its main directions; each costs as much as a prediction.
@@ -62,7 +62,7 @@ def text_features(predictor: Predictor, texts: Sequence[str], projection: Projec
         ModelStoreError: the model gives no sensible answer.
     """
     wordpieces = wordpieces_of(predictor)
-    return features_of(predictor.answer(texts, both_stages=True), wordpieces, projection)
+    return features_of(predictor.predict_batch(texts, both_stages=True), wordpieces, projection)
 
 
 def features_of(answer: PredictionBatch, wordpieces: Wordpieces, projection: Projection | None) -> TextFeatures:
@@ -127,7 +127,7 @@ def reference_of(
     # By chance too: data sets lie on disk class by class.
     fitted_to = [projection_texts[i] for i in rng.permutation(len(projection_texts))[:_PROJECTION_TEXTS]]
     wordpieces = wordpieces_of(predictor)
-    answer = predictor.answer([texts[i] for i in chosen], both_stages=True)
+    answer = predictor.predict_batch([texts[i] for i in chosen], both_stages=True)
     pooled = predictor.run(predictor.encode(fitted_to)).embeddings
     projection = None if pooled is None else projection_of(pooled)
     features = features_of(answer, wordpieces, projection)

@@ -7,10 +7,11 @@ import numpy as np
 
 from textclf.errors import ConfigError, ModelStoreError
 from textclf.labels import is_class_name
+from textclf.runtime.backend import Backend, Timings
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LinearStage
-from textclf.runtime.predictor import TOKENS_PER_BATCH, Backend, Predictor, Timings
+from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.saved_model import load_saved_model
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.cascade_rules import CascadeSettings

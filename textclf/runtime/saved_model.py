@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from textclf.environment import prepare_tensorflow_import
 from textclf.errors import ModelStoreError
-from textclf.runtime.predictor import EncodedBatch, ModelOutputs, Timings, estimated_lengths
+from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimated_lengths
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"

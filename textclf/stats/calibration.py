@@ -52,6 +52,18 @@ def softmax(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
+def decide(probabilities: npt.NDArray[np.floating[Any]], threshold: float) -> npt.NDArray[np.intp]:
+    """Predicted class id of each row: int [batch].
+
+    Args:
+        probabilities: [batch, classes].
+        threshold: with two classes, the second is chosen from this probability on; with more, the largest is chosen.
+    """
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.intp)
+    return np.asarray(np.argmax(probabilities, axis=1))
+
+
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """The temperature under which the labels are most likely, held near 1 by a prior that fades with n.
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from textclf.data.datasets import Dataset
 from textclf.errors import TrainingError
+from textclf.runtime.backend import EncodedBatch
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
-from textclf.runtime.predictor import EncodedBatch, Predictor, decide
-from textclf.stats.calibration import softmax
+from textclf.runtime.predictor import Predictor
+from textclf.stats.calibration import decide, softmax
 from textclf.stats.cascade_fit import cascade_figures, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.parity import Parity, margins, parity, parity_failures

@@ -30,9 +30,9 @@ from textclf.runtime.engine import (
     golden_logits,
     remove_activation_quantization,
 )
-from textclf.runtime.predictor import Predictor, decide
+from textclf.runtime.predictor import Predictor
 from textclf.runtime.tokenizer import Tokenizer
-from textclf.stats.calibration import softmax
+from textclf.stats.calibration import decide, softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
 from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights

@@ -1,0 +1,94 @@
+"""The interface between the predictor and the models that compute logits: batches in, outputs out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.runtime.tokenizer import Tokenizer
+
+# Bounds memory where lengths are only estimated: a foreign model may pad every text to its own maximum.
+TEXTS_PER_BATCH = 64
+# English prose has about four characters per wordpiece; the estimate only orders and sizes batches.
+_CHARS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Texts in the form that a backend reads.
+
+    Attributes:
+        inputs: one item per text, as the backend's run() takes it.
+        lengths: cost of each text in tokens, as the backend pads it: int64 [texts].
+        token_counts: wordpieces before truncation, with [CLS] and [SEP]: int64 [texts]; None if unknown.
+        wordpieces: ids of all wordpieces without [CLS] and [SEP], one list per text; None if unknown or dropped.
+    """
+
+    inputs: Sequence[Any]
+    lengths: NDArray[np.int64]
+    token_counts: NDArray[np.int64] | None
+    wordpieces: Sequence[Sequence[int]] | None = None
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "EncodedBatch":
+        """The texts at these positions, in this order, without their wordpieces."""
+        counts = None if self.token_counts is None else self.token_counts[rows]
+        return EncodedBatch([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """Outputs of a backend for a batch.
+
+    Attributes:
+        logits: before temperature and softmax, float32 [batch, classes].
+        embeddings: pooled encoder output, float32 [batch, width], NaN for texts that the encoder did not read; None
+            if there are no embeddings.
+    """
+
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | None = None
+
+
+@dataclass
+class Timings:
+    """Seconds spent in each step; every call adds to them.
+
+    Attributes:
+        tokenise: texts to wordpieces.
+        linear: the linear stage.
+        queue: waiting for the engine while other calls use it.
+        infer: computing in the encoder.
+    """
+
+    tokenise: float = 0.0
+    linear: float = 0.0
+    queue: float = 0.0
+    infer: float = 0.0
+
+
+class Backend(Protocol):
+    """A model that computes logits; several threads may call its methods at the same time."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """Makes the ids in EncodedBatch.inputs; None if the inputs are not ids."""
+        ...
+
+    def encode(self, texts: list[str]) -> EncodedBatch:
+        """The texts in the form that run() takes."""
+        ...
+
+    def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
+        """Outputs for a batch of EncodedBatch.inputs; adds to `timings`."""
+        ...
+
+    def warm_up(self, tokens_per_batch: int) -> None:
+        """Prepare every batch shape, so that no later call waits for it."""
+        ...
+
+
+def estimated_lengths(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Estimated wordpieces of each text, with [CLS] and [SEP]: int64 [batch]."""
+    return np.array([len(text) // _CHARS_PER_TOKEN + 2 for text in texts], np.int64)
