@@ -359,7 +359,7 @@ def _check_texts(monitoring: Monitoring, path: Path, audited: bool, options: Dat
 @main.command()
 @click.option(
     "--every",
-    type=Duration(least=1, most=_YEAR),
+    type=Duration(min_seconds=1, max_seconds=_YEAR),
     default="6h",
     metavar="TIME",
     help="Time from one window to the next.",

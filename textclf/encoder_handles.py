@@ -1,7 +1,7 @@
-"""The short form of an encoder, `--encoder NAME_OR_HANDLE`, and what it stands for.
+"""Resolves the short form of an encoder, `--encoder NAME_OR_HANDLE`, to its handles.
 
-A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face
-BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face BERT
+folder; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
 """
 
 import re
@@ -15,7 +15,7 @@ _CASING = re.compile(r"(?<![A-Za-z])(en|multi)[-_](?:wwm[-_])?(uncased|cased)")
 
 @dataclass(frozen=True)
 class EncoderHandles:
-    """A name for people, and the handles of the encoder and of its preprocessing."""
+    """Display name, encoder handle and preprocessing handle."""
 
     model_name: str
     name_to_handle: str
@@ -23,10 +23,10 @@ class EncoderHandles:
 
 
 def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
-    """The handles behind the short form.
+    """The handles for the short form.
 
-    Names of TF-Hub (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become their URLs, with the
-    preprocessing of the same casing. `preprocessing`, where given, is used instead.
+    TF-Hub names (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become URLs, with the preprocessing of the same casing
+    unless `preprocessing` is given.
     """
     found = _CASING.search(name_or_handle)
     casing = "_".join(found.groups()) if found else "en_uncased"
@@ -40,7 +40,7 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
 
 
 def _name_in(handle: str) -> str:
-    """What names the encoder in a path or URL: not its version, and nothing that may be secret."""
+    """The name of the encoder in a path or URL, without its version and without credentials."""
     path = handle
     if "://" in handle:
         path = re.split("[?#]", handle.partition("://")[2])[0].rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""The process and its machine: usable cores, and what must be set before OpenVINO or TensorFlow is imported."""
+"""The process and its machine: usable cores, and settings before the import of OpenVINO or TensorFlow."""
 
 import math
 import os
@@ -10,10 +10,10 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores(cgroups: Path = _CGROUPS) -> int:
-    """Cores of the affinity mask, or of the container's CPU quota if that is less; at least 1.
+    """Cores in the affinity mask, or in the container's CPU quota if that is lower; at least 1.
 
     Args:
-        cgroups: where the control groups are mounted: `cpu.max` of version 2, or `cpu/` of version 1.
+        cgroups: mount point of the control groups, with `cpu.max` (version 2) or `cpu/` (version 1).
     """
     cores = len(os.sched_getaffinity(0))
     quota = _quota(cgroups)
@@ -21,7 +21,7 @@ def usable_cores(cgroups: Path = _CGROUPS) -> int:
 
 
 def _quota(cgroups: Path) -> float | None:
-    """The cores' worth of time that the container gets; None if it is not limited."""
+    """CPU quota of the container in cores; None without a limit."""
     try:
         quota, period = (cgroups / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -37,13 +37,13 @@ def _quota(cgroups: Path) -> float | None:
 
 
 def import_openvino() -> Any:
-    """The package openvino. Call it before anything else imports openvino or nncf.
+    """Import openvino without telemetry. Call this before anything else imports openvino or nncf.
 
-    Both send a message to their makers as soon as they are imported, where the package openvino_telemetry is
-    installed and the user has not declined; where it can't be imported, they do without.
+    On import, both send telemetry if the package openvino_telemetry is installed and the user has not declined. They
+    work without that package.
 
     Raises:
-        ImportError: OpenVINO is not installed, or does not run here.
+        ImportError: if OpenVINO is not installed, or does not run on this machine.
     """
     # None makes the import statement raise ImportError (https://docs.python.org/3/reference/import.html#the-module-cache).
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -53,12 +53,12 @@ def import_openvino() -> Any:
 
 
 def prepare_tensorflow_import() -> None:
-    """Call before anything imports TensorFlow. What the user has set stays, but for Keras.
+    """Set TensorFlow's environment variables before its first import.
 
-    hub.KerasLayer and the model garden need Keras 2, which TensorFlow gives only to a process that
-    asked for it before the first import; a process that scores first may train later.
+    hub.KerasLayer and the model garden need Keras 2, which must be chosen before the first import. This also applies
+    to scoring, because the same process may train later. Other variables that the user has set stay unchanged.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # 3: nothing but fatal errors. What goes wrong is also raised; the rest (no CUDA driver on a machine without a
-    # GPU, CPU features) says nothing that a user can act on. --verbose sets 0 (textclf.cli.commands).
+    # 3 logs fatal errors only. Errors are raised as exceptions, too; the other messages (no CUDA driver, CPU features)
+    # do not help a user. --verbose sets 0 (textclf.cli.commands).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

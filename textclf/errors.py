@@ -1,22 +1,22 @@
-"""The exceptions of this project: what the user can mend is a TextClfError, with one clear sentence.
+"""The exceptions of this project: a problem that the user can fix is a TextClfError.
 
-A message says what was expected, what was found and what to do. Command lines print it as one
-line (textclf.cli.commands) and servers turn it into a status; anything else that escapes is a bug.
+A message names what was expected, what was found and the remedy. Command lines print it as one line
+(textclf.cli.commands), and servers map it to a status. Any other exception that escapes is a bug.
 """
 
 from typing import Self
 
 
 class TextClfError(Exception):
-    """Root of every error that a user can mend."""
+    """Base class of every error that a user can fix."""
 
 
 class ConfigError(TextClfError):
-    """An option, a flag or an environment variable has a value that makes no sense."""
+    """An option, a flag or an environment variable has an invalid value."""
 
 
 class DatasetError(TextClfError):
-    """Labelled data can't be had, unpacked or read, or does not make a classification problem."""
+    """Labelled data can't be downloaded, unpacked or read, or is not a classification problem."""
 
 
 class NothingNewError(DatasetError):
@@ -24,11 +24,11 @@ class NothingNewError(DatasetError):
 
 
 class EncoderError(TextClfError):
-    """An encoder handle can't be resolved, or does not hold a BERT encoder."""
+    """An encoder handle can't be resolved, or does not contain a BERT encoder."""
 
 
 class TrainingError(TextClfError):
-    """A training can't start, go on, or be saved."""
+    """A training can't start, continue or be saved."""
 
 
 class ModelStoreError(TextClfError):
@@ -47,7 +47,7 @@ class ModelStoreError(TextClfError):
 
 
 class OvertakenError(ModelStoreError):
-    """`current` moved between a comparison and the promotion that rests on it."""
+    """`current` changed between a comparison and the promotion that depends on it."""
 
 
 class HeldError(ModelStoreError):
@@ -55,7 +55,7 @@ class HeldError(ModelStoreError):
 
 
 class BusyError(ModelStoreError):
-    """Another process retrains the models of this store, or works in the same folder."""
+    """Another process retrains the models of this store, or uses the same folder."""
 
 
 class PredictionLogError(TextClfError):
@@ -63,4 +63,4 @@ class PredictionLogError(TextClfError):
 
 
 class InputError(TextClfError):
-    """What was given to be scored or stored is not usable: wrong type, wrong shape, unknown label."""
+    """An input can't be scored or stored: wrong type, wrong shape or unknown label."""

@@ -1,4 +1,4 @@
-"""Files that matter are written whole or not at all: temporary name, sync, rename. Their locks, and their hashes."""
+"""Atomic files and folders (temporary name, sync, rename), file locks and hashes."""
 
 import contextlib
 import errno
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-# Of the target's name only so much goes into the temporary one: a name has at most 255 bytes, a character up to 4.
+# Characters of the target's name in a temporary name: names have at most 255 bytes, characters up to 4.
 _KEPT_NAME_CHARS = 50
 _TEMPORARY_NAMES = f".*.{'[0-9a-f]' * 16}.tmp"
-# A day: no living writer has a temporary file that old.
+# One day: a temporary file this old has no living writer.
 LEFTOVER_SECONDS = 24 * 3600
 
 
@@ -41,15 +41,15 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(path))
 
 
-def _temporary_beside(target: Path) -> Path:
-    """A new hidden name in the same folder, so that the last step is a rename."""
+def _temporary_name(target: Path) -> Path:
+    """A new hidden name in the folder of `target`, so that the last step is a rename."""
     return target.parent / f".{target.name[:_KEPT_NAME_CHARS]}.{secrets.token_hex(8)}.tmp"
 
 
 def remove_leftovers(folder: Path, now: float | None = None) -> None:
-    """Remove what killed writers of atomic_file and atomic_folder left in `folder`, once it is LEFTOVER_SECONDS old.
+    """Remove temporary files of killed writers from `folder` if they are older than LEFTOVER_SECONDS.
 
-    `now` is a Unix time in seconds; None asks the clock.
+    `now` is a Unix time in seconds; None takes the current time.
     """
     now = time.time() if now is None else now
     for path in folder.glob(_TEMPORARY_NAMES):
@@ -64,13 +64,13 @@ def remove_leftovers(folder: Path, now: float | None = None) -> None:
 
 @contextlib.contextmanager
 def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -> Iterator[IO[Any]]:
-    """A file object whose content appears under `target` when the block ends, or never.
+    """Yield a file object; its content replaces `target` when the block ends without an exception.
 
-    Text is UTF-8 unless `encoding` says otherwise. On an exception the temporary file is removed and
-    `target` stays as it was. A file that is replaced keeps its mode; a new one has the usual one.
+    Text is UTF-8 unless `encoding` is given. On an exception the temporary file is removed and `target` stays
+    unchanged. A replaced file keeps its mode.
 
     Raises:
-        OSError: it can't be written; names `target`, not the temporary file.
+        OSError: if the file can't be written; the error names `target`, not the temporary file.
     """
     target = Path(target)
     with _errors_name(target), _written(target, mode, open_arguments) as file:
@@ -78,21 +78,21 @@ def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -
 
 
 def check_writable(target: Path | str) -> None:
-    """Find out whether atomic_file could write a file, before there is something to write.
+    """Check in advance that atomic_file could write `target`.
 
     Raises:
-        OSError: as atomic_file.
+        OSError: if it could not; the error names `target`.
     """
     target = Path(target)
     with _errors_name(target):
-        temporary = _new_beside(target)
+        temporary = _new_temporary(target)
         temporary.touch(exist_ok=False)
         temporary.unlink()
 
 
 @contextlib.contextmanager
 def _errors_name(target: Path) -> Iterator[None]:
-    """Let the system's refusals speak of the file that the user knows."""
+    """Replace the temporary file by `target` in the messages of OSErrors."""
     try:
         yield
     except OSError as error:
@@ -102,19 +102,19 @@ def _errors_name(target: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-def _new_beside(target: Path) -> Path:
-    """A temporary name for a file, in its folder, which is made where it is missing."""
+def _new_temporary(target: Path) -> Path:
+    """A temporary name for a file in its folder; a missing folder is created."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    return _temporary_beside(target)
+    return _temporary_name(target)
 
 
 @contextlib.contextmanager
 def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterator[IO[Any]]:
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
-    temporary = _new_beside(target)
+    temporary = _new_temporary(target)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, mode, **open_arguments) as file:
@@ -132,23 +132,22 @@ def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterato
 
 @contextlib.contextmanager
 def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool = False) -> Iterator[Path]:
-    """A new folder to fill, which becomes `target` when the block ends, or is removed.
+    """Yield a new folder; it becomes `target` when the block ends without an exception, else it is removed.
 
     Args:
-        target: the folder to make; those above it are made too.
-        many_files: write everything out with one sync of the whole system, instead of one of each
-            file: for 37,500 small files .4 s instead of 8 s.
-        replace: a folder that is there stays as it is until the new one is whole, then makes room for it. A
-            process that is killed between the two renames leaves both under hidden names.
+        target: the folder to create; missing parents are created, too.
+        many_files: sync the whole system once instead of each file: 0.4 s instead of 8 s for 37,500 small files.
+        replace: replace an existing folder after the new one is complete. A process that is killed between the two
+            renames leaves both under hidden names.
 
     Raises:
-        FileExistsError: `target` exists, and is not to be replaced.
+        FileExistsError: if `target` exists and `replace` is false.
     """
     target = Path(target)
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists already")
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = _temporary_beside(target)
+    staging = _temporary_name(target)
     staging.mkdir()
     try:
         yield staging
@@ -167,8 +166,8 @@ def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put `staging` in the place of `target`, and remove what was there."""
-    former = _temporary_beside(target)
+    """Replace the folder `target` by `staging`."""
+    former = _temporary_name(target)
     target.rename(former)
     try:
         staging.rename(target)
@@ -180,7 +179,7 @@ def _swap(staging: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path | str, *, wait: bool = True) -> Iterator[IO[bytes]]:
-    """Hold the lock of a file against other processes, and against other threads of this one (flock).
+    """Hold the lock of a file (flock) against other processes and other threads of this process.
 
     Yields the file, open for reading and appending without a buffer. A missing file is created. A process that ends
     releases its locks.

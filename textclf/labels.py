@@ -1,4 +1,4 @@
-"""Class names: which are allowed, and in which order they become ids 0 … K-1."""
+"""Class names: allowed names, their order (ids 0 … K-1), and the parsing of labels."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from textclf.errors import DatasetError, InputError
 
 MAX_CLASS_NAME_CHARS = 100
-# A class names a folder, and file systems count bytes.
+# A class name is a folder name, and file systems limit its bytes.
 _MAX_CLASS_NAME_BYTES = 255
 _PUNCTUATION = frozenset(" ._-+#")
 # Folders with these names hold no class, in data sets and in archives.
@@ -14,11 +14,10 @@ _RESERVED = frozenset({"unsup", "__MACOSX"})
 
 
 def is_class_name(name: str) -> bool:
-    """True if `name` may name a class and a folder.
+    """True if `name` is allowed as the name of a class and of its folder.
 
-    Allowed are letters with their marks, digits, space and ``. _ - + #``. Names that a file system or
-    a reader of data sets takes in a way of its own are not: those that begin with a dot (hidden, or the
-    parent folder), those with blanks at an end, `unsup` and `__MACOSX`.
+    Letters with their marks, digits, space and ``. _ - + #`` are allowed. Names with a special meaning in file systems
+    or data sets are not: a dot at the start, blanks at an end, `unsup` and `__MACOSX`.
     """
     return (
         0 < len(name) <= MAX_CLASS_NAME_CHARS
@@ -34,12 +33,12 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     """The distinct class names, sorted: position is the class id.
 
     Args:
-        names: class names as read, repeats allowed.
-        source: where they were read, for the message.
+        names: class names, with repetitions.
+        source: origin of the names, for the message.
 
     Raises:
-        DatasetError: a name is not allowed, two differ only in case (one folder on some file
-            systems), or there are fewer than two.
+        DatasetError: if a name is not allowed, two names differ only in case (one folder on some file systems), or
+            there are fewer than two names.
     """
     distinct = sorted(set(names))
     for name in distinct:
@@ -59,33 +58,33 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     if len(distinct) < 2:
         raise DatasetError(
             f"{source}: expected at least two classes, found {distinct or 'none'}; "
-            f"a classifier needs texts of every class it is to tell apart"
+            f"a classifier needs texts of at least two classes"
         )
     return tuple(distinct)
 
 
-def parse_label(answer: str, class_names: Sequence[str]) -> str:
-    """The class name that a person typed: a name, or for two classes also 0 or 1.
+def parse_label(label: str, class_names: Sequence[str]) -> str:
+    """The class name for a typed label: a name in any case, or for two classes also 0 or 1.
 
     Raises:
-        InputError: it is neither.
+        InputError: if it is neither.
     """
-    answer = answer.strip()
-    if answer in class_names:
-        return answer
-    if _has_ids(class_names) and answer in ("0", "1"):
-        return class_names[int(answer)]
+    label = label.strip()
+    if label in class_names:
+        return label
+    if _has_ids(class_names) and label in ("0", "1"):
+        return class_names[int(label)]
     folded = {name.casefold(): name for name in class_names}
-    if answer.casefold() in folded:
-        return folded[answer.casefold()]
-    raise InputError(f"expected one of {label_choice(class_names)} as the label, got {answer!r}")
+    if label.casefold() in folded:
+        return folded[label.casefold()]
+    raise InputError(f"expected one of {label_choice(class_names)} as the label, got {label!r}")
 
 
 def label_choice(class_names: Sequence[str]) -> str:
-    """What parse_label() takes, in words."""
+    """The labels that parse_label() accepts, as text for a prompt or message."""
     return ", ".join(class_names) + (", 0 or 1" if _has_ids(class_names) else "")
 
 
 def _has_ids(class_names: Sequence[str]) -> bool:
-    """Whether 0 and 1 stand for two classes; not where one of these is a name, of whichever class."""
+    """Whether 0 and 1 are ids of two classes; false if 0 or 1 is a class name itself."""
     return len(class_names) == 2 and not {"0", "1"} & set(class_names)

@@ -1,4 +1,4 @@
-"""Arrays of .npz files that may be damaged, or were made to do harm: read whole, never unpickled, bounded in size."""
+"""Reads arrays of damaged or hostile .npz files safely: checksum compared, size bounded, never unpickled."""
 
 import io
 import zipfile
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What opening such a file, and reading it, raises where it is missing, damaged or something else.
+# Exceptions of opening and reading a file that is missing, damaged or of another format.
 UNREADABLE = (
     OSError, ValueError, KeyError, EOFError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -19,15 +19,15 @@ def read_array(file: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]
 
     Args:
         file: the .npz file.
-        name: of the array.
-        max_bytes: that it may take, unpacked.
+        name: name of the array.
+        max_bytes: maximum unpacked size.
 
     Raises:
-        one of UNREADABLE: it is not there, larger, packed in a way of its own, or damaged.
+        UNREADABLE: if the array is missing, larger, damaged, or packed in another way than zip's usual two.
     """
     info = file.getinfo(f"{name}.npy")
     if info.file_size > max_bytes or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is larger than {max_bytes} bytes, or packed in another way")
-    # Read to its end before it is parsed: only there its checksum is compared.
+    # Read to the end before parsing, because only then zipfile compares the checksum.
     values: NDArray[Any] = np.lib.format.read_array(io.BytesIO(file.read(info)), allow_pickle=False)
     return values

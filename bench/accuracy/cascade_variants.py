@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bench.errors import BenchError
 from bench.steps import Figures
 from textclf.runtime.predictor import Predictor
-from textclf.stats.cascade_fit import cascade_figures
+from textclf.stats.cascade_fit import cascade_results
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.paired_accuracy import tango_lower_bound, upper_bound
 
@@ -95,7 +95,7 @@ def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
 
 
 def labelled_figures(settings: CascadeSettings, answers: StageOutputs, labels: IntArray) -> Figures:
-    """What textclf.stats.cascade_fit.cascade_figures says, and by how much each way is better than the encoder alone.
+    """What textclf.stats.cascade_fit.cascade_results says, and by how much each way is better than the encoder alone.
 
     Args:
         settings: of the cascade.
@@ -106,7 +106,7 @@ def labelled_figures(settings: CascadeSettings, answers: StageOutputs, labels: I
     compared = {
         name: difference(labels, predicted[ENCODER], predicted[name]) for name in (LINEAR, COMBINATION, CASCADE)
     }
-    return {**cascade_figures(settings, answers, labels), "differences": compared}
+    return {**cascade_results(settings, answers, labels), "differences": compared}
 
 
 def attack_figures(settings: CascadeSettings, answers: StageOutputs, wanted: int) -> Figures:

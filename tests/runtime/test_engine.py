@@ -391,8 +391,12 @@ def test_a_fork_after_loading_is_refused(float_version):
 
 def test_a_fork_before_loading_answers(float_version):
     """Also where the parent has a model of its own."""
-    expected = load_predictor(float_version, threads=1).predict(["good"])[0].logits
-    found = in_a_fork(lambda: json.dumps(load_predictor(float_version, threads=1).predict(["good"])[0].logits))
+
+    def logits():
+        return load_predictor(float_version, threads=1).predict_batch(["good"]).outputs.logits.tolist()
+
+    expected = logits()
+    found = in_a_fork(lambda: json.dumps(logits()))
     np.testing.assert_allclose(json.loads(found), expected, atol=TOLERANCE)
 
 

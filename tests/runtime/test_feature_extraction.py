@@ -141,7 +141,7 @@ def test_a_model_without_an_engine_has_no_features():
 
 def test_the_answer_of_a_model_without_an_engine_is_refused(predictor):
     answer = Predictor(WordBackend(("neg", "pos"), counts=False), ("neg", "pos")).predict_batch(["a text"])
-    with pytest.raises(InputError, match="expected the answer of an engine"):
+    with pytest.raises(InputError, match="expected predictions of an engine"):
         features_of(answer, wordpieces_of(predictor), None)
 
 
@@ -189,7 +189,7 @@ def test_of_many_texts_some_are_chosen_by_the_seed(predictor):
     texts, labels = zip(*tiny_reviews(60, seed=9), strict=True)
 
     def chosen(seed):
-        return reference_of(predictor, texts, labels, most=20, seed=seed, projection_texts=texts)
+        return reference_of(predictor, texts, labels, max_texts=20, seed=seed, projection_texts=texts)
 
     one, again, other = chosen(0), chosen(0), chosen(1)
     assert len(one.labels) == len(one.features) == 20

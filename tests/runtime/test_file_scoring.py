@@ -142,7 +142,7 @@ BAD_ROWS = [
     ({"text": "\ud800"}, "lone surrogate"),
     ({"text": "x", "more": "\ud800"}, "well-formed Unicode in every field"),
     ({"text": "x", "more": float("nan")}, "NaN"),
-    ({"text": "x", "score": 1}, "has a field score already"),
+    ({"text": "x", "score": 1}, "already has a field score"),
     (InputError("expected JSON"), "expected JSON"),
 ]
 
@@ -190,7 +190,7 @@ def test_skipping_every_row_is_an_error(tmp_path):
 
 def test_csv_out_refuses_a_field_the_first_row_lacks(tmp_path):
     rows = [{"text": "pos", "a": 1}, {"text": "pos"}, {"text": "pos", "b": 2}]
-    with pytest.raises(InputError, match=r"row 3: the field b is not among the columns.*text, a.*JSONL"):
+    with pytest.raises(InputError, match=r"row 3: the field b is not a column.*text, a.*JSONL"):
         score(tmp_path / "out.csv", rows)
     score(tmp_path / "out.csv", rows, skip_bad=True)
     assert [row[1] for row in read_csv(tmp_path / "out.csv")] == ["a", "1", ""]
@@ -203,7 +203,7 @@ def test_names_of_the_results_are_refused_before_a_row_is_read(tmp_path, name, c
         raise AssertionError("read")
 
     with (
-        pytest.raises(InputError, match=f"has a field {column} already"),
+        pytest.raises(InputError, match=f"already has a field {column}"),
         row_writer(tmp_path / name, CLASSES, ["text", column]) as write,
     ):
         score_rows(read, predictor(), write)

@@ -131,7 +131,7 @@ def test_class_names_that_do_not_fit_a_plain_model(plain, names):
 
 def test_class_names_against_those_of_a_version(store):
     assert Inference(store, class_names=TWO).predict("good").label == "good"
-    with pytest.raises(ConfigError, match="knows its own, bad, good"):
+    with pytest.raises(ConfigError, match="contains its own, bad, good"):
         Inference(store, class_names=["neg", "pos"]).predict("good")
 
 

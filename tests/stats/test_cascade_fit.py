@@ -8,7 +8,7 @@ import pytest
 
 from textclf.errors import InputError
 from textclf.stats.calibration import fit_temperature
-from textclf.stats.cascade_fit import MAX_LOST, MIN_EXIT_SHARE, cascade_figures, fit_cascade
+from textclf.stats.cascade_fit import MAX_LOST, MIN_EXIT_SHARE, cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits
 
 
@@ -50,13 +50,13 @@ def noise(count, seed, encoder_right=0.9):
 def test_it_leaves_what_the_linear_stage_is_perfect_on_and_no_more(classes):
     both, labels = perfect_on_its_surest(3000, classes=classes)
     fit = fit_cascade(both, labels)
-    assert 0.5 <= fit.figures["exit_share"] <= 0.62
+    assert 0.5 <= fit.results["exit_share"] <= 0.62
     is_exit = exits(fit.settings, both.linear_logits)
     assert 0.5 <= is_exit.mean() <= 0.62
-    assert fit.figures["accuracy_on_exits"]["linear"] >= 0.999
-    assert fit.figures["accuracy"]["linear"] < 0.9
-    assert fit.figures["accuracy"]["cascade"] >= fit.figures["accuracy"]["combination"] - MAX_LOST
-    curve = fit.figures["curve"]
+    assert fit.results["accuracy_on_exits"]["linear"] >= 0.999
+    assert fit.results["accuracy"]["linear"] < 0.9
+    assert fit.results["accuracy"]["cascade"] >= fit.results["accuracy"]["combination"] - MAX_LOST
+    curve = fit.results["curve"]
     assert [point["exit_share"] for point in curve] == sorted(point["exit_share"] for point in curve)
     assert curve[-1]["accuracy_lost"] > MAX_LOST, "the step after the last that was good enough"
     assert all(point["accuracy_lost"] <= MAX_LOST for point in curve[:-1])
@@ -75,10 +75,10 @@ def test_texts_shorter_than_nearly_all_are_the_encoders():
 def test_noise_stays_off_and_the_reason_is_said(count):
     fit = fit_cascade(*noise(count, seed=1))
     assert fit.settings is None
-    assert f"too few of {count:,} held-out texts could be answered by the linear stage alone" in fit.why_off
+    assert f"the linear stage alone can predict too few of {count:,} held-out texts" in fit.why_off
     assert f"combining both stages does not make the labels of {count:,} held-out texts likelier" in fit.why_off
-    assert fit.figures["exit_share"] == 0
-    assert fit.figures["accuracy"]["cascade"] == fit.figures["accuracy"]["encoder"]
+    assert fit.results["exit_share"] == 0
+    assert fit.results["accuracy"]["cascade"] == fit.results["accuracy"]["encoder"]
 
 
 def test_few_texts_can_not_show_that_little_is_lost():
@@ -87,7 +87,7 @@ def test_few_texts_can_not_show_that_little_is_lost():
     labels = rng.integers(0, 2, 499)
     sure = stage_logits(labels, np.ones(499), rng)
     fit = fit_cascade(answers_to(labels, sure, sure), labels)
-    assert fit.figures["exit_share"] == 0
+    assert fit.results["exit_share"] == 0
     assert "too few of 499 held-out texts" in fit.why_off
     assert fit.settings is None or fit.settings.exit_confidence is None
 
@@ -97,7 +97,7 @@ def test_few_texts_can_not_show_it_either_where_the_linear_stage_is_better():
     labels = rng.integers(0, 2, 499)
     sure, poor = stage_logits(labels, np.ones(499), rng), stage_logits(labels, np.full(499, 0.6), rng)
     fit = fit_cascade(answers_to(labels, poor, sure), labels)
-    assert fit.figures["exit_share"] == 0
+    assert fit.results["exit_share"] == 0
     assert fit.settings.exit_confidence is None
     assert fit.settings.linear_weight > 0
 
@@ -109,7 +109,7 @@ def test_combining_is_on_where_both_know_something_else():
     fit = fit_cascade(answers_to(labels, encoder, linear), labels)
     assert fit.settings is not None
     assert fit.settings.linear_weight > 0.3
-    assert fit.figures["accuracy"]["combination"] > fit.figures["accuracy"]["encoder"] + 0.02
+    assert fit.results["accuracy"]["combination"] > fit.results["accuracy"]["encoder"] + 0.02
     assert "combining" not in fit.why_off
 
 
@@ -125,7 +125,7 @@ def test_combining_is_off_where_it_does_not_help():
 
 def test_figures_are_what_json_holds_and_have_their_keys():
     both, labels = perfect_on_its_surest(1000)
-    figures = fit_cascade(both, labels).figures
+    figures = fit_cascade(both, labels).results
     assert list(figures) == [
         "texts", "exit_share", "accuracy", "accuracy_on_exits", "expected_calibration_error", "curve"
     ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_figures_by_hand():
     encoder = np.array([[0, 2], [0, 2], [2, 0], [2, 0]], np.float32)
     linear = np.array([[9, 0], [9, 0], [0, 1], [0, 1]], np.float32)
     both = StageOutputs(encoder, linear, 1.0)
-    figures = cascade_figures(CascadeSettings(1.0, 1.0, 0.0, 0.9), both, labels)
+    figures = cascade_results(CascadeSettings(1.0, 1.0, 0.0, 0.9), both, labels)
     assert (figures["texts"], figures["exit_share"]) == (4, 0.5)
     assert figures["accuracy"] == {"encoder": 0.5, "linear": 0.5, "combination": 0.5, "cascade": 0.5}
     assert figures["accuracy_on_exits"] == {"linear": 0.5, "encoder": 0.5}
@@ -152,7 +152,7 @@ def test_figures_by_hand():
 
 def test_what_is_of_no_text_is_none():
     both, labels = noise(50, seed=0)
-    figures = cascade_figures(CascadeSettings(1.0, 1.0, 0.0, None), both, labels)
+    figures = cascade_results(CascadeSettings(1.0, 1.0, 0.0, None), both, labels)
     assert figures["accuracy_on_exits"] == {"linear": None, "encoder": None}
     assert figures["expected_calibration_error"]["linear_stage"] is None
     assert figures["expected_calibration_error"]["encoder_stage"] is not None
@@ -163,7 +163,7 @@ def test_no_texts_are_refused():
     with pytest.raises(InputError, match="expected held-out texts"):
         fit_cascade(nothing, np.empty(0, np.int64))
     with pytest.raises(InputError, match="expected labelled texts"):
-        cascade_figures(CascadeSettings(1.0, 1.0, 0.0, None), nothing, np.empty(0, np.int64))
+        cascade_results(CascadeSettings(1.0, 1.0, 0.0, None), nothing, np.empty(0, np.int64))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 24, 199])
@@ -172,7 +172,7 @@ def test_a_handful_of_texts_stays_off(count):
     for both, labels in (noise(count, seed=count), perfect_on_its_surest(count, share=1.0)):
         fit = fit_cascade(both, labels)
         assert fit.settings is None
-        assert fit.figures["texts"] == count
+        assert fit.results["texts"] == count
         assert fit.why_off.startswith("too few of ")
         assert fit.why_off.endswith("; combining both stages is judged on 200 held-out texts at least")
 
@@ -184,7 +184,7 @@ def test_stages_that_are_worse_than_chance_are_no_error(count):
     wrong = np.where(labels[:, None] == np.arange(2), 0.0, 3.0).astype(np.float32)
     wrong += np.random.default_rng(0).normal(0, 0.5, wrong.shape).astype(np.float32)
     fit = fit_cascade(answers_to(labels, wrong, wrong), labels)
-    assert fit.figures["exit_share"] == 0
+    assert fit.results["exit_share"] == 0
     assert fit.settings is None or fit.settings.encoder_weight > 0
 
 
@@ -206,7 +206,7 @@ def test_the_seed_decides_the_folds():
 def test_cross_fitting_is_not_flattering():
     """On noise early answers are never chosen, and combining about as often as the level of its test says."""
     fits = [fit_cascade(*noise(300, seed)) for seed in range(200)]
-    assert [fit.figures["exit_share"] for fit in fits] == [0] * 200
+    assert [fit.results["exit_share"] for fit in fits] == [0] * 200
     on = [fit.settings for fit in fits if fit.settings is not None]
     assert all(settings.exit_confidence is None for settings in on)
     assert len(on) <= 200 * 0.1
@@ -221,7 +221,7 @@ def test_early_answers_lose_no_more_on_other_texts_than_they_may():
         fit = fit_cascade(*perfect_on_its_surest(1200, seed=seed))
         if fit.settings is not None:
             others, labels = perfect_on_its_surest(5000, seed=seed + 1000)
-            figures = cascade_figures(fit.settings, others, labels)
+            figures = cascade_results(fit.settings, others, labels)
             lost.append(figures["accuracy"]["combination"] - figures["accuracy"]["cascade"])
     assert len(lost) >= 10
     assert np.mean(lost) <= MAX_LOST

@@ -112,7 +112,7 @@ def test_a_half_c_that_is_too_small_leaves_it_off_with_the_reason(add):
     assert list(found) == ["settings", "why_off", "validation"]
     assert found["settings"] is None
     assert "too few of 30 held-out texts" in found["why_off"]
-    assert "200 held-out texts at least" in found["why_off"]
+    assert "at least 200 held-out texts" in found["why_off"]
     assert not (version.path / "engine" / LINEAR_FILE).exists()
     assert load_predictor(version.path).cascade is None
 

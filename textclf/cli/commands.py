@@ -1,4 +1,4 @@
-"""What every command line shares: one-line errors, --verbose for the traceback, numbers as options."""
+"""Base classes of all command lines: one-line errors, and --verbose for logs and tracebacks."""
 
 import logging
 import os
@@ -14,11 +14,10 @@ from textclf.errors import TextClfError
 
 
 class _OneLineErrors(click.Command):
-    """A click command whose user errors are one line on stderr and exit status 1, and which takes --verbose.
+    """A click command that prints user errors as one line on stderr, exits with status 1, and takes --verbose.
 
-    A wrong option is one line, too, with click's exit status 2. A TextClfError, or a file that the
-    system refuses, is the user's to mend; any other exception is a bug and keeps its traceback.
-    SIGTERM ends a command as Ctrl-C does: what it was writing is removed.
+    Usage errors are one line, too, with click's exit status 2. User errors are TextClfError and OSError; any other
+    exception is a bug and keeps its traceback. SIGTERM ends a command like Ctrl-C: unfinished files are removed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,7 +26,7 @@ class _OneLineErrors(click.Command):
         self.params.append(verbose_option())
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """As click.Command.main, but for the form of its errors."""
+        """Run click.Command.main with one-line errors."""
         if not kwargs.pop("standalone_mode", True):
             return super().main(*args, **kwargs, standalone_mode=False)  # type: ignore[call-overload]
         try:
@@ -45,7 +44,7 @@ class _OneLineErrors(click.Command):
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run, and turn a user's error into one line and exit status 1."""
+        """Run the command; a user error becomes one line and exit status 1."""
         return _one_line_errors(super().invoke, context)
 
 
@@ -54,13 +53,13 @@ class Command(_OneLineErrors):
 
 
 class Group(_OneLineErrors, click.Group):
-    """A script with several commands; they are Commands, so that --verbose may come last."""
+    """A script with several commands, each a Command, so that --verbose may come last."""
 
     command_class = Command
 
 
 def verbose_option() -> click.Option:
-    """--verbose, the same everywhere; its value is read from the root context, not passed on."""
+    """The option --verbose; its value is kept in the root context, not passed to the command."""
     return click.Option(
         ["--verbose"],
         is_flag=True,
@@ -76,7 +75,7 @@ def _set_verbose(context: click.Context, _parameter: click.Parameter, value: boo
     root.meta["textclf.verbose"] = value or root.meta.get("textclf.verbose", False)
     if value:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        # TensorFlow's C++ side reads this when it is first imported, which is later than here.
+        # TensorFlow reads this variable at its first import, which happens later.
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
 
 
@@ -87,8 +86,8 @@ def _one_line_errors(invoke: Any, context: click.Context) -> Any:
         return invoke(context)
     except (TextClfError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError):
-            # The reader of our output has left (`… | head`): nothing more to say to it, and the status is the shell's
-            # for SIGPIPE, because the work may not be done.
+            # The reader of our output has exited (`… | head`). 141 is the shell's status for SIGPIPE: the work may be
+            # incomplete.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
         if context.find_root().meta.get("textclf.verbose"):
@@ -101,7 +100,7 @@ def _one_line_errors(invoke: Any, context: click.Context) -> Any:
 
 
 def _message(error: BaseException) -> str:
-    """What happened, without the number that the system gives it."""
+    """The message of an error, without errno."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, the rights and the free space"

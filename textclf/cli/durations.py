@@ -1,4 +1,4 @@
-"""Spans of time as people write them: 90m, 6h, 7d, 2w."""
+"""Durations on the command line: 90m, 6h, 7d, 2w."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DURATION = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)([{''.join(_SECONDS)}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, above 0.
+    """Parse a duration into seconds above 0.
 
     Raises:
-        InputError: it is no number with a unit.
+        InputError: if it is not a number above 0 with a unit.
     """
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
@@ -28,23 +28,23 @@ def parse_duration(text: str) -> float:
 
 
 class Duration(click.ParamType[float]):
-    """A span of time as an option; the command gets seconds."""
+    """Type of a duration option; the command gets seconds."""
 
     name = "duration"
 
-    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
-        """`least` and `most` seconds are taken."""
-        self.least = least
-        self.most = most
+    def __init__(self, min_seconds: float = 0.0, max_seconds: float = math.inf) -> None:
+        """Accept durations from `min_seconds` to `max_seconds`."""
+        self.min_seconds = min_seconds
+        self.max_seconds = max_seconds
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of what was typed; a default may be seconds already."""
+        """Seconds of the typed duration; a default may be a number of seconds."""
         if isinstance(value, int | float):
             return float(value)
         try:
             seconds = parse_duration(value)
         except InputError as error:
             self.fail(str(error), param, ctx)
-        if not self.least <= seconds <= self.most:
-            self.fail(f"expected {self.least:g}s to {self.most:g}s, got {value!r:.40}", param, ctx)
+        if not self.min_seconds <= seconds <= self.max_seconds:
+            self.fail(f"expected {self.min_seconds:g}s to {self.max_seconds:g}s, got {value!r:.40}", param, ctx)
         return seconds

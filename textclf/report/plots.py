@@ -1,7 +1,6 @@
-"""The pictures that go with a model version, as PNG files.
+"""Plots of a model version as PNG files.
 
-Figures are built from objects and drawn by the Agg canvas: no display is needed, and nothing of
-matplotlib's global state (pyplot, rcParams) is touched, so that several threads may draw.
+Figures are drawn by the Agg canvas without pyplot and rcParams: they need no display, and several threads may draw.
 """
 
 import warnings
@@ -31,10 +30,10 @@ BLUE, ORANGE = "#2563a8", "#d97706"
 _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#dbe8f5", "#8db8e0", BLUE, "#123a6b"])
 _TYPE_COLOURS = ("#dbe8f5", "#fdebd0", "#dff2e3", "#f3e1f1", "#fbe3e0", "#e4e3f7", "#f2f0d5", "#e2e8ea")
 _DPI = 150
-# Agg refuses pictures of 2^16 pixels a side.
+# Agg refuses pictures with 2^16 pixels per side.
 _MAX_PIXELS = 30_000
 
-# Up to so many classes a cell holds its numbers, and up to so many it holds the count alone.
+# Maximum classes for cells with count and share, and for cells with the count only.
 _CELLS_WITH_SHARE, _CELLS_WITH_COUNT = 10, 25
 _MAX_TICK_LABELS = 60
 
@@ -44,10 +43,10 @@ class Layer:
     """One box of a structure diagram.
 
     Attributes:
-        name: unique among the boxes.
-        type: what kind of layer it is; one colour a kind.
-        shape: its output's shape as text; line breaks are kept.
-        parents: names of the layers it takes its input from.
+        name: unique name.
+        type: kind of the layer; it determines the colour.
+        shape: output shape as text; it may have several lines.
+        parents: names of the layers that give the input.
     """
 
     name: str
@@ -57,14 +56,14 @@ class Layer:
 
 
 def plot_training_curves(history: Mapping[str, Sequence[float | None]], path: Path | str) -> None:
-    """One panel a metric over the epochs, training and validation together; the best validation is marked.
+    """Plot each metric over the epochs, for training and validation; the best validation value is marked.
 
     Args:
-        history: metric to its value after each epoch; `val_x` is the validation of `x`. None and NaN leave a gap.
-        path: of the PNG.
+        history: metric -> value after each epoch; `val_x` is the validation of `x`. None and NaN leave a gap.
+        path: PNG file.
 
     Raises:
-        ValueError: there is no metric.
+        ValueError: if there is no metric.
     """
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
@@ -120,18 +119,18 @@ def _plot_metric(
 
 
 def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], path: Path | str) -> None:
-    """Counts of true (rows) against predicted classes (columns), coloured by the share of the true class.
+    """Plot counts of true classes (rows) and predicted classes (columns), coloured by the share of the true class.
 
-    Few classes have their numbers in the cells; many have the largest confusions listed beside, and,
-    where names would overlap, only some on the axes.
+    With few classes, the cells contain numbers. With many, the largest confusions are listed next to the matrix, and
+    the axes show as many names as fit.
 
     Args:
         matrix: counts, int [K, K].
         class_names: K names.
-        path: of the PNG.
+        path: PNG file.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: if the shapes do not fit.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     classes = len(class_names)
@@ -143,14 +142,14 @@ def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], pat
     names = [_elided(name, 24) for name in class_names]
     longest = max(map(len, names))
     size = 10 if not has_list else 8
-    # Inches: a character of ten points is about .085 wide.
+    # Inches: a character of ten points is about 0.085 wide.
     is_turned = longest * 0.0085 * size > 0.95 * side / classes
     name_width = longest * 0.0085 * size
     figure = _figure(
         side + name_width + 0.9 + (3.9 if has_list else 0), side + (name_width if is_turned else 0.2) + 1, "compressed"
     )
-    axes, beside = figure.subplots(1, 2, width_ratios=[side, 3]) if has_list else (figure.subplots(), None)
-    # Confusions are rare where a model is any good: the square root keeps them visible.
+    axes, list_axes = figure.subplots(1, 2, width_ratios=[side, 3]) if has_list else (figure.subplots(), None)
+    # Confusions of a good model are rare; the square root keeps them visible.
     image = axes.imshow(shares, cmap=_BLUES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
     axes.spines[:].set(visible=has_list, color=GRID)
     if classes <= _CELLS_WITH_COUNT:
@@ -168,9 +167,9 @@ def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], pat
         color=INK,
         pad=10,
     )
-    if beside is not None:
-        _list_confusions(beside, counts, names, most=int((side - 1.2) / 0.43))
-        below = beside.inset_axes((0.02, 0.04, 0.9, 0.018))
+    if list_axes is not None:
+        _list_confusions(list_axes, counts, names, max_pairs=int((side - 1.2) / 0.43))
+        below = list_axes.inset_axes((0.02, 0.04, 0.9, 0.018))
         bar = figure.colorbar(image, cax=below, orientation="horizontal", ticks=[0, 0.05, 0.25, 0.5, 1])
         bar.set_label("share of the true class", color=SOFT_INK)
         bar.outline.set_visible(False)
@@ -207,13 +206,13 @@ def _write_cells(axes: Axes, counts: npt.NDArray[np.int64], shares: npt.NDArray[
         )
 
 
-def _list_confusions(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[str], most: int) -> None:
-    """The pairs that are confused most, in words: what a large matrix can't show."""
+def _list_confusions(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[str], max_pairs: int) -> None:
+    """List the pairs with the most confusions, which are hard to find in a large matrix."""
     axes.set_axis_off()
     axes.set_title("largest confusions", loc="left", fontsize=12, fontweight="bold", color=INK, pad=10)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:max_pairs]
     pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)]
     lines = [(int(wrong[pair]), names[pair[0]], names[pair[1]]) for pair in pairs if wrong[pair] > 0]
     for place, (count, true, predicted) in enumerate(lines or [(0, "none", "")]):
@@ -225,12 +224,12 @@ def _list_confusions(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[
 
 
 def plot_reliability(bins: ReliabilityBins, ece: float, path: Path | str) -> None:
-    """How often predictions of each confidence are right, with the number of texts a bin below.
+    """Plot the accuracy of predictions by confidence, with the number of texts per bin below.
 
     Args:
-        bins: from textclf.stats.calibration.reliability_bins.
-        ece: the expected calibration error, for the title.
-        path: of the PNG.
+        bins: values from textclf.stats.calibration.reliability_bins.
+        ece: expected calibration error, for the title.
+        path: PNG file.
     """
     number = len(bins.count)
     edges = np.linspace(0, 1, number + 1)
@@ -276,21 +275,21 @@ def plot_reliability(bins: ReliabilityBins, ece: float, path: Path | str) -> Non
 
 
 def plot_structure(layers: Sequence[Layer], path: Path | str) -> None:
-    """A diagram of a model: a box a layer, arrows from top to bottom.
+    """Plot a diagram of a model: one box per layer, arrows from top to bottom.
 
     Args:
-        layers: in any order.
-        path: of the PNG.
+        layers: layers in any order.
+        path: PNG file.
 
     Raises:
-        ValueError: there is no layer, two have one name, a parent is missing, or there is a cycle.
+        ValueError: if there is no layer, two layers have the same name, a parent is missing, or there is a cycle.
     """
     if not layers or len({layer.name for layer in layers}) != len(layers):
         raise ValueError(f"expected layers with different names, got {[layer.name for layer in layers]}")
     layout = layered_layout({layer.name: layer.parents for layer in layers})
     texts = {layer.name: [_elided(line, 44) for line in (layer.name, *layer.shape.splitlines())] for layer in layers}
     kinds = list(dict.fromkeys(layer.type for layer in layers))
-    # Inches: monospaced shapes are .077 a character, bold names about .085, and a box has two margins.
+    # Inches: a character of a shape is 0.077 wide, of a bold name about 0.085; a box has two margins.
     box_width = max(2.2, 0.4 + 0.085 * max(len(line) for lines in texts.values() for line in lines))
     heights = {layer.name: 0.5 + 0.17 * len(layer.shape.splitlines()) for layer in layers}
     rank_of = {name: rank for name, (_, rank) in layout.places.items()}
@@ -345,7 +344,7 @@ def _draw_box(
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> Curve:
-    """A smooth curve through the points that leaves and enters each of them vertically."""
+    """A smooth curve through the points, vertical at each of them."""
     vertices, codes = [points[0]], [Curve.MOVETO]
     for (x0, y0), (x1, y1) in pairwise(points):
         middle = (y0 + y1) / 2
@@ -355,7 +354,7 @@ def _curve(points: Sequence[tuple[float, float]]) -> Curve:
 
 
 def _figure(width: float, height: float, layout: Literal["constrained", "compressed"] | None = "constrained") -> Figure:
-    """A white figure of so many inches."""
+    """A white figure; width and height are inches."""
     figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
@@ -376,15 +375,15 @@ def _style(axes: Axes, title: str = "") -> None:
 def _save(figure: Figure, path: Path | str) -> None:
     dpi = min(_DPI, _MAX_PIXELS / max(figure.get_size_inches()))
     with atomic_file(path, "wb") as file, warnings.catch_warnings():
-        # A class name in a script that the built-in font lacks is drawn as boxes; that is no reason to fail.
+        # Class names in a script that the font lacks are drawn as boxes; that must not fail.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        # Without the library's version in it, the same figures give the same bytes for longer.
+        # Without the library's version in the file, equal figures give equal bytes.
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
 
 
-def _elided(text: str, most: int) -> str:
-    """The text, its middle replaced where it is longer than `most` characters."""
-    if len(text) <= most:
+def _elided(text: str, max_chars: int) -> str:
+    """The text; if it has more than `max_chars` characters, its middle is replaced by an ellipsis."""
+    if len(text) <= max_chars:
         return text
-    head = (most - 1) // 2
-    return f"{text[:head]}…{text[head + 1 - most :]}"
+    head = (max_chars - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - max_chars :]}"

@@ -1,5 +1,5 @@
-"""From texts to predictions: what Inference, Monitoring and Retrain all call.
+"""From texts to predictions: used by Inference, Monitoring, Retrain and the server.
 
-Imports where TensorFlow is not installed; only loading a SavedModel imports it, inside a function.
-May import the hall and stats/; never data/, training/ or a stage.
+It runs without TensorFlow; only loading a SavedModel imports TensorFlow, inside a function.
+It may import the hall, stats/, store/ and drift/; never data/, training/ or a stage.
 """

@@ -1,8 +1,8 @@
-"""A text -> its words, as TensorFlow Text's BasicTokenizer splits it, which the TF-Hub BERT preprocessing begins with.
+"""BERT's BasicTokenizer: a text to words, identical to TensorFlow Text's BasicTokenizer in the TF-Hub preprocessing.
 
-There, ICU 77 (Unicode 16) folds case to NFKC_Casefold and decomposes to NFD; then RE2 (Unicode 15) removes the accents,
-takes control and format characters for spaces, and splits at ASCII white space, punctuation and CJK characters. Python
-3.11 knows Unicode 14: the few characters that are newer, and matter, are listed here.
+There, ICU 77 (Unicode 16) folds case to NFKC_Casefold and decomposes to NFD. Then RE2 (Unicode 15) removes accents,
+reads control and format characters as spaces, and splits at ASCII white space, punctuation and CJK characters. Python
+3.11 has Unicode 14; this module lists the newer characters that matter.
 See https://www.unicode.org/reports/tr44/#NFKC_Casefold and tensorflow_text/python/ops/bert_tokenizer.py.
 """
 
@@ -20,12 +20,12 @@ _WORD = re.compile(r"[!-/:-@\[-`{-~]|[^\x00- !-/:-@\[-`{-~\x7f]+")
 _CJK = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
-# Default_Ignorable_Code_Point, which NFKC_Casefold leaves out and unicodedata does not know.
+# Default_Ignorable_Code_Point: NFKC_Casefold removes them, and unicodedata has no such property.
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# New in Unicode 15, as RE2 knows them: accents, format characters, punctuation.
+# New in Unicode 15, which RE2 uses: accents, format characters, punctuation.
 _NEW_CATEGORIES = {
     chr(point): category
     for category, ranges in {
@@ -40,7 +40,7 @@ _NEW_CATEGORIES = {
     for first, last in ranges
     for point in range(first, last + 1)
 }  # fmt: skip
-# New in Unicode 15 and 16, as ICU knows them: combining classes, and what characters are folded and decomposed to.
+# New in Unicode 15 and 16, which ICU uses: combining classes, and folded and decomposed forms of characters.
 _NEW_CLASSES = {
     char: combining_class
     for combining_class, chars in {
@@ -76,21 +76,21 @@ _NEW_FOLDS = {
     }.items()
     for i, folded in enumerate(targets)
 }
-# Characters whose treatment is remembered: enough for a language, and no more memory than that for any text.
+# Cached characters: enough for a language, and a bound on memory for any text.
 _REMEMBERED = 2**14
 
 
 def words(text: str, lower_case: bool) -> list[str]:
-    """The words of a text in order; every punctuation mark and every CJK character is one.
+    """The words of a text in order; every punctuation mark and every CJK character is a word.
 
-    Takes time in proportion to the text's length, whatever it holds.
+    The time is linear in the length of any text.
 
     Args:
         text: any text.
-        lower_case: fold case and compatibility forms, and remove accents; else characters stay as they are.
+        lower_case: fold case and compatibility forms and remove accents; otherwise characters stay unchanged.
 
     Raises:
-        InputError: the text holds half of a surrogate pair, which is no character.
+        InputError: if the text contains a lone surrogate.
     """
     if lower_case:
         text = text.casefold()
@@ -100,12 +100,12 @@ def words(text: str, lower_case: bool) -> list[str]:
 
 
 def _parted(run: re.Match[str]) -> str:
-    """A run of characters beyond ASCII, with spaces for what parts words and around what is one."""
+    """A non-ASCII run with separators replaced by spaces, and with spaces around single-character words."""
     return "".join(map(_apart, run[0]))
 
 
 def _plain(run: re.Match[str]) -> str:
-    """The same, folded and without accents."""
+    """A non-ASCII run as _parted returns it, but folded and without accents."""
     decomposed = "".join(map(_folded, run[0]))
     if not unicodedata.is_normalized("NFD", decomposed) or not _NEW_CLASSES.keys().isdisjoint(decomposed):
         decomposed = _in_canonical_order(decomposed)
@@ -113,7 +113,7 @@ def _plain(run: re.Match[str]) -> str:
 
 
 def _in_canonical_order(text: str) -> str:
-    """Every run of combining characters sorted by class; unicodedata.normalize needs quadratic time for a long one."""
+    """Sort every run of combining characters by class; unicodedata.normalize takes quadratic time for long runs."""
     runs = groupby(text, key=lambda char: _combining_class(char) > 0)
     return "".join("".join(sorted(run, key=_combining_class) if is_combining else run) for is_combining, run in runs)
 
@@ -124,7 +124,7 @@ def _combining_class(char: str) -> int:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _folded(char: str) -> str:
-    """What NFKC_Casefold and NFD make of a character that str.casefold has seen."""
+    """NFKC_Casefold and NFD of a character after str.casefold."""
     if _IGNORABLE.match(char):
         return ""
     return _NEW_FOLDS.get(char) or unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())

@@ -1,4 +1,4 @@
-"""Texts to logits without TensorFlow: the tokenizer and the compiled graph of a model version's engine/.
+"""Texts to logits without TensorFlow: the tokenizer and the compiled graph in a model version's engine/.
 
     engine/model.xml, model.bin   the graph (export/engine_graph.py): input_word_ids [B, S] -> logits, embeddings
     engine/…                      the tokenizer's files (textclf.runtime.tokenizer)
@@ -27,24 +27,24 @@ from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 
 GRAPH_FILE = "model.xml"
-# Name of the precision, in the manifest, to what the CPU plugin is asked for. In an int8 graph the rest is bfloat16.
+# Precision in the manifest -> precision hint for the CPU plugin. In an int8 graph, the other operations use bfloat16.
 PRECISION_HINTS = {"int8": "bf16", "bfloat16": "bf16", "float32": "f32"}
 
-# Between two lengths that a text is padded to, on one CPU. Of seven models right lengths differed by 0 to .03 (two that
-# are neighbours), wrong ones by 1.1 and more for one of eight texts, though by as little as .2 for another.
+# Largest difference of logits between two padded lengths, on one CPU. In seven models, correct neighbouring lengths
+# differed by 0 to 0.03; wrong lengths differed by 1.1 or more for one of eight texts, but by only 0.2 for another.
 STEP_TOLERANCE = 0.15
-# Wordpieces of the texts, or of the one text, that a length is tried with.
+# Total wordpieces of the texts that test a length; at least one text.
 _PROBED_TOKENS = 256
 
 _log = logging.getLogger(__name__)
 
 
 class Engine:
-    """A compiled graph and its tokenizer; answers one batch at a time, in the order in which callers come.
+    """A compiled graph and its tokenizer; runs one batch at a time, in the order of the calls.
 
     Args:
-        compiled: an openvino.CompiledModel.
-        tokenizer: texts to ids.
+        compiled: openvino.CompiledModel.
+        tokenizer: converts texts to ids.
     """
 
     def __init__(self, compiled: Any, tokenizer: Tokenizer) -> None:
@@ -57,7 +57,7 @@ class Engine:
         self._warm: set[tuple[int, int]] = set()
 
     def encode(self, texts: list[str]) -> EncodedBatch:
-        """Ids of the texts; their lengths are rounded up to a step of the engine."""
+        """Ids of the texts, with lengths rounded up to a step of the engine."""
         tokenized = self.tokenizer(texts)
         return EncodedBatch(
             [text.ids for text in tokenized],
@@ -67,10 +67,10 @@ class Engine:
         )
 
     def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> ModelOutputs:
-        """Logits and embeddings of ids, padded to the longest, rounded up to a step.
+        """Logits and embeddings of ids, padded to the longest and rounded up to a step.
 
         Raises:
-            ModelStoreError: this process was forked off the one that loaded the model.
+            ModelStoreError: if this process was forked from the one that loaded the model.
         """
         if os.getpid() != self._process:
             raise ModelStoreError(
@@ -89,7 +89,7 @@ class Engine:
         return ModelOutputs(outputs["logits"], outputs.get("embeddings"))
 
     def warm_up(self, tokens_per_batch: int) -> None:
-        """Run every shape of batch once: kernels are compiled for each, which takes tens of milliseconds."""
+        """Run every batch shape once: compiling the kernels of a shape takes tens of milliseconds."""
         for step in self.steps.tolist():
             size = 1
             while size == 1 or size <= min(TEXTS_PER_BATCH, tokens_per_batch // step):
@@ -99,16 +99,16 @@ class Engine:
                 size *= 2
 
     def drop_wrong_steps(self, texts: Sequence[str], tolerance: float = STEP_TOLERANCE) -> list[int]:
-        """Take away the lengths that this CPU computes wrong, and return them; texts are then padded to the next one.
+        """Remove the lengths that this CPU computes wrong, and return them; texts are then padded to the next length.
 
-        A text that fills a length must be answered as it is when it is padded to the next one. Lengths that agree so
-        with their neighbours are right, if most do and the longest is among them; without that one nothing can be done.
-        With AMX, OpenVINO 2026.4 computes attention in bfloat16 wrong where a text is padded to as many wordpieces as a
-        head is wide (32 in minilm-l6): the logits are off by some units.
+        A text that fills a length must give the same logits when it is padded to the next length. Lengths that agree
+        with their neighbours are correct if they are the majority and include the longest. If the longest is wrong,
+        nothing is removed. With AMX, OpenVINO 2026.4 computes bfloat16 attention wrong if the padded length equals
+        the width of a head (32 in minilm-l6): the logits are off by some units.
 
         Args:
-            texts: to fill the lengths with; those that the golden logits are of.
-            tolerance: largest difference of two logits, of one text on one CPU, that is rounding.
+            texts: the texts of the golden logits; their wordpieces fill the lengths.
+            tolerance: largest difference between two logits of one text that counts as rounding.
         """
         pieces = [piece for text in self.tokenizer(texts) for piece in text.wordpieces]
         steps: list[int] = self.steps.tolist()
@@ -122,7 +122,7 @@ class Engine:
                 groups.append([step])
         if len(groups) == 1:
             return []
-        # A wrong length parts those on both sides of it, which are right together; lengths of a group agree.
+        # A wrong length separates the correct lengths on both sides of it; the lengths in a group agree.
         right = max(groups, key=len)
         kept = list(right)
         for group in groups:
@@ -136,9 +136,10 @@ class Engine:
         return [step for step in steps if step not in kept]
 
     def _agree(self, step: int, longer: int, pieces: Sequence[int], tolerance: float) -> bool:
-        """Whether texts that fill a length are answered as they are when they are padded to a longer one.
+        """Whether texts that fill a length give the same logits when they are padded to a longer one.
 
-        Several where they are short: a wrong length is off by units for one text, and by little for another.
+        Short lengths are tested with several texts: a wrong length can be off by units for one text and by little for
+        another.
         """
         filled = itertools.cycle(pieces)
         for _ in range(max(1, _PROBED_TOKENS // step)):
@@ -148,7 +149,7 @@ class Engine:
                 self.tokenizer.end_id,
             ]
             here, there = (self._infer(self._padded([ids], length))["logits"] for length in (step, longer))
-            if not np.abs(here - there).max() <= tolerance:  # Also where it is not a number.
+            if not np.abs(here - there).max() <= tolerance:  # Also true for NaN.
                 return False
         return True
 
@@ -164,7 +165,7 @@ class Engine:
 
 
 class _Turns:
-    """A lock that is handed over in the order of asking; threading.Lock lets a thread in a loop overtake the others."""
+    """A fair lock, granted in the order of requests; with threading.Lock, a thread in a loop can overtake others."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -173,7 +174,7 @@ class _Turns:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold it."""
+        """Hold the lock; wait for the threads that asked earlier."""
         with self._guard:
             mine = threading.Lock() if self._is_taken else None
             self._is_taken = True
@@ -181,7 +182,7 @@ class _Turns:
                 mine.acquire()
                 self._waiting.append(mine)
         if mine is not None:
-            mine.acquire()  # Until the thread before hands over.
+            mine.acquire()  # The previous holder releases it.
         try:
             yield
         finally:
@@ -193,28 +194,28 @@ class _Turns:
 
 
 def length_steps(max_length: int) -> NDArray[np.int64]:
-    """The sequence lengths that an engine computes, ascending, max_length the last.
+    """Sequence lengths that an engine computes, ascending; the last is max_length.
 
-    A text padded to twice its length costs twice. But each length has to be prepared and holds 5 MB of kernels, and a
-    change of length costs half a millisecond: fine steps for short texts, coarse ones for long, so that beyond 16
-    tokens less than a half is added, and beyond 64 less than a quarter.
+    Padding a text to twice its length doubles its cost. But each length must be prepared and takes 5 MB for kernels,
+    and a change of length costs half a millisecond. So steps are fine for short texts and coarse for long ones: beyond
+    16 tokens padding adds less than a half, beyond 64 less than a quarter.
     """
     steps = [*range(8, 32, 8), *range(32, 128, 16), *range(128, max(128, max_length), 32)]
     return np.array([step for step in steps if step < max_length] + [max_length], np.int64)
 
 
 def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
-    """The engine of a version, once it has answered the golden texts of the manifest as it did where it was exported.
+    """Load the engine of a version and compare its logits on the golden texts with those in the manifest.
 
-    int8 products can overflow on CPUs that lack the instructions for them (VNNI). Where the answers are off, the
-    engine computes with floating-point activations instead, and a warning says so.
+    int8 products can overflow on CPUs without VNNI instructions. If the logits differ, the engine computes with
+    floating-point activations instead and logs a warning.
 
     Args:
-        version: has the part `engine`.
-        threads: to compute with, free to run on any core; None takes all cores.
+        version: version with the part `engine`.
+        threads: number of threads, free to run on any core; None uses all cores.
 
     Raises:
-        ModelStoreError: a file is missing or damaged, or the answers are off even then.
+        ModelStoreError: if a file is missing or damaged, or the logits differ with float activations too.
     """
     folder, manifest = version.part("engine"), version.manifest
     tokenizer = _tokenizer_of(version)
@@ -238,7 +239,7 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
             remove_activation_quantization(graph)
             engine = _checked_engine(compile_graph(core, graph, "f32", threads), tokenizer, version)
             difference = golden_difference(engine, manifest, "golden_float_logits")
-    except RuntimeError as error:  # What OpenVINO raises, whatever is wrong; the reason comes last.
+    except RuntimeError as error:  # OpenVINO raises it for every problem; the reason comes last.
         reason = str(error).strip().rsplit("\n", 1)[-1][:300]
         raise ModelStoreError(f"{folder}: the engine can't be loaded: {reason}") from error
     if difference:
@@ -250,7 +251,7 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
 
 
 def _checked_engine(compiled: Any, tokenizer: Tokenizer, version: ModelVersion) -> Engine:
-    """An engine without the lengths that this CPU computes wrong."""
+    """An engine without the padded lengths that this CPU computes wrong."""
     engine = Engine(compiled, tokenizer)
     if wrong := engine.drop_wrong_steps(version.manifest.golden_texts):
         _log.info("%s: on this CPU texts are not padded to %s wordpieces, which it computes wrong", version.path, wrong)
@@ -258,25 +259,26 @@ def _checked_engine(compiled: Any, tokenizer: Tokenizer, version: ModelVersion) 
 
 
 def _tokenizer_of(version: ModelVersion) -> Tokenizer:
-    """The tokenizer of the engine, which says the same of itself as the manifest."""
+    """The tokenizer of the engine; its settings must equal those in the manifest."""
     tokenizer, manifest = Tokenizer.load(version.part("engine")), version.manifest
     for name, value in tokenizer.settings.to_dict().items():
         if value != getattr(manifest, name):
             raise ModelStoreError.damaged(
-                f"{version.path}: its manifest says {name} = {getattr(manifest, name)!r}, its tokenizer {value!r}",
+                f"{version.path}: expected {name} = {getattr(manifest, name)!r} as in the manifest, found {value!r} in "
+                f"the tokenizer",
                 can_export=True,
             )
     return tokenizer
 
 
 def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | None = None) -> Any:
-    """The graph as an openvino.CompiledModel that answers one batch at a time as fast as it can.
+    """Compile the graph into an openvino.CompiledModel with the lowest latency for one batch at a time.
 
     Args:
-        core: an openvino.Core.
-        graph: an openvino.Model.
-        precision_hint: "bf16" or "f32", of what is not quantised; bf16 is taken only where the CPU has it.
-        threads: see load_engine.
+        core: openvino.Core.
+        graph: openvino.Model.
+        precision_hint: "bf16" or "f32", for operations that are not quantised; without bf16 in the CPU, f32 is used.
+        threads: number of threads; None uses all cores.
     """
     if precision_hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         precision_hint = "f32"
@@ -286,25 +288,25 @@ def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | Non
         {
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads or usable_cores(),
-            # Pinned, the threads of all processes would share the first cores.
+            # With pinning, the threads of all processes would share the first cores.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": precision_hint,
-            # Activations are quantised as the graph says, and nowhere else.
+            # Only the graph decides which activations are quantised.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         },
     )
 
 
 def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_logits") -> float:
-    """How far the logits on the golden texts are from those in the manifest at most; 0.0 within the tolerance.
+    """Largest difference between the engine's logits on the golden texts and the manifest's; 0.0 within tolerance.
 
     Args:
-        engine: computes in the form that `key` is of.
-        manifest: its `engine` has the golden logits.
-        key: "golden_logits", or "golden_float_logits" for float activations.
+        engine: engine to check.
+        manifest: its `engine` contains the golden logits.
+        key: "golden_logits", or "golden_float_logits" for an engine with float activations.
 
     Raises:
-        ModelStoreError: the manifest does not have logits for each golden text, or no tolerance.
+        ModelStoreError: if the manifest has no tolerance, or not one row of logits for each golden text.
     """
     found = golden_logits(engine, manifest.golden_texts)
     try:
@@ -325,14 +327,14 @@ def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_log
 
 
 def golden_logits(engine: Engine, texts: Sequence[str]) -> NDArray[np.float32]:
-    """[texts, classes]; each text by itself, as requests come."""
+    """Logits of each text, computed one text at a time as for requests: float32 [texts, classes]."""
     return np.array([engine.run(engine.encode([text]).inputs, Timings()).logits[0] for text in texts])
 
 
 def remove_activation_quantization(graph: Any) -> None:
     """Let the graph compute with floating-point activations; its weights keep their 8 bits.
 
-    In a saved graph the weights are integers with a scale, so that what FakeQuantize is left is the activations'.
+    A saved graph stores weights as integers with a scale, so all remaining FakeQuantize nodes quantise activations.
     """
     for node in graph.get_ops():
         if node.get_type_name() == "FakeQuantize":

@@ -1,12 +1,12 @@
-"""Rows in, scored rows out, in constant memory: what `inference.py score` does between reading and the disk.
+"""Score rows in constant memory and write them to a file, for `inference.py score`.
 
-A scored row is the input's fields in their order, then `label`, `score`, `probabilities` (in CSV a column
-`p:<class>` for each class) and `truncated`. The input's own `label` becomes `input_label`. An input that has
-a field of one of the other names already is refused: nothing of it is overwritten or lost.
+A scored row contains the input's fields in their order, then `label`, `score`, `probabilities` (in CSV a column
+`p:<class>` for each class) and `truncated`. The input's own `label` becomes `input_label`. An input with a field of
+one of the other names is refused, so that no field is overwritten.
 
-CSV is UTF-8 with a header, commas, lines that end with a line feed, and the quoting of RFC 4180. Floats have
-as many digits as it takes to read back the same number; true, false and an empty cell stand for JSON's true,
-false and null; a list or an object of a JSONL input becomes JSON text.
+CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
+read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
+JSONL input become JSON text.
 """
 
 import contextlib
@@ -32,23 +32,23 @@ WriteRow = Callable[[Fields, Prediction], None]
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
 MAX_SKIPPED_LISTED = 1000
-# Rows are scored so many at a time, to be sorted by length among themselves; long texts close a chunk earlier.
+# Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
 CHUNK_CHARS = 4_000_000
 
 
 @dataclass
 class ScoringReport:
-    """What happened to the rows of a file.
+    """Counts of the rows of a scored file.
 
     Attributes:
         scored: rows written.
-        skipped: rows left out because they could not be read, scored or written.
-        skipped_rows: (number, reason) of the first MAX_SKIPPED_LISTED of them.
+        skipped: rows that could not be read, scored or written.
+        skipped_rows: (number, reason) of up to MAX_SKIPPED_LISTED skipped rows.
         labelled: scored rows whose own `label` is a class of the model.
-        correct: those whose label the model predicted.
-        unknown_labels: scored rows whose own `label` is something else.
-        stages: of a cascade to the scored rows that it answered; empty without a cascade.
+        correct: labelled rows whose label was predicted.
+        unknown_labels: scored rows whose own `label` is not a class of the model.
+        stages: cascade stage -> rows that it predicted; empty without a cascade.
     """
 
     scored: int = 0
@@ -61,12 +61,12 @@ class ScoringReport:
 
     @property
     def rows(self) -> int:
-        """Rows of the input."""
+        """Number of input rows."""
         return self.scored + self.skipped
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the labelled rows whose label was predicted; None without such rows."""
+        """Share of the labelled rows whose label was predicted; None without labelled rows."""
         return self.correct / self.labelled if self.labelled else None
 
 
@@ -80,21 +80,20 @@ def score_rows(
     """Score rows chunk by chunk and write each, in order.
 
     Args:
-        read: gives the rows, each with its number; calls its argument with the number of a row that can't be
-            read, and the reason.
-        predictor: scores.
+        read: returns the rows with their numbers; calls its argument with number and reason of each unreadable row.
+        predictor: scores the texts.
         write: takes a row's fields and its prediction; raises InputError for a row that can't be written.
-        text_column: the field that is scored.
-        skip_bad: leave out the rows that can't be read, scored or written, instead of stopping.
+        text_column: field that contains the text.
+        skip_bad: skip rows that can't be read, scored or written, instead of stopping.
 
     Raises:
-        InputError: a row is bad and skip_bad is off, or every row is.
+        InputError: if a row is bad and skip_bad is false, or every row is bad.
     """
     report = ScoringReport()
 
     def leave_out(number: int, error: Exception) -> None:
         if not skip_bad:
-            raise InputError(f"row {number}: {error}; mend the row, or leave such rows out with --skip-bad") from error
+            raise InputError(f"row {number}: {error}; fix the row, or skip such rows with --skip-bad") from error
         report.skipped += 1
         if len(report.skipped_rows) < MAX_SKIPPED_LISTED:
             report.skipped_rows.append((number, str(error)))
@@ -121,7 +120,7 @@ def score_rows(
                 report.stages[prediction.stage] += 1
             if text_column != "label":
                 _compare(fields.get("label"), prediction.label, predictor.class_names, report)
-    # A row that can't be written is found out later than one after it that can't be read.
+    # Read errors are reported before write errors of earlier rows; restore the row order.
     report.skipped_rows.sort()
     if report.skipped and not report.scored:
         number, reason = report.skipped_rows[0]
@@ -131,19 +130,18 @@ def score_rows(
 
 @contextlib.contextmanager
 def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[WriteRow]:
-    """A function that writes one scored row, in the form that the ending of `path` says.
+    """Open a file and yield a function that writes one scored row in the format of the file's ending.
 
-    The file appears when the block ends without an exception, whole, or not at all. The function raises
-    InputError for a row that can't be written.
+    The complete file appears when the block ends without an exception. The function raises InputError for a row that
+    can't be written.
 
     Args:
-        path: ends in one of ENDINGS.
-        class_names: of the model.
-        columns: the input's fields, as far as they are known before; CSV has a column for each of them: a row
-            may lack some, and is refused if it has others.
+        path: output file; it ends in one of ENDINGS.
+        class_names: class names of the model.
+        columns: known fields of the input; CSV has one column for each, and refuses rows with other fields.
 
     Raises:
-        InputError: another ending, or the results need the name of one of the columns.
+        InputError: if the ending is unknown, or a column has a name that the results need.
     """
     check_ending(path)
     taken = {INPUT_LABEL, "score", "probabilities", "truncated", *_probability_columns(class_names)}
@@ -151,7 +149,7 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
     with contextlib.ExitStack() as stack:
         file: Any = stack.enter_context(atomic_file(path, "wb"))
         if path.suffix.lower() == ".gz":
-            # No name and time in the header: the same rows give the same bytes.
+            # Without name and time in the header, equal rows give equal bytes.
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
         if path.name.lower().removesuffix(".gz").endswith(".csv"):
             header, text_of_row = _csv_text(columns, class_names)
@@ -167,10 +165,10 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
 
 
 def check_ending(path: Path) -> None:
-    """Check that `path` says a form that rows can be written in.
+    """Check that `path` ends in one of ENDINGS.
 
     Raises:
-        InputError: it ends in none of ENDINGS.
+        InputError: if it has another ending.
     """
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(f"{path}: expected a file name that ends in {', '.join(ENDINGS)}")
@@ -214,7 +212,7 @@ def _compare(own_label: object, predicted: str, class_names: Sequence[str], repo
 def _check_free(names: Iterable[str], taken: set[str]) -> None:
     if clash := taken.intersection(names):
         raise InputError(
-            f"the input has a field {', '.join(sorted(clash))} already, a name that the results need; "
+            f"the input already has a field {', '.join(sorted(clash))}, a name that the results need; "
             f"rename it in the input (was this file scored before?)"
         )
 
@@ -238,14 +236,14 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
 
 
 def _csv_text(columns: Sequence[str], class_names: Sequence[str]) -> tuple[str, Callable[[Fields, Prediction], str]]:
-    """The header, and what turns a row into a line of CSV."""
+    """The header, and a function that turns a row into a line of CSV."""
     known = set(columns)
 
     def text_of_row(fields: Fields, prediction: Prediction) -> str:
         if unknown := fields.keys() - known:
             raise InputError(
-                f"the field {', '.join(sorted(unknown))} is not among the columns of the CSV output, which are those "
-                f"of the first row ({', '.join(columns)}); write JSONL, where rows may differ"
+                f"the field {', '.join(sorted(unknown))} is not a column of the CSV output, whose columns come from "
+                f"the first row ({', '.join(columns)}); write JSONL, where rows may differ"
             )
         return _csv_line(
             [
@@ -267,7 +265,7 @@ def _cell(value: Any) -> Any:
 
 def _csv_line(cells: Sequence[Any]) -> str:
     line = io.StringIO()
-    # Ending lines with both characters makes the writer quote a cell that holds either of them.
+    # With this line terminator, the writer quotes cells that contain either character.
     csv.writer(line, lineterminator="\r\n").writerow(cells)
     return line.getvalue().removesuffix("\r\n") + "\n"
 
@@ -276,7 +274,7 @@ def _json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
-        raise InputError(f"a number that JSON does not have (NaN or infinite) can't be written: {error}") from None
+        raise InputError(f"JSON can't store NaN and infinite numbers: {error}") from None
 
 
 def _utf8(text: str) -> bytes:

@@ -1,11 +1,11 @@
-"""The linear stage of a cascade: wordpiece ids -> logits by adding up weights, in a tenth of a millisecond a text.
+"""The linear stage of a cascade: wordpiece ids to logits by summing weights, 0.1 ms per text.
 
-A text is the set of its hashed uni- and bigrams of wordpieces, of the whole text and not only of what the encoder
-reads. Each has a weight for each class, and the logits are their sums (linear_stage_training.py fits them).
+A text is the set of its hashed wordpiece uni- and bigrams; the whole text counts, also beyond the encoder's
+max_length. Each has a weight per class, and the logits are sums of weights (fitted in linear_stage_training.py).
 
     engine/linear.npz   weights [buckets, columns], intercepts [columns]
 
-K classes have K columns, one against the rest each; two classes have one, of the second against the first.
+K classes have K columns (one-vs-rest); two classes have one column, the second class against the first.
 """
 
 import zipfile
@@ -34,10 +34,10 @@ class LinearStage:
 
     Args:
         weights: float16 [buckets, columns]; buckets is a power of two.
-        intercepts: float32 [columns]; one column for two classes, else one for each class.
+        intercepts: float32 [columns]; one column for two classes, else one per class.
 
     Raises:
-        ModelStoreError: the arrays do not fit together, or hold values that are not finite.
+        ModelStoreError: if the shapes do not fit together, or a value is not finite.
     """
 
     def __init__(self, weights: NDArray[np.float16], intercepts: NDArray[np.float32]) -> None:
@@ -49,14 +49,14 @@ class LinearStage:
                 f"shapes {list(weights.shape)} and {list(intercepts.shape)}"
             )
         if not (np.isfinite(weights).all() and np.isfinite(intercepts).all()):
-            raise ModelStoreError("expected finite weights, got some that are not")
+            raise ModelStoreError("expected finite weights, found NaN or infinite values")
         self.weights = weights
         self.intercepts = intercepts
         self.buckets = buckets
 
     @property
     def classes(self) -> int:
-        """How many classes K the logits are of."""
+        """Number of classes K."""
         columns = len(self.intercepts)
         return 2 if columns == 1 else columns
 
@@ -64,18 +64,18 @@ class LinearStage:
         """Logits of n texts, before any temperature: float32 [n, K].
 
         Args:
-            texts: each as all its wordpiece ids, without [CLS] and [SEP].
+            texts: all wordpiece ids of each text, without [CLS] and [SEP].
         """
         totals = np.empty((len(texts), len(self.intercepts)), np.float32)
         for row, ids in enumerate(texts):
-            # self.weights[…] takes six times as long where there are several columns.
+            # With several columns, self.weights[…] takes six times as long.
             weights = self.weights.take(features_of(ids, self.buckets), axis=0)  # [features, columns]
             totals[row] = weights.sum(axis=0, dtype=np.float32)
         totals += self.intercepts
         return totals if totals.shape[1] > 1 else np.concatenate([-totals / 2, totals / 2], axis=1)
 
     def save(self, folder: Path) -> None:
-        """Write the file into `folder`; the same weights give the same bytes."""
+        """Write the file into `folder`; equal weights give equal bytes."""
         with atomic_file(folder / LINEAR_FILE, "wb") as file:
             np.savez_compressed(file, format=FORMAT, weights=self.weights, intercepts=self.intercepts)
 
@@ -84,7 +84,7 @@ class LinearStage:
         """The stage that save() wrote into `folder`.
 
         Raises:
-            ModelStoreError: the file is missing, damaged or something else.
+            ModelStoreError: if the file is missing, damaged or of another format.
         """
         path = folder / LINEAR_FILE
         try:
@@ -95,17 +95,17 @@ class LinearStage:
             if weights.dtype != np.float16 or intercepts.dtype != np.float32:
                 raise ValueError(f"weights of {weights.dtype} and intercepts of {intercepts.dtype}")
             return cls(weights, intercepts)
-        except (*UNREADABLE, TypeError, ModelStoreError) as error:  # TypeError: of arrays without an axis.
+        except (*UNREADABLE, TypeError, ModelStoreError) as error:  # TypeError: arrays without an axis.
             raise ModelStoreError.damaged(
                 f"{path}: expected the linear stage of a version ({error})", can_export=True
             ) from error
 
 
 def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
-    """The different hashed uni- and bigrams of a text, ascending: int64 [features].
+    """Distinct hashed uni- and bigrams of a text, ascending: int64 [features].
 
     Args:
-        ids: wordpieces of the whole text, from 0.
+        ids: wordpiece ids of the whole text, at least 0.
         buckets: a power of two.
     """
     numbers = np.array(ids, np.uint64) + np.uint64(1)  # So that id 0 does not hash to 0.

@@ -1,4 +1,4 @@
-"""From a path to a predictor: which part of a saved model answers, checked before it does."""
+"""From a path to a checked, loaded predictor: version with an engine, version without one, or plain SavedModel."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from textclf.store.model_store import ModelVersion, is_saved_model_folder, open_
 
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
-# Sums of weights of 16 bits, taken in another order.
+# The linear stage sums 16-bit weights; the order of the sum can differ.
 _GOLDEN_TOLERANCE = 1e-2
 
 
@@ -31,31 +31,31 @@ def load_predictor(
     threads: int | None = None,
     cascade: bool = True,
 ) -> Predictor:
-    """The model at `model_path`, ready to answer.
+    """Load the model at `model_path`.
 
     Args:
         model_path: a model store (its current version), one version's folder, or a plain SavedModel folder
             (see textclf.runtime.saved_model).
-        class_names: of a plain SavedModel, in the order of its outputs; None calls them 0 … K-1. A version
-            knows its own.
-        tokens_per_batch: see Predictor.
-        threads: to compute with (see textclf.runtime.engine); TensorFlow decides for itself.
-        cascade: whether the version's linear stage, if it has one, answers what it is sure of; else the encoder
-            answers all.
+        class_names: class names of a plain SavedModel in the order of its outputs; None names them 0 … K-1. A version
+            contains its own.
+        tokens_per_batch: maximum tokens of a batch, padding included.
+        threads: number of threads of the engine; None uses all cores. TensorFlow ignores it.
+        cascade: whether the version's linear stage predicts the texts it is sure of; if false, or without such a
+            stage, the encoder reads every text.
 
     Raises:
-        ModelStoreError: there is no model, it is damaged, or it can't be loaded.
-        ConfigError: the class names are not the model's.
+        ModelStoreError: if there is no model, or it is damaged or can't be loaded.
+        ConfigError: if class_names differ from the model's classes.
     """
     model_path = Path(model_path)
     if model_path.name == _SAVED_MODEL and (model_path.parent / MANIFEST_FILE).is_file():
-        model_path = model_path.parent  # Part of a version, which knows its class names and its temperature.
+        model_path = model_path.parent  # The manifest of the version contains class names and temperature.
     if is_saved_model_folder(model_path):
         return _predictor_of_plain_model(model_path, class_names, tokens_per_batch)
     version = open_model(model_path)
     if class_names is not None and tuple(class_names) != version.manifest.class_names:
         raise ConfigError(
-            f"class_names: {version.path} knows its own, {', '.join(version.manifest.class_names)}; "
+            f"class_names: {version.path} contains its own, {', '.join(version.manifest.class_names)}; "
             f"got {', '.join(class_names)}: leave them out"
         )
     return predictor_of_version(version, tokens_per_batch, threads, cascade)
@@ -67,13 +67,13 @@ def predictor_of_version(
     threads: int | None = None,
     cascade: bool = True,
 ) -> Predictor:
-    """A saved version, ready to answer, once the hashes of the part that answers are found right.
+    """Load a saved version after checking the hashes of the part that is used.
 
-    That is the engine, with its linear stage unless `cascade` is False; a version that was saved without an engine
-    needs TensorFlow, and answers with the encoder alone.
+    That part is the engine, with its linear stage unless `cascade` is false. A version without an engine needs
+    TensorFlow and uses the encoder only.
 
     Raises:
-        ModelStoreError: the part is not here, is damaged, or can't be loaded.
+        ModelStoreError: if the part is missing or damaged, or can't be loaded.
     """
     manifest = version.manifest
     backend: Backend
@@ -91,17 +91,17 @@ def predictor_of_version(
             if not isinstance(error.__cause__, ImportError):
                 raise
             raise ModelStoreError(
-                f"{version.path}: expected a version with an engine, as there is no TensorFlow here; make one of it "
-                f"where it was trained (train_model.py --export-again {version.id}) and take that. Or else {error}"
+                f"{version.path}: expected a version with an engine, because TensorFlow is not installed; where it was "
+                f"trained, run train_model.py --export-again {version.id} and use the new version. Or else {error}"
             ) from error
     return predictor_with(backend, manifest, tokens_per_batch, stages)
 
 
 def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
-    """The linear stage of a version and how it answers, once it gives the golden logits; None where it is off.
+    """Load the cascade of a version and check its golden logits; None if the version has no cascade.
 
     Raises:
-        ModelStoreError: it is missing or damaged, or answers otherwise than where it was fitted.
+        ModelStoreError: if the linear stage is missing or damaged, or its golden logits differ from the manifest's.
     """
     manifest = version.manifest
     if manifest.cascade.get("settings") is None:
@@ -123,7 +123,7 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
     found = linear([text.wordpieces for text in tokenizer(manifest.golden_texts)])
     if found.shape != expected.shape or not np.abs(found - expected).max(initial=0.0) <= _GOLDEN_TOLERANCE:
         raise ModelStoreError.damaged(
-            f"{version.path}: the linear stage answers the golden texts otherwise than where it was fitted",
+            f"{version.path}: the linear stage gives other logits on the golden texts than where it was fitted",
             can_export=True,
         )
     return Cascade(linear, settings)
@@ -135,7 +135,7 @@ def predictor_with(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     cascade: Cascade | None = None,
 ) -> Predictor:
-    """What the backend and the cascade compute, read as the manifest of their version says."""
+    """A predictor with the class names, temperature and threshold of the manifest."""
     return Predictor(
         backend,
         manifest.class_names,
@@ -155,7 +155,8 @@ def _predictor_of_plain_model(folder: Path, class_names: Sequence[str] | None, t
     names = tuple(str(label_id) for label_id in range(classes)) if class_names is None else tuple(class_names)
     if len(names) != classes:
         raise ConfigError(
-            f"class_names: expected {classes}, one for each output of {folder}, got {len(names)}: {', '.join(names)}"
+            f"class_names: expected {classes} names, one for each output of {folder}, "
+            f"got {len(names)}: {', '.join(names)}"
         )
     if len(set(names)) != len(names) or not all(is_class_name(name) for name in names):
         raise ConfigError(

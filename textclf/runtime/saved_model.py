@@ -1,6 +1,6 @@
-"""A TensorFlow SavedModel as the predictor's backend: ours, or anybody's that takes strings.
+"""A TensorFlow SavedModel as the predictor's backend: one of this project, or any other that takes strings.
 
-The one file of runtime/ that may import TensorFlow, and only when a model is loaded.
+The only module in runtime/ that may import TensorFlow, and only when it loads a model.
 """
 
 import logging
@@ -19,7 +19,7 @@ from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimat
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
-# A probability of exactly 0 or 1 would be an infinite logit; float32 has nothing smaller that is normal.
+# Smallest normal float32: replaces a probability of 0, whose logit would be infinite.
 _TINY = float(np.finfo(np.float32).tiny)
 
 _TEXTS_PER_COUNT = 512
@@ -31,9 +31,9 @@ class SavedModelBackend:
     """Backend of a loaded SavedModel (see load_saved_model).
 
     Args:
-        serve: strings -> the outputs of serving_default by name, each an array.
-        count: strings -> the one output of token_counts, int [batch]; None where the model has no such signature.
-        max_length: wordpieces the model sees of a text; None if not known.
+        serve: function from strings to the outputs of serving_default, name -> array.
+        count: function from strings to the output of token_counts, int [batch]; None without such a signature.
+        max_length: maximum wordpieces of a text; None if unknown.
     """
 
     def __init__(self, serve: _StringFunction, count: _StringFunction | None, max_length: int | None = None) -> None:
@@ -43,39 +43,39 @@ class SavedModelBackend:
 
     @property
     def tokenizer(self) -> None:
-        """None: the model makes its ids itself."""
+        """None: the model tokenizes the texts itself."""
 
     def encode(self, texts: list[str]) -> EncodedBatch:
-        """The texts themselves; lengths are guessed where the model has no token_counts."""
+        """The texts themselves; without a signature token_counts, lengths are estimated."""
         if self._count is None:
             return EncodedBatch(texts, estimated_lengths(texts), None)
-        # A tokenizer holds all wordpieces of what it counts at a time.
+        # Count in parts: the tokenizer keeps all wordpieces of one call in memory.
         starts = range(0, len(texts), _TEXTS_PER_COUNT)
         parts = [next(iter(self._count(texts[start : start + _TEXTS_PER_COUNT]).values())) for start in starts]
         counts = np.concatenate([np.zeros(0, np.int64), *parts])
         return EncodedBatch(texts, counts if self._max_length is None else np.minimum(counts, self._max_length), counts)
 
     def run(self, inputs: Sequence[str], timings: Timings) -> ModelOutputs:
-        """Logits of the texts; the model gives no embeddings. Its own tokenizing counts as computing."""
+        """Logits of the texts, without embeddings. The model's own tokenizing counts as `infer`."""
         start = time.perf_counter()
         logits = logits_of_outputs(self._serve(list(inputs)))
         timings.infer += time.perf_counter() - start
         return ModelOutputs(logits)
 
     def warm_up(self, _tokens_per_batch: int) -> None:
-        """Nothing to do: a SavedModel has answered once when it was loaded, and compiles nothing by shape."""
+        """Do nothing: loading ran the model once, and a SavedModel compiles nothing per shape."""
 
 
 def load_saved_model(folder: Path | str, max_length: int | None = None) -> SavedModelBackend:
-    """Load a SavedModel that classifies strings, and let it answer once. `max_length` is as for SavedModelBackend.
+    """Load a SavedModel that classifies strings, and run it once. For `max_length` see SavedModelBackend.
 
-    Its signature serving_default takes one tensor of strings, [batch] or [batch, 1], and gives `logits`
-    [batch, classes], or one output of any name that is taken for logits, or `probabilities`; [batch, 1] stands
-    for the second of two classes. A signature token_counts, if there is one, gives int [batch].
+    The signature serving_default takes one tensor of strings, [batch] or [batch, 1]. It returns `logits`
+    [batch, classes], or `probabilities`, or one output of any name, which is read as logits. [batch, 1] is the second
+    of two classes. An optional signature token_counts returns int [batch].
 
     Raises:
-        ModelStoreError: TensorFlow is not installed, the folder holds no SavedModel that can be loaded, or one with
-            another signature.
+        ModelStoreError: if TensorFlow is not installed, or the folder contains no SavedModel that can be loaded and
+            has such a signature.
     """
     folder = Path(folder)
     tf = _tensorflow(folder)
@@ -96,13 +96,13 @@ def load_saved_model(folder: Path | str, max_length: int | None = None) -> Saved
 
 
 def logits_of_outputs(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """The logits among a signature's outputs: float32 [batch, classes].
+    """Find the logits among a signature's outputs: float32 [batch, classes].
 
-    `logits` if there; else `probabilities`, as their logarithms; else the only output, taken for logits.
-    One column z, the logit of the second class, becomes [0, z]: softmax of that is the sigmoid of z.
+    The first that applies: `logits`; the logarithms of `probabilities`; the only output, read as logits.
+    One column z, the logit of the second class, becomes [0, z], because softmax([0, z]) is sigmoid(z).
 
     Raises:
-        ModelStoreError: none of these, or another shape.
+        ModelStoreError: if there is no such output, or its shape or type does not fit.
     """
     if "logits" in outputs:
         name = "logits"
@@ -112,7 +112,7 @@ def logits_of_outputs(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         (name,) = outputs
     else:
         raise ModelStoreError(
-            f"expected an output named logits or probabilities, or a single output; {_SERVING} gives "
+            f"expected an output named logits or probabilities, or a single output; {_SERVING} returns "
             f"{', '.join(sorted(outputs)) or 'none'}"
         )
     values = np.asarray(outputs[name])
@@ -134,7 +134,7 @@ def _string_function(tf: Any, model: Any, name: str, folder: Path) -> _StringFun
     """The signature `name` as a function of a list of str.
 
     Raises:
-        ModelStoreError: there is none, or it takes something other than one batch of strings.
+        ModelStoreError: if the signature is missing, or does not take one batch of strings.
     """
     if name not in model.signatures:
         raise ModelStoreError(
@@ -154,7 +154,7 @@ def _string_function(tf: Any, model: Any, name: str, folder: Path) -> _StringFun
 
     def call(texts: list[str]) -> dict[str, NDArray[Any]]:
         batch = tf.constant(texts, tf.string, shape=(len(texts), 1) if as_column else (len(texts),))
-        # Through `model`, which thereby stays alive: its variables go with it, not with a signature.
+        # This closure keeps `model` alive; a signature alone does not keep its variables.
         outputs = model.signatures[name](**{key: batch})
         return {output: tensor.numpy() for output, tensor in outputs.items()}
 
@@ -179,7 +179,7 @@ def _tensorflow(folder: Path) -> Any:
                 f"pip install tensorflow tensorflow-text (see requirements.txt)"
             ) from error
         try:
-            # Only registers the ops that BERT's preprocessing uses: a model without them does not need it.
+            # Registers the ops of BERT's preprocessing; a model without these ops does not need it.
             import tensorflow_text  # noqa: F401
         except ImportError as error:
             logging.getLogger(__name__).info("tensorflow_text can't be imported (%s)", error)
@@ -198,5 +198,5 @@ def _why_not_loaded(folder: Path, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """TensorFlow's messages go on for pages of graph; the reason comes first."""
+    """First line of a message: TensorFlow puts the reason first and pages of graph after it."""
     return str(error).strip().split("\n", 1)[0][:300]

@@ -1,7 +1,7 @@
-"""Texts -> wordpiece ids without TensorFlow, identical to those of the TF-Hub BERT preprocessing it replaces.
+"""Texts to wordpiece ids without TensorFlow, identical to those of the TF-Hub BERT preprocessing it replaces.
 
-Plain Python, because that is what turned out fast: nearly every word of a text is in the vocabulary as a whole and
-costs one look-up, so that a review takes a third of the time that the `tokenizers` library needs.
+Plain Python is fast here: nearly every word is in the vocabulary as a whole and costs one look-up. A review takes a
+third of the time of the `tokenizers` library.
 """
 
 import functools
@@ -22,22 +22,22 @@ SETTINGS_FILE = "tokenizer.json"
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 
 _CONTINUATION = "##"
-# A longer word is unknown as a whole (max_bytes_per_word of tensorflow_text.BertTokenizer).
+# A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer).
 _MAX_WORD_BYTES = 100
-# Stands for a beginning of wordpieces that is none itself.
+# Marks a prefix of wordpieces that is not a wordpiece itself.
 _NO_PIECE = -1
-# Words whose wordpieces are remembered: about 5 MB.
+# Words whose wordpieces are cached: about 5 MB.
 _REMEMBERED = 2**14
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """One text as the encoder takes it.
+    """The wordpiece ids of one text.
 
     Attributes:
-        ids: [CLS], the wordpieces that are kept, [SEP]: at most max_length.
-        length: wordpieces before truncation, [CLS] and [SEP] included.
-        wordpieces: all of them, before truncation, without [CLS] and [SEP].
+        ids: encoder input: [CLS], the wordpieces that are kept, [SEP]; at most max_length.
+        length: wordpieces before truncation, with [CLS] and [SEP].
+        wordpieces: all wordpieces before truncation, without [CLS] and [SEP].
     """
 
     ids: list[int]
@@ -47,7 +47,7 @@ class TokenizedText:
 
 @dataclass(frozen=True)
 class TokenizerSettings(Config):
-    """What tokenizer.json holds; see Tokenizer."""
+    """Contents of tokenizer.json; the fields are those of Tokenizer."""
 
     lower_case: bool = switch(REQUIRED, "Fold case and remove accents.")
     max_length: int = whole(REQUIRED, "Maximum number of wordpieces per text, with [CLS] and [SEP].", min=3)
@@ -59,17 +59,17 @@ class Tokenizer:
     """BERT's WordPiece tokenizer; several threads may call it.
 
     Args:
-        vocabulary: the wordpieces; position is the id, and "##" begins those that continue a word.
+        vocabulary: the wordpieces; position is the id, and pieces that continue a word start with "##".
         lower_case: fold case and remove accents.
-        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
+        max_length: maximum wordpieces of a text, with [CLS] and [SEP].
         truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
 
     Attributes:
-        padding_id, start_id, end_id, unknown_id: of [PAD], [CLS], [SEP] and [UNK].
+        padding_id, start_id, end_id, unknown_id: ids of [PAD], [CLS], [SEP] and [UNK].
 
     Raises:
-        ConfigError: a setting makes no sense, or the vocabulary is not BERT's.
+        ConfigError: if a setting is invalid, or the vocabulary is not BERT's.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Tokenizer:
         """The ids of each text, in order.
 
         Raises:
-            InputError: `texts` is one text, or a text holds half of a surrogate pair.
+            InputError: if `texts` is a str, or a text contains a lone surrogate.
         """
         if isinstance(texts, str):
             raise InputError(f"expected a list of texts, got one text: {texts[:50]!r}; pass [text]")
@@ -115,7 +115,7 @@ class Tokenizer:
         """The tokenizer that save() wrote into `folder`.
 
         Raises:
-            ModelStoreError: a file is missing or damaged.
+            ModelStoreError: if a file is missing or damaged.
         """
         settings = _read_settings(folder / SETTINGS_FILE)
         source = folder / VOCABULARY_FILE
@@ -139,16 +139,16 @@ class Tokenizer:
         return TokenizedText([self.start_id, *self._truncated(ids), self.end_id], len(ids) + SPECIAL_TOKENS, ids)
 
     def _truncated(self, ids: list[int]) -> list[int]:
-        room = self.settings.max_length - SPECIAL_TOKENS
-        if len(ids) <= room:
+        max_pieces = self.settings.max_length - SPECIAL_TOKENS
+        if len(ids) <= max_pieces:
             return ids
         if self.settings.truncation == "head":
-            return ids[:room]
-        head = int(room * self.settings.head_fraction)
-        return ids[:head] + ids[head - room :]
+            return ids[:max_pieces]
+        head = int(max_pieces * self.settings.head_fraction)
+        return ids[:head] + ids[head - max_pieces :]
 
     def _pieces(self, word: str) -> tuple[int, ...]:
-        """The longest wordpiece that the word begins with, then the longest of the rest …; [UNK] if one is missing."""
+        """Greedy longest match: the longest wordpiece at the start, then in the rest; [UNK] if no piece fits."""
         if len(word.encode()) > _MAX_WORD_BYTES:
             return (self.unknown_id,)
         pieces = []
@@ -169,10 +169,11 @@ class Tokenizer:
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """One wordpiece a line, as TensorFlow reads it: lines end with a line feed only, and carriage returns are no text.
+    """Read one wordpiece per line as TensorFlow does: lines end with a line feed, and carriage returns are removed.
 
     Raises:
-        OSError, UnicodeDecodeError: the file can't be read, or is not UTF-8.
+        OSError: if the file can't be read.
+        UnicodeDecodeError: if the file is not UTF-8.
     """
     return path.read_bytes().decode("utf-8").replace("\r", "").removesuffix("\n").split("\n")
 
@@ -190,17 +191,17 @@ def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int]) -> None:
 
 
 def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Every piece that a word can hold with its id, and every beginning of one with _NO_PIECE.
+    """Map every wordpiece to its id, and every proper prefix of one to _NO_PIECE.
 
-    A search for the longest piece goes through these from short to long and stops where no piece begins so: the time
-    that a long word takes depends on its length, not on how long pieces can be.
+    The search for the longest piece tries prefixes from short to long and stops at the first unknown one. So its time
+    depends on the length of the word, not on the length of the longest piece.
     """
     known: dict[str, int] = {}
     for piece, i in pieces:
         if len(piece.encode()) > _MAX_WORD_BYTES:
             continue
         end = len(piece) - 1
-        while end > 0 and piece[:end] not in known:  # Where one is known, so are the shorter ones.
+        while end > 0 and piece[:end] not in known:  # If a prefix is known, so are the shorter ones.
             known[piece[:end]] = _NO_PIECE
             end -= 1
         known[piece] = i

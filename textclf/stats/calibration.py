@@ -1,7 +1,7 @@
-"""Confidence that means what it says: softmax with a temperature, and how far it is off.
+"""Calibration of probabilities: softmax with a temperature, the decision, and the expected calibration error.
 
-After C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural Networks",
-ICML 2017 (arXiv:1706.04599): temperature scaling is section 4.2, the binned error section 2.
+C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017
+(arXiv:1706.04599): section 4.2 describes temperature scaling, section 2 the binned error.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ IntArray = npt.NDArray[np.int64]
 DEFAULT_BINS = 15
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 TEMPERATURE_PRIOR = 0.5
-# Probabilities that were computed in half precision still add up to 1 within this.
+# Tolerance for sums of probabilities that were computed in half precision.
 _SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityBins:
-    """What a reliability diagram shows: one entry a bin of equal width over the confidence.
+    """Values of a reliability diagram, for bins of equal width over the confidence.
 
     Attributes:
         count: texts in the bin, int [bins].
-        confidence: their mean confidence, float [bins]; 0 where the bin is empty.
-        accuracy: the share of them that was right, float [bins]; 0 where the bin is empty.
+        confidence: mean confidence, float [bins]; 0 for empty bins.
+        accuracy: share of texts that are predicted correctly, float [bins]; 0 for empty bins.
     """
 
     count: IntArray
@@ -43,7 +43,7 @@ def softmax(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     The largest logit is subtracted first, so that no exponential overflows.
 
     Raises:
-        InputError: the temperature is not above 0.
+        InputError: if the temperature is not above 0.
     """
     if not temperature > 0:
         raise InputError(f"expected a temperature above 0, got {temperature!r}")
@@ -65,21 +65,21 @@ def decide(probabilities: npt.NDArray[np.floating[Any]], threshold: float) -> np
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """The temperature under which the labels are most likely, held near 1 by a prior that fades with n.
+    """Fit the temperature that makes the labels most likely, with a weak prior around 1; 1.0 without texts.
 
-    Guo et al. minimise the negative log-likelihood alone. On a few texts, all classified right, that
-    has no minimum: ever smaller temperatures give ever bolder probabilities. So log(temperature) gets a
-    normal prior around 0 with deviation TEMPERATURE_PRIOR (maximum a posteriori), which weighs as much as
-    a text or two. The search is in one dimension, within TEMPERATURE_BOUNDS. Without texts it is 1.
+    Guo et al. minimise the negative log-likelihood alone. On a few texts that are all predicted correctly, it has no
+    minimum: smaller temperatures always give more confident probabilities. So log(temperature) has a normal prior
+    with mean 0 and standard deviation TEMPERATURE_PRIOR (maximum a posteriori), which weighs as much as one or two
+    texts. The search is one-dimensional, within TEMPERATURE_BOUNDS.
 
     Args:
         logits: float [n, K].
         labels: class ids, int [n].
 
     Raises:
-        InputError: shapes do not fit, a logit is not finite, or a label is not in 0 … K-1.
+        InputError: if the shapes do not fit, a logit is not finite, or a label is not in 0 … K-1.
     """
-    # Imported here because a server, which only needs softmax, should not pay for it.
+    # Imported lazily: a server needs only softmax.
     from scipy.optimize import minimize_scalar
 
     values = np.asarray(logits, dtype=np.float64)
@@ -101,17 +101,17 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = DEFAULT_BINS) -> ReliabilityBins:
-    """Confidence of the predicted class against how often it is right, in `bins` equal bins of (0, 1].
+    """Confidence and accuracy of the predicted class, in `bins` equal bins of (0, 1].
 
-    Bin m holds the texts whose confidence lies in (m / bins, (m + 1) / bins].
+    Bin m contains the texts with a confidence in (m / bins, (m + 1) / bins].
 
     Args:
         probabilities: float [n, K], rows that add up to 1.
         labels: class ids, int [n].
-        bins: how many.
+        bins: number of bins.
 
     Raises:
-        InputError: as check_probabilities, or `bins` is below 1.
+        InputError: if check_probabilities() refuses the arguments, or `bins` is below 1.
     """
     if bins < 1:
         raise InputError(f"expected at least one bin, got {bins!r}")
@@ -130,28 +130,28 @@ def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: 
 
 
 def error_of_bins(bins: ReliabilityBins) -> float:
-    """The expected calibration error: mean |accuracy - confidence| over the bins, weighted by their texts."""
+    """Expected calibration error: mean |accuracy - confidence| over the bins, weighted by their texts."""
     gaps = np.abs(bins.accuracy - bins.confidence)
     return float(np.sum(bins.count * gaps) / bins.count.sum())
 
 
 def expected_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = DEFAULT_BINS) -> float:
-    """The expected calibration error of probabilities [n, K] for labels [n]: 0 is perfect, 1 the worst.
+    """Expected calibration error of probabilities [n, K] for labels [n], from 0 (best) to 1 (worst).
 
     Raises:
-        InputError: as reliability_bins.
+        InputError: if reliability_bins() refuses the arguments.
     """
     return error_of_bins(reliability_bins(probabilities, labels, bins))
 
 
 def check_probabilities(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, IntArray]:
-    """Both as arrays: probabilities float [n, K] in [0, 1] whose rows add up to 1, labels int [n] in 0 … K-1.
+    """Check and convert both: probabilities float [n, K] in [0, 1], rows add up to 1; labels int [n] in 0 … K-1.
 
-    Values are returned as they are: rows of single or half precision add up to 1 only nearly, and
-    dividing by the sum would put equal probabilities of two texts in an order that means nothing.
+    The values are not normalised. Rows of single or half precision add up to 1 only approximately, and dividing by
+    the sum would put equal probabilities of two texts into an arbitrary order.
 
     Raises:
-        InputError: they are something else, or n is 0.
+        InputError: if they have other shapes or values, or n is 0.
     """
     values, ids = _check_rows(probabilities, labels, "probabilities")
     if values.min() < 0 or values.max() > 1 + _SUM_TOLERANCE:
@@ -174,7 +174,7 @@ def _check_rows(values: npt.ArrayLike, labels: npt.ArrayLike, name: str) -> tupl
             f"got shape {ids.shape} of {ids.dtype}"
         )
     if not np.isfinite(rows).all():
-        raise InputError(f"expected finite {name}, got {int((~np.isfinite(rows)).sum())} values that are not")
+        raise InputError(f"expected finite {name}, got {int((~np.isfinite(rows)).sum())} NaN or infinite values")
     if ids.min() < 0 or ids.max() >= rows.shape[1]:
         raise InputError(f"expected labels in 0 … {rows.shape[1] - 1}, got {ids.min()} … {ids.max()}")
     return rows, ids.astype(np.int64)

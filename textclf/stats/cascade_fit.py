@@ -1,4 +1,4 @@
-"""Fits a cascade to held-out texts: whether combining both stages helps, and how many texts may leave early."""
+"""Fits a cascade to held-out texts: whether combining both stages helps, and what share of texts may exit early."""
 
 import dataclasses
 import math
@@ -23,96 +23,94 @@ from textclf.stats.cascade_rules import (
 
 FOLDS = 5
 SHARES = tuple(share / 100 for share in range(5, 100, 5))
-# Accuracy that texts which leave early may cost, as a share of all texts.
+# Maximum accuracy that early exits may cost, as a share of all texts.
 MAX_LOST = 0.001
-# Fewer early answers save less than they are worth being explained.
+# A smaller share of early exits saves too little time to justify a second stage.
 MIN_EXIT_SHARE = 0.1
-# Added to the losses that are to be expected, as Jeffreys' prior adds half a one to those that were counted: a half C
-# of under 500 texts can't show that so little is lost, however well it goes there.
+# Added to the expected losses, as Jeffreys' prior adds a half to a count: a calibration set of fewer than 500 texts
+# can't show a loss this small.
 _UNSEEN_LOSS = 0.5
-# Counted with labels, from where on chance is not to be believed in: probabilities may be wrong themselves.
+# Maximum loss counted with labels. A higher count is not chance: the probabilities may be wrong.
 _MAX_COUNTED = 2 * MAX_LOST
-# Of fewer texts hardly one is answered wrongly, and what a wrong one would cost the combination is not seen.
+# With fewer texts hardly any prediction is wrong, so the cost of a wrong combination does not show.
 MIN_TEXTS_TO_COMBINE = 200
-# Of the held-out texts; shorter ones than these are the encoder's alone.
+# Share of the shortest held-out texts; only the encoder predicts shorter texts.
 _SHORT_SHARE = 0.01
-# One-sided level of the test that combining makes the labels likelier.
+# One-sided critical value (level 0.05) of the test that combining makes the labels likelier.
 _Z = 1.645
-# Deviation of the normal prior of both weights, around those of the encoder alone.
+# Standard deviation of the normal prior of both weights, around (1, 0).
 _PRIOR = 1.0
-# Of the encoder: where both stages are worse than chance, weights of 0 would be no answer at all.
+# Minimum weight of the encoder: if both stages are worse than chance, two weights of 0 would give no prediction.
 _MIN_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
 class CascadeFit:
-    """What held-out texts say of a cascade.
+    """Result of fitting a cascade.
 
     Attributes:
-        settings: that it is to run with; None where it brings nothing.
-        why_off: a sentence, where something of it stays off; "" where both early answers and combining are on.
-        figures: as cascade_figures gives them, cross-fitted: each text by what the others say. And "curve": for every
-            share that was tried, the share that left early, and what is then lost of accuracy against combining
-            everywhere, as is to be expected and as the labels say.
+        settings: settings of the cascade; None if it brings no benefit.
+        why_off: why early exits or combining stay off; "" if both are on.
+        results: cross-fitted results as from cascade_results, and "curve": for each share tried, the share of early
+            exits and the accuracy lost against combining everywhere, expected and counted with labels.
     """
 
     settings: CascadeSettings | None
     why_off: str
-    figures: dict[str, Any]
+    results: dict[str, Any]
 
 
-def cascade_figures(
-    settings: CascadeSettings, answers: StageOutputs, labels: NDArray[np.integer[Any]]
+def cascade_results(
+    settings: CascadeSettings, outputs: StageOutputs, labels: NDArray[np.integer[Any]]
 ) -> dict[str, Any]:
-    """What a cascade is worth on n labelled texts, as JSON can hold it.
+    """Results of a cascade on n labelled texts, as a dict for JSON.
 
-    "texts"; "exit_share" of them that the linear stage answers; "accuracy" of the encoder alone, of the linear stage
-    alone, of the combination everywhere (with the weights of the cascade, which are fitted to the texts that reach the
-    encoder), and of the cascade; "accuracy_on_exits" of linear stage and encoder on the texts that the linear stage
-    answers; "expected_calibration_error" of the encoder alone, of the cascade, and of the cascade on each stage's texts
-    ("linear_stage", "encoder_stage"). What is of no text is None.
+    "texts": n. "exit_share": share of early exits. "accuracy": of the encoder alone, the linear stage alone, the
+    combination on all texts (with the weights of the cascade, which were fitted to the texts that reach the encoder),
+    and the cascade. "accuracy_on_exits": of linear stage and encoder on the early exits. "expected_calibration_error":
+    of the encoder alone, the cascade, and the cascade on each stage's texts ("linear_stage", "encoder_stage"). A value
+    is None if there are no texts for it.
 
     Raises:
-        InputError: there are no texts.
+        InputError: if there are no texts.
     """
-    return _figures(answers, _decided(settings, answers), labels)
+    return _results(outputs, _decided(settings, outputs), labels)
 
 
-def fit_cascade(answers: StageOutputs, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
-    """Choose temperature, weights and the confidence of early answers on held-out labelled texts.
+def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
+    """Choose temperature, weights and the confidence for early exits on held-out labelled texts.
 
-    Combining stays off unless it makes the labels likelier than the encoder does with a weight of its own, so that
-    what a better temperature would do as well is not counted (one-sided paired test at .05 of the log-likelihoods,
-    from MIN_TEXTS_TO_COMBINE texts on).
+    Combining stays off unless it makes the labels likelier than a rescaled encoder does; so an effect that a better
+    temperature would have, too, does not count. The test is one-sided and paired, on log-likelihoods, at level 0.05,
+    and needs at least MIN_TEXTS_TO_COMBINE texts.
 
-    The share of early answers is the largest, in steps of five points, at which no more than MAX_LOST of accuracy is
-    lost against combining everywhere: on the same texts, cross-fitted in FOLDS folds (temperature, weights and
-    threshold come from the other folds), and half a loss added. What is lost is what the combination's own
-    probabilities say where its label is another than that of a text that leaves early. Labels would say the same with
-    far more chance, because both differ on a handful of texts: on halves of 4,974 film reviews, counted with labels,
-    the share came out as 81 % with a deviation of 9, and cost more than .2 points on the other half in 22 % of 300
-    tries; with probabilities as 80 % with a deviation of 1.3, and in 1 % of them. Labels that say twice MAX_LOST end
-    it all the same. Under MIN_EXIT_SHARE there are none.
+    The share of early exits is the largest, in steps of 5 points, that loses at most MAX_LOST of accuracy against
+    combining everywhere. Losses are cross-fitted in FOLDS folds (temperature, weights and threshold come from the
+    other folds), with half a loss added. The expected loss uses the probabilities of the combination on early exits
+    whose label differs. Counting with labels is far noisier, because the labels of a few texts decide. On halves of
+    4,974 film reviews, counting gave a share of 81% with a deviation of 9, and cost more than 0.2 points on the other
+    half in 22% of 300 trials; probabilities gave 80% with a deviation of 1.3, and 1% of the trials. A counted loss
+    above twice MAX_LOST ends the search, too. A share below MIN_EXIT_SHARE turns early exits off.
 
     Args:
-        answers: to texts that neither stage was fitted to; half C.
+        outputs: outputs for the calibration set, to which neither stage was fitted.
         labels: class ids, int [n].
-        seed: of the folds.
+        seed: random seed of the folds.
 
     Raises:
-        InputError: there are no texts.
+        InputError: if there are no texts.
     """
-    if not len(answers):
+    if not len(outputs):
         raise InputError("expected held-out texts to fit a cascade to, got none")
     ids: NDArray[np.int64] = np.asarray(labels, np.int64)
     folds = _folds(ids, seed)
-    # Of each fold the others; their temperature does not depend on what is tried.
-    others = [_Fitted.to(answers.take(~is_in), ids[~is_in]) for is_in in folds]
+    # For each fold, fit on the other folds once: the temperature does not depend on the exit share tried.
+    others = [_Fitted.to(outputs.take(~is_in), ids[~is_in]) for is_in in folds]
 
     def joined(settings: list[CascadeSettings]) -> _Decided:
-        """Each text decided by what the other folds say."""
+        """Decisions for each text with the settings of the other folds."""
         return _joined(
-            [_decided(each, answers.take(is_in)) for each, is_in in zip(settings, folds, strict=True)], folds
+            [_decided(each, outputs.take(is_in)) for each, is_in in zip(settings, folds, strict=True)], folds
         )
 
     def cross_fitted(combines: bool, share: float) -> _Decided:
@@ -136,20 +134,20 @@ def fit_cascade(answers: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
     if share < MIN_EXIT_SHARE:
         best, share = everywhere, 0.0
     return CascadeFit(
-        _Fitted.to(answers, ids).settings(combines, share) if combines or share else None,
+        _Fitted.to(outputs, ids).settings(combines, share) if combines or share else None,
         _why_off(len(ids), combines, share),
-        {**_figures(answers, best, ids), "curve": curve},
+        {**_results(outputs, best, ids), "curve": curve},
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Decided:
-    """What a cascade makes of n texts.
+    """Decisions and probabilities of a cascade for n texts.
 
     Attributes:
         is_exit: bool [n].
-        linear, everywhere, cascade: probabilities of the linear stage, of combining on all texts, and of the
-            cascade, float [n, K].
+        linear, everywhere, cascade: probabilities of the linear stage, of combining on all texts, and of the cascade,
+            float [n, K].
     """
 
     is_exit: NDArray[np.bool_]
@@ -158,23 +156,23 @@ class _Decided:
     cascade: Floats
 
     def is_right(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Where the cascade gives the label, bool [n]."""
+        """Texts whose label the cascade predicts: bool [n]."""
         return np.asarray(self.cascade.argmax(axis=1) == labels)
 
 
-def _decided(settings: CascadeSettings, answers: StageOutputs) -> _Decided:
-    is_exit = exits(settings, answers.linear_logits, answers.lengths)
+def _decided(settings: CascadeSettings, outputs: StageOutputs) -> _Decided:
+    is_exit = exits(settings, outputs.linear_logits, outputs.lengths)
     linear, everywhere = (
-        softmax(final_logits(settings, answers, np.full(len(answers), left)), answers.encoder_temperature)
+        softmax(final_logits(settings, outputs, np.full(len(outputs), left)), outputs.encoder_temperature)
         for left in (True, False)
     )
     return _Decided(is_exit, linear, everywhere, np.where(is_exit[:, None], linear, everywhere))
 
 
 def _expected_losses(everywhere: _Decided, is_exit: NDArray[np.bool_]) -> Floats:
-    """How much less likely to be right the linear stage's label is than the combination's, of texts that exit: [exits].
+    """Probability of the combination's label minus that of the linear stage's label, for each early exit: [exits].
 
-    Both by the combination, which knows more.
+    Both probabilities come from the combination, which is more accurate.
     """
     combined, linear = everywhere.everywhere[is_exit], everywhere.linear[is_exit]
     rows = np.arange(len(combined))
@@ -182,14 +180,14 @@ def _expected_losses(everywhere: _Decided, is_exit: NDArray[np.bool_]) -> Floats
 
 
 def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
-    """The parts at the places of their folds."""
+    """The parts of all folds in the order of the texts."""
     order = np.argsort(np.concatenate([np.flatnonzero(fold) for fold in folds]))
     names = ("is_exit", "linear", "everywhere", "cascade")
     return _Decided(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
 
 
 def _folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
-    """Which texts are in which fold, each class spread over all of them; a fold without any is left out."""
+    """Texts of each fold, stratified by class, as bool [n]; without empty folds."""
     chance = np.random.default_rng(seed).permutation(len(labels))
     by_class = chance[np.argsort(labels[chance], kind="stable")]
     of_text = np.empty(len(labels), np.int64)
@@ -202,51 +200,51 @@ class _Fitted:
     """Texts to fit settings to, and the linear stage's temperature on them.
 
     Attributes:
-        answers: of n texts.
+        outputs: outputs of both stages for n texts.
         labels: class ids, int [n].
-        temperature: of the linear stage.
+        temperature: temperature of the linear stage.
     """
 
-    answers: StageOutputs
+    outputs: StageOutputs
     labels: NDArray[np.int64]
     temperature: float
 
     @classmethod
-    def to(cls, answers: StageOutputs, labels: NDArray[np.int64]) -> "_Fitted":
-        """To these texts."""
-        return cls(answers, labels, fit_temperature(answers.linear_logits, labels))
+    def to(cls, outputs: StageOutputs, labels: NDArray[np.int64]) -> "_Fitted":
+        """Fit the temperature to these texts."""
+        return cls(outputs, labels, fit_temperature(outputs.linear_logits, labels))
 
     def settings(self, combines: bool, share: float) -> CascadeSettings:
-        """Settings under which a share of the texts leaves early."""
+        """Settings with which this share of the texts exits early."""
         alone = CascadeSettings(self.temperature, 1.0, 0.0, exit_confidence=None, least_length=self.least_length)
         confidence, stays = None, np.ones(len(self.labels), np.bool_)
         if share and len(self.labels):
-            confidences = exit_confidences(alone, self.answers.linear_logits)
+            confidences = exit_confidences(alone, self.outputs.linear_logits)
             confidence = float(np.quantile(confidences, 1 - share, method="higher"))
             stays = confidences < confidence
         if not combines:
             return dataclasses.replace(alone, exit_confidence=confidence)
-        weights = _weights(self.answers.take(stays), self.labels[stays], self.temperature)
+        weights = _weights(self.outputs.take(stays), self.labels[stays], self.temperature)
         return CascadeSettings(self.temperature, *weights, confidence, self.least_length)
 
     @property
     def least_length(self) -> int:
-        """Of all but a few of the texts."""
-        lengths = self.answers.lengths
+        """Minimum length of nearly all texts, in wordpieces."""
+        lengths = self.outputs.lengths
         return 0 if lengths is None or not len(lengths) else int(np.quantile(lengths, _SHORT_SHARE))
 
     def encoder_rescaled(self) -> CascadeSettings:
-        """The encoder with a weight of its own, and nothing of the linear stage."""
-        weights = _weights(self.answers, self.labels, self.temperature, max_linear=0.0)
+        """The encoder with a fitted weight, without the linear stage."""
+        weights = _weights(self.outputs, self.labels, self.temperature, max_linear=0.0)
         return CascadeSettings(self.temperature, *weights, exit_confidence=None)
 
 
 def _weights(
-    answers: StageOutputs, labels: NDArray[np.int64], linear_temperature: float, max_linear: float = MAX_WEIGHT
+    outputs: StageOutputs, labels: NDArray[np.int64], linear_temperature: float, max_linear: float = MAX_WEIGHT
 ) -> tuple[float, float]:
-    """Weights of both stages under which the labels are likeliest, near (1, 0) where few texts say so."""
+    """Weights of both stages that make the labels likeliest, with a prior around (1, 0)."""
     stacked = np.stack(
-        [answers.encoder_logits / answers.encoder_temperature, answers.linear_logits / linear_temperature]
+        [outputs.encoder_logits / outputs.encoder_temperature, outputs.linear_logits / linear_temperature]
     ).astype(np.float64)  # [2, n, K]
     rows, before = np.arange(len(labels)), np.array([1.0, 0.0])
 
@@ -259,7 +257,7 @@ def _weights(
         off = (weights - before) / _PRIOR
         return float(loss + off @ off / 2), (stacked * residuals).sum(axis=(1, 2)) + off / _PRIOR
 
-    # L-BFGS-B finds the same, but calls BLAS for its two numbers, whose threads wait for each other on a busy machine.
+    # L-BFGS-B gives the same weights, but its BLAS threads wait for each other on a busy machine.
     found = minimize(
         negative_log_posterior,
         before,
@@ -272,7 +270,7 @@ def _weights(
 
 
 def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64]) -> bool:
-    """Whether combining makes the labels likelier than the encoder alone does."""
+    """Whether combining makes the labels significantly likelier than the encoder alone."""
     rows, tiny = np.arange(len(labels)), np.finfo(np.float64).tiny
     after, before = (np.log(np.maximum(each.everywhere[rows, labels], tiny)) for each in (combined, alone))
     gains = after - before
@@ -283,19 +281,19 @@ def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64])
 def _why_off(texts: int, combines: bool, share: float) -> str:
     on = f"of {texts:,} held-out texts"
     early = (
-        f"too few {on} could be answered by the linear stage alone: at {MIN_EXIT_SHARE:.0%} of them more than "
-        f"{MAX_LOST:.1%} of accuracy may be lost"
+        f"the linear stage alone can predict too few {on}: at {MIN_EXIT_SHARE:.0%} of them it may lose more than "
+        f"{MAX_LOST:.1%} of accuracy"
     )
     combining = f"combining both stages does not make the labels {on} likelier"
     if texts < MIN_TEXTS_TO_COMBINE:
-        combining = f"combining both stages is judged on {MIN_TEXTS_TO_COMBINE} held-out texts at least"
+        combining = f"combining both stages needs at least {MIN_TEXTS_TO_COMBINE} held-out texts"
     return "; ".join(([] if share else [early]) + ([] if combines else [combining]))
 
 
-def _figures(answers: StageOutputs, decided: _Decided, labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
-    if not len(answers):
+def _results(outputs: StageOutputs, decided: _Decided, labels: NDArray[np.integer[Any]]) -> dict[str, Any]:
+    if not len(outputs):
         raise InputError("expected labelled texts, got none")
-    encoder = softmax(answers.encoder_logits, answers.encoder_temperature)
+    encoder = softmax(outputs.encoder_logits, outputs.encoder_temperature)
     is_exit = decided.is_exit
 
     def accuracy(probabilities: Floats, rows: NDArray[np.bool_] | None = None) -> float | None:

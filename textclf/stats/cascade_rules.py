@@ -1,20 +1,20 @@
-"""A cascade's rules: which texts the linear stage answers, and how both stages' logits become one on the rest.
+"""Rules of a cascade: which texts exit at the linear stage, and how the logits of both stages combine for the others.
 
-The surest texts of the linear stage leave with its answer; on the others both are added up (stacked: D. Wolpert,
+Texts with the most confident linear predictions exit early; for the others both stages are combined (D. Wolpert,
 "Stacked Generalization", Neural Networks 5, 1992). Cascades of models by confidence: N. Varshney and C. Baral, "Model
 Cascading: Towards Jointly Improving Efficiency and Accuracy of NLP Systems", EMNLP 2022; committees and cascades:
 X. Wang et al., "Wisdom of Committees", ICLR 2022.
 
 n texts, K classes; e and l are the logits of the encoder and of the linear stage, each divided by its temperature:
 
-    a short text                e
-    a text that leaves early    l
-    any other                   encoder_weight * e + linear_weight * l
+    short text            e
+    early exit            l
+    any other text        encoder_weight * e + linear_weight * l
 
-A short text is shorter than nearly all that the settings were fitted to. How much the linear stage is worth depends on
-how many words it has to add up, and of such texts that is not known.
+A short text is shorter than nearly all texts that the settings were fitted to. The quality of the linear stage depends
+on the number of words it sums up, and for short texts it is unknown.
 
-Both are calibrated log-probabilities up to a constant, so that probabilities of both stages mean the same.
+Both are calibrated log-probabilities up to a constant, so probabilities of both stages are comparable.
 """
 
 from dataclasses import dataclass
@@ -59,15 +59,15 @@ class CascadeSettings(Config):
 
 @dataclass(frozen=True, eq=False)
 class StageOutputs:
-    """What both stages say of n texts.
+    """Outputs of both stages for n texts.
 
     Attributes:
         encoder_logits, linear_logits: [n, K].
-        encoder_temperature: of the encoder's logits.
-        lengths: wordpieces, [CLS] and [SEP] not counted, int [n]; None where none of the texts is short.
+        encoder_temperature: temperature of the encoder's logits.
+        lengths: wordpieces without [CLS] and [SEP], int [n]; None if no text is short.
 
     Raises:
-        InputError: the arrays are not of the same n texts and K classes.
+        InputError: if the arrays do not have the same n texts and K classes.
     """
 
     encoder_logits: Floats
@@ -79,7 +79,7 @@ class StageOutputs:
         rows = len(self.linear_logits) if self.lengths is None else len(self.lengths)
         if self.encoder_logits.shape != self.linear_logits.shape or rows != len(self.linear_logits):
             raise InputError(
-                f"expected the answers of two stages to the same texts, got shapes {list(self.encoder_logits.shape)} "
+                f"expected outputs of both stages for the same texts, got shapes {list(self.encoder_logits.shape)} "
                 f"and {list(self.linear_logits.shape)}, and {rows} lengths"
             )
 
@@ -87,22 +87,22 @@ class StageOutputs:
         return len(self.linear_logits)
 
     def take(self, rows: NDArray[Any]) -> "StageOutputs":
-        """Those of some texts: positions, or bool [n]."""
+        """The outputs of some texts, given as positions or bool [n]."""
         lengths = None if self.lengths is None else self.lengths[rows]
         return StageOutputs(self.encoder_logits[rows], self.linear_logits[rows], self.encoder_temperature, lengths)
 
 
 def exit_confidences(settings: CascadeSettings, linear_logits: Floats) -> Floats:
-    """Probability of the linear stage's label: float [n]."""
+    """Probability of the label that the linear stage predicts: float [n]."""
     return np.asarray(softmax(linear_logits, settings.linear_temperature).max(axis=1, initial=0.0))
 
 
 def exits(
     settings: CascadeSettings, linear_logits: Floats, lengths: NDArray[np.int64] | None = None
 ) -> NDArray[np.bool_]:
-    """Which texts the linear stage answers: bool [n]; lengths are as in StageOutputs."""
+    """Texts that exit at the linear stage: bool [n]; for `lengths` see StageOutputs."""
     is_short = _are_short(settings, len(linear_logits), lengths)
-    # Most requests have one text, and of a short one nothing needs to be computed.
+    # Most requests have one text; a short one needs no computation.
     if settings.exit_confidence is None or is_short.all():
         return np.zeros(len(linear_logits), np.bool_)
     is_sure = exit_confidences(settings, linear_logits) >= settings.exit_confidence
@@ -113,16 +113,16 @@ def _are_short(settings: CascadeSettings, texts: int, lengths: NDArray[np.int64]
     return np.zeros(texts, np.bool_) if lengths is None else np.asarray(lengths < settings.least_length)
 
 
-def final_logits(settings: CascadeSettings, answers: StageOutputs, is_exit: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The logits of the cascade, for the encoder's temperature: float32 [n, K].
+def final_logits(settings: CascadeSettings, outputs: StageOutputs, is_exit: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Logits of the cascade on the scale of the encoder's temperature: float32 [n, K].
 
-    Those of the encoder may be NaN where is_exit.
+    Encoder logits may be NaN for texts that exit.
     """
-    is_short = _are_short(settings, len(answers), answers.lengths)
+    is_short = _are_short(settings, len(outputs), outputs.lengths)
     if is_short.all():
-        return np.asarray(answers.encoder_logits, np.float32)
-    temperature = answers.encoder_temperature
-    linear = answers.linear_logits * (temperature / settings.linear_temperature)
-    both = settings.encoder_weight * answers.encoder_logits + settings.linear_weight * linear
-    both = np.where(is_short[:, None], answers.encoder_logits, both)
+        return np.asarray(outputs.encoder_logits, np.float32)
+    temperature = outputs.encoder_temperature
+    linear = outputs.linear_logits * (temperature / settings.linear_temperature)
+    both = settings.encoder_weight * outputs.encoder_logits + settings.linear_weight * linear
+    both = np.where(is_short[:, None], outputs.encoder_logits, both)
     return np.where(is_exit[:, None], linear, both).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How good a classifier is on labelled texts: one frozen record of everything that is reported."""
+"""Metrics of a classifier on labelled texts, in one frozen record."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from textclf.stats.calibration import check_probabilities, expected_calibration_
 
 
 class ClassMetrics(TypedDict):
-    """The figures of one class; None is "undefined": a ratio of nothing to nothing."""
+    """Metrics of one class; None is an undefined ratio (0 / 0)."""
 
     precision: float | None
     recall: float | None
@@ -25,15 +25,15 @@ class ClassMetrics(TypedDict):
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of a classifier on n labelled texts; to_dict() and from_dict() are each other's inverse.
+    """Metrics of a classifier on n labelled texts; to_dict() and from_dict() are inverse.
 
     Attributes:
         n: texts.
-        accuracy: share whose most probable class is the label.
-        macro_f1: mean F1 over the classes that occur among labels or predictions.
-        per_class: class name to precision, recall, F1 and support (texts of that label).
-        roc_auc: area under the ROC curve of P(second class); for more than two classes the mean
-            over classes of one against the rest; None if a class has no text.
+        accuracy: share of texts whose most probable class is the label.
+        macro_f1: mean F1 over the classes that occur in labels or predictions.
+        per_class: class name -> precision, recall, F1 and support (texts with that label).
+        roc_auc: area under the ROC curve of P(second class); for more classes the mean of one-vs-rest; None if a
+            class has no text.
         log_loss: mean negative log-likelihood of the labels, in nats.
         expected_calibration_error: 15 bins of the confidence (textclf.stats.calibration).
         confusion_matrix: counts, [K][K]; rows are true classes, columns predicted ones.
@@ -49,35 +49,35 @@ class Metrics:
     confusion_matrix: list[list[int]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as a dict that strict JSON can hold: no NaN, undefined is None."""
+        """The metrics as a dict for strict JSON: undefined values are None, not NaN."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The figures from to_dict()'s dict.
+        """The metrics from the dict of to_dict().
 
         Raises:
-            InputError: a key is missing or unknown.
+            InputError: if a key is missing or unknown.
         """
         known = {item.name for item in dataclasses.fields(cls)}
         if set(values) != known:
             raise InputError(
-                f"metrics: expected exactly the keys {', '.join(sorted(known))}; missing are "
-                f"{sorted(known - set(values)) or 'none'}, unknown are {sorted(set(values) - known) or 'none'}"
+                f"metrics: expected exactly the keys {', '.join(sorted(known))}; missing: "
+                f"{sorted(known - set(values)) or 'none'}, unknown: {sorted(set(values) - known) or 'none'}"
             )
         return cls(**values)
 
 
 def classification_metrics(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str]) -> Metrics:
-    """Everything that is reported about probabilities [n, K] for labels [n] (class ids).
+    """Metrics of probabilities [n, K] for labels [n].
 
     Args:
         probabilities: float [n, K], rows that add up to 1.
-        labels: class ids, int [n]; not every class need occur.
+        labels: class ids, int [n]; classes without texts are allowed.
         class_names: K names; position is the class id.
 
     Raises:
-        InputError: shapes or ranges do not fit, or n is 0.
+        InputError: if shapes or ranges do not fit, or n is 0.
     """
     values, ids = check_probabilities(probabilities, labels)
     classes = values.shape[1]
@@ -88,7 +88,7 @@ def classification_metrics(probabilities: npt.ArrayLike, labels: npt.ArrayLike, 
         )
     all_ids = np.arange(classes)
     predicted = values.argmax(axis=1)  # [n]
-    # NaN marks a ratio of nothing to nothing; with it scikit-learn neither warns nor invents a value.
+    # NaN marks 0 / 0; with it scikit-learn neither warns nor substitutes a value.
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         ids, predicted, labels=all_ids, average=None, zero_division=np.nan
     )  # each [K]
@@ -113,10 +113,10 @@ def classification_metrics(probabilities: npt.ArrayLike, labels: npt.ArrayLike, 
 
 
 def selection_value(metrics: Metrics, name: str) -> float | None:
-    """The figure called `name`, one of textclf.config.SELECTION_METRICS; None if it is undefined.
+    """The value of the metric `name`, one of textclf.config.SELECTION_METRICS; None if undefined.
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: if there is no such metric.
     """
     _check_name(name)
     value: float | None = getattr(metrics, name)
@@ -124,10 +124,10 @@ def selection_value(metrics: Metrics, name: str) -> float | None:
 
 
 def is_better(name: str, value: float | None, than: float | None) -> bool:
-    """True if `value` of the metric `name` beats `than`; any value beats None, and None beats nothing.
+    """True if `value` of the metric `name` is better than `than`; any value is better than None.
 
     Raises:
-        ConfigError: there is no such metric.
+        ConfigError: if there is no such metric.
     """
     _check_name(name)
     if value is None:

@@ -19,7 +19,7 @@ from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import decide, softmax
-from textclf.stats.cascade_fit import cascade_figures, fit_cascade
+from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
@@ -50,7 +50,7 @@ def add_cascade(
     calibrate = dataset.validation_calibrate
     held_out = _answers(encoder, linear, calibrate.texts)
     fit = fit_cascade(held_out, calibrate.labels, seed)
-    found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.figures}
+    found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.results}
     if fit.settings is None:
         return _with(manifest, found), None
     rows = exported.compared
@@ -65,7 +65,7 @@ def add_cascade(
     }
     if dataset.test is not None:
         answers = _answers(encoder, linear, dataset.test.texts)
-        found["test"] = cascade_figures(fit.settings, answers, dataset.test.labels)
+        found["test"] = cascade_results(fit.settings, answers, dataset.test.labels)
     return _with(manifest, found), Cascade(linear, fit.settings)
 
 
