@@ -1,22 +1,21 @@
-"""Inference: score texts with a saved model: a list, a live prompt, folders of reviews, or a file row by row."""
+"""Inference: score a list of texts, typed reviews, folders of reviews, or a file with a saved model."""
 
 import contextlib
-import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import click
 
-from textclf.cli.commands import Group
-from textclf.data.dataset_layout import data_root
+from textclf.cli.commands import Group, byte_progress
 from textclf.data.feedback_store import save_review
-from textclf.data.readers import class_folders, visible_entries
-from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, InputError
+from textclf.data.sample_files import sample_files
+from textclf.data.scoring_input import input_columns, input_rows
+from textclf.data.tables import table_format
+from textclf.errors import InputError
 from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
 from textclf.report.versions import compare_versions, describe_version, describe_versions
@@ -27,20 +26,19 @@ from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
 from textclf.store.model_store import ModelStore, ModelVersion, open_model
 
 EXIT = "exit"
+_PATH = click.Path(path_type=Path)
 _STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
-# Parts of a data set's root that hold class folders, the one that no model was trained on first.
-_PARTS = ("test", "train")
 
 
 @dataclass(frozen=True)
 class ScoredReview:
-    """A labelled text from disk and what the model says of it.
+    """A labelled review from disk and its prediction.
 
     Attributes:
-        path: its file.
+        path: file of the review.
         text: the review.
         label: its class, the name of its folder.
-        prediction: the model's.
+        prediction: the prediction of the model.
     """
 
     path: Path
@@ -55,18 +53,19 @@ class ScoredReview:
 
 
 class Inference:
-    """Scores texts; the model is loaded, and its files compared with their hashes, when first needed.
+    """Scores texts with a saved model.
 
-    One object may be shared by threads.
+    The model is loaded, and the hashes of its files are checked, when it is first needed. Threads may share one object.
 
     Args:
         model_path: a model store (its current version), one version's folder, or a plain SavedModel folder.
-        class_names: of a plain SavedModel, in the order of its outputs; a version knows its own.
-        save_dir: where labelled reviews are stored.
-        seed: of the random choice of files; None chooses anew each time.
-        tokens_per_batch: a batch holds at most so many tokens, padding included.
-        threads: to compute with; None takes all cores.
-        cascade: let the version's linear stage, if it has one, answer what it is sure of; else the encoder answers all.
+        class_names: class names of a plain SavedModel in the order of its outputs; a version contains its own.
+        save_dir: folder for labelled reviews.
+        seed: random seed for the choice of files; None gives another choice each time.
+        tokens_per_batch: maximum tokens of a batch, padding included.
+        threads: number of threads; None uses all cores.
+        cascade: whether the version's linear stage predicts the texts it is sure of; if false, or without such a
+            stage, the encoder reads every text.
     """
 
     def __init__(
@@ -94,8 +93,8 @@ class Inference:
         """The loaded model.
 
         Raises:
-            ModelStoreError: there is none, it is damaged, or it can't be loaded.
-            ConfigError: class_names are not the model's.
+            ModelStoreError: if there is no model, or it is damaged or can't be loaded.
+            ConfigError: if class_names differ from the model's classes.
         """
         with self._loading:
             if self._predictor is None:
@@ -105,11 +104,7 @@ class Inference:
             return self._predictor
 
     def warm_up(self) -> None:
-        """Load the model and prepare it, so that no later call takes longer than computing does.
-
-        Raises:
-            ModelStoreError, ConfigError: as for predictor.
-        """
+        """Load and prepare the model, so that later calls only compute; raises like `predictor`."""
         self.predictor.warm_up()
 
     @overload
@@ -119,20 +114,20 @@ class Inference:
     def predict(self, texts: list[str] | tuple[str, ...]) -> list[Prediction]: ...
 
     def predict(self, texts: str | list[str] | tuple[str, ...]) -> Prediction | list[Prediction]:
-        """A Prediction for a text, or for a list of texts a list of them in the same order.
+        """The Prediction for a text; for a list of texts, a list of Predictions in the same order.
 
         Raises:
-            InputError: neither a str nor a list of str; names the first bad item.
+            InputError: if `texts` is neither a str nor a list of str; names the first bad item.
         """
         if isinstance(texts, str):
             return self.predictor.predict([texts])[0]
         return self.predictor.predict(texts)
 
     def predict_live_result(self, text: str, sentiment: str | int | None = None) -> Prediction:
-        """Score a text; with its true label (see save_to_directory) store it too, in save_dir.
+        """Score a text and, if its true label is given, store it in save_dir (see save_to_directory).
 
         Raises:
-            InputError: `text` is not a str, or `sentiment` not a label; nothing is stored.
+            InputError: if `text` is not a str, or `sentiment` is not a label; nothing is stored.
         """
         if sentiment is not None:
             self._label(sentiment)
@@ -142,22 +137,23 @@ class Inference:
         return prediction
 
     def save_to_directory(self, text: str, sentiment: str | int, save_dir: Path | str | None = None) -> Path:
-        """Store a labelled review, to be trained on later: the path of <save_dir>/<class>/<uuid>.txt.
+        """Store a labelled review for later training; returns its path <save_dir>/<class>/<uuid>.txt.
 
         Args:
             text: the review.
             sentiment: a class name, or for two classes 0 or 1.
-            save_dir: None stores in the constructor's.
+            save_dir: target folder; None uses the constructor's.
 
         Raises:
-            InputError: it is not a label of this model, or the text can't be stored.
+            InputError: if `sentiment` is not a label of this model, or the text can't be stored.
         """
         folder = self.save_dir if save_dir is None else save_dir
         return save_review(text, self._label(sentiment), folder, self.predictor.class_names)
 
     def run_live_inference(self) -> None:
-        """Ask for reviews until `exit` (or the end of the input, or Ctrl-C), show the score of each, and ask for
-        its true label: an answer stores the review in save_dir, an empty one does not.
+        """Prompt for reviews until `exit`, the end of the input or Ctrl-C, and print the score of each.
+
+        Then prompt for its true label. A label stores the review in save_dir; an empty line does not.
         """
         names = self.predictor.class_names
         choice = label_choice(names)
@@ -179,25 +175,25 @@ class Inference:
     def run_batch_inference(
         self, dir_path: Path | str, num_files: int = 3, seed: int | None = None
     ) -> list[ScoredReview]:
-        """Score random files of every class folder, and print review, label and score, and at the end the accuracy.
+        """Score random files of every class folder; print review, label and score, then the accuracy.
 
         Args:
-            dir_path: a folder of class folders with .txt files, or a data set's root: its test/, else its train/.
-            num_files: from each class; a class that has fewer gives all.
-            seed: of the choice; None takes the constructor's.
+            dir_path: a folder of class folders with .txt files, or a data set's root; its test/ is used, else train/.
+            num_files: maximum number of files per class.
+            seed: random seed of the choice; None uses the constructor's.
 
         Raises:
-            DatasetError: no such folder, no class folder or one that is no class of the model, no file, or one
-                that is not UTF-8.
-            InputError: num_files is below 1.
+            DatasetError: if the folders are not those of the model's classes, or a file is missing or not UTF-8.
+            InputError: if num_files is below 1.
         """
         if num_files < 1:
             raise InputError(f"num_files: expected at least 1, got {num_files!r}")
-        chosen = self._choose_files(Path(dir_path), num_files, random.Random(self.seed if seed is None else seed))  # noqa: S311
-        texts = [_read(path) for path in chosen]
+        seed = self.seed if seed is None else seed
+        chosen = sample_files(Path(dir_path), self.predictor.class_names, num_files, seed)
+        predictions = self.predict([text for _, text in chosen])
         results = [
             ScoredReview(path, text, path.parent.name, prediction)
-            for path, text, prediction in zip(chosen, texts, self.predict(texts), strict=True)
+            for (path, text), prediction in zip(chosen, predictions, strict=True)
         ]
         for result in results:
             click.echo(f"{result.path}\n  {_shortened(result.text)}")
@@ -214,18 +210,18 @@ class Inference:
         skip_bad: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> ScoringReport:
-        """Score every row of a CSV or JSONL file into another, in constant memory (see textclf.runtime.file_scoring).
+        """Score every row of a file and write it to another, in constant memory (see textclf.runtime.file_scoring).
 
         Args:
-            input_path: ends in .csv or .jsonl, or either with .gz.
-            output_path: the same; may be of the other form. It appears whole at the end, or not at all.
-            text_column: the column, or field, with the text.
-            skip_bad: leave out the rows that can't be scored, instead of stopping at the first.
-            on_progress: called with the bytes of the input that are read.
+            input_path: file that ends in .csv, .csv.gz, .jsonl or .jsonl.gz.
+            output_path: such a file, also of the other format. The complete file appears at the end.
+            text_column: column or field that contains the text.
+            skip_bad: skip rows that can't be scored, instead of stopping at the first.
+            on_progress: called with the number of bytes read so far.
 
         Raises:
-            DatasetError: the input can't be read.
-            InputError: an ending, a column or a row is not what it should be; both paths are one file.
+            DatasetError: if the input can't be read.
+            InputError: if an ending, a column or a row is invalid, or both paths are the same file.
         """
         source, target = Path(input_path), Path(output_path)
         check_ending(target)
@@ -233,13 +229,10 @@ class Inference:
             raise InputError(f"{source}: expected a file name that ends in {', '.join(ENDINGS)}")
         if target.exists() and source.exists() and target.samefile(source):
             raise InputError(f"{target}: the output would replace the input; name another file")
-        columns = _columns(source, text_column)
+        columns = input_columns(source, text_column)
 
         def read(on_bad: OnBad) -> Iterator[tuple[int, Fields]]:
-            def on_bad_row(number: int, error: DatasetError) -> None:
-                on_bad(number, _reason(source, number, error))
-
-            return read_rows(source, on_bad=on_bad_row, on_progress=on_progress)
+            return input_rows(source, on_bad, on_progress)
 
         predictor = self.predictor
         remove_leftovers(target.parent)
@@ -250,7 +243,7 @@ class Inference:
         return parse_label(str(sentiment), self.predictor.class_names)
 
     def _ask_for_label(self, text: str, question: str) -> bool:
-        """Ask until the answer is a label or empty; False if it is `exit`."""
+        """Prompt until the input is a label or empty; False if it is `exit`."""
         while answer := input(question).strip():
             try:
                 path = self.save_to_directory(text, answer)
@@ -268,74 +261,10 @@ class Inference:
             break
         return True
 
-    def _choose_files(self, folder: Path, num_files: int, chance: random.Random) -> list[Path]:
-        """Up to `num_files` .txt files of each class folder, class by class."""
-        if not folder.is_dir():
-            raise DatasetError(f"{folder}: expected a folder of class folders with .txt files, found no such folder")
-        folder = data_root(folder)
-        names = self.predictor.class_names
-        for part in _PARTS:
-            if part not in names and (folder / part).is_dir():
-                folder = folder / part
-                break
-        found = class_folders(folder)
-        unknown = [entry.name for entry in found if entry.name not in names]
-        if unknown or not found:
-            raise DatasetError(
-                f"{folder}: expected folders named like the classes of the model ({', '.join(names)}), "
-                f"found {', '.join(unknown) or 'none'}; name such a folder, or a data set's root"
-            )
-        chosen = []
-        for class_folder in found:
-            files = [
-                entry.path
-                for entry in visible_entries(Path(class_folder.path))
-                if entry.name.endswith(".txt") and entry.is_file()
-            ]
-            if not files:
-                raise DatasetError(f"{class_folder.path}: expected .txt files in the folder of a class, found none")
-            chosen += [Path(path) for path in sorted(chance.sample(files, min(num_files, len(files))))]
-        if not chosen:
-            raise DatasetError(f"{folder}: expected .txt files in the class folders, found none")
-        return chosen
 
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: expected UTF-8 text: {error}; convert the file, or remove it") from error
-
-
-def _columns(source: Path, text_column: str) -> list[str]:
-    """The columns of a CSV file; of JSONL the keys of the first row that has the text, [] if none has.
-
-    Raises:
-        DatasetError: the file can't be read.
-        InputError: the CSV has no such column.
-    """
-    if table_format(source) == "jsonl":
-        rows = read_rows(source, on_bad=lambda _number, _error: None)
-        return next((list(row) for _, row in rows if isinstance(row.get(text_column), str)), [])
-    columns = column_names(source)
-    if text_column not in columns:
-        raise InputError(
-            f"{source}: expected a column {text_column!r} with the text, found {', '.join(columns)}; "
-            f"name the column with --text-column"
-        )
-    return columns
-
-
-def _reason(source: Path, number: int, error: DatasetError) -> InputError:
-    """Why a row can't be read, without the place, which is said anyway."""
-    if isinstance(error, UndecodableRowError):
-        return InputError("not well-formed UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)")
-    return InputError(str(error).removeprefix(f"{source}, row {number} "))
-
-
-def _shortened(text: str, most: int = 200) -> str:
+def _shortened(text: str, max_chars: int = 200) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]}…"
+    return line if len(line) <= max_chars else f"{line[:max_chars]}…"
 
 
 def _verdict(prediction: Prediction) -> str:
@@ -348,7 +277,7 @@ def _verdict(prediction: Prediction) -> str:
 @click.group(cls=Group)
 @click.option(
     "--model-path",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     default="model",
     metavar="DIR",
     help="A model store (its current version), one version's folder, or a plain SavedModel folder.",
@@ -356,24 +285,20 @@ def _verdict(prediction: Prediction) -> str:
 @click.option(
     "--class-names",
     metavar="A,B,…",
-    help="Class names of a plain SavedModel, in the order of its outputs; a version knows its own.",
+    help="Class names of a plain SavedModel in the order of its outputs; a version contains its own.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     show_default="all cores",
-    help="Threads to compute with; TensorFlow, for a plain SavedModel, takes its own.",
+    help="Number of threads; not for a plain SavedModel, where TensorFlow decides.",
 )
-@click.option(
-    "--no-cascade",
-    is_flag=True,
-    help="Let the encoder answer every text, also those that a version's linear stage is sure of.",
-)
+@click.option("--no-cascade", is_flag=True, help="Let the encoder read every text, without the linear stage.")
 @click.pass_context
 def main(
     context: click.Context, model_path: Path, class_names: str | None, threads: int | None, no_cascade: bool
 ) -> None:
-    """Score texts with a saved model, or look at the saved models.
+    """Score texts with a saved model, or show the saved models.
 
     \b
     Examples:
@@ -389,17 +314,17 @@ def main(
 @main.command()
 @click.option(
     "--save-dir",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     default="new_data/train",
     metavar="DIR",
-    help="Where the reviews that you label are stored, as DIR/<class>/<uuid>.txt.",
+    help="Folder for the reviews that you label, as DIR/<class>/<uuid>.txt.",
 )
 @click.pass_obj
 def live(inference: Inference, save_dir: Path) -> None:
     """Type reviews and see scores until `exit`.
 
-    After each, its true label may be given; then the review is stored for the next training. Reviews and
-    answers may be piped in, one a line.
+    After each review you may type its true label; then the review is stored for the next training. Reviews and labels
+    may also be piped in, one per line.
 
     \b
     Example:
@@ -407,22 +332,22 @@ def live(inference: Inference, save_dir: Path) -> None:
     """
     inference.save_dir = save_dir
     if hasattr(sys.stdin, "reconfigure"):
-        # A byte that is not UTF-8 then becomes a lone surrogate, which predict() refuses in words.
+        # A byte that is not UTF-8 becomes a lone surrogate, which predict() refuses with a clear message.
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     inference.run_live_inference()
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--num-files", type=click.IntRange(min=1), default=3, help="Files of each class.")
-@click.option("--seed", type=int, help="The same seed chooses the same files; without it the choice is new each time.")
+@click.argument("path", type=_PATH)
+@click.option("--num-files", type=click.IntRange(min=1), default=3, help="Maximum number of files per class.")
+@click.option("--seed", type=int, help="Random seed; the same seed chooses the same files.")
 @click.pass_obj
 def batch(inference: Inference, path: Path, num_files: int, seed: int | None) -> None:
     """Score random files of every class folder.
 
-    PATH holds folders named like the model's classes, with .txt files in them; or it is a data set's root,
-    of which test/ is taken, else train/. A folder `unsup` is ignored. Prints each review, its label and
-    score, and at the end the accuracy.
+    PATH contains folders named like the model's classes, with .txt files in them; or it is a data set's root, whose
+    test/ is used, else train/. A folder `unsup` is ignored. The command prints each review with its label and score,
+    and then the accuracy.
 
     \b
     Example:
@@ -432,80 +357,42 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 
 
 @main.command()
-@click.option(
-    "--input", "input_path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Texts to score."
-)
-@click.option(
-    "--output",
-    "output_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="Where the scored rows go; a file that is there is replaced.",
-)
-@click.option("--text-column", default="text", help="The column with the text.")
-@click.option("--skip-bad", is_flag=True, help="Leave out rows that can't be scored and list them at the end.")
+@click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
+@click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
+@click.option("--text-column", default="text", help="Column that contains the text.")
+@click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
 @click.option(
     "--tokens-per-batch",
     type=click.IntRange(min=1),
     default=TOKENS_PER_BATCH,
-    help="Wordpieces scored at a time, padding included; fewer need less memory.",
+    help="Maximum wordpieces of a batch, padding included; a lower value needs less memory.",
 )
 @click.pass_obj
 def score(
     inference: Inference, input_path: Path, output_path: Path, text_column: str, skip_bad: bool, tokens_per_batch: int
 ) -> None:
-    """Score every row of a file into another.
+    """Score every row of a file and write it to another.
 
-    Both are CSV or JSONL, by the ending (.csv, .jsonl, or either with .gz). A row keeps its fields in their
-    order and gains `label`, `score` (of two classes the probability of the second, of more that of the label),
-    `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is
-    kept as `input_label`, and the accuracy is printed; an input that has one of the other columns already is
-    refused. The output appears whole at the end, or not at all. Memory does not grow with the file. Of a version
-    with a cascade, how many rows each stage answered is printed, too.
+    Both files are CSV or JSONL, by their endings (.csv, .jsonl, or either with .gz). A row keeps its fields in their
+    order and gains `label`, `score` (with two classes the probability of the second class, else of the label),
+    `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is kept as
+    `input_label`, and the accuracy is printed. An input with one of the other columns is refused. The complete output
+    appears at the end. Memory does not grow with the file. With a cascade, the rows of each stage are counted, too.
 
     \b
     Example:
       python inference.py score --input reviews.csv --output scored.jsonl --text-column review --skip-bad
     """
     inference.tokens_per_batch = tokens_per_batch
-    with _progress(input_path) as on_progress:
+    with byte_progress(input_path) as on_progress:
         report = inference.score_file(input_path, output_path, text_column, skip_bad, on_progress)
     click.echo(f"{output_path}: rows scored: {report.scored}")
-    if report.skipped:
-        click.echo(f"skipped {report.skipped} of {report.rows} rows:", err=True)
-        for number, reason in report.skipped_rows:
-            click.echo(f"  row {number}: {reason}", err=True)
-        if report.skipped > len(report.skipped_rows):
-            click.echo(f"  … and {report.skipped - len(report.skipped_rows)} more", err=True)
-    if report.unknown_labels:
-        click.echo(f"{report.unknown_labels} rows have a label that is no class of the model", err=True)
+    for warning in report.warnings():
+        click.echo(warning, err=True)
     if inference.predictor.cascade is not None:
-        click.echo(f"answered {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
+        click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
     if report.accuracy is not None:
         click.echo(f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})")
-
-
-@contextlib.contextmanager
-def _progress(path: Path) -> Iterator[Callable[[int], None]]:
-    """A bar over the bytes of a file, on stderr, if a person is looking: what moves it to so many bytes."""
-    done = 0
-    bar: Any = None
-    with contextlib.ExitStack() as until_the_end:
-
-        def move_to(position: int) -> None:
-            nonlocal done, bar
-            if bar is None:
-                # Not earlier: the time that a model takes to load would count as slow reading.
-                size = path.stat().st_size
-                hidden = not sys.stderr.isatty()
-                steps = max(1, size // 1000)
-                bar = click.progressbar(length=size, file=sys.stderr, hidden=hidden, update_min_steps=steps)
-                until_the_end.enter_context(bar)
-            bar.update(position - done)
-            done = position
-
-        yield move_to
 
 
 @main.command()
@@ -526,9 +413,7 @@ def versions(inference: Inference) -> None:
 @click.argument("version", metavar="[ID]", required=False)
 @click.pass_obj
 def inspect(inference: Inference, version: str | None) -> None:
-    """Show one version: the current one, or ID.
-
-    ID may also be a version's folder.
+    """Show one version: the current one, or ID (also a version's folder).
 
     \b
     Example:
@@ -544,7 +429,7 @@ def inspect(inference: Inference, version: str | None) -> None:
 def compare(inference: Inference, a: str, b: str) -> None:
     """Show two versions side by side.
 
-    A and B are ids of the model store, or folders of versions.
+    A and B are version ids of the model store, or folders of versions.
 
     \b
     Example:

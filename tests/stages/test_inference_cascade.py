@@ -77,14 +77,14 @@ def test_score_keeps_its_columns_and_says_how_many_each_answered(cli, store, tmp
     linear = sum(prediction.stage == "linear" for prediction in Inference(store).predict(texts))
     assert 0 < linear < 50
     printed = cli("score", "--input", source, "--output", target)
-    assert f"answered by the linear stage: {linear}, by the encoder: {50 - linear}" in printed.splitlines()
+    assert f"predicted by the linear stage: {linear}, by the encoder: {50 - linear}" in printed.splitlines()
     content = target.read_text(encoding="utf-8").splitlines()
     if ending == "csv":
         assert content[0] == "text,label,score,p:neg,p:pos,truncated"
     else:
         assert list(json.loads(content[0])) == ["text", "label", "score", "probabilities", "truncated"]
     printed = cli("score", "--input", source, "--output", target, group=["--no-cascade"])
-    assert "answered by" not in printed
+    assert "predicted by" not in printed
 
 
 def test_a_report_counts_only_rows_that_were_written(store, tmp_path):

@@ -69,6 +69,16 @@ class ScoringReport:
         """Share of the labelled rows whose label was predicted; None without labelled rows."""
         return self.correct / self.labelled if self.labelled else None
 
+    def warnings(self) -> Iterator[str]:
+        """Lines about skipped rows and unknown labels."""
+        if self.skipped:
+            yield f"skipped {self.skipped} of {self.rows} rows:"
+            yield from (f"  row {number}: {reason}" for number, reason in self.skipped_rows)
+        if self.skipped > len(self.skipped_rows):
+            yield f"  … and {self.skipped - len(self.skipped_rows)} more"
+        if self.unknown_labels:
+            yield f"{self.unknown_labels} rows have a label that is not a class of the model"
+
 
 def score_rows(
     read: Callable[[OnBad], Iterable[tuple[int, Fields]]],

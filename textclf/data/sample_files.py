@@ -1,0 +1,62 @@
+"""Random text files from the class folders of a data set."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from textclf.data.dataset_layout import data_root
+from textclf.data.readers import class_folders, visible_entries
+from textclf.errors import DatasetError
+
+# Parts of a data set in the order of preference: no model was trained on the test part.
+_PARTS = ("test", "train")
+
+
+def sample_files(
+    folder: Path, class_names: Sequence[str], max_per_class: int, seed: int | None
+) -> list[tuple[Path, str]]:
+    """Path and text of up to `max_per_class` random .txt files from each class folder, class by class.
+
+    Args:
+        folder: a folder of class folders, or a data set's root; of its parts test/ is used, else train/.
+        class_names: class names of the model.
+        max_per_class: maximum number of files per class.
+        seed: random seed; None gives another choice in each call.
+
+    Raises:
+        DatasetError: if the folder is missing, has no class folders or other folders, a class folder has no file, or
+            a file is not UTF-8.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: expected a folder of class folders with .txt files, found no such folder")
+    folder = data_root(folder)
+    for part in _PARTS:
+        if part not in class_names and (folder / part).is_dir():
+            folder = folder / part
+            break
+    found = class_folders(folder)
+    unknown = [entry.name for entry in found if entry.name not in class_names]
+    if unknown or not found:
+        raise DatasetError(
+            f"{folder}: expected folders named like the classes of the model ({', '.join(class_names)}), "
+            f"found {', '.join(unknown) or 'none'}; name such a folder, or a data set's root"
+        )
+    chance = random.Random(seed)  # noqa: S311
+    chosen: list[Path] = []
+    for class_folder in found:
+        files = [
+            entry.path
+            for entry in visible_entries(Path(class_folder.path))
+            if entry.name.endswith(".txt") and entry.is_file()
+        ]
+        if not files:
+            raise DatasetError(f"{class_folder.path}: expected .txt files in the folder of a class, found none")
+        chosen += [Path(path) for path in sorted(chance.sample(files, min(max_per_class, len(files))))]
+    return [(path, _read(path)) for path in chosen]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: expected UTF-8 text: {error}; convert the file, or remove it") from error
