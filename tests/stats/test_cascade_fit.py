@@ -173,8 +173,8 @@ def test_a_handful_of_texts_stays_off(count):
         fit = fit_cascade(both, labels)
         assert fit.settings is None
         assert fit.results["texts"] == count
-        assert fit.why_off.startswith("too few of ")
-        assert fit.why_off.endswith("; combining both stages is judged on 200 held-out texts at least")
+        assert fit.why_off.startswith("the linear stage alone can predict too few of ")
+        assert fit.why_off.endswith("; combining both stages needs at least 200 held-out texts")
 
 
 @pytest.mark.parametrize("count", [30, 300])
@@ -198,8 +198,8 @@ def test_a_better_temperature_is_no_reason_to_combine():
 def test_the_seed_decides_the_folds():
     both, labels = perfect_on_its_surest(600)
     one, two, other = (fit_cascade(both, labels, seed) for seed in (1, 1, 2))
-    assert (one.settings, one.figures) == (two.settings, two.figures)
-    assert one.figures != other.figures
+    assert (one.settings, one.results) == (two.settings, two.results)
+    assert one.results != other.results
 
 
 @pytest.mark.slow
