@@ -40,7 +40,7 @@ from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.combining import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.stats.cascade_fit import cascade_figures, fit_cascade
+from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
 from textclf.store.decision_log import ACTIONS
@@ -205,10 +205,10 @@ def test_the_cascade_in_the_manifest():
     logits = np.stack([-labels, labels], axis=1) * np.float32(6) + rng.normal(0, 1, (400, 2)).astype(np.float32)
     answers = StageOutputs(logits, logits, 1.0)
     settings = CascadeSettings(1.0, 1.0, 0.5, 0.9)
-    assert keys_of(fit_cascade(answers, labels).figures) == paths_of("manifest.json", "cascade.validation") | {
+    assert keys_of(fit_cascade(answers, labels).results) == paths_of("manifest.json", "cascade.validation") | {
         f"curve[].{name}" for name in LIST["manifest.json"]["cascade.validation.curve[]"]
     }
-    assert keys_of(cascade_figures(settings, answers, labels)) == paths_of("manifest.json", "cascade.test")
+    assert keys_of(cascade_results(settings, answers, labels)) == paths_of("manifest.json", "cascade.test")
 
 
 def test_the_files_of_a_version(tmp_path):
