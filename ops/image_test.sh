@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Builds the serving image from this checkout and checks it from outside, with no container engine: buildah and
-# debootstrap make a Debian base image, build the Dockerfile on it, and run the result as the image's user.
+# Build the serving image from this checkout and check it from outside, without a container engine: buildah and debootstrap
+# make a Debian base image, build the Dockerfile on it, and run the result as the image's user.
 #
 #   make image-test
 #
-#   MODEL=…          the model store to serve (default: a tiny one, made here)
-#   WHEELS=…         a folder of wheels for requirements-serving.txt (default: pip downloads them, by its own settings)
+#   MODEL=…          the model store to serve (default: model/)
+#   WHEELS=…         a folder of wheels for requirements-serving.txt (default: pip downloads them)
 #   DEBIAN_MIRROR=…  where Debian's packages come from (default: debootstrap's own)
-#   PYTHON=…         a Python 3.11 with numpy and openvino, for the tiny model and for pip
+#   PYTHON=…         a Python 3.11 with pip
 #
-# Needs root, buildah, debootstrap and curl. The Debian root and the wheels are kept in .image-test/ for the next time; all else is removed.
+# Needs root, buildah, debootstrap and curl. .image-test/ keeps the Debian root and the wheels for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +40,7 @@ if [ ! -f "$cache/bookworm.tar" ]; then
     step "making a Debian root"
     debootstrap --variant=minbase bookworm "$work/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/debootstrap.log" ||
         { tail "$work/debootstrap.log"; fail "debootstrap failed"; }
-    # As in the published Debian images: packages start no services.
+    # As in the published Debian images, packages start no services.
     printf '#!/bin/sh\nexit 101\n' >"$work/root/usr/sbin/policy-rc.d"
     chmod +x "$work/root/usr/sbin/policy-rc.d"
     rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
@@ -83,12 +83,12 @@ grep --quiet "training image" "$work/failure" || fail "expected the training ima
 step "serve answers"
 if [ -z "${MODEL:-}" ]; then
     MODEL=$work/model
-    PYTHONPATH=.:tests/helpers "$python" -c "import pathlib, sys, tiny_engine; tiny_engine.write_version(pathlib.Path(sys.argv[1]))" "$MODEL"
+    cp --recursive model "$MODEL"
     chmod -R a+rX "$MODEL"
 fi
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 default=$(inspect '{{range .Docker.Config.Cmd}}{{.}} {{end}}')
-# The server's id is written by the process that becomes the server: here containers have no process ids of their own.
+# The process that becomes the server writes its id: these containers share the host's process ids.
 mkdir "$work/pid" && chmod 777 "$work/pid"
 in_container --volume "$(realpath "$MODEL"):/opt/ml/model:ro" --volume "$work/pid:/pid" \
     --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- \
@@ -144,7 +144,7 @@ grep "^error: MODEL_PATH: .*user 10001 may read, got /opt/ml/model" "$work/priva
 if in_container --volume "$work/data:/opt/ml" "$container" -- train 2>"$work/train.err"; then fail "expected train to fail"; fi
 grep "/opt/ml/output/failure can't be written" "$work/train.err" ||
     fail "expected train to name the file that it can't write"
-# Not over /data: that is a volume of the image, which buildah puts on top.
+# Not at /data: buildah mounts the image's volume over it.
 if in_container --volume "$work/data:/reviews" --env NEW_DATA_DIR=/reviews/new --env "PORT=$port" "$container" -- \
     serve 2>"$work/data.log"; then
     fail "expected serve to fail without a model"
