@@ -1,6 +1,7 @@
 # make demo        fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
 # make serve       serve on 127.0.0.1:8080 without TensorFlow; environment variables are the settings
-# make test        run the tests; their servers use the environment that the image has
+# make test        run the tests; their servers use the environment that the image has; MARKS='statistics or package' runs
+#                  the groups that the default leaves out (pyproject.toml describes them)
 # make lint        check style and types
 # make docs        build the documentation into site/; a broken link fails
 # make lock        compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes newer versions
@@ -52,7 +53,7 @@ serve: $(SERVING_VENV)/.installed
 
 # --max-worker-restart=0: after a worker dies, pytest-xdist 3.8 waits forever for its files (its issue 1323).
 test: $(VENV)/.installed $(SERVING_VENV)/.installed
-	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+	TEXTCLF_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(if $(MARKS),-m "$(MARKS)")
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
