@@ -18,7 +18,6 @@ from textclf.data.labelled_reviews import LabelledReview
 from textclf.errors import DatasetError
 from textclf.retraining.combined_dataset import read_holdout, write_combined
 from textclf.retraining.combining import combine
-from textclf.stats.label_sources import contradicting_sources
 
 ODD = [
     "two\r\nlines\r\n",
@@ -55,7 +54,6 @@ def combined_with(old, new):
         old.test,
         [review.label for review in new],
         CombineOptions(holdout_room=100),
-        judge=contradicting_sources,
     )
 
 
@@ -239,10 +237,9 @@ def test_what_is_killed_half_way_leaves_the_one_of_before(tmp_path, old):
         "from textclf.retraining.combined_dataset import write_combined\n"
         "from textclf.retraining.combining import combine\n"
         "from textclf.data.datasets import load_dataset\n"
-        "from textclf.stats.label_sources import contradicting_sources as judge\n"
         "os.sync = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
         "old = load_dataset(sys.argv[1])\n"
-        "write_combined(combine(old, [], old.test, [], judge=judge), old.test, sys.argv[1])\n"
+        "write_combined(combine(old, [], old.test, []), old.test, sys.argv[1])\n"
     )
     root = Path(__file__).parents[2]
     killed = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=root, timeout=300)

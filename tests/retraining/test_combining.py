@@ -11,12 +11,13 @@ from labelled_texts import CLASSES, prose, reviews, split, texts_on_side, with_l
 
 from textclf.config import CombineOptions
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
-from textclf.retraining.combining import SMALL_SOURCES, Reason, combine
+from textclf.retraining.combining import combine
 from textclf.retraining.near_duplicates import Shingles, jaccard
-from textclf.stats.label_sources import contradicting_sources
+from textclf.retraining.removals import Reason
+from textclf.retraining.sources import SMALL_SOURCES
 
 OLD = [prose(100_000 + i) for i in range(1000)]
-GOLDEN = split([prose(200_000 + i) for i in range(50)], [i % 2 for i in range(50)])
+TEST_SET = split([prose(200_000 + i) for i in range(50)], [i % 2 for i in range(50)])
 TRAIN_SIDE = texts_on_side(False, 300, 0)
 HELD_SIDE = texts_on_side(True, 120, 0)
 
@@ -27,15 +28,15 @@ def old_data(texts=OLD, positive=0.5):
     third = len(texts) // 3
     parts = [split(texts[a:b], labels[a:b]) for a, b in ((0, third), (third, 2 * third), (2 * third, None))]
     return SimpleNamespace(
-        class_names=CLASSES, train=parts[0], validation_select=parts[1], validation_calibrate=parts[2], test=GOLDEN
+        class_names=CLASSES, train=parts[0], validation_select=parts[1], validation_calibrate=parts[2], test=TEST_SET
     )
 
 
-def run(new, champion=None, old=None, learnt_until=None, **options):
+def run(new, champion=None, old=None, trained_until=None, **options):
     champion = [review.label for review in new] if champion is None else champion
     options = CombineOptions(**options)
     old = old or old_data()
-    return combine(old, new, GOLDEN, champion, options, judge=contradicting_sources, learnt_until=learnt_until)
+    return combine(old, new, TEST_SET, champion, options, trained_until=trained_until)
 
 
 def why(combined):
@@ -57,7 +58,7 @@ def test_both_sides_and_the_old_texts():
     assert set(combined.holdout.texts) == set(HELD_SIDE[:20])
     assert combined.holdout.labels.tolist() == [0] * 20
     assert tuple(review.text for review in combined.added) == combined.train.texts[1000:]
-    assert tuple(review.text for review in combined.held) == combined.holdout.texts
+    assert tuple(review.text for review in combined.held_out) == combined.holdout.texts
     assert combined.removed == ()
     assert combined.fingerprint == fingerprint_of(new)
     assert combined.counts == {
@@ -87,12 +88,12 @@ def test_unknown_labels():
 
 
 def test_golden_texts_are_neither_trained_on_nor_held_out():
-    copy = GOLDEN.texts[0].upper() + " \n"
-    near = [with_last_words(GOLDEN.texts[1], 100, held) for held in (True, False)]
+    copy = TEST_SET.texts[0].upper() + " \n"
+    near = [with_last_words(TEST_SET.texts[1], 100, held) for held in (True, False)]
     # However many there are, and whatever label they have.
     new = reviews([copy, *near, *near]) + reviews([copy, *near], "neg")
     combined = run(new)
-    assert why(combined) == {copy: Reason.COPY_OF_GOLDEN} | dict.fromkeys(near, Reason.NEAR_GOLDEN)
+    assert why(combined) == {copy: Reason.COPY_OF_TEST} | dict.fromkeys(near, Reason.NEAR_TEST)
     assert len(combined.removed) == 8
     assert train_side(combined) == set(OLD)
 
@@ -125,8 +126,8 @@ def test_copies_leave_one(held):
     text = (HELD_SIDE if held else TRAIN_SIDE)[0]
     variants = [text, text, text.upper(), f"\n{text}  ", text.replace(" ", "\u00a0")]
     combined = run([LabelledReview(variant, "pos", f"s{i}") for i, variant in enumerate(variants)])
-    assert len(combined.held if held else combined.added) == 1
-    assert len(combined.added) + len(combined.held) == 1
+    assert len(combined.held_out if held else combined.added) == 1
+    assert len(combined.added) + len(combined.held_out) == 1
     assert [removed.reason for removed in combined.removed] == [Reason.DUPLICATE] * 4
 
 
@@ -141,7 +142,7 @@ def test_near_duplicates_do_not_bridge_the_sides():
     base = TRAIN_SIDE[0]
     cluster = [f"{base} v{i}" for i in range(40)]
     combined = run(reviews(cluster))
-    assert len(combined.held) == 1
+    assert len(combined.held_out) == 1
     assert combined.added == ()
     assert Counter(removed.reason for removed in combined.removed) == {Reason.NEAR_DUPLICATE: 39}
 
@@ -152,7 +153,7 @@ def test_no_two_kept_texts_are_near_and_each_removed_one_is_near_a_kept_one():
     chain = [" ".join(words[i : i + 40]) for i in range(0, 60)]
     combined = run(reviews(chain))
     runs = {text: Shingles(3).of(text) for text in chain}
-    kept = [review.text for review in (*combined.added, *combined.held)]
+    kept = [review.text for review in (*combined.added, *combined.held_out)]
     assert 5 < len(kept) < 40
     assert max(jaccard(runs[a], runs[b]) for a in kept for b in kept if a < b) < 0.8
     for removed in combined.removed:
@@ -297,7 +298,7 @@ def test_invented_sources_share_one_turn_and_one_quota():
     combined = run(invented + shops[:30], old=old)
     assert Counter(review.source for review in combined.added)["shop 0"] == 21
     held = one_each(HELD_SIDE[:90]) + reviews(HELD_SIDE[90:120], "neg", "web")
-    assert Counter(review.source for review in run(held, old=old, holdout_room=40).held)["web"] == 20
+    assert Counter(review.source for review in run(held, old=old, holdout_room=40).held_out)["web"] == 20
 
 
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -311,7 +312,7 @@ def stored(texts, source, time, label="pos"):
 def second_round(new_time=AFTER, **options):
     """An old source, of whose texts those to train on were learnt, and a new one; texts have drifted for both.
 
-    The champion contradicts 3 in 10 labels of any source, but for what it has learnt.
+    The champion contradicts 3 in 10 labels of any source, except for what it was trained on.
     """
     learnt = stored(TRAIN_SIDE[:150], "old shop", BEFORE)
     held = stored(HELD_SIDE[:40], "old shop", BEFORE)
@@ -321,24 +322,24 @@ def second_round(new_time=AFTER, **options):
 
 
 def test_sources_are_judged_by_what_the_champion_has_not_learnt():
-    combined = second_round(learnt_until=TRAINED)
+    combined = second_round(trained_until=TRAINED)
     assert why(combined) == {}
     assert {result.source: (result.texts, result.contradictions) for result in combined.sources} == {
         "old shop": (40, 12),
         "new shop": (125, 39),
     }
     # By all texts the new one looks bad.
-    assert set(why(second_round(learnt_until=None)).values()) == {Reason.CONTRADICTING_SOURCE}
+    assert set(why(second_round(trained_until=None)).values()) == {Reason.CONTRADICTING_SOURCE}
 
 
 def test_texts_of_unknown_time_are_judged_only_where_they_are_held_out():
-    counts = {result.source: result.texts for result in second_round(None, learnt_until=TRAINED).sources}
+    counts = {result.source: result.texts for result in second_round(None, trained_until=TRAINED).sources}
     assert counts == {"old shop": 40, "new shop": 25}
 
 
 def test_a_text_that_was_sent_before_is_not_judged_when_it_comes_again():
     again = stored(TRAIN_SIDE[:30], "a", AFTER) + stored([t.upper() for t in TRAIN_SIDE[:30]], "a", BEFORE)
-    combined = run(again + stored(TRAIN_SIDE[30:60], "a", AFTER), learnt_until=TRAINED)
+    combined = run(again + stored(TRAIN_SIDE[30:60], "a", AFTER), trained_until=TRAINED)
     assert [(result.source, result.texts) for result in combined.sources] == [("a", 30)]
 
 
@@ -346,7 +347,7 @@ def test_a_source_is_set_aside_with_what_it_was_not_judged_by():
     good = stored(HELD_SIDE[:60], "shop", BEFORE)
     bad = stored(TRAIN_SIDE[:50], "bad", BEFORE) + stored(TRAIN_SIDE[50:90], "bad", AFTER)
     champion = ["pos"] * 110 + ["neg"] * 40
-    combined = run(good + bad, champion, learnt_until=TRAINED)
+    combined = run(good + bad, champion, trained_until=TRAINED)
     assert set(why(combined)) == {review.text for review in bad}
     assert "40 of 40 labels" in combined.removed[0].detail
 
@@ -403,11 +404,11 @@ def test_a_flood_does_not_own_the_holdout():
     flood, few = reviews(HELD_SIDE[:100], "pos", "flood"), reviews(HELD_SIDE[100:110], "neg", "few")
     old = old_data(OLD[:100])  # Room for 42 in training.
     combined = run(flood + few, old=old, holdout_room=40)
-    assert Counter(review.source for review in combined.held) == {"flood": 20, "few": 10}
+    assert Counter(review.source for review in combined.held_out) == {"flood": 20, "few": 10}
     # In proportion to the training texts where that is more.
-    assert len(run(flood + few, old=old, holdout_room=0).held) == 5 + 5
-    assert len(run(flood + few, old=old).held) == 110
-    assert Counter(review.label for review in run(flood, old=old, holdout_room=40).held) == {"pos": 30}
+    assert len(run(flood + few, old=old, holdout_room=0).held_out) == 5 + 5
+    assert len(run(flood + few, old=old).held_out) == 110
+    assert Counter(review.label for review in run(flood, old=old, holdout_room=40).held_out) == {"pos": 30}
 
 
 def test_which_ones_stay_is_decided_by_what_they_say():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from word_backend import WordBackend
 
-from textclf.retraining.comparison import answers_of, pair_predictions
+from textclf.retraining.comparison import model_predictions, pair_predictions
 from textclf.runtime.predictor import Predictor
 
 TEXTS = ("good film", "bad bad film today", "fair")
@@ -16,7 +16,7 @@ def model(class_names, counts=True, **options):
 
 def test_the_order_of_a_model_s_own_classes_makes_no_difference():
     names = ("bad", "fair", "good")
-    answers = [answers_of(model(own), TEXTS, names) for own in (names, ("good", "bad", "fair"))]
+    answers = [model_predictions(model(own), TEXTS, names) for own in (names, ("good", "bad", "fair"))]
     for one in answers:
         assert one.predicted.tolist() == [2, 0, 1]
         assert one.lengths.tolist() == [4, 6, 3]
@@ -26,13 +26,14 @@ def test_the_order_of_a_model_s_own_classes_makes_no_difference():
 
 def test_a_class_that_is_none_of_them_is_refused():
     with pytest.raises(ValueError, match="not in tuple"):
-        answers_of(model(("bad", "fine")), TEXTS, ("bad", "good"))
+        model_predictions(model(("bad", "fine")), TEXTS, ("bad", "good"))
 
 
 def test_each_decides_by_its_own_threshold_and_temperature():
     names = ("bad", "good")
     plain, careful = (
-        answers_of(model(names, **options), TEXTS[:2], names) for options in ({}, {"threshold": 0.9, "temperature": 2})
+        model_predictions(model(names, **options), TEXTS[:2], names)
+        for options in ({}, {"threshold": 0.9, "temperature": 2})
     )
     assert (plain.predicted.tolist(), careful.predicted.tolist()) == ([1, 0], [0, 0])
     both = pair_predictions(np.array([1, 0], np.int32), plain, careful)

@@ -17,7 +17,6 @@ from textclf.data.datasets import Counts, Dataset, Split
 from textclf.data.labelled_reviews import LabelledReview
 from textclf.retraining.combining import Combined, combine
 from textclf.stats.gate import GateDecision, PairedPredictions, decide_promotion
-from textclf.stats.label_sources import contradicting_sources
 
 NAMES = ("neg", "pos")
 OLD, NEW, GOLDEN = 2000, 1000, 4000
@@ -105,9 +104,7 @@ def retrained(world: World, new: tuple[LabelledReview, ...], options: CombineOpt
     """What `retraining.py run` does, with another kind of model."""
     texts = Split(tuple(review.text for review in new), np.zeros(len(new), np.int32))
     predicted = [NAMES[label] for label in world.champion.probabilities(texts).argmax(axis=1)]
-    combined = combine(
-        world.old, new, world.golden, predicted, options or CombineOptions(), judge=contradicting_sources
-    )
+    combined = combine(world.old, new, world.golden, predicted, options or CombineOptions())
     challenger = Model(combined.train)
     return Outcome(
         combined,

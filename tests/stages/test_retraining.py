@@ -15,6 +15,7 @@ from tiny_bert import write_reviews
 import retraining
 from retraining import Promotion, Rejection, Retrain
 from textclf.errors import ConfigError, DatasetError, ModelStoreError, NothingNewError, TrainingError
+from textclf.retraining.champion_data import trained_until
 from textclf.runtime.loading import predictor_of_version
 from textclf.store.decision_log import DecisionLog
 from textclf.store.model_store import ModelStore
@@ -145,7 +146,7 @@ def test_a_challenger_that_learnt_the_new_texts_is_promoted(promoted):
     assert store.current_id() == outcome.challenger == outcome.path.name
     assert outcome.decision.verdict == "promote"
     holdout = outcome.decision.figures["holdout"]
-    assert holdout["texts"] == len(combined.held) > 10
+    assert holdout["texts"] == len(combined.held_out) > 10
     assert holdout["champion_accuracy"] < 0.8 < holdout["challenger_accuracy"]
     assert len(history["loss"]) == 3
     assert (folder / "combined" / "holdout").is_dir()
@@ -223,9 +224,6 @@ def test_a_promotion_that_was_written_down_and_not_made_is_made_up_for(undecided
     assert outcome_of(undecided, promoted, reviews, products).challenger == challenger == undecided.current_id()
     assert len(undecided.version_ids()) == 2
     Promotions(undecided.path).roll_back()
-    again = retrain_of(undecided.path.parent, reviews, products, epochs=3)
-    again.combine_datasets()
-    assert again._undecided_challenger() is None  # Nobody wants back what was rolled back from.
 
 
 def test_too_few_golden_texts_are_inconclusive(undecided, promoted, reviews, products):
@@ -250,8 +248,8 @@ def test_during_a_hold_nothing_is_promoted(undecided, promoted, reviews, product
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"threshold": 0.999999}, "golden set: accuracy"),
-        ({"parity": {}}, "the engine: no figures"),
+        ({"threshold": 0.999999}, "test set: accuracy"),
+        ({"parity": {}}, "the engine: no results"),
     ],
 )
 def test_a_challenger_that_is_worse_is_rejected_and_kept(undecided, promoted, reviews, products, changes, message):
@@ -276,7 +274,7 @@ def test_what_was_turned_down_is_not_trained_again(undecided, promoted, reviews,
     assert "(inconclusive); --again trains all the same" in out
     assert "comparing" not in out
     assert [entry["action"] for entry in entries(undecided)] == ["inconclusive"]
-    # A gate with other options is asked anew, of the challenger that is there.
+    # A gate with other options is asked again, of the challenger that is there.
     other = outcome_of(undecided, promoted, reviews, products)
     assert isinstance(other, Promotion)
     assert other.challenger == first.challenger
@@ -315,34 +313,13 @@ def test_a_promotion_that_was_overtaken_is_written_down_and_not_made(undecided, 
     assert [entry["action"] for entry in entries(undecided)] == ["overtaken"]
 
 
-def test_a_version_of_another_recipe_is_not_taken_for_the_challenger(undecided, promoted, reviews, products):
-    retrain = retrain_of(undecided.path.parent, reviews, products, epochs=2)
-    retrain.combined_dataset_path = promoted[0] / "combined"
-    assert retrain._undecided_challenger() is None
-    same = retrain_of(undecided.path.parent, reviews, products, epochs=3)
-    same.combined_dataset_path = promoted[0] / "combined"
-    assert same._undecided_challenger() is not None
-    DecisionLog(undecided.path).append("reject", challenger=promoted[3].challenger)
-    assert same._undecided_challenger() is None
-
-
-def test_a_version_from_before_an_option_was_trained_with_its_default(promoted):
-    manifest = ModelStore(promoted[0] / "model").open(promoted[3].challenger).manifest
-    options = {name: value for name, value in manifest.training["options"].items() if name != "r_drop"}
-    before = dataclasses.replace(manifest, training={**manifest.training, "options": options})
-    assert retraining._recipe_of_version(before) == retraining._recipe_of_version(manifest)
-    options["r_drop"] = 1.0
-    other = dataclasses.replace(manifest, training={**manifest.training, "options": options})
-    assert retraining._recipe_of_version(other) != retraining._recipe_of_version(manifest)
-
-
-# --- the golden set, and the new texts
+# --- the test set, and the new texts
 
 
 def test_nothing_new_to_train_on_is_said_before_the_training(undecided, tmp_path, reviews):
     retrain = retrain_of(tmp_path, reviews, reviews / "train")
     with pytest.raises(
-        NothingNewError, match=r"new labelled texts to train on, found none among 240; .*removed\.jsonl says why"
+        NothingNewError, match=r"new labelled texts to train on, found none among 240; .*removed\.jsonl has the reasons"
     ):
         retrain.combine_datasets()
     assert len((tmp_path / "combined" / "removed.jsonl").read_text(encoding="utf-8").splitlines()) == 240
@@ -351,8 +328,8 @@ def test_nothing_new_to_train_on_is_said_before_the_training(undecided, tmp_path
 def test_too_few_texts_for_any_promotion_are_said_before_the_training(undecided, tmp_path, reviews, products, capsys):
     retrain_of(tmp_path, reviews, products, margin=0.01, min_holdout=100).combine_datasets()
     golden, holdout = capsys.readouterr().err.splitlines()
-    assert golden == "warning: with 63 golden texts nothing can be promoted; 268 is the least"
-    assert holdout.endswith("held-out texts nothing can be promoted; 100 is the least")
+    assert golden == "warning: with 63 test texts nothing can be promoted; at least 268 are needed"
+    assert holdout.endswith("held-out texts nothing can be promoted; at least 100 are needed")
 
 
 def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, reviews):
@@ -361,7 +338,7 @@ def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, rev
         (new / "train" / old).rename(new / "train" / name)
     combined = retrain_of(tmp_path, reviews, new, rename_labels={"0": "neg", "1": "pos"}).combine_datasets()
     assert combined.class_names == ("neg", "pos")
-    assert len(combined.added) + len(combined.held) > 20
+    assert len(combined.added) + len(combined.held_out) > 20
     with pytest.raises(DatasetError):
         retrain_of(tmp_path, reviews, new).combine_datasets()
 
@@ -377,17 +354,14 @@ def test_what_was_passed_over_in_the_new_texts_is_said(undecided, tmp_path, revi
     assert len(notes) == 2
 
 
-def test_what_the_champion_may_have_learnt(undecided, promoted, tmp_path, reviews, products):
-    """Of the data that it was trained on everything is known; of other data, what came after it is new to it."""
-    retrain = retrain_of(tmp_path, reviews, products)
-    combine = {"dataset_path": str(reviews), "data_dir": str(tmp_path), **retrain._data_options().to_dict()}
-    old = Training(**combine).read_dataset()
-    assert retrain._learnt_until(old) is None
-    undecided.promote(promoted[3].challenger, expected_current=retrain.champion.id)
-    again = retrain_of(tmp_path, reviews, products)
-    assert again._learnt_until(old) == datetime.fromisoformat(again.champion.manifest.created)
-    both = Training(**combine | {"dataset_path": str(promoted[0] / "combined")}).read_dataset()
-    assert again._learnt_until(both) is None
+def test_champion_trained_on_the_combined_data_may_know_new_texts(undecided, promoted, tmp_path, reviews):
+    data = {"data_dir": str(tmp_path)}
+    old = Training(dataset_path=str(reviews), **data).read_dataset()
+    assert trained_until(undecided.open().manifest, old) is None
+    challenger = undecided.open(promoted[3].challenger).manifest
+    assert trained_until(challenger, old) == datetime.fromisoformat(challenger.created)
+    both = Training(dataset_path=str(promoted[0] / "combined"), **data).read_dataset()
+    assert trained_until(challenger, both) is None
 
 
 def test_other_classes_are_refused(undecided, tmp_path, products):
@@ -411,10 +385,9 @@ def test_a_champion_that_was_saved_without_a_test_part_is_said(undecided, tmp_pa
     data["fingerprint"] = {name: value for name, value in data["fingerprint"].items() if name != "test"}
     data["options"] = {**data["options"], "read_test": False}
     undecided.promote(save_copy(undecided, champion, data=data), expected_current=champion)
-    retrain = retrain_of(tmp_path, reviews, products)
-    retrain.combine_datasets()
+    retrain_of(tmp_path, reviews, products).combine_datasets()
     assert "was saved without a test part" in capsys.readouterr().out
-    assert retrain._dataset.test is not None
+    assert Training(dataset_path=str(tmp_path / "combined")).read_dataset().test is not None
 
 
 # --- the command line
@@ -443,7 +416,7 @@ def test_run_exits_with_3_where_the_challenger_is_worse(undecided, promoted, rev
     save_copy(undecided, promoted[3].challenger, threshold=0.999999)
     result = run(undecided, reviews, products)
     assert result.exit_code == 3, result.output
-    assert "(reject); it stays in the store\n  golden set: accuracy" in result.stdout
+    assert "(reject); it stays in the store\n  test set: accuracy" in result.stdout
 
 
 def test_run_exits_with_6_where_a_hold_is_all_that_is_in_the_way(undecided, reviews, products):

@@ -74,7 +74,7 @@ def test_bounds_stay_in_their_range_and_around_the_difference():
 
 
 def test_the_bound_keeps_its_level():
-    """Where the true difference is at the margin, the bound lies above it in 5 % of the cases."""
+    """Where the true difference is at the margin, the bound is above it in 5% of the cases."""
     random = np.random.default_rng(1)
     counts = random.multinomial(1000, [0.035, 0.025, 0.94], 4000)
     above = np.mean([tango_lower_bound(losses, gains, 1000) >= -0.01 for losses, gains, _ in counts])
@@ -100,7 +100,7 @@ def test_as_many_texts_as_are_called_for_give_the_power():
 
 
 def test_the_number_of_texts_at_its_edges():
-    # Where none differs, from so many texts on the bound is above the margin.
+    # If none differs, this is the smallest number of texts whose bound is above the margin.
     needed = texts_for_margin(0, 0, 50, 0.01, 0.05, 0.8)
     assert tango_lower_bound(0, 0, needed) >= -0.01 > tango_lower_bound(0, 0, needed - 1)
     assert texts_for_margin(20, 0, 1000, 0.01, 0.05, 0.8) is None
@@ -178,16 +178,16 @@ def test_promote_with_every_figure():
     assert sum(figures["texts"] for figures in slices[:2]) == sum(figures["texts"] for figures in slices[2:]) == 4000
     assert set(decision.figures["calibration"]) == {"golden", "holdout"}
     assert decision.figures["options"] == OPTIONS.to_dict()
-    assert any("golden set: accuracy 89.00% -> 89.00% on 4,000 texts" in reason for reason in decision.reasons)
+    assert any("test set: accuracy 89.00% -> 89.00% on 4,000 texts" in reason for reason in decision.reasons)
     assert json.loads(json.dumps(dataclasses.asdict(decision)))["figures"] == decision.figures
 
 
-def test_a_golden_set_that_got_worse_rejects():
+def test_worse_test_set_rejects():
     decision = decided(answers(4000, losses=150, gains=20, wrong=300))
     assert decision.verdict == "reject"
     assert upper_bound(150, 20, 4000) < -0.01
-    assert "golden set: accuracy 92.00% -> 88.75%" in decision.reasons[0]
-    assert "1.00% is allowed" in decision.reasons[0]
+    assert "test set: accuracy 92.00% -> 88.75%" in decision.reasons[0]
+    assert "a loss of up to 1.00% is allowed" in decision.reasons[0]
 
 
 def test_worse_within_the_margin_is_let_pass():
@@ -199,29 +199,29 @@ def test_worse_within_the_margin_is_let_pass():
 @pytest.mark.parametrize(
     ("losses", "gains", "n", "needed"), [(8, 8, 400, 2474), (0, 0, 100, 268), (30, 25, 1500, 5100)]
 )
-def test_too_few_golden_texts_are_inconclusive_and_say_how_many(losses, gains, n, needed):
+def test_too_few_test_texts_are_inconclusive(losses, gains, n, needed):
     decision = decided(answers(n, losses, gains, wrong=20))
     assert decision.verdict == "inconclusive"
     assert decision.texts_needed == {"golden": needed}
     assert needed > n
-    assert f"about {needed:,} golden texts would tell" in decision.reasons[0]
+    assert f"about {needed:,} test texts would decide" in decision.reasons[0]
 
 
-def test_a_difference_at_the_margin_is_told_by_no_number_of_texts():
+def test_difference_at_the_margin_is_inconclusive_for_any_number_of_texts():
     decision = decided(answers(2000, losses=40, gains=20, wrong=100))
     assert (decision.verdict, decision.texts_needed) == ("inconclusive", {})
-    assert "no number of texts would do" in decision.reasons[0]
+    assert "no number of texts would decide" in decision.reasons[0]
 
 
 @pytest.mark.parametrize("holdout", [None, answers(0), answers(99)])
 def test_without_enough_held_out_texts_it_is_inconclusive(holdout):
     decision = decided(holdout=holdout)
     assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"holdout": 100})
-    assert "100 or more would tell" in decision.reasons[0]
+    assert "at least 100 are needed" in decision.reasons[0]
     assert decided(holdout=answers(99), min_holdout=99).verdict == "promote"
 
 
-def test_a_holdout_that_got_worse_rejects_however_small():
+def test_worse_holdout_rejects_even_if_small():
     decision = decided(holdout=answers(60, losses=8))
     assert decision.verdict == "reject"
     assert "new held-out texts: accuracy 100.00% -> 86.67% on 60 texts, which is worse (p 0.0039)" in decision.reasons
@@ -251,7 +251,7 @@ def test_a_slice_that_got_worse_rejects_though_the_whole_did_not(of_class, name)
     decision = decided(golden, margin=0.02)
     assert decision.figures["golden"]["difference"] == 0
     assert decision.verdict == "reject"
-    assert decision.reasons[0].startswith(f"golden, {name}: accuracy 100.00% -> 95.00% on 600 texts")
+    assert decision.reasons[0].startswith(f"test set, {name}: accuracy 100.00% -> 95.00% on 600 texts")
     assert [figures["slice"] for figures in decision.figures["slices"] if figures["is_worse"]] == [name]
 
 
@@ -263,7 +263,7 @@ def test_slices_of_the_holdout_count_too():
     assert decision.reasons[0].startswith("holdout, class neg")
 
 
-def test_a_slice_is_worse_only_if_it_is_large_enough_and_loses_enough_and_it_is_no_chance():
+def test_slice_is_worse_only_if_large_and_significant_and_over_its_margin():
     assert decided(one_bad_slice(2000, lost=30, size=499, of_class=True), margin=0.02).verdict == "promote"
     little = one_bad_slice(2000, lost=11, of_class=True)
     assert mcnemar_p(11, 0) * 6 < 0.05
@@ -276,7 +276,7 @@ def test_a_slice_is_worse_only_if_it_is_large_enough_and_loses_enough_and_it_is_
 def test_probabilities_that_are_off_by_more_reject():
     decision = decided(answers(4000, wrong=400, challenger_sure=0.999))
     assert decision.verdict == "reject"
-    assert "golden: the calibration error grew from 0.000 to 0.099, by 0.02 it may" in decision.reasons
+    assert "test set: calibration error rose from 0.000 to 0.099; at most +0.02 is allowed" in decision.reasons
     assert decided(answers(4000, wrong=400, challenger_sure=0.915)).verdict == "promote"
     assert decided(answers(4000, wrong=400, sure=0.999, challenger_sure=0.9)).verdict == "promote"
 
@@ -287,10 +287,10 @@ def test_on_few_texts_the_calibration_is_chance():
     assert (decision.verdict, decision.texts_needed) == ("inconclusive", {"golden": 500})
 
 
-def test_calibration_is_judged_on_the_golden_set_and_shown_on_the_holdout():
+def test_calibration_is_judged_on_the_test_set_only():
     decision = decided(holdout=answers(3000, wrong=300, challenger_sure=0.999))
     assert decision.verdict == "promote"
-    assert "on the golden set calibration holds" in decision.reasons
+    assert "the calibration error on the test set is within its margin" in decision.reasons
     holdout = decision.figures["calibration"]["holdout"]
     assert holdout["challenger"] > holdout["champion"] + 0.02
 

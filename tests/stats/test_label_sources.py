@@ -6,7 +6,7 @@ from scipy.stats import fisher_exact
 
 from textclf.stats.label_sources import contradicting_sources
 
-OPTIONS = {"alpha": 0.01, "margin": 0.1, "least": 20}
+OPTIONS = {"alpha": 0.01, "margin": 0.1, "min_texts": 20}
 
 
 def compare(counts, **changes):

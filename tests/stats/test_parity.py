@@ -95,7 +95,7 @@ def test_from_a_thousand_texts_on_the_share_of_equal_labels_counts(texts, differ
     assert (found == []) == passes
     if not passes:
         (message,) = found
-        assert f"of {texts} texts, 99.5% was expected" in message
+        assert f"of {texts} texts; at least 99.5% is needed" in message
 
 
 @pytest.mark.parametrize(("margin", "passes"), [(0.0, True), (0.0499, True), (0.05, False), (0.3, False)])
@@ -106,7 +106,7 @@ def test_with_fewer_texts_only_narrow_decisions_may_differ(texts, margin, passes
     assert (found == []) == passes
     if not passes:
         (message,) = found
-        assert f"margin was {margin:.3f}, with {texts} texts only margins under 0.05" in message
+        assert f"with margin {margin:.3f}; with {texts} texts, margins under 0.05 are allowed" in message
 
 
 @pytest.mark.parametrize(

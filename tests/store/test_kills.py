@@ -13,9 +13,9 @@ import pytest
 from killable import Stem
 from tiny_engine import tiny_reviews, write_version
 
-from retraining import LOCK_FILE
 from textclf.data.datasets import load_dataset
 from textclf.retraining.combined_dataset import read_holdout
+from textclf.retraining.locks import LOCK_FILE
 from textclf.runtime.loading import predictor_of_version
 from textclf.stats.parity import Parity
 from textclf.store.decision_log import MOVES, DecisionLog

@@ -203,7 +203,7 @@ def test_the_gates_thresholds_decide(exported, monkeypatch):
     with pytest.raises(TrainingError) as caught:
         exported()
     for precision in ("int8", "bfloat16", "float32"):
-        assert f"{precision}: accuracy fell by 0.00% on 24 texts, -50.00% was allowed" in str(caught.value)
+        assert f"{precision}: accuracy fell by 0.00% on 24 texts; at most -50.00% is allowed" in str(caught.value)
 
 
 @pytest.mark.usefixtures("_coarse_quantising")

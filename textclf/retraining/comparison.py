@@ -1,4 +1,4 @@
-"""What two models say of the same labelled texts, in one order of classes: what the gate decides on."""
+"""Champion and challenger on the same labelled texts: predictions of both, and the gate's decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,25 +7,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.config import GateOptions
+from textclf.data.datasets import Split
+from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax
-from textclf.stats.gate import PairedPredictions
+from textclf.stats.gate import GateDecision, PairedPredictions, decide_promotion
+from textclf.stats.paired_accuracy import texts_for_margin
+from textclf.stats.parity import Parity, parity_failures
+from textclf.store.manifest import Manifest
+from textclf.store.model_store import ModelVersion
 
 
 @dataclass(frozen=True, eq=False)
 class ModelPredictions:
-    """What one model says of n texts: probabilities float64 [n, K], class ids and lengths in tokens int64 [n]."""
+    """One model's predictions for n texts.
+
+    Attributes:
+        probabilities: float64 [n, K].
+        predicted: class ids, int64 [n].
+        lengths: wordpieces before truncation, int64 [n].
+    """
 
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
 
-def answers_of(predictor: Predictor, texts: Sequence[str], class_names: Sequence[str]) -> ModelPredictions:
-    """The answers of a model whose classes are these K, in whatever order it has them.
+def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: Sequence[str]) -> ModelPredictions:
+    """Score texts and bring the model's classes into the order of `class_names` [K].
 
     Raises:
-        ValueError: it has a class that is none of them.
+        ValueError: if the model has a class that is not in `class_names`.
     """
     answer = predictor.predict_batch(list(texts))
     encoded = answer.encoded
@@ -40,7 +53,7 @@ def answers_of(predictor: Predictor, texts: Sequence[str], class_names: Sequence
 def pair_predictions(
     labels: NDArray[np.integer[Any]], champion: ModelPredictions, challenger: ModelPredictions
 ) -> PairedPredictions:
-    """The answers of two models to the texts of these labels, class ids [n]."""
+    """Pair two models' predictions for the same texts, whose class ids are `labels` [n]."""
     return PairedPredictions(
         np.asarray(labels, np.int64),
         champion.probabilities,
@@ -49,3 +62,58 @@ def pair_predictions(
         challenger.predicted,
         champion.lengths,
     )
+
+
+def compare_with_champion(
+    champion: ModelVersion, challenger: ModelVersion, test_set: Split, holdout: Split, options: GateOptions
+) -> GateDecision:
+    """Score both versions with the engines that serve, and let the gate decide.
+
+    Args:
+        champion, challenger: versions with the same classes.
+        test_set, holdout: texts with class ids in the challenger's order.
+        options: options of the gate.
+
+    Raises:
+        ModelStoreError: if a version can't be loaded.
+    """
+    names = challenger.manifest.class_names
+    predictions = []
+    for version in (champion, challenger):  # One after the other, so that one model is in memory.
+        predictor = predictor_of_version(version)
+        predictions.append([model_predictions(predictor, split.texts, names) for split in (test_set, holdout)])
+    (test_old, holdout_old), (test_new, holdout_new) = predictions
+    return decide_promotion(
+        pair_predictions(test_set.labels, test_old, test_new),
+        pair_predictions(holdout.labels, holdout_old, holdout_new),
+        options,
+        parity_failures_of(challenger.manifest),
+        class_names=names,
+    )
+
+
+def parity_failures_of(manifest: Manifest) -> list[str]:
+    """Reasons why a version's engine or cascade may not replace the trained model, a sentence each."""
+    parts = ["engine", *(["cascade"] if manifest.cascade.get("settings") else [])]
+    found = [manifest.parity.get(part) for part in parts]
+    if None in found:
+        return ["no results of its comparison with the trained model"]
+    return [text for part in found if part is not None for text in parity_failures(Parity(**part))]
+
+
+def predicted_labels(version: ModelVersion, texts: Sequence[str]) -> list[str]:
+    """The label that a version predicts for each text, [len(texts)]; equal texts are scored once."""
+    predictions = predictor_of_version(version).predict(list(dict.fromkeys(texts)))
+    label_of = {prediction.text: prediction.label for prediction in predictions}
+    return [label_of[text] for text in texts]
+
+
+def too_few_texts(test_texts: int, holdout_texts: int, options: GateOptions) -> list[str]:
+    """A warning for each of the two sets that is too small for any promotion."""
+    min_test = texts_for_margin(0, 0, 1, options.margin, options.alpha, options.power)
+    sets = (("test", test_texts, min_test), ("held-out", holdout_texts, options.min_holdout))
+    return [
+        f"with {texts} {name} texts nothing can be promoted; at least {needed} are needed"
+        for name, texts, needed in sets
+        if needed is not None and texts < needed
+    ]

@@ -1,8 +1,9 @@
-"""Whether a retrained model may take the place of the one that serves: figures on the same texts, then the verdict.
+"""The promotion gate: whether a retrained model may replace the model that serves.
 
-The golden set (the test part of the champion's data, on which neither was trained) must not get worse by more than a
-margin, and the new held-out texts not worse at all: a retraining is for these. Three verdicts, because "not shown to be
-worse" is no reason to promote where few texts could show anything.
+Accuracy on the reference test set (the test part of the champion's data) may fall by at most a margin. Accuracy on the
+new held-out texts must not fall. With too few texts to decide, the verdict is "inconclusive".
+
+Results keep the name "golden" for the reference test set, which decisions.jsonl contains.
 """
 
 import itertools
@@ -25,24 +26,25 @@ from textclf.stats.paired_accuracy import (
     upper_bound,
 )
 
-# Of figures that are sums of shares.
+# Rounding error of sums of shares.
 _ROUNDING = 1e-12
+_SET_NAMES = {"golden": "test set", "holdout": "holdout"}
 
 
 @dataclass(frozen=True, eq=False)
 class PairedPredictions:
-    """What the champion (which serves) and the challenger (newly trained) say of the same n labelled texts.
+    """Predictions of the champion (current model) and the challenger (new model) for the same n labelled texts.
 
-    Class ids are positions in one list of K classes, that of both.
+    Class ids are positions in the list of K classes that both models share.
 
     Attributes:
-        labels: the true class ids, int [n].
+        labels: true class ids, int [n].
         champion_probabilities, challenger_probabilities: float [n, K].
-        champion_predicted, challenger_predicted: class ids, int [n]; a threshold may choose another than the likeliest.
+        champion_predicted, challenger_predicted: class ids, int [n]; a threshold may choose a less likely class.
         lengths: wordpieces before truncation, int [n].
 
     Raises:
-        InputError: the arrays are not of the same n texts and K classes.
+        InputError: if the arrays differ in n or K.
     """
 
     labels: NDArray[np.integer[Any]]
@@ -56,7 +58,7 @@ class PairedPredictions:
         rows = (self.labels, self.champion_predicted, self.challenger_predicted, self.lengths)
         tables = (self.champion_probabilities, self.challenger_probabilities)
         if len({row.shape for row in rows}) > 1 or len({table.shape for table in tables}) > 1:
-            raise InputError("expected the answers of two models to the same texts, got arrays of different shapes")
+            raise InputError("expected two models' predictions for the same texts, got arrays of different shapes")
         if self.labels.ndim != 1 or tables[0].ndim != 2 or len(tables[0]) != len(self.labels):
             raise InputError(
                 f"expected labels [texts] and probabilities [texts, classes], got {self.labels.shape} and "
@@ -68,24 +70,24 @@ class PairedPredictions:
 
     @property
     def champion_is_right(self) -> NDArray[np.bool_]:
-        """True where the champion gave the true class, bool [n]."""
+        """Whether the champion predicts the true class, bool [n]."""
         return np.asarray(self.champion_predicted == self.labels)
 
     @property
     def challenger_is_right(self) -> NDArray[np.bool_]:
-        """True where the challenger gave the true class, bool [n]."""
+        """Whether the challenger predicts the true class, bool [n]."""
         return np.asarray(self.challenger_predicted == self.labels)
 
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says of a challenger.
+    """The gate's decision about a challenger.
 
     Attributes:
-        verdict: "promote", "reject" (it is worse somewhere) or "inconclusive" (it can't be told).
-        reasons: a sentence each: what speaks against it, or for "promote" what holds.
-        figures: every figure that was looked at, as JSON can hold it.
-        texts_needed: "golden" or "holdout" to the number of texts that would tell; {} unless texts are too few.
+        verdict: "promote", "reject" (the challenger is worse somewhere) or "inconclusive" (too few texts to decide).
+        reasons: a sentence each: why not to promote, or for "promote" the conditions that hold.
+        figures: all results by condition, for JSON.
+        texts_needed: "golden" (test set) or "holdout" to the number of texts that would decide; {} unless too few.
     """
 
     verdict: str
@@ -96,17 +98,17 @@ class GateDecision:
 
 @dataclass(frozen=True)
 class _Finding:
-    """What one of the conditions came to.
+    """The result of one condition.
 
     Attributes:
-        figures: that it rests on.
+        result: numbers for JSON.
         against: sentences that make the verdict "reject".
-        doubts: sentences that make it "inconclusive".
-        holds: what is said where there is neither.
-        needed: texts that would tell.
+        doubts: sentences that make the verdict "inconclusive".
+        holds: the sentence if the condition holds.
+        needed: number of texts that would decide.
     """
 
-    figures: Any
+    result: Any
     against: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     holds: str = ""
@@ -114,7 +116,7 @@ class _Finding:
 
 
 def decide_promotion(
-    golden: PairedPredictions,
+    test_set: PairedPredictions,
     holdout: PairedPredictions | None,
     options: GateOptions,
     parity_failures: Sequence[str] = (),
@@ -123,31 +125,31 @@ def decide_promotion(
 ) -> GateDecision:
     """Decide whether the challenger may be promoted.
 
-    It is rejected where it is shown to be worse: the golden set's upper confidence bound is below -margin, fewer of the
-    new texts are right (exact one-sided McNemar test), a class or a range of lengths is worse (the same test, Holm
-    over all of them, and by more than options.slice_margin), its probabilities on the golden set are off by more, or
-    its engine is not the model that was trained. It is promoted where the golden set's lower bound reaches -margin, and
-    at least as many of the new texts are right. Between the two the verdict is "inconclusive".
+    "reject", if one of these is shown: the upper confidence bound of the difference on the test set is below -margin;
+    fewer of the new texts are correct (exact one-sided McNemar test); a class or a range of lengths is worse (same
+    test, Holm's correction, and by more than options.slice_margin); calibration on the test set is worse; the engine
+    differs from the trained model. "promote", if the lower bound on the test set is at least -margin and at least as
+    many of the new texts are correct. Otherwise "inconclusive".
 
     Args:
-        golden: the champion's test part, on which neither was trained.
+        test_set: the champion's test part, on which neither model was trained.
         holdout: new labelled texts that are never trained on; None without any.
         options: margins and levels.
-        parity_failures: why the challenger's engine may not stand for the trained model
-            (textclf.stats.parity.parity_failures); [] if it may.
-        class_names: for the sentences, [K]; by default the class ids.
+        parity_failures: reasons why the challenger's engine can't replace the trained model
+            (textclf.stats.parity.parity_failures); [] if it can.
+        class_names: names for the sentences, [K]; by default the class ids.
 
     Raises:
-        InputError: there are no golden texts, or the answers do not fit together.
+        InputError: if the test set is empty, or the predictions have different shapes.
     """
-    if not len(golden):
-        raise InputError("expected golden texts to compare two models on, got none")
-    names = tuple(class_names) or tuple(map(str, range(golden.champion_probabilities.shape[1])))
+    if not len(test_set):
+        raise InputError("expected test texts to compare two models on, got none")
+    names = tuple(class_names) or tuple(map(str, range(test_set.champion_probabilities.shape[1])))
     holdout = holdout if holdout is not None and len(holdout) else None
-    sets = {"golden": golden} if holdout is None else {"golden": golden, "holdout": holdout}
+    sets = {"golden": test_set} if holdout is None else {"golden": test_set, "holdout": holdout}
     findings = {
-        "golden": _golden(golden, options),
-        "holdout": _holdout(holdout, options),
+        "golden": _on_test_set(test_set, options),
+        "holdout": _on_holdout(holdout, options),
         "slices": _slices(sets, names, options),
         "calibration": _calibration(sets, options),
         "parity": _Finding(list(parity_failures), tuple(f"the engine: {text}" for text in parity_failures)),
@@ -155,18 +157,18 @@ def decide_promotion(
     against = tuple(text for finding in findings.values() for text in finding.against)
     doubts = tuple(text for finding in findings.values() for text in finding.doubts)
     holds = tuple(finding.holds for finding in findings.values() if finding.holds)
-    figures = {name: finding.figures for name, finding in findings.items()}
+    results = {name: finding.result for name, finding in findings.items()}
     return GateDecision(
         verdict="reject" if against else "inconclusive" if doubts else "promote",
         reasons=against + doubts or holds,
-        figures={**figures, "options": options.to_dict()},
+        figures={**results, "options": options.to_dict()},
         texts_needed={} if against else {k: n for finding in findings.values() for k, n in finding.needed.items()},
     )
 
 
-def _compared(answers: PairedPredictions, rows: Any = slice(None)) -> dict[str, Any]:
-    """How often each is right on (some of) the texts, and on how many they differ."""
-    champion, challenger = answers.champion_is_right[rows], answers.challenger_is_right[rows]
+def _compared(pairs: PairedPredictions, rows: Any = slice(None)) -> dict[str, Any]:
+    """Both accuracies on the texts of some rows, and the number of texts that only one model has right."""
+    champion, challenger = pairs.champion_is_right[rows], pairs.challenger_is_right[rows]
     losses, gains = int(np.sum(champion & ~challenger)), int(np.sum(~champion & challenger))
     return {
         "texts": len(champion),
@@ -178,110 +180,109 @@ def _compared(answers: PairedPredictions, rows: Any = slice(None)) -> dict[str, 
     }
 
 
-def _golden(golden: PairedPredictions, options: GateOptions) -> _Finding:
-    figures = _compared(golden)
-    counts = figures["losses"], figures["gains"], figures["texts"]
+def _on_test_set(test_set: PairedPredictions, options: GateOptions) -> _Finding:
+    result = _compared(test_set)
+    counts = result["losses"], result["gains"], result["texts"]
     lower, upper = (bound(*counts, options.alpha) for bound in (tango_lower_bound, upper_bound))
-    figures |= {"lower_bound": lower, "upper_bound": upper, "margin": options.margin}
+    result |= {"lower_bound": lower, "upper_bound": upper, "margin": options.margin}
     text = (
-        f"golden set: accuracy {figures['champion_accuracy']:.2%} -> {figures['challenger_accuracy']:.2%} on "
-        f"{figures['texts']:,} texts; with {1 - options.alpha:.0%} confidence"
+        f"test set: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
+        f"{result['texts']:,} texts; with {1 - options.alpha:.0%} confidence the"
     )
+    allowed = f"a loss of up to {options.margin:.2%} is allowed"
     if upper < -options.margin:
-        return _Finding(figures, against=(f"{text} it loses {-upper:.2%} or more, {options.margin:.2%} is allowed",))
+        return _Finding(result, against=(f"{text} loss is at least {-upper:.2%}; {allowed}",))
     if lower >= -options.margin:
-        return _Finding(
-            figures, holds=f"{text} the difference is {lower:+.2%} or better, {-options.margin:+.2%} is allowed"
-        )
-    text = f"{text} the difference lies between {lower:+.2%} and {upper:+.2%}, and {-options.margin:+.2%} is allowed"
+        return _Finding(result, holds=f"{text} difference is at least {lower:+.2%}; {allowed}")
+    text = f"{text} difference is between {lower:+.2%} and {upper:+.2%}; {allowed}"
     needed = texts_for_margin(*counts, options.margin, options.alpha, options.power)
     if needed is None:
-        return _Finding(figures, doubts=(f"{text}; if what was seen is the truth, no number of texts would do",))
-    return _Finding(figures, doubts=(f"{text}; about {needed:,} golden texts would tell",), needed={"golden": needed})
+        return _Finding(result, doubts=(f"{text}; at this difference no number of texts would decide",))
+    return _Finding(result, doubts=(f"{text}; about {needed:,} test texts would decide",), needed={"golden": needed})
 
 
-def _holdout(holdout: PairedPredictions | None, options: GateOptions) -> _Finding:
-    least = options.min_holdout
+def _on_holdout(holdout: PairedPredictions | None, options: GateOptions) -> _Finding:
+    min_texts = options.min_holdout
     if holdout is None:
-        text = f"there are no new held-out texts; {least:,} or more would tell"
-        return _Finding(None, doubts=(text,), needed={"holdout": least})
-    figures = _compared(holdout)
-    losses, gains, n = figures["losses"], figures["gains"], figures["texts"]
-    figures["p_worse"] = mcnemar_p(losses, gains)
+        text = f"there are no new held-out texts; at least {min_texts:,} are needed"
+        return _Finding(None, doubts=(text,), needed={"holdout": min_texts})
+    result = _compared(holdout)
+    losses, gains, n = result["losses"], result["gains"], result["texts"]
+    result["p_worse"] = mcnemar_p(losses, gains)
     text = (
-        f"new held-out texts: accuracy {figures['champion_accuracy']:.2%} -> {figures['challenger_accuracy']:.2%} on "
+        f"new held-out texts: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
         f"{n:,} texts"
     )
-    if figures["p_worse"] < options.alpha:
-        return _Finding(figures, against=(f"{text}, which is worse (p {figures['p_worse']:.2g})",))
-    if n < least:
-        text = f"{text}; {least:,} or more would tell"
-        return _Finding(figures, doubts=(text,), needed={"holdout": least})
-    if figures["difference"] < 0:
-        needed = texts_for_difference(losses, gains, n, options.alpha, options.power) or least
-        text = f"{text}, which may be chance (p {figures['p_worse']:.2g}); about {needed:,} held-out texts would tell"
-        return _Finding(figures, doubts=(text,), needed={"holdout": needed})
-    return _Finding(figures, holds=text)
+    if result["p_worse"] < options.alpha:
+        return _Finding(result, against=(f"{text}, which is worse (p {result['p_worse']:.2g})",))
+    if n < min_texts:
+        text = f"{text}; at least {min_texts:,} are needed"
+        return _Finding(result, doubts=(text,), needed={"holdout": min_texts})
+    if result["difference"] < 0:
+        needed = texts_for_difference(losses, gains, n, options.alpha, options.power) or min_texts
+        text = f"{text}, which may be chance (p {result['p_worse']:.2g}); about {needed:,} held-out texts would decide"
+        return _Finding(result, doubts=(text,), needed={"holdout": needed})
+    return _Finding(result, holds=text)
 
 
 def _slices(sets: dict[str, PairedPredictions], class_names: Sequence[str], options: GateOptions) -> _Finding:
-    # Quarters of the golden texts: these never change, so neither do the edges.
+    # Quarters of the test set, which never changes: so the edges do not change either.
     edges = np.unique(np.quantile(sets["golden"].lengths, [0.25, 0.5, 0.75]).astype(np.int64)).tolist()
     slices = [
-        {"set": name, "slice": label, **_compared(answers, rows)}
-        for name, answers in sets.items()
-        for label, rows in _slices_of(answers, class_names, edges)
+        {"set": name, "slice": label, **_compared(pairs, rows)}
+        for name, pairs in sets.items()
+        for label, rows in _slices_of(pairs, class_names, edges)
         if rows.sum() >= options.min_slice
     ]
-    p_values = [mcnemar_p(figures["losses"], figures["gains"]) for figures in slices]
-    for figures, p, adjusted in zip(slices, p_values, holm(p_values).tolist(), strict=True):
-        is_large = figures["difference"] < -options.slice_margin - _ROUNDING
-        figures |= {"p_worse": p, "adjusted_p": adjusted, "is_worse": adjusted < options.alpha and is_large}
+    p_values = [mcnemar_p(result["losses"], result["gains"]) for result in slices]
+    for result, p, adjusted in zip(slices, p_values, holm(p_values).tolist(), strict=True):
+        is_large = result["difference"] < -options.slice_margin - _ROUNDING
+        result |= {"p_worse": p, "adjusted_p": adjusted, "is_worse": adjusted < options.alpha and is_large}
     return _Finding(
         slices,
         against=tuple(
-            f"{figures['set']}, {figures['slice']}: accuracy {figures['champion_accuracy']:.2%} -> "
-            f"{figures['challenger_accuracy']:.2%} on {figures['texts']:,} texts (adjusted p "
-            f"{figures['adjusted_p']:.2g}), {options.slice_margin:.2%} may be lost"
-            for figures in slices
-            if figures["is_worse"]
+            f"{_SET_NAMES[result['set']]}, {result['slice']}: accuracy {result['champion_accuracy']:.2%} -> "
+            f"{result['challenger_accuracy']:.2%} on {result['texts']:,} texts (adjusted p "
+            f"{result['adjusted_p']:.2g}); a loss of up to {options.slice_margin:.2%} is allowed"
+            for result in slices
+            if result["is_worse"]
         ),
-        holds=f"none of {len(slices)} classes and ranges of lengths with {options.min_slice:,} or more texts is worse"
+        holds=f"none of {len(slices)} classes and ranges of lengths with at least {options.min_slice:,} texts is worse"
         if slices
         else "",
     )
 
 
 def _slices_of(
-    answers: PairedPredictions, class_names: Sequence[str], edges: Sequence[int]
+    pairs: PairedPredictions, class_names: Sequence[str], edges: Sequence[int]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """The texts of each class, and of each range of lengths: what it is, and which texts, bool [n]."""
+    """The name and the texts, bool [n], of each class and of each range of lengths."""
     for class_id, name in enumerate(class_names):
-        yield f"class {name}", np.asarray(answers.labels == class_id)
+        yield f"class {name}", np.asarray(pairs.labels == class_id)
     for low, high in itertools.pairwise([None, *edges, None]):
         words = f"up to {high}" if low is None else f"over {low}" if high is None else f"{low + 1} to {high}"
-        over = True if low is None else answers.lengths > low
-        within = True if high is None else answers.lengths <= high
-        yield f"{words} tokens", np.broadcast_to(np.logical_and(over, within), len(answers))
+        over = True if low is None else pairs.lengths > low
+        within = True if high is None else pairs.lengths <= high
+        yield f"{words} tokens", np.broadcast_to(np.logical_and(over, within), len(pairs))
 
 
 def _calibration(sets: dict[str, PairedPredictions], options: GateOptions) -> _Finding:
-    figures: dict[str, dict[str, float]] = {}
-    for name, answers in sets.items():
+    result: dict[str, dict[str, float]] = {}
+    for name, pairs in sets.items():
         champion, challenger = (
-            expected_calibration_error(probabilities, answers.labels)
-            for probabilities in (answers.champion_probabilities, answers.challenger_probabilities)
+            expected_calibration_error(probabilities, pairs.labels)
+            for probabilities in (pairs.champion_probabilities, pairs.challenger_probabilities)
         )
-        figures[name] = {"champion": champion, "challenger": challenger}
-    # The holdout is shown and not judged: on a few hundred texts the error of the bins is mostly chance.
-    golden, texts = figures["golden"], len(sets["golden"])
-    if golden["challenger"] - golden["champion"] <= options.calibration_margin + _ROUNDING:
-        return _Finding(figures, holds="on the golden set calibration holds")
+        result[name] = {"champion": champion, "challenger": challenger}
+    # The holdout is reported and not judged: with a few hundred texts its calibration error is mostly chance.
+    error, texts = result["golden"], len(sets["golden"])
+    if error["challenger"] - error["champion"] <= options.calibration_margin + _ROUNDING:
+        return _Finding(result, holds="the calibration error on the test set is within its margin")
     text = (
-        f"golden: the calibration error grew from {golden['champion']:.3f} to {golden['challenger']:.3f}, by "
-        f"{options.calibration_margin:g} it may"
+        f"test set: calibration error rose from {error['champion']:.3f} to {error['challenger']:.3f}; at most "
+        f"+{options.calibration_margin:g} is allowed"
     )
     if texts >= options.min_slice:
-        return _Finding(figures, against=(text,))
-    doubt = f"{text}; {options.min_slice:,} texts would tell whether that is chance"
-    return _Finding(figures, doubts=(doubt,), needed={"golden": options.min_slice})
+        return _Finding(result, against=(text,))
+    doubt = f"{text}; with {options.min_slice:,} texts it could be told from chance"
+    return _Finding(result, doubts=(doubt,), needed={"golden": options.min_slice})

@@ -1,4 +1,4 @@
-"""How far a converted model is from the one it was made of: figures, and apart from them the decision."""
+"""Parity of a converted model with its original: measurements, and the decision on them."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# From so many texts on, a share of agreement says something; with fewer, a single text is too large a share.
+# With fewer texts, one text is too large a share for a limit on agreement.
 _TEXTS_FOR_A_SHARE = 1000
 _MIN_AGREEMENT = 0.995
 _NARROW_MARGIN = 0.05
@@ -17,15 +17,15 @@ _MAX_TEXTS_LOST = 2
 
 @dataclass(frozen=True)
 class Parity:
-    """A copy of a model beside its original, on the same labelled texts.
+    """Differences between a model and its copy on the same labelled texts.
 
     Attributes:
-        texts: number of them.
-        agreement: share of the texts with the same label from both.
-        widest_margin_of_differing: of the texts with different labels, the widest margin of the original
-            (see margins); 0 without any.
-        accuracy_of_original, accuracy_of_copy: shares of right labels.
-        largest_logit_difference, mean_logit_difference: absolute.
+        texts: number of texts.
+        agreement: share of the texts with the same predicted label.
+        widest_margin_of_differing: largest margin of the original (see margins) among the texts with different
+            labels; 0 without any.
+        accuracy_of_original, accuracy_of_copy: shares of correct labels.
+        largest_logit_difference, mean_logit_difference: absolute differences.
     """
 
     texts: int
@@ -37,7 +37,7 @@ class Parity:
     mean_logit_difference: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, for JSON."""
+        """The measurements as a dict for JSON."""
         return asdict(self)
 
 
@@ -47,12 +47,12 @@ def parity(
     copy: tuple[NDArray[np.integer[Any]], NDArray[np.floating[Any]]],
     margins_of_original: NDArray[np.floating[Any]],
 ) -> Parity:
-    """Compare two models' answers.
+    """Compare the predictions of two models.
 
     Args:
         labels: true class ids, int [texts].
-        original, copy: predicted class ids int [texts] and logits [texts, classes] of each.
-        margins_of_original: see margins, [texts].
+        original, copy: predicted class ids, int [texts], and logits, [texts, classes].
+        margins_of_original: margins of the original, [texts].
     """
     differ = original[0] != copy[0]
     differences = np.abs(original[1] - copy[1])
@@ -68,10 +68,9 @@ def parity(
 
 
 def margins(probabilities: NDArray[np.floating[Any]], threshold: float = 0.5) -> NDArray[np.floating[Any]]:
-    """How clear each decision was: [texts].
+    """The margin of each decision, [texts]: the difference between the two largest of [texts, classes] probabilities.
 
-    The difference between the two largest probabilities of a row of [texts, classes]; with two classes twice the
-    distance of the second's probability from the threshold, which is the same where the threshold is .5.
+    With two classes it is twice the distance of P(second class) from the threshold, which is equal at threshold 0.5.
     """
     if probabilities.shape[1] == 2:
         return np.asarray(2 * np.abs(probabilities[:, 1] - threshold))
@@ -79,27 +78,26 @@ def margins(probabilities: NDArray[np.floating[Any]], threshold: float = 0.5) ->
     return np.asarray(best_two[:, 1] - best_two[:, 0])
 
 
-def parity_failures(figures: Parity) -> list[str]:
-    """Why the copy may not stand for the original, a sentence each; [] if it may.
+def parity_failures(result: Parity) -> list[str]:
+    """Reasons why the copy can't replace the original, a sentence each; [] if it can.
 
-    Labels must agree on 99.5 % of the texts where there are 1,000 or more; on fewer, they may differ only where
-    the original's margin is under .05. Accuracy may be lower by .2 points, or by two texts.
+    With at least 1,000 texts, labels must agree on 99.5%. With fewer, they may differ only if the original's margin is
+    under 0.05. Accuracy may fall by 0.2 percentage points, or by two texts.
     """
-    if not math.isfinite(figures.largest_logit_difference):  # Labels read off such logits may be right by chance.
+    if not math.isfinite(result.largest_logit_difference):  # Labels of such logits may be correct by chance.
         return ["logits are not finite numbers"]
     failures = []
-    if figures.texts >= _TEXTS_FOR_A_SHARE:
-        if figures.agreement < _MIN_AGREEMENT:
-            failures.append(
-                f"labels agree on {figures.agreement:.2%} of {figures.texts} texts, {_MIN_AGREEMENT:.1%} was expected"
-            )
-    elif figures.widest_margin_of_differing >= _NARROW_MARGIN:
+    if result.texts >= _TEXTS_FOR_A_SHARE:
+        if result.agreement < _MIN_AGREEMENT:
+            found = f"{result.agreement:.2%} of {result.texts} texts"
+            failures.append(f"labels agree on {found}; at least {_MIN_AGREEMENT:.1%} is needed")
+    elif result.widest_margin_of_differing >= _NARROW_MARGIN:
         failures.append(
-            f"labels differ on a text whose margin was {figures.widest_margin_of_differing:.3f}, with {figures.texts} "
-            f"texts only margins under {_NARROW_MARGIN:g} were expected"
+            f"labels differ on a text with margin {result.widest_margin_of_differing:.3f}; with {result.texts} texts, "
+            f"margins under {_NARROW_MARGIN:g} are allowed"
         )
-    lost = figures.accuracy_of_original - figures.accuracy_of_copy
-    most = max(_MAX_ACCURACY_LOST, _MAX_TEXTS_LOST / figures.texts)
-    if lost > most + 1e-12:
-        failures.append(f"accuracy fell by {lost:.2%} on {figures.texts} texts, {most:.2%} was allowed")
+    lost = result.accuracy_of_original - result.accuracy_of_copy
+    max_lost = max(_MAX_ACCURACY_LOST, _MAX_TEXTS_LOST / result.texts)
+    if lost > max_lost + 1e-12:
+        failures.append(f"accuracy fell by {lost:.2%} on {result.texts} texts; at most {max_lost:.2%} is allowed")
     return failures

@@ -1,0 +1,85 @@
+"""Earlier challengers of the same champion, data and recipe, and what was decided about them."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from textclf.config import GateOptions
+from textclf.errors import ModelStoreError
+from textclf.retraining.decisions import Rejection
+from textclf.retraining.recipe import recipe_of_version
+from textclf.stats.gate import GateDecision
+from textclf.store.decision_log import MOVES
+from textclf.store.model_store import ModelStore, ModelVersion
+
+
+def equal_trainings(
+    store: ModelStore, champion_id: str, fingerprints: Mapping[str, str], recipe: Mapping[str, Any]
+) -> Iterator[ModelVersion]:
+    """The versions made from this champion, data and recipe, newest first; damaged versions are skipped."""
+    for version_id in reversed(store.version_ids()):
+        with contextlib.suppress(ModelStoreError):
+            version = store.open(version_id)
+            manifest = version.manifest
+            if (
+                manifest.parent == champion_id
+                and manifest.data.get("fingerprint") == fingerprints
+                and recipe_of_version(manifest) == recipe
+            ):
+                yield version
+
+
+def undecided_challenger(
+    entries: Sequence[dict[str, Any]], champion_id: str, versions: Iterable[ModelVersion]
+) -> ModelVersion | None:
+    """The first version without a decision that took effect: a killed run saved it; None without one.
+
+    Args:
+        entries: the decision log, oldest first.
+        champion_id: id of the current version.
+        versions: see equal_trainings.
+    """
+    decided = {entry.get("challenger") for entry in entries}
+    last: dict[str, Any] = next((entry for entry in reversed(entries) if entry["action"] in MOVES), {})
+    # The log records a move before it is made. The champion is still current, so this move was not made.
+    if last.get("champion") == champion_id:
+        decided.discard(last.get("challenger"))
+    return next((version for version in versions if version.id not in decided), None)
+
+
+def compared_challenger(
+    entries: Sequence[dict[str, Any]], champion_id: str, versions: Iterable[ModelVersion]
+) -> tuple[ModelVersion, dict[str, Any]] | None:
+    """The first version that was compared with the champion and not promoted, and its last decision; None without one.
+
+    Args: as in undecided_challenger.
+    """
+    last = {entry.get("challenger"): entry for entry in entries if entry.get("champion") == champion_id}
+    for version in versions:
+        entry = last.get(version.id)
+        if entry is not None and entry["action"] not in MOVES:
+            return version, entry
+    return None
+
+
+def repeated_rejection(
+    version: ModelVersion, entry: Mapping[str, Any], holdout: str, options: GateOptions
+) -> Rejection | None:
+    """The outcome in a log entry, if the gate would decide the same today; None if it must be asked again.
+
+    Args:
+        version: the challenger.
+        entry: the last decision about it.
+        holdout: fingerprint of the holdout today.
+        options: options of the gate today.
+    """
+    try:
+        gate = entry["gate"]
+        asked = entry["data"]["holdout"], gate["figures"]["options"]
+        decision = GateDecision(gate["verdict"], tuple(gate["reasons"]), gate["figures"], gate["texts_needed"])
+    except (KeyError, TypeError):  # The entry is of a person, or of other software.
+        return None
+    # A hold may have ended, and an overtaken challenger may have a chance by now.
+    if entry["action"] != decision.verdict or asked != (holdout, options.to_dict()):
+        return None
+    return Rejection(entry["champion"], version.id, version.path, decision, entry["action"], decision.reasons)
