@@ -11,6 +11,8 @@ from typing import overload
 import click
 
 from textclf.cli.commands import Group, byte_progress
+from textclf.cli.options import field_option
+from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
 from textclf.data.scoring_input import input_columns, input_rows
@@ -359,7 +361,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 @main.command()
 @click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
-@click.option("--text-column", default="text", help="Column that contains the text.")
+@field_option(DataOptions, "text_column", help="Column that contains the text.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
 @click.option(
     "--tokens-per-batch",

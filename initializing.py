@@ -179,14 +179,14 @@ _data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     default=_DEFAULT_DATA_DIR,
-    help="For downloads and unpacked archives.",
+    help="Folder for downloads and unpacked archives.",
 )
 
 
 @main.command("download", cls=Command)
 @click.argument("file", default=_DEFAULT_FILE)
-@click.option("--url", default="", help="Where to download FILE from, if it is not there; http, https or file.")
-@click.option("--sha256", help="What FILE must hash to.")
+@click.option("--url", default="", help="URL of FILE (http, https or file), if FILE does not exist.")
+@click.option("--sha256", help="Expected SHA-256 of FILE.")
 @_data_dir
 def download_command(file: str, url: str, sha256: str | None, data_dir: Path) -> None:
     """Download FILE into the data folder, unpack it, and print where it is.
@@ -204,9 +204,12 @@ def download_command(file: str, url: str, sha256: str | None, data_dir: Path) ->
 
 @main.command("report", cls=Command)
 @click.argument("path")
-@click.option("--encoder", default=EMBEDDED_ENCODER, help="Whose tokens are counted: a name or a handle.")
+@click.option("--encoder", default=EMBEDDED_ENCODER, help="Encoder whose tokenizer counts the tokens (name or handle).")
 @click.option(
-    "--max-length", type=click.IntRange(min=4), default=ModelOptions().max_length, help="Tokens that a text is cut to."
+    "--max-length",
+    type=click.IntRange(min=4),
+    default=ModelOptions().max_length,
+    help="Maximum number of tokens per text.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_data_dir
@@ -230,7 +233,7 @@ def report_command(
 
 @main.command("preview", cls=Command)
 @click.argument("path")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=3, help="How many texts.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=3, help="Number of texts.")
 @_data_dir
 @dataset_options
 def preview_command(path: str, number: int, data_dir: Path, data_options: DataOptions) -> None:

@@ -195,7 +195,13 @@ def main() -> None:
 
 @main.command()
 @encoder_options
-@click.option("--text", "texts", multiple=True, default=["This is such an amazing movie!"], help="May be repeated.")
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    default=["This is such an amazing movie!"],
+    help="Text; may be repeated.",
+)
 def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
     """Print what the encoder is given for a text, what it answers, and the untrained scores.
 
@@ -211,7 +217,7 @@ def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
 
 @main.command()
 @encoder_options
-@click.option("--to-file", default="model_structure.png", help="The PNG to write.")
+@click.option("--to-file", default="model_structure.png", help="PNG file to write.")
 def structure(model_options: ModelOptions, to_file: str) -> None:
     """Draw the model's layers as a PNG.
 

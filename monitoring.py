@@ -16,6 +16,7 @@ import click
 
 from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
+from textclf.cli.options import field_option
 from textclf.config import DataOptions, DriftOptions
 from textclf.data.iterables import texts_and_labels
 from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
@@ -50,7 +51,7 @@ from textclf.runtime.predictor import Predictor, check_texts
 
 EXITS = {NO_DRIFT: 0, DRIFT: 3, NOT_ENOUGH_DATA: 4}
 _RETRAINING = Path(__file__).resolve().with_name("retraining.py")
-_DRIFT, _DATA = DriftOptions(), DataOptions()
+_DRIFT = DriftOptions()
 _YEAR = 366 * 86_400
 
 
@@ -275,8 +276,8 @@ def main() -> None:
     is_flag=True,
     help="The labels of --latest are a random sample, so they measure the error rate.",
 )
-@click.option("--text-column", default=_DATA.text_column, help="Column of the texts in a table.")
-@click.option("--label-column", default=_DATA.label_column, help="Column of the labels in a table; may be missing.")
+@field_option(DataOptions, "text_column")
+@field_option(DataOptions, "label_column", help="Column of the labels in a table; may be missing.")
 @monitoring_options(None)
 @click.make_pass_decorator(CommandContext, ensure=True)
 def check(
@@ -362,7 +363,7 @@ def _check_texts(monitoring: Monitoring, path: Path, audited: bool, options: Dat
     type=Duration(min_seconds=1, max_seconds=_YEAR),
     default="6h",
     metavar="TIME",
-    help="Time from one window to the next.",
+    help="Time between two checks.",
 )
 @monitoring_options("2of3")
 @click.pass_context

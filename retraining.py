@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textclf.cli.commands import Command, Group
-from textclf.cli.options import changed_options
+from textclf.cli.options import add_options, changed_options, data_dir_option, field_options, runs_dir_option
 from textclf.config import CombineOptions, Config, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.errors import BusyError, ConfigError, NothingNewError
 from textclf.report.decision_history import describe_decisions, printable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:  # These take seconds to import or are not installed where mod
     from textclf.data.datasets import Dataset, Split
     from textclf.retraining.combining import Combined
     from train_model import Training
-
-_GATE, _COMBINE = GateOptions(), CombineOptions()
 
 
 class Retrain:
@@ -261,7 +259,7 @@ def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
 
 
 _model_dir = click.option(
-    "--model-dir", type=click.Path(path_type=Path), default="model", help="The model store.", metavar="DIR"
+    "--model-dir", type=click.Path(path_type=Path), default="model", help="Model store.", metavar="DIR"
 )
 
 
@@ -278,32 +276,22 @@ def main() -> None:
 
 
 @main.command(cls=Command)
-@click.option("--old-dataset-path", required=True, help="What the current version was trained on.")
+@click.option("--old-dataset-path", required=True, help="Data set that the current version was trained on.")
 @click.option(
-    "--new-dataset-path", default="new_data", help="New labelled texts: what POST /feedback stored, or any data set."
+    "--new-dataset-path", default="new_data", help="New labelled texts: the folder of POST /feedback, or any data set."
 )
-@click.option("--combined-dataset-path", default="datasets/combined", help="Folder for both; written anew each time.")
+@click.option(
+    "--combined-dataset-path",
+    default="datasets/combined",
+    help="Folder for the combined data set; rewritten each time.",
+)
 @_model_dir
 @changed_options
-@click.option("--margin", default=_GATE.margin, help="Accuracy that may be lost on the golden set.")
-@click.option(
-    "--slice-margin", default=_GATE.slice_margin, help="Accuracy that a class or a range of lengths may lose."
-)
-@click.option(
-    "--calibration-margin", default=_GATE.calibration_margin, help="That the golden calibration error may grow by."
-)
-@click.option("--alpha", default=_GATE.alpha, help="Level of the gate's bounds and tests.")
-@click.option("--min-holdout", default=_GATE.min_holdout, help="New held-out texts that a promotion takes.")
-@click.option("--new-share", default=_COMBINE.new_share, help="Largest share of new texts among those trained on.")
-@click.option(
-    "--trusted-source",
-    "trusted_sources",
-    multiple=True,
-    help="A source of labels that is never set aside; may be repeated.",
-)
-@click.option("--again", is_flag=True, help="Train even if the same was trained before and turned down.")
-@click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
-@click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
+@add_options(field_options(GateOptions, "margin", "slice_margin", "calibration_margin", "alpha", "min_holdout"))
+@add_options(field_options(CombineOptions, "new_share", "trusted_sources"))
+@click.option("--again", is_flag=True, help="Train even if the same training was already done and rejected.")
+@data_dir_option
+@runs_dir_option
 def run(
     old_dataset_path: str,
     new_dataset_path: str,

@@ -20,7 +20,7 @@ import numpy as np
 from initializing import Initialize
 from make_model import MakeModel
 from textclf.cli.commands import Command
-from textclf.cli.options import dataset_options, encoder_options, training_options
+from textclf.cli.options import data_dir_option, dataset_options, encoder_options, runs_dir_option, training_options
 from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
@@ -593,21 +593,21 @@ def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured
 
 
 @click.command(cls=Command)
-@click.option("--dataset-path", required=True, help="An archive, a folder, or a CSV, JSONL or Parquet file.")
-@click.option("--url", default="", show_default=False, help="Where to download the archive from, if it is not there.")
+@click.option("--dataset-path", required=True, help="Data set: an archive, a folder, or a CSV, JSONL or Parquet file.")
+@click.option("--url", default="", show_default=False, help="URL of the archive, if it is not at --dataset-path.")
 @encoder_options
 @training_options
 @dataset_options
-@click.option("--model-dir", default="model", help="The model store that gets the new version.")
-@click.option("--name", default="", show_default="the data's and the encoder's", help="Name of the model.")
-@click.option("--promote", is_flag=True, help="Make the new version current. The first one of a store always is.")
+@click.option("--model-dir", default="model", help="Model store for the new version.")
+@click.option("--name", default="", show_default="by data and encoder", help="Name of the model.")
+@click.option("--promote", is_flag=True, help="Make the new version current; the first version of a store always is.")
 @click.option(
     "--export-again",
     metavar="ID",
-    help="Train nothing: give this saved version a new engine and drift reference, as its child.",
+    help="Do not train: save a child of this version with a new engine and drift reference.",
 )
-@click.option("--data-dir", default="datasets", help="Folder for what is downloaded or unpacked.")
-@click.option("--runs-dir", default="runs", help="Folder for checkpoints and TensorBoard logs.")
+@data_dir_option
+@runs_dir_option
 def main(
     dataset_path: str,
     url: str,

@@ -84,8 +84,8 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Of every training.",
             show_default="the fewest that the next three options allow",
         ),
-        click.option("--least-epochs", default=3, type=click.IntRange(1), help="Of a training."),
-        click.option("--least-steps", default=900, type=click.IntRange(1), help="Of a training."),
+        click.option("--least-epochs", "min_epochs", default=3, type=click.IntRange(1), help="Of a training."),
+        click.option("--least-steps", "min_steps", default=900, type=click.IntRange(1), help="Of a training."),
         click.option("--steps-per-class", default=20, type=click.IntRange(0), help="Of a training, for many classes."),
     )
 

@@ -187,7 +187,9 @@ def _summary(found: DriftReport) -> Figures:
 @scale_options(films=6000, golden=12_500, products=4000)
 @click.option("--served-films", default=1000, type=click.IntRange(100), help="That are served before the products.")
 @click.option("--rate", default=30.0, type=click.FloatRange(0.1), help="Texts sent a second.")
-@click.option("--least-gain", default=0.015, help="That the held-out products must gain, as a share.")
+@click.option(
+    "--least-gain", "min_gain", default=0.015, help="Minimum gain in accuracy on the held-out products, as a share."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
 def main(
     data_dir: Path,

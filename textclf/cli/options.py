@@ -151,6 +151,12 @@ def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions
     return ModelOptions(**dataclasses.asdict(handles_of(encoder, preprocess)), **values)
 
 
+data_dir_option = click.option(
+    "--data-dir", default="datasets", metavar="DIR", help="Folder for downloads and unpacked archives."
+)
+runs_dir_option = click.option(
+    "--runs-dir", default="runs", metavar="DIR", help="Folder for checkpoints and TensorBoard logs."
+)
 # Each decorates a click command, which gets the record as the keyword argument of that name.
 dataset_options = record_options("data_options", DataOptions, field_options(DataOptions))
 encoder_options = record_options("model_options", _model_options, _encoder_fields())
