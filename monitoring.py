@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
@@ -27,16 +28,17 @@ from textclf.drift.reference import MAX_TEXTS
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, check_not_ahead, read_state, update_state
 from textclf.errors import ModelStoreError, TextClfError
 from textclf.files import atomic_file, check_writable
+from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids, position_notes
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples
 from textclf.monitoring.options import MonitoringSettings, given_again, monitoring_options
 from textclf.monitoring.retrain_trigger import retrain_if_due
 from textclf.monitoring.samples import (
-    Draw,
     Draws,
-    GivenLabels,
+    LabelledSample,
     LatestSample,
     OpenedVersion,
+    check_given_labels,
     open_version,
     stored_labels,
 )
@@ -128,13 +130,22 @@ class Monitoring:
         texts = check_texts(texts)
         count = len(texts)
         flags = [audit] * count if isinstance(audit, bool) else [False] * count if audit is None else list(audit)
-        given = GivenLabels(count, source, labels, flags, times)
+        check_given_labels(count, source, labels, flags, times)
         opened = open_version(self.model_path)
-        predictor = self._predictor(opened)
-        given.class_ids(opened.class_names)
+        names, predictor = opened.class_names, self._predictor(opened)
+        ids = None if labels is None else class_ids(labels, names)
+        if labels is not None and ids is not None:
+            check_audited(labels, ids, np.array(flags, bool), names)
+            notes = [*notes, *position_notes(labels, ids, names)]
         chosen = self.draws.positions(count, self.max_texts)
         features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
-        labelled = given.sample(chosen, features.predicted, opened.class_names, notes)
+        moments = None if times is None else np.array(times, np.float64)[chosen]
+        known_times = [float(moment) for moment in times or () if moment is not None]
+        span = (min(known_times), max(known_times)) if known_times else (None, None)
+        predictions = None
+        if ids is not None:
+            predictions = LabelledPredictions(ids[chosen], features.predicted, np.array(flags, bool)[chosen], moments)
+        latest, labelled = LatestSample(features, source, count, *span), LabelledSample(predictions, notes=tuple(notes))
         known = None
         if baseline is not None:
             some = self.draws.positions(len(baseline), min(self.max_texts, len(opened.reference.features)))
@@ -143,7 +154,6 @@ class Monitoring:
                 "training texts that were passed",
                 len(baseline),
             )
-        latest = LatestSample(features, source, count, *given.span)
         return compare_samples(
             opened, latest, labelled, known, options=self.options, draws=self.draws, now=self.clock()
         )
@@ -174,11 +184,11 @@ class Monitoring:
         version = opened.version.id
         log = PredictionLog(url, clock=self.clock)
         with contextlib.closing(log):
-            window = log.read(version, since, until, self.max_texts, self.draws.stream(Draw.TEXTS))
+            window = log.read(version, since, until, self.max_texts, self.draws.stream(Draws.TEXTS))
             features = window.features
             if window.total_rows > self.max_texts and opened.reference.alone is not None:
                 # A random sample of a large log has few rows scored by both stages, so draw a second sample of these.
-                stream = self.draws.stream(Draw.BOTH_STAGES)
+                stream = self.draws.stream(Draws.BOTH_STAGES)
                 both = log.read(version, since, until, self.max_texts, stream, both_stages=True)
                 features = with_both_stages(features, both.features)
         times = window.times

@@ -165,7 +165,7 @@ def test_watch(tmp_path):
         wait_until(lambda: read_state(store).windows)
         seconds, status, out, err = ended(process, 30.0)
     assert status == 0
-    assert seconds < 6  # 1.6 at most for the run, and what a busy machine adds.
+    assert seconds < 10  # 1.6 at most for the run, and what a busy machine adds.
     assert out.startswith("Drift: the 120 latest texts")
     state = read_state(store)
     assert [(window.verdict, window.texts) for window in state.windows] == [(DRIFT, 120)]

@@ -10,14 +10,7 @@ import numpy as np
 from textclf.config import DriftOptions
 from textclf.monitoring.audit_labels import audit_evidence_of
 from textclf.monitoring.cascade_samples import comparable_samples, stage_notes
-from textclf.monitoring.samples import (
-    Draw,
-    Draws,
-    LabelledSample,
-    LatestSample,
-    OpenedVersion,
-    with_held_out_outputs,
-)
+from textclf.monitoring.samples import Draws, LabelledSample, LatestSample, OpenedVersion, with_held_out_outputs
 from textclf.report.drift_report import Compared, DriftReport, drift_report
 from textclf.report.drift_summary import audit_sentence
 from textclf.stats.drift_tests.compare import compare
@@ -64,7 +57,7 @@ def compare_samples(
     evidence = None
     if labelled.predictions is not None:
         evidence, left_out = audit_evidence_of(
-            labelled.predictions, reference, opened.created, draws.stream(Draw.AUDIT_ORDER)
+            labelled.predictions, reference, opened.created, draws.stream(draws.AUDIT_ORDER)
         )
         notes += left_out
     class_count = len(opened.class_names)
@@ -72,7 +65,7 @@ def compare_samples(
         sample,
         features,
         options,
-        draws.stream(Draw.TESTS),
+        draws.stream(draws.TESTS),
         class_count=class_count,
         audit=evidence,
         clock=time.perf_counter,

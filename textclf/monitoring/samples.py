@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
-from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids, position_notes
+from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import ModelVersion, open_model
@@ -26,22 +25,14 @@ from textclf.store.model_store import ModelVersion, open_model
 _MAX_OTHER_LABELS = 1000
 
 
-class Draw(IntEnum):
-    """Purposes of random numbers; each has its own stream."""
-
-    TESTS = 0
-    TEXTS = 1
-    AUDIT_ORDER = 2
-    BOTH_STAGES = 3
-
-
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers of a check; the same seed gives the same verdict."""
+    """Random numbers of a check, with a stream for each purpose; the same seed gives the same verdict."""
 
     seed: int
+    TESTS, TEXTS, AUDIT_ORDER, BOTH_STAGES = range(4)
 
-    def stream(self, purpose: Draw) -> np.random.Generator:
+    def stream(self, purpose: int) -> np.random.Generator:
         """A new stream for a purpose."""
         return np.random.default_rng([self.seed, purpose])
 
@@ -49,7 +40,7 @@ class Draws:
         """All positions of `count` items, or `max_count` of them at random, ascending."""
         if count <= max_count:
             return np.arange(count)
-        return np.sort(self.stream(Draw.TEXTS).choice(count, max_count, replace=False, shuffle=False))
+        return np.sort(self.stream(self.TEXTS).choice(count, max_count, replace=False, shuffle=False))
 
 
 @dataclass(frozen=True)
@@ -130,58 +121,23 @@ class LabelledSample:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class GivenLabels:
-    """Labels of n texts that a caller passed.
+def check_given_labels(
+    texts: int,
+    source: str,
+    labels: Sequence[str | int | None] | None,
+    audit: Sequence[bool],
+    times: Sequence[float | None] | None,
+) -> None:
+    """Check the labels that a caller passed.
 
     Raises:
-        InputError: if a sequence does not have n items, or texts are audited without labels.
+        InputError: if a sequence does not have an item for each text, or texts are audited without labels.
     """
-
-    count: int
-    source: str
-    labels: Sequence[str | int | None] | None
-    audit: Sequence[bool]
-    times: Sequence[float | None] | None
-
-    def __post_init__(self) -> None:
-        for name in ("labels", "audit", "times"):
-            values = getattr(self, name)
-            if values is not None and len(values) != self.count:
-                raise InputError(f"{name}: expected one for each of {self.count} texts, got {len(values)}")
-        if any(self.audit) and (self.labels is None or all(label is None for label in self.labels)):
-            raise InputError(f"{self.source}: expected labels of the random audit, found none")
-
-    @property
-    def span(self) -> tuple[float | None, float | None]:
-        """First and last time of a label; None if no time is known."""
-        known = [float(moment) for moment in self.times or () if moment is not None]
-        return (min(known), max(known)) if known else (None, None)
-
-    def class_ids(self, class_names: Sequence[str]) -> NDArray[np.int64] | None:
-        """Class ids of all labels, int64 [n]; None without labels.
-
-        Raises:
-            InputError: if a class id is not in the model, or no audited label is a class of it.
-        """
-        if self.labels is None:
-            return None
-        ids = class_ids(self.labels, class_names)
-        check_audited(self.labels, ids, np.array(self.audit, bool), class_names)
-        return ids
-
-    def sample(
-        self, chosen: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], notes: Sequence[str]
-    ) -> LabelledSample:
-        """The labels of the texts at the positions `chosen` [m], whose predicted class ids are `predicted` [m]."""
-        ids = self.class_ids(class_names)
-        if self.labels is None or ids is None:
-            return LabelledSample(notes=tuple(notes))
-        times = None if self.times is None else np.array(self.times, np.float64)[chosen]
-        return LabelledSample(
-            LabelledPredictions(ids[chosen], predicted, np.array(self.audit, bool)[chosen], times),
-            notes=(*notes, *position_notes(self.labels, ids, class_names)),
-        )
+    for name, values in {"labels": labels, "audit": audit, "times": times}.items():
+        if values is not None and len(values) != texts:
+            raise InputError(f"{name}: expected one for each of {texts} texts, got {len(values)}")
+    if any(audit) and (labels is None or all(label is None for label in labels)):
+        raise InputError(f"{source}: expected labels of the random audit, found none")
 
 
 def stored_labels(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from textclf.retrain_outcome import RetrainOutcome
 
@@ -18,16 +17,9 @@ def run_retraining(command: Sequence[str]) -> RetrainOutcome:
     Raises:
         OSError: if the command can't be started.
     """
-    with started(command) as process:
-        return RetrainOutcome.of_exit_status(process.wait())
-
-
-@contextlib.contextmanager
-def started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process that ends with the block."""
     process = subprocess.Popen(command)  # noqa: S603  what it runs is this project's own
     try:
-        yield process
+        return RetrainOutcome.of_exit_status(process.wait())
     finally:
         end(process)
 

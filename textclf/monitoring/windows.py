@@ -9,15 +9,7 @@ from pathlib import Path
 import click
 
 from textclf.config import DriftOptions
-from textclf.drift.state import (
-    DAMAGED_FILE,
-    DRIFT,
-    NOT_ENOUGH_DATA,
-    CheckSummary,
-    DriftState,
-    Window,
-    update_state,
-)
+from textclf.drift.state import DAMAGED_FILE, DRIFT, NOT_ENOUGH_DATA, DriftState, Window, update_state
 from textclf.errors import ModelStoreError
 from textclf.monitoring.retrain_policy import WindowRule
 from textclf.report.drift_report import DriftReport
@@ -68,9 +60,12 @@ def calls_for_retraining(report: DriftReport, state: DriftState, windows: Window
 def save_report(store_path: Path, report: DriftReport, before: DriftState, until: float | None) -> DriftState:
     """Save a check of the log; return the new state.
 
+    Without a window, a failed write is only a warning, because the verdict has been printed; a damaged state is set
+    aside, because everything that needs it would fail anyway. A window with too few texts leaves the last verdict.
+
     Args:
         store_path: the store.
-        report: the report of the check.
+        report: report of the check.
         before: state before the check.
         until: end of the window, in seconds since the epoch; None if the check belongs to no window.
 
@@ -78,58 +73,28 @@ def save_report(store_path: Path, report: DriftReport, before: DriftState, until
         ModelStoreError: if there is a window and the state is damaged.
         OSError: if there is a window and the state can't be written.
     """
-    if until is None:
-        save_check(store_path, report.summary())
-        return before
-    window, audited = window_of(report, before, until), report.figures.tests_audits
-    return save_window(store_path, report.summary(), window, before, tests_audits=audited)
+    summary = report.summary()
 
+    def with_check(state: DriftState) -> DriftState:
+        return dataclasses.replace(state, last_check=summary)
 
-def save_check(store_path: Path, check: CheckSummary) -> None:
-    """Save a check that belongs to no window. A failed write is only a warning: the verdict has been printed.
-
-    A damaged state is set aside, because everything that needs it would fail anyway.
-    """
-
-    def change(state: DriftState) -> DriftState:
-        return dataclasses.replace(state, last_check=check)
-
-    try:
-        try:
-            update_state(store_path, change)
-        except ModelStoreError as error:
-            click.echo(f"warning: {error}; it was renamed to {DAMAGED_FILE}, and a new state begins", err=True)
-            update_state(store_path, change, sets_damaged_aside=True)
-    except OSError as error:
-        click.echo(f"warning: the state of monitoring could not be written: {error}", err=True)
-
-
-def save_window(
-    store_path: Path, check: CheckSummary, window: Window | None, before: DriftState, *, tests_audits: bool
-) -> DriftState:
-    """Save a check of a window; return the new state.
-
-    Without a window, because there are too few texts, the last verdict stays.
-
-    Args:
-        store_path: the store.
-        check: results of the check.
-        window: the window with its verdict; None if there were not enough texts.
-        before: state that the window was derived from.
-        tests_audits: True if the waiting audits were tested with it.
-
-    Raises:
-        ModelStoreError: if the state is damaged.
-        OSError: if the state can't be written.
-    """
-
-    def change(state: DriftState) -> DriftState:
+    def with_window(state: DriftState) -> DriftState:
+        window = window_of(report, before, until or 0.0)
         if window is None:
-            return state if state.last_check else dataclasses.replace(state, last_check=check)
-        state = dataclasses.replace(state, last_check=check)
+            return state if state.last_check else with_check(state)
         # Another process may have saved this window meanwhile.
         if state.edge != before.edge:
-            return state
-        return state.with_window(window, tests_audits=tests_audits)
+            return with_check(state)
+        return with_check(state).with_window(window, tests_audits=report.figures.tests_audits)
 
-    return update_state(store_path, change)
+    if until is not None:
+        return update_state(store_path, with_window)
+    try:
+        try:
+            return update_state(store_path, with_check)
+        except ModelStoreError as error:
+            click.echo(f"warning: {error}; it was renamed to {DAMAGED_FILE}, and a new state begins", err=True)
+            return update_state(store_path, with_check, sets_damaged_aside=True)
+    except OSError as error:
+        click.echo(f"warning: the state of monitoring could not be written: {error}", err=True)
+    return before
