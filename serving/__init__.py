@@ -1,7 +1,5 @@
-"""HTTP around Inference: a thin Flask app, the settings it reads from the environment, and what starts it.
+"""HTTP around Inference: a thin Flask app, the settings that it reads from the environment, and its launcher.
 
-A request flows one way: bodies -> questions -> predictor -> answers; observing counts and logs it.
-What serves may import Inference, the hall, runtime/, and of data/ feedback and the prediction log. What trains,
-training_job and channels, may import data/ too, and the stage train_model inside a function; what serves never
-imports it. Nothing here imports TensorFlow or training/.
+A request goes through api.request_body, api.requests, the predictor and api.responses; observability counts and logs
+it. Only sagemaker may import the stage train_model, and only inside a function. Nothing here imports TensorFlow.
 """

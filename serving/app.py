@@ -1,4 +1,4 @@
-"""The Flask app: which path does what. Everything else is in the files that it imports."""
+"""The Flask app: its routes and views, and how it is put together."""
 
 import functools
 import logging
@@ -13,12 +13,10 @@ from flask import Flask, Response, request
 from inference import Inference
 from serving.api.auth import check_api_key
 from serving.api.concurrency import BatchBudget, RequestSlots
-from serving.api.errors import ErrorCode, api_error_of, error_body
+from serving.api.errors import ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
-from serving.api.responses import answer, json_body, score_body
-from serving.api.tracebacks import redacted_traceback
-from serving.feedback_store import FeedbackStore
+from serving.api.responses import json_body, render_response, score_body
 from serving.model.model_holder import ModelHolder
 from serving.model.served_version import ServedVersion
 from serving.observability.access_log import AccessLog
@@ -30,25 +28,26 @@ from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
 from serving.settings import Settings
+from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.prediction_log import PredictionLog
 from textclf.runtime.backend import Timings
 from textclf.runtime.predictor import Prediction, Predictor
 
 _LOG = logging.getLogger(__name__)
-# On one thread, texts of 64 tokens and more take as long together as one by one, while shorter ones gain up to a
-# half from company; and the next request has to wait no longer than for one long text.
+# On one thread, batching saves up to half the time of texts below 64 tokens, and nothing above. A small batch keeps
+# the next request from waiting longer than for one long text.
 _TOKENS_PER_BATCH = 128
-# A body that comes slowly gives way to another request after so many seconds, if there is no room for both.
+# Seconds after which a request that waits for its body loses its slot to another one.
 _PATIENCE = 2.0
 _OK = json_body({"status": "ok"})
 
-# What a POST does with the content of its body: record of the request, the model, content type, content.
+# Handles a POST: record of the request, model, content type, text of the body.
 _Post = Callable[[RequestRecord, Predictor, str, str], Response]
 
 
 def inference_of(settings: Settings, path: Path) -> Inference:
-    """The model at `path` as a server needs it: on its share of the cores, and with few shapes to warm up."""
+    """Return an Inference for serving: on a worker's share of the cores, with few batch shapes to warm up."""
     return Inference(
         path,
         threads=settings.inference_threads,
@@ -58,26 +57,26 @@ def inference_of(settings: Settings, path: Path) -> Inference:
 
 
 def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | None:
-    """Records predictions as the settings ask for; None where they say not to."""
+    """Return the recorder of predictions; None if the settings turn it off."""
     if settings.prediction_log_url == OFF:
         return None
     log = PredictionLog(settings.prediction_log_url, settings.prediction_log_days, settings.prediction_log_rows)
     projection_of = functools.partial(projection_of_version, settings.model_path)
-    sample = DualScoringSampler(settings.prediction_log_both_stages)
-    return PredictionRecorder(log, LogRowBuilder(projection_of, settings.prediction_log_text, sample), metrics)
+    sampler = DualScoringSampler(settings.prediction_log_both_stages)
+    return PredictionRecorder(log, LogRowBuilder(projection_of, settings.prediction_log_text, sampler), metrics)
 
 
 def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
-    """The app, with a thread that looks for new versions where the model is a store.
+    """Create the app, with a thread that polls a model store for new versions.
 
     Args:
-        settings: all there are.
-        inference: used as it is; its model is loaded and warmed before this returns, if it is not yet. None loads
-            that of the settings in the background, and answers 503 meanwhile.
-        served: what the server's workers tell each other of the version they serve; None for a single process.
+        settings: settings of the server.
+        inference: model to serve, loaded and warmed before this returns. None loads the model of the settings in the
+            background; requests get 503 until then.
+        served: version that the server's workers serve, shared by them; None for a single process.
 
     Raises:
-        TextClfError: the model of `inference` can't be loaded.
+        TextClfError: if the model of `inference` can't be loaded.
     """
     metrics = Metrics(settings.prometheus_multiproc_dir, settings.model_path)
     recorder = recorder_of(settings, metrics)
@@ -100,19 +99,19 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
         settings.model_poll_seconds,
     )
     if inference is not None:
-        holder.take(inference.predictor if served is None else served.first_predictor(inference, load))
+        holder.set_model(inference.predictor if served is None else served.first_predictor(inference, load))
     reviews = FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes)
     service = Service(settings, holder, metrics, reviews, recorder)
     app = Flask(__name__, static_folder=None)
-    # A path is what it is: no redirects to another spelling.
+    # No redirects to another spelling of a path.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     service.register(app)
     app.extensions["textclf"] = service
-    observed = RequestMiddleware(
+    middleware = RequestMiddleware(
         app.wsgi_app, metrics.request_started, (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
     )
-    app.wsgi_app = observed  # type: ignore[method-assign]
+    app.wsgi_app = middleware  # type: ignore[method-assign]
     holder.start()
     if recorder is not None:
         recorder.start()
@@ -120,14 +119,14 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
 
 
 class Service:
-    """The views, and what they share.
+    """The views and their shared objects.
 
     Args:
-        settings: of the server.
-        holder: of the model.
-        metrics: of this process.
-        reviews: where feedback goes.
-        recorder: of predictions; None where they are not logged.
+        settings: settings of the server.
+        holder: holds the model.
+        metrics: metrics of this process.
+        reviews: store of labelled reviews.
+        recorder: records predictions; None if they are not logged.
     """
 
     def __init__(
@@ -144,18 +143,18 @@ class Service:
         self.reviews = reviews
         self.recorder = recorder
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
-        self.texts = BatchBudget(2 * settings.max_batch)
+        self.batch_budget = BatchBudget(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
 
     def stop(self, seconds: float) -> None:
-        """End the threads, and write what is not logged yet; each gets so many seconds."""
+        """End the threads and write the remaining log rows; `seconds` is the limit of each."""
         self.holder.stop(seconds)
         if self.recorder is not None:
             self.recorder.stop(seconds)
 
     def register(self, app: Flask) -> None:
-        """Add all routes and the handler of errors to an app."""
+        """Add the routes and the error handler to an app."""
         gets: dict[str, Callable[[], Response]] = {
             "/ping": self.ready,
             "/health/live": self.live,
@@ -173,49 +172,56 @@ class Service:
         }
         for path, get in gets.items():
             app.add_url_rule(path, path, get, methods=["GET"])
-        for path, (post, taken) in posts.items():
-            app.add_url_rule(path, path, self._guarded(post, taken), methods=["POST"])
+        for path, (post, accepted) in posts.items():
+            app.add_url_rule(path, path, self._guarded(post, accepted), methods=["POST"])
         app.before_request(_note_route)
         app.register_error_handler(Exception, self.refuse)
 
     def predict(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /predict."""
-        question = parse_predict_request(content, kind, self._limits, ("text", "X"))
-        predictions = self._predict(record, predictor, question.texts)
-        return _response(*answer(question.form, predictions, predictor.full_name))
+        parsed = parse_predict_request(content, kind, self._limits, ("text", "X"))
+        predictions = self._predict(record, predictor, parsed.texts)
+        return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
     def invocations(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations."""
-        question = parse_predict_request(content, kind, self._limits)
-        predictions = self._predict(record, predictor, question.texts)
-        return _response(*answer(question.form, predictions, predictor.full_name))
+        parsed = parse_predict_request(content, kind, self._limits)
+        predictions = self._predict(record, predictor, parsed.texts)
+        return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
     def score(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
         """POST /invocations/predict."""
-        question = parse_predict_request(content, kind, self._limits, ("text",))
-        return _response(score_body(self._predict(record, predictor, question.texts)[0]))
+        parsed = parse_predict_request(content, kind, self._limits, ("text",))
+        return _response(score_body(self._predict(record, predictor, parsed.texts)[0]))
 
     def feedback(self, record: RequestRecord, predictor: Predictor, _kind: str, content: str) -> Response:
         """POST /feedback."""
         review = parse_feedback_request(content, self._limits)
         record.model = predictor.full_name
         record.scored = [review.text]
-        review_id = self.reviews.save(review, predictor.class_names, predictor.full_name)
+        review_id = self.reviews.save(
+            review.text,
+            review.label,
+            predictor.class_names,
+            predictor.full_name,
+            source=review.source,
+            audit=review.audit,
+        )
         record.texts = 1
         self.metrics.review_stored()
         return _response(json_body({"id": review_id, "label": review.label}), status=HTTPStatus.CREATED)
 
     def live(self) -> Response:
-        """GET /health/live: the process answers."""
+        """GET /health/live: 200 if the process responds."""
         return _response(_OK)
 
     def ready(self) -> Response:
-        """GET /ping, /health/ready and /health_check: the model answers, too."""
+        """GET /ping, /health/ready and /health_check: 200 if the model is ready."""
         record_of(request.environ).model = self.holder.predictor.full_name
         return _response(_OK)
 
     def info(self) -> Response:
-        """GET /info: what is served, within which limits."""
+        """GET /info: the model that is served, and the limits."""
         predictor = self.holder.predictor
         cascade = predictor.cascade
         body: dict[str, Any] = {
@@ -246,44 +252,46 @@ class Service:
         return _response(json_body(openapi_document(self.settings, class_names)))
 
     def refuse(self, error: Exception) -> Response:
-        """The answer to a request that raised `error`."""
-        refusal = api_error_of(error)
+        """Return the response to a request whose view raised `error`."""
+        api_error = api_error_of(error)
         record = record_of(request.environ)
-        record.error = refusal.kind.code
-        if refusal.kind is ErrorCode.INTERNAL_ERROR:
+        record.error = api_error.kind.code
+        if api_error.kind is ErrorCode.INTERNAL_ERROR:
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
-        response = _response(error_body(refusal.kind, refusal.message), status=refusal.kind.status)
-        response.headers.update(refusal.headers)
+        elif api_error.kind is ErrorCode.STORAGE_UNAVAILABLE:
+            _LOG.error("reviews can't be stored: %s", error)
+        response = _response(error_body(api_error.kind, api_error.message), status=api_error.kind.status)
+        response.headers.update(api_error.headers)
         return response
 
     def _predict(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
-        """Score texts, and note in the record what it took."""
+        """Score texts and note the result and its cost in the record."""
         record.model = predictor.full_name
         record.scored = texts
         timings = Timings()
-        with self.texts.held(len(texts)):
-            answered = predictor.predict_batch(texts, timings)
+        with self.batch_budget.acquire(len(texts)):
+            batch = predictor.predict_batch(texts, timings)
         if self.recorder is not None:
-            self.recorder.record(predictor, answered)
+            self.recorder.record(predictor, batch)
         record.timings = timings
         record.texts = len(texts)
-        for prediction in answered.predictions:
+        for prediction in batch.predictions:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
-        if answered.stages is not None:
-            record.linear = int(answered.stages.exits.sum())
-        return answered.predictions
+        if batch.stages is not None:
+            record.linear = int(batch.stages.exits.sum())
+        return batch.predictions
 
-    def _guarded(self, post: _Post, taken: Collection[str]) -> Callable[[], Response]:
-        """The view of a POST: key, model, slot, content type and body come before it, in this order."""
+    def _guarded(self, post: _Post, accepted: Collection[str]) -> Callable[[], Response]:
+        """Return the view of a POST; it checks key, model, slot, content type and body, in this order."""
 
         def view() -> Response:
             environ = request.environ
             check_api_key(environ, self._key)
             predictor = self.holder.predictor
-            with self.slots.taken() as slot:
-                kind = media_type(environ, taken)
-                with slot.waiting(functools.partial(stop_reading, environ)):
+            with self.slots.acquire() as permit:
+                kind = media_type(environ, accepted)
+                with permit.waiting_for_client(functools.partial(stop_reading, environ)):
                     content = read_text(environ, self.settings.max_body_bytes)
                 record = record_of(environ)
                 record.body_is_read = True

@@ -1,4 +1,4 @@
-"""What gunicorn calls in each worker: `serving.wsgi:make_application()`."""
+"""Entry point of a gunicorn worker: `serving.wsgi:make_application()`."""
 
 import atexit
 import logging
@@ -15,25 +15,25 @@ from textclf.errors import TextClfError
 
 # gunicorn's WORKER_BOOT_ERROR.
 _BOOT_ERROR = 3
-# With the process, so that as many like lines are seen to be of as many workers.
+# With the process id, so that equal lines of several workers can be told apart.
 _LOG_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
-# To load the model that it is loading, and to write into the prediction log, when the process is told to end.
+# Limit at the end of the process for loading a model, and for writing to the prediction log.
 _STOP_SECONDS = 5.0
 
 
 def make_application() -> Flask:
-    """The app, by the environment, with its model loaded and warm.
+    """Create the app from the environment, with its model loaded and warm.
 
-    Call it in the main thread of the process that serves: a model survives no fork. What the user can mend ends the
-    process, with one line and the status that tells gunicorn not to try again;
-    serving/server/gunicorn_conf.py has it try again all the same where other workers serve.
+    Call it in the main thread of the process that serves: a model does not survive a fork. A TextClfError or OSError
+    ends the process with one line and the status at which gunicorn gives up. serving/server/gunicorn_conf.py lets it
+    retry while other workers serve.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT)
-    # Who loads has nothing in hand to finish: the process ends at once when it is told to.
+    # A worker that is still loading has no requests to finish; let SIGTERM end it at once.
     on_sigterm = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        # Not in the main thread, which gets the signals: with AMX (OpenVINO 2026.4, Linux 6.18 in a virtual machine) a
-        # thread that has computed may die of the next one, once another thread has loaded another model.
+        # Load outside the main thread, which receives signals. With AMX (OpenVINO 2026.4, Linux 6.18 in a virtual
+        # machine) a thread that has run inference can crash on its next signal after another thread loads a model.
         with ThreadPoolExecutor(1) as other_thread:
             return other_thread.submit(_application).result()
     except (TextClfError, OSError) as error:
@@ -41,14 +41,14 @@ def make_application() -> Flask:
         sys.exit(_BOOT_ERROR)
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
-        signal.siginterrupt(signal.SIGTERM, False)  # As gunicorn has it: system calls go on.
+        signal.siginterrupt(signal.SIGTERM, False)  # As gunicorn sets it: system calls restart.
 
 
 def _application() -> Flask:
     settings = Settings.from_environment(os.environ)
     if settings.prometheus_multiproc_dir:
         Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
-    # Imported here because prometheus_client looks at PROMETHEUS_MULTIPROC_DIR when it is imported.
+    # Imported here because prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import.
     from serving.app import create_app, inference_of
     from serving.model.served_version import VARIABLE, ServedVersion
 

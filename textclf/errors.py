@@ -64,3 +64,15 @@ class PredictionLogError(TextClfError):
 
 class InputError(TextClfError):
     """An input can't be scored or stored: wrong type, wrong shape or unknown label."""
+
+
+class UnknownLabelError(InputError):
+    """A label is not a class of the model."""
+
+
+class StorageQuotaError(TextClfError):
+    """The stored reviews use all the space that they may take."""
+
+
+class StorageUnavailableError(TextClfError):
+    """The folder for reviews can't be made or written."""

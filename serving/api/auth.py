@@ -1,4 +1,4 @@
-"""The optional key of the server, compared in a time that does not tell how much of it was right."""
+"""The optional API key, compared in constant time."""
 
 import hmac
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ _BEARER = "bearer "
 
 
 def check_api_key(environ: Mapping[str, Any], expected: bytes) -> None:
-    """Pass if the request carries the key, as X-API-Key or Authorization: Bearer, or if `expected` is empty.
+    """Check the key in X-API-Key or Authorization: Bearer; an empty `expected` accepts every request.
 
     Raises:
-        ApiError: it does not.
+        ApiError: if the key is missing or wrong.
     """
     if not expected:
         return
@@ -25,7 +25,7 @@ def check_api_key(environ: Mapping[str, Any], expected: bytes) -> None:
     if not hmac.compare_digest(given.encode("latin-1", errors="replace"), expected):
         raise ApiError(
             ErrorCode.UNAUTHORIZED,
-            "expected the key of this server in X-API-Key, or as Authorization: Bearer; got "
-            + ("another" if given else "none"),
+            "expected the server's API key in X-API-Key or Authorization: Bearer, got "
+            + ("a wrong one" if given else "none"),
             {"WWW-Authenticate": "Bearer"},
         )

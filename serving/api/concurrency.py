@@ -1,4 +1,4 @@
-"""How much a worker has in hand at a time; what is more is refused at once instead of waiting."""
+"""Limits on the work of one worker; a request above a limit is refused at once instead of waiting."""
 
 import contextlib
 import threading
@@ -11,140 +11,141 @@ RETRY_AFTER_SECONDS = 1
 
 
 class RequestSlots:
-    """`count` slots for requests; taking one never waits.
+    """Slots for concurrent requests; acquiring one never waits.
 
-    A request that waits for its client all the time gives its slot up to one that comes: else a few clients that send
-    half of a body would shut out all others.
+    A request that keeps waiting for its client loses its slot to a new request. Otherwise a few clients that send
+    half a body would block all others.
 
     Args:
-        count: requests at a time.
-        patience: seconds that a request may wait for its client before another may take its slot.
-        clock: seconds that only rise.
+        count: maximum number of concurrent requests.
+        patience: seconds that a request may wait for its client before it can lose its slot.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, count: int, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.count = count
         self.patience = patience
         self._clock = clock
-        self._guard = threading.Lock()
-        self._taken = 0
-        # Who waits for a client, and since when; the longest first.
+        self._lock = threading.Lock()
+        self._used = 0
+        # Requests that wait for their clients and the start of the wait, longest wait first.
         self._waiting: dict[Permit, float] = {}
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator["Permit"]:
-        """Hold a slot.
+    def acquire(self) -> Iterator["Permit"]:
+        """Hold a slot during the block.
 
         Raises:
-            ApiError: none is free.
+            ApiError: if no slot is free.
         """
-        slot = self._take()
+        permit = self._try_acquire()
         try:
-            yield slot
+            yield permit
         finally:
-            with self._guard:
-                self._taken -= not slot.is_lost
+            with self._lock:
+                self._used -= not permit.is_revoked
 
-    def _take(self) -> "Permit":
-        with self._guard:
-            slot = Permit(self._guard, self._waiting, self._clock)
-            if self._taken < self.count:
-                self._taken += 1
-                return slot
+    def _try_acquire(self) -> "Permit":
+        with self._lock:
+            permit = Permit(self._lock, self._waiting, self._clock)
+            if self._used < self.count:
+                self._used += 1
+                return permit
             longest = next(iter(self._waiting), None)
             if longest is not None and self._clock() - self._waiting[longest] >= self.patience:
-                longest.lose()
-                return slot
-        raise _too_many(f"{self.count} requests are in hand already")
+                longest.revoke()
+                return permit
+        raise _too_many(f"{self.count} requests are in progress")
 
 
 class Permit:
-    """A request's permit: what `RequestSlots.taken` gives.
+    """A request's slot, from `RequestSlots.acquire`.
 
     Args:
-        guard: held by whoever touches `waiting`.
-        waiting: all slots whose requests wait for their clients, to the time since when.
-        clock: seconds that only rise.
+        lock: protects `waiting`.
+        waiting: start of the wait of every request that waits for its client.
+        clock: monotonic time in seconds.
     """
 
-    def __init__(self, guard: threading.Lock, waiting: dict["Permit", float], clock: Callable[[], float]) -> None:
-        self.is_lost = False
-        self._guard = guard
+    def __init__(self, lock: threading.Lock, waiting: dict["Permit", float], clock: Callable[[], float]) -> None:
+        self.is_revoked = False
+        self._lock = lock
         self._waiting = waiting
         self._clock = clock
         self._interrupt: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
-    def waiting(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Wait for the client.
+    def waiting_for_client(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Mark the block as a wait for the client.
 
         Args:
-            interrupt: ends the wait, called by another thread.
+            interrupt: ends the wait; called by another thread.
 
         Raises:
-            ApiError: the slot was lost to another request.
+            ApiError: if another request took the slot.
         """
         self._interrupt = interrupt
-        with self._guard:
+        with self._lock:
             self._waiting[self] = self._clock()
         try:
             yield
         finally:
-            with self._guard:
+            with self._lock:
                 self._waiting.pop(self, None)
-            if self.is_lost:
+            if self.is_revoked:
                 raise ApiError(
-                    ErrorCode.REQUEST_TIMEOUT, "the body came too slowly while others waited; send it again, faster"
+                    ErrorCode.REQUEST_TIMEOUT,
+                    "expected the body sooner, because other requests were waiting; send it again, faster",
                 ) from None
 
-    def lose(self) -> None:
-        """Give it to another request; the guard is held."""
+    def revoke(self) -> None:
+        """Give the slot to another request; the caller holds the lock."""
         del self._waiting[self]
-        self.is_lost = True
+        self.is_revoked = True
         self._interrupt()
 
 
 class BatchBudget:
-    """How many texts of lists are being scored at a time, over all requests.
+    """Limit on the texts of lists that are scored at a time, over all requests.
 
-    A single text does not count: the engine takes a batch of each request in turn, so that it neither waits for
-    long nor keeps others waiting.
+    Single texts do not count: the engine takes one batch from each request in turn, so a single text neither waits
+    long nor delays others.
 
     Args:
-        most: at a time.
+        max_texts: maximum number of texts at a time.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._guard = threading.Lock()
-        self._held = 0
+    def __init__(self, max_texts: int) -> None:
+        self.max_texts = max_texts
+        self._lock = threading.Lock()
+        self._used = 0
 
     @contextlib.contextmanager
-    def held(self, count: int) -> Iterator[None]:
-        """Have `count` texts of a request in hand; a request that is alone is always taken.
+    def acquire(self, count: int) -> Iterator[None]:
+        """Hold `count` texts of the budget during the block; a list is always accepted if it is the only one.
 
         Raises:
-            ApiError: they would be too many.
+            ApiError: if the texts exceed the budget.
         """
         if count == 1:
             yield
             return
-        with self._guard:
-            if self._held and self._held + count > self.most:
+        with self._lock:
+            if self._used and self._used + count > self.max_texts:
                 raise _too_many(
-                    f"{self._held} texts are in hand already, and with {count} it would be over {self.most}"
+                    f"{self._used} texts are in progress, and {count} more would exceed the limit of {self.max_texts}"
                 )
-            self._held += count
+            self._used += count
         try:
             yield
         finally:
-            with self._guard:
-                self._held -= count
+            with self._lock:
+                self._used -= count
 
 
 def _too_many(reason: str) -> ApiError:
     return ApiError(
         ErrorCode.TOO_MANY_REQUESTS,
-        f"{reason}; come again in a second, or run more workers",
+        f"{reason}; retry in a second, or run more workers",
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
     )

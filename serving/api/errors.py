@@ -1,57 +1,58 @@
-"""What a server refuses: one table from errors to statuses and codes, and the JSON that says so."""
+"""Errors of the HTTP API: one table of codes and statuses, the mapping of exceptions to it, and their JSON."""
 
 import enum
 import errno
 import json
+import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from textclf.errors import InputError
+from textclf.errors import InputError, StorageQuotaError, StorageUnavailableError, TextClfError, UnknownLabelError
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ErrorCode(enum.Enum):
-    """Every kind of refusal: its status, and when it comes. The name in lower case is the code that clients see."""
+    """Every error of the API: its HTTP status and its meaning. Clients see the name in lower case."""
 
     EMPTY_BODY = 400, "The body is empty."
-    INCOMPLETE_BODY = 400, "The body ended before it was complete, or its chunks are broken."
-    INVALID_GZIP = 400, "The body is not the gzip data that Content-Encoding announces, or has too many members."
+    INCOMPLETE_BODY = 400, "The body ended too early, or its chunks are broken."
+    INVALID_GZIP = 400, "The body is not gzip data, as Content-Encoding announces, or has too many gzip members."
     INVALID_UTF8 = 400, "The body is not UTF-8."
     INVALID_JSON = (
         400,
-        "The body, or a line of it, is not JSON, is nested too deeply to be read, or has a number of too many digits.",
+        "The body, or a line of it, is not JSON, is nested too deeply, or has a number with too many digits.",
     )
     INVALID_CSV = 400, "The body is not CSV (RFC 4180)."
     BAD_REQUEST = 400, "The request breaks a rule of HTTP."
-    UNAUTHORIZED = 401, "The key is missing or wrong."
+    UNAUTHORIZED = 401, "The API key is missing or wrong."
     NOT_FOUND = 404, "There is no such path."
-    METHOD_NOT_ALLOWED = 405, "The path does not take this method; the header Allow names those it takes."
-    REQUEST_TIMEOUT = 408, "The body came too slowly."
+    METHOD_NOT_ALLOWED = 405, "The path does not allow this method; the Allow header lists the allowed ones."
+    REQUEST_TIMEOUT = 408, "The body arrived too slowly."
     BODY_TOO_LARGE = 413, "The body, unpacked, has more than MAX_BODY_BYTES."
-    UNSUPPORTED_MEDIA_TYPE = 415, "The path does not take this content type, or not this character set."
-    UNSUPPORTED_ENCODING = 415, "The content encoding is another than gzip."
-    WRONG_SHAPE = 422, "The body has another shape than the path takes: a key or a type is wrong."
+    UNSUPPORTED_MEDIA_TYPE = 415, "The path does not accept this content type or character set."
+    UNSUPPORTED_ENCODING = 415, "The content encoding is not gzip."
+    WRONG_SHAPE = 422, "The body has a key or a type that the path does not accept."
     DUPLICATE_KEY = 422, "A JSON object has the same key twice."
-    EMPTY_LIST = 422, "There is no text in the list."
-    TOO_MANY_TEXTS = 422, "There are more than MAX_BATCH texts."
+    EMPTY_LIST = 422, "The list has no texts."
+    TOO_MANY_TEXTS = 422, "The request has more than MAX_BATCH texts."
     TEXT_TOO_LONG = 422, "A text has more than MAX_TEXT_CHARS characters."
-    INVALID_TEXT = 422, "A text is not well-formed Unicode: half of a surrogate pair."
-    BLANK_TEXT = 422, "A review to store is blank."
-    UNKNOWN_LABEL = 422, "The label is no class of the model."
+    INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
+    BLANK_TEXT = 422, "The review to store is blank."
+    UNKNOWN_LABEL = 422, "The label is not a class of the model."
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,
-        "The worker has MAX_CONCURRENT requests in hand, or lists with twice MAX_BATCH texts; "
-        "Retry-After says when to come again.",
+        "The worker is handling MAX_CONCURRENT requests, or lists with twice MAX_BATCH texts; retry after the "
+        "seconds in Retry-After.",
     )
-    INTERNAL_ERROR = 500, "A fault of the server; its log has the reason under the request's id."
+    INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
-    STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log says why."
+    STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log has the reason."
 
     def __init__(self, status: int, meaning: str) -> None:
         self.status = status
@@ -59,27 +60,35 @@ class ErrorCode(enum.Enum):
 
     @property
     def code(self) -> str:
-        """What clients see."""
+        """Code that clients see."""
         return self.name.lower()
 
 
-# The first class that fits; anything else is an INTERNAL_ERROR.
+# The first class that fits counts; any other exception is an INTERNAL_ERROR.
 _KINDS: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (NotFound, ErrorCode.NOT_FOUND),
     (MethodNotAllowed, ErrorCode.METHOD_NOT_ALLOWED),
     (HTTPException, ErrorCode.BAD_REQUEST),
+    (UnknownLabelError, ErrorCode.UNKNOWN_LABEL),
     (InputError, ErrorCode.INVALID_TEXT),
+    (StorageQuotaError, ErrorCode.QUOTA_EXCEEDED),
+    (StorageUnavailableError, ErrorCode.STORAGE_UNAVAILABLE),
 )
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+# The exception's own message names a folder of the server.
+_STORAGE_MESSAGE = (
+    "the server can't write its folder for reviews, and nothing was stored; ask its operator to fix the folder, then "
+    "send the review again"
+)
 
 
 class ApiError(Exception):
-    """A request that is not served.
+    """An error to send to the client.
 
     Args:
-        kind: a row of the table.
-        message: what was expected, what came, and what to do.
-        headers: of the answer, beside the usual ones.
+        kind: row of the table.
+        message: what was expected, what was received and what to do.
+        headers: additional headers of the response.
     """
 
     def __init__(self, kind: ErrorCode, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
@@ -90,23 +99,44 @@ class ApiError(Exception):
 
 
 def api_error_of(error: Exception) -> ApiError:
-    """What a client is told of an exception; of an unforeseen one only that there was one."""
+    """Return the error to send for an exception; an unexpected exception gives no details."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ApiError(ErrorCode.DISK_FULL, "the disk for reviews is full; nothing was stored, try again later")
-    for exception_class, kind in _KINDS:
-        if isinstance(error, exception_class):
-            headers = _NO_HEADERS
-            if isinstance(error, MethodNotAllowed) and error.valid_methods:
-                headers = {"Allow": ", ".join(sorted(error.valid_methods))}
-            message = str(error) if isinstance(error, InputError) else kind.meaning[:-1]
-            return ApiError(kind, message, headers)
-    return ApiError(ErrorCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR.meaning[:-1])
+    kind = next((kind for exception, kind in _KINDS if isinstance(error, exception)), ErrorCode.INTERNAL_ERROR)
+    headers = _NO_HEADERS
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers = {"Allow": ", ".join(sorted(error.valid_methods))}
+    message = kind.meaning[:-1]
+    if isinstance(error, InputError | StorageQuotaError):
+        message = str(error)
+    elif kind is ErrorCode.STORAGE_UNAVAILABLE:
+        message = _STORAGE_MESSAGE
+    return ApiError(kind, message, headers)
 
 
 def error_body(kind: ErrorCode, message: str) -> bytes:
-    """The JSON of a refusal."""
+    """Return the JSON of an error."""
     return json.dumps({"error": {"code": kind.code, "message": message}}, ensure_ascii=False).encode(
         "utf-8", errors="replace"
     )
+
+
+def redacted_traceback(error: BaseException) -> str:
+    """Return the frames and classes of an exception and its causes, innermost cause first.
+
+    Messages are left out, because they may quote users' texts. Those of a TextClfError name only files and settings,
+    so they are kept, except an InputError's.
+    """
+    parts = []
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        has_message = isinstance(cause, TextClfError) and not isinstance(cause, InputError)
+        frames = "".join(traceback.format_tb(cause.__traceback__))
+        message = f": {cause}" if has_message else ""
+        parts.append(f"{frames}{type(cause).__module__}.{type(cause).__qualname__}{message}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "\n-- which led to --\n".join(reversed(parts))

@@ -1,7 +1,7 @@
-"""From a WSGI request to the text of its body: size, content type, character set, encoding.
+"""The text of a WSGI request's body: size, content type, character set, encoding.
 
-Nothing of a body is looked at before its announced size is in bounds, and nothing is unpacked beyond them. Where the
-server shows the connection (gthread does), no read waits for ever for a client that sends nothing.
+A body is read only if its announced size is within the limit, and unpacked only up to the limit. If the server exposes
+the connection (gthread does), a read from a silent client times out.
 """
 
 import codecs
@@ -26,38 +26,38 @@ _OTHER_NAMES = {
 }
 _UTF8 = {"utf-8", "utf8"}
 _GZIP = {"gzip", "x-gzip"}
-# 16 + the largest window: gzip's header and checksum are expected and checked.
+# 16 + the largest window: zlib expects and checks gzip's header and checksum.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
-# Each costs as much as a copy of all that follows it. Programs that pack in parallel make one of 64 KiB and more.
+# Each member costs a copy of all that follows it. Parallel compressors write members of 64 KiB and more.
 _MAX_GZIP_MEMBERS = 100
 _BLOCK_BYTES = 64 * 1024
-# Where gthread puts the socket; behind nginx a request is whole before it is read (serving/server/scgi_worker.py).
+# Key of gthread's socket. Behind nginx a request is complete before it is read (serving/server/scgi_worker.py).
 _CONNECTION = "gunicorn.socket"
-# A client that sends nothing for so long is given up, as nginx does, and so is one that does not take its answer.
+# Time-outs for a client that sends nothing (as in nginx), and for one that does not read its response.
 _READ_SECONDS = 15.0
-_ANSWER_SECONDS = 60.0
-# So much of a refused body is read and dropped, so that a client which sends first and then listens sees the answer.
+_WRITE_SECONDS = 60.0
+# Limits on discarding a refused body, so that a client that sends before it reads gets the response.
 _DISCARD_BYTES = 16 * 1024**2
 _DISCARD_SECONDS = 1.0
 
 _Environ = Mapping[str, Any]
 
 
-def media_type(environ: _Environ, taken: Collection[str]) -> str:
-    """Which of the content types `taken` (JSON, CSV, JSON_LINES) the body has.
+def media_type(environ: _Environ, accepted: Collection[str]) -> str:
+    """Return the body's content type, which is one of `accepted` (JSON, CSV, JSON_LINES).
 
     Raises:
-        ApiError: none of them, no content type at all, or a character set other than UTF-8.
+        ApiError: if the content type is missing or not accepted, or the character set is not UTF-8.
     """
     header = environ.get("CONTENT_TYPE", "")
-    if header == JSON:  # Nearly always.
+    if header == JSON:  # The usual case.
         return JSON
     name, parameters = parse_options_header(header)
     kind = _OTHER_NAMES.get(name.lower(), name.lower())
-    if kind not in taken:
+    if kind not in accepted:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            f"expected the content type {' or '.join(taken)}, got {header[:100] or 'none'}; set Content-Type",
+            f"expected the content type {' or '.join(accepted)}, got {header[:100] or 'none'}; set Content-Type",
         )
     charset = parameters.get("charset", "utf-8")
     if charset.lower() not in _UTF8:
@@ -71,28 +71,28 @@ def media_type(environ: _Environ, taken: Collection[str]) -> str:
     return kind
 
 
-def read_text(environ: _Environ, most: int) -> str:
-    """The body, unpacked and decoded.
+def read_text(environ: _Environ, max_bytes: int) -> str:
+    """Return the body, unpacked and decoded.
 
     Args:
-        environ: of the request; its content type is taken to be right.
-        most: bytes it may have, as sent and unpacked.
+        environ: WSGI environ with an accepted content type.
+        max_bytes: maximum size of the body, as sent and unpacked.
 
     Raises:
-        ApiError: it is too large, too slow, empty, not whole, not packed as announced, or not UTF-8.
+        ApiError: if the body is too large, too slow, empty, incomplete, not gzip as announced, or not UTF-8.
     """
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in _GZIP and encoding not in ("", "identity"):
         raise ApiError(
             ErrorCode.UNSUPPORTED_ENCODING,
-            f"expected the content encoding gzip or none, got {encoding[:100]}; send it so",
+            f"expected the content encoding gzip or none, got {encoding[:100]}; use one of them",
             {"Accept-Encoding": "gzip"},
         )
-    body = _read(environ, most)
+    body = _read(environ, max_bytes)
     if encoding in _GZIP:
-        body = _unpacked(body, most)
+        body = _unpacked(body, max_bytes)
     if not body:
-        raise ApiError(ErrorCode.EMPTY_BODY, "expected a body, got an empty one")
+        raise ApiError(ErrorCode.EMPTY_BODY, "expected a body, got an empty one; send one")
     try:
         return body.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -102,18 +102,18 @@ def read_text(environ: _Environ, most: int) -> str:
 
 
 def has_body(environ: _Environ) -> bool:
-    """Whether the request announces a body."""
+    """Return whether the request announces a body."""
     return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def discard_rest(environ: _Environ) -> bool:
-    """Read and drop what is left of the body, within bounds: whether its end has come.
+    """Read and discard the rest of the body, within limits; return whether its end was reached.
 
-    If it has not, the next request on the connection can't be told from the body's rest: hang_up().
+    If not, the start of the next request on the connection is unknown, so call hang_up().
     """
     end = time.monotonic() + _DISCARD_SECONDS
     _wait_up_to(environ, _DISCARD_SECONDS)
-    with contextlib.suppress(Exception):  # Each server has classes of its own for a broken body; it is dropped anyway.
+    with contextlib.suppress(Exception):  # Servers have different exceptions for a broken body.
         announced = _announced(environ)
         if announced is None and not environ.get("wsgi.input_terminated"):
             return False
@@ -128,46 +128,46 @@ def discard_rest(environ: _Environ) -> bool:
 
 
 def stop_reading(environ: _Environ) -> None:
-    """End a wait for more of the body, in whatever thread it is."""
+    """End a wait for more of the body in another thread."""
     _shut_down(environ, socket.SHUT_RD)
 
 
 def hang_up(environ: _Environ) -> None:
-    """End the connection once what was written to it is sent."""
+    """Close the connection after the written data is sent."""
     _shut_down(environ, socket.SHUT_RDWR)
 
 
-def _read(environ: _Environ, most: int) -> bytes:
+def _read(environ: _Environ, max_bytes: int) -> bytes:
     announced = _announced(environ)
-    if announced is not None and announced > most:
-        raise _too_large(most)
+    if announced is not None and announced > max_bytes:
+        raise _too_large(max_bytes)
     if announced is None and not environ.get("wsgi.input_terminated"):
-        return b""  # Neither a length nor chunks: there is no body, and reading would wait for ever.
+        return b""  # Neither a length nor chunks: reading would wait forever.
     _wait_up_to(environ, _READ_SECONDS)
     try:
-        body: bytes = environ["wsgi.input"].read(most + 1 if announced is None else announced)
+        body: bytes = environ["wsgi.input"].read(max_bytes + 1 if announced is None else announced)
     except TimeoutError:
         raise ApiError(
             ErrorCode.REQUEST_TIMEOUT, f"expected the body, got nothing for {_READ_SECONDS:g} seconds; send it again"
         ) from None
-    except Exception as error:  # noqa: BLE001 each server has classes of its own for broken chunks
+    except Exception as error:  # noqa: BLE001 servers have different exceptions for broken chunks
         raise ApiError(
             ErrorCode.INCOMPLETE_BODY,
-            f"expected a whole body, but reading it failed ({type(error).__name__}); send it again",
+            f"expected a complete body, but reading it failed ({type(error).__name__}); send it again",
         ) from None
-    if len(body) > most:
-        raise _too_large(most)
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
     if announced is not None and len(body) < announced:
         raise ApiError(
             ErrorCode.INCOMPLETE_BODY,
-            f"expected {announced} bytes, as Content-Length says, got {len(body)}; send it again",
+            f"expected {announced} bytes (Content-Length), got {len(body)}; send it again",
         )
-    _wait_up_to(environ, _ANSWER_SECONDS)
+    _wait_up_to(environ, _WRITE_SECONDS)
     return body
 
 
 def _wait_up_to(environ: _Environ, seconds: float) -> None:
-    """Let no read from the client, and no write to it, take longer."""
+    """Set the time-out of reads from the client and writes to it."""
     if connection := environ.get(_CONNECTION):
         connection.settimeout(seconds)
 
@@ -179,38 +179,40 @@ def _shut_down(environ: _Environ, how: int) -> None:
 
 
 def _announced(environ: _Environ) -> int | None:
-    """The Content-Length; None if there is none. Chunks go before it (RFC 9112, 6.3)."""
+    """The Content-Length; None if it is missing or overruled by chunks (RFC 9112, 6.3)."""
     text = environ.get("CONTENT_LENGTH") or ""
     if environ.get("HTTP_TRANSFER_ENCODING") or not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ApiError(ErrorCode.BAD_REQUEST, f"expected a number as Content-Length, got {text[:100]!r}")
+        raise ApiError(ErrorCode.BAD_REQUEST, f"expected a number as Content-Length, got {text[:100]!r}; correct it")
     return int(text)
 
 
-def _unpacked(body: bytes, most: int) -> bytes:
-    """The content of gzip data, of one member or several; never more than `most` bytes are made of it."""
+def _unpacked(body: bytes, max_bytes: int) -> bytes:
+    """Unpack gzip data of one or more members; at most max_bytes + 1 bytes are made of it."""
     parts: list[bytes] = []
     size = 0
     while body:
         if len(parts) == _MAX_GZIP_MEMBERS:
             raise ApiError(
-                ErrorCode.INVALID_GZIP, f"expected at most {_MAX_GZIP_MEMBERS} gzip members, got more; pack it as one"
+                ErrorCode.INVALID_GZIP, f"expected at most {_MAX_GZIP_MEMBERS} gzip members, got more; send one"
             )
         unpacker = zlib.decompressobj(_GZIP_WINDOW)
         try:
-            part = unpacker.decompress(body, most + 1 - size)
+            part = unpacker.decompress(body, max_bytes + 1 - size)
         except zlib.error as error:
-            raise ApiError(ErrorCode.INVALID_GZIP, f"expected gzip data, got something else ({error})") from None
+            raise ApiError(ErrorCode.INVALID_GZIP, f"expected gzip data, got invalid data ({error})") from None
         parts.append(part)
         size += len(part)
-        if size > most:
-            raise _too_large(most)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
         if not unpacker.eof:
-            raise ApiError(ErrorCode.INVALID_GZIP, "expected whole gzip data, but its end is missing; send it again")
+            raise ApiError(ErrorCode.INVALID_GZIP, "expected complete gzip data, but its end is missing; send it again")
         body = unpacker.unused_data
     return b"".join(parts)
 
 
-def _too_large(most: int) -> ApiError:
-    return ApiError(ErrorCode.BODY_TOO_LARGE, f"expected a body of at most {most} bytes; send fewer texts at a time")
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(
+        ErrorCode.BODY_TOO_LARGE, f"expected a body of at most {max_bytes} bytes, got more; send fewer texts at a time"
+    )

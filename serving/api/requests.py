@@ -1,6 +1,6 @@
-"""From the text of a body to what is asked: which texts to score, and in which form to answer.
+"""Parse a request body into the texts to score and the format of the response.
 
-Everything is checked here, before a text is tokenised; messages name the item that is wrong.
+Everything is checked here, before a text is tokenised; messages name the bad item.
 """
 
 import csv
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.request_body import CSV, JSON, JSON_LINES
 
-# Keys of a body that hold texts.
+# Keys of a body that have texts.
 _TEXT_KEYS = ("text", "X", "data")
 MAX_SOURCE_CHARS = 200
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class PayloadFormat(enum.Enum):
-    """How a question was put, which decides how it is answered."""
+    """Format of a request, which decides the format of its response."""
 
     TEXT = enum.auto()  # {"text": str}
     X = enum.auto()  # {"X": [str, …]}
@@ -35,9 +35,9 @@ class PayloadFormat(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """Texts to score, all within the limits, and the form of the answer."""
+    """Texts to score, all within the limits, and the format of the response."""
 
-    form: PayloadFormat
+    payload_format: PayloadFormat
     texts: list[str]
 
 
@@ -53,7 +53,7 @@ class FeedbackRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a question may have: characters of a text, texts."""
+    """Limits of a request: characters per text, texts per request."""
 
     text_chars: int
     batch: int
@@ -62,36 +62,36 @@ class Limits:
 def parse_predict_request(
     content: str, media_type: str, limits: Limits, keys: Collection[str] = _TEXT_KEYS
 ) -> PredictRequest:
-    """What a body asks.
+    """Parse the body of a request for predictions.
 
     Args:
-        content: the body.
+        content: text of the body.
         media_type: JSON, CSV or JSON_LINES.
-        limits: of the texts.
-        keys: those of text, X and data that a JSON body may have.
+        limits: limits of the texts.
+        keys: accepted keys of a JSON body: some of text, X and data.
 
     Raises:
-        ApiError: it is not what media_type says, has another shape, or texts out of the limits.
+        ApiError: if the body does not match media_type, has another shape, or its texts exceed the limits.
     """
     if media_type == JSON:
-        return _json_question(_json(content), limits, keys)
+        return _json_request(_json(content), limits, keys)
     if media_type == CSV:
         return _checked(PayloadFormat.CSV, "record", _csv_texts(content, limits), limits)
-    assert media_type == JSON_LINES, media_type  # noqa: S101 the type was chosen from a list of ours
+    assert media_type == JSON_LINES, media_type  # noqa: S101 media_type() accepts no other
     return _checked(PayloadFormat.JSON_LINES, "line", _line_texts(content, limits), limits)
 
 
 def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
-    """The labelled text in a JSON body.
+    """Parse the body of a request that stores a labelled text.
 
     Raises:
-        ApiError: it is not JSON, has another shape, or a text that can't be stored.
+        ApiError: if the body is not JSON, has another shape, or a text that can't be stored.
     """
     body = _object(_json(content), "the body")
     _refuse_unknown(body, {"text", "label", "source", "audit"})
     text = _text(_value(body, "text", str, "a string"), "text", limits)
     if not text.strip():
-        raise ApiError(ErrorCode.BLANK_TEXT, "text: expected a review, got blanks only")
+        raise ApiError(ErrorCode.BLANK_TEXT, "text: expected a review, got only blanks; send a text")
     source = None
     if body.get("source") is not None:
         source = _value(body, "source", str, "a string or null")
@@ -100,7 +100,7 @@ def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
     return FeedbackRequest(text, _text(_value(body, "label", str, "a string"), "label", limits), source, audit)
 
 
-def _json_question(value: Any, limits: Limits, keys: Collection[str]) -> PredictRequest:
+def _json_request(value: Any, limits: Limits, keys: Collection[str]) -> PredictRequest:
     body = _object(value, "the body")
     _refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
     found = [key for key in keys if key in body]
@@ -114,8 +114,8 @@ def _json_question(value: Any, limits: Limits, keys: Collection[str]) -> Predict
         _refuse_explanation(body, key)
     content = body[key]
     if key == "text" or (key == "data" and isinstance(content, str)):
-        form = PayloadFormat.TEXT if key == "text" else PayloadFormat.DATA
-        return PredictRequest(form, [_text(_value(body, key, str, "a string"), key, limits)])
+        payload_format = PayloadFormat.TEXT if key == "text" else PayloadFormat.DATA
+        return PredictRequest(payload_format, [_text(_value(body, key, str, "a string"), key, limits)])
     if not isinstance(content, list):
         expected = "a list of strings" if key == "X" else "a string or a list of strings"
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(content)}")
@@ -124,17 +124,17 @@ def _json_question(value: Any, limits: Limits, keys: Collection[str]) -> Predict
 
 def _refuse_explanation(body: dict[str, Any], key: str) -> None:
     if key != "data":
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"explain: expected it beside data only, got it beside {key}")
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"explain: expected it only with data, got it with {key}; remove it")
     if _value(body, "explain", bool, "true or false"):
         raise ApiError(
             ErrorCode.EXPLAIN_UNAVAILABLE,
-            "explain: expected false, got true; explanations are not available, leave it out",
+            "explain: expected false, got true; explanations are not available, remove it",
         )
 
 
 def _csv_texts(content: str, limits: Limits) -> list[object]:
-    """One text a record, after RFC 4180; a line with nothing on it is a text with nothing in it."""
-    csv.field_size_limit(sys.maxsize)  # One number for the whole process; texts have a limit of their own.
+    """One text per record (RFC 4180); an empty line is an empty text."""
+    csv.field_size_limit(sys.maxsize)  # Process-wide; the limit of a text is checked later.
     texts: list[object] = []
     try:
         for record in csv.reader(io.StringIO(content, newline=""), strict=True):
@@ -142,7 +142,7 @@ def _csv_texts(content: str, limits: Limits) -> list[object]:
                 raise ApiError(
                     ErrorCode.WRONG_SHAPE,
                     f"record {len(texts)} (counted from 0): expected one field, got {len(record)}; "
-                    f"put texts with commas into double quotes",
+                    f"put double quotes around texts with commas",
                 )
             if len(texts) == limits.batch:
                 raise _too_many("record", limits, "more")
@@ -150,13 +150,13 @@ def _csv_texts(content: str, limits: Limits) -> list[object]:
     except csv.Error as error:
         raise ApiError(
             ErrorCode.INVALID_CSV,
-            f"record {len(texts)} (counted from 0): expected CSV after RFC 4180: {error}; double the quotes in texts",
+            f"record {len(texts)} (counted from 0): expected CSV (RFC 4180), but {error}; double the quotes in texts",
         ) from None
     return texts
 
 
 def _line_texts(content: str, limits: Limits) -> list[object]:
-    """One text a line, as {"text": str} or {"data": str}; blank lines at the end do not count."""
+    """One text per line, as {"text": str} or {"data": str}; blank lines at the end are ignored."""
     content = content.rstrip()
     if (lines := content.count("\n") + 1) > limits.batch:
         raise _too_many("line", limits, lines)
@@ -171,7 +171,7 @@ def _line_texts(content: str, limits: Limits) -> list[object]:
     return texts
 
 
-def _checked(form: PayloadFormat, name: str, items: list[Any], limits: Limits) -> PredictRequest:
+def _checked(payload_format: PayloadFormat, name: str, items: list[Any], limits: Limits) -> PredictRequest:
     if not items:
         raise ApiError(ErrorCode.EMPTY_LIST, f"{name}: expected at least one text, got none")
     if len(items) > limits.batch:
@@ -183,7 +183,7 @@ def _checked(form: PayloadFormat, name: str, items: list[Any], limits: Limits) -
             )
         if len(item) > limits.text_chars or not item.isascii():
             _text(item, f"{name}[{index}] (counted from 0)", limits)
-    return PredictRequest(form, items)
+    return PredictRequest(payload_format, items)
 
 
 def _too_many(name: str, limits: Limits, got: object) -> ApiError:
@@ -194,7 +194,7 @@ def _too_many(name: str, limits: Limits, got: object) -> ApiError:
 
 
 def _text(text: str, where: str, limits: Limits) -> str:
-    """`text`, if it is within the limits and well-formed."""
+    """Return `text` if it is within the limits and well-formed."""
     if len(text) > limits.text_chars:
         raise ApiError(
             ErrorCode.TEXT_TOO_LONG,
@@ -207,7 +207,7 @@ def _text(text: str, where: str, limits: Limits) -> str:
             raise ApiError(
                 ErrorCode.INVALID_TEXT,
                 f"{where}: expected well-formed Unicode, got half of a surrogate pair at character {error.start}; "
-                f"write both halves, or the character itself",
+                f"send both halves, or the character itself",
             ) from None
     return text
 
@@ -225,7 +225,7 @@ def _refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "
 
 
 def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
-    """The value of a key that must be there and have a type."""
+    """Return the value of a required key after a check of its type."""
     if key not in body:
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
     value = body[key]
@@ -235,7 +235,7 @@ def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
 
 
 def _json_name(value: object) -> str:
-    """What JSON calls a value of this type."""
+    """JSON's name for the type of a value."""
     names: dict[type, str] = {
         bool: "a boolean",
         int: "a number",
@@ -248,15 +248,15 @@ def _json_name(value: object) -> str:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if no key comes twice: readers disagree on which one counts (RFC 8259, 4)."""
+    """Build an object; duplicate keys are refused, because parsers disagree on which counts (RFC 8259, 4)."""
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ApiError(ErrorCode.DUPLICATE_KEY, "expected each key of an object once, got one twice; leave one out")
+        raise ApiError(ErrorCode.DUPLICATE_KEY, "expected each key of an object once, got one twice; remove one")
     return result
 
 
 class _ConstantError(ValueError):
-    """NaN or an infinity, which Python reads and JSON has not."""
+    """NaN or an infinity, which Python accepts but JSON does not have."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -275,8 +275,8 @@ def _json(content: str, where: str = "") -> Any:
         reason = f"{error.msg} at character {error.pos}"
     except _ConstantError as error:
         reason = str(error)
-    except ValueError:  # Python's own words are advice for programmers.
+    except ValueError:  # Python's message is advice for programmers.
         reason = f"a number has more than {sys.get_int_max_str_digits()} digits; shorten it, or send it as a string"
     except RecursionError:
-        reason = "it is nested too deeply"
+        reason = "it is nested too deeply; flatten it"
     raise ApiError(ErrorCode.INVALID_JSON, f"{where}expected JSON, but {reason}")

@@ -1,48 +1,50 @@
-"""From predictions to the body of an answer, in the form that the question had; Accept is not looked at.
+"""Response bodies: predictions in the format of the request. The Accept header is ignored.
 
-`score` is that of a Prediction everywhere: of two classes the probability of the second, of more that of the label;
-only a ranking (`data`) gives each label its own. `stage` is there where a cascade answers.
+`score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
+ranking (`data`) has a score for each label. `stage` is present if a cascade predicts.
 """
 
 import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.api.request_body import CSV, JSON, JSON_LINES
 from serving.api.requests import PayloadFormat
-from textclf.runtime.predictor import Prediction
+
+if TYPE_CHECKING:
+    from textclf.runtime.predictor import Prediction
 
 _encode: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
 
-_Answer = tuple[bytes, str]
+_Body = tuple[bytes, str]
 
 
 def json_body(value: object) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Return compact JSON in UTF-8."""
     return _encode(value).encode("utf-8")
 
 
-def answer(form: PayloadFormat, predictions: Sequence[Prediction], model: str) -> _Answer:
-    """The body and its content type.
+def render_response(payload_format: PayloadFormat, predictions: Sequence["Prediction"], model: str) -> _Body:
+    """Return the body and its content type.
 
     Args:
-        form: of the question.
-        predictions: one a text, in the order of the texts.
-        model: name and version of what predicted.
+        payload_format: format of the request.
+        predictions: one per text, in the order of the texts.
+        model: name and version of the model.
     """
-    return _WRITERS[form](predictions, model)
+    return _WRITERS[payload_format](predictions, model)
 
 
-def score_body(prediction: Prediction) -> bytes:
-    """The answer of /invocations/predict."""
+def score_body(prediction: "Prediction") -> bytes:
+    """Return the response body of /invocations/predict."""
     return json_body({"text": prediction.text, "score": prediction.score})
 
 
-def _single(prediction: Prediction, model: str) -> dict[str, Any]:
+def _single(prediction: "Prediction", model: str) -> dict[str, Any]:
     return {
         "text": prediction.text,
         "label": prediction.label,
@@ -54,48 +56,48 @@ def _single(prediction: Prediction, model: str) -> dict[str, Any]:
     }
 
 
-def _text(predictions: Sequence[Prediction], model: str) -> _Answer:
+def _text(predictions: Sequence["Prediction"], model: str) -> _Body:
     return json_body(_single(predictions[0], model)), JSON
 
 
-def _columns(predictions: Sequence[Prediction], model: str) -> _Answer:
+def _columns(predictions: Sequence["Prediction"], model: str) -> _Body:
     body = {
         "predictions": [item.label for item in predictions],
         "prediction_probs": [item.probabilities[item.label] for item in predictions],
         "probabilities": [item.probabilities for item in predictions],
         "truncated": [item.truncated for item in predictions],
-        # One model answers all: each has a stage, or none has.
+        # One model made all predictions: each has a stage, or none has.
         **({} if predictions[0].stage is None else {"stage": [item.stage for item in predictions]}),
         "model": model,
     }
     return json_body(body), JSON
 
 
-def _ranking(prediction: Prediction) -> list[dict[str, Any]]:
-    """All labels with their probabilities, best first; of equal ones the predicted label, then by class id."""
+def _ranking(prediction: "Prediction") -> list[dict[str, Any]]:
+    """All labels with their probabilities, best first; ties go to the predicted label, then by class id."""
     best_first = sorted(prediction.probabilities.items(), key=lambda item: (-item[1], item[0] != prediction.label))
     return [{"label": label, "score": probability} for label, probability in best_first]
 
 
-def _data(predictions: Sequence[Prediction], _model: str) -> _Answer:
+def _data(predictions: Sequence["Prediction"], _model: str) -> _Body:
     return json_body({"prediction": _ranking(predictions[0])}), JSON
 
 
-def _data_list(predictions: Sequence[Prediction], _model: str) -> _Answer:
+def _data_list(predictions: Sequence["Prediction"], _model: str) -> _Body:
     return json_body([{"prediction": _ranking(item)} for item in predictions]), JSON
 
 
-def _csv(predictions: Sequence[Prediction], _model: str) -> _Answer:
+def _csv(predictions: Sequence["Prediction"], _model: str) -> _Body:
     lines = io.StringIO(newline="")
     csv.writer(lines).writerows((item.label, item.score) for item in predictions)
     return lines.getvalue().encode("utf-8"), f"{CSV}; charset=utf-8"
 
 
-def _json_lines(predictions: Sequence[Prediction], model: str) -> _Answer:
+def _json_lines(predictions: Sequence["Prediction"], model: str) -> _Body:
     return b"".join(json_body(_single(item, model)) + b"\n" for item in predictions), JSON_LINES
 
 
-_WRITERS: dict[PayloadFormat, Callable[[Sequence[Prediction], str], _Answer]] = {
+_WRITERS: dict[PayloadFormat, Callable[[Sequence["Prediction"], str], _Body]] = {
     PayloadFormat.TEXT: _text,
     PayloadFormat.X: _columns,
     PayloadFormat.DATA: _data,

@@ -1,4 +1,4 @@
-"""The model that a worker serves: loaded and warmed before it answers, and replaced when the store has a new one."""
+"""The model of a worker: loaded and warmed before it serves, and replaced when the store has a new current version."""
 
 import logging
 import threading
@@ -12,10 +12,9 @@ from textclf.runtime.predictor import Predictor
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelStore
 
-# A worker that has no model yet looks again so soon, whatever it does about new versions.
+# Pause between two tries to load the first model.
 _RETRY_SECONDS = 5.0
-# From a failed try to load a new version to the next; the last pause comes again and again. What failed for want of
-# memory may succeed later, and a damaged version be mended.
+# Pauses after a failed load of a new version; the last one repeats. Memory may become free, a damaged version be fixed.
 _PAUSES = (60.0, 300.0, 1800.0)
 _SMOKE_TEXT = "a text"
 
@@ -23,18 +22,18 @@ _LOG = logging.getLogger(__name__)
 
 
 class ModelHolder:
-    """Holds one predictor, and swaps it for that of the store's new current version; the constructor only stores.
+    """Holds one predictor and replaces it when the store has a new current version; the constructor only stores.
 
-    A request takes `predictor` once and keeps it: what is in flight ends on the model it began with.
+    A request reads `predictor` once and keeps it, so a request in progress ends on the model it began with.
 
     Args:
-        model_path: a model store, which is looked at again and again, or anything else that `load` takes.
-        load: makes a predictor of a path.
-        on_loaded: called with the new predictor and the one it replaces, or None.
-        on_failed: called at each try to load a new version that fails, and at each look at a store that does not say
-            which version is wanted: what counts them grows as long as what is served may be another one.
-        poll_seconds: time between two looks at the store; 0 never looks.
-        clock: seconds that only rise.
+        model_path: a model store, which is polled, or any other path that `load` accepts.
+        load: loads a predictor from a path.
+        on_loaded: called with the new predictor and the replaced one, or None.
+        on_failed: called after each failed load of a new version, and each poll of a store whose current version is
+            unknown. A counter of these calls grows as long as an outdated model may be serving.
+        poll_seconds: seconds between two polls of the store; 0 never polls.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class ModelHolder:
         self._on_failed = on_failed
         self._clock = clock
         self._predictor: Predictor | None = None
-        # Why the last look came to nothing: said once, not at every look.
+        # Last reload error; logged once, not at every poll.
         self._failure = ""
         self._failed_id: str | None = None
         self._failures = 0
@@ -63,56 +62,54 @@ class ModelHolder:
 
     @property
     def predictor(self) -> Predictor:
-        """The model of now.
+        """The model that serves now.
 
         Raises:
-            ApiError: there is none yet.
+            ApiError: if no model is loaded yet.
         """
         predictor = self._predictor
         if predictor is None:
-            raise ApiError(
-                ErrorCode.NOT_READY, "the model is not loaded yet; come again in a second", {"Retry-After": "1"}
-            )
+            raise ApiError(ErrorCode.NOT_READY, "the model is not loaded yet; retry in a second", {"Retry-After": "1"})
         return predictor
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a model."""
+        """Whether a model is loaded."""
         return self._predictor is not None
 
-    def take(self, predictor: Predictor) -> None:
-        """Serve a predictor that was loaded elsewhere, once it is warm.
+    def set_model(self, predictor: Predictor) -> None:
+        """Warm a predictor that was loaded elsewhere, then serve it.
 
         Raises:
-            TextClfError: it can't score a text.
+            TextClfError: if it can't score a text.
         """
         self._serve(_warmed(predictor))
 
     def start(self) -> None:
-        """Load the first model, if there is none, and look for new ones, in a thread that ends with the process."""
+        """Start the thread that loads the first model, if there is none, and polls the store for new versions."""
         if self._predictor is None or (self.poll_seconds > 0 and self._is_store()):
             self._thread = threading.Thread(target=self._run, name="model holder", daemon=True)
             self._thread.start()
 
     def stop(self, seconds: float = 0.0) -> None:
-        """Let the thread end, and wait so long for it: a process that ends while it loads a model may crash."""
+        """End the thread; wait up to `seconds` for it, because a process that ends during a load may crash."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def look(self) -> None:
-        """Take the store's current version, if it is another one than is served and can be loaded.
+    def poll(self) -> None:
+        """Serve the store's current version if it is a new one and can be loaded.
 
-        One that can't be is tried again after growing pauses, and at once after a way back.
+        A version that can't be loaded is tried again after growing pauses, and at once after a rollback.
         """
         serving = self.predictor.version_id
         store = ModelStore(self.model_path)
         try:
-            # Where several versions are here and none is current, or none is left, open() says what to do.
+            # If no version is current, open() explains what to do.
             wanted = store.current_id() or store.open().id
         except (TextClfError, OSError) as error:
             self._on_failed()
-            self._say(f"the model store does not say which version to serve, {serving} goes on serving: {error}")
+            self._log_once(f"the current version of the model store is unknown, {serving} keeps serving: {error}")
             return
         if wanted == serving:
             self._failed_id = None
@@ -120,12 +117,12 @@ class ModelHolder:
         elif wanted != self._failed_id or self._clock() >= self._next_try:
             try:
                 predictor = _warmed(self._load(store.open(wanted).path))
-            except Exception as error:  # noqa: BLE001 whatever is wrong with the new model, the old one goes on serving
+            except Exception as error:  # noqa: BLE001 whatever is wrong with the new model, the old one keeps serving
                 self._failures = self._failures + 1 if wanted == self._failed_id else 1
                 self._failed_id = wanted
                 self._next_try = self._clock() + _PAUSES[min(self._failures, len(_PAUSES)) - 1]
                 self._on_failed()
-                self._say(f"version {wanted} can't be loaded, {serving} goes on serving: {_reason(error)}")
+                self._log_once(f"version {wanted} can't be loaded, {serving} keeps serving: {_reason(error)}")
             else:
                 self._serve(predictor)
 
@@ -134,13 +131,13 @@ class ModelHolder:
             try:
                 self._serve(_warmed(self._load(self.model_path)))
             except Exception as error:  # noqa: BLE001 the process answers 503 and tries again, also after a bug
-                self._say(f"the model can't be loaded, trying again: {_reason(error)}")
+                self._log_once(f"the model can't be loaded, trying again: {_reason(error)}")
                 self._ended.wait(_RETRY_SECONDS)
             if self._ended.is_set():
                 return
         if self.poll_seconds > 0 and self._is_store():
             while not self._ended.wait(self.poll_seconds):
-                self.look()
+                self.poll()
 
     def _serve(self, predictor: Predictor) -> None:
         before, self._predictor = self._predictor, predictor
@@ -153,7 +150,7 @@ class ModelHolder:
             (self.model_path / "versions").is_dir() or (self.model_path / "current").exists()
         )
 
-    def _say(self, message: str) -> None:
+    def _log_once(self, message: str) -> None:
         if message != self._failure:
             self._failure = message
             _LOG.error("%s", message)
@@ -161,7 +158,7 @@ class ModelHolder:
 
 def _warmed(predictor: Predictor) -> Predictor:
     predictor.warm_up()
-    # By both stages of a cascade: that one can answer this text says nothing of the other.
+    # Run both stages: a working linear stage does not prove that the encoder works.
     predictor.predict_batch([_SMOKE_TEXT], both_stages=True)
     return predictor
 

@@ -1,4 +1,4 @@
-"""One JSON line a request; never what a user wrote, unless that is asked for."""
+"""The access log: one JSON line per request, without users' texts unless LOG_TEXT is on."""
 
 import contextlib
 import json
@@ -20,12 +20,12 @@ def _now() -> datetime:
 
 
 class AccessLog:
-    """Writes a line for each record.
+    """Writes one line per record.
 
     Args:
-        stream: gets the lines, each in one piece, so that the lines of several processes do not mix.
-        log_text: write the texts, too.
-        clock: the time, in UTC.
+        stream: receives each line in one write, so that lines of several processes do not mix.
+        log_text: whether to write the texts too.
+        clock: current time in UTC.
     """
 
     def __init__(self, stream: IO[str], log_text: bool = False, clock: Callable[[], datetime] = _now) -> None:
@@ -35,9 +35,9 @@ class AccessLog:
         self._writing = threading.Lock()
 
     def __call__(self, record: RequestRecord) -> None:
-        """Write one line; a log that can't be written stops nobody."""
+        """Write one line; a failed write is ignored."""
         line = _encode(self._fields(record)) + "\n"
-        # A reader that has left, a full disk, a stream closed at the end of the process.
+        # A closed pipe, a full disk, a stream closed at the end of the process.
         with contextlib.suppress(OSError, ValueError), self._writing:
             self._stream.write(line)
             self._stream.flush()

@@ -1,6 +1,6 @@
-"""The last verdict of the monitoring, as /metrics says it: read from the state file beside the store at each scrape.
+"""Metrics of the last drift check, read from the store's state file at each scrape.
 
-All workers read the same file, so nothing has to be added up over them.
+All workers read the same file, so nothing is summed over them.
 """
 
 import logging
@@ -17,11 +17,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class DriftMetrics(Collector):
-    """Nothing where monitoring has not run yet, or its state can't be read; that is said once.
+    """Collects the drift metrics; there are none before the first check, or if the state can't be read.
 
     Args:
-        store_path: the model store, beside whose versions the state lies.
-        prefix: of the names.
+        store_path: model store that has the state file.
+        prefix: prefix of the metric names.
     """
 
     def __init__(self, store_path: Path, prefix: str) -> None:
@@ -30,40 +30,36 @@ class DriftMetrics(Collector):
         self._failure = ""
 
     def describe(self) -> list[Metric]:
-        """Nothing: the file is first read when it is asked for."""
+        """Return no metrics, so that registering does not read the file."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The figures of the last check."""
+        """Read the state and yield the metrics of the last check."""
         try:
             state = read_state(self.store_path)
             self._failure = ""
         except (ModelStoreError, OSError) as error:
             if str(error) != self._failure:
                 self._failure = str(error)
-                _LOG.error("/metrics says nothing of drift: %s", error)
+                _LOG.error("/metrics has no drift metrics: %s", error)
             return
         if state.last_check is not None:
             yield from self._of_check(state.last_check)
-        failed = CounterMetricFamily(f"{self.prefix}_drift_failed_runs", "Runs of the monitoring's watch that failed.")
+        failed = CounterMetricFamily(f"{self.prefix}_drift_failed_runs", "Failed runs of `monitoring.py watch`.")
         failed.add_metric([], state.failed_runs)
         yield failed
 
     def _of_check(self, check: CheckSummary) -> Iterator[Metric]:
-        yield self._gauge("verdict", "1 for that of the last check.", "verdict", {
+        yield self._gauge("verdict", "1 for the verdict of the last check, 0 for the others.", "verdict", {
             verdict: verdict == check.verdict for verdict in VERDICTS
         })  # fmt: skip
-        yield self._gauge(
-            "last_check_timestamp_seconds",
-            "When it was made, of a model version.",
-            "version",
-            {check.version: check.time},
-        )
-        yield self._gauge("texts", "How many it compared.", "version", {check.version: check.texts})
-        yield self._gauge("effect", "Effect of a family of tests.", "family", check.effects)
-        yield self._gauge("effect_floor", "Below it an effect is negligible.", "family", check.floors)
+        checked_at = {check.version: check.time}
+        yield self._gauge("last_check_timestamp_seconds", "Unix time of the last check.", "version", checked_at)
+        yield self._gauge("texts", "Number of texts in the last check.", "version", {check.version: check.texts})
+        yield self._gauge("effect", "Effect size of a family of tests.", "family", check.effects)
+        yield self._gauge("effect_floor", "Minimum effect size for an alarm.", "family", check.floors)
         yield self._gauge("adjusted_p", "p-value after Holm's correction.", "family", check.adjusted_p)
-        yield self._gauge("alarm", "1 if the family alarms.", "family", {
+        yield self._gauge("alarm", "1 if the family raised an alarm.", "family", {
             family: family in check.alarms for family in {**check.effects, **dict.fromkeys(check.alarms)}
         })  # fmt: skip
 

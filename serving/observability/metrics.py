@@ -1,4 +1,4 @@
-"""What Prometheus reads: counters, histograms and gauges of one worker, or of all through files they share."""
+"""Prometheus metrics of one worker, or of all workers through files that they share."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# Seconds: from a short text on an idle machine to a full batch of long ones behind a queue.
+# Seconds: from a short text on an idle machine to a queued full batch of long texts.
 BUCKETS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
     0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -24,15 +24,14 @@ _PREFIX = "textclf"
 
 
 class Metrics:
-    """The numbers of this process; several may live in one process, each with numbers of its own.
+    """The metrics of this process; instances do not share numbers.
 
     Args:
-        folder: where all workers write theirs; "" keeps them in this process. The library decides when it is
-            imported, so PROMETHEUS_MULTIPROC_DIR must have named the folder before.
-        store_path: of the model store, beside which monitoring keeps its state; None says nothing of drift.
+        folder: folder where all workers write their metrics; "" keeps them in this process.
+        store_path: model store with the state of monitoring; None leaves out the drift metrics.
 
     Raises:
-        ConfigError: it had not.
+        ConfigError: if PROMETHEUS_MULTIPROC_DIR was not set before prometheus_client was imported.
     """
 
     def __init__(self, folder: str = "", store_path: Path | None = None) -> None:
@@ -42,49 +41,49 @@ class Metrics:
                 f"{os.environ.get('PROMETHEUS_MULTIPROC_DIR')!r}; export it and start again"
             )
         self._folder = folder
-        # Of its own, because it is read at each scrape, and the same for all workers.
+        # Separate, because the drift metrics are read at each scrape and are equal in all workers.
         self._drift = CollectorRegistry()
         if store_path is not None:
             self._drift.register(DriftMetrics(store_path, _PREFIX))
         self._registry = CollectorRegistry()
-        self._requests = self._counter("requests", "Requests answered.", "route", "method", "status")
-        self._errors = self._counter("errors", "Requests refused, by the code of the error.", "code")
+        self._requests = self._counter("requests", "Finished requests.", "route", "method", "status")
+        self._errors = self._counter("errors", "Requests that ended with an error, by error code.", "code")
         self._texts = self._counter("texts", "Texts scored.")
-        self._tokens = self._counter("tokens", "Wordpieces of scored texts, before they were cut.")
-        self._truncated = self._counter("truncated_texts", "Scored texts of which the model saw only a part.")
+        self._tokens = self._counter("tokens", "Wordpieces of scored texts, before truncation.")
+        self._truncated = self._counter("truncated_texts", "Scored texts that the model read only in part.")
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
         self._swap_failures = self._counter(
-            "model_swap_failures", "Looks at the model store, and tries to load its current version, that failed."
+            "model_swap_failures", "Failed polls of the model store and failed loads of its current version."
         )
-        self._request_seconds = self._histogram("request_seconds", "From request to answer.", "route")
+        self._request_seconds = self._histogram("request_seconds", "Seconds from a request to its response.", "route")
         stages = self._histogram(
             "stage_seconds",
-            "Parts of scoring: tokenise, linear (of a cascade), queue (for the engine), infer.",
+            "Seconds of a part of scoring: tokenise, linear (stage of a cascade), queue (for the engine), infer.",
             "stage",
         )
         self._tokenise, self._linear, self._queue, self._infer = (
             stages.labels(name) for name in ("tokenise", "linear", "queue", "infer")
         )
-        answered = self._counter("cascade_texts", "Texts that a cascade scored, by the stage that answered.", "stage")
-        self._by_linear, self._by_encoder = answered.labels(LINEAR), answered.labels(ENCODER)
-        self._in_flight = self._gauge("requests_in_flight", "Requests in hand.", "livesum")
+        cascade = self._counter("cascade_texts", "Texts scored by a cascade, by the stage that predicted.", "stage")
+        self._by_linear, self._by_encoder = cascade.labels(LINEAR), cascade.labels(ENCODER)
+        self._in_flight = self._gauge("requests_in_flight", "Requests in progress.", "livesum")
         self._model_workers = self._gauge(
             "model_workers", "Workers that serve a version.", "livesum", "model", "version"
         )
-        self._logged = self._counter("prediction_log_rows", "Predictions written into the log.")
-        self._dropped = self._counter("prediction_log_dropped", "Predictions that were not, and never will be.")
-        self._log_failures = self._counter("prediction_log_failures", "Tries to write into the log that failed.")
-        self._waiting = self._gauge("prediction_log_waiting", "Predictions that are not in the log yet.", "livesum")
-        # Looking a child up by its labels costs more than counting with it.
+        self._logged = self._counter("prediction_log_rows", "Predictions written to the prediction log.")
+        self._dropped = self._counter("prediction_log_dropped", "Predictions dropped instead of logged.")
+        self._log_failures = self._counter("prediction_log_failures", "Failed writes to the prediction log.")
+        self._waiting = self._gauge("prediction_log_waiting", "Predictions that wait for the log.", "livesum")
+        # Looking up a child by its labels costs more than counting with it.
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     def request_started(self) -> None:
-        """Count a request in."""
+        """Count a request that started."""
         self._in_flight.inc()
 
     def request_ended(self, record: RequestRecord) -> None:
-        """Count a request out, with what is known of it."""
+        """Count a request that ended, with the facts in its record."""
         self._in_flight.dec()
         key = (record.route, record.method, record.status)
         children = self._children.get(key)
@@ -104,7 +103,7 @@ class Metrics:
         self._reviews.inc()
 
     def model_loaded(self, model: str, version: str, before: tuple[str, str] | None) -> None:
-        """Note which model serves, and that another does no more."""
+        """Set the model that serves, and unset the one before."""
         self._model_workers.labels(model, version).set(1)
         if before is not None:
             self._swaps.inc()
@@ -112,27 +111,27 @@ class Metrics:
                 self._model_workers.labels(*before).set(0)
 
     def swap_failed(self) -> None:
-        """Count a try to load another version that failed."""
+        """Count a failed poll or load of a new version."""
         self._swap_failures.inc()
 
     def rows_logged(self, rows: int) -> None:
-        """Count predictions that are in the log."""
+        """Count logged predictions."""
         self._logged.inc(rows)
 
     def rows_dropped(self, rows: int) -> None:
-        """Count predictions that never will be."""
+        """Count dropped predictions."""
         self._dropped.inc(rows)
 
     def rows_waiting(self, rows: int) -> None:
-        """Note how many predictions wait for the log."""
+        """Set the number of predictions that wait for the log."""
         self._waiting.set(rows)
 
     def logging_failed(self) -> None:
-        """Count a try to write into the log that failed."""
+        """Count a failed write to the log."""
         self._log_failures.inc()
 
     def render(self) -> bytes:
-        """All numbers in Prometheus' text format; those of all workers where there is a folder."""
+        """Return the metrics in Prometheus' text format; those of all workers if there is a folder."""
         gathered = self._registry
         if self._folder:
             gathered = CollectorRegistry()
@@ -149,12 +148,12 @@ class Metrics:
         if record.linear is not None:
             by_encoder -= record.linear
             self._linear.observe(timings.linear)
-            # Nearly every request is answered by one of them alone.
+            # Most requests use only one of the stages.
             if record.linear:
                 self._by_linear.inc(record.linear)
             if by_encoder:
                 self._by_encoder.inc(by_encoder)
-        # What waited for no engine says nothing of how long one waits.
+        # Requests served by the linear stage never queue for the engine; keep them out of the queue histogram.
         if by_encoder:
             self._queue.observe(timings.queue)
             self._infer.observe(timings.infer)

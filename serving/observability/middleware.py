@@ -1,6 +1,6 @@
-"""One record a request, filled on its way through the app, counted and logged at its end.
+"""One record per request: the app fills it, metrics and the access log read it at the end.
 
-A WSGI middleware rather than hooks of the framework: it also sees what fails before and after the views.
+This is a WSGI middleware and not a hook of Flask, because it must also see failures before and after the views.
 """
 
 import contextlib
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wsgi import ClosingIterator
 
 from serving.api.concurrency import RequestSlots
-from serving.api.errors import ApiError, ErrorCode
+from serving.api.errors import ApiError, ErrorCode, redacted_traceback
 from serving.api.request_body import discard_rest, hang_up, has_body, stop_reading
-from serving.api.tracebacks import redacted_traceback
 from textclf.runtime.backend import Timings
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 _RECORD = "textclf.request"
 UNKNOWN_ROUTE = "unknown"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
-# The rests of so many refused bodies are waited for at a time; the threads of a server have better to do.
+# Maximum number of refused bodies that are discarded at a time, so that they do not hold all threads.
 _DISCARDS = 3
 _DISCARD_PATIENCE = 3.0
-# After these nobody knows where the next request on the connection begins.
+# After these errors the start of the next request on the connection is unknown.
 _BREAKS = {ErrorCode.REQUEST_TIMEOUT.code, ErrorCode.INCOMPLETE_BODY.code}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
@@ -39,24 +38,24 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of a request.
+    """Facts about a request and its response.
 
     Attributes:
-        request_id: the client's X-Request-Id if it has a form that can be logged, else a new one.
-        method: of HTTP; "other" for a made-up one.
-        path: as asked for, without the query.
-        route: the template of the path, of which there are few; UNKNOWN_ROUTE if no route takes it.
-        status: of the answer; 0 until there is one.
-        error: code of the refusal; "" if there was none.
-        texts: that were scored or stored.
-        tokens: wordpieces of the scored texts.
-        truncated: texts that the model saw only a part of.
-        linear: texts that the linear stage of a cascade answered; None without a cascade.
-        model: name and version of what answered.
-        scored: the scored texts themselves; logged only if asked for.
-        timings: of the predictor; None if it was not called.
-        body_is_read: whether the whole body was taken from the connection.
-        seconds: from the call of the app, when all headers are there, until the answer is ready to be sent.
+        request_id: the client's X-Request-Id if it is safe to log, else a new id.
+        method: HTTP method; "other" if it is not a standard one.
+        path: requested path, without the query.
+        route: route of the path; UNKNOWN_ROUTE if it has none.
+        status: HTTP status; 0 until the response starts.
+        error: error code; "" if the request succeeded.
+        texts: number of texts scored or stored.
+        tokens: number of wordpieces of the scored texts.
+        truncated: number of texts that the model read only in part.
+        linear: number of texts that the cascade's linear stage predicted; None without a cascade.
+        model: name and version of the model.
+        scored: the texts themselves; logged only if LOG_TEXT is on.
+        timings: timings of the predictor; None if it was not called.
+        body_is_read: whether the whole body was read from the connection.
+        seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
     """
 
     request_id: str
@@ -77,18 +76,18 @@ class RequestRecord:
 
 
 def record_of(environ: "WSGIEnvironment") -> RequestRecord:
-    """The record of the request that `environ` belongs to."""
+    """Return the record of the request with this environ."""
     record: RequestRecord = environ[_RECORD]
     return record
 
 
 class RequestMiddleware:
-    """A WSGI app whose requests get a record and an id. An observer that fails stops no request; it is said once.
+    """A WSGI app that gives each request a record and an id. A failing observer is logged once and stops no request.
 
     Args:
-        app: the app inside.
+        app: the wrapped app.
         on_start: called before each request.
-        on_end: each is called with the record of a request whose answer is ready to be sent.
+        on_end: functions that are called with the record when the response is ready to send.
     """
 
     def __init__(
@@ -101,49 +100,49 @@ class RequestMiddleware:
         self._on_start = on_start
         self._on_end = tuple(on_end)
         self._failed: set[Callable[..., None]] = set()
-        self._discards = RequestSlots(_DISCARDS, _DISCARD_PATIENCE)
+        self._discard_slots = RequestSlots(_DISCARDS, _DISCARD_PATIENCE)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve a request."""
         start = time.perf_counter()
         record = environ[_RECORD] = _record(environ)
 
-        def start_observed(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        def start_recorded(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             record.status = int(status[:3])
             headers.append(("X-Request-Id", record.request_id))
             return start_response(status, headers, exc_info)
 
-        self._tell(self._on_start)
+        self._notify(self._on_start)
         try:
-            response = self._app(environ, start_observed)
+            response = self._app(environ, start_recorded)
         finally:
             record.seconds = time.perf_counter() - start
             for observe in self._on_end:
-                self._tell(observe, record)
+                self._notify(observe, record)
         if not record.body_is_read and has_body(environ):
-            # The answer goes out first: a client may have announced more than it ever sends.
+            # Send the response first: a client may have announced more than it ever sends.
             return ClosingIterator(response, [lambda: self._finish_connection(environ, record)])
         return response
 
-    def _tell(self, observe: Callable[..., None], *what: RequestRecord) -> None:
+    def _notify(self, observe: Callable[..., None], *records: RequestRecord) -> None:
         try:
-            observe(*what)
-        except Exception as error:  # noqa: BLE001 a full disk, say: the answer is worth more than its line
+            observe(*records)
+        except Exception as error:  # noqa: BLE001 the response matters more than its log line
             if observe not in self._failed:
                 self._failed.add(observe)
-                _LOG.error("requests are no longer counted or logged as they should be\n%s", redacted_traceback(error))
+                _LOG.error("requests are no longer counted or logged correctly\n%s", redacted_traceback(error))
 
     def _finish_connection(self, environ: "WSGIEnvironment", record: RequestRecord) -> None:
-        """Read what is left of a refused body, so that the connection can be used again; else end it."""
-        is_over = False
+        """Discard the rest of a refused body, so that the connection can be reused; close it if that fails."""
+        is_drained = False
         if record.error not in _BREAKS:
             with (
                 contextlib.suppress(ApiError),
-                self._discards.taken() as slot,
-                slot.waiting(functools.partial(stop_reading, environ)),
+                self._discard_slots.acquire() as permit,
+                permit.waiting_for_client(functools.partial(stop_reading, environ)),
             ):
-                is_over = discard_rest(environ)
-        if not is_over:
+                is_drained = discard_rest(environ)
+        if not is_drained:
             hang_up(environ)
 
 

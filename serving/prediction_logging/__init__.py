@@ -1,1 +1,1 @@
-"""What was predicted becomes rows of the prediction log, in the background."""
+"""The prediction log: rows are made and written in the background."""

@@ -1,4 +1,4 @@
-"""From answers to rows of the prediction log: the features of many answers at a time, by the model that gave them."""
+"""Turn served batches into rows of the prediction log; the features of many batches are computed together."""
 
 import functools
 import itertools
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api.tracebacks import redacted_traceback
-from serving.prediction_logging.dual_scoring import DualScoringSampler, without_both_stages
+from serving.api.errors import redacted_traceback
+from serving.prediction_logging.dual_scoring import DualScoringSampler, without_dual_scores
 from textclf.data.prediction_log.prediction_log import LoggedPrediction, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, Projection, load_projection
 from textclf.errors import ConfigError, TextClfError
@@ -23,10 +23,9 @@ from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelStore, open_model
 
-# Of what an answer holds in memory (CPython 3.11, measured): its objects and the heads of its arrays, with those of a
-# cascade; of a text, its prediction; of a class, its logit and its entry among the probabilities; of an id, a number
-# and its place in a list.
-_ANSWER_BYTES = 2_000
+# Memory that CPython 3.11 needs, measured: for a batch its objects and array headers, with those of a cascade; for a
+# text its prediction; for a class its logit and its probability; for an id its number and its place in a list.
+_BATCH_BYTES = 2_000
 _TEXT_BYTES = 1_000
 _CLASS_BYTES = 120
 _ID_BYTES = 40
@@ -36,20 +35,20 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ServedBatch:
-    """An answer and when it was given, in seconds since the epoch."""
+    """A batch that was served, its model and its time in seconds since the epoch."""
 
     time: float
     predictor: Predictor
-    answer: PredictionBatch
+    batch: PredictionBatch
 
     @functools.cached_property
     def size(self) -> int:
-        """Bytes that it takes in memory, rather too many than too few."""
-        predictions, pooled, stages = self.answer.predictions, self.answer.outputs.embeddings, self.answer.stages
-        # What a plain SavedModel reads is no ids, but the texts themselves.
-        ids = sum(len(text) for text in self.answer.encoded.inputs if not isinstance(text, str))
+        """Upper estimate of the memory it takes, in bytes."""
+        predictions, pooled, stages = self.batch.predictions, self.batch.outputs.embeddings, self.batch.stages
+        # The inputs of a plain SavedModel are texts and not ids.
+        ids = sum(len(text) for text in self.batch.encoded.inputs if not isinstance(text, str))
         return (
-            _ANSWER_BYTES
+            _BATCH_BYTES
             + len(predictions) * (_TEXT_BYTES + _CLASS_BYTES * len(self.predictor.class_names))
             + sum(sys.getsizeof(prediction.text) for prediction in predictions)
             + _ID_BYTES * ids
@@ -60,7 +59,7 @@ class ServedBatch:
 
 @dataclass(frozen=True, eq=False)
 class _ModelContext:
-    """What taking the features of a model's answers needs; without wordpieces they can't be taken."""
+    """Parts of a model that its features need; without wordpieces there are no features."""
 
     predictor: Predictor
     wordpieces: Wordpieces | None
@@ -68,68 +67,68 @@ class _ModelContext:
 
 
 class LogRowBuilder:
-    """Makes rows, for one thread. What a model lacks for them is said once.
+    """Builds rows, for one thread. A missing part of a model is logged once.
 
     Args:
-        projection_of: the projection of a version's reference, by the version's id; None where it has none.
-        keep_text: put the texts into the rows, too.
-        sample: draws the texts of a cascade that go through both stages.
+        projection_of: returns the projection of a version's reference by version id, or None.
+        keep_text: whether the rows contain the texts.
+        sampler: scores a share of a cascade's texts with both stages.
     """
 
     def __init__(
         self,
         projection_of: Callable[[str], Projection | None],
         keep_text: bool = False,
-        sample: DualScoringSampler | None = None,
+        sampler: DualScoringSampler | None = None,
     ) -> None:
         self.keep_text = keep_text
-        self.sample = DualScoringSampler() if sample is None else sample
+        self.sampler = DualScoringSampler() if sampler is None else sampler
         self._projection_of = projection_of
-        self._view: _ModelContext | None = None
-        self._is_stumped = False
+        self._context: _ModelContext | None = None
+        self._has_failed = False
 
     def prepare(self, predictor: Predictor) -> None:
-        """Read what the answers of a model need, now instead of with its first answer."""
-        self._view_for(predictor)
+        """Read the parts of a model now instead of with its first batch."""
+        self._context_of(predictor)
 
-    def of(self, answered: Sequence[ServedBatch]) -> list[LoggedPrediction]:
-        """The rows of answers, in their order; none of a model without an engine."""
+    def build(self, served: Sequence[ServedBatch]) -> list[LoggedPrediction]:
+        """Return the rows of batches in their order; a model without an engine has none."""
         rows: list[LoggedPrediction] = []
-        for _, some in itertools.groupby(answered, lambda item: id(item.predictor)):
-            rows += self._of_one_model(list(some))
+        for _, some in itertools.groupby(served, lambda item: id(item.predictor)):
+            rows += self._rows_of_one_model(list(some))
         return rows
 
-    def _of_one_model(self, answered: list[ServedBatch]) -> list[LoggedPrediction]:
-        predictor = answered[0].predictor
-        view = self._view_for(predictor)
-        if view.wordpieces is None:
+    def _rows_of_one_model(self, served: list[ServedBatch]) -> list[LoggedPrediction]:
+        predictor = served[0].predictor
+        context = self._context_of(predictor)
+        if context.wordpieces is None:
             return []
-        answer = self._sampled(predictor, _joined([item.answer for item in answered]))
+        batch = self._sampled(predictor, _joined([item.batch for item in served]))
         return logged_predictions(
-            [item.time for item in answered for _ in item.answer.predictions],
+            [item.time for item in served for _ in item.batch.predictions],
             predictor.version_id,
-            [prediction.label for prediction in answer.predictions],
-            features_of(answer, view.wordpieces, view.projection),
-            [prediction.text for prediction in answer.predictions] if self.keep_text else None,
+            [prediction.label for prediction in batch.predictions],
+            features_of(batch, context.wordpieces, context.projection),
+            [prediction.text for prediction in batch.predictions] if self.keep_text else None,
         )
 
-    def _sampled(self, predictor: Predictor, answer: PredictionBatch) -> PredictionBatch:
-        """With both stages of a share of the texts; of none if that fails, which is no reason not to log the rest."""
+    def _sampled(self, predictor: Predictor, batch: PredictionBatch) -> PredictionBatch:
+        """Score a share of the texts with both stages; if that fails, the rest is logged without."""
         try:
-            return self.sample.completed(predictor, answer)
-        except Exception as error:  # noqa: BLE001 whatever is wrong with the encoder, the answers were given
-            if not self._is_stumped:
-                self._is_stumped = True
-                _LOG.error("texts can't go through both stages\n%s", redacted_traceback(error))
-            return without_both_stages(answer)
+            return self.sampler.sample(predictor, batch)
+        except Exception as error:  # noqa: BLE001 whatever is wrong with the encoder, the batch was served
+            if not self._has_failed:
+                self._has_failed = True
+                _LOG.error("texts can't be scored by both stages\n%s", redacted_traceback(error))
+            return without_dual_scores(batch)
 
-    def _view_for(self, predictor: Predictor) -> _ModelContext:
-        """Of the model of now; answers of the one before come for a moment only."""
-        if self._view is None or self._view.predictor is not predictor:
-            self._view = self._view_of(predictor)
-        return self._view
+    def _context_of(self, predictor: Predictor) -> _ModelContext:
+        """Cached for one model: after a swap, batches of the old model come only for a moment."""
+        if self._context is None or self._context.predictor is not predictor:
+            self._context = self._read_context(predictor)
+        return self._context
 
-    def _view_of(self, predictor: Predictor) -> _ModelContext:
+    def _read_context(self, predictor: Predictor) -> _ModelContext:
         try:
             wordpieces = wordpieces_of(predictor)
         except ConfigError as error:
@@ -137,26 +136,27 @@ class LogRowBuilder:
             return _ModelContext(predictor, None, None)
         try:
             projection = self._projection_of(predictor.version_id)
-        except Exception as error:  # noqa: BLE001 whatever is wrong with the reference, the rest can be logged
+        except Exception as error:  # noqa: BLE001 whatever is wrong with the reference, other features can be logged
             reason = str(error) if isinstance(error, TextClfError | OSError) else redacted_traceback(error)
             _LOG.error("predictions of %s are logged without embeddings: %s", predictor.full_name, reason)
             return _ModelContext(predictor, wordpieces, None)
         if projection is None:
             _LOG.warning(
-                "predictions of %s are logged without embeddings: it has no reference with any", predictor.full_name
+                "predictions of %s are logged without embeddings: it has no reference with embeddings",
+                predictor.full_name,
             )
         return _ModelContext(predictor, wordpieces, projection)
 
 
 def projection_of_version(model_path: Path, version_id: str) -> Projection | None:
-    """The projection of the reference of a version; None if it has none.
+    """Return the projection of a version's reference; None if the version has no reference.
 
     Args:
-        model_path: the store that the version is in, or its folder.
-        version_id: of the version.
+        model_path: the store of the version, or the version's folder.
+        version_id: id of the version.
 
     Raises:
-        ModelStoreError: the version is no longer there, or its reference is damaged.
+        ModelStoreError: if the version was removed, or its reference is damaged.
     """
     is_version = (model_path / MANIFEST_FILE).is_file()
     version = open_model(model_path) if is_version else ModelStore(model_path).open(version_id)
@@ -166,38 +166,38 @@ def projection_of_version(model_path: Path, version_id: str) -> Projection | Non
     return load_projection(version.part(REFERENCE_FILE))
 
 
-def _joined(answers: Sequence[PredictionBatch]) -> PredictionBatch:
-    """One answer of several by the same model, which costs less than each by itself."""
-    if len(answers) == 1:
-        return answers[0]
-    encoded = [answer.encoded for answer in answers]
+def _joined(batches: Sequence[PredictionBatch]) -> PredictionBatch:
+    """Join batches of one model: the features of one batch cost less than those of several."""
+    if len(batches) == 1:
+        return batches[0]
+    encoded = [batch.encoded for batch in batches]
     counts = [item.token_counts for item in encoded if item.token_counts is not None]
-    stages = [answer.stages for answer in answers if answer.stages is not None]
+    stages = [batch.stages for batch in batches if batch.stages is not None]
     return PredictionBatch(
-        [prediction for answer in answers for prediction in answer.predictions],
-        np.concatenate([answer.predicted for answer in answers]),
+        [prediction for batch in batches for prediction in batch.predictions],
+        np.concatenate([batch.predicted for batch in batches]),
         EncodedBatch(
             [text for item in encoded for text in item.inputs],
             np.concatenate([item.lengths for item in encoded]),
-            np.concatenate(counts) if len(counts) == len(answers) else None,
+            np.concatenate(counts) if len(counts) == len(batches) else None,
         ),
         ModelOutputs(
-            np.concatenate([answer.outputs.logits for answer in answers]),
-            _joined_embeddings(answers),
+            np.concatenate([batch.outputs.logits for batch in batches]),
+            _joined_embeddings(batches),
         ),
-        Stages.joined(stages) if len(stages) == len(answers) else None,
+        Stages.joined(stages) if len(stages) == len(batches) else None,
     )
 
 
-def _joined_embeddings(answers: Sequence[PredictionBatch]) -> NDArray[np.float32] | None:
-    """[texts, width], NaN for answers without any; None where no answer has any."""
-    width = max((pooled.shape[1] for answer in answers if (pooled := answer.outputs.embeddings) is not None), default=0)
+def _joined_embeddings(batches: Sequence[PredictionBatch]) -> NDArray[np.float32] | None:
+    """[texts, width], NaN for batches without embeddings; None if no batch has any."""
+    width = max((pooled.shape[1] for batch in batches if (pooled := batch.outputs.embeddings) is not None), default=0)
     if not width:
         return None
     return np.concatenate(
         [
-            np.full((len(answer.predictions), width), np.nan, np.float32) if pooled is None else pooled
-            for answer in answers
-            for pooled in [answer.outputs.embeddings]
+            np.full((len(batch.predictions), width), np.nan, np.float32) if pooled is None else pooled
+            for batch in batches
+            for pooled in [batch.outputs.embeddings]
         ]
     )

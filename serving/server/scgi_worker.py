@@ -21,8 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 from gunicorn.workers.base import Worker
 
-from serving.api.errors import ErrorCode, error_body
-from serving.api.tracebacks import redacted_traceback
+from serving.api.errors import ErrorCode, error_body, redacted_traceback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.api.requests import FeedbackRequest
-from serving.feedback_store import FeedbackStore
 from textclf.config import DataOptions
-from textclf.data.feedback_store import INDEX, IndexEntry
+from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of, read_labelled_reviews
 from textclf.errors import DatasetError
 
@@ -27,8 +25,8 @@ def by_text(found):
 @pytest.fixture
 def stored(tmp_path):
     reviews = store(tmp_path)
-    reviews.save(FeedbackRequest("Good.\r\n", "pos", "shop ö\n", True), CLASSES, "m 1")
-    reviews.save(FeedbackRequest("Bad.", "neg", None, False), CLASSES, "m 2")
+    reviews.save("Good.\r\n", "pos", CLASSES, "m 1", source="shop ö\n", audit=True)
+    reviews.save("Bad.", "neg", CLASSES, "m 2")
     return tmp_path
 
 
@@ -87,7 +85,7 @@ LINE = {"id": "x", "time": "2026-01-02T03:04:05+00:00", "label": "pos", "source"
 def test_bad_lines_are_passed_over_and_counted(stored, line):
     with open(stored / INDEX, "ab") as file:
         file.write(line)
-    store(stored).save(FeedbackRequest("After.", "pos", "shop", False), CLASSES, "m 3")
+    store(stored).save("After.", "pos", CLASSES, "m 3", source="shop")
     found = read_labelled_reviews(stored)
     assert found.bad_lines == 1
     assert found.without_entry == 0
@@ -106,7 +104,7 @@ def test_what_was_passed_over_is_said(stored):
     assert [note.partition(":")[0] for note in notes] == [
         "Blank texts, left out",
         "Texts that are not UTF-8, left out",
-        "Damaged lines in the index of the labels, passed over",
+        "Damaged lines in the index of the labels, skipped",
         "Labelled texts that the index does not know",
     ]
     assert all(": 1" in note for note in notes)
@@ -118,7 +116,7 @@ def test_what_was_passed_over_is_said(stored):
 
 
 def test_lines_of_a_later_format_are_read(stored):
-    review_id = store(stored).save(FeedbackRequest("New.", "pos", None, False), CLASSES, "m")
+    review_id = store(stored).save("New.", "pos", CLASSES, "m")
     with open(stored / INDEX, "a") as file:
         file.write(json.dumps(LINE | {"id": review_id, "source": "later", "more": [1]}) + "\n")
     found = read_labelled_reviews(stored)

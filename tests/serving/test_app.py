@@ -17,8 +17,8 @@ from serving_models import CLASSES, Fault, Gate, WordCounter, inference, setting
 
 from serving.api.errors import ErrorCode
 from serving.app import create_app
-from serving.feedback_store import INDEX
 from serving.settings import Settings
+from textclf.data.feedback_store import INDEX
 from textclf.errors import ModelStoreError
 
 MODEL = "words 20260101T000000000Z-0a1b2c"
@@ -485,7 +485,7 @@ def test_lists_are_bounded_together_and_single_texts_pass(make):
     response = client.post("/predict", json={"X": ["good"] * 2})
     assert response.status_code == 429
     assert error_of(response)["code"] == "too_many_requests"
-    assert "5 texts are in hand" in error_of(response)["message"]
+    assert "5 texts are in progress" in error_of(response)["message"]
     assert response.headers["Retry-After"] == "1"
     gate.open.set()
     for thread in threads:

@@ -163,7 +163,7 @@ def test_a_swap_brings_the_cascade_of_the_new_version_or_none(make, tmp_path):
 
     def stages():
         for each in (client, off):
-            each.application.extensions["textclf"].holder.look()
+            each.application.extensions["textclf"].holder.poll()
         return ["stage" in each.post("/predict", json={"text": EXIT}).get_json() for each in (client, off)]
 
     assert stages() == [True, False]

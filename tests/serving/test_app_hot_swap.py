@@ -152,7 +152,7 @@ def test_a_current_that_is_missing_counts_and_is_said_once(store, versions, capl
     assert [loads.tries_at(at) for at in range(3)] == [0, 0, 0]
     assert loads.failures == 3
     assert len(caplog.records) == 1
-    assert f"{first} goes on serving" in caplog.text
+    assert f"{first} keeps serving" in caplog.text
     assert f"{store.path}: expected a model store with a current version" in caplog.text
     assert loads.holder.predictor.version_id == first
 
@@ -185,7 +185,7 @@ class Loads:
         self.tries = 0
         self.failures = 0
         self.holder = ModelHolder(store.path, self.load, lambda *_: None, self.count_failure, 0, lambda: self.now)
-        self.holder.take(Inference(store.path, threads=1).predictor)
+        self.holder.set_model(Inference(store.path, threads=1).predictor)
 
     def load(self, path):
         self.tries += 1
@@ -199,7 +199,7 @@ class Loads:
     def tries_at(self, seconds):
         """How many tries a look at this time makes."""
         before, self.now = self.tries, seconds
-        self.holder.look()
+        self.holder.poll()
         return self.tries - before
 
 
@@ -240,15 +240,15 @@ def test_another_chance_at_once_after_a_way_back(store, tmp_path):
     model = second / "engine" / "model.bin"
     good = model.read_bytes()
     model.write_bytes(b"damaged")
-    holder.look()
+    holder.poll()
     assert holder.predictor.version_id == first
     model.write_bytes(good)
-    holder.look()
+    holder.poll()
     assert holder.predictor.version_id == first, "it has just failed"
     store.promote(first, expected_current=second.name)
-    holder.look()
+    holder.poll()
     store.promote(second.name, expected_current=first)
-    holder.look()
+    holder.poll()
     assert holder.predictor.version_id == second.name
 
 
@@ -256,7 +256,7 @@ def test_classes_may_change_with_the_model(store, tmp_path):
     app = app_of(store, tmp_path, model_poll_seconds=0)
     client = app.test_client()
     write_version(store.path, ("bad", "fair", "good"), seed=3)
-    app.extensions["textclf"].holder.look()
+    app.extensions["textclf"].holder.poll()
     assert client.get("/info").get_json()["class_names"] == ["bad", "fair", "good"]
     assert client.post("/feedback", json={"text": "x", "label": "fair"}).status_code == 201
     assert client.post("/feedback", json={"text": "x", "label": "pos"}).status_code == 422
@@ -299,7 +299,7 @@ def test_the_old_model_goes_when_nobody_uses_it(store, tmp_path):
     holder = app.extensions["textclf"].holder
     old = weakref.ref(holder.predictor)
     write_version(store.path, seed=1)
-    holder.look()
+    holder.poll()
     gc.collect()
     assert old() is None
 
@@ -318,7 +318,7 @@ def test_what_is_in_flight_ends_on_the_model_it_began_with(tmp_path):
     thread = threading.Thread(target=post)
     thread.start()
     assert gate.waiting.acquire(timeout=5)
-    holder.take(inference(WordCounter(), version_id="20260101T000000000Z-000002").predictor)
+    holder.set_model(inference(WordCounter(), version_id="20260101T000000000Z-000002").predictor)
     assert app.test_client().post("/predict", json={"text": "good"}).get_json()["model"].endswith("2")
     gate.open.set()
     thread.join(10)

@@ -28,7 +28,7 @@ class Request:
 
     def _run(self, slots):
         try:
-            with slots.taken() as slot, slot.waiting(self._event.set):
+            with slots.acquire() as permit, permit.waiting_for_client(self._event.set):
                 self._waits.set()
                 assert self._event.wait(5)
             self.outcome = "done"
@@ -43,16 +43,16 @@ class Request:
 
 
 def kind_of(slots):
-    with pytest.raises(ApiError) as caught, slots.taken():
+    with pytest.raises(ApiError) as caught, slots.acquire():
         pass
     return caught.value.kind
 
 
 def test_one_more_is_refused_and_a_slot_comes_back():
     slots = RequestSlots(2, 1.0)
-    with slots.taken(), slots.taken():
+    with slots.acquire(), slots.acquire():
         assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
-    with slots.taken(), slots.taken():
+    with slots.acquire(), slots.acquire():
         pass
 
 
@@ -64,29 +64,29 @@ def test_who_waits_longest_gives_way_once_it_has_waited_enough():
     second = Request(slots)
     assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
     clock.now = 1.0
-    with slots.taken():
+    with slots.acquire():
         assert first.end(go_on=False) is ErrorCode.REQUEST_TIMEOUT
         assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "the second has waited for half a second only"
     assert second.end() == "done"
-    with slots.taken(), slots.taken():
+    with slots.acquire(), slots.acquire():
         assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "no slot was lost or won"
 
 
 def test_who_does_not_wait_gives_nothing_up():
     clock = Clock()
     slots = RequestSlots(1, 1.0, clock)
-    with slots.taken() as slot:
-        with slot.waiting(lambda: pytest.fail("interrupted")):
+    with slots.acquire() as permit:
+        with permit.waiting_for_client(lambda: pytest.fail("interrupted")):
             pass
         clock.now = 10.0
         assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
 
 
 def test_texts():
-    texts = BatchBudget(10)
-    with texts.held(6), texts.held(4), texts.held(1), pytest.raises(ApiError), texts.held(2):
+    budget = BatchBudget(10)
+    with budget.acquire(6), budget.acquire(4), budget.acquire(1), pytest.raises(ApiError), budget.acquire(2):
         pass
-    with texts.held(20), texts.held(1), pytest.raises(ApiError), texts.held(2):
+    with budget.acquire(20), budget.acquire(1), pytest.raises(ApiError), budget.acquire(2):
         pass
-    with texts.held(10):
+    with budget.acquire(10):
         pass

@@ -46,14 +46,14 @@ class Clock:
         return self.now
 
 
-def sample(share, seed=0, clock=None, per_second=1e6):
+def sampler(share, seed=0, clock=None, per_second=1e6):
     return DualScoringSampler(share, per_second, np.random.default_rng(seed), clock or Clock())
 
 
 def test_drawn_texts_have_the_features_of_both_stages(predictor, projection):
     answer = predictor.predict_batch(TEXTS)
     assert 0 < answer.stages.exits.sum() < len(TEXTS), "some of each"
-    completed = sample(1.0).completed(predictor, answer)
+    completed = sampler(1.0).sample(predictor, answer)
     found = features_of(completed, wordpieces_of(predictor), projection)
     expected = text_features(predictor, TEXTS, projection)
     np.testing.assert_array_equal(found.disagreements, expected.disagreements)
@@ -65,7 +65,7 @@ def test_drawn_texts_have_the_features_of_both_stages(predictor, projection):
 def test_texts_that_are_not_drawn_have_none_even_if_the_encoder_read_them(predictor, projection):
     """The texts that reach the encoder are the hard ones: with them the sample would be none."""
     answer = predictor.predict_batch(TEXTS)
-    found = features_of(sample(0.0).completed(predictor, answer), wordpieces_of(predictor), projection)
+    found = features_of(sampler(0.0).sample(predictor, answer), wordpieces_of(predictor), projection)
     assert np.isnan(found.embeddings).all()
     assert np.isnan(found.disagreements).all()
     np.testing.assert_array_equal(found.logits, answer.outputs.logits)
@@ -75,10 +75,10 @@ def test_whether_a_text_is_drawn_does_not_depend_on_its_stage(predictor):
     answer = predictor.predict_batch(TEXTS)
     drawn = np.zeros((2, 2))
     clock = Clock()
-    draws = sample(0.3, clock=clock)
+    draws = sampler(0.3, clock=clock)
     for _ in range(60):
         clock.now += 60
-        known = np.isfinite(draws.completed(predictor, answer).stages.encoder_logits).all(axis=1)
+        known = np.isfinite(draws.sample(predictor, answer).stages.encoder_logits).all(axis=1)
         for stage in (0, 1):
             drawn[stage] += np.bincount(known[answer.stages.exits == stage], minlength=2)
     shares = drawn[:, 1] / drawn.sum(axis=1)
@@ -87,11 +87,11 @@ def test_whether_a_text_is_drawn_does_not_depend_on_its_stage(predictor):
 
 def test_no_more_than_one_in_a_second_is_drawn(predictor):
     clock = Clock()
-    draws = sample(1.0, clock=clock, per_second=1.0)
+    draws = sampler(1.0, clock=clock, per_second=1.0)
 
     def drawn(seconds):
         clock.now += seconds
-        completed = draws.completed(predictor, predictor.predict_batch(TEXTS))
+        completed = draws.sample(predictor, predictor.predict_batch(TEXTS))
         return int(np.isfinite(completed.stages.encoder_logits).all(axis=1).sum())
 
     assert [drawn(0), drawn(0), drawn(7.5), drawn(0), drawn(1000)] == [10, 0, 7, 0, 10]
@@ -100,7 +100,7 @@ def test_no_more_than_one_in_a_second_is_drawn(predictor):
 def test_without_a_cascade_the_encoder_has_read_all(store, projection):
     alone = load_predictor(store, threads=1, cascade=False)
     answer = alone.predict_batch(TEXTS)
-    assert sample(0.0).completed(alone, answer) is answer
+    assert sampler(0.0).sample(alone, answer) is answer
     found = features_of(answer, wordpieces_of(alone), projection)
     assert (found.stages, found.disagreements) == (None, None)
     assert np.isfinite(found.embeddings).all()
@@ -108,11 +108,11 @@ def test_without_a_cascade_the_encoder_has_read_all(store, projection):
 
 def test_rows_of_several_answers_are_the_features_of_all(store, predictor, projection, tmp_path):
     """Of answers that only one stage gave, too."""
-    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sample=sample(1.0))
+    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sampler=sampler(1.0))
     exits = predictor.predict_batch(TEXTS).stages.exits
     parts = [[text for text, left in zip(TEXTS, exits, strict=True) if left == way] for way in (True, False)]
     parts = [parts[0][:20], parts[1][:20], []]
-    made = rows.of([ServedBatch(1000.0, predictor, predictor.predict_batch(part)) for part in parts])
+    made = rows.build([ServedBatch(1000.0, predictor, predictor.predict_batch(part)) for part in parts])
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite", clock=lambda: 1000.0)) as log:
         log.append(made)
         window = log.read(predictor.version_id)
@@ -123,12 +123,12 @@ def test_rows_of_several_answers_are_the_features_of_all(store, predictor, proje
 
 
 def logged(store, predictor, texts, share, folder):
-    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sample=sample(share))
+    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sampler=sampler(share))
     url = f"sqlite:///{folder}/log.sqlite"
     with contextlib.closing(PredictionLog(url)) as log:
         for start in range(0, len(texts), 60):
             answer = predictor.predict_batch(texts[start : start + 60])
-            log.append(rows.of([ServedBatch(1000.0 + start, predictor, answer)]))
+            log.append(rows.build([ServedBatch(1000.0 + start, predictor, answer)]))
     return Monitoring(store, prediction_log_url=url, threads=1, clock=lambda: 9000.0)
 
 
@@ -169,7 +169,7 @@ def test_of_many_rows_those_with_both_stages_are_read_for_what_needs_them(store,
 
 
 def test_an_encoder_that_fails_leaves_the_rest_logged(store, predictor, monkeypatch, caplog):
-    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sample=sample(1.0))
+    rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sampler=sampler(1.0))
     answer = predictor.predict_batch(TEXTS)
 
     def fail(*_):
@@ -177,12 +177,12 @@ def test_an_encoder_that_fails_leaves_the_rest_logged(store, predictor, monkeypa
 
     monkeypatch.setattr(predictor.backend, "run", fail)
     for _ in range(2):
-        made = rows.of([ServedBatch(1000.0, predictor, answer)])
+        made = rows.build([ServedBatch(1000.0, predictor, answer)])
         features, _ = decode_features([row.features for row in made], [""] * len(made))
         assert len(features) == len(TEXTS)
         assert (features.embeddings, features.disagreements) == (None, None)
         np.testing.assert_array_equal(features.stages == Stage.LINEAR, answer.stages.exits)
-    assert caplog.text.count("can't go through both stages") == 1
+    assert caplog.text.count("can't be scored by both stages") == 1
 
 
 def test_audits_are_answered_as_the_server_answered(store, predictor, tmp_path):

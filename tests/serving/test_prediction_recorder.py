@@ -149,7 +149,7 @@ def test_labels(recorder, log, predictor, tmp_path):
 def test_two_models_at_a_time(recorder, log, predictor, tmp_path):
     write_version(tmp_path / "other", seed=1, reference_texts=[])
     other = load_predictor(tmp_path / "other", threads=1)
-    recorder._answer_rows._projection_of = lambda _id: None
+    recorder._builder._projection_of = lambda _id: None
     for model in (predictor, other, predictor):
         record(recorder, model)
     recorder.pass_time(1)
@@ -166,7 +166,7 @@ def test_a_version_without_a_reference_has_no_embeddings(log, tmp_path, caplog):
     assert log.read(predictor.version_id).features.embeddings is None
     assert recorder.counts.logged == 12
     assert [record.getMessage() for record in caplog.records] == [
-        f"predictions of {predictor.full_name} are logged without embeddings: it has no reference with any"
+        f"predictions of {predictor.full_name} are logged without embeddings: it has no reference with embeddings"
     ]
 
 
@@ -314,7 +314,7 @@ def test_many_rows_are_written_in_several_transactions(recorder, log, predictor)
 
 def test_a_bug_drops_its_rows_and_ends_nothing(recorder, log, predictor, monkeypatch, caplog):
     answer = predictor.predict_batch(TEXTS)
-    monkeypatch.setattr(recorder._answer_rows, "of", lambda _answered: 1 / 0)
+    monkeypatch.setattr(recorder._builder, "build", lambda _served: 1 / 0)
     for _ in range(2):
         recorder.record(predictor, answer)
         recorder.pass_time(1)
@@ -460,7 +460,5 @@ def test_constructing_touches_nothing(tmp_path):
 
 def test_answers_joined_are_answers_one_by_one(predictor):
     rows = LogRowBuilder(lambda _id: None)
-    answers = [
-        ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)
-    ]
-    assert rows.of(answers) == [row for answered in answers for row in rows.of([answered])]
+    batches = [ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)]
+    assert rows.build(batches) == [row for served in batches for row in rows.build([served])]

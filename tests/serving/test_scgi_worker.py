@@ -129,7 +129,7 @@ def test_an_app_that_fails_is_answered_for_without_a_word_of_it(caplog):
     answer = answer_of(app, {"HTTP_X_REQUEST_ID": "a-1"})
     assert answer.startswith(b"Status: 500 ")
     assert b"half" not in answer
-    assert b'{"error": {"code": "internal_error", "message": "A fault of the server' in answer
+    assert b'{"error": {"code": "internal_error", "message": "The server failed' in answer
     assert "request a-1 failed" in caplog.text
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text

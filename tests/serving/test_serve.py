@@ -421,7 +421,7 @@ def test_a_damaged_new_version_does_not_end_what_serves(tmp_path):
         assert _models_until(stack, lambda: len(stack.workers() - before) == 1 == len(_ready_names(stack)) - 1) == {
             f"tiny {first}"
         }
-        assert f"the current version can't be loaded, {first} goes on serving" in stack.log
+        assert f"the current version can't be loaded, {first} keeps serving" in stack.log
         third = write_version(store.path, seed=2, promote=False).name
         store.promote(third, expected_current=damaged.name)
         wait_for(lambda: f'model="tiny",version="{third}"}} 2.0' in stack.request("GET", "/metrics").body.decode())

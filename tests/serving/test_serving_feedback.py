@@ -12,23 +12,22 @@ from pathlib import Path
 import pytest
 from serving_models import inference, settings
 
-from serving import feedback_store as feedback
-from serving.api.errors import ApiError
-from serving.api.requests import FeedbackRequest
 from serving.app import create_app
-from serving.feedback_store import INDEX, FeedbackStore
 from textclf.config import DataOptions
+from textclf.data import feedback_store as feedback
 from textclf.data.dataset_layout import find_parts
+from textclf.data.feedback_store import INDEX, FeedbackStore
 from textclf.data.readers import read_part
 from textclf.data.tables import table_format
+from textclf.errors import StorageQuotaError, UnknownLabelError
 
 CLASSES = ("neg", "pos")
 BLOCK = 4096
 LARGE = 10**9
 
 
-def review(text="Good.", label="pos", source=None, audit=False):
-    return FeedbackRequest(text, label, source, audit)
+def save(store, text="Good.", label="pos", model="m", **more):
+    return store.save(text, label, CLASSES, model, **more)
 
 
 def entries(folder):
@@ -42,8 +41,8 @@ def texts(folder):
 def test_text_and_entry(tmp_path):
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     store = FeedbackStore(tmp_path / "new", LARGE, clock=lambda: now)
-    first = store.save(review("ö\r\n\0", source="web ö\n"), CLASSES, "m 1")
-    second = store.save(review(label="neg", audit=True), CLASSES, "m 2")
+    first = save(store, "ö\r\n\0", model="m 1", source="web ö\n")
+    second = save(store, label="neg", model="m 2", audit=True)
     assert (tmp_path / "new" / "train" / "pos" / f"{first}.txt").read_bytes() == "ö\r\n\0".encode()
     assert entries(tmp_path / "new") == [
         {"id": first, "time": "2026-01-02T03:04:05.000+00:00", "label": "pos", "source": "web ö\n", "model": "m 1",
@@ -56,7 +55,7 @@ def test_text_and_entry(tmp_path):
 def test_the_readers_of_data_see_the_reviews_and_nothing_else(tmp_path):
     store = FeedbackStore(tmp_path, LARGE)
     for label in CLASSES:
-        store.save(review(label=label), CLASSES, "m")
+        save(store, label=label)
     assert table_format(INDEX) is None
     for source in (tmp_path, tmp_path / "train"):
         part = read_part(find_parts(source).train, DataOptions())
@@ -73,7 +72,7 @@ def test_everything_is_synced_before_save_returns(tmp_path, monkeypatch):
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    FeedbackStore(tmp_path, LARGE).save(review(), CLASSES, "m")
+    save(FeedbackStore(tmp_path, LARGE))
     text = next(index for index, path in enumerate(synced) if path.endswith(".tmp"))
     folder = synced.index(str(tmp_path / "train" / "pos"))
     line = synced.index(str(tmp_path / INDEX))
@@ -82,18 +81,17 @@ def test_everything_is_synced_before_save_returns(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("label", ["neutral", "POS", "", "..", "pos/x"])
 def test_unknown_labels(tmp_path, label):
-    with pytest.raises(ApiError) as caught:
-        FeedbackStore(tmp_path / "new", LARGE).save(review(label=label), CLASSES, "m")
-    assert caught.value.kind.code == "unknown_label"
+    with pytest.raises(UnknownLabelError):
+        save(FeedbackStore(tmp_path / "new", LARGE), label=label)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path):
     store = FeedbackStore(tmp_path, LARGE)
-    store.save(review(), CLASSES, "m")
+    save(store)
     with open(tmp_path / INDEX, "ab") as file:
         file.write(b'{"id": "torn')
-    store.save(review(), CLASSES, "m")
+    save(store)
     lines = (tmp_path / INDEX).read_text().split("\n")
     assert [line[:12] for line in lines] == [lines[0][:12], '{"id": "torn', lines[2][:12], ""]
     assert json.loads(lines[2])["label"] == "pos"
@@ -101,7 +99,7 @@ def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path):
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     store = FeedbackStore(tmp_path, LARGE)
-    store.save(review(), CLASSES, "m")
+    save(store)
     before = ((tmp_path / INDEX).read_bytes(), texts(tmp_path))
     real = os.write
 
@@ -115,9 +113,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(feedback.os, "write", write)
             with pytest.raises(OSError, match="No space left"):
-                store.save(review(), CLASSES, "m")
+                save(store)
         assert ((tmp_path / INDEX).read_bytes(), texts(tmp_path)) == before
-    store.save(review(), CLASSES, "m")
+    save(store)
     assert len(entries(tmp_path)) == len(texts(tmp_path)) == 2
 
 
@@ -200,18 +198,18 @@ def test_quota(tmp_path):
 
 
 def test_no_space_at_all(tmp_path):
-    with pytest.raises(ApiError):
-        FeedbackStore(tmp_path, 0).save(review(), CLASSES, "m")
+    with pytest.raises(StorageQuotaError):
+        save(FeedbackStore(tmp_path, 0))
     assert texts(tmp_path) == []
 
 
 def test_large_reviews_count_in_blocks(tmp_path):
     store = FeedbackStore(tmp_path, 5 * BLOCK)
-    store.save(review("ö" * 4096), CLASSES, "m")
-    store.save(review("x" * BLOCK), CLASSES, "m")
-    with pytest.raises(ApiError):
-        store.save(review("x" * (BLOCK + 1)), CLASSES, "m")
-    store.save(review("x"), CLASSES, "m")
+    save(store, "ö" * 4096)
+    save(store, "x" * BLOCK)
+    with pytest.raises(StorageQuotaError):
+        save(store, "x" * (BLOCK + 1))
+    save(store, "x")
 
 
 def test_space_is_counted_once_and_not_at_every_review(tmp_path, monkeypatch):
@@ -220,49 +218,49 @@ def test_space_is_counted_once_and_not_at_every_review(tmp_path, monkeypatch):
     monkeypatch.setattr(feedback.os, "walk", lambda path: walks.append(path) or real(path))
     store = FeedbackStore(tmp_path, LARGE)
     for _ in range(5):
-        store.save(review(), CLASSES, "m")
+        save(store)
     assert len(walks) == 1
 
 
 def test_the_count_is_shared_and_survives_the_process(tmp_path):
     first, second = FeedbackStore(tmp_path, 6 * BLOCK), FeedbackStore(tmp_path, 6 * BLOCK)
     for store, _ in zip(itertools.cycle([first, second]), range(5), strict=False):
-        store.save(review(), CLASSES, "m")
+        save(store)
     for store in (first, second, FeedbackStore(tmp_path, 6 * BLOCK)):
-        with pytest.raises(ApiError):
-            store.save(review(), CLASSES, "m")
+        with pytest.raises(StorageQuotaError):
+            save(store)
 
 
 def test_reviews_that_are_taken_away_make_room(tmp_path):
     now = [0.0]
     store = FeedbackStore(tmp_path, 4 * BLOCK, monotonic=lambda: now[0])
     for _ in range(3):
-        store.save(review(), CLASSES, "m")
+        save(store)
     for path in tmp_path.glob("train/*/*.txt"):
         path.unlink()
-    with pytest.raises(ApiError):
-        store.save(review(), CLASSES, "m")
+    with pytest.raises(StorageQuotaError):
+        save(store)
     now[0] = 61.0
     for _ in range(3):
-        store.save(review(), CLASSES, "m")
-    with pytest.raises(ApiError):
-        store.save(review(), CLASSES, "m")
+        save(store)
+    with pytest.raises(StorageQuotaError):
+        save(store)
 
 
 def test_a_damaged_count_is_counted_anew(tmp_path):
     store = FeedbackStore(tmp_path, 4 * BLOCK)
-    store.save(review(), CLASSES, "m")
+    save(store)
     (tmp_path / ".feedback.usage").write_bytes(b"rubbish")
     for _ in range(2):
-        store.save(review(), CLASSES, "m")
-    with pytest.raises(ApiError):
-        store.save(review(), CLASSES, "m")
+        save(store)
+    with pytest.raises(StorageQuotaError):
+        save(store)
 
 
 def _save_many(folder, number, count):
     store = FeedbackStore(folder, LARGE)
     for index in range(count):
-        store.save(review(f"{number} {index} " + "x" * 300, CLASSES[index % 2], source="y" * 200), CLASSES, "m")
+        save(store, f"{number} {index} " + "x" * 300, CLASSES[index % 2], source="y" * 200)
 
 
 def test_processes_and_threads_at_a_time(tmp_path):

@@ -438,7 +438,7 @@ def test_what_was_left_out_is_said(store, tmp_path):
     report = Monitoring(store, prediction_log_url=url, new_data_dir=folder).check_log()
     for note in (
         "Blank texts, left out: 1.",
-        "Damaged lines in the index of the labels, passed over: 1.",
+        "Damaged lines in the index of the labels, skipped: 1.",
         "Labelled texts that the index does not know: 1;",
     ):
         assert any(given.startswith(note) for given in report.notes), (note, report.notes)

@@ -350,7 +350,7 @@ def test_what_was_passed_over_in_the_new_texts_is_said(undecided, tmp_path, revi
     retrain_of(tmp_path, reviews, new).combine_datasets()
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert "Blank texts, left out: 1." in notes[0]
-    assert "Damaged lines in the index of the labels, passed over: 1." in notes[1]
+    assert "Damaged lines in the index of the labels, skipped: 1." in notes[1]
     assert len(notes) == 2
 
 

@@ -1,25 +1,38 @@
-"""Reviews that people labelled, one file each, in the layout that load_dataset reads, and the index beside them.
+"""Labelled reviews on disk: the layout, the writers and the reader of its index.
 
-    <folder>/train/<class>/<id>.txt   a review
-    <folder>/feedback.log             one JSON line a review: when, where from, answering which model
+    <folder>/train/<class>/<id>.txt   a review, in the layout that load_dataset reads
+    <folder>/feedback.log             one JSON line per review: id, time, label, source, model, audit
+    <folder>/.feedback.usage          bytes taken, as a number; locked (flock) while a review is stored
 
-The index does not end in .jsonl, because that is data.
+The index does not end in .jsonl, which would make it a table of data. A review is written and synced before its line.
+A crash between the two leaves a review without a line: it was not acknowledged, can be trained on and is no audit.
 """
 
+import contextlib
+import errno
 import json
+import os
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from textclf.errors import InputError
-from textclf.files import atomic_file
+from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
+from textclf.files import atomic_file, locked, sync_folder
 from textclf.labels import is_class_name
 
 TEXTS = "train"
 INDEX = "feedback.log"
+_USAGE = ".feedback.usage"
+# Smallest unit of space on most file systems.
+_BLOCK_BYTES = 4096
+# Reviews may have been removed, so a full store counts again, but not at every request.
+_RECOUNT_SECONDS = 60.0
+# The folder can't be made or written; EEXIST if it, or train/, is a file.
+_UNWRITABLE = {errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,12 @@ class IndexEntry:
     """A line of the index.
 
     Attributes:
-        id: the review's file is named after it.
-        time: when it was stored, ISO 8601 with the time zone.
-        label: as it was given; a review that somebody moves to another class folder has that class.
-        source: who sent it, as the sender says; None if it does not.
-        model: the version that was serving.
-        audit: whether the text was picked at random, right or wrong, to be labelled.
+        id: name of the review's file, without its suffix.
+        time: time of storing, ISO 8601 with the time zone.
+        label: label as it was sent; the class folder has the last word.
+        source: sender as named by the sender; None if not given.
+        model: model version that was serving.
+        audit: whether the text was drawn at random to be labelled.
     """
 
     id: str
@@ -43,15 +56,15 @@ class IndexEntry:
     audit: bool
 
     def to_line(self) -> str:
-        """One line of JSON, without its end."""
+        """Return one line of JSON, without a line end."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """The inverse of to_line; fields that are not known are passed over.
+        """Parse a line; unknown fields are ignored.
 
         Raises:
-            ValueError: the line is torn, or none of ours.
+            ValueError: if the line is not a whole entry.
         """
         try:
             values = json.loads(line)
@@ -65,20 +78,50 @@ class IndexEntry:
         return entry
 
 
-def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
-    """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, whole or not at all.
+def read_index(folder: Path) -> tuple[dict[str, IndexEntry], int]:
+    """Return the entries of a folder's index by id, and the number of damaged lines.
 
-    Args:
-        text: the review, stored as it is, in UTF-8.
-        label: one of class_names.
-        save_dir: the folder of the class folders; made where it is missing.
-        class_names: the classes there are.
-
-    Returns:
-        The new file.
+    A line that is being written counts as damaged until it is complete. Without an index there are no entries.
 
     Raises:
-        InputError: the text is blank or no Unicode text, the label is unknown, or the class folder
+        DatasetError: if the index can't be read.
+    """
+    path = folder / INDEX
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}, 0
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: expected a readable index of the reviews, got: {error.strerror}; change its permissions"
+        ) from error
+    entries = {}
+    damaged = 0
+    for line in content.split(b"\n"):
+        if line.strip():
+            try:
+                entry = IndexEntry.from_line(line.decode("utf-8"))
+            except ValueError:
+                damaged += 1
+            else:
+                entries[entry.id] = entry
+    return entries, damaged
+
+
+def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
+    """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, completely or not at all.
+
+    Args:
+        text: review; stored unchanged, in UTF-8.
+        label: one of class_names.
+        save_dir: folder of the class folders; made if missing.
+        class_names: classes of the model.
+
+    Returns:
+        Path of the new file.
+
+    Raises:
+        InputError: if the text is blank or not Unicode, the label is unknown, or the class folder is a link that
             leads out of save_dir.
     """
     if not isinstance(text, str) or not text.strip():
@@ -90,7 +133,7 @@ def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequen
             f"expected Unicode text, got half of a surrogate pair at character {error.start}; remove it"
         ) from error
     if label not in class_names or not is_class_name(label):
-        raise InputError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
+        raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
     folder = Path(save_dir) / label
     if folder.resolve().parent != Path(save_dir).resolve():
         raise InputError(
@@ -100,3 +143,156 @@ def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequen
     with atomic_file(path, "wb") as file:
         file.write(content)
     return path
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class FeedbackStore:
+    """Reviews with an index and a quota; processes and threads may share a folder. The constructor only stores.
+
+    Args:
+        folder: folder of the reviews; made if missing.
+        max_bytes: space for reviews and index, in bytes; each file is rounded up to blocks of 4 KiB.
+        clock: current time in UTC.
+        monotonic: monotonic time in seconds, for the time between two counts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        clock: Callable[[], datetime] = _now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self._usage = folder / _USAGE
+        self._clock = clock
+        self._monotonic = monotonic
+        self._counted_at: float | None = None
+
+    def save(
+        self,
+        text: str,
+        label: str,
+        class_names: Sequence[str],
+        model: str,
+        *,
+        source: str | None = None,
+        audit: bool = False,
+    ) -> str:
+        """Store a review and its line in the index, both synced to disk; return the review's id.
+
+        Args:
+            text: review.
+            label: one of class_names.
+            class_names: classes of the model.
+            model: model version that is serving.
+            source: sender as named by the sender.
+            audit: whether the text was drawn at random to be labelled.
+
+        Raises:
+            UnknownLabelError: if the label is not a class.
+            InputError: if the text can't be stored.
+            StorageQuotaError: if the quota is used up.
+            StorageUnavailableError: if the folder can't be made or written.
+            OSError: if the disk refuses for another reason; nothing is left behind.
+        """
+        if label not in class_names:
+            raise UnknownLabelError(f"label: expected one of {', '.join(class_names)}, got {label[:100]!r}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # One review at a time: the lock costs little compared with the syncs.
+            with locked(self._usage):
+                space = _blocks(len(text.encode("utf-8")))
+                used = self._reserve(space)
+                path = save_review(text, label, self.folder / TEXTS, class_names)
+                stored_at = self._clock().isoformat(timespec="milliseconds")
+                try:
+                    growth = self._append(IndexEntry(path.stem, stored_at, label, source, model, audit))
+                except BaseException:
+                    path.unlink()
+                    raise
+                self._write_usage(used + space + growth)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            raise StorageUnavailableError(
+                f"expected NEW_DATA_DIR, {self.folder}, to be a folder that this user can write, got: {error}; fix "
+                f"its permissions, or set NEW_DATA_DIR to another folder"
+            ) from error
+        return path.stem
+
+    def _reserve(self, space: int) -> int:
+        """Return the bytes in use, if `space` more are free."""
+        used = self._used()
+        if used + space > self.max_bytes:
+            used = self._counted(used)
+            self._write_usage(used)
+            if used + space > self.max_bytes:
+                raise StorageQuotaError(
+                    f"the stored reviews take {used} of {self.max_bytes} bytes; remove some (noticed within a minute), "
+                    f"or raise NEW_DATA_MAX_BYTES"
+                )
+        return used
+
+    def _append(self, entry: IndexEntry) -> int:
+        """Add a line to the index, completely or not at all; return the space by which the index grew."""
+        content = f"{entry.to_line()}\n".encode()
+        path = self.folder / INDEX
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                content = b"\n" + content  # A crash cut the last line short.
+            try:
+                if os.write(descriptor, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_folder(self.folder)
+        return _blocks(size + len(content)) - _blocks(size)
+
+    def _used(self) -> int:
+        """Return the bytes in use as last written; counted once per process, and if the number is damaged."""
+        try:
+            used = int(self._usage.read_bytes())
+        except ValueError:
+            used = -1
+        if used < 0 or self._counted_at is None:
+            self._counted_at = None
+            used = self._counted(max(used, 0))
+        return used
+
+    def _counted(self, known: int) -> int:
+        """Count the bytes in use, or return `known` if they were counted within the last minute."""
+        now = self._monotonic()
+        if self._counted_at is not None and now - self._counted_at < _RECOUNT_SECONDS:
+            return known
+        self._counted_at = now
+        used = 0
+        with contextlib.suppress(FileNotFoundError):
+            used += _blocks((self.folder / INDEX).stat().st_size)
+        for parent, _, names in os.walk(self.folder / TEXTS):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    used += _blocks(os.lstat(os.path.join(parent, name)).st_size)
+        return used
+
+    def _write_usage(self, used: int) -> None:
+        """Replace the number in place: its length is constant, so this is one write."""
+        with open(self._usage, "r+b", buffering=0) as file:
+            file.write(b"%-31d\n" % used)
+
+
+def _blocks(size: int) -> int:
+    """Round bytes up to whole blocks."""
+    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
