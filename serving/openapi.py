@@ -1,4 +1,4 @@
-"""What the app does, in OpenAPI 3.1: as data, with the limits of its settings and the classes of its model."""
+"""The OpenAPI 3.1 document of the app, with the limits of its settings and the classes of its model."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,59 +15,61 @@ _Json = dict[str, Any]
 _PROBABILITY: _Json = {"type": "number", "minimum": 0, "maximum": 1}
 _TRUNCATED: _Json = {
     "type": ["boolean", "null"],
-    "description": "Whether the model saw only a part of the text; null where that can't be known.",
+    "description": "Whether the model read only a part of the text; null if unknown.",
 }
 _STAGE: _Json = {
     "enum": [LINEAR, ENCODER],
-    "description": "Which stage of the model's cascade answered; absent where the model has none, or CASCADE is off.",
+    "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off.",
 }
-_MODEL: _Json = {"type": "string", "description": "Name and version of the model that answered."}
-_BODY_KINDS = (
+_MODEL: _Json = {"type": "string", "description": "Name and version of the model."}
+_BODY_ERRORS = (
     ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE, ErrorCode.UNSUPPORTED_ENCODING,
     ErrorCode.WRONG_SHAPE, ErrorCode.DUPLICATE_KEY, ErrorCode.TEXT_TOO_LONG, ErrorCode.INVALID_TEXT,
     ErrorCode.TOO_MANY_REQUESTS, ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
-_LIST_KINDS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
-_STORAGE_KINDS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
-# What the nginx in front answers with 503 for any path, with a code of its own.
+_LIST_ERRORS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
+_STORAGE_ERRORS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
+# Errors with status 503 that nginx may return for any path.
 _NGINX_503 = (
-    "- `timed_out`: From nginx: the answer took more than MODEL_SERVER_TIMEOUT.",
-    "- `worker_lost`: From nginx: the worker ended before it had answered.",
+    "- `timed_out`: From nginx: the response took more than MODEL_SERVER_TIMEOUT.",
+    "- `worker_lost`: From nginx: the worker ended during the request.",
 )
 
 
 def openapi_document(settings: Settings, class_names: Sequence[str] | None = None) -> _Json:
-    """The document.
+    """Return the document.
 
     Args:
-        settings: of the server; its limits and whether it has a key.
-        class_names: of the model that is served; None where none is loaded yet.
+        settings: settings of the server, with its limits and its API key.
+        class_names: classes of the model; None if no model is loaded yet.
     """
     document: _Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "Text classification",
             "version": "1",
-            "description": "Scores texts with a fine-tuned BERT encoder. An answer has the form that the request had; "
-            "the header Accept is not looked at. Bodies are UTF-8 and may be packed with gzip. Every answer carries "
-            "X-Request-Id: the request's own if it is of at most 128 letters, digits, dots, colons, _ and -, else a "
-            "new one. What the nginx in front refuses has the form of an Error, too, with codes of its own for 414 "
-            "(`uri_too_long`), 431 (`headers_too_large`) and 503 (`timed_out`, `worker_lost`).",
+            "description": "Scores texts with a fine-tuned BERT encoder. A response has the format of its request; the "
+            "Accept header is ignored. Bodies are UTF-8 and may be compressed with gzip. Every response has the header "
+            "X-Request-Id: the request's own if it has at most 128 letters, digits, dots, colons, _ and -, else a new "
+            "one. Errors from nginx also have the form of Error, with their own codes for 414 (`uri_too_long`), 431 "
+            "(`headers_too_large`) and 503 (`timed_out`, `worker_lost`).",
         },
         "paths": {
             "/predict": {"post": _predict(settings)},
             "/invocations": {"post": _invocations(settings)},
             "/invocations/predict": {"post": _score(settings)},
             "/feedback": {"post": _feedback(settings, class_names)},
-            "/ping": {"get": _get("Whether the model answers.", _status(), ErrorCode.NOT_READY)},
-            "/health/live": {"get": _get("Whether the process answers.", _status())},
-            "/health/ready": {"get": _get("The same as /ping.", _status(), ErrorCode.NOT_READY)},
-            "/health_check": {"get": _get("The same as /ping.", _status(), ErrorCode.NOT_READY)},
-            "/info": {"get": _get("What is served, within which limits.", {JSON: _ref("Info")}, ErrorCode.NOT_READY)},
-            "/metrics": {"get": _get("Numbers for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
-            "/openapi.json": {"get": _get("This document.", {JSON: {"type": "object"}})},
+            "/ping": {"get": _get("Check that the model is ready.", _status(), ErrorCode.NOT_READY)},
+            "/health/live": {"get": _get("Check that the process responds.", _status())},
+            "/health/ready": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
+            "/health_check": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
+            "/info": {
+                "get": _get("Return the served model and the limits.", {JSON: _ref("Info")}, ErrorCode.NOT_READY)
+            },
+            "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
+            "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}})},
         },
         "components": {"schemas": _schemas(class_names)},
     }
@@ -81,7 +83,7 @@ def _predict(settings: Settings) -> _Json:
         "Score a text, or a list of texts.",
         {JSON: {"oneOf": [_text_body(settings), _list_body(settings)]}},
         {JSON: {"oneOf": [_ref("Prediction"), _ref("Predictions")]}},
-        (*_BODY_KINDS, *_LIST_KINDS),
+        (*_BODY_ERRORS, *_LIST_ERRORS),
     )
 
 
@@ -91,11 +93,11 @@ def _invocations(settings: Settings) -> _Json:
         {"data": {"oneOf": [text, _texts(settings)]}, "explain": {"const": False, "default": False}}, ["data"]
     )
     operation = _post(
-        "Score texts, as SageMaker asks. text/csv is one text a record (RFC 4180, no header) and is answered with a "
-        "record of label and score for each; application/jsonlines (or x-ndjson, jsonl, x-jsonlines) is "
-        'one {"text": string} or {"data": string} a line and is answered with a line for each, in the shape of '
-        '/predict. {"data": …} is answered with all labels, best first: {"prediction": […]} for a text, a list of '
-        "such objects for a list of texts.",
+        "Score texts in the formats of SageMaker. text/csv has one text per record (RFC 4180, no header); the response "
+        "has one record of label and score per text. application/jsonlines (or x-ndjson, jsonl, x-jsonlines) has one "
+        '{"text": string} or {"data": string} per line; the response has one line per text, in the shape of /predict. '
+        '{"data": …} returns all labels, best first: {"prediction": […]} for a text, a list of such objects for a '
+        "list of texts.",
         {
             JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
             CSV: {"type": "string"},
@@ -106,7 +108,7 @@ def _invocations(settings: Settings) -> _Json:
             f"{CSV}; charset=utf-8": {"type": "string"},
             JSON_LINES: {"type": "string"},
         },
-        (*_BODY_KINDS, *_LIST_KINDS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
+        (*_BODY_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
     examples = {CSV: 'A fine film.\r\n"Long, and dull."\r\n', JSON_LINES: '{"text":"A fine film."}\n'}
     for media_type, example in examples.items():
@@ -115,12 +117,12 @@ def _invocations(settings: Settings) -> _Json:
 
 
 def _score(settings: Settings) -> _Json:
-    answer = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
+    scored = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
     return _post(
-        "Score a text; the answer is the score that /predict gives.",
+        "Score a text; the response has the same score as /predict.",
         {JSON: _text_body(settings)},
-        {JSON: answer},
-        _BODY_KINDS,
+        {JSON: scored},
+        _BODY_ERRORS,
     )
 
 
@@ -135,22 +137,22 @@ def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
             "source": {
                 "type": ["string", "null"],
                 "maxLength": MAX_SOURCE_CHARS,
-                "description": "Where the label comes from.",
+                "description": "Sender of the label.",
             },
             "audit": {
                 "type": "boolean",
                 "default": False,
-                "description": "Whether the text was drawn at random to be labelled, so that it may be measured on.",
+                "description": "Whether the text was drawn at random to be labelled, so that it measures accuracy.",
             },
         },
         ["text", "label"],
     )
     stored = _object({"id": {"type": "string"}, "label": {"type": "string"}}, ["id", "label"])
     return _post(
-        "Store a labelled review; answered when it is on disk.",
+        "Store a labelled review; the response is sent when it is on disk.",
         {JSON: review},
         {JSON: stored},
-        (*_BODY_KINDS, ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, *_STORAGE_KINDS),
+        (*_BODY_ERRORS, ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, *_STORAGE_ERRORS),
         status=201,
     )
 
@@ -161,7 +163,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     prediction = {
         "text": {"type": "string"},
         "label": label,
-        "score": {**_PROBABILITY, "description": "Of two classes the probability of the second, else of the label."},
+        "score": {**_PROBABILITY, "description": "Probability of the second class for two classes, else of the label."},
         "probabilities": probabilities,
         "truncated": _TRUNCATED,
         "stage": _STAGE,
@@ -169,7 +171,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     }
     predictions = {
         "predictions": _list(label),
-        "prediction_probs": {**_list(_PROBABILITY), "description": "The probability of each predicted label."},
+        "prediction_probs": {**_list(_PROBABILITY), "description": "Probability of each predicted label."},
         "probabilities": _list(probabilities),
         "truncated": _list(_TRUNCATED),
         "stage": _list(_STAGE),
@@ -188,8 +190,8 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "cascade": {
             **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),
             "type": ["object", "null"],
-            "description": "Probability from which on the linear stage answers alone (null: it never does); null "
-            "where the encoder answers all.",
+            "description": "Minimum confidence at which the linear stage predicts alone (null: it never does); null "
+            "if the encoder predicts all texts.",
         },
         "limits": _object(dict.fromkeys(limits, whole), limits),
     }
@@ -225,7 +227,7 @@ def _object(properties: _Json, required: Iterable[str]) -> _Json:
 
 
 def _all_but_stage(properties: _Json) -> list[str]:
-    """What an answer always has."""
+    """Names of the properties that a response always has."""
     return [name for name in properties if name != "stage"]
 
 
@@ -241,18 +243,18 @@ def _status() -> _Json:
     return {JSON: _object({"status": {"const": "ok"}}, ["status"])}
 
 
-def _post(summary: str, takes: _Json, gives: _Json, kinds: Iterable[ErrorCode], status: int = 200) -> _Json:
+def _post(summary: str, accepts: _Json, returns: _Json, kinds: Iterable[ErrorCode], status: int = 200) -> _Json:
     return {
         "description": summary,
-        "requestBody": {"required": True, "content": _content(takes)},
-        "responses": {str(status): {"description": "Done.", "content": _content(gives)}, **_refusals(kinds)},
+        "requestBody": {"required": True, "content": _content(accepts)},
+        "responses": {str(status): {"description": "Success.", "content": _content(returns)}, **_errors(kinds)},
     }
 
 
-def _get(summary: str, gives: _Json, *kinds: ErrorCode) -> _Json:
+def _get(summary: str, returns: _Json, *kinds: ErrorCode) -> _Json:
     responses = {
-        "200": {"description": "Yes.", "content": _content(gives)},
-        **_refusals((*kinds, ErrorCode.INTERNAL_ERROR)),
+        "200": {"description": "Success.", "content": _content(returns)},
+        **_errors((*kinds, ErrorCode.INTERNAL_ERROR)),
     }
     return {"description": summary, "responses": responses}
 
@@ -261,8 +263,8 @@ def _content(schemas: _Json) -> _Json:
     return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
 
 
-def _refusals(kinds: Iterable[ErrorCode]) -> _Json:
-    """A response for each status, which lists its codes."""
+def _errors(kinds: Iterable[ErrorCode]) -> _Json:
+    """Return one response per status, with a list of its codes."""
     by_status: dict[int, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(kind.status, []).append(f"- `{kind.code}`: {kind.meaning}")
@@ -282,4 +284,4 @@ def _require_key(document: _Json) -> None:
         for method, operation in operations.items():
             if method == "post" or path == "/metrics":
                 operation["security"] = [{"key": []}, {"bearer": []}]
-                operation["responses"]["401"] = _refusals([ErrorCode.UNAUTHORIZED])["401"]
+                operation["responses"]["401"] = _errors([ErrorCode.UNAUTHORIZED])["401"]

@@ -142,7 +142,7 @@ class LogRowBuilder:
             return _ModelContext(predictor, wordpieces, None)
         if projection is None:
             _LOG.warning(
-                "predictions of %s are logged without embeddings: it has no reference with embeddings",
+                "predictions of %s are logged without embeddings: its reference has none",
                 predictor.full_name,
             )
         return _ModelContext(predictor, wordpieces, projection)

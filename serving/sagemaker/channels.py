@@ -1,4 +1,4 @@
-"""The data channels of a training job, put together as one data set that Training takes."""
+"""Join the data channels of a training job into one data set for Training."""
 
 import contextlib
 import dataclasses
@@ -13,31 +13,30 @@ from textclf.errors import DatasetError
 
 
 def join_channels(channels: Path, root: Path, options: DataOptions) -> None:
-    """Fill the new folder `root` with a train and a test part that stand for the channels.
+    """Make the folder `root` with a train and a test part of the channels.
 
-    A channel holds class folders of .txt files, or one table (.csv, .jsonl, .parquet); a train channel that is a whole
-    data set, with train and test parts, is taken as such unless there is a test channel. Parts are links; but where
-    there is a validation channel, its texts and those of train are written into one file: Training keeps
-    options.val_split of the training texts for validation itself, by content, and would not know what to do with a
-    second split.
+    A channel contains class folders of .txt files, or one table (.csv, .jsonl, .parquet). A train channel that is a
+    whole data set also gives the test part, unless there is a test channel. Parts are links. The texts of a validation
+    channel are written into one file with those of train, because Training itself splits off options.val_split of the
+    training texts.
 
     Args:
-        channels: the folder with train, and perhaps validation and test.
-        root: of the data set; must not exist.
-        options: says the columns, and what to do with texts that are not UTF-8.
+        channels: folder with train, and perhaps validation and test.
+        root: folder of the data set; must not exist.
+        options: column names, and whether to skip texts that are not UTF-8.
 
     Raises:
-        DatasetError: there is no train channel, or a channel holds no data.
+        DatasetError: if there is no train channel, or a channel has no data.
     """
     train = channels / "train"
     if not _has_data(train):
         found = sorted(path.name for path in channels.iterdir()) if channels.is_dir() else []
         raise DatasetError(
             f"{train}: expected the channel train with class folders or a table, found "
-            f"{', '.join(found) or 'nothing'}; name the channel train, or give the hyperparameter dataset_path"
+            f"{', '.join(found) or 'nothing'}; name the channel train, or set the hyperparameter dataset_path"
         )
     test = channels / "test"
-    # A test part in the folder above belongs to the other channel, which may be empty: look inside only.
+    # Search only inside: a test part in the folder above belongs to the other channel.
     layout = find_parts(train.resolve(), test.resolve() if _has_data(test) else None)
     root.mkdir(parents=True)
     validation = channels / "validation"
@@ -50,12 +49,12 @@ def join_channels(channels: Path, root: Path, options: DataOptions) -> None:
 
 
 def _has_data(channel: Path) -> bool:
-    """Platforms make the folders of channels that were not given, too."""
+    """A channel may be an empty folder: platforms also make folders for missing channels."""
     return channel.is_file() or (channel.is_dir() and any(not path.name.startswith(".") for path in channel.iterdir()))
 
 
 def _link(part: Path, root: Path, name: str) -> None:
-    """A link `name` to a folder; to a table `name` and what says its format."""
+    """Link a folder as `name`, a table as `name` with its suffix."""
     suffix = ""
     if table_format(part) is not None and part.is_file():
         suffix = Path(part.stem).suffix + part.suffix if part.suffix.lower() == ".gz" else part.suffix
@@ -63,7 +62,7 @@ def _link(part: Path, root: Path, name: str) -> None:
 
 
 def _write_together(parts: list[Path], target: Path, options: DataOptions) -> None:
-    # Labels are renamed when the result is read, not twice.
+    # Labels are renamed later, when the result is read.
     options = dataclasses.replace(options, rename_labels={})
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(target.open("w", encoding="utf-8"))

@@ -1,10 +1,10 @@
-"""`train`: one training as SageMaker runs it, in the folders below PREFIX.
+"""`train`: a training job as SageMaker runs it, in the folders below PREFIX.
 
 input/config/hyperparameters.json   all strings (serving/sagemaker/hyperparameters.py)
 input/data/train|validation|test    the channels (serving/sagemaker/channels.py)
-checkpoints/                        a job that was stopped goes on from here
-model/                              the model store that gets the new version
-output/failure                      why the job failed, if it did
+checkpoints/                        a stopped job resumes from here
+model/                              the model store of the new version
+output/failure                      the reason, if the job failed
 """
 
 import contextlib
@@ -26,7 +26,7 @@ DEFAULT_PREFIX = "/opt/ml"
 _USAGE = """\
 usage: train
 
-Trains on the data channels in PREFIX/input/data (PREFIX is /opt/ml by default) with the hyperparameters in
+Trains on the data channels in PREFIX/input/data (default of PREFIX: /opt/ml) with the hyperparameters in
 PREFIX/input/config/hyperparameters.json, and saves the model in PREFIX/model."""
 
 
@@ -41,19 +41,19 @@ def main() -> None:
 
 
 def train(prefix: Path) -> Path:
-    """Run the job below `prefix`; returns the folder of the new model version.
+    """Run the job below `prefix`; return the folder of the new model version.
 
     Raises:
-        TextClfError: TensorFlow is not installed, or a hyperparameter, the data or the training is at fault.
+        TextClfError: if TensorFlow is not installed, a hyperparameter or the data is invalid, or the training fails.
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise ConfigError(
-            "expected TensorFlow, which the serving image does without; train with the training image "
+            "expected TensorFlow, which the serving image does not have; train with the training image "
             "(docker build --target training)"
         )
     asked = read_hyperparameters(prefix / "input" / "config" / "hyperparameters.json")
     with _dataset(prefix / "input" / "data", prefix, asked) as dataset_path:
-        from train_model import Training  # Takes TensorFlow along.
+        from train_model import Training  # Imports TensorFlow.
 
         training = Training(
             dataset_path=str(dataset_path),
@@ -67,8 +67,8 @@ def train(prefix: Path) -> Path:
 
 @contextlib.contextmanager
 def failure_reported(failure: Path) -> Iterator[None]:
-    """Write why the block failed into the file `failure`: one clear text, then the traceback; then exit with 1."""
-    with contextlib.suppress(OSError):  # Where it can't be removed, it can't be written either, which is said below.
+    """If the block fails, write the reason and the traceback to the file `failure`, and exit with 1."""
+    with contextlib.suppress(OSError):  # If it can't be removed, the write below fails and is reported.
         failure.unlink()
     try:
         yield
@@ -87,12 +87,12 @@ def failure_reported(failure: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _dataset(channels: Path, prefix: Path, asked: Hyperparameters) -> Iterator[Path]:
-    """The data set that the job is given: by a hyperparameter, relative to `prefix`, or by its channels."""
+    """Yield the data set: the hyperparameter dataset_path, relative to `prefix`, or the joined channels."""
     if asked.dataset_path:
         if (channels / "train").exists():
             raise ConfigError(
-                f"dataset_path: expected it only where there is no channel train, got both; leave it out, or "
-                f"remove {channels / 'train'}"
+                f"dataset_path: expected it only without a channel train, got both; remove the hyperparameter, or "
+                f"the folder {channels / 'train'}"
             )
         yield prefix / asked.dataset_path
         return

@@ -1,4 +1,4 @@
-"""`healthcheck`: asks the server that HOST and PORT describe whether it is ready, for what runs a command to know."""
+"""`healthcheck`: ask the server at HOST and PORT whether it is ready, for orchestrators that run a command."""
 
 import contextlib
 import http.client
@@ -14,21 +14,21 @@ _SECONDS = 2
 
 
 def main() -> None:
-    """Exit with 0 if the server answers /ping with 200, else with 1 and the reason."""
+    """Exit with 0 if /ping returns 200, else with 1 and the reason."""
     try:
         settings = Settings.from_environment(os.environ)
         status = ping(reachable(settings.host), settings.port)
     except (ConfigError, OSError, http.client.HTTPException) as error:
         sys.exit(f"healthcheck: {' '.join(str(error).split()) or type(error).__name__}")
     if status != HTTPStatus.OK:
-        sys.exit(f"healthcheck: /ping answered {status}")
+        sys.exit(f"healthcheck: /ping returned {status}")
 
 
 def ping(host: str, port: int) -> int:
-    """The status that /ping answers with.
+    """Return the status of /ping.
 
     Raises:
-        OSError, http.client.HTTPException: nobody answers, or not in time, or not in HTTP.
+        OSError, http.client.HTTPException: if there is no response in time, or it is not HTTP.
     """
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=_SECONDS)) as connection:
         connection.request("GET", "/ping")
@@ -36,7 +36,7 @@ def ping(host: str, port: int) -> int:
 
 
 def reachable(host: str) -> str:
-    """Where a server that listens on `host` is reached from the same machine: "every address" is none to connect to."""
+    """Return the address at which a server on `host` is reached locally; "all interfaces" becomes loopback."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         if address.is_unspecified:

@@ -1,9 +1,9 @@
-"""gunicorn's worker behind nginx: each of its threads takes a connection, reads the request, answers and closes it.
+"""gunicorn's worker behind nginx: each thread accepts a connection, reads the request, responds and closes it.
 
-nginx has read and checked a request before a worker hears of it, so HTTP is not parsed a second time: what comes is a
-list of names and values, those of a WSGI environ already, and the body (SCGI, https://python.ca/scgi/protocol.txt).
-In gunicorn's gthread a main thread accepts connections, hands them out, takes them back and closes them, which costs
-more than scoring a text with a linear stage. Whoever listens to clients itself needs gthread.
+nginx has read and checked the request, so HTTP is not parsed again. The worker gets a list of names and values, which
+are already a WSGI environ, and the body (SCGI, https://python.ca/scgi/protocol.txt). In gunicorn's gthread a main
+thread accepts, hands out and closes connections, which costs more than scoring a text with a linear stage. A server
+without nginx needs gthread.
 """
 
 import io
@@ -26,19 +26,19 @@ from serving.api.errors import ErrorCode, error_body, redacted_traceback
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-# So often a thread that waits for a connection looks whether the worker is to end.
+# Seconds between two checks of a waiting thread whether the worker must end.
 _ACCEPT_SECONDS = 0.5
-# nginx holds the whole request, and takes 256 KiB of an answer before the client does: only an nginx that was stopped
-# takes longer, or a slow client with a long answer, whom nginx drops before (send_timeout).
+# nginx has the whole request and buffers 256 KiB of a response. Only a stopped nginx takes longer, or a slow client
+# with a long response, which nginx drops earlier (send_timeout).
 _READ_SECONDS = 15.0
 _WRITE_SECONDS = 60.0
 _NOTIFY_SECONDS = 1.0
-# Where there are no file numbers left, say, there is no sense in asking again at once.
+# Pause after a failed accept, for example without free file descriptors.
 _FAILURE_SECONDS = 0.1
-# All of nearly every request.
+# Most requests fit into one block.
 _BLOCK_BYTES = 64 * 1024
-# No request is shorter, and none has a longer size at its beginning.
-_SHORTEST_BYTES = 16
+# Every request is at least this long, and has its size within these bytes.
+_MIN_BYTES = 16
 _SAME_FOR_ALL = {
     "SCRIPT_NAME": "",
     "wsgi.version": (1, 0),
@@ -53,15 +53,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class ScgiWorker(Worker):  # type: ignore[misc]
-    """Serves a unix socket that no other process accepts on, in `threads` threads; a connection has one request.
+    """Serves a unix socket in `threads` threads; no other process accepts on it, and a connection has one request.
 
-    Of gunicorn's settings it knows threads and graceful_timeout, not max_requests. It is for Linux.
+    It supports gunicorn's settings threads and graceful_timeout, but not max_requests. It needs Linux.
     """
 
     def run(self) -> None:
-        """Serve until the worker is told to end or gunicorn is gone; then finish what is in hand."""
+        """Serve until the worker is stopped or gunicorn is gone; then finish the requests in progress."""
         (listener,) = self.sockets
-        # It blocks, as a connection then wakes one of the threads that wait, and not all.
+        # Blocking, so that a connection wakes only one of the waiting threads.
         listener.setblocking(True)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_ACCEPT_SECONDS))
         threads = [threading.Thread(target=self._serve, args=(listener,), daemon=True) for _ in range(self.cfg.threads)]
@@ -70,7 +70,7 @@ class ScgiWorker(Worker):  # type: ignore[misc]
         while self.alive and self.ppid == os.getppid():  # type: ignore[has-type]
             self.notify()
             if select.select([self.PIPE[0]], [], [], _NOTIFY_SECONDS)[0]:  # A signal ends the wait.
-                os.read(self.PIPE[0], _BLOCK_BYTES)  # And not the next one, if the worker is to go on.
+                os.read(self.PIPE[0], _BLOCK_BYTES)  # Empty the pipe for the next wait.
         self.alive = False
         end = time.monotonic() + self.cfg.graceful_timeout
         for thread in threads:
@@ -85,7 +85,7 @@ class ScgiWorker(Worker):  # type: ignore[misc]
             except BlockingIOError:
                 continue
             except OSError as error:
-                _LOG.error("no connection can be accepted: %s", error)
+                _LOG.error("connections can't be accepted: %s", error)
                 time.sleep(_FAILURE_SECONDS)
                 continue
             with connection:
@@ -95,26 +95,26 @@ class ScgiWorker(Worker):  # type: ignore[misc]
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_READ_SECONDS))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_WRITE_SECONDS))
-            connection.sendall(answer_of(self.wsgi, read_request(connection)))
+            connection.sendall(render(self.wsgi, read_request(connection)))
         except OSError:
-            pass  # nginx has given the request up, or ended.
-        except Exception as error:  # noqa: BLE001 the thread is needed for others
+            pass  # nginx has ended, or dropped the request.
+        except Exception as error:  # noqa: BLE001 the thread must serve other requests
             _LOG.error("a request failed\n%s", redacted_traceback(error))
 
 
 def read_request(connection: socket.socket) -> "WSGIEnvironment":
-    """The WSGI environ of the request that comes, with its whole body.
+    """Read a request; return its WSGI environ with the whole body.
 
     Raises:
-        OSError: it does not come, or not to its end.
-        ValueError, KeyError: it is no SCGI.
+        OSError: if the request does not arrive, or is incomplete.
+        ValueError, KeyError: if it is not SCGI.
     """
-    data = _read(connection, b"", _SHORTEST_BYTES)
+    data = _read(connection, b"", _MIN_BYTES)
     size = data.partition(b":")[0]
     start = len(size) + 1
     end = start + int(size)
     data = _read(connection, data, end + 1)
-    fields = data[start:end].decode("latin-1").split("\0")  # A zero is behind each of them.
+    fields = data[start:end].decode("latin-1").split("\0")  # Each field ends with a zero.
     names, values = fields[:-1:2], fields[1::2]
     environ: WSGIEnvironment = dict(zip(names, values, strict=True))
     if len(environ) < len(names):
@@ -129,13 +129,13 @@ def read_request(connection: socket.socket) -> "WSGIEnvironment":
     return environ
 
 
-def answer_of(app: "WSGIApplication", environ: "WSGIEnvironment") -> bytes:
-    """What an app answers, as SCGI has it."""
+def render(app: "WSGIApplication", environ: "WSGIEnvironment") -> bytes:
+    """Call the app; return its response in SCGI form."""
     head: list[Any] = []
     content: list[bytes] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
-        # Nothing is sent before all is there: a second call is free to replace the first.
+        # Nothing is sent before the response is complete, so a second call may replace the first.
         head[:] = [status, headers]
         return content.append
 
@@ -146,7 +146,7 @@ def answer_of(app: "WSGIApplication", environ: "WSGIEnvironment") -> bytes:
         finally:
             if hasattr(parts, "close"):
                 parts.close()
-    except Exception as error:  # noqa: BLE001 whatever it is, nginx waits for an answer
+    except Exception as error:  # noqa: BLE001 nginx waits for a response
         _LOG.error("request %s failed\n%s", environ.get("HTTP_X_REQUEST_ID"), redacted_traceback(error))
         head[:] = ["500 Internal Server Error", [("Content-Type", "application/json")]]
         content[:] = [error_body(ErrorCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR.meaning[:-1])]
@@ -156,17 +156,17 @@ def answer_of(app: "WSGIApplication", environ: "WSGIEnvironment") -> bytes:
 
 
 def _read(connection: socket.socket, data: bytes, count: int) -> bytes:
-    """`data` and what comes behind it, `count` bytes at least."""
+    """Read until there are at least `count` bytes, including `data`."""
     while len(data) < count:
         block = connection.recv(max(_BLOCK_BYTES, count - len(data)))
         if not block:
-            raise ConnectionResetError("the request ends before its end")
+            raise ConnectionResetError("the request is incomplete")
         data += block
     return data
 
 
 def _joined(names: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
-    """The environ where a header comes several times (RFC 9110, 5.3)."""
+    """Join the values of repeated headers (RFC 9110, 5.3)."""
     environ: dict[str, Any] = {}
     for name, value in zip(names, values, strict=True):
         environ[name] = f"{environ[name]},{value}" if name in environ else value

@@ -1,6 +1,6 @@
-"""Runs the programs of a server side by side, and ends all of them when one ends or when it is told to stop.
+"""Run the programs of a server side by side, and end all of them when one ends or a signal stops them.
 
-It may be process 1 of a container: every child that is left to it is reaped. Standard library only, for a quick start.
+It can be process 1 of a container: it reaps orphans too. It uses only the standard library, for a quick start.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ class Program:
     """A program to run.
 
     Attributes:
-        name: for messages.
-        command: the executable's path, and its arguments.
-        folder: its working directory.
-        environment: its whole environment.
-        drain_signal: lets it finish what it is answering, and then ends it.
+        name: name in messages.
+        command: path of the executable, and its arguments.
+        folder: working directory.
+        environment: complete environment.
+        drain_signal: signal that ends it after the requests in progress.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Program:
 
 
 def supervise(programs: Sequence[Program], grace: float) -> int:
-    """Run the programs until SIGTERM, SIGINT or SIGHUP comes, or until one of them ends by itself.
+    """Run the programs until SIGTERM, SIGINT or SIGHUP, or until one of them ends.
 
-    Then the others are drained in their order, the one that faces the clients first. After `grace` seconds, or at
-    a second signal, what still runs is killed. The signals stay caught: none disturbs what tidies up afterwards.
+    Then the others are drained in their order, so the one that faces the clients is first. After `grace` seconds, or
+    at a second signal, they are killed. The signals stay caught, so that they do not disturb the clean-up.
 
     Returns:
-        The exit status: 0 if it was told to stop and everything was drained, else 1.
+        Exit status: 0 if a signal stopped it and all programs were drained, else 1.
     """
     signals = _catch_signals()
     running = {_start(program): program for program in programs}
@@ -58,7 +58,7 @@ def supervise(programs: Sequence[Program], grace: float) -> int:
 
 
 def _drain(running: dict[int, Program], signals: int, stops: int, deadline: float) -> bool:
-    """End the programs one after another; False if they had to be killed. `stops`: so often it was told to stop."""
+    """End the programs one after another; False if they had to be killed. `stops` counts the stop signals so far."""
     for pid, program in list(running.items()):
         if pid in running:
             os.kill(pid, program.drain_signal)
@@ -75,10 +75,10 @@ def _drain(running: dict[int, Program], signals: int, stops: int, deadline: floa
 
 
 def _catch_signals() -> int:
-    """Have the watched signals come out of the file of this number, a byte each, whatever was done with them before.
+    """Return a file descriptor that gives one byte for each watched signal.
 
-    Handlers in Python would not do: a signal that comes between Python's last look for signals and the beginning of a
-    wait does not end the wait, so that the end of a program may be noticed only when another signal comes, if ever.
+    Handlers in Python are not enough. A signal that arrives after Python's last check for signals, but before a wait
+    begins, does not end the wait.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -87,25 +87,25 @@ def _catch_signals() -> int:
         # nohup ignores it.
         if watched != signal.SIGHUP or signal.getsignal(watched) != signal.SIG_IGN:
             signal.signal(watched, lambda *_: None)
-    # Whoever started this may have blocked some.
+    # The parent process may have blocked them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
     return reader
 
 
 def _next(signals: int, timeout: float | None = None) -> bytes:
-    """The numbers of the next signals, none if none comes in time."""
+    """Return the numbers of the next signals; empty after the time-out."""
     return os.read(signals, 64) if select.select([signals], [], [], timeout)[0] else b""
 
 
 def _stops(numbers: bytes) -> int:
-    """How many of the signals say to stop."""
+    """Count the stop signals."""
     return len(numbers) - numbers.count(signal.SIGCHLD)
 
 
 def _kill(running: dict[int, Program]) -> None:
-    """Kill each program with the processes it started, and wait for it."""
+    """Kill each program with its child processes, and wait for it."""
     for pid in running:
-        # It leads a group as soon as it has called setsid; until then there is only itself.
+        # It leads a group once it has called setsid; before, it has no children.
         for kill in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError):
                 kill(pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ def _kill(running: dict[int, Program]) -> None:
 
 
 def _reap(running: dict[int, Program], expected: int = 0) -> list[str]:
-    """Take the programs that have ended out of `running`; what to say of those but the `expected` one."""
+    """Remove ended programs from `running`; return a message for each one except `expected`."""
     messages: list[str] = []
     while True:
         try:
@@ -126,7 +126,7 @@ def _reap(running: dict[int, Program], expected: int = 0) -> list[str]:
             return messages
         program = running.pop(pid, None)
         if program is not None:
-            # Killed, it may have left processes of its own: nginx's go on serving.
+            # A killed program leaves its children: nginx's keep serving.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
             if pid != expected:
@@ -134,9 +134,9 @@ def _reap(running: dict[int, Program], expected: int = 0) -> list[str]:
 
 
 def _start(program: Program) -> int:
-    """Fork and execute; returns the process id, which is also that of a new process group."""
+    """Fork and execute; return the process id, which is also the id of a new process group."""
     parent = os.getpid()
-    # A signal to the child waits until it is no longer the supervisor's handler that gets it.
+    # Block signals to the child until the supervisor's handlers are removed.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     pid = os.fork()
     if pid:
@@ -146,10 +146,10 @@ def _start(program: Program) -> int:
         for watched in _WATCHED:
             signal.signal(watched, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        # A session of its own: Ctrl-C in a terminal reaches the supervisor alone, which then drains.
+        # A new session: Ctrl-C in a terminal reaches only the supervisor, which then drains.
         os.setsid()
         if sys.platform == "linux":
-            # If the supervisor is killed, nobody is left to end the program: let the kernel do it.
+            # If the supervisor is killed, the kernel ends the program.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
@@ -162,5 +162,5 @@ def _start(program: Program) -> int:
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # Nobody may listen any more; the programs are to be drained all the same.
+    with contextlib.suppress(OSError):  # A closed stderr must not stop the draining.
         os.write(2, f"serve: {message}\n".encode())

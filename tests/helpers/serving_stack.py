@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from serving.server.launcher import find_nginx
+from serving.server.preflight import find_nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 60
 
 
-class PredictionBatch(NamedTuple):
+class Response(NamedTuple):
     """What came back; names of headers in lower case."""
 
     status: int
@@ -109,7 +109,7 @@ class Stack:
     def log(self) -> str:
         return (self.folder / "serve.log").read_text(encoding="utf-8")
 
-    def request(self, method: str, path: str, body: Any = None, **headers: str) -> PredictionBatch:
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         with contextlib.closing(connection):
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -117,7 +117,7 @@ class Stack:
             sent.update((name.replace("_", "-"), value) for name, value in headers.items())
             connection.request(method, path, content, sent)
             response = connection.getresponse()
-            return PredictionBatch(
+            return Response(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
             )
 

@@ -56,6 +56,16 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
         "textclf.data.prediction_log.prediction_log",
     },
 }
+# Parts of serving, and the parts that each may import; api sees no model.
+SERVING_PARTS: dict[str, set[str]] = {
+    "api": set(),
+    "model": {"api"},
+    "observability": {"api"},
+    "prediction_logging": {"api"},
+    "server": {"api"},
+    "sagemaker": set(),
+}
+API_IMPORTS = {"textclf.errors"}
 TRAINS_IN_A_CONTAINER = {
     "serving.sagemaker.training_job",
     "serving.sagemaker.channels",
@@ -107,6 +117,12 @@ def room_of(module: str) -> str | None:
     return parts[1] if len(parts) > 1 and (ROOT / "textclf" / parts[1]).is_dir() else ""
 
 
+def serving_part_of(module: str) -> str | None:
+    """The package of a serving module; None for modules directly in serving, or outside it."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "serving" and parts[1:2] and parts[1] in SERVING_PARTS else None
+
+
 @every_module
 def test_tensorflow_only_where_it_may_be(name):
     if room_of(name) == "training" or name in WITH_TENSORFLOW:
@@ -151,6 +167,17 @@ def test_serving_imports_what_it_may(name):
             assert room in allowed, where
             assert allowed[room] is None or found.module in allowed[room], where
         assert trains or found.module not in TRAINS_IN_A_CONTAINER, where
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith("serving.")))
+def test_parts_of_serving_import_what_they_may(name):
+    part = serving_part_of(name)
+    for found in IMPORTS[name]:
+        other = serving_part_of(found.module)
+        if part and other:
+            assert other == part or other in SERVING_PARTS[part], f"{name}:{found.line} imports {found.module}"
+        if part == "api" and found.module.split(".")[0] in STAGES | {"textclf"}:
+            assert found.module in API_IMPORTS, f"{name}:{found.line} imports {found.module}"
 
 
 @every_module

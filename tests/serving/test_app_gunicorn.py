@@ -226,7 +226,7 @@ def test_reviews_of_both_workers_have_one_index(server):
 def test_lines_of_the_log_tell_the_workers_apart(server):
     """As many like lines are of as many workers."""
     pids = re.findall(
-        r"^[-0-9]+ [:,0-9]+ \[(\d+)\] INFO serving\.model_holder: serving tiny ", server.errors, re.MULTILINE
+        r"^[-0-9]+ [:,0-9]+ \[(\d+)\] INFO serving\.model\.model_holder: serving tiny ", server.errors, re.MULTILINE
     )
     assert len(set(pids)) >= WORKERS
     assert str(server.process.pid) not in pids

@@ -18,7 +18,7 @@ from tiny_engine import write_version
 from inference import Inference
 from serving.app import create_app
 from serving.observability.metrics import Metrics
-from serving.server.launcher import why_not_logged
+from serving.server.preflight import why_not_logged
 from textclf.data.prediction_log.prediction_log import PredictionLog
 from textclf.drift.state import DRIFT, NOT_ENOUGH_DATA, STATE_FILE, CheckSummary, DriftState, update_state
 from textclf.errors import PredictionLogError
@@ -195,7 +195,9 @@ def test_a_database_that_is_lost_and_comes_back(model, tmp_path, postgresql):
 def test_a_log_that_can_not_be_made_stops_nothing(model, tmp_path, caplog):
     (tmp_path / "log").write_text("a file")
     url = f"sqlite:///{tmp_path}/log/log.sqlite"
-    assert why_not_logged(url) == f"{tmp_path}/log/log.sqlite: its folder is below {tmp_path}/log, which is no folder"
+    assert (
+        why_not_logged(url) == f"{tmp_path}/log/log.sqlite: its folder is below {tmp_path}/log, which is not a folder"
+    )
     app = create_app(settings(tmp_path, prediction_log_url=url), Inference(model, threads=1))
     assert app.test_client().post("/predict", json={"text": "a great film"}).status_code == 200
     wait_for(lambda: b"textclf_prediction_log_failures_total 1.0" in app.test_client().get("/metrics").data)

@@ -166,7 +166,7 @@ def test_a_version_without_a_reference_has_no_embeddings(log, tmp_path, caplog):
     assert log.read(predictor.version_id).features.embeddings is None
     assert recorder.counts.logged == 12
     assert [record.getMessage() for record in caplog.records] == [
-        f"predictions of {predictor.full_name} are logged without embeddings: it has no reference with embeddings"
+        f"predictions of {predictor.full_name} are logged without embeddings: its reference has none"
     ]
 
 
@@ -411,7 +411,7 @@ def test_it_comes_within_half_a_second(log, predictor):
 
 _FULL_DISK = """
 import logging, resource, sys
-sys.path[:0] = ["tests"]
+sys.path[:0] = ["tests/serving", "tests/helpers"]
 from test_prediction_recorder import *
 logging.basicConfig(stream=sys.stderr)
 store, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving.server import scgi_worker
-from serving.server.scgi_worker import ScgiWorker, answer_of, read_request
+from serving.server.scgi_worker import ScgiWorker, read_request, render
 
 _BODY = b'{"text": "a, b: c"}'
 
@@ -116,7 +116,7 @@ def test_an_answer():
         start_response("201 CREATED", [("X-A", "1"), ("X-B", "\xe9")])
         return parts
 
-    assert answer_of(app, {"A": "b"}) == b"Status: 201 CREATED\r\nX-A: 1\r\nX-B: \xe9\r\n\r\nabc"
+    assert render(app, {"A": "b"}) == b"Status: 201 CREATED\r\nX-A: 1\r\nX-B: \xe9\r\n\r\nabc"
     assert parts.closed
 
 
@@ -126,7 +126,7 @@ def test_an_app_that_fails_is_answered_for_without_a_word_of_it(caplog):
         yield b"half"
         raise ValueError("SECRET".lower())  # The log has this line.
 
-    answer = answer_of(app, {"HTTP_X_REQUEST_ID": "a-1"})
+    answer = render(app, {"HTTP_X_REQUEST_ID": "a-1"})
     assert answer.startswith(b"Status: 500 ")
     assert b"half" not in answer
     assert b'{"error": {"code": "internal_error", "message": "The server failed' in answer

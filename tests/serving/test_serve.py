@@ -29,18 +29,9 @@ from tiny_engine import write_version
 
 from serving.api.errors import ErrorCode
 from serving.server.healthcheck import reachable
-from serving.server.launcher import (
-    TEMPLATE,
-    User,
-    check_model,
-    find_nginx,
-    fresh_folder,
-    gunicorn_program,
-    model_path,
-    nginx_conf,
-    serve,
-    why_not_writable,
-)
+from serving.server.launcher import fresh_folder, serve
+from serving.server.preflight import check_model, find_nginx, model_path, why_not_writable
+from serving.server.programs import User, gunicorn_program, nginx_conf
 from serving.server.supervisor import Program
 from serving.settings import Settings
 from textclf.errors import ConfigError
@@ -200,7 +191,7 @@ def test_nginx_speaks_of_the_same_codes_as_the_app():
         ErrorCode.INTERNAL_ERROR,
         ErrorCode.NOT_READY,
     ):
-        assert f'return {kind.status} \'{{"error": {{"code": "{kind.code}"' in TEMPLATE.read_text(encoding="utf-8")
+        assert f'return {kind.status} \'{{"error": {{"code": "{kind.code}"' in nginx_conf(Settings(), 100)
 
 
 def test_not_ready_at_first_then_ready_then_drained(model, tmp_path):
@@ -486,7 +477,7 @@ def test_nginx_is_found_where_an_ordinary_user_has_it_not_on_the_path(tmp_path, 
         folder.mkdir()
     for folder in (system, own):
         (folder / "nginx").touch(mode=0o755)
-    monkeypatch.setattr("serving.server.launcher._SYSTEM_PROGRAMS", str(system))
+    monkeypatch.setattr("serving.server.preflight._SYSTEM_PROGRAMS", str(system))
     assert find_nginx({"PATH": str(empty)}) == str(system / "nginx")
     assert find_nginx({"PATH": str(own)}) == str(own / "nginx")
     assert find_nginx({"PATH": str(empty), "NGINX": str(own / "nginx")}) == str(own / "nginx")
@@ -496,7 +487,7 @@ def test_nginx_is_found_where_an_ordinary_user_has_it_not_on_the_path(tmp_path, 
 
 
 def test_it_is_said_that_there_is_no_nginx(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("serving.server.launcher._SYSTEM_PROGRAMS", str(tmp_path))
+    monkeypatch.setattr("serving.server.preflight._SYSTEM_PROGRAMS", str(tmp_path))
     monkeypatch.setattr("serving.server.launcher.supervise", lambda *_: 0)
     for nginx, warnings in (("", 1), ("off", 0)):
         environ = {"PATH": str(tmp_path), "MODEL_PATH": str(model), "PORT": str(free_port()), "NGINX": nginx}
@@ -649,13 +640,13 @@ def test_what_another_user_may_not_read_or_write_is_named(model, tmp_path):
         os.seteuid(0)
     assert str(refused.value).startswith("MODEL_PATH: expected a model that user 65534 may read, got /")
     assert f"chmod -R a+rX {private}" in str(refused.value)
-    assert reason.startswith("can't be written: user 65534 has no right")
+    assert reason.startswith("can't be written: user 65534 has no permission")
 
 
 def test_where_reviews_can_be_stored(tmp_path):
     (tmp_path / "file").touch()
     assert why_not_writable(tmp_path / "a" / "b") == ""
-    assert "no folder" in why_not_writable(tmp_path / "file" / "a")
+    assert "not a folder" in why_not_writable(tmp_path / "file" / "a")
 
 
 def test_the_health_check(stack):
@@ -669,7 +660,7 @@ def test_the_health_check(stack):
 
 
 def test_the_health_check_of_a_server_on_version_6():
-    class ModelPredictions(http.server.BaseHTTPRequestHandler):
+    class Ping(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503 if busy else 200)
             self.end_headers()
@@ -682,7 +673,7 @@ def test_the_health_check_of_a_server_on_version_6():
 
     busy = False
     try:
-        server = Server(("::1", 0), ModelPredictions)
+        server = Server(("::1", 0), Ping)
     except OSError:
         pytest.skip("this machine has no IPv6")
     with server:
@@ -692,7 +683,7 @@ def test_the_health_check_of_a_server_on_version_6():
             for host in ("::", "::1", "0::0"):
                 assert _health(server.server_address[1], HOST=host) == (0, "")
             busy = True
-            assert _health(server.server_address[1], HOST="::") == (1, "healthcheck: /ping answered 503\n")
+            assert _health(server.server_address[1], HOST="::") == (1, "healthcheck: /ping returned 503\n")
         finally:
             server.shutdown()
             thread.join()

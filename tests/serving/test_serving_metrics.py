@@ -110,7 +110,7 @@ def test_a_folder_that_came_too_late_is_refused(tmp_path):
 _WORKER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/helpers")
 from serving_models import inference, settings
 from serving.app import create_app
 folder, texts = Path(sys.argv[1]), int(sys.argv[2])
