@@ -199,14 +199,8 @@ class Service:
         review = parse_feedback_request(content, self._limits)
         record.model = predictor.full_name
         record.scored = [review.text]
-        review_id = self.reviews.save(
-            review.text,
-            review.label,
-            predictor.class_names,
-            predictor.full_name,
-            source=review.source,
-            audit=review.audit,
-        )
+        classes, model = predictor.class_names, predictor.full_name
+        review_id = self.reviews.save(review.text, review.label, classes, model, review.source, review.audit)
         record.texts = 1
         self.metrics.review_stored()
         return _response(json_body({"id": review_id, "label": review.label}), status=HTTPStatus.CREATED)

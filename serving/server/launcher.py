@@ -11,26 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from serving.server.preflight import (
-    NO_NGINX,
-    check_address,
-    check_model,
-    find_nginx,
-    model_path,
-    why_not_logged,
-    why_not_writable,
-)
-from serving.server.programs import (
-    GRACE_SECONDS,
-    MAX_CONNECTIONS,
-    gunicorn_program,
-    nginx_conf,
-    nginx_program,
-    open_to_group,
-    raise_file_limit,
-    unprivileged_user,
-    url_host,
-)
+from serving.server import preflight, programs
 from serving.server.supervisor import supervise
 from serving.settings import Settings
 from textclf.errors import ConfigError, TextClfError
@@ -61,36 +42,36 @@ def serve(environ: Mapping[str, str]) -> int:
         ConfigError: if a setting is invalid, the address can't be used, or there is no model.
         ModelStoreError: if the model store is damaged.
     """
-    environ = {**environ, "MODEL_PATH": model_path(environ)}
+    environ = {**environ, "MODEL_PATH": preflight.model_path(environ)}
     settings = Settings.from_environment(environ)
-    check_address(settings.host, settings.port)
-    if reason := why_not_writable(settings.new_data_dir):
+    preflight.check_address(settings.host, settings.port)
+    if reason := preflight.why_not_writable(settings.new_data_dir):
         _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
-    if reason := why_not_logged(settings.prediction_log_url):
+    if reason := preflight.why_not_logged(settings.prediction_log_url):
         _say(f"predictions will not be logged: PREDICTION_LOG_URL, {reason}")
-    check_model(settings.model_path)
-    nginx = find_nginx(environ)
+    preflight.check_model(settings.model_path)
+    nginx = preflight.find_nginx(environ)
     with contextlib.ExitStack() as folders:
         # Pass TMPDIR explicitly: tempfile silently falls back if it is not writable.
         runtime = folders.enter_context(fresh_folder("TMPDIR", environ.get("TMPDIR", ""), "textclf-serve-"))
         # The user's folder may have other files, such as those of another running server.
         parent = settings.prometheus_multiproc_dir or str(runtime)
         metrics = folders.enter_context(fresh_folder("PROMETHEUS_MULTIPROC_DIR", parent, "textclf-", make_parent=True))
-        programs = [gunicorn_program(settings, runtime, metrics, environ, behind_nginx=nginx is not None)]
+        started = [programs.gunicorn_program(settings, runtime, metrics, environ, behind_nginx=nginx is not None)]
         if nginx is not None:
-            connections = raise_file_limit(MAX_CONNECTIONS)
-            user = unprivileged_user() if os.geteuid() == 0 else None
+            connections = programs.raise_file_limit(programs.MAX_CONNECTIONS)
+            user = programs.unprivileged_user() if os.geteuid() == 0 else None
             if user is not None:
-                open_to_group(runtime, user)
+                programs.open_to_group(runtime, user)
                 _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
-            (runtime / "nginx.conf").write_text(nginx_conf(settings, connections, user), "utf-8")
-            programs.insert(0, nginx_program(nginx, runtime, environ))
+            (runtime / "nginx.conf").write_text(programs.nginx_conf(settings, connections, user), "utf-8")
+            started.insert(0, programs.nginx_program(nginx, runtime, environ))
         elif not environ.get("NGINX", "").strip():
-            _say(NO_NGINX)
+            _say(preflight.NO_NGINX)
         workers = f"{settings.model_server_workers} gunicorn worker{'s' * (settings.model_server_workers != 1)}"
         how = f"{workers}{' behind nginx' if nginx else ''}"
-        _say(f"http://{url_host(settings.host)}:{settings.port} with {how}")
-        return supervise(programs, GRACE_SECONDS)
+        _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {how}")
+        return supervise(started, programs.GRACE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -179,19 +179,15 @@ class FeedbackStore:
         label: str,
         class_names: Sequence[str],
         model: str,
-        *,
         source: str | None = None,
         audit: bool = False,
     ) -> str:
         """Store a review and its line in the index, both synced to disk; return the review's id.
 
         Args:
-            text: review.
-            label: one of class_names.
+            text, label: review; the label is one of class_names.
             class_names: classes of the model.
-            model: model version that is serving.
-            source: sender as named by the sender.
-            audit: whether the text was drawn at random to be labelled.
+            model, source, audit: see IndexEntry.
 
         Raises:
             UnknownLabelError: if the label is not a class.
