@@ -27,7 +27,7 @@ THREADS = 8
 class Server:
     """gunicorn in a process of its own; its log goes to files in `folder`."""
 
-    def __init__(self, folder: Path, workers: int = WORKERS, **variables: str) -> None:
+    def __init__(self, folder: Path, workers: int = WORKERS, app: str = "serving.wsgi", **variables: str) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ class Server:
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             "MODEL_POLL_SECONDS": "0.1",
             "MAX_CONCURRENT": str(THREADS - 4),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}:{ROOT}/tests/helpers",
             **variables,
         }
         arguments = (
@@ -47,7 +47,7 @@ class Server:
         )
         with open(folder / "out.log", "ab") as out, open(folder / "err.log", "ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *arguments.split(), "serving.wsgi:make_application()"],
+                [sys.executable, "-m", "gunicorn", *arguments.split(), f"{app}:make_application()"],
                 cwd=folder, env=self.environ, stdout=out, stderr=err,
             )  # fmt: skip
 
@@ -99,7 +99,7 @@ class Server:
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gunicorn")
     write_version(folder / "model", seed=0)
-    server = Server(folder)
+    server = Server(folder, app="impatient_app")
     try:
         server.wait_until_ready()
         yield server

@@ -109,15 +109,15 @@ def point_to(store, content):
 
 
 def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, caplog):
-    app = app_of(store, tmp_path)
+    app = app_of(store, tmp_path, model_poll_seconds=0)
     holder = app.extensions["textclf"].holder
     client = app.test_client()
     first = store.current_id()
     broken = write_version(store.path, seed=1, promote=False)
     (broken / "engine" / "model.bin").write_bytes(b"damaged")
     point_to(store, f"{broken.name}\n")
-    wait_for(lambda: number(client, "textclf_model_swap_failures_total") == 1)
-    time.sleep(0.3)
+    for _ in range(4):
+        holder.poll()
     assert client.post("/predict", json={"text": "great"}).get_json()["model"] == f"tiny {first}"
     assert number(client, "textclf_model_swap_failures_total") == 1
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
@@ -126,8 +126,8 @@ def test_a_broken_version_is_said_once_and_the_old_one_serves(store, tmp_path, c
     assert "damaged" in errors[0]
     good = write_version(store.path, seed=2, promote=False).name
     point_to(store, f"{good}\n")
-    wait_for(lambda: holder.predictor.version_id == good)
-    holder.stop()
+    holder.poll()
+    assert holder.predictor.version_id == good
 
 
 def test_a_store_that_cannot_be_read_is_said_once(store, tmp_path, caplog):
@@ -279,19 +279,19 @@ def test_loading_in_the_background_and_a_model_that_comes_late(tmp_path, monkeyp
 
 def test_one_version_is_not_watched(store, tmp_path):
     version = store.open().path
-    app = create_app(settings(tmp_path, model_path=version, model_poll_seconds=0.02), Inference(version))
-    before = app.extensions["textclf"].holder.predictor
-    write_version(store.path, seed=1)
-    time.sleep(0.2)
-    assert app.extensions["textclf"].holder.predictor is before
+    before = set(threading.enumerate())
+    create_app(settings(tmp_path, model_path=version, model_poll_seconds=0.02), Inference(version, threads=1))
+    assert "model holder" not in {thread.name for thread in set(threading.enumerate()) - before}
+    watched = app_of(store, tmp_path)
+    assert "model holder" in {thread.name for thread in set(threading.enumerate()) - before}
+    watched.extensions["textclf"].holder.stop(10)
 
 
 def test_a_store_that_vanishes_keeps_its_model(store, tmp_path):
-    app = app_of(store, tmp_path)
+    app = app_of(store, tmp_path, model_poll_seconds=0)
     shutil.rmtree(store.path)
-    time.sleep(0.2)
+    app.extensions["textclf"].holder.poll()
     assert app.test_client().post("/predict", json={"text": "great"}).status_code == 200
-    app.extensions["textclf"].holder.stop()
 
 
 def test_the_old_model_goes_when_nobody_uses_it(store, tmp_path):

@@ -28,6 +28,7 @@ from serving_stack import ROOT, Stack, children, free_port, is_in_state, need_ng
 from tiny_engine import write_version
 
 from serving.api.errors import ErrorCode
+from serving.server import healthcheck, launcher
 from serving.server.healthcheck import reachable
 from serving.server.launcher import fresh_folder, serve
 from serving.server.preflight import check_model, find_nginx, model_path, why_not_writable
@@ -50,7 +51,11 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def stack(model, tmp_path_factory):
     need_nginx()
-    with running_stack(tmp_path_factory.mktemp("stack"), model, API_KEY="") as stack:
+    # mkdtemp's folder is one that only its owner may enter, as root's own is.
+    with (
+        tempfile.TemporaryDirectory(prefix="textclf-test-") as short,
+        running_stack(tmp_path_factory.mktemp("stack"), model, API_KEY="", TMPDIR=short) as stack,
+    ):
         yield stack
         assert stack.stop() == 0, stack.log
         assert "Traceback" not in stack.log
@@ -216,15 +221,22 @@ def test_not_ready_at_first_then_ready_then_drained(model, tmp_path):
         assert stack.process.wait(timeout=20) == 0, stack.log
 
 
-def test_busy_workers_refuse_and_still_answer_ping(model, tmp_path):
+@pytest.fixture(scope="module")
+def busy_stack(model, tmp_path_factory):
+    """One worker that takes two requests at a time."""
     need_nginx()
-    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", MAX_CONCURRENT="1") as stack:
-        for _ in range(3):  # Another program may have had the cores.
-            statuses, slowest = _pings_beside_work(stack)
-            assert set(statuses) == {200, 429}
-            if slowest < 0.5:
-                return
-        pytest.fail(f"/ping took {slowest:.2f} s, in each of three attempts")
+    folder = tmp_path_factory.mktemp("busy")
+    with running_stack(folder, model, MODEL_SERVER_WORKERS="1", MAX_CONCURRENT="2") as stack:
+        yield stack
+
+
+def test_busy_workers_refuse_and_still_answer_ping(busy_stack):
+    for _ in range(3):  # Another program may have had the cores.
+        statuses, slowest = _pings_beside_work(busy_stack)
+        assert set(statuses) == {200, 429}
+        if slowest < 0.5:
+            return
+    pytest.fail(f"/ping took {slowest:.2f} s, in each of three attempts")
 
 
 def _pings_beside_work(stack: Stack) -> tuple[list[int], float]:
@@ -241,35 +253,33 @@ def _pings_beside_work(stack: Stack) -> tuple[list[int], float]:
         return [future.result().status for future in asked], slowest
 
 
-def test_overload_is_refused_and_then_it_is_as_before(model, tmp_path):
+def test_overload_is_refused_and_then_it_is_as_before(busy_stack):
     """Open loop: for 3 s requests come at four times the rate that one after another can be answered at."""
-    need_nginx()
     work = {"X": ["a great film with a dull ending and " * 5] * 200}
-    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", MAX_CONCURRENT="2") as stack:
 
-        def seconds() -> float:
-            start = time.monotonic()
-            assert stack.request("POST", "/predict", work).status == 200
-            return time.monotonic() - start
+    def seconds() -> float:
+        start = time.monotonic()
+        assert busy_stack.request("POST", "/predict", work).status == 200
+        return time.monotonic() - start
 
-        shares = []
-        for _ in range(3):  # Another program may have had the cores.
-            usual = median(seconds() for _ in range(5))
-            interval = max(usual / 4, 0.004)
-            begin = time.monotonic()
+    shares = []
+    for _ in range(3):  # Another program may have had the cores.
+        usual = median(seconds() for _ in range(5))
+        interval = max(usual / 4, 0.004)
+        begin = time.monotonic()
 
-            def ask(number: int, begin: float = begin, interval: float = interval) -> int:
-                time.sleep(max(0.0, begin + number * interval - time.monotonic()))
-                return stack.request("POST", "/predict", work).status
+        def ask(number: int, begin: float = begin, interval: float = interval) -> int:
+            time.sleep(max(0.0, begin + number * interval - time.monotonic()))
+            return busy_stack.request("POST", "/predict", work).status
 
-            with ThreadPoolExecutor(32) as clients:
-                statuses = list(clients.map(ask, range(int(3 / interval))))
-            assert set(statuses) == {200, 429}
-            wait_for(lambda usual=usual: median(seconds() for _ in range(5)) < 3 * usual, 20)
-            shares.append(statuses.count(200) / (3 / usual))
-            if shares[-1] >= 0.3:
-                return
-        pytest.fail(f"of what one after another would have been answered, {shares} were")
+        with ThreadPoolExecutor(32) as clients:
+            statuses = list(clients.map(ask, range(int(3 / interval))))
+        assert set(statuses) == {200, 429}
+        wait_for(lambda usual=usual: median(seconds() for _ in range(5)) < 3 * usual, 20)
+        shares.append(statuses.count(200) / (3 / usual))
+        if shares[-1] >= 0.3:
+            return
+    pytest.fail(f"of what one after another would have been answered, {shares} were")
 
 
 def test_an_answer_that_takes_too_long_is_given_up(model, tmp_path):
@@ -461,16 +471,6 @@ def test_if_one_program_dies_all_end(model, tmp_path, name, short_folder):
         assert not list(Path(short_folder).glob("textclf-serve-*"))
 
 
-def test_without_nginx_gunicorn_listens_itself(model, tmp_path):
-    with running_stack(tmp_path, model, NGINX="off", MODEL_SERVER_WORKERS="1") as stack:
-        assert "nginx" not in stack.log
-        assert "with 1 gunicorn worker\n" in stack.log
-        answer = stack.request("POST", "/predict", _TEXT)
-        assert answer.status == 200
-        assert "gunicorn" in answer.headers["server"]
-        assert stack.stop(signal.SIGINT) == 0, stack.log
-
-
 def test_nginx_is_found_where_an_ordinary_user_has_it_not_on_the_path(tmp_path, monkeypatch):
     empty, system, own = (tmp_path / name for name in ("empty", "system", "own"))
     for folder in (empty, system, own):
@@ -495,19 +495,22 @@ def test_it_is_said_that_there_is_no_nginx(model, tmp_path, monkeypatch, capsys)
         assert capsys.readouterr().err.count("found no nginx on PATH") == warnings
 
 
-def test_metrics_begin_anew_and_nothing_else_is_touched(model, tmp_path):
+def test_without_nginx_gunicorn_listens_and_gathers_metrics_in_a_folder_of_this_run(model, tmp_path):
     folder = tmp_path / "metrics"
     folder.mkdir()
     (folder / "customers.db").write_bytes(b"of somebody else")
     (folder / "counter_1.db").write_bytes(b"of another server")
-    for _ in range(2):
-        with running_stack(
-            tmp_path, model, NGINX="off", PROMETHEUS_MULTIPROC_DIR="metrics", MODEL_SERVER_WORKERS="1"
-        ) as stack:
-            assert stack.request("POST", "/predict", _TEXT).status == 200
-            assert "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode()
-            assert list(folder.glob("textclf-*/counter_*.db"))
-            assert stack.stop() == 0, stack.log
+    with running_stack(
+        tmp_path, model, NGINX="off", PROMETHEUS_MULTIPROC_DIR="metrics", MODEL_SERVER_WORKERS="1"
+    ) as stack:
+        assert "nginx" not in stack.log
+        assert "with 1 gunicorn worker\n" in stack.log
+        answer = stack.request("POST", "/predict", _TEXT)
+        assert answer.status == 200
+        assert "gunicorn" in answer.headers["server"]
+        assert "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode()
+        assert list(folder.glob("textclf-*/counter_*.db"))
+        assert stack.stop(signal.SIGINT) == 0, stack.log
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "customers.db": b"of somebody else",
         "counter_1.db": b"of another server",
@@ -545,7 +548,7 @@ def test_a_damaged_model_ends_the_server_with_the_reason(model, tmp_path):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_nonsense_is_one_line(model, tmp_path, environ, says):
+def test_nonsense_is_one_line(model, tmp_path, monkeypatch, environ, says):
     (tmp_path / "empty" / "versions").mkdir(parents=True)
     (tmp_path / "file").touch()
     if environ.get("TMPDIR") == "LONG":
@@ -556,17 +559,34 @@ def test_nonsense_is_one_line(model, tmp_path, environ, says):
         if environ.get("PORT") == "TAKEN":
             environ = {"PORT": str(taken.getsockname()[1])}
         environ = {"PATH": os.environ["PATH"], "PORT": str(free_port()), "MODEL_PATH": str(model), **environ}
-        result = subprocess.run(
-            [sys.executable, str(ROOT / "serving" / "serve")],
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        monkeypatch.chdir(tmp_path)
+        message = exit_message(monkeypatch, launcher.main, environ)
+    assert says in message
+    assert message.startswith("error: ")
+    assert "\n" not in message
+
+
+def exit_message(monkeypatch, main: Callable[[], None], environ: dict[str, str], *arguments: str) -> str:
+    """Run a program in this process; return its last line, which sys.exit prints before status 1, or "" for 0."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["it", *arguments])
+        for name in os.environ:
+            patch.delenv(name)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        try:
+            main()
+        except SystemExit as ended:
+            return str(ended.code)
+    return ""
+
+
+def test_a_refused_start_ends_with_status_1_and_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "serving" / "serve")]
+    environ = {"PATH": os.environ["PATH"], "PORT": "http"}
+    result = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert says in result.stderr
-    assert result.stderr.startswith("error: ")
+    assert result.stderr.startswith("error: PORT: expected a whole number")
     assert result.stderr.count("\n") == 1
 
 
@@ -611,16 +631,13 @@ def test_nginx_grows_with_the_workers(tmp_path, workers, processes):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's nginx can become another user")
-def test_the_proxy_of_root_is_another_user(model, tmp_path, short_folder):
-    need_nginx()
-    # mkdtemp's folder is one that nobody but root may enter, as root's own is.
-    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1", TMPDIR=short_folder) as stack:
-        (process,) = children(stack.programs()["nginx"])
-        (user,) = re.findall(r"^Uid:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
-        assert pwd.getpwuid(int(user)).pw_name == "www-data"
-        # More than nginx keeps in memory: it goes through a file of nginx's.
-        assert stack.request("POST", "/predict", {"X": ["x" * 90_000] * 12}).status == 200
-        assert "started as root: nginx becomes www-data" in stack.log
+def test_the_proxy_of_root_is_another_user(stack):
+    process = min(children(stack.programs()["nginx"]))
+    (user,) = re.findall(r"^Uid:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    assert pwd.getpwuid(int(user)).pw_name == "www-data"
+    # More than nginx keeps in memory: it goes through a file of nginx's.
+    assert stack.request("POST", "/predict", {"X": ["x" * 90_000] * 12}).status == 200
+    assert "started as root: nginx becomes www-data" in stack.log
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -649,17 +666,26 @@ def test_where_reviews_can_be_stored(tmp_path):
     assert "not a folder" in why_not_writable(tmp_path / "file" / "a")
 
 
-def test_the_health_check(stack):
-    assert _health(stack.port) == (0, "")
-    assert _health(stack.port, HOST="0.0.0.0") == (0, "")  # noqa: S104
-    status, says = _health(free_port(), HOST="")
-    assert status == 1
-    assert says.startswith("healthcheck: ")
-    assert says.count("\n") == 1
-    assert _health(stack.port, PORT="http")[0] == 1
+def test_the_health_check(stack, monkeypatch):
+    def health(port: int, **environ: str) -> str:
+        return exit_message(monkeypatch, healthcheck.main, {"PORT": str(port), **environ})
+
+    assert health(stack.port) == health(stack.port, HOST="0.0.0.0") == ""  # noqa: S104
+    message = health(free_port(), HOST="")
+    assert message.startswith("healthcheck: ")
+    assert "\n" not in message
+    assert health(stack.port, PORT="http").startswith("healthcheck: PORT: ")
 
 
-def test_the_health_check_of_a_server_on_version_6():
+def test_the_health_check_as_a_program(stack):
+    command = [sys.executable, str(ROOT / "serving" / "healthcheck")]
+    for port, status in ((stack.port, 0), (free_port(), 1)):
+        environ = {"PATH": os.environ["PATH"], "PORT": str(port)}
+        result = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stderr.count("\n")) == (status, status)
+
+
+def test_the_health_check_of_a_server_on_version_6(monkeypatch):
     class Ping(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503 if busy else 200)
@@ -680,10 +706,12 @@ def test_the_health_check_of_a_server_on_version_6():
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
+            environ = {"PORT": str(server.server_address[1])}
             for host in ("::", "::1", "0::0"):
-                assert _health(server.server_address[1], HOST=host) == (0, "")
+                assert exit_message(monkeypatch, healthcheck.main, {**environ, "HOST": host}) == ""
             busy = True
-            assert _health(server.server_address[1], HOST="::") == (1, "healthcheck: /ping returned 503\n")
+            message = exit_message(monkeypatch, healthcheck.main, {**environ, "HOST": "::"})
+            assert message == "healthcheck: /ping returned 503"
         finally:
             server.shutdown()
             thread.join()
@@ -694,26 +722,10 @@ def test_where_a_server_is_reached():
     assert {host: reachable(host) for host in hosts} == hosts
 
 
-def _health(port: int, **environ: str) -> tuple[int, str]:
-    """Exit status and message of the health check."""
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "serving" / "healthcheck")],
-        env={"PATH": os.environ["PATH"], "PORT": str(port), **environ},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    return result.returncode, result.stderr
-
-
-def test_an_argument_is_refused():
+def test_an_argument_is_refused(monkeypatch):
     with pytest.raises(ConfigError):
         Settings.from_environment({"PORT": "0"})
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "serving" / "serve"), "--port"], capture_output=True, text=True, timeout=20
-    )
-    assert result.returncode == 1
-    assert result.stderr.startswith("usage: serve")
+    assert exit_message(monkeypatch, launcher.main, {}, "--port").startswith("usage: serve")
 
 
 def _listens(port: int) -> bool:

@@ -3,8 +3,9 @@
 import errno
 import itertools
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from textclf.errors import StorageQuotaError, UnknownLabelError
 CLASSES = ("neg", "pos")
 BLOCK = 4096
 LARGE = 10**9
+ROOT = Path(__file__).parents[2]
 
 
 def save(store, text="Good.", label="pos", model="m", **more):
@@ -257,21 +259,33 @@ def test_a_damaged_count_is_counted_anew(tmp_path):
         save(store)
 
 
-def _save_many(folder, number, count):
-    store = FeedbackStore(folder, LARGE)
+_SAVE_MANY = """
+import sys
+from pathlib import Path
+from textclf.data.feedback_store import FeedbackStore
+
+def save_many(folder, number, count=20):
+    store = FeedbackStore(Path(folder), 10**9)
     for index in range(count):
-        save(store, f"{number} {index} " + "x" * 300, CLASSES[index % 2], source="y" * 200)
+        text = f"{number} {index} " + "x" * 300
+        store.save(text, ("neg", "pos")[index % 2], ("neg", "pos"), "m", source="y" * 200)
+
+if __name__ == "__main__":
+    save_many(*sys.argv[1:])
+"""
 
 
 def test_processes_and_threads_at_a_time(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_save_many, args=(tmp_path, number, 20)) for number in range(2)]
-    threads = [threading.Thread(target=_save_many, args=(tmp_path, number, 20)) for number in range(2, 5)]
-    for worker in (*processes, *threads):
-        worker.start()
-    for worker in (*processes, *threads):
-        worker.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    shared: dict = {"__name__": "shared"}
+    exec(_SAVE_MANY, shared)  # noqa: S102 the same lines in threads
+    command = [sys.executable, "-c", _SAVE_MANY, str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(number)], cwd=ROOT) for number in range(2)]
+    threads = [threading.Thread(target=shared["save_many"], args=(tmp_path, number)) for number in range(2, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [process.wait(60) for process in processes] == [0, 0]
     found = entries(tmp_path)
     assert sorted(f"{entry['id']}.txt" for entry in found) == texts(tmp_path)
     assert len(found) == 100
