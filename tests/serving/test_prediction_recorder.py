@@ -401,8 +401,13 @@ def test_it_comes_within_half_a_second(log, predictor):
     recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None), counts)
     recorder.start()
     try:
-        record(recorder, predictor)
-        wait_for(lambda: counts.logged == 4, 0.75)  # Half a second, and some for a busy machine.
+        times = []
+        while min(times, default=1.0) > 0.5 and len(times) < 5:  # Another program may have had the cores.
+            record(recorder, predictor)
+            start = time.perf_counter()
+            wait_for(lambda: counts.logged == 4 * (len(times) + 1))
+            times.append(time.perf_counter() - start)
+        assert min(times) <= 0.5, times
     finally:
         recorder.stop(10)
 
