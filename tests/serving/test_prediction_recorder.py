@@ -463,5 +463,7 @@ def test_constructing_touches_nothing(tmp_path):
 
 def test_answers_joined_are_answers_one_by_one(predictor):
     rows = LogRowBuilder(lambda _id: None)
-    batches = [ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)]
+    batches = [
+        ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)
+    ]
     assert rows.build(batches) == [row for served in batches for row in rows.build([served])]
