@@ -30,6 +30,7 @@ from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.openapi import openapi_document
 from serving.sagemaker.hyperparameters import hyperparameter_rules
+from serving.server.programs import nginx_conf
 from serving.settings import Settings
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.feedback_store import IndexEntry
@@ -397,14 +398,13 @@ def test_http(seen):
     source = sources("serving/**/*.py")
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}
     headers |= set(re.findall(r'[{(]"([A-Z][\w-]*[a-z][\w-]*)"(?:: |, record)', source))
-    headers |= set(re.findall(r"add_header ([\w-]+) ", sources("serving/**/*.template")))
+    headers |= set(re.findall(r"add_header ([\w-]+) ", nginx_conf(Settings(), connections=1)))
     assert {name.upper() for name in headers} == {name.upper() for name in listed["headers"]}
 
 
 def test_error_codes():
     found: dict[str, set[str]] = {}
-    (template,) = ROOT.glob("serving/**/nginx.conf.template")
-    of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", template.read_text(encoding="utf-8"))
+    of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", nginx_conf(Settings(), connections=1))
     for status, code in (*((str(kind.status), kind.code) for kind in ErrorCode), *of_nginx):
         found.setdefault(status, set()).add(code)
     assert found == LIST["Error codes"]
