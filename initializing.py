@@ -84,6 +84,14 @@ class Initialize:
             f"or a folder; give the file a name that says what it is"
         )
 
+    def read_dataset(self, url: str = "") -> Dataset:
+        """Read, clean and split the data set; it is downloaded from `url` if the file is missing.
+
+        Raises:
+            DatasetError: if the data can't be downloaded or read, or is not a classification problem.
+        """
+        return self._read(self.download_dataset(url), None, self.options)
+
     def make_dataset(
         self, train_dir: str | Path, test_dir: str | Path | None = None, val_split: float = 0.2, batch_size: int = 32
     ) -> tuple[Any, Any, Any]:
@@ -108,9 +116,7 @@ class Initialize:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ConfigError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
         options = dataclasses.replace(self.options, val_split=val_split)
-        data = load_dataset(train_dir, test_dir, options)
-        self.dataset = data
-        self.class_names = data.class_names
+        data = self._read(train_dir, test_dir, options)
         validation = Split(
             data.validation_select.texts + data.validation_calibrate.texts,
             np.concatenate([data.validation_select.labels, data.validation_calibrate.labels]),
@@ -127,6 +133,11 @@ class Initialize:
             name = self.class_names[label] if self.class_names else str(label)
             line = " ".join(text.decode("utf-8").split())
             click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
+
+    def _read(self, source: str | Path, test_source: str | Path | None, options: DataOptions) -> Dataset:
+        dataset = load_dataset(source, test_source, options)
+        self.dataset, self.class_names = dataset, dataset.class_names
+        return dataset
 
     def _find(self, url: str) -> Path:
         if not str(self.file_name):
@@ -226,8 +237,8 @@ def report_command(
     Example:
       python initializing.py report data/sample --max-length 128 --json
     """
-    source = Initialize(path, data_dir).download_dataset()
-    report = dataset_report(load_dataset(source, options=data_options), _token_counts(encoder), max_length)
+    dataset = Initialize(path, data_dir, options=data_options).read_dataset()
+    report = dataset_report(dataset, _token_counts(encoder), max_length)
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
 
 

@@ -14,7 +14,7 @@ import click
 
 from textclf.cli.commands import Command, Group
 from textclf.cli.options import add_options, changed_options, data_dir_option, field_options, runs_dir_option
-from textclf.config import CombineOptions, Config, DataOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.errors import BusyError, ConfigError, NothingNewError
 from textclf.report.decision_history import describe_decisions, printable
 from textclf.retrain_outcome import RetrainOutcome
@@ -78,12 +78,12 @@ class Retrain:
         self.clock = clock
         given = {**options, "epochs": epochs, "init_lr": init_lr}
         given = {name: value for name, value in given.items() if value is not None}
-        self.gate_options = GateOptions(**_taken(given, GateOptions))
-        self.combine_options = CombineOptions(**_taken(given, CombineOptions))
+        self.gate_options = GateOptions(**GateOptions.pop_from(given))
+        self.combine_options = CombineOptions(**CombineOptions.pop_from(given))
         # The champion's options are not known yet, so this checks each value alone.
         self.changes: dict[str, Any] = {}
         for config in (DataOptions, ModelOptions, TrainingOptions):
-            changes = _taken(given, config)
+            changes = config.pop_from(given)
             config(**changes)
             self.changes |= changes
         if given:
@@ -228,7 +228,7 @@ class Retrain:
         """How the champion's data is read, except for what was given; `rename_labels` renames the new data only."""
         from textclf.retraining.champion_data import data_options_of
 
-        changes = _taken(dict(self.changes), DataOptions)
+        changes = DataOptions.pop_from(dict(self.changes))
         changes.pop("rename_labels", None)
         return data_options_of(self.champion.manifest, changes)
 
@@ -251,11 +251,6 @@ class Retrain:
             f"({entry['action']}); --again trains all the same"
         )
         return version, earlier.repeated_rejection(version, entry, self._holdout[1], self.gate_options)
-
-
-def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
-    """Remove the fields of `config` from `given`, and return them."""
-    return {item.name: given.pop(item.name) for item in dataclasses.fields(config) if item.name in given}
 
 
 _model_dir = click.option(

@@ -1,21 +1,12 @@
-"""Training: from a data set and an encoder to a model version, by fine-tuning."""
+"""Training: fine-tunes an encoder on a data set and saves the result as a model version."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.metadata
-import math
-import platform
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import numpy as np
 
 from initializing import Initialize
 from make_model import MakeModel
@@ -25,63 +16,43 @@ from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
     DEFAULT_PREPROCESS_HANDLE,
-    Config,
     DataOptions,
     ModelOptions,
     TrainingOptions,
 )
-from textclf.data.datasets import Dataset, Split, load_dataset
-from textclf.drift.reference import REFERENCE_FILE, save_reference
+from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
-from textclf.runtime.engine import load_engine
-from textclf.runtime.feature_extraction import reference_of
-from textclf.runtime.loading import predictor_with
-from textclf.stats.calibration import expected_calibration_error, fit_temperature, reliability_bins, softmax
-from textclf.stats.metrics import Metrics, classification_metrics
-from textclf.store.manifest import Manifest
-from textclf.store.model_store import ModelStore, ModelVersion
+from textclf.stats.metrics import Metrics
+from textclf.store.model_store import ModelStore
 
 if TYPE_CHECKING:
-    # TensorFlow takes seconds to import: the verbs do, --help need not.
-    from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts
-    from textclf.training.encoders.resolve import EncoderFolders
-    from textclf.training.fitting.checkpoints import RunDirectory
-    from textclf.training.fitting.training_loop import FitResult, LabelledIds
-    from textclf.training.tf_setup import tf, tf_keras
+    # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
+    from textclf.training.compiled_training import CompiledTraining, MeasuredTraining
+    from textclf.training.fitting.training_loop import FitResult
+    from textclf.training.tf_setup import tf_keras
 
-# Texts on which a saved SavedModel must answer as the model in memory did, and how closely.
-_CHECKED_TEXTS = 32
-_LOGIT_TOLERANCE = 1e-3
-# Texts of each of two splits on which the tokenizer that serves must give the SavedModel's ids.
-_TOKENIZED_TEXTS = 1000
-# Of English texts, roughly, with what wordpieces leave out.
-_CHARACTERS_PER_TOKEN = 5
-_PACKAGES = (
-    "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf",
-)  # fmt: skip
-
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
 class Training:
     """Fine-tunes a classifier on a data set and saves it as a version of a model store.
 
-    The verbs follow each other: compile, fit_model, predict_model, save_model; each calls those
-    before it that were not called yet. A training that was killed goes on from its last checkpoint
-    when it is started again with the same data and options.
+    The verbs are compile, fit_model, predict_model and save_model, in this order; each first calls the earlier ones
+    that were not called yet. A killed training continues from its last checkpoint if it is started again with the same
+    data and options.
 
     Args:
         epochs: passes over the training texts.
-        init_lr: learning rate that the warmup rises towards.
-        dataset_path: an archive, a folder or a table file (textclf.data.dataset_layout says which forms).
+        init_lr: highest learning rate, reached at the end of the warmup.
+        dataset_path: an archive, a folder or a table file (see textclf.data.dataset_layout).
         model_name, name_to_handle, model_to_handle: the encoder, as for MakeModel.
-        url: where to download `dataset_path` from, if it is not there.
-        data_dir: folder for what is downloaded or unpacked.
+        url: where to download `dataset_path` from, if the file is missing.
+        data_dir: folder for downloads and unpacked archives.
         runs_dir: folder for checkpoints and TensorBoard logs.
         **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
 
     Raises:
-        ConfigError: an option is unknown or makes no sense.
+        ConfigError: if an option is unknown or invalid.
     """
 
     def __init__(
@@ -110,57 +81,53 @@ class Training:
             "name_to_handle": name_to_handle,
             "model_to_handle": model_to_handle,
         }
-        self.data_options = DataOptions(**_taken(given, DataOptions))
-        self.model_options = ModelOptions(**_taken(given, ModelOptions))
-        self.training_options = TrainingOptions(**_taken(given, TrainingOptions))
+        self.data_options = DataOptions(**DataOptions.pop_from(given))
+        self.model_options = ModelOptions(**ModelOptions.pop_from(given))
+        self.training_options = TrainingOptions(**TrainingOptions.pop_from(given))
         if given:
             raise ConfigError(
                 f"Training: unknown option {', '.join(sorted(given))}; see textclf/config.py for the known ones"
             )
-        self._compiled: _Compiled | None = None
+        self._compiled: CompiledTraining | None = None
         self._fitted: FitResult | None = None
-        self._measured: _Measured | None = None
+        self._measured: MeasuredTraining | None = None
 
     @property
     def dataset(self) -> Dataset:
-        """The data, once compile() has read it."""
-        return _made(self._compiled, "compile").dataset
+        """The data set, after compile() has read it."""
+        return _available(self._compiled, "compile").dataset
 
     @property
     def classifier_model(self) -> tf_keras.Model:
-        """The Keras model, strings [batch] -> logits [batch, classes], once compile() has built it."""
-        return _made(self._compiled, "compile").classifier
+        """The Keras model, strings [batch] -> logits [batch, classes], after compile() has built it."""
+        return _available(self._compiled, "compile").classifier
 
     @property
     def metrics(self) -> dict[str, Metrics]:
-        """Split to Metrics, once predict_model() has measured them."""
-        return _made(self._measured, "predict_model").metrics
+        """Split to Metrics, after predict_model() has measured them."""
+        return _available(self._measured, "predict_model").metrics
 
     def read_dataset(self) -> Dataset:
-        """The data as compile() takes it: downloaded or unpacked where need be, cleaned and split.
+        """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
 
         Raises:
-            DatasetError: it can't be had or read.
+            DatasetError: if the data can't be downloaded or read.
         """
-        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=self.data_options)
-        return load_dataset(initialize.download_dataset(self.url), options=self.data_options)
+        return self._read_dataset(self.data_options)
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
 
         Raises:
-            DatasetError: the data can't be had or read.
-            EncoderError: the encoder can't be had.
-            ConfigError: the optimiser is unknown, or an option makes no sense.
+            DatasetError: if the data can't be downloaded or read.
+            EncoderError: if the encoder can't be downloaded or loaded.
+            ConfigError: if the optimiser is unknown or an option is invalid.
         """
-        from textclf.training.fitting.checkpoints import RunDirectory, identity_of
+        from textclf.training.compiled_training import compile_training
         from textclf.training.fitting.optimisers import check_optimiser
-        from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
-        from textclf.training.precision import chosen_precision
 
-        training = self.training_options
-        training = dataclasses.replace(training, optimiser=check_optimiser(optimiser or training.optimiser))
-        self.training_options = training
+        options = self.training_options
+        self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
         dataset = self.read_dataset()
         sizes = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits.items())
         click.echo(f"data:          {sizes}; {len(dataset.class_names)} classes: {', '.join(dataset.class_names[:8])}")
@@ -173,75 +140,47 @@ class Training:
             max_length=model.max_length,
             truncation=model.truncation,
             head_fraction=model.head_fraction,
-            seed=training.seed,
+            seed=options.seed,
         )
         preprocessing = maker.select_model()
         classifier = maker.build_model(model.dropout)
-        precision = chosen_precision(training.precision)
-        passes = 2 if training.r_drop else 1
-        tokens = (
-            passes
-            * training.epochs
-            * sum(min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts)
-        )
-        ids_model = trainable_classifier(
-            classifier, model.dropout, precision, training.seed, math.inf if training.mlm_epochs else tokens
-        )
-        if training.mlm_epochs and (ids_model.name != FUSED or preprocessing.mask_id < 0):
-            raise ConfigError(
-                "mlm_epochs: expected 0 for this encoder, which is no BERT in its original form with a token [MASK], "
-                f"got {training.mlm_epochs}"
-            )
-        # What decides the outcome, and nothing else: a training killed before may go on with another checkpoint_steps.
-        decisive: dict[str, Any] = {
-            "data": dataset.fingerprint,
-            "encoder": [str(maker.folders.encoder), str(maker.folders.preprocessing)],
-            "model": model.to_dict(),
-            "training": {**training.to_dict(), "precision": precision, "checkpoint_steps": None},
-            "graph": ids_model.name,
-        }
-        # Trainings with other rates and epochs of fitting begin with what one of them has read; it stays for them.
-        of_fitting = ("epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "patience")
-        decisive_for_reading = {**decisive, "training": {**decisive["training"], **dict.fromkeys(of_fitting)}}
-        name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
-        self._compiled = _Compiled(
-            name=name,
-            dataset=dataset,
-            folders=maker.folders,
-            preprocessing=preprocessing,
-            classifier=classifier,
-            ids_model=ids_model,
-            precision=precision,
-            run=RunDirectory(Path(self.runs_dir, f"{name}-{identity_of(decisive)}")),
-            reading=RunDirectory(Path(self.runs_dir, f"{name}-reading-{identity_of(decisive_for_reading)}")),
+        self._compiled = compile_training(
+            dataset, maker.folders, preprocessing, classifier, model, self.training_options, self.runs_dir
         )
         self._fitted = self._measured = None
         return classifier
 
     def fit_model(self) -> dict[str, list[float]]:
-        """Train, or go on with a killed training; returns the history: one value an epoch for each key.
+        """Train, or continue a killed training; returns the history: one value per epoch for each key.
 
-        The model ends with the weights of the epoch that is best on half S of the validation texts. Called
-        again, it only returns the history: compile() begins anew.
+        The model ends with the weights of the epoch that is best on the selection set. A second call only returns the
+        history; compile() starts a new training.
 
         Raises:
-            TrainingError: the loss diverged, or another process runs the same training.
+            TrainingError: if the loss diverged, or another process runs the same training.
         """
-        if self._compiled is None:
-            self.compile()
+        ready = self._ready()
         if self._fitted is None:
-            self._fitted = self._fit(_made(self._compiled, "compile"))
+            self._fitted = ready.fit()
+            epochs = len(self._fitted.history["loss"])
+            click.echo(
+                f"trained:       {self._fitted.steps} steps in {self._fitted.seconds:.0f} s, "
+                f"{self._fitted.examples_per_second:g} texts/s in {ready.precision}; "
+                f"best epoch {self._fitted.best_epoch} of {epochs}"
+            )
         return self._fitted.history
 
     def predict_model(self) -> dict[str, Metrics]:
-        """Measure the trained model: split to Metrics, for half S of the validation texts and for test.
+        """Measure the trained model: split to Metrics, for the selection set and for test.
 
-        The temperature comes from half C, which is neither. Without a test part, or with read_test=False,
-        only half S is measured.
+        The temperature is fitted on the calibration set, which is neither. Without a test part, or with
+        read_test=False, only the selection set is measured.
         """
         if self._measured is None:
             self.fit_model()
-            self._measured = self._measure(_made(self._compiled, "compile"))
+            self._measured = self._ready().measure()
+            for name, metrics in self._measured.metrics.items():
+                click.echo(_summary(name, metrics))
         return self._measured.metrics
 
     def save_model(
@@ -249,276 +188,86 @@ class Training:
     ) -> Path:
         """Write the trained model as a new version of the store `model_dir`; returns the version's folder.
 
-        The first version of a store becomes current; after that only `promote` makes it so.
+        The first version of a store becomes current; later ones only with `promote`.
 
         Args:
             model_dir: the store.
-            name: of the model; by default the data set's and the encoder's.
-            promote: make the new version current, if no other one became so meanwhile.
-            parent: id of the version this one was retrained from.
+            name: name of the model; default: names of the data set and of the encoder.
+            promote: make the new version current, unless another version became current meanwhile.
+            parent: id of the version that this one was retrained from.
 
         Raises:
-            TrainingError: the saved model does not answer as the one in memory; nothing is kept.
-            ModelStoreError: the store can't be written, or the promotion was overtaken.
+            TrainingError: if the saved model differs from the one in memory; nothing is kept.
+            ModelStoreError: if the store can't be written, or another version became current meanwhile.
         """
+        from textclf.training.export.version_writer import trained_version, write_version
+
         store = ModelStore(model_dir)
-        store.check_writable()  # What is wrong with it is better known before the training than after.
-        if self._compiled is None:
-            self.compile()
-        ready = _made(self._compiled, "compile")
-        # One lock from the training to its end: the same command, given meanwhile, is to save nothing twice.
+        store.check_writable()  # Fail before the training, not after it.
+        ready = self._ready()
+        # One lock from the training to its end, so that a second process with the same command does not save it again.
         with ready.run.locked():
             self.predict_model()
-            version = self._save(store, ready, name, promote, parent)
+            fitted, measured = _available(self._fitted, "fit_model"), _available(self._measured, "predict_model")
+            current = store.current_id()
+            new = trained_version(ready, fitted, measured, self.data_options, name or ready.name, parent, current)
+            version = write_version(store, new, promote)
             ready.run.forget()
         return version.path
 
     def export_again(
         self, model_dir: str | Path = "model", version_id: str | None = None, promote: bool = False
     ) -> Path:
-        """Give a saved version a new engine and reference, without training; returns the folder of the child with them.
+        """Write a child of a saved version with a new engine and reference, without training; returns its folder.
 
-        The data must be what the version was trained on: its options are taken from the manifest.
+        The data must be the data that the version was trained on; how to read it is taken from the manifest.
 
         Args:
             model_dir: the store.
-            version_id: of a version with its saved_model/; None takes the current one.
-            promote: make the child current, if no other one became so meanwhile.
+            version_id: id of a version with its saved_model/; None uses the current one.
+            promote: make the child current, unless another version became current meanwhile.
 
         Raises:
-            TrainingError: the data is not what the version was trained on, or the engine does not answer as the
-                SavedModel does; nothing is kept.
-            ModelStoreError: there is no such version, it has no saved_model/, or the store can't be written.
+            TrainingError: if the data is not what the version was trained on, or the engine differs from the
+                SavedModel; nothing is kept.
+            ModelStoreError: if there is no such version, it has no saved_model/, or the store can't be written.
         """
-        from textclf.training.export.tokenizer_parity import preprocessing_of_version
+        from textclf.training.export.version_writer import reexported_version, write_version
 
         store = ModelStore(model_dir)
         store.check_writable()
         current = store.current_id()
         parent = store.open(version_id)
-        manifest = parent.manifest
         parent.verify()
-        saved_model = parent.part("saved_model")
-        options = DataOptions.from_dict(manifest.data["options"])
-        initialize = Initialize(self.dataset_path, data_dir=self.data_dir, options=options)
-        dataset = load_dataset(initialize.download_dataset(self.url), options=options)
-        if dataset.fingerprints != manifest.data["fingerprint"]:
+        parent.part("saved_model")  # Fail before the data is read.
+        data = parent.manifest.data
+        dataset = self._read_dataset(DataOptions.from_dict(data["options"]))
+        if dataset.fingerprints != data["fingerprint"]:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
-                f"{manifest.data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data "
-                f"set of the training"
+                f"{data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data set of the "
+                f"training"
             )
-        preprocessing = preprocessing_of_version(parent)
-        software = {**manifest.software, **_package_versions()}
-        manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
-        with store.new_version() as draft:
-            shutil.copytree(saved_model, draft.path / "saved_model")
-            if parent.has("plots"):
-                shutil.copytree(parent.part("plots"), draft.path / "plots")
-            draft.manifest = _export(draft.path, manifest, dataset, preprocessing)
-        return _promoted(store, draft.id, promote, current).path
+        return write_version(store, reexported_version(parent, dataset, current), promote).path
 
-    def _save(self, store: ModelStore, ready: _Compiled, name: str, promote: bool, parent: str | None) -> ModelVersion:
-        from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
+    def _read_dataset(self, options: DataOptions) -> Dataset:
+        return Initialize(self.dataset_path, data_dir=self.data_dir, options=options).read_dataset(self.url)
 
-        fitted, measured = _made(self._fitted, "fit_model"), _made(self._measured, "predict_model")
-        current = store.current_id()
-        with store.new_version() as draft:
-            folder = draft.path / "saved_model"
-            export_saved_model(ready.classifier, ready.preprocessing, measured.temperature, folder)
-            sample = Split(ready.dataset.train.texts[:_CHECKED_TEXTS], ready.dataset.train.labels[:_CHECKED_TEXTS])
-            difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
-            if not difference <= _LOGIT_TOLERANCE:  # Also where it is not a number.
-                raise TrainingError(
-                    f"the saved model's logits differ by {difference:g} from the trained model's (at most "
-                    f"{_LOGIT_TOLERANCE:g} was expected); nothing was saved, please report this with the encoder's "
-                    f"handle"
-                )
-            _plot(draft.path / "plots", ready.dataset, fitted, measured)
-            parity = {"saved_model_largest_logit_difference": difference}
-            manifest = self._manifest(name or ready.name, parent, ready, fitted, measured, parity)
-            draft.manifest = _export(draft.path, manifest, ready.dataset, ready.preprocessing)
-        return _promoted(store, draft.id, promote, current)
-
-    def _fit(self, ready: _Compiled) -> FitResult:
-        from textclf.training.fitting.training_loop import fit
-        from textclf.training.fused_bert.trainable_classifier import FUSED
-
-        # The written-out form casts by itself; TensorFlow's rewriting of graphs is for the encoder's own.
-        rewriting = "float32" if ready.ids_model.name == FUSED else ready.precision
-        with ready.run.locked():
-            train = ready.labelled_ids(ready.dataset.train)
-            # Where fitting has begun, its checkpoints have what was read; another training's end may have removed it.
-            if self.training_options.mlm_epochs and not ready.run.progress().step:
-                ready.read(train.texts, self.training_options)
-            fitted = fit(
-                ready.ids_model,
-                train,
-                ready.labelled_ids(ready.dataset.validation_select),
-                ready.dataset.class_names,
-                self.training_options,
-                rewriting,
-                ready.preprocessing.padding_id,
-                ready.run,
-            )
-        click.echo(
-            f"trained:       {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.examples_per_second:g} texts/s in "
-            f"{ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}"
-        )
-        return fitted
-
-    def _measure(self, ready: _Compiled) -> _Measured:
-        dataset, calibrate = ready.dataset, ready.dataset.validation_calibrate
-        logits = ready.logits(calibrate, "calibration")
-        temperature = fit_temperature(logits, calibrate.labels)
-        before, after = (expected_calibration_error(softmax(logits, t), calibrate.labels) for t in (1.0, temperature))
-        probabilities = {
-            name: softmax(ready.logits(split, name), temperature)
-            for name, split in dataset.splits.items()
-            if name in ("validation_select", "test")
-        }
-        metrics = {
-            name: classification_metrics(values, dataset.splits[name].labels, dataset.class_names)
-            for name, values in probabilities.items()
-        }
-        for name, figures in metrics.items():
-            click.echo(_summary(name, figures))
-        return _Measured(
-            temperature=temperature,
-            calibration={
-                "split": "validation_calibrate",
-                "n": len(calibrate),
-                "expected_calibration_error_before": before,
-                "expected_calibration_error_after": after,
-            },
-            probabilities=probabilities,
-            metrics=metrics,
-        )
-
-    def _manifest(
-        self,
-        name: str,
-        parent: str | None,
-        ready: _Compiled,
-        fitted: FitResult,
-        measured: _Measured,
-        parity: dict[str, Any],
-    ) -> Manifest:
-        return Manifest(
-            name=name,
-            class_names=ready.dataset.class_names,
-            encoder={
-                "model_name": self.model_options.model_name,
-                "name_to_handle": ready.folders.name_to_handle,
-                "model_to_handle": ready.folders.model_to_handle,
-            },
-            max_length=self.model_options.max_length,
-            truncation=self.model_options.truncation,
-            head_fraction=self.model_options.head_fraction,
-            lower_case=ready.preprocessing.folds_case(),
-            temperature=measured.temperature,
-            metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
-            calibration=measured.calibration,
-            data={
-                "source": ready.dataset.source.resolve().name,
-                "fingerprint": ready.dataset.fingerprints,
-                "counts": dataclasses.asdict(ready.dataset.counts),
-                "options": self.data_options.to_dict(),
-            },
-            training={
-                **dataclasses.asdict(fitted),
-                "options": {**self.training_options.to_dict(), "precision": ready.precision},
-                "graph": ready.ids_model.name,
-                "dropout": self.model_options.dropout,
-            },
-            software={
-                "python": platform.python_version(),
-                **_package_versions(),
-            },
-            parity=parity,
-            parent=parent,
-        )
+    def _ready(self) -> CompiledTraining:
+        if self._compiled is None:
+            self.compile()
+        return _available(self._compiled, "compile")
 
 
-@dataclass(frozen=True, eq=False)
-class _Compiled:
-    """What compile() makes and the later verbs use; `name` is the data's and the encoder's.
-
-    `run` and `reading` keep the state of fitting and of further masked-language training.
-    """
-
-    name: str
-    dataset: Dataset
-    folders: EncoderFolders
-    preprocessing: TextPreprocessing
-    classifier: tf_keras.Model
-    ids_model: tf_keras.Model
-    precision: str
-    run: RunDirectory
-    reading: RunDirectory
-
-    def labelled_ids(self, split: Split) -> LabelledIds:
-        from textclf.training.encoders.preprocessing import tokenize_texts
-        from textclf.training.fitting.training_loop import LabelledIds
-
-        return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels)
-
-    def logits(self, split: Split, label: str) -> np.ndarray:
-        """Logits of a split's texts, float32 [n, K]; `label` is for the progress bar."""
-        from textclf.training.fitting.training_loop import predict_logits
-
-        return predict_logits(self._ids_to_logits, self.labelled_ids(split).texts, self.preprocessing.padding_id, label)
-
-    def read(self, texts: TokenizedTexts, options: TrainingOptions) -> None:
-        """Further masked-language training on the texts, or its outcome where it was done before."""
-        from textclf.training.fitting.masked_lm import Wordpieces, read_texts
-
-        special = self.preprocessing
-        never_hidden = (special.start_id, special.end_id)
-        wordpieces = Wordpieces(special.vocabulary_size, special.padding_id, special.mask_id, never_hidden)
-        with self.reading.locked("reading these very texts"):
-            read_texts(self.ids_model, texts, wordpieces, options, self.reading)
-
-    @cached_property
-    def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-        from textclf.training.fitting.training_loop import ids_to_logits
-
-        return ids_to_logits(self.ids_model)
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """What predict_model() finds; probabilities float64 [texts, classes] and metrics by split."""
-
-    temperature: float
-    calibration: dict[str, Any]
-    probabilities: dict[str, np.ndarray]
-    metrics: dict[str, Metrics]
-
-
-def _made(part: _Made | None, verb: str) -> _Made:
-    """The part that the verb makes.
+def _available(result: _Result | None, verb: str) -> _Result:
+    """The result of a verb.
 
     Raises:
-        TrainingError: it was not called yet.
+        TrainingError: if the verb was not called yet.
     """
-    if part is None:
+    if result is None:
         raise TrainingError(f"expected a training after {verb}(), got one before it; call {verb}() first")
-    return part
-
-
-def _package_versions() -> dict[str, str]:
-    """Of the packages that decide what a model computes; builds under another name (tensorflow-cpu) are left out."""
-    versions = {}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
-
-
-def _taken(given: dict[str, Any], config: type[Config]) -> dict[str, Any]:
-    """Remove from `given`, and return, what are fields of `config`."""
-    return {item.name: given.pop(item.name) for item in dataclasses.fields(config) if item.name in given}
+    return result
 
 
 def _summary(split: str, metrics: Metrics) -> str:
@@ -527,69 +276,6 @@ def _summary(split: str, metrics: Metrics) -> str:
         f"{split + ':':24} accuracy {metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}{area}, log loss "
         f"{metrics.log_loss:.4f}, calibration error {metrics.expected_calibration_error:.4f} ({metrics.n} texts)"
     )
-
-
-def _promoted(store: ModelStore, version_id: str, promote: bool, current: str | None) -> ModelVersion:
-    """The version that was just saved, made current if that is wanted and `current` still is."""
-    if promote and store.current_id() != version_id:
-        store.promote(version_id, expected_current=current)
-    version = store.open(version_id)
-    click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
-    return version
-
-
-def _export(folder: Path, manifest: Manifest, dataset: Dataset, preprocessing: TextPreprocessing) -> Manifest:
-    """Write the engine of the SavedModel in a version's folder, its cascade and its reference; returns the manifest."""
-    from textclf.training.cascade_training import add_cascade
-    from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine
-
-    calibrate, train = dataset.validation_calibrate, dataset.train.texts
-    tokenizer = checked_tokenizer(preprocessing, [*calibrate.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]])
-    texts = EngineTexts(train, calibrate)
-    exported = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
-    manifest = exported.manifest
-    parity = manifest.parity["engine"]
-    click.echo(
-        f"engine:        {manifest.engine['precision']}, the label of the SavedModel on {parity['agreement']:.2%} of "
-        f"{parity['texts']} texts, accuracy {parity['accuracy_of_original']:.4f} -> {parity['accuracy_of_copy']:.4f}"
-    )
-    for reason in manifest.engine["refused"]:
-        click.echo(f"  refused {reason}")
-    # As a server will load it: what drift is compared with is to come from the same computation.
-    engine = load_engine(ModelVersion(folder, manifest))
-    encoder = predictor_with(engine, manifest)
-    manifest, cascade = add_cascade(exported, encoder, dataset, folder / "engine")
-    click.echo(_cascade_summary(manifest))
-    predictor = predictor_with(engine, manifest, cascade=cascade)
-    reference = reference_of(predictor, calibrate.texts, calibrate.labels, projection_texts=train)
-    save_reference(reference, folder / REFERENCE_FILE)
-    click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
-    return manifest
-
-
-def _cascade_summary(manifest: Manifest) -> str:
-    cascade = manifest.cascade
-    if cascade["settings"] is None:
-        return f"cascade:       off: {cascade['why_off']}"
-    split = "test" if "test" in cascade else "validation"
-    figures = cascade[split]
-    accuracy = ", ".join(f"{name} {value:.4f}" for name, value in figures["accuracy"].items())
-    why_off = f" ({cascade['why_off']})" if cascade["why_off"] else ""
-    return (
-        f"cascade:       the linear stage answers {figures['exit_share']:.1%} of {figures['texts']} {split} texts; "
-        f"accuracy: {accuracy}{why_off}"
-    )
-
-
-def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: _Measured) -> None:
-    from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
-
-    split = "test" if "test" in measured.metrics else "validation_select"
-    metrics = measured.metrics[split]
-    bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
-    plot_training_curves(fitted.history, folder / "training_curves.png")
-    plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
-    plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
 
 
 @click.command(cls=Command)

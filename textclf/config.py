@@ -50,6 +50,11 @@ class Config:
             )
         return cls(**values)
 
+    @classmethod
+    def pop_from(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Remove the fields of this class from `values` and return them."""
+        return {item.name: values.pop(item.name) for item in dataclasses.fields(cls) if item.name in values}
+
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ConfigError(f"{name}: expected {expected}, got {getattr(self, name)!r}")

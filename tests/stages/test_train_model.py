@@ -25,6 +25,7 @@ from textclf.stats.metrics import classification_metrics
 from textclf.store.model_store import ModelStore, open_model
 from textclf.training.encoders import hf_bert
 from textclf.training.encoders import resolve as encoders
+from textclf.training.export import version_writer
 from textclf.training.fitting.checkpoints import RunDirectory
 from train_model import Training
 
@@ -300,13 +301,13 @@ def test_a_promotion_that_was_overtaken_is_refused(trained, tmp_path, monkeypatc
     store = ModelStore(tmp_path / "model")
     shutil.copytree(first.parent.parent, store.path)
     other = "20200101T000000000Z-abcdef"
-    plot = train_model._plot
+    plot = version_writer._plot
 
     def plot_and_move_current(*arguments):
         plot(*arguments)
         (store.path / "current").write_text(f"{other}\n")
 
-    monkeypatch.setattr(train_model, "_plot", plot_and_move_current)
+    monkeypatch.setattr(version_writer, "_plot", plot_and_move_current)
     with pytest.raises(ModelStoreError, match="another was promoted meanwhile"):
         training.save_model(store.path, promote=True)
     assert store.current_id() == other

@@ -14,7 +14,7 @@ from textclf.training.encoders.resolve import resolve
 from textclf.training.fitting import masked_lm as masked_language
 from textclf.training.fitting.batching import Batch
 from textclf.training.fitting.checkpoints import RunDirectory
-from textclf.training.fitting.masked_lm import Wordpieces, _Head, mask_tokens, read_texts
+from textclf.training.fitting.masked_lm import Wordpieces, _Head, mask_tokens, pretrain_mlm
 from textclf.training.fused_bert import trainable_classifier as bert_classifier
 from textclf.training.fused_bert.trainable_classifier import BertClassifier
 from textclf.training.tf_setup import tf, tf_keras
@@ -153,7 +153,7 @@ def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(fresh, tmp_pat
     texts = chains()
     options = TrainingOptions(mlm_epochs=6, mlm_lr=5e-3, batch_size=16, checkpoint_steps=10)
     model = fresh()
-    read_texts(model, texts, WORDPIECES, options, RunDirectory(tmp_path / "whole"))
+    pretrain_mlm(model, texts, WORDPIECES, options, RunDirectory(tmp_path / "whole"))
     weights, steps = model.get_weights(), len(losses)
     assert steps == 6 * 4
     # 200 wordpieces, 69 of which occur.
@@ -170,11 +170,11 @@ def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(fresh, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(RunDirectory, "save", save_then_die)
         with pytest.raises(KilledError):
-            read_texts(fresh(), texts, WORDPIECES, options, RunDirectory(tmp_path / "killed"))
+            pretrain_mlm(fresh(), texts, WORDPIECES, options, RunDirectory(tmp_path / "killed"))
     assert len(losses) == 10
     for _ in range(2):  # The second time it is done, and only loads the weights.
         model = fresh()
-        read_texts(model, texts, WORDPIECES, options, RunDirectory(tmp_path / "killed"))
+        pretrain_mlm(model, texts, WORDPIECES, options, RunDirectory(tmp_path / "killed"))
         assert len(losses) == steps
         for one, other in zip(model.get_weights(), weights, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -203,7 +203,7 @@ def test_a_training_reads_once(tiny_checkpoint, reviews, tmp_path, losses):
     np.testing.assert_allclose(others, words, atol=1e-6)
 
     # What has begun to fit needs no reading any more, not even where what was read is gone.
-    other._compiled.reading.forget()
+    other._compiled.mlm_run.forget()
     assert tiny_training(tiny_checkpoint, reviews, tmp_path, **options).fit_model() == history
     assert len(losses) == steps
 

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-import train_model
 from inference import Inference
 from make_model import MakeModel
 from textclf.errors import TrainingError
 from textclf.stats.calibration import softmax
 from textclf.store.model_store import ModelStore, open_model
 from textclf.training.encoders.preprocessing import tokenize_texts
+from textclf.training.export import version_writer
 from textclf.training.export.saved_model_export import largest_logit_difference
 from textclf.training.tf_setup import tf
 
@@ -202,7 +202,7 @@ def test_a_difference_is_seen(score, version):
 
 def test_a_saved_model_that_answers_otherwise_is_not_kept(trained, tmp_path, monkeypatch):
     training, _ = trained
-    monkeypatch.setattr(train_model, "_LOGIT_TOLERANCE", -1.0)
+    monkeypatch.setattr(version_writer, "_LOGIT_TOLERANCE", -1.0)
     with pytest.raises(TrainingError, match=r"differ by .* nothing was saved"):
         training.save_model(tmp_path / "model")
     assert ModelStore(tmp_path / "model").version_ids() == []

@@ -48,7 +48,7 @@ class Wordpieces:
     never_hidden: tuple[int, ...]
 
 
-def read_texts(
+def pretrain_mlm(
     model: BertClassifier, texts: TokenizedTexts, wordpieces: Wordpieces, options: TrainingOptions, run: RunDirectory
 ) -> None:
     """Train `model`'s encoder, all but its pooler, to guess wordpieces of the texts: `options.mlm_epochs` passes.

@@ -1,0 +1,202 @@
+"""A compiled training: the data, the model and the run directories of one Training, and its steps.
+
+K: classes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textclf.config import ModelOptions, TrainingOptions
+from textclf.data.datasets import Dataset, Split
+from textclf.errors import ConfigError
+from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
+from textclf.stats.metrics import Metrics, classification_metrics
+from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
+from textclf.training.encoders.resolve import EncoderFolders
+from textclf.training.fitting.checkpoints import RunDirectory, identity_of
+from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
+from textclf.training.fitting.training_loop import FitResult, LabelledIds, fit, ids_to_logits, predict_logits
+from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
+from textclf.training.precision import chosen_precision
+from textclf.training.tf_setup import tf, tf_keras
+
+# Rough average of English texts, [UNK] and white space included.
+_CHARACTERS_PER_TOKEN = 5
+# Options that change fine-tuning only.
+_FINE_TUNING_OPTIONS = (
+    "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "patience",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledTraining:
+    """What Training.compile() prepares for the later verbs.
+
+    Attributes:
+        name: default name of the model, from the data set and the encoder.
+        dataset: the training, validation and test texts.
+        folders: the encoder's SavedModels on disk.
+        preprocessing: strings [batch] -> encoder inputs.
+        classifier: Keras model, strings [batch] -> logits [batch, K].
+        ids_model: the part behind the preprocessing, which is fitted: ids [batch, seq_len] -> logits [batch, K].
+        model_options, options: options of the model and of the training.
+        precision: "float32" or "bfloat16".
+        run, mlm_run: checkpoints of fine-tuning and of masked-LM pretraining.
+    """
+
+    name: str
+    dataset: Dataset
+    folders: EncoderFolders
+    preprocessing: TextPreprocessing
+    classifier: tf_keras.Model
+    ids_model: tf_keras.Model
+    model_options: ModelOptions
+    options: TrainingOptions
+    precision: str
+    run: RunDirectory
+    mlm_run: RunDirectory
+
+    def fit(self) -> FitResult:
+        """Train, or continue from the last checkpoint; the model ends with the weights of the best epoch.
+
+        Raises:
+            TrainingError: if the loss diverged, or another process runs the same training.
+        """
+        # The fused model casts by itself; TensorFlow's graph rewriting is for the encoder's own graph.
+        graph_precision = "float32" if self.ids_model.name == FUSED else self.precision
+        with self.run.locked():
+            train = self._labelled_ids(self.dataset.train)
+            # Fine-tuning checkpoints include the pretrained weights, whose own checkpoint may be gone.
+            if self.options.mlm_epochs and not self.run.progress().step:
+                self._pretrain(train)
+            select = self._labelled_ids(self.dataset.validation_select)
+            return fit(
+                self.ids_model,
+                train,
+                select,
+                self.dataset.class_names,
+                self.options,
+                graph_precision,
+                self.preprocessing.padding_id,
+                self.run,
+            )
+
+    def logits(self, split: Split, label: str) -> np.ndarray:
+        """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""
+        texts = self._labelled_ids(split).texts
+        return predict_logits(self._ids_to_logits, texts, self.preprocessing.padding_id, label)
+
+    def measure(self) -> "MeasuredTraining":
+        """Fit the temperature on the calibration set, then measure the model on the selection set and on test."""
+        calibration_set = self.dataset.validation_calibrate
+        logits, labels = self.logits(calibration_set, "calibration"), calibration_set.labels
+        temperature = fit_temperature(logits, labels)
+        measured = [name for name in ("validation_select", "test") if name in self.dataset.splits]
+        probabilities = {name: softmax(self.logits(self.dataset.splits[name], name), temperature) for name in measured}
+        return MeasuredTraining(
+            temperature=temperature,
+            calibration={
+                "split": "validation_calibrate",
+                "n": len(calibration_set),
+                "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
+                "expected_calibration_error_after": expected_calibration_error(softmax(logits, temperature), labels),
+            },
+            probabilities=probabilities,
+            metrics={
+                name: classification_metrics(values, self.dataset.splits[name].labels, self.dataset.class_names)
+                for name, values in probabilities.items()
+            },
+        )
+
+    def _labelled_ids(self, split: Split) -> LabelledIds:
+        return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels)
+
+    def _pretrain(self, train: LabelledIds) -> None:
+        special = self.preprocessing
+        never_masked = (special.start_id, special.end_id)
+        wordpieces = Wordpieces(special.vocabulary_size, special.padding_id, special.mask_id, never_masked)
+        with self.mlm_run.locked("pretraining on the same texts"):
+            pretrain_mlm(self.ids_model, train.texts, wordpieces, self.options, self.mlm_run)
+
+    @cached_property
+    def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+        return ids_to_logits(self.ids_model)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredTraining:
+    """Results of a trained model: probabilities float64 [texts, K] and metrics by split."""
+
+    temperature: float
+    calibration: dict[str, Any]
+    probabilities: dict[str, np.ndarray]
+    metrics: dict[str, Metrics]
+
+
+def compile_training(
+    dataset: Dataset,
+    folders: EncoderFolders,
+    preprocessing: TextPreprocessing,
+    classifier: tf_keras.Model,
+    model: ModelOptions,
+    options: TrainingOptions,
+    runs_dir: str | Path,
+) -> CompiledTraining:
+    """Choose the precision and the graph to fit, and name the run directories.
+
+    Args:
+        dataset: the texts to train on.
+        folders: the encoder's SavedModels on disk.
+        preprocessing: the classifier's preprocessing layer.
+        classifier: strings [batch] -> logits [batch, K].
+        model, options: options of the model and of the training.
+        runs_dir: parent of the run directories.
+
+    Raises:
+        ConfigError: if options.mlm_epochs is not 0 and the encoder has no masked-LM training.
+    """
+    precision = chosen_precision(options.precision)
+    # Masked-LM training needs the fused graph, whatever the number of tokens.
+    tokens = math.inf if options.mlm_epochs else _training_tokens(dataset, model, options)
+    ids_model = trainable_classifier(classifier, model.dropout, precision, options.seed, tokens)
+    if options.mlm_epochs and (ids_model.name != FUSED or preprocessing.mask_id < 0):
+        raise ConfigError(
+            "mlm_epochs: expected 0 for this encoder, which is not a BERT in its original form with a token [MASK], "
+            f"got {options.mlm_epochs}"
+        )
+    name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
+    # All that decides the outcome, so that a killed training may continue with another checkpoint_steps.
+    identity: dict[str, Any] = {
+        "data": dataset.fingerprint,
+        "encoder": [str(folders.encoder), str(folders.preprocessing)],
+        "model": model.to_dict(),
+        "training": {**options.to_dict(), "precision": precision, "checkpoint_steps": None},
+        "graph": ids_model.name,
+    }
+    # Trainings that differ only in fine-tuning options share one masked-LM checkpoint.
+    mlm_identity = {**identity, "training": {**identity["training"], **dict.fromkeys(_FINE_TUNING_OPTIONS)}}
+    return CompiledTraining(
+        name=name,
+        dataset=dataset,
+        folders=folders,
+        preprocessing=preprocessing,
+        classifier=classifier,
+        ids_model=ids_model,
+        model_options=model,
+        options=options,
+        precision=precision,
+        run=RunDirectory(Path(runs_dir, f"{name}-{identity_of(identity)}")),
+        mlm_run=RunDirectory(Path(runs_dir, f"{name}-reading-{identity_of(mlm_identity)}")),
+    )
+
+
+def _training_tokens(dataset: Dataset, model: ModelOptions, options: TrainingOptions) -> float:
+    """Roughly how many tokens all epochs take together."""
+    tokens = sum(min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts)
+    return (2 if options.r_drop else 1) * options.epochs * tokens

@@ -1,0 +1,238 @@
+"""Writes a new model version: SavedModel, plots, engine, cascade, drift reference and manifest, in this order."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textclf.config import DataOptions
+from textclf.data.datasets import Dataset, Split
+from textclf.drift.reference import REFERENCE_FILE, save_reference
+from textclf.errors import TrainingError
+from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
+from textclf.runtime.engine import load_engine
+from textclf.runtime.feature_extraction import reference_of
+from textclf.runtime.loading import predictor_with
+from textclf.stats.calibration import reliability_bins
+from textclf.store.manifest import Manifest
+from textclf.store.model_store import ModelStore, ModelVersion
+from textclf.training.cascade_training import add_cascade
+from textclf.training.compiled_training import CompiledTraining, MeasuredTraining
+from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine
+from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
+from textclf.training.export.tokenizer_parity import preprocessing_of_version
+from textclf.training.fitting.training_loop import FitResult
+
+# The saved model is compared with the model in memory on this many texts, within this tolerance of the logits.
+_CHECKED_TEXTS = 32
+_LOGIT_TOLERANCE = 1e-3
+# Texts of each of two splits on which the serving tokenizer must give the SavedModel's ids.
+_TOKENIZED_TEXTS = 1000
+_PACKAGES = (
+    "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class NewVersion:
+    """What write_version() makes a version of.
+
+    Attributes:
+        manifest: complete except for the engine, the cascade and their parity.
+        dataset: data set of the training.
+        preprocessing: of the SavedModel.
+        write_model: writes saved_model/ and plots/ into the version's folder and returns the parity that it measured.
+        expected_current: version that must still be current for a promotion; None if the store is empty.
+    """
+
+    manifest: Manifest
+    dataset: Dataset
+    preprocessing: TextPreprocessing
+    write_model: Callable[[Path], dict[str, Any]]
+    expected_current: str | None
+
+
+def write_version(store: ModelStore, new: NewVersion, promote: bool) -> ModelVersion:
+    """Write a version into the store; the first version of a store becomes current.
+
+    Args:
+        store: the store.
+        new: what to write.
+        promote: make the version current.
+
+    Raises:
+        TrainingError: if the saved model or the engine differs from the trained model; nothing is kept.
+        ModelStoreError: if the store can't be written, or another version became current meanwhile.
+    """
+    with store.new_version() as draft:
+        parity = {**new.manifest.parity, **new.write_model(draft.path)}
+        draft.manifest = _export(draft.path, dataclasses.replace(new.manifest, parity=parity), new)
+    if promote and store.current_id() != draft.id:
+        store.promote(draft.id, expected_current=new.expected_current)
+    version = store.open(draft.id)
+    click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
+    return version
+
+
+def trained_version(
+    ready: CompiledTraining,
+    fitted: FitResult,
+    measured: MeasuredTraining,
+    data_options: DataOptions,
+    name: str,
+    parent: str | None,
+    current: str | None,
+) -> NewVersion:
+    """The version of a finished training.
+
+    Args:
+        ready, fitted, measured: results of the steps of the training.
+        data_options: how the data set was read.
+        name: name of the model.
+        parent: id of the version that it was retrained from.
+        current: id of the store's current version.
+    """
+    model, dataset = ready.model_options, ready.dataset
+    manifest = Manifest(
+        name=name,
+        class_names=dataset.class_names,
+        encoder={
+            "model_name": model.model_name,
+            "name_to_handle": ready.folders.name_to_handle,
+            "model_to_handle": ready.folders.model_to_handle,
+        },
+        max_length=model.max_length,
+        truncation=model.truncation,
+        head_fraction=model.head_fraction,
+        lower_case=ready.preprocessing.folds_case(),
+        temperature=measured.temperature,
+        metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
+        calibration=measured.calibration,
+        data={
+            "source": dataset.source.resolve().name,
+            "fingerprint": dataset.fingerprints,
+            "counts": dataclasses.asdict(dataset.counts),
+            "options": data_options.to_dict(),
+        },
+        training={
+            **dataclasses.asdict(fitted),
+            "options": {**ready.options.to_dict(), "precision": ready.precision},
+            "graph": ready.ids_model.name,
+            "dropout": model.dropout,
+        },
+        software={"python": platform.python_version(), **_package_versions()},
+        parent=parent,
+    )
+
+    def write_model(folder: Path) -> dict[str, Any]:
+        difference = _write_saved_model(folder / "saved_model", ready, measured.temperature)
+        _plot(folder / "plots", dataset, fitted, measured)
+        return {"saved_model_largest_logit_difference": difference}
+
+    return NewVersion(manifest, dataset, ready.preprocessing, write_model, current)
+
+
+def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | None) -> NewVersion:
+    """A child of `parent` with the same SavedModel and plots.
+
+    Raises:
+        ModelStoreError: if `parent` has no saved_model/.
+    """
+    saved_model, manifest = parent.part("saved_model"), parent.manifest
+
+    def write_model(folder: Path) -> dict[str, Any]:
+        shutil.copytree(saved_model, folder / "saved_model")
+        if parent.has("plots"):
+            shutil.copytree(parent.part("plots"), folder / "plots")
+        return {}
+
+    software = {**manifest.software, **_package_versions()}
+    manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
+    return NewVersion(manifest, dataset, preprocessing_of_version(parent), write_model, current)
+
+
+def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float) -> float:
+    """Write and check the SavedModel; returns the largest difference of its logits from the model in memory.
+
+    Raises:
+        TrainingError: if the difference exceeds the tolerance.
+    """
+    export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
+    train = ready.dataset.train
+    sample = Split(train.texts[:_CHECKED_TEXTS], train.labels[:_CHECKED_TEXTS])
+    difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
+    if not difference <= _LOGIT_TOLERANCE:  # True for NaN, too.
+        raise TrainingError(
+            f"expected the saved model's logits to differ by at most {_LOGIT_TOLERANCE:g} from the trained model's, "
+            f"found {difference:g}; nothing was saved, please report this with the encoder's handle"
+        )
+    return difference
+
+
+def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
+    """Write the engine, the cascade and the drift reference of the SavedModel in `folder`; complete the manifest."""
+    calibration_set, train = new.dataset.validation_calibrate, new.dataset.train.texts
+    checked_texts = [*calibration_set.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]]
+    tokenizer = checked_tokenizer(new.preprocessing, checked_texts)
+    texts = EngineTexts(train, calibration_set)
+    exported = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
+    manifest = exported.manifest
+    click.echo(_engine_summary(manifest))
+    # Load the engine as a server does, so that drift is compared with the outputs of the same computation.
+    engine = load_engine(ModelVersion(folder, manifest))
+    manifest, cascade = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
+    click.echo(_cascade_summary(manifest))
+    predictor = predictor_with(engine, manifest, cascade=cascade)
+    reference = reference_of(predictor, calibration_set.texts, calibration_set.labels, projection_texts=train)
+    save_reference(reference, folder / REFERENCE_FILE)
+    click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
+    return manifest
+
+
+def _engine_summary(manifest: Manifest) -> str:
+    engine, parity = manifest.engine, manifest.parity["engine"]
+    line = (
+        f"engine:        {engine['precision']}, the label of the SavedModel on {parity['agreement']:.2%} of "
+        f"{parity['texts']} texts, accuracy {parity['accuracy_of_original']:.4f} -> {parity['accuracy_of_copy']:.4f}"
+    )
+    return "\n".join([line, *(f"  refused {reason}" for reason in engine["refused"])])
+
+
+def _cascade_summary(manifest: Manifest) -> str:
+    cascade = manifest.cascade
+    if cascade["settings"] is None:
+        return f"cascade:       off: {cascade['why_off']}"
+    split = "test" if "test" in cascade else "validation"
+    results = cascade[split]
+    accuracy = ", ".join(f"{name} {value:.4f}" for name, value in results["accuracy"].items())
+    why_off = f" ({cascade['why_off']})" if cascade["why_off"] else ""
+    return (
+        f"cascade:       the linear stage answers {results['exit_share']:.1%} of {results['texts']} {split} texts; "
+        f"accuracy: {accuracy}{why_off}"
+    )
+
+
+def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: MeasuredTraining) -> None:
+    split = "test" if "test" in measured.metrics else "validation_select"
+    metrics = measured.metrics[split]
+    bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
+    plot_training_curves(fitted.history, folder / "training_curves.png")
+    plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
+    plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
+
+
+def _package_versions() -> dict[str, str]:
+    """Versions of the packages that decide what a model computes, without those that are not installed."""
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
