@@ -4,6 +4,7 @@ A message names what was expected, what was found and the remedy. Command lines 
 (textclf.cli.commands), and servers map it to a status. Any other exception that escapes is a bug.
 """
 
+from collections.abc import Iterable
 from typing import Self
 
 
@@ -76,3 +77,8 @@ class StorageQuotaError(TextClfError):
 
 class StorageUnavailableError(TextClfError):
     """The folder for reviews can't be made or written."""
+
+
+def missing_column(name: str, found: Iterable[str], option: str = "--text-column") -> str:
+    """The message for a table without the column `name`, which `option` names on the command line."""
+    return f"expected a column {name!r}, found {', '.join(map(repr, found)) or 'none'}; name the column with {option}"

@@ -9,8 +9,9 @@ MAX_CLASS_NAME_CHARS = 100
 # A class name is a folder name, and file systems limit its bytes.
 _MAX_CLASS_NAME_BYTES = 255
 _PUNCTUATION = frozenset(" ._-+#")
-# Folders with these names hold no class, in data sets and in archives.
-_RESERVED = frozenset({"unsup", "__MACOSX"})
+# Folders that are not classes: unlabelled texts (Large Movie Review Dataset), and what macOS adds to archives.
+UNLABELLED_FOLDER = "unsup"
+CLUTTER_FOLDER = "__MACOSX"
 
 
 def is_class_name(name: str) -> bool:
@@ -24,7 +25,7 @@ def is_class_name(name: str) -> bool:
         and all(char.isalnum() or char in _PUNCTUATION or unicodedata.category(char)[0] == "M" for char in name)
         and not name.startswith(".")
         and name == name.strip()
-        and name not in _RESERVED
+        and name not in (UNLABELLED_FOLDER, CLUTTER_FOLDER)
         and len(name.encode()) <= _MAX_CLASS_NAME_BYTES
     )
 

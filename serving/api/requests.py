@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.request_body import CSV, JSON, JSON_LINES
+from textclf.errors import InputError
+from textclf.unicode import encode_utf8
 
 # Keys of a body that have texts.
 _TEXT_KEYS = ("text", "X", "data")
@@ -202,13 +204,9 @@ def _text(text: str, where: str, limits: Limits) -> str:
         )
     if not text.isascii():
         try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ApiError(
-                ErrorCode.INVALID_TEXT,
-                f"{where}: expected well-formed Unicode, got half of a surrogate pair at character {error.start}; "
-                f"send both halves, or the character itself",
-            ) from None
+            encode_utf8(text)
+        except InputError as error:
+            raise ApiError(ErrorCode.INVALID_TEXT, f"{where}: {error}") from None
     return text
 
 

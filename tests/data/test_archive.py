@@ -183,11 +183,11 @@ def test_names_that_clash(tmp_path, pairs):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in pairs:
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-    assert_refused(tmp_path / "a.tar", tmp_path, "stands in it twice")
+    assert_refused(tmp_path / "a.tar", tmp_path, "occurs twice")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
         for name in pairs:
             zipped.writestr(name, "x")
-    assert_refused(tmp_path / "a.zip", tmp_path, "stands in it twice")
+    assert_refused(tmp_path / "a.zip", tmp_path, "occurs twice")
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])

@@ -391,7 +391,7 @@ def test_hold_out_keeps_most_sides_when_texts_are_added():
 
 def test_hold_out_refuses_a_class_that_is_too_small():
     with pytest.raises(ValueError, match="at least 4 texts"):
-        hold_out([b"a", b"b"], np.array([0, 0]), 0.5, seed=0, least=2, rest=2)
+        hold_out([b"a", b"b"], np.array([0, 0]), 0.5, seed=0, min_held=2, min_rest=2)
 
 
 def test_report(tmp_path):
@@ -416,7 +416,7 @@ def test_report_says_what_was_not_looked_for(tmp_path):
     dataset = load_dataset(write_root(tmp_path), options=DataOptions(read_test=False))
     text = str(dataset_report(dataset, lambda texts: np.ones(len(texts), int), max_length=10))
     assert "training texts were not compared with it" in text
-    assert "stand in the test part" not in text
+    assert "are in the test part" not in text
 
 
 def test_links_to_folders_are_followed(tmp_path):

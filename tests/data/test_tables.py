@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from textclf.data.tables import UndecodableRowError, column_names, read_rows, table_format
+from textclf.data.tables import UndecodableError, column_names, read_rows, table_format
 from textclf.errors import DatasetError
 
 
@@ -99,7 +99,7 @@ def test_bad_csv_rows_are_named_and_passed_over(tmp_path):
 def test_quote_that_is_never_closed(tmp_path):
     """It takes the rows after it along: nothing that may be passed over as one bad row."""
     path = write(tmp_path / "a.csv", 'text,label\na,1\n"b,2\nc,3\n')
-    with pytest.raises(DatasetError, match=r"row 2 \(line 3\): unexpected end of data.* lines 3 to 4 do not match"):
+    with pytest.raises(DatasetError, match=r"row 2 \(line 3\): unexpected end of data.* quotes of lines 3 to 4 do not match"):
         read_past_bad(path)
 
 
@@ -118,7 +118,7 @@ def test_bad_json_lines_are_named_and_passed_over(tmp_path):
     assert [(number, row["text"]) for number, row in rows] == [(1, "a"), (8, "z")]
     assert [number for number, _ in bad] == [2, 3, 4, 5, 6, 7]
     assert "row 2 (line 2): expected a JSON object, got list" in bad[0][1]
-    assert "row 3 (line 3): expected one JSON object a line, got no JSON" in bad[1][1]
+    assert "row 3 (line 3): expected a JSON object per line, got invalid JSON" in bad[1][1]
     assert "row 4 (line 5): not UTF-8" in bad[2][1]
     assert "row 5 (line 6): not UTF-8" in bad[3][1]
     assert "got NoneType" in bad[4][1]
@@ -136,7 +136,7 @@ def test_bad_utf8_in_parquet(tmp_path):
 def test_without_on_bad_the_first_bad_row_ends_it(tmp_path):
     rows = read_rows(write(tmp_path / "a.csv", b"text,label\na,1\n\xff,1\n"))
     assert next(rows)[0] == 1
-    with pytest.raises(UndecodableRowError, match="row 2"):
+    with pytest.raises(UndecodableError, match="row 2"):
         next(rows)
 
 

@@ -136,7 +136,7 @@ def test_rows_stay_in_order_over_many_chunks(tmp_path):
 
 
 BAD_ROWS = [
-    ({"other": "x"}, "expected a column 'text' with the text, found other"),
+    ({"other": "x"}, "expected a column 'text', found 'other'"),
     ({"text": None}, "column 'text': expected a str, got NoneType"),
     ({"text": 3}, "expected a str, got int"),
     ({"text": "\ud800"}, "lone surrogate"),

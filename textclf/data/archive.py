@@ -1,4 +1,4 @@
-"""Unpacking an archive that was written by a stranger: safe, bounded, whole or not at all."""
+"""Unpacks archives from untrusted sources: safely, with limits, and completely or not at all."""
 
 import bz2
 import contextlib
@@ -23,21 +23,21 @@ MAX_MEMBERS = 1_000_000
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _RECORD = ".archive.json"
 _CHUNK_BYTES = 1 << 16
-# A header is read whole; one that claims more than this is no header but an attack on the memory.
+# Headers are read whole: a larger one is an attempt to exhaust the memory.
 _MAX_HEADER_BYTES = 16 << 20
 _DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
 
 
 class _Member(NamedTuple):
-    """A file or folder in an archive; `open` gives a file's bytes and is None for a folder."""
+    """A file or folder in an archive; `open` opens a file and is None for a folder."""
 
     name: str
     open: Callable[[], IO[bytes]] | None
 
 
 def is_archive(path: Path | str) -> bool:
-    """True if the name is that of an archive which extract_archive unpacks."""
+    """True if extract_archive() unpacks files of this name."""
     return str(path).lower().endswith(_SUFFIXES)
 
 
@@ -51,26 +51,23 @@ def archive_stem(path: Path | str) -> str:
 def extract_archive(
     archive: Path | str, target: Path | str, *, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS
 ) -> Path:
-    """The folder with the content of a tar (plain, gzip, bzip2, xz) or zip archive.
+    """Unpack a tar (plain, gzip, bzip2, xz) or zip archive and return the folder.
 
-    Only plain files and folders inside the target are accepted: no links, devices, absolute paths
-    or "..", no name twice. Sizes are counted while unpacking, whatever the headers say. Modes, owners
-    and times are not taken over. The target appears when all of it is there.
+    Only plain files and folders inside the target are accepted: no links, devices, absolute paths or "..", and no
+    name twice. Sizes are counted while unpacking; headers are not trusted. Modes, owners and times are not restored.
+    The target appears when it is complete.
 
-    A folder that was unpacked from the same archive (by SHA-256) is used again. If `target` holds
-    anything else, the archive goes to `<target>-<first digits of its SHA-256>`.
+    A folder that was unpacked from the same archive (by SHA-256) is used again. If `target` has other content, the
+    archive is unpacked to `<target>-<first digits of its SHA-256>`.
 
     Args:
-        archive: the file; which kind it is shows in its first bytes, not in its name.
-        target: the folder to make.
-        max_bytes: refuse an archive with more bytes than that when unpacked.
-        max_members: refuse an archive with more files and folders than that.
-
-    Returns:
-        The folder: `target`, or the one beside it.
+        archive: the file; its first bytes decide its kind, not its name.
+        target: the folder to create.
+        max_bytes: largest accepted size of the unpacked files together.
+        max_members: largest accepted number of files and folders.
 
     Raises:
-        DatasetError: the archive is missing, damaged, too large, or holds something unsafe.
+        DatasetError: if the archive is missing, damaged, too large or unsafe.
     """
     archive, target = Path(archive), Path(target)
     if not archive.is_file():
@@ -87,7 +84,7 @@ def extract_archive(
             (staging / _RECORD).write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
         if _was_made_from(target, record):
-            return target  # Another process was faster.
+            return target  # Another process has unpacked it meanwhile.
         raise DatasetError(
             f"{archive}: can't be unpacked to {target} ({error.strerror or error}); free some space, "
             f"or choose a folder that you may write to"
@@ -104,7 +101,7 @@ def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
 
 
 def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
-    room, count = max_bytes, 0
+    left, count = max_bytes, 0
     with _damage_named(archive), contextlib.closing(_members(archive)) as members:
         for count, member in enumerate(members, start=1):
             if count > max_members:
@@ -117,8 +114,8 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> No
                 continue
             with file, member.open() as content:
                 while chunk := content.read(_CHUNK_BYTES):
-                    room -= len(chunk)
-                    if room < 0:
+                    left -= len(chunk)
+                    if left < 0:
                         raise DatasetError(
                             f"{archive}: more than {max_bytes:,} bytes when unpacked, which is the limit; "
                             f"unpack it yourself if you trust it"
@@ -129,26 +126,26 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> No
 
 
 def _make(archive: Path, member: _Member, path: str) -> IO[bytes] | None:
-    """The member's folder, or its new and empty file, which must not exist yet."""
+    """Create the member's folder, or its new, empty file, which must not exist yet."""
     try:
         if member.open is None:
             os.makedirs(path, exist_ok=True)
             return None
         try:
             return open(path, "xb")
-        except FileNotFoundError:  # Archives need not name their folders.
+        except FileNotFoundError:  # Archives need not list their folders.
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return open(path, "xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise DatasetError(
-            f"{archive}: the member {member.name!r} stands in it twice, or in the place of a folder; "
+            f"{archive}: the member {member.name!r} occurs twice, or has the name of a folder; "
             f"this is no archive to trust"
         ) from None
 
 
 @contextlib.contextmanager
 def _damage_named(archive: Path) -> Iterator[None]:
-    """Turn what the decompressors raise into one sentence; a refusal by the system keeps its errno."""
+    """Turn exceptions of the decompressors into a DatasetError; an OSError of the system is raised again."""
     try:
         yield
     except (*_DAMAGE, OSError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -188,8 +185,8 @@ def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[
                 yield _Member(member.name, partial(_content, tar, member))
             else:
                 _refuse_kind(archive, member.name)
-        # tarfile takes a damaged header, and the end of the file, for the end of the archive: that
-        # is a block of zeros. Reading on to the end makes the decompressor compare its checksum.
+        # The end of an archive is a block of zeros, but tarfile also stops at a damaged header or the end of the file.
+        # Reading to the end makes the decompressor compare its checksum.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("the mark at the end of the archive is missing")
@@ -198,11 +195,11 @@ def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    return cast(IO[bytes], tar.extractfile(member))  # None only for what is no file.
+    return cast(IO[bytes], tar.extractfile(member))  # None only for folders and links.
 
 
 class _BoundedReads:
-    """A readable file that refuses to be read in pieces too large for the memory."""
+    """A readable file that refuses reads too large for the memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -1,21 +1,21 @@
-"""Which new texts are held out: decided by what a text says alone, and so for ever."""
+"""Decides from a text alone, and so permanently, whether a new text is held out from training."""
 
 import hashlib
 import unicodedata
 
 
 def normalised(text: str) -> str:
-    """What texts have in common that say the same to a reader.
+    """A form that is equal for texts that read the same.
 
-    Casing, white space, invisible characters (category Cf) and compatibility forms of characters (NFKC, Unicode
-    Standard Annex 15) make no difference.
+    It ignores case, white space, invisible characters (category Cf) and compatibility forms of characters (NFKC,
+    Unicode Standard Annex 15).
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         invisible = {ord(char) for char in set(text) if unicodedata.category(char) == "Cf"}
         text = text.translate(dict.fromkeys(invisible)) if invisible else text
     text = text.casefold()
-    # Folding takes some characters apart.
+    # Case folding decomposes some characters.
     text = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return " ".join(text.split())
 
@@ -26,8 +26,8 @@ def content_digest(text: str) -> bytes:
 
 
 def is_held_out(digest: bytes, share: float) -> bool:
-    """Whether the text of a content_digest is held out: the digest lies below `share` of its range.
+    """True if the text with this content_digest is held out: the digest is in the first `share` of its range.
 
-    So a text is on the same side whatever else there is, and a larger share later only adds texts.
+    The decision does not depend on other texts, and a larger share later only adds texts.
     """
     return int.from_bytes(digest, "big") < share * 2.0**256

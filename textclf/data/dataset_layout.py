@@ -1,30 +1,46 @@
-"""Where in a data set's folder the training part lies, and where the test part."""
+"""Where the training part and the test part of a data set are, and which folders are classes."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from textclf.data.readers import class_folders, visible_entries
 from textclf.data.tables import table_format
 from textclf.errors import DatasetError
+from textclf.labels import CLUTTER_FOLDER, UNLABELLED_FOLDER
 
 
 class Layout(NamedTuple):
-    """A table file or a folder of class folders for each part; no test part if `test` is None."""
+    """For each part a table file or a folder of class folders; `test` is None if there is no test part."""
 
     train: Path
     test: Path | None
 
 
-def find_parts(source: Path, test_source: Path | None = None) -> Layout:
-    """The parts that `source` stands for; the test part is that of `test_source` if given.
+def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted by name, without hidden ones and those that archivers add."""
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name != CLUTTER_FOLDER]
+    return sorted(visible, key=lambda entry: entry.name)
 
-    Each may be a data set's root (with train/ and test/, or train.* and test.* tables, perhaps one
-    folder deeper, as archives have it), one of its parts, or anything else that holds labelled texts:
-    class folders or one table, which then serve whole. Beside a part named train, a part
-    named test is looked for.
+
+def class_folders(folder: Path) -> list[os.DirEntry[str]]:
+    """The subfolders that are classes, sorted by name."""
+    return [entry for entry in visible_entries(folder) if entry.is_dir() and entry.name != UNLABELLED_FOLDER]
+
+
+def find_parts(source: Path, test_source: Path | None = None) -> Layout:
+    """The parts of a data set.
+
+    Each argument may be a data set's root (with train/ and test/, or with train.* and test.* tables, or with one folder
+    that contains these, as in archives), one of its parts, or labelled texts without parts: class folders or one table,
+    which are used whole. If `source` is a part named train, the test part is looked for in the same folder.
+
+    Args:
+        source: path of the training part.
+        test_source: path of the test part; None looks for it in `source`.
 
     Raises:
-        DatasetError: nothing of that kind is there, or there is more than one.
+        DatasetError: if a part is missing or ambiguous.
     """
     root = data_root(source)
     train = _part(root, "train") or _whole(root, "train")
@@ -35,16 +51,16 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     else:
         test = _part(train.parent if _part_name(train) == "train" else root, "test")
         if root.is_file() and test is not None and test.is_dir():
-            test = None  # A table goes with a table: a folder test/ beside it may be anything.
-    # The same texts for both is no test: they are split instead.
+            test = None  # A folder test/ next to a table need not belong to it.
+    # The same texts as both parts are no test: they are split instead.
     return Layout(train, None if test is not None and test.resolve() == train.resolve() else test)
 
 
 def data_root(path: Path) -> Path:
-    """The folder or file itself, or the only folder in a folder that holds no data of its own.
+    """The path itself, or the data set's folder in it if it contains only that folder.
 
     Raises:
-        DatasetError: there is no such folder or file.
+        DatasetError: if the path does not exist.
     """
     if not path.exists():
         raise DatasetError(f"{path}: expected a data set (a folder or a table file), found nothing; check the path")
@@ -60,7 +76,7 @@ def _has_parts(folder: Path) -> bool:
 
 
 def _part(folder: Path, name: str) -> Path | None:
-    """The part of that name in a folder: a folder, or the table `name`.csv and the like."""
+    """The part of that name in a folder: a subfolder, or a table such as `name`.csv."""
     if not folder.is_dir():
         return None
     found = [path for path in _tables(folder) if _part_name(path) == name]
@@ -83,7 +99,7 @@ def _tables(folder: Path) -> list[Path]:
 def _whole(path: Path, name: str) -> Path:
     """The path as one part: a table file, a folder with one table, or a folder of class folders."""
     if path.is_file():
-        return path  # The reader says which formats it knows.
+        return path  # The reader checks the format.
     other = "test" if name == "train" else "train"
     if _part(path, other) is not None:
         raise DatasetError(f"{path}: expected a {name} part, found only a {other} part; add one, or give its path")
@@ -95,5 +111,5 @@ def _whole(path: Path, name: str) -> Path:
     raise DatasetError(
         f"{path}: expected train/ and test/ with a folder of .txt files for each class, or such class folders, or "
         f"tables train.* and test.* (.csv, .jsonl, .parquet), or one table; "
-        f"found {'several tables: give the path of one' if tables else 'none of these'}"
+        f"found {'several tables: give the path of one' if tables else 'no such files'}"
     )

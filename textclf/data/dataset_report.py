@@ -1,4 +1,4 @@
-"""What a data set holds, for a person and as JSON: sizes, balance, lengths, and what was left out."""
+"""Report of a data set as text and as JSON: sizes, balance, lengths, and texts that were left out."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ TokenCounts = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of texts in tokens, [CLS] and [SEP] included; `over_limit` is the share that is cut."""
+    """Lengths of texts in tokens, including [CLS] and [SEP]; `over_limit` is the share of truncated texts."""
 
     minimum: int
     median: float
@@ -36,7 +36,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """All of it; to_dict() for JSON, str() for a person."""
+    """The whole report; to_dict() for JSON, str() for a person."""
 
     source: str
     fingerprint: str
@@ -74,9 +74,9 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
     """Describe a data set.
 
     Args:
-        dataset: what load_dataset gave.
-        token_counts: texts -> their lengths in tokens, [CLS] and [SEP] included, int [n]; called once.
-        max_length: tokens that a text is cut to, for the share of texts that lose something.
+        dataset: the data set.
+        token_counts: texts -> lengths in tokens, including [CLS] and [SEP], int [n]; called once.
+        max_length: tokens that a text is truncated to, for the share of truncated texts.
     """
     splits = dataset.splits
     counts = token_counts([text for split in splits.values() for text in split.texts])
@@ -119,7 +119,7 @@ def _with_share(split: SplitReport, class_name: str) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side: the first one to the left, figures to the right."""
+    """Aligned columns: the first one to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -135,7 +135,7 @@ def _left_out(counts: Counts) -> list[str]:
         f"read: {counts.train_read:,} training texts"
         + ("" if counts.test_read is None else f", {counts.test_read:,} test texts"),
         f"left out of training: {counts.duplicates:,} duplicates, {counts.conflicts:,} with contradictory labels"
-        + ("" if counts.in_test is None else f", {counts.in_test:,} that stand in the test part"),
+        + ("" if counts.in_test is None else f", {counts.in_test:,} that are in the test part"),
     ]
     if counts.test_duplicates is None:
         lines.append("no test part was read: training texts were not compared with it")

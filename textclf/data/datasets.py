@@ -1,4 +1,4 @@
-"""A labelled data set: read, cleaned of duplicates, split, and given a fingerprint."""
+"""Labelled data sets: reads, cleans and splits one, and computes its fingerprint."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ class Split:
     """Texts and their class ids.
 
     Attributes:
-        texts: n texts, as they were read.
+        texts: n texts, unchanged.
         labels: positions in Dataset.class_names, int32 [n].
     """
 
@@ -36,18 +36,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was read, and what was left out and why.
+    """Counts of the texts that were read, and of those that were left out.
 
     Attributes:
-        train_read, test_read: texts read from each part, blank and undecodable ones not counted;
-            test_read is None where the test part was not read, and where the data has none.
-        duplicates: repeats of a training text under the same label; the first one is kept.
-        conflicts: training texts that stand under more than one label; none is kept.
-        in_test: training texts left out because they stand in the test part too, under whatever label;
-            None where the test part was not read.
-        test_duplicates: repeats within the test part, which is kept as published; or None.
-        empty: blank texts left out, of both parts.
-        undecodable: texts that are not UTF-8 left out, of both parts.
+        train_read, test_read: texts read from each part, without blank and undecodable ones;
+            test_read is None if the test part was not read, or the data has none.
+        duplicates: repeats of a training text with the same label; the first one is kept.
+        conflicts: training texts with more than one label; none of them is kept.
+        in_test: training texts left out because they are in the test part, with any label;
+            None if the test part was not read.
+        test_duplicates: repeats within the test part, which are kept; None if the test part was not read.
+        empty: blank texts left out, from both parts.
+        undecodable: texts that are not UTF-8, left out from both parts.
         unlabelled: files in `unsup` folders, which are not read.
         ignored: hidden files and files other than .txt in class folders.
     """
@@ -66,18 +66,18 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, ready for training. Which split serves what is a rule of the project:
+    """A data set, ready for training. Each split has one use:
 
     Attributes:
-        class_names: position is the class id.
-        train: fitted on.
-        validation_select: half S, for early stopping, the best checkpoint and the recipe.
-        validation_calibrate: half C, for temperature, parity of the engine and the drift reference.
-        test: for the final figures only; None if it was left unread.
-        counts: what was read and left out.
-        fingerprint: SHA-256 over class names, splits, labels and texts, as 64 hex digits; the same
-            wherever the files lie and in whatever order they are.
-        source: what was read.
+        class_names: class names; the position is the class id.
+        train: texts to fit the model on.
+        validation_select: selection set, for early stopping, the best checkpoint and the options.
+        validation_calibrate: calibration set, for temperature, engine parity and the drift reference.
+        test: for the final results only; None if it was not read.
+        counts: texts that were read and left out.
+        fingerprint: SHA-256 over class names, splits, labels and texts, as 64 hex digits; independent of the order
+            and the location of the files.
+        source: path that was read.
     """
 
     class_names: tuple[str, ...]
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits by name, without a test that was not read."""
+        """The splits by name, without a test split that was not read."""
         named = {
             "train": self.train,
             "validation_select": self.validation_select,
@@ -102,7 +102,7 @@ class Dataset:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of the whole under "all", and one of each split: figures on equal splits compare."""
+        """The fingerprint of the data set under "all", and one for each split, to compare results on equal splits."""
         of_splits = {name: split_fingerprint(self.class_names, {name: split}) for name, split in self.splits.items()}
         return {"all": self.fingerprint, **of_splits}
 
@@ -112,21 +112,20 @@ def load_dataset(
 ) -> Dataset:
     """Read, check, clean and split a data set.
 
-    Training texts are cleaned before they are split: repeats go (white space around a text makes no
-    difference), contradictions go, and what stands in the test part goes from the training part, never
-    the other way round. Training and validation texts come in an order of their own, by hash: any
-    beginning of a split is a fair sample of it. Test texts stay in the order of the files.
+    Training texts are cleaned before they are split. Repeats are removed (white space around a text is ignored), and so
+    are texts with contradictory labels and texts that are also in the test part. Training and validation texts are
+    ordered by hash, so that the beginning of a split is a fair sample of it. Test texts keep the order of the files.
 
     Args:
         source: a data set's root (train/ and test/, or train.* and test.* tables), its train part, a
             folder of class folders, or a table file; see textclf.data.dataset_layout.
-        test_source: the same for the test part; by default that of `source`. Where there is no
-            test part, options.test_split of the texts is held out before anything else.
-        options: see DataOptions. With read_test=False no test file is opened, and a held-out test is
+        test_source: path of the test part; None looks for it in `source`. Without a test part,
+            options.test_split of the texts is held out first.
+        options: how to read and split. With read_test=False no test file is opened, and a held-out test split is
             dropped.
 
     Raises:
-        DatasetError: files can't be read, or do not make a classification problem.
+        DatasetError: if files can't be read, or are not a classification problem.
     """
     source = Path(source)
     layout = find_parts(source, None if test_source is None else Path(test_source))
@@ -141,11 +140,11 @@ def load_dataset(
     digests = [text_digest(text) for text in texts]
     everything = np.arange(len(texts))
     if layout.test is None:
-        # Three stay: one each to train on, to select and to calibrate.
-        held = hold_out(digests, labels, options.test_split, options.split_seed, rest=3)
+        # Leave three texts per class: one each for train, selection and calibration.
+        held = hold_out(digests, labels, options.test_split, options.split_seed, min_rest=3)
         test = _split(texts, labels, everything[held]) if options.read_test else None
         everything = everything[~held]
-    train, validation = _divided(digests, labels, everything, options.val_split, options.split_seed, least=2)
+    train, validation = _divided(digests, labels, everything, options.val_split, options.split_seed, min_held=2)
     calibrate, select = _divided(digests, labels, validation, 0.5, options.split_seed + 1)
 
     parts = [part] if test_part is None else [part, test_part]
@@ -179,13 +178,13 @@ def _check_renamed(part: Part, options: DataOptions, source: Path) -> None:
     unknown = sorted(set(options.rename_labels) - part.renamed)
     if unknown:
         raise DatasetError(
-            f"{source}: --rename-label names {unknown[0]!r}, which is no label of the training texts; "
+            f"{source}: --rename-label names {unknown[0]!r}, which is not a label of the training texts; "
             f"they have {', '.join(sorted(part.classes)[:20])}"
         )
 
 
 def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
-    """The texts with class ids in the place of labels."""
+    """The texts with class ids instead of labels."""
     ids = {name: i for i, name in enumerate(class_names)}
     unknown = sorted(part.classes - set(ids))
     if unknown:
@@ -199,35 +198,35 @@ def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
 
 
 def _key(text: str) -> str:
-    """What two texts have in common that are the same to a reader, and to a tokenizer."""
+    """A key that is equal for texts that are the same to a reader and to a tokenizer."""
     return text.strip()
 
 
 def _cleaned(train: Split, test: Split | None) -> tuple[list[str], np.ndarray, int, int, int]:
-    """Distinct texts in order of their hash, their labels, and what went: repeats, conflicts, in test."""
+    """Distinct texts in order of their hash, their labels, and counts: duplicates, conflicts, texts in test."""
     order = sorted(range(len(train)), key=lambda i: text_digest(train.texts[i]))
     seen: dict[str, list[int]] = {}
     for i in order:
         seen.setdefault(_key(train.texts[i]), []).append(i)
     in_test = set() if test is None else {_key(text) for text in test.texts}
     kept: list[int] = []
-    duplicates = conflicts = leaks = 0
+    duplicates = conflicts = test_texts = 0
     for key, members in seen.items():
         if key in in_test:
-            leaks += len(members)
+            test_texts += len(members)
         elif len({int(train.labels[i]) for i in members}) > 1:
             conflicts += len(members)
         else:
             kept.append(members[0])
             duplicates += len(members) - 1
-    return [train.texts[i] for i in kept], train.labels[kept], duplicates, conflicts, leaks
+    return [train.texts[i] for i in kept], train.labels[kept], duplicates, conflicts, test_texts
 
 
 def _divided(
-    digests: Sequence[bytes], labels: np.ndarray, members: np.ndarray, share: float, seed: int, least: int = 1
+    digests: Sequence[bytes], labels: np.ndarray, members: np.ndarray, share: float, seed: int, min_held: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The members without a stratified share, and that share."""
-    held = hold_out([digests[i] for i in members], labels[members], share, seed, least=least)
+    """The members without a stratified share of them, and that share."""
+    held = hold_out([digests[i] for i in members], labels[members], share, seed, min_held=min_held)
     return members[~held], members[held]
 
 
@@ -237,7 +236,7 @@ def _split(texts: Sequence[str], labels: np.ndarray, members: Iterable[int]) -> 
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
-    """SHA-256 over class names, and names, labels and texts of splits, as 64 hex digits; the order does not matter."""
+    """SHA-256 over class names and the names, labels and texts of splits, as 64 hex digits, in any order."""
     lines = sorted(
         f"{name} {label} {text_digest(text).hex()}"
         for name, split in splits.items()

@@ -1,7 +1,6 @@
-"""One file from a URL to disk: resumed where it was cut, checked, and named only when it is whole."""
+"""Downloads one file: resumes an interrupted download, checks the result, and renames it when it is complete."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -18,12 +17,13 @@ import urllib3
 from tqdm import tqdm
 
 from textclf.errors import ConfigError, DatasetError
-from textclf.files import atomic_file, sha256_of_file, sync_folder
+from textclf.files import atomic_file, locked, sha256_of_file, sync_folder
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUTS = (10.0, 60.0)  # Seconds to connect, and between two packets.
 _ATTEMPTS = 4
-_PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# Statuses after which another attempt may succeed.
+_TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 _log = logging.getLogger(__name__)
 
@@ -31,23 +31,23 @@ _log = logging.getLogger(__name__)
 def download(
     url: str, target: Path | str, *, sha256: str | None = None, show_progress: bool = True, retry_wait: float = 0.5
 ) -> Path:
-    """The file at `url`, as `target`; at once if `target` is there already.
+    """Download `url` to `target` and return its path; an existing `target` is not downloaded again.
 
-    Bytes go to `<target>.part`, and only a complete, checked file gets the final name. A cut download
-    goes on where it stopped, in this call (a few attempts) or in a later one, if the server still has
-    the same file: `<target>.part.json` keeps the validator (ETag, or date) for If-Range
-    (RFC 9110, section 13.1.5). Two processes with one target wait for each other.
+    Bytes go to `<target>.part`; only a complete, checked file gets the final name. An interrupted download continues
+    where it stopped, in this call (a few attempts) or in a later one, if the server still has the same file:
+    `<target>.part.json` stores the validator (ETag or date) for If-Range (RFC 9110, section 13.1.5). Two processes with
+    one target wait for each other.
 
     Args:
-        url: http, https or file. What may be secret in it (user, password, query) is never shown.
-        target: the file to write; its folder is made.
+        url: http, https or file URL. Its secret parts (user, password, query) are never shown.
+        target: the file to write; its folder is created.
         sha256: the expected hash as hex digits, or None to check the length only.
-        show_progress: draw a bar on stderr where that is a terminal.
-        retry_wait: seconds before the second attempt; doubled before each further one.
+        show_progress: draw a progress bar if stderr is a terminal.
+        retry_wait: seconds before the second attempt; doubled before each later one.
 
     Raises:
-        ConfigError: the URL or the hash is malformed.
-        DatasetError: the file can't be had, or is not the one that `sha256` names.
+        ConfigError: if the URL or the hash is malformed.
+        DatasetError: if the file can't be downloaded, or its hash is not `sha256`.
     """
     target = Path(target)
     part = _Part(target, public_url(url))
@@ -57,7 +57,7 @@ def download(
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with part.open() as file:
-                if not target.exists():  # Another process may have finished it while this one waited.
+                if not target.exists():  # False if another process has finished it meanwhile.
                     _fill(part, file, url, show_progress, retry_wait)
                     part.finish(file, sha256)
                     return target
@@ -72,10 +72,10 @@ def download(
 
 
 def public_url(url: str) -> str:
-    """The URL without what may be secret: user, password, query and fragment.
+    """The URL without its secret parts: user, password, query and fragment.
 
     Raises:
-        ConfigError: it is not an http, https or file URL.
+        ConfigError: if it is not an http, https or file URL.
     """
     try:
         parts = urlsplit(url)
@@ -83,17 +83,17 @@ def public_url(url: str) -> str:
     except ValueError:
         is_usable = False
     if not is_usable:
-        # Whatever it is, it may hold a password: only its beginning is shown.
+        # It may contain a password: show only its beginning.
         raise ConfigError(f"url: expected http://…, https://… or file://…, got {url.partition(':')[0][:20]!r}…")
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def check_sha256(path: Path | str, expected: str, remedy: str) -> None:
-    """Compare a file with the hash that it should have.
+    """Compare a file's SHA-256 with the expected one.
 
     Raises:
-        ConfigError: `expected` is no SHA-256.
-        DatasetError: the file has another one; the message ends with `remedy`.
+        ConfigError: if `expected` is not a SHA-256 in hex digits.
+        DatasetError: if the file's hash differs; the message ends with `remedy`.
     """
     _check_form(expected)
     found = sha256_of_file(path)
@@ -107,7 +107,7 @@ def _check_form(sha256: str) -> None:
 
 
 class _Part:
-    """The unfinished file, and a note beside it that says of which file it is the beginning."""
+    """The unfinished file, and a note in the same folder with its source and validator."""
 
     def __init__(self, target: Path, source: str) -> None:
         self.target = target
@@ -117,11 +117,10 @@ class _Part:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file, open to append, locked; if the block fails, it stays only where it can be resumed."""
+        """The locked file, open to append; if the block fails, it is kept only if it can be resumed."""
         while True:
-            with open(self.path, "ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if not self._is_still(file):  # Whoever held the lock has renamed or removed it meanwhile.
+            with locked(self.path) as lock, open(lock.fileno(), "ab", closefd=False) as file:
+                if not self._is_still(file):  # The previous holder of the lock has renamed or removed it.
                     continue
                 try:
                     yield file
@@ -136,7 +135,7 @@ class _Part:
                 return
 
     def validator(self) -> str:
-        """What the server called this version of the file, or "" where that is not known."""
+        """The server's validator of this version of the file, or "" if it is unknown."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             return str(note["validator"]) if note["source"] == self.source else ""
@@ -144,13 +143,13 @@ class _Part:
             return ""
 
     def restart(self, file: IO[bytes], validator: str) -> None:
-        """Empty the file and note down what it is going to be."""
+        """Empty the file and write the note."""
         file.truncate(0)
         with atomic_file(self.note) as note:
             json.dump({"source": self.source, "validator": validator}, note)
 
     def finish(self, file: IO[bytes], sha256: str | None) -> None:
-        """Give the file its final name, if it is the right one."""
+        """Check the file and give it its final name."""
         if sha256 is not None:
             try:
                 check_sha256(self.path, sha256, f"what {self.source} sent is removed; check address and checksum")
@@ -175,11 +174,11 @@ class _Part:
 
 
 class _AttemptError(Exception):
-    """This attempt failed in a way that the next may not; the message says how, without secrets."""
+    """This attempt failed, but the next one may succeed; the message contains no secrets."""
 
 
 def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wait: float) -> None:
-    """Bring the part to its full length."""
+    """Download what is missing of the part, in several attempts."""
     if urlsplit(url).scheme == "file":
         _copy(part, file, url)
         return
@@ -195,10 +194,10 @@ def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wai
             if attempt < _ATTEMPTS:
                 time.sleep(retry_wait * 2 ** (attempt - 1))
     received = os.fstat(file.fileno()).st_size
-    goes_on = received and part.validator()
+    is_resumable = received and part.validator()
     raise DatasetError(
         f"{part.source}: {reason}, {_ATTEMPTS} times; check the address and the network"
-        + (f", and run the same again to go on after the {received:,} bytes in {part.path}" if goes_on else "")
+        + (f", and run the same again to go on after the {received:,} bytes in {part.path}" if is_resumable else "")
     )
 
 
@@ -216,11 +215,11 @@ def _copy(part: _Part, file: IO[bytes], url: str) -> None:
 
 
 def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, show_progress: bool) -> None:
-    """One request: what is missing of the file, or all of it.
+    """One request, for the missing bytes of the file or for all of them.
 
-    Exceptions of requests and urllib3 carry the whole URL, so they are replaced and never chained.
+    Exceptions of requests and urllib3 contain the whole URL, so they are replaced and never chained.
     """
-    headers = {"Accept-Encoding": "identity"}  # The bytes of the file itself: Range counts those.
+    headers = {"Accept-Encoding": "identity"}  # Range counts the bytes of the file itself.
     have = os.fstat(file.fileno()).st_size
     if have and (validator := part.validator()):
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
@@ -260,7 +259,7 @@ def _receive(
         total=total,
         unit="B",
         unit_scale=True,
-        disable=None if show_progress else True,  # None: where stderr is no terminal
+        disable=None if show_progress else True,  # None: off if stderr is not a terminal.
     ) as bar:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
@@ -273,14 +272,14 @@ def _check_status(response: requests.Response, part: _Part) -> None:
     if status in (200, 206):
         return
     answer = f"the server answered {status} {response.reason or ''}".strip()
-    if status in _PASSING_STATUSES:
+    if status in _TEMPORARY_STATUSES:
         raise _AttemptError(answer)
     remedy = "check the user, password or token in it" if status in (401, 403) else "check the address"
     raise DatasetError(f"{part.source}: {answer}; {remedy}, or put the file at {part.target} yourself")
 
 
 def _validator_of(response: requests.Response) -> str:
-    """The strong ETag, else the date: a weak ETag does not promise equal bytes, and If-Range refuses it."""
+    """The strong ETag, else the date; a weak ETag does not promise equal bytes, and If-Range refuses it."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 
@@ -296,6 +295,6 @@ def _range_total(response: requests.Response) -> int | None:
 
 
 def _length(response: requests.Response, have: int) -> int | None:
-    """Bytes of the whole file, or None where the server does not say."""
+    """Bytes of the whole file, or None if the server does not send the size."""
     length = response.headers.get("Content-Length", "")
     return _range_total(response) or (have + int(length) if length.isdigit() else None)

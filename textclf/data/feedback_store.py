@@ -23,6 +23,7 @@ from typing import Self
 from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
 from textclf.files import atomic_file, locked, sync_folder
 from textclf.labels import is_class_name
+from textclf.unicode import encode_utf8
 
 TEXTS = "train"
 INDEX = "feedback.log"
@@ -126,12 +127,7 @@ def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequen
     """
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"expected a text that is not blank, got {text!r:.80}")
-    try:
-        content = text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"expected Unicode text, got half of a surrogate pair at character {error.start}; remove it"
-        ) from error
+    content = encode_utf8(text)
     if label not in class_names or not is_class_name(label):
         raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
     folder = Path(save_dir) / label

@@ -1,4 +1,4 @@
-"""Texts and labels out of whatever yields them: a tf.data dataset, or any iterable; TensorFlow is not imported."""
+"""Reads texts and labels from a tf.data dataset or any other iterable, without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXPECTED = (
 
 
 def texts_and_labels(dataset: Iterable[Any]) -> tuple[list[str], list[str | int | None]]:
-    """All texts, and for each its label: a class name, a class id, or None where there is none.
+    """All texts and their labels: class names, class ids, or None for texts without a label.
 
     Only a tuple of two is a pair; a list is a batch of texts. Bytes are UTF-8.
 
@@ -23,7 +23,7 @@ def texts_and_labels(dataset: Iterable[Any]) -> tuple[list[str], list[str | int 
         dataset: may yield tensors (with .numpy()), arrays, lists, str and bytes.
 
     Raises:
-        InputError: it yields something else, or is a single text, which would be read letter by letter.
+        InputError: if it yields another type, or is a single text, which would be read letter by letter.
     """
     if isinstance(dataset, str | bytes | dict) or not isinstance(dataset, Iterable):
         raise InputError(f"{_EXPECTED}, got {type(dataset).__name__}")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from textclf.config import DataOptions
 from textclf.data.content_hash import content_digest
-from textclf.data.dataset_layout import find_parts
+from textclf.data.dataset_layout import find_parts, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
-from textclf.data.readers import read_part, visible_entries
+from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
 
 _DEFAULT_OPTIONS = DataOptions()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import find_parts
+from textclf.data.dataset_layout import class_folders, find_parts, visible_entries
 from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
-from textclf.data.readers import class_folders, read_part, visible_entries
-from textclf.data.tables import column_names, read_rows, table_format
-from textclf.errors import DatasetError
+from textclf.data.readers import read_part, read_text_file
+from textclf.data.tables import UndecodableError, column_names, read_rows, table_format
+from textclf.errors import DatasetError, missing_column
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -93,32 +93,27 @@ def _text_files(folder: Path) -> list[Path]:
 
 def _read(path: Path, options: DataOptions) -> str | None:
     try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
+        return read_text_file(path)
+    except UndecodableError:
         if options.skip_undecodable:
             return None
-        raise DatasetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it") from error
+        raise
 
 
 def _column(path: Path, options: DataOptions) -> list[str | None]:
     """Read the text column of a table without labels."""
     names, name = column_names(path), options.text_column
     if table_format(path) != "jsonl" and name not in names:
-        raise _no_column(path, name, names)
+        raise DatasetError(f"{path}: {missing_column(name, names)}")
     texts: list[str | None] = []
     for number, row in read_rows(path):
         if name not in row:
-            raise _no_column(f"{path}, row {number}", name, list(row))
+            raise DatasetError(f"{path}, row {number}: {missing_column(name, row)}")
         text = row[name]
         if not isinstance(text, str | None):
             raise DatasetError(f"{path}, row {number}: expected a string in {name!r}, got {text!r:.80}")
         texts.append(text)
     return texts
-
-
-def _no_column(where: object, name: str, names: list[str]) -> DatasetError:
-    found = ", ".join(map(repr, names)) or "none"
-    return DatasetError(f"{where}: expected a column {name!r}, found {found}; name it with --text-column")
 
 
 def _unlabelled(texts: Sequence[str | None], undecodable: int = 0) -> LatestTexts:

@@ -1,4 +1,4 @@
-"""Labelled texts as they lie on disk -> two lists, in an order that does not depend on the file system."""
+"""Reads the labelled texts of a part of a data set, in an order that does not depend on the file system."""
 
 import os
 from collections.abc import Iterator
@@ -7,25 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from textclf.config import DataOptions
-from textclf.data.tables import Row, UndecodableRowError, column_names, read_rows, table_format
-from textclf.errors import DatasetError
+from textclf.data.dataset_layout import class_folders
+from textclf.data.tables import Row, UndecodableError, column_names, read_rows, table_format
+from textclf.errors import DatasetError, missing_column
+from textclf.labels import UNLABELLED_FOLDER
 
-# Passed over where it begins a file.
+# Removed from the beginning of a file.
 BYTE_ORDER_MARK = "\ufeff"
-# Folders that archives and desktops leave behind; the other such names begin with a dot.
-_CLUTTER = {"__MACOSX"}
-# Large Movie Review Dataset: reviews without a label.
-_UNLABELLED = "unsup"
 
 
 @dataclass
 class Part:
-    """The texts of one part (train or test) with their labels, and what was left out.
+    """The labelled texts of one part (train or test), and counts of what was left out.
 
     Attributes:
-        texts, labels: as read, one label a text; labels are renamed already.
-        paths, sources: the file of each text, and what a table's column `source` says of it, else "".
-        classes: all labels, those of blank texts included.
+        texts, labels: as read, one label per text; labels are renamed already.
+        paths, sources: the file of each text, and its value in a table's column `source`, else "".
+        classes: all labels, including those of blank texts.
         empty: texts that were blank or null.
         undecodable: texts that were not UTF-8 (options.skip_undecodable).
         unlabelled: files in an `unsup` folder.
@@ -45,7 +43,7 @@ class Part:
     renamed: set[str] = field(default_factory=set)
 
     def add(self, text: str | None, label: str, options: DataOptions, path: str, source: str = "") -> None:
-        """Take one text, unless it is blank."""
+        """Append one text, or count it if it is blank."""
         if label in options.rename_labels:
             self.renamed.add(label)
             label = options.rename_labels[label]
@@ -64,28 +62,30 @@ def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False) -> P
 
     Args:
         path: the file or folder.
-        options: see DataOptions.
-        is_in_use: others add texts and take some away meanwhile, so that a class folder may be empty.
+        options: column names, labels to rename, and how to treat texts that are not UTF-8.
+        is_in_use: other processes add and remove texts meanwhile, so that files vanish and class folders may be empty.
 
     Raises:
-        DatasetError: something can't be read, or is not what it should be; the file is named.
+        DatasetError: if a file can't be read or is invalid; the message names the file.
     """
     return _read_class_folders(path, options, is_in_use) if path.is_dir() else _read_table(path, options)
 
 
-def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a person sees in a folder, sorted by name: neither hidden nor left behind by an archiver."""
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.name.startswith(".") and e.name not in _CLUTTER), key=_name)
+def read_text_file(path: Path | str) -> str:
+    """The text of a UTF-8 file, without a byte-order mark.
 
-
-def class_folders(folder: Path) -> list[os.DirEntry[str]]:
-    """The subfolders that stand for classes."""
-    return [entry for entry in visible_entries(folder) if entry.is_dir() and entry.name != _UNLABELLED]
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+    Raises:
+        OSError: if the file can't be read.
+        UndecodableError: if the file is not UTF-8.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        raise UndecodableError(
+            f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file, or remove it"
+        ) from None
 
 
 def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> Part:
@@ -95,22 +95,18 @@ def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> 
         for path in _text_files(entry.path, part):
             found = True
             try:
-                with open(path, "rb") as file:
-                    content = file.read()
+                part.add(read_text_file(path), entry.name, options, path)
             except FileNotFoundError:
-                if is_in_use:
-                    continue
-                raise
-            try:
-                part.add(content.decode("utf-8").removeprefix(BYTE_ORDER_MARK), entry.name, options, path)
-            except UnicodeDecodeError as error:
-                _undecodable(part, options, DatasetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})"))
+                if not is_in_use:
+                    raise
+            except UndecodableError as error:
+                _undecodable(part, options, error)
         if not found and not is_in_use:
             raise DatasetError(
                 f"{entry.path}: expected .txt files in the folder of the class {entry.name!r}, found none; "
                 f"add texts, or remove the folder"
             )
-    unlabelled = folder / _UNLABELLED
+    unlabelled = folder / UNLABELLED_FOLDER
     if unlabelled.is_dir():
         with os.scandir(unlabelled) as entries:
             part.unlabelled = sum(1 for entry in entries if entry.name.endswith(".txt"))
@@ -119,7 +115,7 @@ def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> 
 
 def _text_files(folder: str, part: Part) -> Iterator[str]:
     with os.scandir(folder) as scan:
-        entries = sorted(scan, key=_name)
+        entries = sorted(scan, key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.endswith(".txt") and not entry.name.startswith(".") and entry.is_file():
             yield entry.path
@@ -131,15 +127,12 @@ def _read_table(path: Path, options: DataOptions) -> Part:
     part = Part()
 
     def on_bad(_number: int, error: DatasetError) -> None:
-        if not isinstance(error, UndecodableRowError):
+        if not isinstance(error, UndecodableError):
             raise error
         _undecodable(part, options, error)
 
-    if table_format(path) != "jsonl":  # There each row has keys of its own.
-        names = column_names(path)
-        for name in (options.text_column, options.label_column):
-            if name not in names:
-                raise _missing_column(path, name, names)
+    if table_format(path) != "jsonl":  # In JSONL each row has its own keys.
+        _check_columns(path, column_names(path), options)
     for number, row in read_rows(path, on_bad=on_bad):
         source = row.get("source")
         text, label = _text_and_label(path, number, row, options)
@@ -147,10 +140,14 @@ def _read_table(path: Path, options: DataOptions) -> Part:
     return part
 
 
+def _check_columns(where: object, names: list[str], options: DataOptions) -> None:
+    for name, option in ((options.text_column, "--text-column"), (options.label_column, "--label-column")):
+        if name not in names:
+            raise DatasetError(f"{where}: {missing_column(name, names, option)}")
+
+
 def _text_and_label(path: Path, number: int, row: Row, options: DataOptions) -> tuple[str | None, str]:
-    for name in (options.text_column, options.label_column):
-        if name not in row:
-            raise _missing_column(f"{path}, row {number}", name, list(row))
+    _check_columns(f"{path}, row {number}", list(row), options)
     text: Any = row[options.text_column]
     label: Any = row[options.label_column]
     if not isinstance(text, str | None):
@@ -164,13 +161,6 @@ def _text_and_label(path: Path, number: int, row: Row, options: DataOptions) -> 
             f"got {label!r:.80}; write the labels as text or whole numbers, or name another column with --label-column"
         )
     return text, str(label)
-
-
-def _missing_column(where: object, name: str, names: list[str]) -> DatasetError:
-    return DatasetError(
-        f"{where}: expected a column {name!r}, found {', '.join(map(repr, names)) or 'none'}; "
-        f"say which they are with --text-column and --label-column"
-    )
 
 
 def _undecodable(part: Part, options: DataOptions, error: DatasetError) -> None:

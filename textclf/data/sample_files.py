@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from textclf.data.dataset_layout import data_root
-from textclf.data.readers import class_folders, visible_entries
+from textclf.data.dataset_layout import class_folders, data_root, visible_entries
+from textclf.data.readers import read_text_file
 from textclf.errors import DatasetError
 
 # Parts of a data set in the order of preference: no model was trained on the test part.
@@ -52,11 +52,4 @@ def sample_files(
         if not files:
             raise DatasetError(f"{class_folder.path}: expected .txt files in the folder of a class, found none")
         chosen += [Path(path) for path in sorted(chance.sample(files, min(max_per_class, len(files))))]
-    return [(path, _read(path)) for path in chosen]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: expected UTF-8 text: {error}; convert the file, or remove it") from error
+    return [(path, read_text_file(path)) for path in chosen]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from textclf.data.tables import OnProgress, Row, UndecodableRowError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, InputError
+from textclf.data.tables import OnProgress, Row, UndecodableError, column_names, read_rows, table_format
+from textclf.errors import DatasetError, InputError, missing_column
 
 
 def input_columns(path: Path, text_column: str) -> list[str]:
@@ -19,10 +19,7 @@ def input_columns(path: Path, text_column: str) -> list[str]:
         return next((list(row) for _, row in rows if isinstance(row.get(text_column), str)), [])
     columns = column_names(path)
     if text_column not in columns:
-        raise InputError(
-            f"{path}: expected a column {text_column!r} with the text, found {', '.join(columns)}; "
-            f"name the column with --text-column"
-        )
+        raise InputError(f"{path}: {missing_column(text_column, columns)}")
     return columns
 
 
@@ -37,7 +34,7 @@ def input_rows(
 
     def report(number: int, error: DatasetError) -> None:
         reason = str(error).removeprefix(f"{path}, row {number} ")
-        if isinstance(error, UndecodableRowError):
+        if isinstance(error, UndecodableError):
             reason = "not well-formed UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)"
         on_bad(number, InputError(reason))
 

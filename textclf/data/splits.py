@@ -1,4 +1,4 @@
-"""Stratified splits decided by what the texts say: the same texts give the same split in whatever order they come."""
+"""Stratified splits by text hash: the same texts give the same split, in any order."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,55 +14,51 @@ def text_digest(text: str) -> bytes:
 
 
 def hold_out(
-    digests: Sequence[bytes], labels: np.ndarray, share: float, seed: int, *, least: int = 1, rest: int = 1
+    digests: Sequence[bytes], labels: np.ndarray, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1
 ) -> np.ndarray:
-    """Which texts are held out: a stratified share of each class.
+    """Hold out a stratified share of each class: bool [n], True for a text that is held out.
 
-    Within a class the texts are ranked by the hash of seed and text, and the first ones are taken. So
-    a split depends on seed and texts only, and texts that are added later leave most others where they
-    were.
+    Within a class the texts are ranked by the hash of seed and text, and the first ones are held out. A split depends
+    on the seed and the texts only, and adding texts moves few others to the other side.
 
     Args:
         digests: text_digest of each text, all distinct, [n].
         labels: class ids, [n].
-        share: of the texts that is held out, in all and (rounded) of each class.
-        seed: another one gives another split.
-        least: texts of each class that are held out at least.
-        rest: texts of each class that are left at least.
-
-    Returns:
-        True where a text is held out, bool [n].
+        share: share of the texts to hold out, in total and (rounded) of each class.
+        seed: random seed.
+        min_held: smallest number of texts per class to hold out.
+        min_rest: smallest number of texts per class to leave.
 
     Raises:
-        ValueError: a class has fewer than least + rest texts.
+        ValueError: if a class has fewer than min_held + min_rest texts.
     """
     classes, counts = np.unique(labels, return_counts=True)
     taken = np.zeros(len(labels), bool)
     salt = str(seed).encode()
-    for class_id, size in zip(classes, _sizes(counts, share, least, rest), strict=True):
+    for class_id, size in zip(classes, _sizes(counts, share, min_held, min_rest), strict=True):
         members = np.flatnonzero(labels == class_id)
         ranked = sorted(members.tolist(), key=lambda i: hashlib.sha256(salt + b":" + digests[i]).digest())
         taken[ranked[:size]] = True
     return taken
 
 
-def _sizes(counts: np.ndarray, share: float, least: int, rest: int) -> np.ndarray:
-    """How many of each class are taken, int [K]: largest remainders, so that the total is right too."""
-    if np.any(counts < least + rest):
-        raise ValueError(f"expected at least {least + rest} texts of each class, got {counts.min()}")
+def _sizes(counts: np.ndarray, share: float, min_held: int, min_rest: int) -> np.ndarray:
+    """Texts to hold out of each class, int [K], by largest remainders, so that the total is right, too."""
+    if np.any(counts < min_held + min_rest):
+        raise ValueError(f"expected at least {min_held + min_rest} texts of each class, got {counts.min()}")
     quotas = counts * share
     sizes: np.ndarray = np.floor(quotas).astype(int)
     missing = round(quotas.sum()) - sizes.sum()
     sizes[np.argsort(sizes - quotas, kind="stable")[:missing]] += 1
-    bounded: np.ndarray = np.clip(sizes, least, counts - rest)
+    bounded: np.ndarray = np.clip(sizes, min_held, counts - min_rest)
     return bounded
 
 
 def check_class_sizes(labels: np.ndarray, class_names: Sequence[str], needed: int, source: object) -> None:
-    """Refuse a class that is too small to stand in every split.
+    """Refuse a class that is too small for every split to have a text of it.
 
     Raises:
-        DatasetError: a class has fewer than `needed` distinct texts; it is named.
+        DatasetError: if a class has fewer than `needed` distinct texts; the message names it.
     """
     counts = np.bincount(labels, minlength=len(class_names))
     small = [f"{name!r} has {count}" for name, count in zip(class_names, counts, strict=True) if count < needed]

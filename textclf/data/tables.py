@@ -1,4 +1,4 @@
-"""Rows of a CSV, JSONL or Parquet file, one after another in constant memory; a bad row does not end the reading."""
+"""Reads rows of CSV, JSONL and Parquet files in constant memory; reading continues after a bad row."""
 
 import contextlib
 import csv
@@ -11,24 +11,25 @@ from pathlib import Path
 from typing import IO, Any
 
 from textclf.errors import DatasetError
+from textclf.unicode import is_unicode
 
 Row = dict[str, Any]
 OnBad = Callable[[int, DatasetError], None]
 OnProgress = Callable[[int], None]
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-# A quote that is never closed swallows the rest of the file: somewhere it has to stop.
+# Limits the memory for a quote that is never closed, which reads the rest of the file as one field.
 _MAX_FIELD_CHARS = 1 << 27
 _BATCH_ROWS = 1024
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
-class UndecodableRowError(DatasetError):
-    """A row that is well formed, but whose text is not UTF-8."""
+class UndecodableError(DatasetError):
+    """A row or a file that is well formed except that its text is not UTF-8."""
 
 
 def table_format(path: Path | str) -> str | None:
-    """ "csv", "jsonl" or "parquet" by the file's name, which may end in .gz for the first two; else None."""
+    """ "csv", "jsonl" or "parquet" by the file's name, with or without .gz for the first two; else None."""
     path = Path(path)
     is_compressed = path.suffix.lower() == ".gz"
     name = _FORMATS.get(Path(path.stem).suffix.lower() if is_compressed else path.suffix.lower())
@@ -36,10 +37,10 @@ def table_format(path: Path | str) -> str | None:
 
 
 def column_names(path: Path | str) -> list[str]:
-    """The columns of a CSV or Parquet file; for JSONL the keys of its first good row, [] if there is none.
+    """The columns of a CSV or Parquet file; for JSONL the keys of its first good row, or [].
 
     Raises:
-        DatasetError: as read_rows.
+        DatasetError: if the file is missing, of an unknown kind or damaged.
     """
     path = _checked(path)
     with _open(path) as (raw, content):
@@ -61,21 +62,21 @@ def read_rows(
 ) -> Iterator[tuple[int, Row]]:
     """The rows of a table, as (row number, {column: value}).
 
-    CSV is RFC 4180 with a header and gives strings only; JSONL is one object a line; text is UTF-8, a
-    byte-order mark is passed over, blank lines are no rows. `.csv.gz` and `.jsonl.gz` are unpacked on the fly.
+    CSV is RFC 4180 with a header and has strings only; JSONL has one object per line. Text is UTF-8; a byte-order mark
+    and blank lines are ignored. `.csv.gz` and `.jsonl.gz` are unpacked on the fly.
 
     Args:
-        path: the file; its name says the format.
-        on_bad: called with (row number, error) for a row that can't be read; reading goes on with
-            the next one. Without it the error is raised.
-        on_progress: called after each row with the bytes of the file (as it lies on disk) read so far.
+        path: the file; its name determines the format.
+        on_bad: called with (row number, error) for a row that can't be read; reading continues with
+            the next one. None raises the error.
+        on_progress: called after each row with the number of bytes read from disk so far.
 
     Yields:
-        Row numbers count rows from 1, bad ones included, the header not.
+        Rows with their numbers, counted from 1 after the header; bad rows count, too.
 
     Raises:
-        DatasetError: the file is missing, of an unknown kind or cut short; or a row is bad and there is
-            no `on_bad`. It names the row, and the line too where the format has lines.
+        DatasetError: if the file is missing, of an unknown kind or damaged; or if a row is bad and `on_bad` is None.
+            The message names the row, and also the line of a text format.
     """
     path = _checked(path)
     report = on_bad or _raise
@@ -116,7 +117,7 @@ def _checked(path: Path | str) -> Path:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The file as it lies on disk, and its content, unpacked."""
+    """The file on disk, and its unpacked content."""
     with open(path, "rb") as raw:
         if path.suffix.lower() == ".gz":
             with gzip.open(raw) as content:
@@ -131,7 +132,7 @@ def _damaged(path: Path, number: int, error: BaseException) -> DatasetError:
 
 def _csv_text(content: IO[bytes]) -> io.TextIOWrapper:
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
-    # Bytes that are not UTF-8 come through as lone surrogates (PEP 383), so that one bad row is only one bad row.
+    # Bytes that are not UTF-8 become lone surrogates (PEP 383), so that they spoil one row only.
     return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
@@ -140,7 +141,7 @@ def _csv_header(path: Path, reader: Any) -> list[str]:
         header: list[str] = next((fields for fields in reader if fields), [])
     except csv.Error as error:
         raise DatasetError(f"{path}: the header can't be read ({error})") from error
-    if not header or len(set(header)) != len(header) or not _is_text("".join(header)):
+    if not header or len(set(header)) != len(header) or not is_unicode("".join(header)):
         raise DatasetError(
             f"{path}: expected a first line with distinct UTF-8 column names, found {header}; save the table as CSV in "
             f"UTF-8, with a header"
@@ -163,8 +164,10 @@ def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[i
                 number += 1
                 bad = DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes")
                 if reader.line_num > line:
-                    # A quote that does not close takes the lines after it along: that is more than one bad row.
-                    raise DatasetError(f"{bad}: those of lines {line} to {reader.line_num} do not match") from error
+                    # An unclosed quote swallows the following lines: more than one row is bad.
+                    raise DatasetError(
+                        f"{bad}: the quotes of lines {line} to {reader.line_num} do not match"
+                    ) from error
                 report(number, bad)
                 continue
             if not fields:
@@ -174,7 +177,7 @@ def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[i
                 found = f"expected {len(header)} fields ({', '.join(header)}), found {len(fields)}"
                 remedy = "a text with a comma or a line break needs quotes around it"
                 report(number, DatasetError(f"{path}, row {number} (line {line}): {found}; {remedy}"))
-            elif not _is_text("".join(fields)):
+            elif not is_unicode("".join(fields)):
                 report(number, _undecodable(path, f"row {number} (line {line})"))
             else:
                 yield number, dict(zip(header, fields, strict=True))
@@ -195,11 +198,13 @@ def _jsonl_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple
             report(number, _undecodable(path, place))
             continue
         except (ValueError, RecursionError) as error:
-            report(number, DatasetError(f"{path}, {place}: expected one JSON object a line, got no JSON ({error})"))
+            report(
+                number, DatasetError(f"{path}, {place}: expected a JSON object per line, got invalid JSON ({error})")
+            )
             continue
         if not isinstance(row, dict):
             report(number, DatasetError(f"{path}, {place}: expected a JSON object, got {type(row).__name__}"))
-        elif not all(_is_text(value) for value in (*row, *row.values()) if isinstance(value, str)):
+        elif not all(is_unicode(value) for value in (*row, *row.values()) if isinstance(value, str)):
             report(number, _undecodable(path, place))
         else:
             yield number, row
@@ -247,16 +252,7 @@ def _parquet_rows(path: Path, table: Any, report: OnBad) -> Iterator[tuple[int, 
             yield number, row
 
 
-def _is_text(value: str) -> bool:
-    """True if UTF-8 can hold it: lone surrogates are the only characters that it can't."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _undecodable(path: Path, place: str) -> UndecodableRowError:
-    return UndecodableRowError(
+def _undecodable(path: Path, place: str) -> UndecodableError:
+    return UndecodableError(
         f"{path}, {place}: not UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)"
     )

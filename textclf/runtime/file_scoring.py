@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textclf.errors import InputError
+from textclf.errors import InputError, missing_column
 from textclf.files import atomic_file
 from textclf.labels import parse_label
 from textclf.runtime.predictor import Prediction, Predictor, check_text
+from textclf.unicode import encode_utf8
 
 Fields = dict[str, Any]
 OnBad = Callable[[int, Exception], None]
@@ -165,11 +166,11 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
             header, text_of_row = _csv_text(columns, class_names)
         else:
             header, text_of_row = "", _json_text
-        file.write(_utf8(header))
+        file.write(encode_utf8(header))
 
         def write(fields: Fields, prediction: Prediction) -> None:
             _check_free(fields, taken)
-            file.write(_utf8(text_of_row(fields, prediction)))
+            file.write(encode_utf8(text_of_row(fields, prediction)))
 
         yield write
 
@@ -186,10 +187,7 @@ def check_ending(path: Path) -> None:
 
 def _text_of(fields: Fields, text_column: str) -> str:
     if text_column not in fields:
-        raise InputError(
-            f"expected a column {text_column!r} with the text, found {', '.join(fields) or 'none'}; "
-            f"name the column with --text-column"
-        )
+        raise InputError(missing_column(text_column, fields))
     try:
         return check_text(fields[text_column])
     except InputError as error:
@@ -285,12 +283,3 @@ def _json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InputError(f"JSON can't store NaN and infinite numbers: {error}") from None
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"expected well-formed Unicode in every field, got the lone surrogate {text[error.start]!r}"
-        ) from None

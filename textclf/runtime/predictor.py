@@ -16,6 +16,7 @@ from textclf.errors import ConfigError, InputError, ModelStoreError
 from textclf.runtime.backend import TEXTS_PER_BATCH, Backend, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.stats.calibration import decide, softmax
+from textclf.unicode import encode_utf8
 
 TOKENS_PER_BATCH = 4096
 
@@ -277,13 +278,7 @@ def check_text(text: object) -> str:
     """
     if not isinstance(text, str):
         raise InputError(f"expected a str, got {type(text).__name__}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"expected well-formed Unicode, got the lone surrogate {text[error.start]!r} at character {error.start}; "
-            f"decode the text with its right encoding"
-        ) from None
+    encode_utf8(text)
     return text
 
 
