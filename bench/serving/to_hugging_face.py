@@ -4,7 +4,6 @@ The way back of textclf/training/encoders/hf_bert.py, and the classifier with it
 Transformers are installed (bench/requirements.txt); texts are scored both ways before the folder is kept.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -19,28 +18,12 @@ from textclf.cli.commands import Command
 from textclf.environment import prepare_tensorflow_import
 from textclf.files import atomic_folder
 from textclf.store.model_store import ModelVersion, open_model
+from textclf.training.encoders.bert_weights import hugging_face_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_DIFFERENCE = 1e-3  # of logits: two libraries add in different orders.
-_PARTS = {
-    "word_embeddings": "bert.embeddings.word_embeddings",
-    "position_embedding": "bert.embeddings.position_embeddings",
-    "type_embeddings": "bert.embeddings.token_type_embeddings",
-    "embeddings/layer_norm": "bert.embeddings.LayerNorm",
-    "pooler_transform": "bert.pooler.dense",
-    "classifier": "classifier",
-    "self_attention/query": "attention.self.query",
-    "self_attention/key": "attention.self.key",
-    "self_attention/value": "attention.self.value",
-    "self_attention/attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_layer_norm": "output.LayerNorm",
-}
-_LAYER = re.compile(r"transformer/layer_(\d+)/(.+)")
 _SAMPLE = (
     "A quiet film that stays with you for days.",
     "The plot makes no sense and nobody in it seems to care!",
@@ -61,21 +44,20 @@ def state_of_variables(variables: Mapping[str, "NDArray[Any]"]) -> dict[str, "ND
     """
     state = {}
     for name, value in variables.items():
-        place, _, kind = name.rpartition("/")
-        layer = _LAYER.fullmatch(place)
-        part = layer[2] if layer else place
-        if part not in _PARTS or kind not in {"embeddings", "kernel", "bias", "gamma", "beta"}:
-            raise BenchError(f"expected the variables of a BERT encoder and its classifier, found {name}")
-        prefix = f"bert.encoder.layer.{layer[1]}." if layer else ""
+        module, _, kind = name.rpartition("/")
+        try:
+            head = {"classifier/kernel": "classifier.weight", "classifier/bias": "classifier.bias"}
+            target = head.get(name) or f"bert.{hugging_face_name(name)}"
+        except KeyError:
+            raise BenchError(f"expected the variables of a BERT encoder and its classifier, found {name}") from None
         if kind == "kernel":
             # PyTorch's Linear keeps [out, in]. The heads of queries, keys and values are outputs, those of the
             # attention's own output are inputs.
-            width = value.shape[0] if value.ndim == 2 or part != "self_attention/attention_output" else -1
-            value = value.reshape(width, -1 if width > 0 else value.shape[-1]).T
+            is_split_input = value.ndim > 2 and module.endswith("self_attention/attention_output")
+            value = value.reshape(-1, value.shape[-1]).T if is_split_input else value.reshape(value.shape[0], -1).T
         elif kind == "bias":
             value = value.reshape(-1)
-        suffix = "bias" if kind in {"bias", "beta"} else "weight"
-        state[f"{prefix}{_PARTS[part]}.{suffix}"] = np.ascontiguousarray(value, np.float32)
+        state[target] = np.ascontiguousarray(value, np.float32)
     return state
 
 

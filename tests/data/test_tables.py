@@ -99,7 +99,9 @@ def test_bad_csv_rows_are_named_and_passed_over(tmp_path):
 def test_quote_that_is_never_closed(tmp_path):
     """It takes the rows after it along: nothing that may be passed over as one bad row."""
     path = write(tmp_path / "a.csv", 'text,label\na,1\n"b,2\nc,3\n')
-    with pytest.raises(DatasetError, match=r"row 2 \(line 3\): unexpected end of data.* quotes of lines 3 to 4 do not match"):
+    with pytest.raises(
+        DatasetError, match=r"row 2 \(line 3\): unexpected end of data.* quotes of lines 3 to 4 do not match"
+    ):
         read_past_bad(path)
 
 

@@ -13,48 +13,27 @@ from textclf.training.encoders.bert_weights import (
     UnknownEncoderError,
     bert_weights,
     encoder_sizes,
+    hugging_face_name,
 )
 from textclf.training.export.engine_graph import build_graph
 
 FUNCTIONS = {"gelu_tanh": tanh_gelu, "gelu_erf": erf_gelu, "relu": relu}
 # Float32 against float64, of logits between -5 and 5.
 TOLERANCE = 1e-4
-HF_NAMES = {
-    "self_attention/query": "attention.self.query",
-    "self_attention/key": "attention.self.key",
-    "self_attention/value": "attention.self.value",
-    "self_attention/attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_layer_norm": "output.LayerNorm",
-}
 
 
 def hugging_face_tensors(weights):
-    """The encoder's variables under the other names; a kernel [in, out] is a weight [out, in] there."""
-    width = weights["pooler_transform/kernel"].shape[0]
-    tensors = {
-        f"embeddings.{other}_embeddings.weight": weights[f"{name}/embeddings"]
-        for name, other in (
-            ("word_embeddings", "word"), ("position_embedding", "position"), ("type_embeddings", "token_type"),
-        )
-    }  # fmt: skip
-
-    def put(name, other):
-        if f"{name}/gamma" in weights:
-            tensors[f"{other}.weight"], tensors[f"{other}.bias"] = weights[f"{name}/gamma"], weights[f"{name}/beta"]
-        else:
-            kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"].reshape(-1)
-            inputs = kernel.size // bias.size
-            assert width in (inputs, bias.size)
-            tensors[f"{other}.weight"], tensors[f"{other}.bias"] = kernel.reshape(inputs, -1).T, bias
-
-    put("embeddings/layer_norm", "embeddings.LayerNorm")
-    put("pooler_transform", "pooler.dense")
-    for layer in range(sum(name.endswith("query/bias") for name in weights)):
-        for name, other in HF_NAMES.items():
-            put(f"transformer/layer_{layer}/{name}", f"encoder.layer.{layer}.{other}")
+    """The encoder's variables by their Hugging Face names; a kernel [in, out] is a weight [out, in] there."""
+    tensors = {}
+    for name, value in weights.items():
+        if name.startswith("classifier/"):
+            continue
+        if name.endswith("/kernel"):
+            outputs = weights[name.removesuffix("kernel") + "bias"].size
+            value = value.reshape(-1, outputs).T
+        elif not name.endswith("/embeddings"):
+            value = value.reshape(-1)
+        tensors[hugging_face_name(name)] = value
     return tensors
 
 

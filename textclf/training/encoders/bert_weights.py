@@ -1,4 +1,4 @@
-"""The weights of a BERT classifier by name, and the sizes that they have.
+"""The weights of a BERT classifier by name, and their sizes.
 
 Variable names are those of TF-Hub BERT encoders.
 """
@@ -10,29 +10,47 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The weights do not tell which of them is between the two halves of a feed-forward layer.
+# Of the feed-forward layers; the weights do not show which one an encoder uses.
 ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
-# Of the layer norms of BERT encoders in TensorFlow.
 LAYER_NORM_EPSILON = 1e-12
 _LAYER_NAME = re.compile(r"(?:^|/)transformer/layer_(\d+)/")
 _EMBEDDING_NAMES = ("word_embeddings/embeddings", "position_embedding/embeddings", "type_embeddings/embeddings")
 _HEAD_NAMES = ("pooler_transform/", "classifier/")
+# Modules of Hugging Face's BertModel.
+_HUGGING_FACE_MODULES = {
+    "word_embeddings": "embeddings.word_embeddings",
+    "position_embedding": "embeddings.position_embeddings",
+    "type_embeddings": "embeddings.token_type_embeddings",
+    "embeddings/layer_norm": "embeddings.LayerNorm",
+    "pooler_transform": "pooler.dense",
+}
+_HUGGING_FACE_LAYER_MODULES = {
+    "self_attention/query": "attention.self.query",
+    "self_attention/key": "attention.self.key",
+    "self_attention/value": "attention.self.value",
+    "self_attention/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+_HUGGING_FACE_TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 class UnknownEncoderError(Exception):
-    """The weights are not those of a BERT encoder in its original form; says what is missing or odd."""
+    """The weights are not those of a BERT encoder in its original form; the message names the difference."""
 
 
 @dataclass(frozen=True)
 class EncoderSizes:
-    """The sizes that an encoder's weights have.
+    """The sizes of an encoder.
 
     Attributes:
-        layers, width, heads, inner: number of layers, H, A, width of the feed-forward layers.
+        layers, width, heads, inner: number of layers, width, number of heads, width of the feed-forward layers.
         vocabulary, positions: rows of the embeddings.
-        classes: K.
+        classes: number of classes.
     """
 
     layers: int
@@ -45,29 +63,41 @@ class EncoderSizes:
 
 
 def bert_name(variable: str) -> str | None:
-    """The name that this module uses for a variable, or None if it is none of BERT's: no prefix of a layer around it,
-    no `:0`."""
+    """The variable's name without a prefix and `:0`, or None if it is not a variable of BERT."""
     known = "|".join(("transformer/", "embeddings/layer_norm/", *_EMBEDDING_NAMES, *_HEAD_NAMES))
     found = re.search(rf"(?:^|/)((?:{known}).*?)(?::\d+)?$", variable)
     return found[1] if found else None
 
 
 def layer_of(variable: str) -> int | None:
-    """The number of the encoder's layer that a variable belongs to, from 0, or None if it belongs to none."""
+    """The number of the variable's encoder layer, from 0; None if it is outside the layers."""
     found = _LAYER_NAME.search(variable)
     return int(found[1]) if found else None
 
 
+def hugging_face_name(name: str) -> str:
+    """The name of a variable's tensor in Hugging Face's BertModel.
+
+    Raises:
+        KeyError: if it is not a variable of a BERT encoder.
+    """
+    module, _, tensor = name.rpartition("/")
+    if layer := _LAYER_NAME.match(f"{module}/"):
+        part = _HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]
+        return f"encoder.layer.{layer[1]}.{part}.{_HUGGING_FACE_TENSORS[tensor]}"
+    return f"{_HUGGING_FACE_MODULES[module]}.{_HUGGING_FACE_TENSORS[tensor]}"
+
+
 def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """The variables of a classifier under their bert_name, without those that have none."""
+    """The variables of a classifier by bert_name, without those that are not BERT's."""
     return {name: np.asarray(value) for key, value in variables.items() if (name := bert_name(key)) is not None}
 
 
 def encoder_sizes(weights: Weights) -> EncoderSizes:
-    """The sizes that the weights have.
+    """The sizes of the encoder with these weights.
 
     Raises:
-        UnknownEncoderError: a variable is missing, has another shape, or is one that this graph has no place for.
+        UnknownEncoderError: if a variable is missing, unknown, or has an unexpected shape.
     """
     layers = {layer for name in weights if (layer := layer_of(name)) is not None}
     try:

@@ -1,11 +1,11 @@
-"""A Hugging Face BERT checkpoint folder -> the TF-Hub form: an encoder and a preprocessing SavedModel.
+"""Exports a Hugging Face BERT checkpoint as TF-Hub SavedModels: an encoder and its preprocessing.
 
-The tools of tf-models-official do the exporting; here the weights are only renamed and reshaped.
+The tools of tf-models-official export; this module renames and reshapes the weights.
 """
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,27 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from textclf.errors import EncoderError
+from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON, hugging_face_name
 from textclf.training.tf_setup import tf
 
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "vocab.txt")
-# What the encoder of tf-models-official can't express: exporting such a checkpoint would change its outputs.
-_LAYER_NORM_EPSILON = 1e-12
+# The encoder of tf-models-official supports no others: exporting such a checkpoint would change its outputs.
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def is_checkpoint_folder(path: Path) -> bool:
-    """True if `path` looks like a Hugging Face checkpoint, complete or not."""
+    """True if `path` looks like a Hugging Face checkpoint; it may be incomplete."""
     return path.is_dir() and (path / "config.json").is_file() and not (path / "saved_model.pb").exists()
 
 
 def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: Path) -> None:
     """Write the encoder and preprocessing SavedModels of the checkpoint in `folder`.
 
-    The activation becomes the tanh form of GELU, Google's own, so that outputs differ from the
-    original by a few thousandths.
+    GELU is exported in its tanh form, which changes outputs by a few thousandths.
 
     Raises:
-        EncoderError: a file is missing or damaged, or the checkpoint is not a plain BERT encoder.
+        EncoderError: if a file is missing or damaged, or the checkpoint is not a plain BERT encoder.
     """
     from official.nlp.configs import encoders
     from official.nlp.tools import export_tfhub_lib
@@ -65,7 +64,7 @@ def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: 
     vocabulary = str(folder / "vocab.txt")
     with tempfile.TemporaryDirectory() as scratch:
         # The exporter reads weights from a TensorFlow checkpoint, under either of these two names, and expects the
-        # counter that save() adds and write() does not.
+        # counter that only save() adds.
         checkpoint = tf.train.Checkpoint(model=encoder, encoder=encoder).save(str(Path(scratch, "encoder")))
         export_tfhub_lib.export_model(
             str(encoder_folder),
@@ -98,7 +97,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
     if missing:
         raise EncoderError(
-            f"{folder}: a Hugging Face BERT folder holds {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is "
+            f"{folder}: a Hugging Face BERT folder contains {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is "
             f"missing (save the model with safe_serialization=True)"
         )
     config = _read_json(folder / "config.json")
@@ -106,11 +105,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
         "model_type": ("bert",),
         "hidden_act": _ACTIVATIONS,
         "position_embedding_type": ("absolute",),
-        "layer_norm_eps": (_LAYER_NORM_EPSILON,),
+        "layer_norm_eps": (LAYER_NORM_EPSILON,),
         "is_decoder": (False,),
     }
     config = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, **config}
-    config.setdefault("layer_norm_eps", _LAYER_NORM_EPSILON)
+    config.setdefault("layer_norm_eps", LAYER_NORM_EPSILON)
     for key, allowed in wanted.items():
         if config.get(key) not in allowed:
             expected = " or ".join(map(str, allowed))
@@ -154,7 +153,7 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise EncoderError(f"{path}: not a readable safetensors file ({error}); download it again") from error
-    # Checkpoints with a task head keep the encoder under "bert."; old ones call the norm's scale gamma.
+    # Checkpoints with a task head have the prefix "bert."; old ones call the scale and shift of norms gamma and beta.
     renamed = {}
     for name, tensor in tensors.items():
         short = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
@@ -163,46 +162,18 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _reads_lower_case(folder: Path) -> bool:
-    """Whether the checkpoint's tokenizer folds case; BERT's default is that it does."""
+    """True if the checkpoint's tokenizer folds case, BERT's default."""
     path = folder / "tokenizer_config.json"
     settings = _read_json(path) if path.is_file() else {}
     lower_case = bool(settings.get("do_lower_case", True))
-    # TF-Hub's preprocessing strips accents where it folds case, and always parts CJK characters.
+    # TF-Hub's preprocessing strips accents if it folds case, and always splits CJK characters.
     for key, allowed in (("strip_accents", (None, lower_case)), ("tokenize_chinese_chars", (None, True))):
         if settings.get(key) not in allowed:
             raise EncoderError(
-                f"{path}: expected {key} = {str(allowed[1]).lower()}, found {settings[key]!r}; exported, this encoder "
-                f"would be given other wordpieces than it was trained with"
+                f"{path}: expected {key} = {str(allowed[1]).lower()}, found {settings[key]!r}; the exported "
+                f"encoder would get other wordpieces than it was trained with"
             )
     return lower_case
-
-
-_EMBEDDINGS = {
-    "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
-    "position_embedding/embeddings": "embeddings.position_embeddings.weight",
-    "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
-    "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
-    "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
-    "pooler_transform/kernel": "pooler.dense.weight",
-    "pooler_transform/bias": "pooler.dense.bias",
-}
-_LAYER_PARTS = {
-    "self_attention/query": "attention.self.query",
-    "self_attention/key": "attention.self.key",
-    "self_attention/value": "attention.self.value",
-    "self_attention/attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_layer_norm": "output.LayerNorm",
-}
-# PyTorch's Linear keeps [out, in]; Keras multiplies from the left with [in, out].
-_TENSORS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "kernel": ("weight", np.transpose),
-    "bias": ("bias", np.asarray),
-    "gamma": ("weight", np.asarray),
-    "beta": ("bias", np.asarray),
-}
 
 
 def _hugging_face_weight(
@@ -210,23 +181,16 @@ def _hugging_face_weight(
 ) -> np.ndarray:
     """The checkpoint's tensor for a variable of the TF encoder, in that variable's shape.
 
-    Attention kernels are [hidden, heads, head_dim] in TensorFlow and [hidden, hidden] in the
-    checkpoint: the same numbers in the same order once transposed.
+    Attention kernels are [hidden, heads, head_dim] in TensorFlow; a transposed [hidden, hidden] of the checkpoint has
+    the same numbers in the same order.
     """
     name = variable_name.removesuffix(":0")
-    turn: Callable[[np.ndarray], np.ndarray] = np.asarray
-    if name in _EMBEDDINGS:
-        source = _EMBEDDINGS[name]
-        if name.endswith("kernel"):
-            turn = np.transpose
-    else:
-        _, layer, rest = name.split("/", 2)  # transformer/layer_3/self_attention/query/kernel
-        part, tensor = rest.rsplit("/", 1)
-        suffix, turn = _TENSORS[tensor]
-        source = f"encoder.layer.{layer.removeprefix('layer_')}.{_LAYER_PARTS[part]}.{suffix}"
+    source = hugging_face_name(name)
     if source not in weights:
         raise EncoderError(f"{folder / 'model.safetensors'}: the tensor {source} is missing; is this a BERT encoder?")
-    weight = turn(weights[source].astype(np.float32))
+    weight = weights[source].astype(np.float32)
+    if name.endswith("/kernel"):  # PyTorch's Linear has [out, in], Keras [in, out].
+        weight = weight.T
     if weight.size != np.prod(shape) or (weight.ndim == len(shape) and weight.shape != shape):
         raise EncoderError(
             f"{folder / 'model.safetensors'}: the shape {list(weights[source].shape)} of {source} does not fit "
