@@ -274,7 +274,7 @@ def test_missing_preprocessing(tiny, tmp_path, cache):
     one_sentence(caught)
     half = tmp_path / "half"
     shutil.copytree(tiny.encoder, half / "encoder")
-    with pytest.raises(EncoderError, match=r"expected a TF-Hub SavedModel .*, found neither in .*half"):
+    with pytest.raises(EncoderError, match=r"expected a TF-Hub SavedModel .* in .*half, found other files"):
         resolve("x", str(half), str(half / "encoder" / "assets"), cache)
 
 
@@ -290,7 +290,7 @@ def test_file_and_folder_without_a_model(tmp_path, cache):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "in the archive, at its root or one folder down, found neither"),
+        (None, "in the archive, at its root or one folder down, found other files"),
         (b"<html>Not today</html>", "can't be unpacked: .*damaged, cut short or of an unknown kind"),
     ],
 )

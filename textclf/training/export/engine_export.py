@@ -1,12 +1,10 @@
-"""A trained SavedModel -> engine/: an int8 graph that answers without TensorFlow, shown to answer the same.
+"""Exports the engine of a trained SavedModel: an int8 graph that runs without TensorFlow and gives the same labels.
 
-Built and checked in steps, each of which may send it back to a more exact form:
-
-1. The tokenizer that serves must give the ids of the preprocessing SavedModel: else nothing is exported.
-2. The graph is built from the weights (engine_graph.py) and must give the SavedModel's logits to the
-   rounding error; for an encoder that it does not know, the SavedModel's own graph is converted, which is slower.
-3. Quantised to int8 with NNCF, else in bfloat16, else in float32: the first form that passes the parity gate
-   (textclf.stats.parity) on labelled texts that nothing was fitted to.
+1. The serving tokenizer must give the ids of the preprocessing SavedModel; otherwise nothing is exported.
+2. The graph is built from the weights (engine_graph.py) and must give the SavedModel's logits within the rounding
+   error. For an unknown encoder the SavedModel's own graph is converted, which is slower.
+3. The graph is tried in int8 (NNCF), bfloat16 and float32; the first precision that passes the parity gate
+   (textclf.stats.parity) on the calibration set is used.
 """
 
 import dataclasses
@@ -46,17 +44,17 @@ from textclf.training.tf_setup import tf
 
 __all__ = ["EngineTexts", "ExportedEngine", "checked_tokenizer", "export_engine", "tokenizer_differences"]
 
-# Texts that the quantiser sees, and on which the graph is compared with the SavedModel before.
+# Texts for the quantiser, for the comparison of the float graph, and for the parity gate.
 _CALIBRATION_TEXTS = 300
 _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
-# Between the SavedModel and the graph in float32; their sums run in different orders.
+# Between the SavedModel and the graph in float32, which add in different orders.
 _LOGIT_TOLERANCE = 2e-3
-_RELATIVE_TOLERANCE = 5e-4  # Of the largest logit: a deep encoder or a sharp head rounds more.
-# Between two CPUs that compute the same graph with different instructions; saturated int8 is off by whole units.
+_RELATIVE_TOLERANCE = 5e-4  # Of the largest logit: rounding errors grow with it.
+# Between CPUs with different instructions; int8 that saturates is wrong by whole units.
 _GOLDEN_TOLERANCE = 0.25
 
-# Written for this project: plain praise, plain blame, both at once, neither, a question, a long text, odd characters.
+# Written for this project: praise, blame, both, neither, a question, unusual characters, a long and a short text.
 GOLDEN_TEXTS = (
     "A warm and funny film that never loses its nerve.",
     "Two hours of my life, gone, for a plot that a child would be ashamed of.",
@@ -71,12 +69,12 @@ GOLDEN_TEXTS = (
 
 @dataclass(frozen=True, eq=False)
 class ExportedEngine:
-    """What an export came to.
+    """An exported engine.
 
     Attributes:
-        manifest: with `engine` and `parity` filled in.
-        compared: positions of the held-out texts on which the engine was compared with the SavedModel, ascending.
-        saved_model_logits: of those, float32 [texts, classes].
+        manifest: the manifest with `engine` and `parity`.
+        compared: positions in the calibration set on which engine and SavedModel were compared, ascending.
+        saved_model_logits: the SavedModel's logits of these texts, float32 [texts, classes].
     """
 
     manifest: Manifest
@@ -86,11 +84,11 @@ class ExportedEngine:
 
 @dataclass(frozen=True)
 class EngineTexts:
-    """What an export needs of the data.
+    """The texts that an export needs.
 
     Attributes:
-        calibration: training texts, to see the range of what the layers compute.
-        parity: labelled texts that nothing was fitted to, half C of the validation texts.
+        calibration: training texts, to measure the ranges of activations.
+        parity: the calibration set, to compare the engine with the SavedModel.
     """
 
     calibration: Sequence[str]
@@ -98,11 +96,11 @@ class EngineTexts:
 
 
 def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:
-    """The tokenizer that serves, once it has given the ids of the preprocessing on `texts` and the golden texts.
+    """The serving tokenizer, after a comparison with the preprocessing on `texts` and the golden texts.
 
     Raises:
-        TrainingError: it gives others.
-        EncoderError: the preprocessing is not BERT's.
+        TrainingError: if it gives other ids for a text.
+        EncoderError: if the preprocessing is not BERT's.
     """
     tokenizer = tokenizer_of_preprocessing(preprocessing)
     texts = [*texts, *GOLDEN_TEXTS]
@@ -121,14 +119,14 @@ def export_engine(
 
     Args:
         saved_model: the folder of the SavedModel (textclf.training.export.saved_model_export).
-        tokenizer: gives the ids of the SavedModel's preprocessing (textclf.training.export.tokenizer_parity).
-        manifest: says how logits become labels.
-        texts: to quantise with and to compare on.
-        folder: made, with all that serving needs.
-        seed: of the choice of texts.
+        tokenizer: the serving tokenizer, from checked_tokenizer().
+        manifest: temperature, threshold and class names of the model.
+        texts: texts for quantisation and for the comparison.
+        folder: the new folder of the engine.
+        seed: random seed for the choice of texts.
 
     Raises:
-        TrainingError: not even the float32 form answers as the SavedModel does.
+        TrainingError: if no precision passes the parity gate.
     """
     random = np.random.default_rng(seed)
     rows = _chosen(len(texts.parity), _PARITY_TEXTS, random)
@@ -144,32 +142,32 @@ def export_engine(
     refused: list[str] = []
     if source.why_converted:
         refused.append(f"int8: the graph can't be built for this encoder, only converted ({source.why_converted})")
-    # In bfloat16 the plugin computes converted graphs wrong for single texts, which a gate of few texts may not notice
-    # (OpenVINO 2026.4: a label turned over, while every layer was right when looked at by itself).
+    # For converted graphs in bfloat16 the plugin gives wrong results for some texts (OpenVINO 2026.4: another label,
+    # although each layer alone was right), which a gate with few texts may miss.
     for precision in ["float32"] if source.why_converted else PRECISION_HINTS:
         stored = source.graph
         if precision == "int8":
             ids = [text.ids for text in tokenizer(calibration)]
             stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids)
         import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
-        # From the file, because that is what will be served.
+        # Read the file back, because that is what will be served.
         graph = core.read_model(str(folder / GRAPH_FILE))
         engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
         engine.drop_wrong_steps(GOLDEN_TEXTS)
         try:
-            figures = _compare(engine, manifest, compared, original)
-            failures = parity_failures(figures)
-        except ModelStoreError as error:  # Logits that are no numbers.
+            compared_parity = _compare(engine, manifest, compared, original)
+            failures = parity_failures(compared_parity)
+        except ModelStoreError as error:  # Logits that are not finite.
             failures = [str(error)]
         if not failures:
             break
         refused.append(f"{precision}: {'; '.join(failures)}")
     else:
         raise TrainingError(
-            f"the engine does not answer as the trained model does: {'; '.join(refused)}; nothing was saved, please "
-            f"report this with the encoder's handle"
+            f"expected an engine that predicts as the trained model does, found: {'; '.join(refused)}; nothing was "
+            f"saved, please report this with the encoder's handle"
         )
-    # What load_engine falls back to where int8 goes wrong.
+    # load_engine falls back to this on CPUs where int8 is wrong.
     remove_activation_quantization(graph)
     float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
     manifest = dataclasses.replace(
@@ -183,18 +181,18 @@ def export_engine(
             "golden_tolerance": _GOLDEN_TOLERANCE,
         },
         golden_texts=GOLDEN_TEXTS,
-        parity={**manifest.parity, "engine": figures.to_dict()},
+        parity={**manifest.parity, "engine": compared_parity.to_dict()},
     )
     return ExportedEngine(manifest, rows, original)
 
 
-def _chosen(count: int, most: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """Positions of at most so many of `count` texts, ascending."""
-    return np.arange(count) if count <= most else np.sort(random.permutation(count)[:most])
+def _chosen(count: int, max_count: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of up to `max_count` of `count` texts, ascending."""
+    return np.arange(count) if count <= max_count else np.sort(random.permutation(count)[:max_count])
 
 
 def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
-    """[texts, classes], longest texts together so that little is padded."""
+    """Logits [texts, classes]; texts of similar length share a batch, to limit padding."""
     serve = model.signatures["serving_default"]
     order = np.argsort([len(text) for text in texts])
     parts = [
@@ -208,11 +206,11 @@ def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _FloatGraph:
-    """A graph in float32; weights and activation are those that it was built of.
+    """A graph in float32, with the weights and the activation that it was built from.
 
     Attributes:
         graph: an openvino.Model.
-        why_converted: "" if it was built.
+        why_converted: why the graph was converted; "" if it was built.
     """
 
     graph: Any
@@ -224,7 +222,7 @@ class _FloatGraph:
 def _float_graph(model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32]) -> _FloatGraph:
     """The graph, built or converted.
 
-    The activation function leaves no trace in the weights: the one is taken with which the logits are the SavedModel's.
+    The weights do not show the activation: use the one that gives the SavedModel's logits.
     """
     weights = bert_weights(
         {variable.name: variable.numpy() for variable in model.weights if variable.dtype == tf.float32}
@@ -249,7 +247,7 @@ def _largest_difference(graph: Any, ids: list[list[int]], original: NDArray[np.f
 
 
 def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
-    """The SavedModel's own graph behind the tokenizer, in float32."""
+    """The SavedModel's own graph after the tokenizer, in float32."""
     if IDS_SIGNATURE not in model.signatures:
         raise TrainingError(
             f"the engine can't be built for this encoder ({why}), nor converted from a SavedModel without the "

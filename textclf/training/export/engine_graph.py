@@ -1,14 +1,14 @@
-"""The inference graph of a BERT classifier, built from its trained weights for OpenVINO.
+"""Builds the inference graph of a BERT classifier from its trained weights for OpenVINO.
 
-A graph of MatMul, ScaledDotProductAttention, Gelu and MVN, which the CPU plugin runs fast and NNCF can quantise; the
-one that a converter reads from a SavedModel is full of Einsum, which neither can do anything with.
+The graph has MatMul, ScaledDotProductAttention, Gelu and MVN, which the CPU plugin runs fast and NNCF can quantise. A
+graph converted from a SavedModel has Einsum, which neither supports well.
 
 B: batch, S: sequence length, H: width, A: heads, D = H / A, K: classes.
     input_word_ids int32 [B, S]  ->  logits float32 [B, K], embeddings float32 [B, H] (the pooled output)
 
-Two things are left out because the classifier never looks at them: every token type but the first, whose embedding
-is added to those of the positions; and what the last layer computes for other tokens than [CLS], a seventh of
-the work of a 6-layer encoder. Which tokens are padding is read off the ids: no text becomes [PAD].
+Two parts are left out because they do not change the outputs: all token types except the first, whose embedding is
+added to the position embeddings; and the last layer's outputs for tokens other than [CLS], a seventh of the work of a
+6-layer encoder. Tokens with the id of [PAD] are padding: no text contains them.
 
 References: Devlin et al. 2019, BERT, section 3; Zhao et al. 2019, Improving Neural Network Quantization without
 Retraining using Outlier Channel Splitting.
@@ -37,20 +37,20 @@ def build_graph(
     """The graph as an openvino.Model, with dynamic batch and sequence length; it computes in float32.
 
     Args:
-        weights: see bert_weights.
-        activation: of the feed-forward layers, one of ACTIVATIONS.
+        weights: weights by name, see bert_weights.
+        activation: activation of the feed-forward layers, one of ACTIVATIONS.
         padding_id: the id of [PAD].
         copies: for each layer, into how many equal parts each channel of its feed-forward layer is split, [inner]
-            (see copies_of_outliers); None splits none. The graph computes the same either way.
-        int8_embeddings: hold the word embeddings in 8 bits.
+            (see copies_of_outliers); None splits none. The outputs are the same.
+        int8_embeddings: store the word embeddings in 8 bits.
 
     Raises:
-        UnknownEncoderError: see encoder_sizes.
+        UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
     """
     shape = encoder_sizes(weights)
     ids = op.parameter([-1, -1], np.int32, name="input_word_ids")
     ids.output(0).set_names({"input_word_ids"})
-    # An addend for the attention scores, [B, 1, 1, S]: 0 for a token, the lowest float for padding.
+    # Added to the attention scores, [B, 1, 1, S]: 0 for a token, a very negative number for padding.
     padding = op.unsqueeze(op.equal(ids, _constant(padding_id, np.int32)), _constant([1, 2]))
     mask = op.select(padding, _constant(np.finfo(np.float32).min / 2, np.float32), _constant(0, np.float32))
 
@@ -78,8 +78,8 @@ def build_graph(
 def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
     """[B, S] -> [B, S, H].
 
-    In 8 bits each word has a scale of its own, and only the rows that a text asks for become floats: what NNCF makes
-    of the table, the plugin turns back into floats as a whole when it loads it, most of a small model's memory.
+    In 8 bits each row has its own scale, and only the rows of a text are converted to floats. The plugin converts a
+    table quantised by NNCF to floats at load time, which takes most of a small model's memory.
     """
     if not int8:
         return op.gather(op.constant(table), ids, _constant(0))
@@ -89,7 +89,7 @@ def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
 
 
 def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderSizes, first_only: bool) -> Any:
-    """The first half of an encoder layer: [B, S, H] -> [B, S, H], or [B, 1, H] for [CLS] alone."""
+    """The attention half of an encoder layer: [B, S, H] -> [B, S, H], or [B, 1, H] for [CLS] alone."""
     name = f"transformer/layer_{layer}"
     width, heads = shape.width, shape.heads
     asking = op.slice(hidden, _constant([0]), _constant([1]), _constant([1]), _constant([1])) if first_only else hidden
@@ -100,7 +100,7 @@ def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: Enco
         values = op.reshape(values, _constant([0, 0, heads, width // heads]), special_zero=True)
         return op.transpose(values, _constant([0, 2, 1, 3]))
 
-    # Scores are divided by the root of D inside.
+    # The operation divides scores by the square root of D.
     mixed = op.scaled_dot_product_attention(
         split(asking, "query"), split(hidden, "key"), split(hidden, "value"), mask, causal=False
     )
@@ -110,7 +110,7 @@ def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: Enco
 
 
 def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, copies: NDArray[np.int64]) -> Any:
-    """The second half of an encoder layer: [B, S, H] -> [B, S, H]."""
+    """The feed-forward half of an encoder layer: [B, S, H] -> [B, S, H]."""
     name = f"transformer/layer_{layer}"
     expanded = {
         **{f"{name}/intermediate/{part}": np.repeat(weights[f"{name}/intermediate/{part}"], copies, axis=-1)
@@ -118,7 +118,7 @@ def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, 
         f"{name}/output/kernel": np.repeat(weights[f"{name}/output/kernel"], copies, axis=0),
         f"{name}/output/bias": weights[f"{name}/output/bias"],
     }  # fmt: skip
-    inner = _activate(_dense(attended, expanded, f"{name}/intermediate"), activation)  # [B, S, inner, copies included]
+    inner = _activate(_dense(attended, expanded, f"{name}/intermediate"), activation)  # [B, S, inner with copies]
     inner.set_friendly_name(inner_name(layer))
     if copies.max() > 1:
         inner = op.multiply(inner, op.constant(np.repeat(1 / copies, copies).astype(np.float32)))
@@ -127,23 +127,20 @@ def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, 
 
 
 def inner_name(layer: int) -> str:
-    """The name of the node that gives the activations [B, S, inner] of a layer's feed-forward part."""
+    """The name of the node with the activations [B, S, inner] of a layer's feed-forward part."""
     return f"transformer/layer_{layer}/inner"
 
 
 def copies_of_outliers(largest: NDArray[np.floating[Any]], extra: int) -> NDArray[np.int64]:
-    """Into how many equal parts to split each channel, so that the largest part of all is as small as it can be.
+    """Into how many equal parts to split each channel, at least 1, to minimise the largest part: [channels].
 
-    In the feed-forward layers of a trained BERT one or two channels answer [CLS] or [SEP] with a value several times
-    that of all others. int8 has one scale for a whole layer, so they take most of its 256 steps from the rest. Split
-    into n copies with 1/n of the value each, a channel adds up to the same.
+    In the feed-forward layers of a trained BERT one or two channels have values for [CLS] or [SEP] that are several
+    times larger than all others. int8 has one scale per layer, so that few of its 256 steps are left for the rest. A
+    channel split into n copies with 1/n of its value each adds up to the same.
 
     Args:
-        largest: absolute value that each channel takes at most, [channels].
-        extra: how many channels to add.
-
-    Returns:
-        Number of parts, at least 1, that sum up to channels + extra: [channels].
+        largest: largest absolute value of each channel, [channels].
+        extra: number of channels to add.
     """
     copies = np.ones(len(largest), np.int64)
     for _ in range(extra):
@@ -158,10 +155,10 @@ def _activate(values: Any, activation: str) -> Any:
 
 
 def _dense(values: Any, weights: Weights, name: str, matrix: tuple[int, int] | None = None) -> Any:
-    """[…, in] -> […, out]; `matrix` is the shape of a kernel that TensorFlow keeps split into heads."""
+    """[…, in] -> […, out]; `matrix` is the shape of a kernel that TensorFlow stores split into heads."""
     kernel = weights[f"{name}/kernel"]
     kernel = kernel.reshape(matrix or kernel.shape)
-    # The transposed kernel is the form whose rows NNCF quantises one by one, and the plugin need not turn it.
+    # NNCF quantises the rows of a transposed kernel one by one, and the plugin needs it transposed.
     product = op.matmul(values, op.constant(np.ascontiguousarray(kernel.T)), transpose_a=False, transpose_b=True)
     product.set_friendly_name(name)
     return op.add(product, op.constant(weights[f"{name}/bias"].reshape(-1)))

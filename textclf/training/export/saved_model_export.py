@@ -1,10 +1,10 @@
-"""A trained classifier as a SavedModel: string -> logits and calibrated probabilities.
+"""Exports a trained classifier as a SavedModel: string -> logits and calibrated probabilities.
 
 Signatures (B texts, K classes):
     serving_default(text: string [B]) -> {logits float32 [B, K], probabilities float32 [B, K]}
-    token_counts(text: string [B]) -> {token_counts int32 [B]}: wordpieces before truncation, [CLS] and [SEP] included
-    classify_ids(input_word_ids, input_mask: int32 [B, S]) -> {logits float32 [B, K], embeddings float32 [B, H]}: what
-        comes after the tokenizer; embeddings are the encoder's pooled output
+    token_counts(text: string [B]) -> {token_counts int32 [B]}: wordpieces before truncation, including [CLS] and [SEP]
+    classify_ids(input_word_ids, input_mask: int32 [B, S]) -> {logits float32 [B, K], embeddings float32 [B, H]}: the
+        part after the tokenizer; embeddings are the encoder's pooled output
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ def export_saved_model(
     """Write the classifier (strings [B] -> logits [B, K]) as a SavedModel into `folder`.
 
     Raises:
-        TrainingError: it can't be written, because the disk is full, say.
+        TrainingError: if it can't be written, for example because the disk is full.
     """
 
     from_ids = ids_classifier(classifier, with_embeddings=True)
 
-    # One graph, which `score` calls: with a copy of its own the model would take twice as long to load.
+    # `score` calls this graph: with a second copy the model would take twice as long to load.
     @graph_function(
         tf.TensorSpec([None, None], tf.int32, name="input_word_ids"),
         tf.TensorSpec([None, None], tf.int32, name="input_mask"),
@@ -53,8 +53,8 @@ def export_saved_model(
     def count_tokens(text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"token_counts": preprocessing.token_counts(text)}
 
-    # Only what the two functions depend on: with the layers themselves TensorFlow would also save all their own
-    # functions, those for training too, and the model would take three times as long to load.
+    # Save only what the functions depend on. With the layers TensorFlow would also save all their functions, and
+    # loading would take three times as long.
     model = tf.Module()
     model.weights, model.tokenizer = classifier.variables, preprocessing.tokenizer
     try:

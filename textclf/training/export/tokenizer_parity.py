@@ -1,4 +1,4 @@
-"""The tokenizer that serves against the preprocessing SavedModel that the model was trained with."""
+"""Compares the serving tokenizer with the preprocessing SavedModel that the model was trained with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ _STORE = Path("model")
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
 _CHUNK = 1024
-# Where tokenizers of BERT's kind differ: case, accents, zero-width and control characters, white space beyond ASCII,
-# symbols, CJK, special tokens, and the longest word that is looked at (at 100 bytes).
+# Differences between tokenizers of BERT's kind: case, accents, zero-width and control characters, other white space,
+# symbols, CJK, special tokens, and the longest word that is not [UNK] (100 bytes).
 _TELLING_TEXTS = (
     "The theatre's naïve CAFÉ, e\u0301galite\u0301 & Straße: ﬁlm ②!",
     "a\x00b c\u200bd e\u00adf g\u00a0h i\u2028j k\u0600l m\x0bn",
@@ -31,21 +31,20 @@ _TELLING_TEXTS = (
 
 
 def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None = None) -> list[str]:
-    """The texts whose ids differ between the preprocessing SavedModel and the tokenizer that serves.
+    """The texts whose ids differ between the preprocessing SavedModel and the serving tokenizer.
 
-    The SavedModel is the one inside the version's saved_model/, or, where the version has none, the preprocessing of
-    the encoder that its manifest names. What serves is the tokenizer in the version's engine/; a version without one
-    would be given a tokenizer made from the SavedModel, and is compared with that.
+    The SavedModel is the version's saved_model/ or, if it is missing, the preprocessing of the encoder in the manifest.
+    The serving tokenizer is the one in the version's engine/ or, if it is missing, one made from the SavedModel.
 
     Args:
         texts: any texts.
-        version_path: a version's folder or a store (its current version); None takes the store "model" or, if it has
+        version_path: a version's folder or a store (its current version); None uses the store "model" or, if it has
             no current version, the embedded encoder with default options.
 
     Raises:
-        ModelStoreError: there is no such version, or it is damaged.
-        EncoderError: the preprocessing can't be had, or is not BERT's.
-        InputError: a text is none (see Tokenizer).
+        ModelStoreError: if there is no such version, or it is damaged.
+        EncoderError: if the preprocessing can't be downloaded or loaded, or is not BERT's.
+        InputError: if a text is not valid Unicode.
     """
     version = _current_version() if version_path is None else open_model(version_path)
     if version is not None:
@@ -59,12 +58,12 @@ def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None 
 
 
 def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
-    """The preprocessing inside a version's saved_model/, or else that of the encoder which its manifest names.
+    """The preprocessing in a version's saved_model/ or, without one, of the encoder in its manifest.
 
-    None stands for the embedded encoder with default options.
+    None is the embedded encoder with default options.
 
     Raises:
-        EncoderError: it can't be had.
+        EncoderError: if the preprocessing can't be downloaded or loaded.
     """
     options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
     folder = _preprocessing_folder(version)
@@ -72,10 +71,10 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
 
 
 def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
-    """The tokenizer that takes the place of a preprocessing SavedModel.
+    """The serving tokenizer that replaces a preprocessing SavedModel.
 
     Raises:
-        EncoderError: it splits texts in another way than BERT's.
+        EncoderError: if the preprocessing splits texts differently from BERT's.
     """
     source = preprocessing.folder / "assets" / VOCABULARY_FILE
     try:
@@ -93,7 +92,7 @@ def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
         ) from error
     differing = differing_texts(preprocessing, tokenizer, _TELLING_TEXTS)
     if differing or tokenizer.padding_id != preprocessing.padding_id:
-        what = f"splits {differing[0]!r} in another way" if differing else "pads with another id"
+        what = f"splits {differing[0]!r} differently" if differing else "pads with another id"
         raise EncoderError(
             f"{preprocessing.folder}: expected BERT's preprocessing (tensorflow_text.BertTokenizer), found one that "
             f"{what}; only that can be served without TensorFlow"
@@ -102,10 +101,10 @@ def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
 
 
 def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
-    """The texts whose ids, or whose length before truncation, are not the same for both.
+    """The texts with different ids, or with a different length before truncation.
 
     Raises:
-        InputError: a text is none (see Tokenizer).
+        InputError: if a text is not valid Unicode.
     """
     differing = []
     for start in range(0, len(texts), _CHUNK):

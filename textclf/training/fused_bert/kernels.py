@@ -1,11 +1,11 @@
-"""What a BERT layer computes between its matrix products, forward and backward, each as one pass over memory.
+"""The operations of a BERT layer between its matrix products, forward and backward, each as one pass over memory.
 
-TensorFlow runs a GELU as eight operations, each of which reads and writes the whole tensor; on a CPU whose matrix
-units are fast that takes longer than the products. XLA makes one loop of them. It compiles a kernel for each new
-shape, in some hundredths of a second.
+TensorFlow runs a GELU as eight operations, each of which reads and writes the whole tensor; on a CPU with fast matrix
+units that takes longer than the products. XLA fuses them into one loop. It compiles a kernel for each new shape in a
+few hundredths of a second.
 
-Tensors of a kernel that hold activations are in `dtype`, the type of the products; sums are in float32.
-T: rows, tokens of all texts; H: width.
+Activations are in `dtype`, the type of the products; sums are in float32.
+B: batch, S: sequence length, Q: queries, A: heads, D: width of a head, T: rows (tokens of all texts), H: width.
 """
 
 import math
@@ -24,19 +24,19 @@ def _kernel(function: _Kernel) -> _Kernel:
 
 
 def keep_factors(shape: tf.Tensor, seed: tf.Tensor, rate: float) -> tf.Tensor:
-    """Dropout's factors, float32: 0 for about `rate` of the places, 1 / (1 - rate) for the others.
+    """Dropout factors, float32: 0 for about `rate` of the elements, 1 / (1 - rate) for the others.
 
-    A function of place and seed, so that the way back need not be told what the way forward left out, and a resumed
-    training leaves out the same. The place is hashed (the finaliser of MurmurHash3, Appleby 2011): XLA computes that in
-    the loop that uses it, where TensorFlow's random numbers take longer than all the rest of a layer's dropout.
+    A function of position and seed: the backward pass computes the same factors again, and so does a resumed training.
+    The position is hashed (the finaliser of MurmurHash3, Appleby 2011). XLA fuses that into the loop that uses it;
+    TensorFlow's random numbers take longer than the rest of a layer's dropout.
 
     Args:
-        shape: int32 [dimensions].
-        seed: uint32 scalar.
-        rate: from 0 to below 1.
+        shape: shape of the factors, int32 [dimensions].
+        seed: random seed, uint32 scalar.
+        rate: dropout rate, at least 0 and below 1.
     """
     shift, differ = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
-    # Weyl's sequence first: from the bare seed, seeds that differ by one would draw the same numbers, shifted by one.
+    # A Weyl sequence: otherwise seeds that differ by one would give the same numbers, shifted by one.
     seed = seed * tf.constant(0x9E3779B9, tf.uint32)
     seed = differ(seed, shift(seed, tf.constant(15, tf.uint32)))
     bits = differ(tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32), seed)
@@ -49,7 +49,7 @@ def keep_factors(shape: tf.Tensor, seed: tf.Tensor, rate: float) -> tf.Tensor:
 
 @_kernel
 def dropped_out(values: tf.Tensor, seed: tf.Tensor, rate: float) -> tf.Tensor:
-    """Dropout of float32 values of any shape; the gradient goes through it in the same way."""
+    """Dropout of float32 values of any shape; for its gradient, apply it to the gradient."""
     return values * keep_factors(tf.shape(values), seed, rate)
 
 
@@ -63,7 +63,7 @@ def activated(inner: tf.Tensor, bias: tf.Tensor, activation: str, dtype: tf.DTyp
 def activation_gradient(
     inner: tf.Tensor, bias: tf.Tensor, gradient: tf.Tensor, activation: str, dtype: tf.DType
 ) -> tf.Tensor:
-    """From the gradient of `activated` to that of its inner + bias, [T, inner]."""
+    """The gradient of inner + bias, [T, inner], from the gradient of activated()."""
     return tf.cast(_float(gradient) * _activation(_float(inner) + bias, activation)[1], dtype)
 
 
@@ -96,7 +96,7 @@ def normed(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """layer_norm(residual + dropout(output + bias)), [T, H], as float32 and as `dtype`.
 
-    Then what the way back needs: the same before gamma and beta, in `dtype`, and 1 / standard deviation, [T, 1].
+    Also returns the values before gamma and beta, in `dtype`, and 1 / standard deviation, [T, 1], for norm_gradients().
     """
     output = _float(output) + bias
     if rate:
@@ -120,7 +120,7 @@ def norm_gradients(
     rate: float,
     dtype: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """From the gradient of `normed`, gradient + more, [T, H], to those of residual, output, bias, gamma and beta."""
+    """The gradients of residual, output, bias, gamma and beta, from that of normed(), gradient + more, [T, H]."""
     gradient, normal = gradient + _float(more), _float(normal)
     scaled = gradient * gamma
     mean, along = tf.reduce_mean(scaled, -1, keepdims=True), tf.reduce_mean(scaled * normal, -1, keepdims=True)
@@ -139,7 +139,7 @@ def norm_gradients(
 
 @_kernel
 def exponentials(scores: tf.Tensor, mask: tf.Tensor, shift: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """exp(scores + mask - shift), [B, A, Q, S]: attention before it is divided by its sums."""
+    """exp(scores + mask - shift), [B, A, Q, S]: attention before the division by its sums."""
     return tf.cast(tf.exp(_float(scores) + mask - shift), dtype)
 
 
@@ -147,11 +147,10 @@ def exponentials(scores: tf.Tensor, mask: tf.Tensor, shift: tf.Tensor, dtype: tf
 def score_gradients(
     exponentials: tf.Tensor, inverse_sums: tf.Tensor, gradient: tf.Tensor, along: tf.Tensor, dtype: tf.DType
 ) -> tf.Tensor:
-    """From the gradient of the attention, [B, A, Q, S], to that of its scores.
+    """The gradient of the scores from that of the attention, [B, A, Q, S].
 
-    `along` [B, A, Q, 1] is what the softmax subtracts, the attention's product with its gradient. It is equal to that
-    of what was attended to with its gradient, which is S / D times shorter (Dao et al. 2022, FlashAttention, appendix
-    B.2).
+    `along` [B, A, Q, 1] is the scalar product of the attention and its gradient. It equals the product of the attention
+    output and its gradient, which is S / D times shorter (Dao et al. 2022, FlashAttention, appendix B.2).
     """
     return tf.cast(_float(exponentials) * inverse_sums * (_float(gradient) - along), dtype)
 

@@ -1,7 +1,7 @@
-"""The classifier behind the preprocessing, written out for training on a CPU: wordpiece ids -> logits.
+"""The fused BERT classifier for training on a CPU: wordpiece ids -> logits.
 
-The same function of the same variables as the one that TF-Hub's encoder computes, and about twice as fast to train
-with. The encoder keeps its variables: what is fitted here is saved there. Only dropout differs, see ENCODER_DROPOUT.
+It computes the same function of the same variables as the TF-Hub encoder and trains about twice as fast. It shares the
+encoder's variables, so that the encoder is saved with the trained weights. Only dropout differs, see ENCODER_DROPOUT.
 
 B: batch, S: sequence length, H: width, K: classes.
 """
@@ -26,17 +26,17 @@ from textclf.training.fused_bert import kernels as kernels
 from textclf.training.fused_bert.layer import LayerConfig, LayerWeights, bert_layer
 from textclf.training.tf_setup import hub, tf, tf_keras
 
-# The name of the written-out form, in manifests, too.
+# Name of the fused model, also in manifests.
 FUSED = "bert_classifier"
-# Dropout inside the encoder, behind its embeddings and both halves of each layer, which BERT is trained with (Devlin et
-# al. 2019, appendix A.2). BERT's code and the encoder's own graph drop out attention weights, too; here none are.
+# Dropout after the embeddings and after both halves of each layer (Devlin et al. 2019, appendix A.2). BERT's code and
+# the encoder's own graph also apply dropout to attention weights; the fused model does not.
 ENCODER_DROPOUT = 0.1
-# Between the logits of both forms, in float32, of sequences of random wordpieces.
+# Between the logits of the fused and the original graph, in float32, for random wordpieces.
 _LOGIT_TOLERANCE = 1e-4
 _CHECKED_SHAPE = (4, 24)
 # Added to the scores of padding.
 _MASKED = -1e9
-# A training of fewer operations is over before XLA has compiled the kernels for the shapes that it brings.
+# A training with fewer operations ends before XLA has compiled the kernels for its shapes.
 _MIN_OPERATIONS = 1e13
 
 _log = logging.getLogger(__name__)
@@ -45,20 +45,20 @@ _log = logging.getLogger(__name__)
 class BertClassifier(tf_keras.Model):  # type: ignore[misc]
     """{ENCODER_INPUTS} int32 [B, S] -> logits float32 [B, K], on the variables of an encoder and its classifier.
 
-    Token types are not looked at: they are those of single texts.
+    Token types are ignored, because texts are single.
 
     Args:
-        encoder, classifier: the layers whose variables these are.
-        activation: of the feed-forward layers, one of textclf.training.encoders.bert_weights.ACTIVATIONS.
-        dropout: before the classification layer.
-        dtype: of matrix products while training; float32 otherwise, and everything else.
-        seed: of dropout.
+        encoder, classifier: the layers whose variables are used.
+        activation: activation of the feed-forward layers, one of ACTIVATIONS.
+        dropout: rate before the classification layer.
+        dtype: type of matrix products in training; everything else is float32.
+        seed: random seed of dropout.
 
     Attributes:
-        activation, product_dtype: see above.
+        activation, product_dtype: the arguments `activation` and `dtype`.
 
     Raises:
-        UnknownEncoderError: the encoder is not a BERT in its original form.
+        UnknownEncoderError: if the encoder is not a BERT in its original form.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         super().__init__(name=FUSED)
         self.encoder, self.classifier = encoder, classifier
         self.activation, self._dropout, self.product_dtype, self._seed = activation, dropout, dtype, seed
-        # In a mapping that Keras does not look into: the layers track these variables already.
+        # A MappingProxyType hides the variables from Keras: the layers track them already.
         self._named = MappingProxyType(named_variables([*encoder.variables, *classifier.variables]))
         self._sizes = encoder_sizes(bert_weights({name: item.numpy() for name, item in self._named.items()}))
-        # A weight, so that it is in a checkpoint: a resumed training goes on with the dropout that it would have had.
+        # A variable is in the checkpoint, so that a resumed training draws the same dropout.
         self._calls = tf.Variable(0, trainable=False, dtype=tf.int64, name="training_calls")
 
     @property
     def word_embeddings(self) -> tf.Variable:
-        """[vocabulary, H]."""
+        """The word embeddings, [vocabulary, H]."""
         return self._named["word_embeddings/embeddings"]
 
     @property
     def sequence_variables(self) -> list[tf.Variable]:
-        """Those that the encoder's output for each token depends on: not the pooler's."""
+        """The variables that the sequence output depends on: all except those of pooler and classifier."""
         return [item for name, item in self._named.items() if not name.startswith(("pooler_transform/", "classifier/"))]
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """See the class; each call with `training` draws another dropout."""
+        """Logits [B, K]; each call with `training` draws new dropout."""
         word_ids, mask = (inputs[name] for name in ENCODER_INPUTS[:2])
         seed = self._next_seed() if training else None
         pooled = tf.tanh(self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform"))  # [B, H]
@@ -99,11 +99,11 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         return tf.ensure_shape(self._dense(pooled, "classifier"), [None, self._sizes.classes])
 
     def sequence_for_training(self, word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """The encoder's output for every token, float32 [B * S, H], with dropout; int32 [B, S] both."""
+        """The encoder's output for every token with dropout, float32 [B * S, H]; both arguments are int32 [B, S]."""
         return self._hidden(word_ids, mask, self._next_seed(), first_only=False)
 
     def _hidden(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None, first_only: bool) -> tf.Tensor:
-        """The last layer's output, [B * S, H], or [B, H] for the first tokens alone; without a seed without dropout."""
+        """The last layer's output, [B * S, H], or [B, H] for the first tokens; `seed` None is without dropout."""
         training = seed is not None
         dtype = self.product_dtype if training else tf.float32
         rate = ENCODER_DROPOUT if training else 0.0
@@ -114,12 +114,12 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         addend = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * _MASKED
         for layer in range(self._sizes.layers):
             is_last = layer == self._sizes.layers - 1
-            form = LayerConfig(self._sizes.heads, self.activation, rate, dtype, first_only=first_only and is_last)
-            hidden = bert_layer(hidden, addend, self._layer(layer), form, seed + tf.constant(2 + layer, tf.uint32))
+            config = LayerConfig(self._sizes.heads, self.activation, rate, dtype, first_only=first_only and is_last)
+            hidden = bert_layer(hidden, addend, self._layer(layer), config, seed + tf.constant(2 + layer, tf.uint32))
         return hidden
 
     def _next_seed(self) -> tf.Tensor:
-        """Another one for each step; the places of dropout in a step add small numbers to it."""
+        """A new seed for each step; each use of dropout in a step adds a small number to it."""
         step = tf.cast(self._calls.assign_add(1), tf.uint32)
         return step * tf.constant(1024, tf.uint32) + tf.constant(self._seed * 0x9E3779B1 % 2**32, tf.uint32)
 
@@ -149,7 +149,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
             query_kernel=matrix("self_attention/query"),
             query_bias=vector("self_attention/query/bias"),
             key_value_kernel=tf.concat([matrix(f"self_attention/{part}") for part in ("key", "value")], 1),
-            memory_bias=tf.concat([vector(f"self_attention/{part}/bias") for part in ("key", "value")], 0),
+            key_value_bias=tf.concat([vector(f"self_attention/{part}/bias") for part in ("key", "value")], 0),
             output_kernel=matrix("self_attention/attention_output"),
             output_bias=vector("self_attention/attention_output/bias"),
             output_gamma=vector("self_attention_layer_norm/gamma"),
@@ -171,46 +171,46 @@ def named_variables(variables: list[tf.Variable]) -> dict[str, tf.Variable]:
 def trainable_classifier(
     classifier: tf_keras.Model, dropout: float, precision: str, seed: int, tokens: float
 ) -> tf_keras.Model:
-    """The model from ids to logits that is to be fitted: written out where that is possible and pays.
+    """The model from ids to logits to fit: fused if that is possible and faster, else the encoder's own graph.
 
     Args:
-        classifier: of textclf.training.classifier.build_classifier.
-        dropout: before the classification layer.
+        classifier: a model from build_classifier().
+        dropout: rate before the classification layer.
         precision: "float32" or "bfloat16".
-        seed: of dropout.
-        tokens: that the training will take, all epochs together.
+        seed: random seed of dropout.
+        tokens: tokens of all epochs together.
     """
-    hub_form = ids_classifier(classifier)
+    original = ids_classifier(classifier)
     encoder, head = classifier.get_layer("bert_encoder"), classifier.get_layer("classifier")
     try:
         sizes = encoder_sizes(bert_weights({item.name: item.numpy() for item in classifier.variables}))
         if training_operations(sizes, tokens) < _MIN_OPERATIONS:
-            return hub_form
+            return original
         dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
-        forms = [BertClassifier(encoder, head, activation, dropout, dtype, seed) for activation in ACTIVATIONS]
-        differences = [_largest_difference(form, hub_form, sizes) for form in forms]
-        if min(differences) <= _LOGIT_TOLERANCE:  # The two forms of GELU differ by little, the weights by nothing.
-            return forms[int(np.argmin(differences))]
+        fused = [BertClassifier(encoder, head, activation, dropout, dtype, seed) for activation in ACTIVATIONS]
+        differences = [_largest_difference(model, original, sizes) for model in fused]
+        if min(differences) <= _LOGIT_TOLERANCE:
+            return fused[int(np.argmin(differences))]
         why = f"with every known activation its logits differ by {min(differences):.3g} or more"
     except UnknownEncoderError as error:
         why = str(error)
-    except tf.errors.OpError as error:  # A TensorFlow without XLA, say.
+    except tf.errors.OpError as error:  # For example a TensorFlow without XLA.
         why = error.message.splitlines()[0]
     _log.warning("the encoder is trained by its own graph, which takes about twice as long: %s", why)
-    return hub_form
+    return original
 
 
 def training_operations(sizes: EncoderSizes, tokens: float) -> float:
-    """Multiplications and additions of a training that takes so many tokens, without those of attention.
+    """Multiplications and additions of a training on this many tokens, without those of attention scores.
 
-    The way back takes twice as many as the way forward.
+    The backward pass takes twice as many as the forward pass.
     """
     per_token = sizes.layers * (4 * sizes.width**2 + 2 * sizes.width * sizes.inner)
     return 3.0 * 2.0 * per_token * tokens
 
 
 def _largest_difference(one: tf_keras.Model, other: tf_keras.Model, sizes: EncoderSizes) -> float:
-    """Between the logits that both give for random wordpieces, the second half of them without the last third."""
+    """The largest difference of the logits for random wordpieces; half of the texts have padding."""
     texts, length = _CHECKED_SHAPE
     length = min(length, sizes.positions)
     word_ids = np.random.default_rng(0).integers(0, sizes.vocabulary, (texts, length), np.int32)
