@@ -1,4 +1,4 @@
-"""Initialize: get a data set, check it, split it."""
+"""Initialize: downloads, checks and splits a data set."""
 
 import dataclasses
 import json
@@ -27,17 +27,17 @@ _PREVIEW_CHARS = 300
 
 
 class Initialize:
-    """The first stage: from a file name to tf.data of (text, label id).
+    """The first stage: from a file name to a Dataset for training, or to tf.data of (text, label id).
 
     Args:
         file_name: an archive, a table file or a folder: a path, or a name in data_dir.
-        data_dir: where downloads go and archives are unpacked.
-        sha256: what the file must hash to, or None.
-        options: how the data is read and split.
+        data_dir: folder for downloads and unpacked archives.
+        sha256: expected hash of the file, or None.
+        options: how to read and split the data.
 
     Attributes:
-        class_names: set by make_dataset; position is the class id.
-        dataset: the Dataset behind the last make_dataset, with its counts and fingerprint.
+        class_names: class names, set by read_dataset and make_dataset; the position is the class id.
+        dataset: the Dataset of the last read_dataset or make_dataset, with its counts and fingerprint.
     """
 
     def __init__(
@@ -55,18 +55,15 @@ class Initialize:
         self.dataset: Dataset | None = None
 
     def download_dataset(self, url: str = "") -> Path:
-        """The data set on disk: downloaded where it is missing, unpacked where it is an archive.
+        """The data set's root folder or table file; a missing file is downloaded, an archive is unpacked.
 
-        What is there already is used again: a second call does no work.
+        Existing files and folders are used again: a second call does no work.
 
         Args:
-            url: http, https or file; not needed where the file is there.
-
-        Returns:
-            The data set's root folder, or a table file: what make_dataset and load_dataset take.
+            url: http, https or file URL; not needed if the file exists.
 
         Raises:
-            DatasetError: the file is missing and there is no url, or it can't be had or unpacked.
+            DatasetError: if the file is missing and there is no url, or it can't be downloaded or unpacked.
         """
         path = self._find(url)
         if path.is_dir():
@@ -95,23 +92,22 @@ class Initialize:
     def make_dataset(
         self, train_dir: str | Path, test_dir: str | Path | None = None, val_split: float = 0.2, batch_size: int = 32
     ) -> tuple[Any, Any, Any]:
-        """Read, clean and split the data; see textclf.data.datasets.load_dataset.
+        """Read, clean and split the data as tf.data; see textclf.data.datasets.load_dataset.
 
         Args:
             train_dir: a data set's root, its train part, or a table file.
-            test_dir: the same for the test part; None looks for it beside the train part. The same path
-                may be given for both.
-            val_split: share of the training texts kept for validation; it goes before options.val_split.
-            batch_size: texts a batch, B.
+            test_dir: path of the test part; None looks for it next to the train part. Both may be the same root.
+            val_split: share of the training texts for validation; it overrides options.val_split.
+            batch_size: texts per batch, B.
 
         Returns:
             (train_ds, val_ds, test_ds): tf.data.Dataset of (texts, labels), string [B] and int32 [B].
-            Only train_ds is shuffled, anew in each epoch; val_ds holds both halves of the validation
-            texts; test_ds is None where options.read_test is False.
+            Only train_ds is shuffled, in each epoch; val_ds has the selection set and the calibration set;
+            test_ds is None if options.read_test is False.
 
         Raises:
-            DatasetError: files can't be read, or do not make a classification problem.
-            ConfigError: val_split or batch_size makes no sense.
+            DatasetError: if files can't be read, or are not a classification problem.
+            ConfigError: if val_split or batch_size is invalid.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ConfigError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
@@ -128,7 +124,7 @@ class Initialize:
         )
 
     def preview(self, train_ds: Any, n: int = 3) -> None:
-        """Print n texts with their labels, long texts shortened."""
+        """Print the labels and the beginnings of n texts."""
         for text, label in train_ds.unbatch().take(n).as_numpy_iterator():
             name = self.class_names[label] if self.class_names else str(label)
             line = " ".join(text.decode("utf-8").split())
@@ -168,7 +164,7 @@ def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> 
 
 
 def _token_counts(encoder: str) -> TokenCounts:
-    """The encoder's own tokenizer; it is part of its preprocessing SavedModel, hence TensorFlow."""
+    """A counter of tokens by the encoder's preprocessing SavedModel, which needs TensorFlow."""
     from textclf.training.encoders.preprocessing import token_counts
 
     return lambda texts: token_counts(texts, encoder)
@@ -176,7 +172,7 @@ def _token_counts(encoder: str) -> TokenCounts:
 
 @click.group(cls=Group)
 def main() -> None:
-    """Get a data set, check it, look into it.
+    """Download, check and preview a data set.
 
     \b
     Examples:
@@ -200,10 +196,10 @@ _data_dir = click.option(
 @click.option("--sha256", help="Expected SHA-256 of FILE.")
 @_data_dir
 def download_command(file: str, url: str, sha256: str | None, data_dir: Path) -> None:
-    """Download FILE into the data folder, unpack it, and print where it is.
+    """Download FILE into the data folder, unpack it, and print its path.
 
-    FILE may also be an archive on disk, which is then unpacked. What is there already is used again,
-    and a download that was cut goes on where it stopped.
+    FILE may also be an archive on disk, which is unpacked. Existing files are used again, and an interrupted
+    download continues where it stopped.
 
     \b
     Example:
@@ -248,7 +244,7 @@ def report_command(
 @_data_dir
 @dataset_options
 def preview_command(path: str, number: int, data_dir: Path, data_options: DataOptions) -> None:
-    """Print some training texts of the data set at PATH with their labels.
+    """Print training texts of the data set at PATH with their labels.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""MakeModel: a small BERT encoder, its preprocessing and a classification layer as one Keras model."""
+"""MakeModel: builds a small BERT encoder, its preprocessing and a classification layer as one Keras model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textclf.errors import ConfigError, InputError
 from textclf.stats.calibration import softmax
 
 if TYPE_CHECKING:
-    # TensorFlow takes seconds to import: the verbs do, --help need not.
+    # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
     from textclf.training.encoders.preprocessing import TextPreprocessing
     from textclf.training.encoders.resolve import EncoderFolders
     from textclf.training.tf_setup import hub, tf_keras
@@ -27,14 +27,14 @@ class MakeModel:
     """Builds a text classifier from two TF-Hub handles.
 
     Args:
-        model_name: the encoder's name. A TF-Hub BERT or `minilm-l6` named here needs no handles.
-        name_to_handle: handle of the encoder (textclf.training.encoders.resolve says which there are).
-        model_to_handle: handle of its preprocessing; an encoder that brings its own uses that.
-        class_names: what is told apart; position is the class id.
-        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
+        model_name: the encoder's name. A TF-Hub BERT or `minilm-l6` needs no handles.
+        name_to_handle: handle of the encoder (see textclf.training.encoders.resolve).
+        model_to_handle: handle of its preprocessing; ignored if the encoder includes its own.
+        class_names: class names; the position is the class id.
+        max_length: wordpieces that a text is truncated to, including [CLS] and [SEP].
         truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
-        head_fraction: share of the kept wordpieces taken from the beginning by "head+tail".
-        seed: of the dropout inside the encoder.
+        head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
+        seed: random seed of the new layer and of the dropout in the encoder.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MakeModel:
         self.model_name = model_name
         self.name_to_handle = name_to_handle
         self.model_to_handle = model_to_handle
-        # A single name is not to be read letter by letter.
+        # A single name is one class, not one class per letter.
         self.class_names = (class_names,) if isinstance(class_names, str) else tuple(class_names)
         self.max_length = max_length
         self.truncation = truncation
@@ -60,11 +60,11 @@ class MakeModel:
 
     @cached_property
     def folders(self) -> EncoderFolders:
-        """The two SavedModels on disk, fetched or exported at the first use.
+        """The two SavedModels on disk, downloaded or exported at the first use.
 
         Raises:
-            ConfigError: an option makes no sense.
-            EncoderError: a handle can't be had.
+            ConfigError: if an option is invalid.
+            EncoderError: if a handle can't be resolved.
         """
         self._check()
         from textclf.training.encoders import resolve as encoders
@@ -72,13 +72,11 @@ class MakeModel:
         return encoders.resolve(self.model_name, self.name_to_handle, self.model_to_handle)
 
     def select_model(self) -> TextPreprocessing:
-        """Say which handles are used; return the preprocessing layer.
-
-        It turns strings [batch] into encoder inputs int32 [batch, seq_len].
+        """Print the handles and return the preprocessing layer: strings [batch] -> encoder inputs [batch, seq_len].
 
         Raises:
-            ConfigError: an option makes no sense.
-            EncoderError: a handle can't be had.
+            ConfigError: if an option is invalid.
+            EncoderError: if a handle can't be resolved.
         """
         folders = self.folders
         click.echo(f"encoder:       {folders.name_to_handle} ({folders.encoder})")
@@ -86,7 +84,7 @@ class MakeModel:
         return self._preprocessing
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
-        """Print what the encoder is given for the texts, and what it answers before any training.
+        """Print the encoder's inputs and its outputs before training for some texts.
 
         Args:
             bert_model: the preprocessing layer, from select_model().
@@ -113,8 +111,8 @@ class MakeModel:
         """A new classifier: strings [batch] -> logits [batch, classes].
 
         Raises:
-            ConfigError: an option makes no sense.
-            EncoderError: a handle can't be had, or max_length is more than the encoder can read.
+            ConfigError: if an option is invalid.
+            EncoderError: if a handle can't be resolved, or max_length is larger than the encoder allows.
         """
         self._check(dropout)
         from textclf.training.classifier import build_classifier
@@ -124,7 +122,7 @@ class MakeModel:
         return build_classifier(self._preprocessing, self._load_encoder(), len(self.class_names), dropout)
 
     def test_model(self, classifier_model: tf_keras.Model, text_test: Sequence[str]) -> np.ndarray:
-        """Print and return the probabilities [batch, classes] of a model: near chance as long as it is untrained."""
+        """Print and return the probabilities [batch, classes] of a model; an untrained model is near chance."""
         from textclf.training.tf_setup import tf
 
         texts = _as_list(text_test)
@@ -153,7 +151,7 @@ class MakeModel:
 
     @cached_property
     def _encoder(self) -> hub.KerasLayer:
-        """For looking at only: each build_model() loads the pre-trained weights afresh."""
+        """The encoder for previews; each build_model() loads the pretrained weights again."""
         return self._load_encoder()
 
     def _load_encoder(self) -> hub.KerasLayer:
@@ -162,7 +160,11 @@ class MakeModel:
         return load_encoder(self.folders.encoder, self.max_length, self.seed, self._preprocessing.vocabulary_size)
 
     def _check(self, dropout: float = 0.0) -> None:
-        """Refuse with a ConfigError what makes no sense, before anything is loaded."""
+        """Check all options before anything is loaded.
+
+        Raises:
+            ConfigError: if an option is invalid.
+        """
         ModelOptions(
             self.model_name,
             self.name_to_handle,
@@ -184,7 +186,7 @@ def _as_list(texts: Sequence[str]) -> list[str]:
 
 @click.group(cls=Group)
 def main() -> None:
-    """Look at a classifier before it is trained.
+    """Inspect a classifier before it is trained.
 
     \b
     Examples:
@@ -203,7 +205,7 @@ def main() -> None:
     help="Text; may be repeated.",
 )
 def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
-    """Print what the encoder is given for a text, what it answers, and the untrained scores.
+    """Print the encoder's inputs and outputs for a text, and the untrained scores.
 
     \b
     Example:

@@ -309,7 +309,7 @@ def main(
 ) -> None:
     """Fine-tune an encoder on labelled texts, measure it, and save it as a model version.
 
-    Killed, the same command goes on from the last checkpoint.
+    After a kill the same command continues from the last checkpoint.
 
     \b
     Examples:

@@ -60,7 +60,7 @@ class BusyError(ModelStoreError):
 
 
 class PredictionLogError(TextClfError):
-    """The prediction log can't be reached, read or written, or a row of it is damaged."""
+    """The prediction log can't be reached, read or written, or one of its rows is damaged."""
 
 
 class InputError(TextClfError):

@@ -31,7 +31,7 @@ def is_class_name(name: str) -> bool:
 
 
 def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
-    """The distinct class names, sorted: position is the class id.
+    """The distinct class names, sorted; the position is the class id.
 
     Args:
         names: class names, with repetitions.

@@ -19,7 +19,7 @@ from textclf.training.fused_bert import trainable_classifier as bert_classifier
 from textclf.training.fused_bert.trainable_classifier import BertClassifier
 from textclf.training.tf_setup import tf, tf_keras
 
-WORDPIECES = Wordpieces(size=200, padding=0, mask=4, never_hidden=(2, 3))
+WORDPIECES = Wordpieces(size=200, padding=0, mask=4, never_masked=(2, 3))
 
 
 def batch(rows=400, length=50, padding=10):

@@ -1,7 +1,7 @@
-"""The cascade of a version that is being saved: its linear stage fitted, both stages together tried, and measured.
+"""Fits, configures and measures the cascade of a new version.
 
-Fitted on training texts, set up on half C of the validation texts, measured on test. It is on where it brings something
-there (textclf.stats.cascade_fit), and off by the same rule where it does not.
+The linear stage is fitted on training texts; the cascade is configured on the calibration set and measured on test. It
+is on only if it improves the results on the calibration set (textclf.stats.cascade_fit).
 """
 
 import dataclasses
@@ -30,33 +30,34 @@ from textclf.training.linear_stage_training import MAX_BYTES, fit_linear_stage
 def add_cascade(
     exported: ExportedEngine, encoder: Predictor, dataset: Dataset, folder: Path, seed: int = 0
 ) -> tuple[Manifest, Cascade | None]:
-    """Fit a cascade and, where it is on, write its linear stage into `folder`; the manifest says what came of it.
+    """Fit a cascade and, if it is on, write its linear stage into `folder`; returns the manifest with the results.
 
     Args:
         exported: the engine.
-        encoder: the same, ready to answer, without a cascade.
-        dataset: that the encoder was trained on.
-        folder: of the engine.
-        seed: of the cross-fitting.
+        encoder: predictor with this engine, without a cascade.
+        dataset: data set that the encoder was trained on.
+        folder: the engine's folder.
+        seed: random seed of the cross-fitting.
     """
-    # A version that is exported again brings the figures of its parent's cascade along.
-    earlier = {name: figures for name, figures in exported.manifest.parity.items() if name != "cascade"}
+    # The manifest of a version that is exported again contains the results of its parent's cascade.
+    earlier = {name: results for name, results in exported.manifest.parity.items() if name != "cascade"}
     manifest = dataclasses.replace(exported.manifest, parity=earlier)
     classes = len(dataset.class_names)
     linear = fit_linear_stage(_wordpieces(encoder.encode(list(dataset.train.texts))), dataset.train.labels, classes)
     if linear is None:
         why = f"the linear stage of {classes} classes would be larger than {MAX_BYTES >> 20} MiB"
         return _with(manifest, {"settings": None, "why_off": why}), None
-    calibrate = dataset.validation_calibrate
-    held_out = _answers(encoder, linear, calibrate.texts)
-    fit = fit_cascade(held_out, calibrate.labels, seed)
+    calibration_set = dataset.validation_calibrate
+    held_out = _stage_outputs(encoder, linear, calibration_set.texts)
+    fit = fit_cascade(held_out, calibration_set.labels, seed)
     found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.results}
     if fit.settings is None:
         return _with(manifest, found), None
     rows = exported.compared
-    figures = _parity(fit.settings, encoder, held_out.take(rows), exported.saved_model_logits, calibrate.labels[rows])
-    manifest = dataclasses.replace(manifest, parity={**earlier, "cascade": figures.to_dict()})
-    if failures := parity_failures(figures):
+    labels = calibration_set.labels[rows]
+    compared = _parity(fit.settings, encoder, held_out.take(rows), exported.saved_model_logits, labels)
+    manifest = dataclasses.replace(manifest, parity={**earlier, "cascade": compared.to_dict()})
+    if failures := parity_failures(compared):
         return _with(manifest, {**found, "why_off": f"with the engine, {'; '.join(failures)}"}), None
     linear.save(folder)
     found |= {
@@ -64,23 +65,23 @@ def add_cascade(
         "golden_logits": linear(_wordpieces(encoder.encode(list(manifest.golden_texts)))).tolist(),
     }
     if dataset.test is not None:
-        answers = _answers(encoder, linear, dataset.test.texts)
-        found["test"] = cascade_results(fit.settings, answers, dataset.test.labels)
+        outputs = _stage_outputs(encoder, linear, dataset.test.texts)
+        found["test"] = cascade_results(fit.settings, outputs, dataset.test.labels)
     return _with(manifest, found), Cascade(linear, fit.settings)
 
 
 def _wordpieces(encoded: EncodedBatch) -> Sequence[Sequence[int]]:
-    """All wordpieces of each text, as the linear stage takes them.
+    """All wordpieces of each text, for the linear stage.
 
     Raises:
-        TrainingError: the texts were encoded for something else than an engine.
+        TrainingError: if the texts were not encoded for an engine.
     """
     if encoded.wordpieces is None:
-        raise TrainingError("expected an engine, which gives the wordpieces of whole texts, got something else")
+        raise TrainingError("expected texts encoded for an engine, with all their wordpieces, found none")
     return encoded.wordpieces
 
 
-def _answers(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageOutputs:
+def _stage_outputs(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageOutputs:
     encoded = encoder.encode(list(texts))
     wordpieces = _wordpieces(encoded)
     lengths = np.array([len(ids) for ids in wordpieces], np.int64)
@@ -94,27 +95,27 @@ def _parity(
     saved_model_logits: NDArray[np.float32],
     labels: NDArray[np.integer[Any]],
 ) -> Parity:
-    """The cascade with the engine beside the same cascade with the SavedModel.
+    """Compare the cascade with the engine and the same cascade with the SavedModel.
 
     Args:
-        settings: of both.
-        encoder: says how logits become labels.
-        copy: with the engine, to n texts.
-        saved_model_logits: of the same texts, float32 [n, classes].
+        settings: settings of the cascade.
+        encoder: predictor, for its temperature and threshold.
+        copy: outputs of the linear stage and the engine for n texts.
+        saved_model_logits: the SavedModel's logits of these texts, float32 [n, classes].
         labels: class ids, int [n].
     """
     original = dataclasses.replace(copy, encoder_logits=saved_model_logits)
     is_exit = exits(settings, copy.linear_logits, copy.lengths)
 
-    def answered(answers: StageOutputs) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        logits = final_logits(settings, answers, is_exit)
+    def predictions(outputs: StageOutputs) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        logits = final_logits(settings, outputs, is_exit)
         return decide(softmax(logits, encoder.temperature), encoder.threshold), logits
 
-    before = answered(original)
+    before = predictions(original)
     return parity(
         labels,
         before,
-        answered(copy),
+        predictions(copy),
         margins(softmax(before[1], encoder.temperature), encoder.threshold),
     )
 

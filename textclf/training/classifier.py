@@ -1,6 +1,6 @@
-"""The classifier as Keras models: string -> logits to serve, and wordpiece ids -> logits to fit.
+"""The classifier as Keras models with shared layers: string -> logits, and wordpiece ids -> logits for training.
 
-Both share their layers. B: batch, S: sequence length, K: classes, H: width of the encoder.
+B: batch, S: sequence length, K: classes, H: width of the encoder.
 """
 
 import shutil
@@ -22,13 +22,13 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
 
     Args:
         folder: the encoder's SavedModel.
-        max_length: the longest text it is going to be given, in wordpieces.
-        seed: of its dropout.
-        vocabulary_size: of the preprocessing whose wordpieces it is going to be given.
+        max_length: wordpieces of the longest text.
+        seed: random seed of dropout.
+        vocabulary_size: number of wordpieces of the preprocessing.
 
     Raises:
-        EncoderError: `folder` is not a TF-Hub text encoder, its position embeddings end before max_length,
-            or its word embeddings before vocabulary_size.
+        EncoderError: if `folder` is not a TF-Hub text encoder, or has too few position embeddings for max_length or
+            too few word embeddings for vocabulary_size.
     """
     copy = None
     try:
@@ -36,7 +36,7 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
         encoder = hub.KerasLayer(str(copy), trainable=True, name="bert_encoder")
         outputs = encoder({name: tf.ones([1, 2], tf.int32) for name in ENCODER_INPUTS})
         _ = [outputs[name] for name in ENCODER_OUTPUTS]
-    except Exception as error:  # TensorFlow has an exception of its own for each thing that a file may lack.
+    except Exception as error:  # TensorFlow raises many types for damaged files.
         reason = " ".join(str(error).replace(str(copy), str(folder)).split())
         if copy:
             shutil.rmtree(copy, ignore_errors=True)
@@ -44,7 +44,7 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
             f"{folder}: expected a TF-Hub BERT encoder with the inputs {', '.join(ENCODER_INPUTS)} and the outputs "
             f"{', '.join(ENCODER_OUTPUTS)} ({type(error).__name__}: {reason[:200]}); check the encoder's handle"
         ) from error
-    # Saving the classifier reads the assets again, so the copy lasts as long as the layer.
+    # Saving the classifier reads the assets again, so keep the copy as long as the layer.
     weakref.finalize(encoder, shutil.rmtree, copy, ignore_errors=True)
     for variable in encoder.variables:
         if "position_embedding" in variable.name and max_length > variable.shape[0]:
@@ -67,16 +67,16 @@ def build_classifier(
     text = tf_keras.Input(shape=(), dtype=tf.string, name="text")
     pooled = encoder(preprocessing(text))["pooled_output"]
     hidden = tf_keras.layers.Dropout(dropout, name="dropout")(pooled)
-    # BERT's own initialisation of new layers: a truncated normal of deviation .02 (Devlin et al. 2019, appendix A.2).
+    # BERT's initialisation of new layers: a truncated normal with deviation 0.02 (Devlin et al. 2019, appendix A.2).
     initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     logits = tf_keras.layers.Dense(num_classes, kernel_initializer=initializer, name="classifier")(hidden)
     return tf_keras.Model(text, logits, name="text_classifier")
 
 
 def ids_classifier(classifier: tf_keras.Model, with_embeddings: bool = False) -> tf_keras.Model:
-    """The part behind the preprocessing, on the same layers: {ENCODER_INPUTS} int32 [B, S] -> logits [B, K].
+    """The part after the preprocessing, on the same layers: {ENCODER_INPUTS} int32 [B, S] -> logits [B, K].
 
-    With embeddings it gives {"logits": [B, K], "embeddings": [B, H]}, the encoder's pooled output being the latter.
+    With embeddings, the encoder's pooled output, it returns {"logits": [B, K], "embeddings": [B, H]}.
     """
     inputs = {name: tf_keras.Input(shape=(None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
     pooled = classifier.get_layer("bert_encoder")(inputs)["pooled_output"]
@@ -85,7 +85,7 @@ def ids_classifier(classifier: tf_keras.Model, with_embeddings: bool = False) ->
     return tf_keras.Model(inputs, outputs, name="ids_classifier")
 
 
-# ModelOutputs that a diagram shows; the encoder has more, such as the sequence output of every layer.
+# Outputs that a diagram shows; the encoder has more, such as the sequence output of every layer.
 _SHOWN_OUTPUTS = frozenset({"", *ENCODER_INPUTS, *ENCODER_OUTPUTS})
 
 
@@ -93,7 +93,7 @@ def layers_of(model: tf_keras.Model) -> list[Layer]:
     """The layers of a Keras functional model as boxes for textclf.report.plots.plot_structure."""
     boxes = []
     for layer in model.layers:
-        # A layer that another model shares was called on that model's inputs, too: those are no parents here.
+        # A shared layer was also called on the inputs of other models, which are not parents here.
         parents = [
             tensor.node.layer.name
             for node in layer.inbound_nodes

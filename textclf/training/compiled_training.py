@@ -36,7 +36,7 @@ _FINE_TUNING_OPTIONS = (
 
 @dataclass(frozen=True, eq=False)
 class CompiledTraining:
-    """What Training.compile() prepares for the later verbs.
+    """The result of Training.compile(), used by the later verbs.
 
     Attributes:
         name: default name of the model, from the data set and the encoder.

@@ -9,10 +9,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def graph_function(*signature: tf.TensorSpec) -> Callable[[_Function], _Function]:
-    """Decorate a function: traced once, for tensors of this signature, it runs as a graph.
+    """Decorate a function to run as a graph, traced once for tensors of this signature.
 
-    tf.function, with the types of what it decorates, and without AutoGraph: `if` and `for` are Python's, also in the
-    layers that it calls. None of them depends on a tensor, and translating their sources costs each training seconds.
+    It is tf.function with type hints and without AutoGraph, which would take seconds per training. No `if` or `for` of
+    the functions and layers may depend on a tensor.
     """
     decorate: Callable[[_Function], _Function] = tf.function(input_signature=signature, autograph=False)
     return decorate

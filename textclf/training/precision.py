@@ -1,4 +1,4 @@
-"""bfloat16 matrix products on CPUs that have them: weights stay float32, TensorFlow's graph is rewritten."""
+"""bfloat16 matrix products on CPUs that support them; weights stay float32, TensorFlow rewrites the graph."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 def cpu_multiplies_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU has bfloat16 instructions; False where the system does not tell."""
+    """True if this CPU has bfloat16 instructions; False if that is unknown."""
     try:
         lines = cpu_info.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -20,7 +20,7 @@ def cpu_multiplies_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def chosen_precision(precision: str) -> str:
-    """ "bfloat16" or "float32" for an option that may say "auto"."""
+    """ "bfloat16" or "float32" for an option that may be "auto"."""
     if precision == "auto":
         return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
     return precision
@@ -28,7 +28,7 @@ def chosen_precision(precision: str) -> str:
 
 @contextlib.contextmanager
 def graph_precision(precision: str) -> Iterator[None]:
-    """Graphs that run for the first time inside the block use this precision, and keep it."""
+    """Graphs that run for the first time inside the block use and keep this precision."""
     option = "auto_mixed_precision_onednn_bfloat16"
     before = tf.config.optimizer.get_experimental_options().get(option, False)
     tf.config.optimizer.set_experimental_options({option: precision == "bfloat16"})

@@ -1,7 +1,7 @@
-"""Seeds for the dropout inside a SavedModel, so that two trainings with one seed agree.
+"""Sets the seeds of the dropout inside a SavedModel, so that two trainings with one seed agree.
 
-A SavedModel keeps its random ops as they were traced: TF-Hub encoders were traced without seeds, and
-tf.random.set_seed does not reach them. The seeds are attributes of the graph's nodes; a copy gets its own.
+TF-Hub encoders were traced without seeds, and tf.random.set_seed does not change traced ops. The seeds are attributes
+of the graph's nodes, which are set in a copy.
 """
 
 import tempfile
@@ -14,13 +14,13 @@ _LINKED = ("variables", "assets", "assets.extra", "keras_metadata.pb")
 
 
 def seeded_copy(folder: Path, seed: int) -> Path:
-    """A copy of the SavedModel whose random ops draw from `seed`; weights and assets are links to the original.
+    """A copy of the SavedModel whose random ops use `seed`; weights and assets are links to the original.
 
-    It is a new temporary folder, which the caller removes.
+    The caller removes the copy, a new temporary folder.
 
     Raises:
-        OSError: the SavedModel can't be read.
-        google.protobuf.message.DecodeError: saved_model.pb is damaged.
+        OSError: if the SavedModel can't be read.
+        google.protobuf.message.DecodeError: if saved_model.pb is damaged.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -32,8 +32,8 @@ def seeded_copy(folder: Path, seed: int) -> Path:
             for node in nodes:
                 if node.op in _RANDOM_OPS:
                     count += 1
-                    # Each op its own stream, also where it was traced with a seed: such seeds depend on what the
-                    # exporting process did before, and repeat. A pair of zeros would mean "no seed".
+                    # Each op has its own stream, even if it was traced with a seed: those seeds depend on the history
+                    # of the exporting process, and repeat. Two zeros would mean "no seed".
                     node.attr["seed"].i = seed + 1
                     node.attr["seed2"].i = count
     copy = Path(tempfile.mkdtemp(prefix="textclf-encoder-"))

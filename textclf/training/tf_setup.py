@@ -1,7 +1,7 @@
-"""The one place where TensorFlow is configured and first imported.
+"""Configures TensorFlow and imports it first.
 
-Import this before anything else of TensorFlow: hub.KerasLayer and the model garden need Keras 2, which
-TensorFlow gives only to a process that asked for it before the first import.
+Import this module before anything else of TensorFlow: hub.KerasLayer and the model garden need Keras 2, which a process
+must request before it imports TensorFlow.
 """
 
 import ctypes
@@ -26,9 +26,9 @@ prepare_tensorflow_import()
 
 @contextmanager
 def _kept_for_good() -> Iterator[None]:
-    """Python's collector waits for the end of the block, and then passes over all that is there for good.
+    """Pause the garbage collector in the block; afterwards it ignores all objects that exist.
 
-    That is hundreds of thousands of objects of modules, none of which could go, and whatever the process had before.
+    These are hundreds of thousands of objects of modules, which live as long as the process.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -41,7 +41,7 @@ def _kept_for_good() -> Iterator[None]:
 
 
 with _kept_for_good(), warnings.catch_warnings():
-    # tensorflow_hub imports pkg_resources, and dependencies of the model garden use deprecated names: not ours to mend.
+    # tensorflow_hub imports pkg_resources, and dependencies of the model garden use deprecated names.
     warnings.simplefilter("ignore")
     import tensorflow as tf
     import tensorflow_hub as hub
@@ -50,11 +50,11 @@ with _kept_for_good(), warnings.catch_warnings():
 
 
 def _quiet_native_log() -> None:
-    """Keep the native log's notes and warnings out of the user's progress bar; errors stay.
+    """Hide notes and warnings of the native log, which spoil the progress bar; errors stay.
 
-    Graph rewriting logs through absl, which no environment variable reaches and no Python function of TensorFlow:
-    absl::SetMinLogLevel (absl/log/globals.h) is only in the shared library, under the name that C++ gives it. A
-    TensorFlow with another absl has another name, and logs as before.
+    Graph rewriting logs through absl, which neither an environment variable nor a Python function controls. So call
+    absl::SetMinLogLevel (absl/log/globals.h) in the shared library by its mangled name. Another absl has another name;
+    then the log stays as it is.
     """
     for library in Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.*"):
         set_level = getattr(

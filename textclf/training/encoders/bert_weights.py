@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Of the feed-forward layers; the weights do not show which one an encoder uses.
+# Activations of the feed-forward layers; the weights do not show which one an encoder uses.
 ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
 LAYER_NORM_EPSILON = 1e-12
 _LAYER_NAME = re.compile(r"(?:^|/)transformer/layer_(\d+)/")

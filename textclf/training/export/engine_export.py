@@ -50,7 +50,7 @@ _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
 # Between the SavedModel and the graph in float32, which add in different orders.
 _LOGIT_TOLERANCE = 2e-3
-_RELATIVE_TOLERANCE = 5e-4  # Of the largest logit: rounding errors grow with it.
+_RELATIVE_TOLERANCE = 5e-4  # Times the largest logit: rounding errors grow with it.
 # Between CPUs with different instructions; int8 that saturates is wrong by whole units.
 _GOLDEN_TOLERANCE = 0.25
 

@@ -43,7 +43,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, eq=False)
 class NewVersion:
-    """What write_version() makes a version of.
+    """The record that write_version() writes as a version.
 
     Attributes:
         manifest: complete except for the engine, the cascade and their parity.

@@ -1,17 +1,16 @@
-"""Which texts go into which batch: texts of similar length together, under a budget of tokens.
+"""Plans batches: texts of similar length share a batch, up to a number of tokens.
 
-Padding costs as much as text does, so a batch is as long as its longest text and no longer. The plan is a
-pure function of lengths, seed and epoch: a training that was killed finds its place in it again.
+Padding costs as much as text, so a batch is only as long as its longest text. The plan is a pure function of lengths,
+seed and epoch, so that a resumed training continues in the same plan.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from textclf.training.encoders.preprocessing import TokenizedTexts
 
-# Lengths are rounded up to a multiple of this: fewer distinct shapes for which kernels are prepared.
+# Lengths are rounded up to a multiple of this, to compile kernels for fewer shapes.
 LENGTH_STEP = 8
 # Texts are sorted by length within pools of this many batches, so that the order stays mostly random.
 _POOL_BATCHES = 50
@@ -31,9 +30,9 @@ def plan_epoch(lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed
 
     Args:
         lengths: tokens of each text.
-        tokens_per_batch: most tokens in a batch, padding included; a longer text has a batch to itself.
-        batch_size: most texts in a batch.
-        seed, epoch: of the shuffle; the same pair gives the same plan.
+        tokens_per_batch: largest number of tokens in a batch, including padding; a longer text is a batch of its own.
+        batch_size: largest number of texts in a batch.
+        seed, epoch: random seed and number of the epoch; the same pair gives the same plan.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -47,7 +46,7 @@ def plan_epoch(lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed
 
 
 def plan_evaluation(lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:
-    """Batches for one pass without training: all texts, longest first, so that memory peaks at the start."""
+    """Batches of all texts for evaluation, longest first, so that memory peaks at the start."""
     return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens_per_batch, len(lengths))
 
 
@@ -78,9 +77,3 @@ def make_batch(texts: TokenizedTexts, indices: np.ndarray, padding_id: int) -> B
     word_ids = np.full((len(indices), width), padding_id, np.int32)
     word_ids[mask == 1] = np.concatenate([texts.ids[texts.offsets[i] : texts.offsets[i + 1]] for i in indices])
     return Batch(indices, word_ids, mask)
-
-
-def padding_share(plan: Sequence[np.ndarray], lengths: np.ndarray) -> float:
-    """Share of the tokens in the plan's batches that are padding."""
-    padded = sum(_round_up(int(lengths[batch].max())) * len(batch) for batch in plan)
-    return 1.0 - float(lengths.sum()) / padded

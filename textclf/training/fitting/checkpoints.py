@@ -1,7 +1,7 @@
-"""Where a training keeps what it needs to go on after a kill: checkpoints, progress, TensorBoard logs.
+"""Run directories: checkpoints, progress and TensorBoard logs of a training, to continue it after a kill.
 
-The folder is named after everything that decides the outcome, so that the same command finds its own
-state again and another command never does.
+The directory's name is a hash of everything that decides the outcome, so that the same command finds its state again
+and another command never does.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ _BEST = "best"
 
 @dataclass
 class Progress:
-    """How far a training has come; written beside each checkpoint.
+    """The progress of a training, written with each checkpoint.
 
     Attributes:
         step: optimiser steps done.
-        history: one value an epoch for each key (loss, val_loss, …).
-        epoch_loss: sum of the losses of the texts seen in the unfinished epoch.
-        epoch_texts: how many those are.
-        seconds: spent on training steps, over all the runs that were killed in between.
-        texts: seen in all training steps.
-        best_value: the selection metric of the best epoch so far, None before the first.
-        best_epoch: its number, from 1.
+        history: one value per epoch for each key (loss, val_loss, …).
+        epoch_loss: sum of the losses of the texts in the unfinished epoch so far.
+        epoch_texts: number of these texts.
+        seconds: time spent on training steps, over all runs.
+        texts: texts in all training steps, with repeats.
+        best_value: selection metric of the best epoch so far, None before the first.
+        best_epoch: number of the best epoch, from 1.
         is_finished: no epoch is left, or early stopping ended the training.
     """
 
@@ -50,12 +50,12 @@ class Progress:
 
     @property
     def epochs_done(self) -> int:
-        """Epochs that were trained and evaluated."""
+        """Number of epochs that were trained and evaluated."""
         return len(self.history.get("loss", []))
 
 
 def identity_of(settings: dict[str, Any]) -> str:
-    """A short name for a dict of settings: 12 hex digits of the SHA-256 of its JSON."""
+    """A short name of a dict of settings: 12 hex digits of the SHA-256 of its JSON."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -68,15 +68,15 @@ class RunDirectory:
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of the TensorBoard logs: a folder in it for each start, so that no curve is drawn twice."""
+        """Folder of the TensorBoard logs, with a subfolder for each start, so that no curve is drawn twice."""
         return self.path / "tensorboard"
 
     @contextlib.contextmanager
     def locked(self, doing: str = "running this very training") -> Iterator[None]:
-        """Hold the folder for this object; who holds it already may ask again. `doing` is for who is refused.
+        """Lock the directory for this object, reentrantly; `doing` describes the lock in the error of another process.
 
         Raises:
-            TrainingError: another process trains in it.
+            TrainingError: if another process has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as lock:
@@ -94,10 +94,10 @@ class RunDirectory:
                 self._holders -= 1
 
     def save(self, checkpoint: tf.train.Checkpoint, progress: Progress) -> None:
-        """Write the checkpoint, then point to it, then remove the one before: a kill at any moment loses neither.
+        """Write the checkpoint, then the progress that names it, then remove the previous one, to survive a kill.
 
         Raises:
-            TrainingError: it can't be written, because the disk is full, say.
+            TrainingError: if it can't be written, for example because the disk is full.
         """
         name = f"step-{progress.step:07d}-{'done' if progress.is_finished else progress.epochs_done}"
         self._write(checkpoint, name)
@@ -108,10 +108,10 @@ class RunDirectory:
                 _remove(path)
 
     def restore(self, checkpoint: tf.train.Checkpoint) -> Progress:
-        """Load the last checkpoint into the checkpoint's objects; a fresh Progress where there is none.
+        """Load the last checkpoint into the checkpoint's objects; returns a new Progress if there is none.
 
         Raises:
-            TrainingError: the saved state can't be read.
+            TrainingError: if the saved state can't be read.
         """
         name, progress = self._state()
         if name is not None:
@@ -119,15 +119,15 @@ class RunDirectory:
         return progress
 
     def progress(self) -> Progress:
-        """How far the training has come; a fresh Progress where there is no checkpoint.
+        """The progress of the last checkpoint; a new Progress if there is none.
 
         Raises:
-            TrainingError: the saved state can't be read.
+            TrainingError: if the saved state can't be read.
         """
         return self._state()[1]
 
     def _state(self) -> tuple[str | None, Progress]:
-        """The name of the last checkpoint, and what was written beside it."""
+        """The name and the progress of the last checkpoint."""
         try:
             state = json.loads((self.path / _PROGRESS).read_text(encoding="utf-8"))
             return str(state["checkpoint"]), Progress(**state["progress"])
@@ -137,10 +137,10 @@ class RunDirectory:
             raise self._damaged(error) from error
 
     def save_best(self, weights: tf.train.Checkpoint, epoch: int) -> None:
-        """Keep the weights of the best epoch; those of an earlier one stay until the progress names this epoch.
+        """Write the weights of the best epoch; earlier ones are kept until the progress names this epoch.
 
         Raises:
-            TrainingError: they can't be written.
+            TrainingError: if they can't be written.
         """
         self._write(weights, f"{_BEST}-{epoch}")
 
@@ -148,12 +148,12 @@ class RunDirectory:
         """Load the weights of the best epoch.
 
         Raises:
-            TrainingError: they can't be read.
+            TrainingError: if they can't be read.
         """
         self._read(weights, f"{_BEST}-{epoch}")
 
     def forget(self) -> None:
-        """Remove the state, once its model is saved as a version; the TensorBoard logs stay."""
+        """Remove the checkpoints after the model was saved as a version; the TensorBoard logs stay."""
         (self.path / _PROGRESS).unlink(missing_ok=True)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
@@ -163,7 +163,7 @@ class RunDirectory:
         except tf.errors.OpError as error:
             raise TrainingError(
                 f"{self.path}: the checkpoint can't be written ({error.message[:200]}); free some space, then "
-                f"give the same command again: it goes on from the checkpoint before"
+                f"give the same command again: it continues from the previous checkpoint"
             ) from error
 
     def _read(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
@@ -180,7 +180,7 @@ class RunDirectory:
 
 
 def _remove(path: Path) -> None:
-    """A file, or the folder in which TensorFlow writes a checkpoint's parts and which a kill leaves behind."""
+    """Remove a file, or the temporary folder of a checkpoint that a killed process has left."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

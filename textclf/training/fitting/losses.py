@@ -11,7 +11,7 @@ def cross_entropies(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def r_drop_losses(first: tf.Tensor, second: tf.Tensor, labels: tf.Tensor, weight: float) -> tf.Tensor:
-    """Mean cross-entropy of two passes with other dropout, and `weight` times their divergence, float32 [B].
+    """Mean cross-entropy of two passes with different dropout, plus `weight` times their divergence, float32 [B].
 
     The divergence is the mean of KL(first, second) and KL(second, first). After Liang et al., "R-Drop: Regularized
     Dropout for Neural Networks" (NeurIPS 2021), whose loss is the sum over the passes: its alpha is twice `weight`.
@@ -29,7 +29,7 @@ def training_losses(
     labels: tf.Tensor,
     r_drop: float,
 ) -> tf.Tensor:
-    """Loss of each text, float32 [B]; `logits_of` gives logits [B, K] with dropout, of word ids and mask [B, S]."""
+    """Loss of each text, float32 [B]; `logits_of` maps word ids and mask [B, S] to logits [B, K] with dropout."""
     if r_drop == 0:
         return cross_entropies(logits_of(word_ids, mask), labels)
     # Both passes are one batch of twice the rows: dropout is drawn for each row.

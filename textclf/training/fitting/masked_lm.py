@@ -1,9 +1,9 @@
-"""Further masked-language training: before it learns their labels, the encoder reads the (cut) training texts.
+"""Masked-LM pretraining of the encoder on the truncated training texts, before fine-tuning.
 
-It guesses wordpieces that are hidden from it, on the very texts that it is fitted to afterwards ("task-adaptive":
-Gururangan et al. 2020, Don't stop pretraining). It sees no label, and no text of another split.
+The encoder predicts masked wordpieces of the texts that it is then fine-tuned on, without labels and without texts of
+other splits ("task-adaptive": Gururangan et al. 2020, Don't stop pretraining).
 
-B: batch, S: sequence length, P: hidden places of a batch, H: width, V: rows of the word embeddings.
+B: batch, S: sequence length, P: masked positions of a batch, H: width, V: rows of the word embeddings.
 """
 
 import math
@@ -25,38 +25,38 @@ from textclf.training.fused_bert.trainable_classifier import BertClassifier
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf, tf_keras
 
-# Of the wordpieces, so many are to be guessed; of these, so many are hidden and so many replaced by any other, and the
-# rest stay as they are (Devlin et al. 2019, section 3.1).
-_GUESSED, _HIDDEN, _REPLACED = 0.15, 0.8, 0.1
+# Share of the wordpieces to predict; shares of these that become [MASK] and a random wordpiece; the rest are unchanged
+# (Devlin et al. 2019, section 3.1).
+_PREDICTED, _MASKED, _REPLACED = 0.15, 0.8, 0.1
 _IDS = tf.TensorSpec([None, None], tf.int32)
-_PLACES = tf.TensorSpec([None], tf.int32)
+_POSITIONS = tf.TensorSpec([None], tf.int32)
 
 
 @dataclass(frozen=True)
 class Wordpieces:
-    """What is to be known of a vocabulary.
+    """The ids of a vocabulary.
 
     Attributes:
-        size: how many wordpieces it has.
-        padding, mask: the ids of [PAD] and [MASK].
-        never_hidden: ids that are never to be guessed, those of [CLS] and [SEP].
+        size: number of wordpieces.
+        padding, mask: ids of [PAD] and [MASK].
+        never_masked: ids that are never predicted, those of [CLS] and [SEP].
     """
 
     size: int
     padding: int
     mask: int
-    never_hidden: tuple[int, ...]
+    never_masked: tuple[int, ...]
 
 
 def pretrain_mlm(
     model: BertClassifier, texts: TokenizedTexts, wordpieces: Wordpieces, options: TrainingOptions, run: RunDirectory
 ) -> None:
-    """Train `model`'s encoder, all but its pooler, to guess wordpieces of the texts: `options.mlm_epochs` passes.
+    """Train `model`'s encoder, except its pooler, to predict masked wordpieces, for `options.mlm_epochs` epochs.
 
-    Goes on from the last checkpoint in `run`; where it was finished before, it only loads the weights.
+    Continues from the last checkpoint in `run`; a finished pretraining only loads the weights.
 
     Raises:
-        TrainingError: the loss is no longer a number, or the saved state can't be read.
+        TrainingError: if the loss is not finite, or the saved state can't be read.
     """
     weights = tf.train.Checkpoint(model=model)
     if run.progress().is_finished:
@@ -70,21 +70,21 @@ def pretrain_mlm(
     head = _Head(model)
     variables = [*model.sequence_variables, *head.trainable_variables]
     optimiser = make_optimiser("adamw", options.mlm_lr, len(steps), int(len(steps) * options.warmup))
-    optimiser._create_all_weights(variables)  # So that a restored checkpoint finds its slots.
+    optimiser._create_all_weights(variables)  # A restored checkpoint needs the slots.
     checkpoint = tf.train.Checkpoint(model=model, head=head, optimiser=optimiser)
     progress = run.restore(checkpoint)
     step = _training_step(model, head, optimiser, variables)
-    with progress_bar(len(steps), "reading", "steps", initial=progress.step, stays=True) as bar:
+    with progress_bar(len(steps), "pretraining", "steps", initial=progress.step, stays=True) as bar:
         for indices in steps[progress.step :]:
             started = time.monotonic()
             random = np.random.default_rng([options.seed, progress.step])
             batch = make_batch(texts, indices, wordpieces.padding)
-            batch, places, hidden = mask_tokens(batch, wordpieces, random)
-            loss = float(step(batch.word_ids, batch.mask, places, hidden))
+            batch, positions, originals = mask_tokens(batch, wordpieces, random)
+            loss = float(step(batch.word_ids, batch.mask, positions, originals))
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"step {progress.step + 1} of reading the texts gave a loss of {loss}: the training diverged; use "
-                    f"a smaller --mlm-lr, a longer --warmup, or --precision float32"
+                    f"step {progress.step + 1} of masked-LM pretraining gave a loss of {loss}: the training diverged; "
+                    f"use a smaller --mlm-lr, a longer --warmup, or --precision float32"
                 )
             progress.step += 1
             progress.texts += len(indices)
@@ -100,33 +100,34 @@ def pretrain_mlm(
 def mask_tokens(
     batch: Batch, wordpieces: Wordpieces, random: np.random.Generator
 ) -> tuple[Batch, np.ndarray, np.ndarray]:
-    """The batch with some of its wordpieces hidden or replaced; their places in it, flat, and what stood there.
+    """The batch with some wordpieces masked or replaced, their flat positions, and their original ids.
 
-    Both are int32 [P]; P is at least 1.
+    Positions and ids are int32 [P]; P is at least 1.
     """
-    can_be = (batch.mask == 1) & ~np.isin(batch.word_ids, wordpieces.never_hidden)
-    chosen = can_be & (random.random(can_be.shape) < _GUESSED)
-    if not chosen.any():  # So that the loss is a number.
+    can_be = (batch.mask == 1) & ~np.isin(batch.word_ids, wordpieces.never_masked)
+    chosen = can_be & (random.random(can_be.shape) < _PREDICTED)
+    if not chosen.any():  # The mean loss of no positions is not a number.
         chosen.flat[np.argmax(can_be)] = True
-    hidden = batch.word_ids[chosen]
-    draw = random.random(len(hidden))
-    others = random.integers(0, wordpieces.size, len(hidden), np.int32)
+    originals = batch.word_ids[chosen]
+    draw = random.random(len(originals))
+    others = random.integers(0, wordpieces.size, len(originals), np.int32)
+    replaced = np.where(draw < _MASKED + _REPLACED, others, originals)
     word_ids = batch.word_ids.copy()
-    word_ids[chosen] = np.where(draw < _HIDDEN, wordpieces.mask, np.where(draw < _HIDDEN + _REPLACED, others, hidden))
-    return Batch(batch.indices, word_ids, batch.mask), np.flatnonzero(chosen).astype(np.int32), hidden
+    word_ids[chosen] = np.where(draw < _MASKED, wordpieces.mask, replaced)
+    return Batch(batch.indices, word_ids, batch.mask), np.flatnonzero(chosen).astype(np.int32), originals
 
 
 class _Head(tf.Module):  # type: ignore[misc]
     """float32 [P, H] -> logits float32 [P, V]: a dense layer, a norm, and the word embeddings (Devlin et al. 2019).
 
-    Checkpoints come without the head that they were trained with: the dense layer begins as one that changes nothing.
-    The embeddings are the encoder's: as a variable of the head, too, they would take each step twice.
+    Encoders come without their head, so the dense layer starts as the identity. The embeddings are an argument: as
+    variables of the head they would be updated twice per step.
     """
 
     def __init__(self, model: BertClassifier) -> None:
         super().__init__(name="masked_language")
         self._dtype = model.product_dtype
-        rows, width = model.word_embeddings.shape  # [V, H]; V may be more than the vocabulary has wordpieces.
+        rows, width = model.word_embeddings.shape  # [V, H]; V may be larger than the vocabulary.
         self._kernel = tf.Variable(tf.eye(width), name="kernel")
         self._bias = tf.Variable(tf.zeros(width), name="bias")
         self._gamma = tf.Variable(tf.ones(width), name="layer_norm_gamma")
@@ -147,13 +148,13 @@ def _training_step(
     optimiser: tf_keras.optimizers.legacy.Optimizer,
     variables: Sequence[tf.Variable],
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
-    """A compiled function: an optimiser step on ids and mask [B, S], places and what was there [P] -> loss."""
+    """A compiled optimiser step: ids and mask [B, S], positions and original ids [P] -> loss."""
 
-    @graph_function(_IDS, _IDS, _PLACES, _PLACES)
-    def step(word_ids: tf.Tensor, mask: tf.Tensor, places: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+    @graph_function(_IDS, _IDS, _POSITIONS, _POSITIONS)
+    def step(word_ids: tf.Tensor, mask: tf.Tensor, positions: tf.Tensor, originals: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = head(tf.gather(model.sequence_for_training(word_ids, mask), places), model.word_embeddings)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(hidden, logits))
+            logits = head(tf.gather(model.sequence_for_training(word_ids, mask), positions), model.word_embeddings)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(originals, logits))
         optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 

@@ -1,4 +1,4 @@
-"""Optimisers by name, all with a linear warmup and a linear decay to zero."""
+"""Optimisers by name, with a linear warmup and a linear decay to zero."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ def check_optimiser(name: str) -> str:
     """The name in lower case.
 
     Raises:
-        ConfigError: it is unknown.
+        ConfigError: if the name is unknown.
     """
     if name.lower() not in OPTIMISERS:
         raise ConfigError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, got {name!r}")
@@ -31,42 +31,41 @@ def check_optimiser(name: str) -> str:
 def make_optimiser(
     name: str, init_lr: float, steps: int, warmup_steps: int, factor_of: Callable[[str], float] = lambda _: 1.0
 ) -> tf_keras.optimizers.legacy.Optimizer:
-    """The optimiser `name` for a training of `steps` steps, `warmup_steps` of them with a rising rate.
+    """The optimiser `name` for a training of `steps` steps, including `warmup_steps` with a rising rate.
 
-    `factor_of` gives the factor of the rate for a variable's name; only "adamw" has one.
+    `factor_of` maps a variable's name to the factor of its rate; only "adamw" uses it.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: if the name is unknown.
     """
     from official.nlp import optimization
 
     name = check_optimiser(name)
-    if name == "lamb":  # The model garden's, with weight decay .01 on all but biases and layer norms.
+    if name == "lamb":  # With weight decay 0.01, except for biases and layer norms.
         return optimization.create_optimizer(init_lr, steps, warmup_steps, optimizer_type=name)
     schedule = tf_keras.optimizers.schedules.PolynomialDecay(init_lr, steps, end_learning_rate=0.0)
     if warmup_steps:
         schedule = optimization.WarmUp(init_lr, schedule, warmup_steps)
     if name == "adamw":
         return AdamW(schedule, factor_of)
-    # The gradient is clipped as the model garden does it for AdamW (Devlin et al. 2019 train with norm 1).
+    # The gradient norm is clipped to 1, as for AdamW (Devlin et al. 2019).
     return getattr(tf_keras.optimizers.legacy, _KERAS[name])(learning_rate=schedule, global_clipnorm=1.0)
 
 
 def layer_factors(variables: Sequence[str], decay: float) -> Callable[[str], float]:
-    """Layer-wise decay: from a variable's name to the factor of its learning rate.
+    """Layer-wise decay: a function from a variable's name to the factor of its learning rate.
 
-    1 for what lies above the encoder's layers, `decay` for the highest layer, its square for the next, and so on; the
+    The factor is 1 above the encoder's layers, `decay` for the highest layer, its square for the next, and so on; the
     embeddings are the lowest (Howard and Ruder 2018, Universal language model fine-tuning, "discriminative").
 
     Args:
-        variables: the names of all variables, which tell how many layers there are.
+        variables: names of all variables, to count the layers.
         decay: above 0, at most 1.
 
     Raises:
-        ConfigError: no variable belongs to a layer, and there is a decay.
+        ConfigError: if `decay` is not 1 and no variable belongs to a layer.
     """
     layers = 1 + max((layer for name in variables if (layer := layer_of(name)) is not None), default=-1)
-
     if layers == 0 and decay != 1:
         raise ConfigError(
             f"layer_decay: expected 1 for an encoder whose layers are not called transformer/layer_N, got {decay}"

@@ -1,4 +1,4 @@
-"""The progress bar of what takes long."""
+"""The progress bar of long operations."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int, label: str, unit: str, initial: int = 0, stays: bool = False) -> tqdm:
-    """A bar with rate and remaining time on stderr; in a log file, a line every half minute instead of ten a second."""
+    """A bar with rate and remaining time on stderr; if that is not a terminal, one line every 30 seconds."""
     is_terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
@@ -16,5 +16,5 @@ def progress_bar(total: int, label: str, unit: str, initial: int = 0, stays: boo
         mininterval=0.5 if is_terminal else 30,
         smoothing=0.05,
         leave=stays,
-        position=None if is_terminal else 0,  # Without codes that move the cursor between two bars.
+        position=None if is_terminal else 0,  # 0: no codes that move the cursor.
     )

@@ -1,6 +1,8 @@
-"""The fitting loop: steps, evaluation after each epoch, best checkpoint, early stopping, resuming.
+"""The training loop: steps, evaluation after each epoch, best checkpoint, early stopping, resuming.
 
-Written out rather than left to Model.fit, because a killed training must find its place inside an epoch again.
+It replaces Model.fit, because a killed training must continue in the middle of an epoch.
+
+B: batch, S: sequence length, K: classes.
 """
 
 import math
@@ -42,7 +44,7 @@ class LabelledIds:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished training can say of itself; `history` has one value an epoch for each key."""
+    """Results of a training; `history` has one value per epoch for each key."""
 
     history: dict[str, list[float]]
     steps: int
@@ -53,7 +55,7 @@ class FitResult:
 
 
 def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-    """A compiled function from word ids and mask, int32 [B, S], to logits [B, K], without dropout, in float32."""
+    """A compiled function from word ids and mask, int32 [B, S], to float32 logits [B, K], without dropout."""
 
     @graph_function(_IDS, _IDS)
     def logits(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -65,10 +67,10 @@ def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], t
 def predict_logits(
     logits: Callable[[np.ndarray, np.ndarray], tf.Tensor], texts: TokenizedTexts, padding_id: int, label: str
 ) -> np.ndarray:
-    """Logits of all texts in their order, float32 [texts, K], with a progress bar called `label`."""
+    """Logits of all texts in their order, float32 [texts, K]; `label` names the progress bar."""
     parts: list[np.ndarray] = []
     plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)
-    # float32, whatever the training used: the figures are to be those of the model that is saved.
+    # Always float32, so that the results are those of the saved model.
     with graph_precision("float32"), progress_bar(len(texts), label, "texts") as bar:
         for indices in plan:
             batch = make_batch(texts, indices, padding_id)
@@ -93,11 +95,11 @@ def fit(
 ) -> FitResult:
     """Fit `model` (ids -> logits) on `train`; it ends with the weights of the epoch that is best on `select`.
 
-    Goes on from the last checkpoint in `run`, if there is one. `precision`, "float32" or "bfloat16", is that of
-    textclf.training.precision.graph_precision while it trains.
+    Continues from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16", the
+    graph_precision() of training steps.
 
     Raises:
-        TrainingError: the loss is no longer a number, or the saved state can't be read.
+        TrainingError: if the loss is not finite, or the saved state can't be read.
     """
     plans = [
         plan_epoch(train.texts.lengths, options.tokens_per_batch, options.batch_size, options.seed, epoch)
@@ -108,7 +110,7 @@ def fit(
     factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
     warmup_steps = int(total_steps * options.warmup)
     optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, warmup_steps, factors)
-    optimiser._create_all_weights(model.trainable_variables)  # So that a restored checkpoint finds its slots.
+    optimiser._create_all_weights(model.trainable_variables)  # A restored checkpoint needs the slots.
     checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
     weights = tf.train.Checkpoint(model=model)
     progress = run.restore(checkpoint)
@@ -169,7 +171,7 @@ def _training_step(
     class_weights: np.ndarray,
     r_drop: float,
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
-    """A compiled function: one optimiser step on word ids [B, S], mask [B, S], labels [B] -> loss."""
+    """A compiled optimiser step: word ids [B, S], mask [B, S], labels [B] -> loss."""
     weight_of_class = tf.constant(class_weights, tf.float32)
 
     def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -180,8 +182,8 @@ def _training_step(
         with tf.GradientTape() as tape:
             losses = training_losses(logits_of, word_ids, mask, labels, r_drop)  # [B]
             weights = tf.gather(weight_of_class, labels)  # [B]
-            # Not divided by the batch's weights, which would cancel them where a batch has one class. They are 1
-            # on average over all texts.
+            # Do not divide by the batch's weights, which would cancel them in a batch of one class. Their mean over
+            # all texts is 1.
             loss = tf.reduce_mean(losses * weights)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -191,7 +193,7 @@ def _training_step(
 
 
 def _class_weights(labels: np.ndarray, classes: int, is_wanted: bool) -> np.ndarray:
-    """Weight of each class in the loss, float [K]: n / (K count), or ones."""
+    """Weight of each class in the loss, float [K]: n / (K * count), or ones."""
     if not is_wanted:
         return np.ones(classes)
     return len(labels) / (classes * np.bincount(labels, minlength=classes))
@@ -207,24 +209,24 @@ def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> 
     progress.epoch_texts += texts
 
 
-def _diverged(step: int, sign: str) -> TrainingError:
+def _diverged(step: int, result: str) -> TrainingError:
     return TrainingError(
-        f"step {step} gave {sign}: the training diverged; use a smaller --init-lr, a longer --warmup, or "
+        f"step {step} gave {result}: the training diverged; use a smaller --init-lr, a longer --warmup, or "
         f"--precision float32"
     )
 
 
 def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:
-    """Enter the epoch into the history; note the best one and whether to go on."""
-    figures = {
+    """Add the epoch to the history, and update the best epoch and the end of the training."""
+    values = {
         "loss": progress.epoch_loss / progress.epoch_texts,
         "val_loss": metrics.log_loss,
         "val_accuracy": metrics.accuracy,
         "val_macro_f1": metrics.macro_f1,
         "learning_rate": rate,
     }
-    for key, figure in figures.items():
-        progress.history.setdefault(key, []).append(figure)
+    for key, number in values.items():
+        progress.history.setdefault(key, []).append(number)
     progress.epoch_loss, progress.epoch_texts = 0.0, 0
     value = selection_value(metrics, options.metric)
     if progress.best_epoch == 0 or _beats_best(progress, value, metrics.log_loss, options.metric):
@@ -234,7 +236,7 @@ def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: Train
 
 
 def _beats_best(progress: Progress, value: float | None, log_loss: float, metric: str) -> bool:
-    """Better than the best epoch so far. On few validation texts many epochs are equal: then the log loss decides."""
+    """True if the epoch is better than the best so far; the log loss decides between equal metrics."""
     if value == progress.best_value:
         return log_loss < progress.history["val_loss"][progress.best_epoch - 1]
     return is_better(metric, value, progress.best_value)

@@ -96,7 +96,7 @@ def _forward(
     batch, length = tf.shape(mask)[0], tf.shape(mask)[3]
     width = w.output_kernel.shape[0]
     depth = width // config.heads
-    scale = depth**-0.5  # Of the scores; applied to the query.
+    scale = depth**-0.5  # The scores' factor, applied to the query.
     seeds = (seed, tf.bitwise.bitwise_xor(seed, tf.constant(_SECOND_PLACE, tf.uint32)))
 
     def low(values: tf.Tensor) -> tf.Tensor:
