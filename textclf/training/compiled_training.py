@@ -97,8 +97,8 @@ class CompiledTraining:
         calibration_set = self.dataset.validation_calibrate
         logits, labels = self.logits(calibration_set, "calibration"), calibration_set.labels
         temperature = fit_temperature(logits, labels)
-        measured = [name for name in ("validation_select", "test") if name in self.dataset.splits]
-        probabilities = {name: softmax(self.logits(self.dataset.splits[name], name), temperature) for name in measured}
+        measured = {name: split for name, split in self.dataset.splits.items() if name in ("validation_select", "test")}
+        probabilities = {name: softmax(self.logits(split, name), temperature) for name, split in measured.items()}
         return MeasuredTraining(
             temperature=temperature,
             calibration={
@@ -109,8 +109,8 @@ class CompiledTraining:
             },
             probabilities=probabilities,
             metrics={
-                name: classification_metrics(values, self.dataset.splits[name].labels, self.dataset.class_names)
-                for name, values in probabilities.items()
+                name: classification_metrics(probabilities[name], split.labels, self.dataset.class_names)
+                for name, split in measured.items()
             },
         )
 
