@@ -270,7 +270,7 @@ def test_renaming_merges_and_refuses_what_is_not_there(tmp_path):
     dataset = load_dataset(root, options=DataOptions(rename_labels={"1": "low", "2": "low"}))
     assert dataset.class_names == ("5", "low")
     assert np.bincount(dataset.test.labels).tolist() == [3, 6]
-    with pytest.raises(DatasetError, match="--rename-label names '3', which is no label"):
+    with pytest.raises(DatasetError, match="--rename-label names '3', which is not a label"):
         load_dataset(root, options=DataOptions(rename_labels={"3": "low"}))
 
 

@@ -183,7 +183,7 @@ def test_more_skipped_rows_than_are_listed_are_counted(tmp_path):
 
 
 def test_skipping_every_row_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"none of the 2 rows can be scored; row 1: .*found body, id"):
+    with pytest.raises(InputError, match=r"none of the 2 rows can be scored; row 1: .*found 'body', 'id'"):
         score(tmp_path / "out.csv", [{"body": "x", "id": 1}] * 2, skip_bad=True)
     assert list(tmp_path.iterdir()) == []
 

@@ -24,7 +24,7 @@ from textclf.errors import InputError, missing_column
 from textclf.files import atomic_file
 from textclf.labels import parse_label
 from textclf.runtime.predictor import Prediction, Predictor, check_text
-from textclf.unicode import encode_utf8
+from textclf.unicode import is_unicode
 
 Fields = dict[str, Any]
 OnBad = Callable[[int, Exception], None]
@@ -166,11 +166,11 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
             header, text_of_row = _csv_text(columns, class_names)
         else:
             header, text_of_row = "", _json_text
-        file.write(encode_utf8(header))
+        file.write(_utf8(header))
 
         def write(fields: Fields, prediction: Prediction) -> None:
             _check_free(fields, taken)
-            file.write(encode_utf8(text_of_row(fields, prediction)))
+            file.write(_utf8(text_of_row(fields, prediction)))
 
         yield write
 
@@ -283,3 +283,9 @@ def _json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InputError(f"JSON can't store NaN and infinite numbers: {error}") from None
+
+
+def _utf8(line: str) -> bytes:
+    if not is_unicode(line):
+        raise InputError("expected well-formed Unicode in every field, got half of a surrogate pair")
+    return line.encode("utf-8")
