@@ -325,7 +325,7 @@ def test_a_missing_folder_is_refused(store, tmp_path):
 def test_a_file_that_is_not_utf8_is_named(store, tmp_path):
     make_reviews(tmp_path, {"good": ["x"]})
     (tmp_path / "good/0.txt").write_bytes(b"\xff")
-    with pytest.raises(DatasetError, match=r"0\.txt: expected UTF-8"):
+    with pytest.raises(DatasetError, match=r"0\.txt: not UTF-8"):
         Inference(store).run_batch_inference(tmp_path)
 
 
@@ -424,7 +424,7 @@ def test_score_names_the_columns_it_found(cli, tmp_path):
         )
         assert result.exit_code == 1
         assert "'body'" in result.output
-        assert "id, text, label" in result.output
+        assert "'id', 'text', 'label'" in result.output
     assert not (tmp_path / "o.csv").exists()
 
 

@@ -113,7 +113,7 @@ def test_initialize_previews_texts(folder, root, capsys):
     initialize.preview(train_ds, n=3)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert all(re.match(r"\[(neg|pos)\] \w", line) for line in lines)
+    assert all(re.match(r"\[(neg|pos)\] \S", line) for line in lines)
 
 
 def test_make_model_previews_builds_and_draws(folder, tiny_checkpoint, capsys):
