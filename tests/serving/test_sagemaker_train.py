@@ -77,7 +77,7 @@ def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
     finally:
         signal.signal(signal.SIGTERM, before)
     out, err = capfd.readouterr()
-    assert "going on from step " in err
+    assert "continuing from step " in err
     version = ModelStore(prefix / "model").open()
     assert version.manifest.name == "films"
     assert version.manifest.data["source"] == "dataset"

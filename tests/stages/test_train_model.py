@@ -459,14 +459,14 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
     expected = open_model(again.save_model(tmp_path / "b" / "model"))
     said = capsys.readouterr().err
     steps = expected.manifest.training["steps"]
-    assert f"going on from step {steps} of {steps} ({unbroken_path})" in said
+    assert f"continuing from step {steps} of {steps} ({unbroken_path})" in said
     assert "epoch 3/3" not in said
     assert {path.name for path in unbroken_path.iterdir()} == {"lock", "tensorboard"}
     assert expected.manifest.training["history"] == history
 
     out, err = shell.finish(process)
     version = open_model(tmp_path / "model")
-    assert f"going on from step {killed['step']} of {steps} ({run_path})" in err
+    assert f"continuing from step {killed['step']} of {steps} ({run_path})" in err
     assert "epoch 1/3" not in err
     assert out.endswith(f"saved:         {version.path} (current)\n")
     version.verify()

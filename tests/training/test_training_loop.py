@@ -245,7 +245,7 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path, words, killed_after
     resumed = word_classifier(seed=5)
     result = fitted(tmp_path / "killed", resumed, train, select, **options)
     done = calls - calls // 5
-    assert f"going on from step {done} of 12 ({tmp_path / 'killed'})" in capsys.readouterr().err
+    assert f"continuing from step {done} of 12 ({tmp_path / 'killed'})" in capsys.readouterr().err
     assert result.resumed_from_step == done
     assert (result.history, result.steps, result.best_epoch) == (expected.history, 12, expected.best_epoch)
     assert_same_weights(resumed, model)

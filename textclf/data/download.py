@@ -197,7 +197,7 @@ def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wai
     is_resumable = received and part.validator()
     raise DatasetError(
         f"{part.source}: {reason}, {_ATTEMPTS} times; check the address and the network"
-        + (f", and run the same again to go on after the {received:,} bytes in {part.path}" if is_resumable else "")
+        + (f", and run the same again to continue after the {received:,} bytes in {part.path}" if is_resumable else "")
     )
 
 

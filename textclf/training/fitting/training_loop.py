@@ -116,7 +116,7 @@ def fit(
     progress = run.restore(checkpoint)
     resumed_from = progress.step
     if resumed_from:
-        tqdm.write(f"going on from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
+        tqdm.write(f"continuing from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
     class_weights = _class_weights(train.labels, len(class_names), options.class_weights)
     step = _training_step(model, optimiser, class_weights, options.r_drop)
