@@ -433,7 +433,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
     more = ["--dropout", "0", "--checkpoint-steps", "10", "--epochs", "3", "--batch-size", "4"]
     command = ["train_model.py", "--dataset-path", reviews, *options_of(still_encoder, tmp_path, *more)]
 
-    # Killed inside the second epoch. As long as it lives nobody else can run the same training.
+    # Kill a training in its second epoch; before that, its run directory is locked.
     process = shell.start(*command)
     wait_until(process, tmp_path, is_inside_second_epoch)
     (run_path,) = (tmp_path / "runs").iterdir()
@@ -443,17 +443,17 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
     killed = read_progress(tmp_path)
     assert is_inside_second_epoch(killed)
 
-    # The same command goes on and saves, meanwhile …
+    # The same command continues it and saves a version.
     process = shell.start(*command)
 
-    # … nothing breaks the other one, until it is to be saved. From the state that is then on disk …
+    # Meanwhile, an unbroken training with the same options, which ends before it is saved.
     options = {"dropout": 0.0, "checkpoint_steps": 10, "epochs": 3, "batch_size": 4, "model_name": "still-bert"}
     unbroken = tiny_training(still_encoder, reviews, tmp_path / "b", **options)
     history = unbroken.fit_model()
     (unbroken_path,) = (tmp_path / "b" / "runs").iterdir()
     assert unbroken_path.name == run_path.name
     assert {path.name for path in unbroken_path.iterdir()} == {"lock", "tensorboard", "progress.json", "checkpoints"}
-    # … the next one measures and saves without training again.
+    # A new process measures and saves it without training again.
     capsys.readouterr()
     again = tiny_training(still_encoder, reviews, tmp_path / "b", **options)
     expected = open_model(again.save_model(tmp_path / "b" / "model"))
@@ -478,7 +478,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
     assert version.manifest.metrics == expected.manifest.metrics
     assert version.manifest.temperature == expected.manifest.temperature
     texts = list(load_dataset(reviews).test.texts)
-    # First what the engines answer, then the SavedModels they were made of.
+    # First the engines, then, without them, the SavedModels.
     for _ in range(2):
         predictors = [Inference(path).predictor for path in (version.path, expected.path)]
         logits = [predictor.predict_batch(texts).outputs.logits for predictor in predictors]
