@@ -65,7 +65,7 @@ SERVING_PARTS: dict[str, set[str]] = {
     "server": {"api"},
     "sagemaker": set(),
 }
-API_IMPORTS = {"textclf.errors"}
+API_IMPORTS = {"textclf.errors", "textclf.unicode"}
 TRAINS_IN_A_CONTAINER = {
     "serving.sagemaker.training_job",
     "serving.sagemaker.channels",
