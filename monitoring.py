@@ -191,8 +191,7 @@ class Monitoring:
                 stream = self.draws.stream(Draws.BOTH_STAGES)
                 both = log.read(version, since, until, self.max_texts, stream, both_stages=True)
                 features = with_both_stages(features, both.features)
-        times = window.times
-        ends = (float(times[0]), float(times[-1])) if len(times) else (None, None)
+        ends = (float(window.times[0]), float(window.times[-1])) if len(window.times) else (None, None)
         latest = LatestSample(
             features,
             f"the prediction log, {DatabaseUrl.parse(url).shown}",
@@ -281,11 +280,7 @@ def main() -> None:
     "test), a CSV, JSONL or Parquet table, or stored feedback.",
 )
 @click.option("--since", type=Duration(), metavar="TIME", help="Check the predictions of the last TIME, such as 7d.")
-@click.option(
-    "--audited",
-    is_flag=True,
-    help="The labels of --latest are a random sample, so they measure the error rate.",
-)
+@click.option("--audited", is_flag=True, help="The labels of --latest are a random sample: they measure errors.")
 @field_option(DataOptions, "text_column")
 @field_option(DataOptions, "label_column", help="Column of the labels in a table; may be missing.")
 @monitoring_options(None)
