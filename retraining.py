@@ -154,7 +154,7 @@ class Retrain:
         """Train the challenger on the combined data set, or resume a killed training; returns the history of fit_model.
 
         Raises:
-            TrainingError: as Training.fit_model.
+            TrainingError: if Training.fit_model raises it.
             DatasetError: if the combined data set is missing or can't be read.
         """
         self.again = True
@@ -168,7 +168,7 @@ class Retrain:
         version is compared again if the gate's options or the holdout changed; otherwise its decision is returned.
 
         Raises:
-            TrainingError: as Training.save_model.
+            TrainingError: if Training.save_model raises it.
             ModelStoreError: if a version can't be loaded, or the store can't be written.
         """
         from textclf.retraining.champion_data import is_test_set_of_champion, reference_test_set
@@ -287,16 +287,7 @@ def main() -> None:
 @click.option("--again", is_flag=True, help="Train even if the same training was already done and rejected.")
 @data_dir_option
 @runs_dir_option
-def run(
-    old_dataset_path: str,
-    new_dataset_path: str,
-    combined_dataset_path: str,
-    model_dir: Path,
-    changes: dict[str, Any],
-    data_dir: str,
-    runs_dir: str,
-    **options: Any,
-) -> int:
+def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     """Combine, train a challenger, compare it with the current version, and promote it if it is no worse.
 
     Options without a default below are those of the current version. Run the same command again to resume a killed
@@ -311,17 +302,7 @@ def run(
       python retraining.py run --old-dataset-path data/sample --new-dataset-path new_data --model-dir my-models
     """
     check_packages()
-    changes = {"epochs": None, "init_lr": None, **changes}
-    retrain = Retrain(
-        old_dataset_path,
-        new_dataset_path,
-        combined_dataset_path,
-        model_dir=model_dir,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        **changes,
-        **options,
-    )
+    retrain = Retrain(**{"model_dir": model_dir, "epochs": None, "init_lr": None, **changes, **options})
     ModelStore(model_dir).check_exists()
     try:
         with retraining_locks(model_dir, retrain.combined_dataset_path):

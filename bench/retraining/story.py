@@ -88,7 +88,12 @@ def roll_back(place: Place, server: Running) -> Figures:
         run("retraining.py", "rollback", "--model-dir", place.store, log=place.folder / "log")
     version = ModelStore(place.store).open().id
     seconds = seconds_to_swap(server, version)
-    return {"from": before, "to": version, "swap_seconds": seconds, "is_held": PromotionHold(place.store).is_held}
+    return {
+        "from": before,
+        "to": version,
+        "swap_seconds": seconds,
+        "is_held": PromotionHold(place.store).reason is not None,
+    }
 
 
 def tell(place: Place, champion: Champion, scale: Scale, served_films: int, data: Path, steps: Steps) -> None:

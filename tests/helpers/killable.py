@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# If whoever should kill it does not.
+# A worker that is not killed ends by itself.
 _SECONDS = 120
 
 
@@ -99,7 +99,7 @@ def copy_version(store: Path | str, source: Path | str, **changes: object) -> st
 
 
 def main() -> None:
-    # What the workers would import one by one.
+    # Imported once, before the workers are forked.
     import datasketch  # noqa: F401
 
     import retraining  # noqa: F401

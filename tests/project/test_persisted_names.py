@@ -39,7 +39,7 @@ from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
-from textclf.retraining.combining import Reason
+from textclf.retraining.removals import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs

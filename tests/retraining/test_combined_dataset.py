@@ -193,7 +193,7 @@ def test_another_folder_is_refused_and_left_alone(tmp_path, old, summary):
     if summary is not None:
         (path / "combined.json").write_text(summary)
     before = contents(path)
-    with pytest.raises(DatasetError, match="mine: expected a new folder or a combined data set of before"):
+    with pytest.raises(DatasetError, match="mine: expected a new folder or an earlier combined data set"):
         write_combined(combined_with(old, []), old.test, path)
     assert contents(path) == before
     (tmp_path / "file").write_text("x")

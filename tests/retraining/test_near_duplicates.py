@@ -68,7 +68,7 @@ def test_runs_are_numbered_alike_in_every_process():
 
 @pytest.mark.parametrize("threshold", [0.6, 0.8, 0.95])
 def test_pairs_just_above_are_found_and_just_below_are_not(threshold):
-    """Each of 120 texts changed in so many places that its similarity is on either side of the threshold."""
+    """Each of 120 texts is changed until its similarity is just above and just below the threshold."""
     rng = np.random.default_rng(1)
     texts = [random_text(rng) for _ in range(120)]
     index = NearDuplicates(threshold)
@@ -96,7 +96,7 @@ def test_an_empty_index_finds_nothing():
     assert NearDuplicates(0.8).find(SHINGLES.of("any text at all")) is None
 
 
-def test_the_quick_look_misses_nothing_and_spares_most():
+def test_filter_misses_no_near_text():
     rng = np.random.default_rng(2)
     new = [random_text(rng) for _ in range(200)]
     familiar = Familiar(map(runs_of, new), 0.8)

@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
 
 
 def retrained(world: World, new: tuple[LabelledReview, ...], options: CombineOptions | None = None) -> Outcome:
-    """What `retraining.py run` does, with another kind of model."""
+    """The steps of `retraining.py run` with another kind of model."""
     texts = Split(tuple(review.text for review in new), np.zeros(len(new), np.int32))
     predicted = [NAMES[label] for label in world.champion.probabilities(texts).argmax(axis=1)]
     combined = combine(world.old, new, world.golden, predicted, options or CombineOptions())
@@ -146,7 +146,7 @@ def flood(world: World, kind: str, label: str, class_id: int | None = None) -> t
     return (*world.clean, *(LabelledReview(text, label, "mallory") for text in texts))
 
 
-# What is sent, and what combining takes out of it.
+# The reviews sent, and the numbers that combining removes, by reason.
 SCENARIOS: dict[str, tuple[Callable[[World], tuple[LabelledReview, ...]], dict[str, int]]] = {
     "clean": (lambda world: world.clean, {}),
     "one label in ten of one source": (partly_flipped, {}),

@@ -180,7 +180,7 @@ class TestVersions:
             "  accuracy: encoder                    0.9100  0.9100  0.0000   same",
         ):
             assert expected in text.splitlines()
-        assert "cascade on validation: the manifests do not say whether the texts are the same" in text
+        assert "cascade on validation: the manifests do not record whether the texts are the same" in text
         assert "cascade on test" not in text
         assert "what differs" not in text
 

@@ -237,7 +237,7 @@ def test_too_few_golden_texts_are_inconclusive(undecided, promoted, reviews, pro
 
 
 def test_during_a_hold_nothing_is_promoted(undecided, promoted, reviews, products):
-    PromotionHold(undecided.path).put("rolled back")
+    PromotionHold(undecided.path).set("rolled back")
     outcome = outcome_of(undecided, promoted, reviews, products)
     assert (outcome.action, outcome.decision.verdict) == ("held", "promote")
     assert outcome.reasons[0].startswith("automatic promotion is on hold: rolled back")
@@ -283,10 +283,10 @@ def test_what_was_turned_down_is_not_trained_again(undecided, promoted, reviews,
 
 def test_what_was_held_is_compared_again_and_again_trains(undecided, promoted, reviews, products, monkeypatch):
     hold = PromotionHold(undecided.path)
-    hold.put("rolled back")
+    hold.set("rolled back")
     held = outcome_of(undecided, promoted, reviews, products)
     assert outcome_of(undecided, promoted, reviews, products).action == "held"
-    hold.lift()
+    hold.clear()
 
     class TrainsError(Exception):
         pass
@@ -420,7 +420,7 @@ def test_run_exits_with_3_where_the_challenger_is_worse(undecided, promoted, rev
 
 
 def test_run_exits_with_6_where_a_hold_is_all_that_is_in_the_way(undecided, reviews, products):
-    PromotionHold(undecided.path).put("rolled back")
+    PromotionHold(undecided.path).set("rolled back")
     lenient = ("--margin", 0.1, "--min-holdout", 10, "--calibration-margin", 0.1, "--slice-margin", 0.05)
     result = run(undecided, reviews, products, *lenient)
     assert result.exit_code == 6, result.output

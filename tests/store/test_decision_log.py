@@ -45,8 +45,8 @@ def test_what_is_written_is_read(log):
     ("action", "figures", "message"),
     [
         ("promoted", {}, "expected one of promote, reject"),
-        ("reject", {"p": float("nan")}, "figures that JSON can hold"),
-        ("reject", {"p": {1, 2}}, "figures that JSON can hold"),
+        ("reject", {"p": float("nan")}, "values that JSON can hold"),
+        ("reject", {"p": {1, 2}}, "values that JSON can hold"),
     ],
 )
 def test_what_is_no_decision_is_refused(log, action, figures, message):
@@ -131,22 +131,21 @@ def test_several_processes_write_one_chain(log):
 
 def test_a_hold_is_put_replaced_and_lifted(tmp_path):
     hold = PromotionHold(tmp_path, clock=lambda: NOON)
-    assert (hold.is_held, hold.reason, hold.lift()) == (False, None, False)
-    hold.put("worse on short texts")
-    assert (hold.is_held, hold.reason) == (True, "worse on short texts (since 2026-01-01T12:00:00+00:00)")
-    hold.put("another")
+    assert (hold.reason, hold.clear()) == (None, False)
+    hold.set("worse on short texts")
+    assert hold.reason == "worse on short texts (since 2026-01-01T12:00:00+00:00)"
+    hold.set("another")
     assert hold.reason.startswith("another")
-    assert hold.lift()
-    assert not hold.is_held
+    assert hold.clear()
+    assert hold.reason is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"since": "x"}', b"\xff", b"[" * 100_000])
 def test_a_hold_that_can_not_be_read_holds(tmp_path, content):
     hold = PromotionHold(tmp_path)
     hold.path.write_bytes(content)
-    assert hold.is_held
     assert "can't be read" in hold.reason
-    assert hold.lift()
+    assert hold.clear()
 
 
 # --- people
@@ -232,7 +231,7 @@ def test_roll_back_to_a_version_that_is_named(promotions):
     assert promotions.lift_hold() is not None
     with pytest.raises(ModelStoreError, match="damaged"):
         promotions.roll_back(to=first)
-    assert (promotions.store.current_id(), promotions.hold.is_held) == (third, False)
+    assert (promotions.store.current_id(), promotions.hold.reason) == (third, None)
 
 
 def test_roll_back_from_a_version_that_is_gone(promotions):
@@ -267,7 +266,7 @@ def test_the_hold_is_lifted_once(promotions):
 
 def test_what_no_person_decided_gives_way_to_a_hold(promotions):
     first, second = save(promotions.store), save(promotions.store)
-    promotions.hold.put("worse on short texts")
+    promotions.hold.set("worse on short texts")
     with pytest.raises(HeldError, match=r"automatic promotion is on hold: worse on short texts \(since "):
         promotions.move("promote", first, second, unless_held=True)
     assert (promotions.store.current_id(), promotions.log.entries()) == (first, [])
@@ -282,7 +281,7 @@ def test_a_rollback_stops_a_promotion_that_has_not_moved_current(promotions):
     promotions.promote(second)
     with promotions.store.locked():
         promoting = ThreadPoolExecutor(1).submit(promotions.move, "promote", second, third, unless_held=True)
-        promotions.hold.put("rolled back")  # As roll_back does, under the same lock.
+        promotions.hold.set("rolled back")  # As roll_back does, under the same lock.
     with pytest.raises(HeldError):
         promoting.result(timeout=30)
     assert promotions.store.current_id() == second

@@ -55,7 +55,7 @@ def source(tmp_path_factory) -> Path:
 
 
 class Checker:
-    """What holds whenever a writer of the store is killed."""
+    """Checks the invariants of a store whose writer was killed."""
 
     def __init__(self, store: ModelStore) -> None:
         self.store = store

@@ -550,9 +550,9 @@ class TestReports:
         assert "no version yet" in describe_versions(store)
         save(store), save(store)
         (store.path / "current").unlink()
-        assert describe_versions(store).splitlines()[-1].startswith("no version is current: make one that is here")
+        assert describe_versions(store).splitlines()[-1].startswith("no version is current: make an existing")
         (store.path / "current").write_text(GOOD_ID)
-        assert f"current names {GOOD_ID}, which is not here" in describe_versions(store)
+        assert f"current names {GOOD_ID}, which is missing" in describe_versions(store)
 
     def test_one_version(self, store):
         version = store.open(save(store))
@@ -562,7 +562,7 @@ class TestReports:
             "classes       neg, pos",
             "texts cut to  32 wordpieces, head+tail (25% head), lower case",
             "threshold     0.5 on P(pos)",
-            "parts         engine saved_model  (not here: reference.npz)",
+            "parts         engine saved_model  (missing: reference.npz)",
             "  test  6      0.9000    0.8800    -        0.2500    0.0200",
             "  neg  3      -          0.5000  0.4000",
             "  options.init_lr  3e-05",
@@ -607,7 +607,7 @@ class TestReports:
         a = store.open(save(store))
         b = store.open(save(store, metrics=better(), data={"fingerprint": {"test": "bb"}}))
         text = compare_versions(a, b)
-        assert "metrics on test: NOT the same texts, so these figures do not compare" in text
+        assert "metrics on test: NOT the same texts, so these numbers are not comparable" in text
         assert "better" not in text
         assert "worse" not in text
 
@@ -625,7 +625,7 @@ class TestReports:
     def test_figures_on_texts_that_may_be_others_carry_a_warning(self, store, one, two, is_unknown):
         a, b = (store.open(save(store, data={"fingerprint": each} if each else {})) for each in (one, two))
         text = compare_versions(a, b)
-        assert ("the manifests do not say whether the texts are the same" in text) is is_unknown
+        assert ("the manifests do not record whether the texts are the same" in text) is is_unknown
         assert "NOT the same" not in text
 
     def test_the_same_twice(self, store):

@@ -1,7 +1,6 @@
 """Model versions as text for people: the list of a store, one version, two side by side.
 
-Reads manifests, and of one version the drift reference. What a manifest does not say is shown as "-", so that a
-version written by another stage, or without a test, still has its line.
+Reads manifests, and the drift reference of a single version. Values that a manifest lacks are shown as "-".
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,16 +13,16 @@ from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 
 NOTHING = "-"
-# Name of the figure -> its title, and whether more is better.
-_FIGURES = {
+# Name of a metric -> its title, and whether more is better.
+_METRICS = {
     "accuracy": ("accuracy", True),
     "macro_f1": ("macro F1", True),
     "roc_auc": ("ROC AUC", True),
     "log_loss": ("log loss", False),
     "expected_calibration_error": ("calibration error", False),
 }
-# Dotted name of a figure of a cascade -> its title, and whether more is better.
-_CASCADE_FIGURES: dict[str, tuple[str, bool | None]] = {
+# Dotted name of a result of a cascade -> its title, and whether more is better.
+_CASCADE_RESULTS: dict[str, tuple[str, bool | None]] = {
     "texts": ("texts", None),
     "exit_share": ("share that the linear stage answers", None),
     "accuracy.encoder": ("accuracy: encoder", True),
@@ -37,10 +36,10 @@ _CASCADE_FIGURES: dict[str, tuple[str, bool | None]] = {
     "expected_calibration_error.linear_stage": ("  where the linear stage answers", False),
     "expected_calibration_error.encoder_stage": ("  where the encoder answers", False),
 }
-# Where the figures of a cascade were taken -> that split in the fingerprint of the data; the one that counts first.
+# Split of a cascade's results -> its name in the fingerprint of the data; the most important first.
 _CASCADE_SPLITS = {"test": "test", "validation": "validation_calibrate"}
 _SPLITS = ("test", "validation", "train")
-# What was chosen before a version was made; of `training` its options, of `data` all but the fingerprints.
+# Configuration of a version; also the options of `training`, and `data` without the fingerprints.
 _CHOSEN = (
     "name",
     "class_names",
@@ -55,8 +54,8 @@ _CHOSEN = (
 )
 _WARNINGS = {
     True: "",
-    False: ": NOT the same texts, so these figures do not compare; score both versions on one set",
-    None: ": the manifests do not say whether the texts are the same; compare with care",
+    False: ": NOT the same texts, so these numbers are not comparable; score both versions on one set",
+    None: ": the manifests do not record whether the texts are the same; compare with care",
 }
 _MANY_CLASSES = 20
 _WEAKEST = 10
@@ -65,7 +64,7 @@ _WEAKEST = 10
 def describe_versions(store: ModelStore) -> str:
     """The versions of a store as a table, newest first; `*` marks the current one.
 
-    A version that can't be read keeps its line, with the reason.
+    A version that can't be read has a line, too, and its reason below the table.
     """
     ids = store.version_ids()
     if not ids:
@@ -99,16 +98,16 @@ def describe_versions(store: ModelStore) -> str:
                 manifest.parent or NOTHING,
             )
         )
-    remedy = f"make one that is here current (retraining.py promote ID --model-dir {store.path})"
+    remedy = f"make an existing version current (retraining.py promote ID --model-dir {store.path})"
     if current is None:
         damaged.append(f"no version is current: {remedy}")
     elif current not in ids:
-        damaged.append(f"current names {current}, which is not here: {remedy}")
+        damaged.append(f"current names {current}, which is missing: {remedy}")
     return "\n".join([*_table(rows), *damaged])
 
 
 def describe_version(version: ModelVersion) -> str:
-    """Everything a person asks about one version: what it is, how good, trained on what and with what."""
+    """All about one version: model, metrics, data, options and software."""
     manifest = version.manifest
     missing = sorted({path.split("/", 1)[0] for path in manifest.files} - set(_parts(version)))
     cut = f"{manifest.max_length} wordpieces, {manifest.truncation}"
@@ -129,10 +128,9 @@ def describe_version(version: ModelVersion) -> str:
             "threshold",
             f"{manifest.threshold:g} on P({manifest.class_names[1]})" if len(manifest.class_names) == 2 else "",
         ),
-        ("parts", " ".join(_parts(version)) + (f"  (not here: {' '.join(missing)})" if missing else "")),
+        ("parts", " ".join(_parts(version)) + (f"  (missing: {' '.join(missing)})" if missing else "")),
     ]
     if manifest.engine:
-        # Not the golden logits: figures for a machine.
         head += [("engine", f"{manifest.engine.get('precision')}, {manifest.engine.get('graph')} graph")]
         head += [("", f"refused {reason}") for reason in manifest.engine.get("refused", [])]
     head += _cascade_state(manifest)
@@ -140,12 +138,12 @@ def describe_version(version: ModelVersion) -> str:
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
     lines = _table([row for row in head if row[1]])
     if splits := _splits(manifest):
-        titles = ["", "texts", *(title for title, _ in _FIGURES.values())]
+        titles = ["", "texts", *(title for title, _ in _METRICS.values())]
         rows = [titles] + [
             [
                 split,
                 str(_metric(manifest, split, "n") or NOTHING),
-                *(_figure(_metric(manifest, split, name)) for name in _FIGURES),
+                *(_figure(_metric(manifest, split, name)) for name in _METRICS),
             ]
             for split in splits
         ]
@@ -154,7 +152,7 @@ def describe_version(version: ModelVersion) -> str:
     if splits := _cascade_splits(manifest):
         rows = [["", *splits]] + [
             [title, *(_cascade_figure(name, _cascade_value(manifest, split, name)) for split in splits)]
-            for name, (title, _) in _CASCADE_FIGURES.items()
+            for name, (title, _) in _CASCADE_RESULTS.items()
         ]
         lines += ["", "cascade", *_indent(_table(rows))]
     for title in ("data", "training", "calibration", "parity", "software"):
@@ -164,9 +162,9 @@ def describe_version(version: ModelVersion) -> str:
 
 
 def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
-    """Two versions side by side: figures with their difference (b - a), then what differs in how they were made.
+    """Two versions side by side: metrics with their difference (b - a), then the configuration that differs.
 
-    Says so when they were tested on different texts, for then the figures do not compare.
+    Warns if the versions were tested on different texts.
     """
     one, two = a.manifest, b.manifest
     lines = [f"a  {one.id}  {one.name}", f"b  {two.id}  {two.name}"]
@@ -178,7 +176,7 @@ def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
         same_texts = _same_texts(one, two, split)
         rows = [["", "a", "b", "b - a", ""]]
         rows.append(["texts", *(str(_metric(each, split, "n") or NOTHING) for each in (one, two)), "", ""])
-        for name, (title, more_is_better) in _FIGURES.items():
+        for name, (title, more_is_better) in _METRICS.items():
             before, after = _metric(one, split, name), _metric(two, split, name)
             difference, verdict = _difference(before, after, more_is_better)
             rows.append([title, _figure(before), _figure(after), difference, "" if same_texts is False else verdict])
@@ -197,19 +195,19 @@ def _parts(version: ModelVersion) -> list[str]:
 
 
 def _reference(path: Path) -> str:
-    """What drift is measured against; the reason, where it can't be read."""
+    """The size of the drift reference, or the reason why it can't be read."""
     try:
         reference = load_reference(path)
     except ModelStoreError as error:
         return f"unreadable: {error}"
-    of_how_many = f"{len(reference.labels)} of {reference.n_all} held-out texts"
+    size = f"{len(reference.labels)} of {reference.n_all} held-out texts"
     projection = reference.projection
     directions = "no embeddings" if projection is None else f"embeddings in {len(projection.components)} directions"
-    return f"{of_how_many}, error rate {reference.error_rate:.2%}, {directions}"
+    return f"{size}, error rate {reference.error_rate:.2%}, {directions}"
 
 
 def _splits(manifest: Manifest) -> list[str]:
-    """The splits with metrics, the one that counts first."""
+    """The splits with metrics, the most important first."""
     return sorted(
         manifest.metrics, key=lambda split: (_SPLITS.index(split) if split in _SPLITS else len(_SPLITS), split)
     )
@@ -237,7 +235,7 @@ def _per_class(manifest: Manifest, split: str) -> list[str]:
 
 
 def _cascade_state(manifest: Manifest) -> list[tuple[str, str]]:
-    """Whether both stages answer, and how or why not, as rows of a table; [] for a version that knows of none."""
+    """The state of the cascade, as rows of a table; [] for a version without one."""
     if not manifest.cascade:
         return []
     settings, why_off = manifest.cascade.get("settings"), str(manifest.cascade.get("why_off") or "")
@@ -252,7 +250,7 @@ def _cascade_state(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _cascade_share(manifest: Manifest) -> str:
-    """The share that the linear stage answers, for a column."""
+    """The share of texts that the linear stage answers, for a column."""
     if not manifest.cascade:
         return NOTHING
     if not isinstance(manifest.cascade.get("settings"), dict):
@@ -278,7 +276,7 @@ def _cascade_figure(name: str, value: float | None) -> str:
 
 
 def _compared_cascades(one: Manifest, two: Manifest) -> list[str]:
-    """Lines: whether each has a cascade, and where both have, their figures with the difference; [] if none has."""
+    """Lines: the cascade of each version, and their results with the difference if both have one; [] if none has."""
     if not (one.cascade or two.cascade):
         return []
     rows: list[Sequence[str]] = [
@@ -290,7 +288,7 @@ def _compared_cascades(one: Manifest, two: Manifest) -> list[str]:
     for split in (split for split in _cascade_splits(one) if split in _cascade_splits(two)):
         same_texts = _same_texts(one, two, _CASCADE_SPLITS[split])
         rows = [["", "a", "b", "b - a", ""]]
-        for name, (title, more_is_better) in _CASCADE_FIGURES.items():
+        for name, (title, more_is_better) in _CASCADE_RESULTS.items():
             before, after = (_cascade_value(each, split, name) for each in (one, two))
             difference, verdict = "", ""
             if more_is_better is not None:
@@ -311,10 +309,10 @@ def _difference(before: float | None, after: float | None, more_is_better: bool)
 
 
 def _same_texts(one: Manifest, two: Manifest, split: str) -> bool | None:
-    """Whether both were measured on the same texts; None if the manifests do not say.
+    """Whether both were measured on the same texts; None if the manifests do not record it.
 
-    A fingerprint of a split decides. One of all the data (a text instead of a dict) only tells
-    where it is the same: new training texts change it while the test texts stay.
+    The fingerprint of the split decides. A fingerprint of all the data (a text instead of a dict) decides only if it
+    is equal: new training texts change it while the test texts stay.
     """
     before, after = one.data.get("fingerprint"), two.data.get("fingerprint")
     if isinstance(before, dict) and isinstance(after, dict):
@@ -324,7 +322,7 @@ def _same_texts(one: Manifest, two: Manifest, split: str) -> bool | None:
 
 
 def _configuration(manifest: Manifest) -> dict[str, str]:
-    """Everything that was chosen, as dotted name to text."""
+    """The configuration, as dotted name to text."""
     values = {key: getattr(manifest, key) for key in _CHOSEN}
     values["data"] = {key: value for key, value in manifest.data.items() if key != "fingerprint"}
     values["training"] = manifest.training.get("options", {})
@@ -339,7 +337,7 @@ def _differences(one: dict[str, str], two: dict[str, str]) -> Iterator[tuple[str
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested dicts as (dotted name, value) in their order."""
+    """(dotted name, value) pairs of nested dicts, in their order."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -357,9 +355,9 @@ def _value(value: object) -> str:
     return str(value)
 
 
-def _some(items: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(items[:most])
-    return shown if len(items) <= most else f"{shown}, … ({len(items)} in all)"
+def _some(items: Sequence[str], max_shown: int = 12) -> str:
+    shown = ", ".join(items[:max_shown])
+    return shown if len(items) <= max_shown else f"{shown}, … ({len(items)} in all)"
 
 
 def _figure(value: float | None) -> str:
@@ -371,7 +369,7 @@ def _time(iso: str) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as aligned lines, columns two blanks apart."""
+    """Rows as aligned lines, with two spaces between columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -1,12 +1,12 @@
-"""A combined data set on disk: what a challenger is trained, measured and held against, and what was left out.
+"""A combined data set on disk.
 
     train/<class>/<sha256 of the text>.txt   old and new texts
-    test/<class>/…                           the golden texts, as they were
-    holdout/<class>/…                        new texts that nothing is trained on
-    removed.jsonl                            each new text that was left out, and why
+    test/<class>/…                           the reference test set, unchanged
+    holdout/<class>/…                        new texts that are never trained on
+    removed.jsonl                            each new text that was left out, and the reason
     combined.json                            counts, sources, options and fingerprints
 
-textclf.data.datasets.load_dataset reads train/ and test/, and sees none of the rest.
+textclf.data.datasets.load_dataset reads train/ and test/ only.
 """
 
 import json
@@ -31,35 +31,35 @@ SUMMARY_FILE = "combined.json"
 _FORMAT = "combined data set 1"
 
 
-def write_combined(combined: Combined, golden: Split, path: Path | str) -> dict[str, Any]:
-    """Write the folder, all at once; one that was written here before is replaced once the new one is whole.
+def write_combined(combined: Combined, test_set: Split, path: Path | str) -> dict[str, Any]:
+    """Write the folder as a whole; an earlier combined data set is replaced once the new one is complete.
 
-    Every text comes back byte for byte, and load_dataset gives its test part the fingerprint that the golden texts
-    have. Labels stand there under the names that the model has: load it with no rename_labels.
+    Texts are stored byte for byte, so the fingerprint of the test set does not change. Labels have the model's names:
+    load the folder without rename_labels.
 
     Args:
-        combined: see textclf.retraining.combining.
-        golden: the old test part.
-        path: the folder to make; a link leads to it.
+        combined: the result of combine.
+        test_set: the reference test set.
+        path: the folder, or a link to it.
 
     Returns:
-        What stands in combined.json.
+        The content of combined.json.
 
     Raises:
-        DatasetError: `path` is something else, which is left as it is.
+        DatasetError: if `path` is neither empty nor a combined data set.
     """
-    # Else the link would be replaced, and what it leads to would stay.
+    # Replace the target of a link, not the link.
     path = Path(path).resolve()
     if path.exists() and not _may_be_replaced(path):
         raise DatasetError(
-            f"{path}: expected a new folder or a combined data set of before, found something else; it is left as "
-            f"it is: give another path, or remove it"
+            f"{path}: expected a new folder or an earlier combined data set, found another folder or file; give "
+            f"another path, or remove it"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
-    summary = summary_of(combined, golden)
+    summary = summary_of(combined, test_set)
     with atomic_folder(path, many_files=True, replace=True) as folder:
-        for name, split in (("train", combined.train), ("test", golden), (HOLDOUT, combined.holdout)):
+        for name, split in (("train", combined.train), ("test", test_set), (HOLDOUT, combined.holdout)):
             _write_split(folder / name, split, combined.class_names)
         with open(folder / REMOVED_FILE, "w", encoding="utf-8", newline="\n") as file:
             for removed in combined.removed:
@@ -71,8 +71,8 @@ def write_combined(combined: Combined, golden: Split, path: Path | str) -> dict[
     return summary
 
 
-def summary_of(combined: Combined, golden: Split) -> dict[str, Any]:
-    """What was combined, as JSON can hold it. The fingerprints of splits are those of Dataset.fingerprints."""
+def summary_of(combined: Combined, test_set: Split) -> dict[str, Any]:
+    """Counts, sources, options and fingerprints (as in Dataset.fingerprints) for combined.json."""
     names = combined.class_names
     return {
         "class_names": list(names),
@@ -82,17 +82,17 @@ def summary_of(combined: Combined, golden: Split) -> dict[str, Any]:
         "fingerprints": {
             "new": combined.fingerprint,
             "train": split_fingerprint(names, {"train": combined.train}),
-            "test": split_fingerprint(names, {"test": golden}),
+            "test": split_fingerprint(names, {"test": test_set}),
             "holdout": split_fingerprint(names, {"holdout": combined.holdout}),
         },
     }
 
 
 def read_holdout(path: Path | str, class_names: tuple[str, ...]) -> Split:
-    """The held-out texts of a combined data set, in an order by name; empty where it has none.
+    """The held-out texts of a combined data set, in the order of their file names; empty without any.
 
     Raises:
-        DatasetError: they can't be read, or have other classes.
+        DatasetError: if the texts can't be read, or have other classes.
     """
     folder = Path(path) / HOLDOUT
     if not folder.exists():
@@ -105,7 +105,7 @@ def read_holdout(path: Path | str, class_names: tuple[str, ...]) -> Split:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether it is an empty folder, or one that was written here."""
+    """Whether `path` is an empty folder or a combined data set."""
     if not path.is_dir():
         return False
     if not any(path.iterdir()):
@@ -124,9 +124,9 @@ def _write_split(folder: Path, split: Split, class_names: tuple[str, ...]) -> No
     for text, class_id in zip(split.texts, split.labels.tolist(), strict=True):
         digest = text_digest(text)
         copies[class_id, digest] += 1
-        number = copies[class_id, digest]  # A test part is kept as published, with its repeats.
+        number = copies[class_id, digest]  # A test part may contain equal texts.
         name = f"{digest.hex()}.txt" if number == 1 else f"{digest.hex()}-{number}.txt"
-        # The reader takes one mark away from the beginning.
+        # The reader removes one byte order mark.
         content = BYTE_ORDER_MARK + text if text.startswith(BYTE_ORDER_MARK) else text
         with open(folder / class_names[class_id] / name, "wb") as file:
             file.write(content.encode("utf-8"))

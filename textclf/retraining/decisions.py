@@ -1,4 +1,4 @@
-"""What follows from the gate's decision: the challenger is promoted or kept, and the decision log records it."""
+"""Follow the gate's decision: promote or keep the challenger, and record it in the decision log."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Texts that are almost the same: MinHash finds candidates, their exact Jaccard similarity decides.
+"""Near duplicates: MinHash finds candidates, and their exact Jaccard similarity decides.
 
 Texts are compared as sets of runs of words ("shingles"): Broder, On the resemblance and containment of documents,
 1997. Candidates come from locality-sensitive hashing (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets,
-chapter 3), as datasketch has it. Its permutations are always the same, so that equal texts give equal answers.
+chapter 3) by datasketch. Its permutations have a fixed seed, so the results are reproducible.
 """
 
 import hashlib
@@ -12,25 +12,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Signs of scripts that are written without spaces are words of their own.
+# Each sign of a script that is written without spaces counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # Odd, so that no bit is lost.
 
 _PERMUTATIONS = 64
 _SEED = 1
-# Of a pair that is just near enough, one in so many may be missed.
+# Maximum probability to miss a pair whose similarity is at the limit.
 _MISSED = 1e-3
-# A flood of texts that are similar, but not near, would make each a candidate of all others: the likeliest are enough.
+# A flood of similar texts makes each a candidate of all others; compare only the likeliest.
 _MAX_CANDIDATES = 32
 _TABLE_BITS = 24
 
 
 class Shingles:
-    """Turns normalised texts into sets of runs of words, as numbers. Equal runs have equal numbers, ever and anywhere.
+    """Turns normalised texts into sets of hashed runs of words; the hashes are the same on every machine.
 
     Args:
-        words: length of a run.
+        words: number of words in a run.
     """
 
     def __init__(self, words: int) -> None:
@@ -38,7 +38,7 @@ class Shingles:
         self._hashes = _WordHashes()
 
     def of(self, text: str) -> np.ndarray:
-        """The distinct runs, sorted, uint64 [n >= 1]; a text with fewer words is one run, one without is one word."""
+        """The distinct runs, sorted, uint64 [n >= 1]; a text with fewer words is one run."""
         found = _WORD.findall(text) or [text]
         hashes = np.fromiter(map(self._hashes.__getitem__, found), np.uint64, len(found))
         length = min(self.words, len(found))
@@ -49,7 +49,7 @@ class Shingles:
 
 
 class _WordHashes(dict[str, int]):
-    """64 bits of a word's BLAKE2b, computed once."""
+    """Cache of 64-bit BLAKE2b hashes of words."""
 
     def __missing__(self, word: str) -> int:
         value = int.from_bytes(hashlib.blake2b(word.encode("utf-8"), digest_size=8).digest(), "little")
@@ -58,19 +58,18 @@ class _WordHashes(dict[str, int]):
 
 
 class Familiar:
-    """Which texts may be near one of many: a quick look that never misses one.
+    """A fast filter for texts that may be near one of many; without false negatives.
 
-    A text that is near another has at least the share `jaccard` of its runs in common with it, so no less with all
-    of them together.
+    A text near another shares at least the share `jaccard` of its runs with it, so also with all of them together.
 
     Args:
-        runs: those of each of the many texts.
-        jaccard: similarity from which on texts are near.
+        runs: the runs of each of the many texts.
+        jaccard: minimum similarity of near texts.
     """
 
     def __init__(self, runs: Iterable[np.ndarray], jaccard: float) -> None:
         self._jaccard = jaccard
-        # One place for all runs that begin with the same bits: a few look familiar by chance, which costs time only.
+        # Runs with the same first bits share a slot: the collisions cost time, but miss nothing.
         self._table = np.zeros(1 << _TABLE_BITS, bool)
         for some in runs:
             self._table[_slots(some)] = True
@@ -85,17 +84,17 @@ def _slots(runs: np.ndarray) -> np.ndarray:
 
 
 class Near(NamedTuple):
-    """A text that is near, and its Jaccard similarity."""
+    """The key of a near text, and its Jaccard similarity."""
 
     key: int
     jaccard: float
 
 
 class NearDuplicates:
-    """Texts that others can be looked up among. Needs datasketch, which serving does not have.
+    """An index of texts to find near ones in. Needs datasketch, which a serving environment lacks.
 
     Args:
-        jaccard: similarity from which on texts are near.
+        jaccard: minimum similarity of near texts.
     """
 
     def __init__(self, jaccard: float) -> None:
@@ -110,7 +109,7 @@ class NearDuplicates:
         self._keys: list[int] = []
 
     def add(self, key: int, runs: np.ndarray) -> None:
-        """Take in a text under a key."""
+        """Add a text under a key."""
         sketch = self._sketch(runs)
         place = len(self._keys)
         if place == len(self._signatures):
@@ -121,7 +120,7 @@ class NearDuplicates:
         self._keys.append(key)
 
     def find(self, runs: np.ndarray) -> Near | None:
-        """The first that is near, in the order of estimated similarity; None if none is."""
+        """The first near text in the order of estimated similarity; None without one."""
         if not self._keys:
             return None
         sketch = self._sketch(runs)
@@ -144,13 +143,13 @@ class NearDuplicates:
 
 
 def jaccard(first: np.ndarray, second: np.ndarray) -> float:
-    """The share of two sets that is common to both; each sorted and without repeats."""
+    """Jaccard similarity of two sets, each given as a sorted array without repeats."""
     common = len(np.intersect1d(first, second, assume_unique=True))
     return common / (len(first) + len(second) - common)
 
 
 def _bands(similarity: float) -> tuple[int, int]:
-    """Bands, and rows of a band: the most rows, which give the fewest false candidates, that find what is just near."""
+    """Number of bands and rows of a band: the maximum of rows (fewest false candidates) that misses few near pairs."""
     for rows in range(_PERMUTATIONS // 2, 1, -1):
         bands = _PERMUTATIONS // rows
         if (1 - similarity**rows) ** bands <= _MISSED:

@@ -1,7 +1,6 @@
-"""What was decided about which version, when and why: an append-only log beside the versions, one JSON object a line.
+"""The decision log: an append-only file of the decisions about versions, one JSON object per line.
 
-Each line holds the SHA-256 of the one before: a line that was changed later, or taken out from among others, is found.
-That the last ones are missing is not.
+Each line contains the SHA-256 of the line before it, so a changed or missing line is detected, except at the end.
 """
 
 import errno
@@ -18,16 +17,16 @@ from textclf.errors import ModelStoreError
 from textclf.files import locked, sync_folder
 
 DECISIONS_FILE = "decisions.jsonl"
-# What may be decided: by the gate, by the store (`current` had moved), by a person.
+# Decisions of the gate, of the store (`current` had moved) and of people.
 ACTIONS = (
     "promote", "reject", "inconclusive", "held", "overtaken", "rollback", "promote_by_hand", "hold_lifted",
 )  # fmt: skip
-# Those that move `current`, written before it moves; they name the versions as "champion" (from) and "challenger" (to).
+# Actions that move `current` from "champion" to "challenger"; the log records them before the move.
 MOVES = ("promote", "rollback", "promote_by_hand")
 
 
 class DecisionLog:
-    """`<store>/decisions.jsonl`; the constructor stores its arguments and touches nothing.
+    """The file `<store>/decisions.jsonl`. The constructor only stores its arguments.
 
     Args:
         store: the model store's folder.
@@ -38,16 +37,16 @@ class DecisionLog:
         self.path = Path(store) / DECISIONS_FILE
         self.clock = clock
 
-    def append(self, action: str, **figures: Any) -> dict[str, Any]:
-        """Write a decision and return it as it was written; it is on disk when this returns.
+    def append(self, action: str, **details: Any) -> dict[str, Any]:
+        """Write a decision to disk and return the entry.
 
         Args:
             action: one of ACTIONS.
-            **figures: what it rests on; anything that JSON can hold.
+            **details: reasons and results, for JSON.
 
         Raises:
-            ModelStoreError: the action is unknown, or a figure is none that JSON can hold.
-            OSError: it can't be written; nothing of it stays.
+            ModelStoreError: if the action is unknown, or JSON can't hold a detail.
+            OSError: if the file can't be written; then it is unchanged.
         """
         if action not in ACTIONS:
             raise ModelStoreError(f"{self.path}: expected one of {', '.join(ACTIONS)} as the action, got {action!r}")
@@ -56,14 +55,12 @@ class DecisionLog:
             file.seek(0)
             content = file.read()
             lines = _lines(content)
-            entry = {"time": now, "action": action, "previous": _digest(lines[-1]) if lines else None, **figures}
+            entry = {"time": now, "action": action, "previous": _digest(lines[-1]) if lines else None, **details}
             try:
                 line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode()
             except (TypeError, ValueError) as error:
-                raise ModelStoreError(
-                    f"{self.path}: expected figures that JSON can hold, got others ({error})"
-                ) from error
-            # What a killed writer left of a line becomes one of its own: nothing is taken out of this file.
+                raise ModelStoreError(f"{self.path}: expected values that JSON can hold ({error})") from error
+            # The rest of a killed writer stays in the file, as a line of its own.
             unfinished = b"" if content.endswith(b"\n") or not content else b"\n"
             try:
                 whole = unfinished + line + b"\n"
@@ -78,14 +75,14 @@ class DecisionLog:
         return entry
 
     def entries(self) -> list[dict[str, Any]]:
-        """The decisions, oldest first, each with "time" (UTC, ISO 8601), "action" and its figures.
+        """The decisions, oldest first, each with "time" (UTC, ISO 8601), "action" and its details.
 
-        A line that a killed writer left unfinished is no decision and is passed over: see verify.
+        Incomplete lines of killed writers are skipped; verify reports them.
         """
         return [entry for line in self._read() if (entry := _entry(line)) is not None]
 
     def verify(self) -> list[str]:
-        """What is wrong with the log, a sentence each; [] if nothing is."""
+        """The problems of the log, a sentence each; [] without any."""
         found: list[str] = []
         previous: bytes | None = None
         for number, line in enumerate(self._read(), 1):
@@ -97,7 +94,7 @@ class DecisionLog:
             elif entry["previous"] != (None if previous is None else _digest(previous)):
                 found.append(
                     f"{self.path}, line {number}: expected the SHA-256 of the line before it, got another: the lines "
-                    f"before it were changed, or some were taken out"
+                    f"before it were changed, or some were removed"
                 )
             previous = line
         return found
@@ -118,7 +115,7 @@ def _digest(line: bytes) -> str:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """The decision that a line holds; None where it holds none."""
+    """The decision in a line; None if the line is incomplete or damaged."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):

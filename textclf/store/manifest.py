@@ -1,4 +1,4 @@
-"""What a model version says of itself: manifest.json as a frozen, checked record."""
+"""manifest.json: the description of a model version, as a frozen, checked record."""
 
 import dataclasses
 import json
@@ -18,51 +18,50 @@ ENCODER_KEYS = ("model_name", "name_to_handle", "model_to_handle")
 
 _VERSION_ID = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# An innermost list without text, which json.dumps(indent=…) spreads over as many lines as it has numbers.
-# JSON strings hold no raw line break, so nothing inside one can match.
+# An innermost list of numbers, which json.dumps(indent=…) spreads over many lines.
+# JSON strings contain no raw line break, so no part of one matches.
 _LIST_OF_NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
 
 
 def is_version_id(text: str) -> bool:
-    """True if `text` has the form of a version id (UTC time to the millisecond, six hex digits): safe as a path."""
+    """True if `text` has the form of a version id (UTC time, six hex digits), which is safe as a path."""
     return _VERSION_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One model version, described; to_json() and from_json() are each other's inverse.
+    """The description of one model version; to_json() and from_json() are inverses.
 
-    `id`, `created` and `files` are the store's to fill in; a writer leaves them empty.
+    The store fills in `id`, `created` and `files`; a writer leaves them empty.
 
     Attributes:
         name: the model's name, for people.
-        class_names: position is the class id.
+        class_names: names of the classes; the position is the class id.
         encoder: model_name, name_to_handle and model_to_handle (textclf.config.ModelOptions).
-        max_length: wordpieces a text is cut to, [CLS] and [SEP] included.
-        truncation, head_fraction: how it is cut (textclf.config.ModelOptions).
-        lower_case: True where the wordpieces are uncased.
-        temperature: logits are divided by it before the softmax.
-        threshold: with two classes, the second is decided for from this probability on.
-        metrics: split to the dict of textclf.stats.metrics.Metrics.
-        calibration: how the temperature was found, and the error before and after.
-        data: "source" (a name), "fingerprint" ("all" and each split to SHA-256: where the test's is equal, the
-            figures compare), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
+        max_length: maximum number of wordpieces of a text, with [CLS] and [SEP].
+        truncation, head_fraction: how a text is truncated (textclf.config.ModelOptions).
+        lower_case: whether the wordpieces are uncased.
+        temperature: divisor of the logits before the softmax.
+        threshold: with two classes, the minimum probability to predict the second.
+        metrics: dict of textclf.stats.metrics.Metrics for each split.
+        calibration: method of the temperature, and the error before and after.
+        data: "source" (a name), "fingerprint" (SHA-256 of "all" and of each split: metrics of equal test splits are
+            comparable), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
         training: "options" (textclf.config.TrainingOptions) and the fields of training_loop.FitResult.
-        software: package to version, "python" among them.
-        parity: how far each saved form of the model is from the one it was made of.
-        engine: "precision" of the engine ("int8", "bfloat16" or "float32"), how it came to that, and what it answers
-            the golden texts ("golden_logits" [texts, classes], within "golden_tolerance"; "golden_float_logits" where
-            its activations are floats); empty where there is none.
+        software: versions of packages and of "python".
+        parity: differences between each saved form of the model and its original.
+        engine: "precision" of the engine ("int8", "bfloat16" or "float32"), why it was chosen, and its logits for the
+            golden texts ("golden_logits" [texts, classes], within "golden_tolerance"; "golden_float_logits" with
+            float activations); empty without an engine.
         golden_texts: sentences written for the engine's self-check.
-        cascade: "settings" of both stages together (textclf.stats.cascade_rules.CascadeSettings; None where it is off),
-            "why_off" in a sentence, what it is worth ("validation", cross-fitted, and "test":
-            textclf.stats.cascade_fit), and the linear stage's "golden_logits" [texts, classes]; empty for a version
-            that was saved without one.
+        cascade: "settings" of both stages (textclf.stats.cascade_rules.CascadeSettings; None if it is off), "why_off"
+            in a sentence, results ("validation", cross-fitted, and "test": textclf.stats.cascade_fit), and the linear
+            stage's "golden_logits" [texts, classes]; empty for a version without a cascade.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
-        parent: id of the version this one was made from, or None.
-        format: of this file; this code reads 1.
-        id: of the version; empty until the store saves it.
+        parent: id of the version that this one was made from, or None.
+        format: file format; this code reads 1.
+        id: version id; empty until the store saves the version.
     """
 
     name: str
@@ -124,7 +123,7 @@ class Manifest:
         """The manifest as JSON text that ends with a line break.
 
         Raises:
-            ModelStoreError: a value is one that JSON can't hold, such as NaN or an array.
+            ModelStoreError: if JSON can't hold a value, such as NaN or an array.
         """
         values = dataclasses.asdict(self)
         values = {"format": values.pop("format"), "id": values.pop("id"), **values}
@@ -133,7 +132,7 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise ModelStoreError(
                 f"manifest of {self.name!r}: expected values that JSON can hold (plain numbers, text, lists, dicts; "
-                f"None for an undefined figure): {error}"
+                f"None for an undefined number): {error}"
             ) from error
         return _LIST_OF_NUMBERS.sub(lambda match: " ".join(match[0].split()), text) + "\n"
 
@@ -142,13 +141,13 @@ class Manifest:
         """The manifest of a saved version, from JSON text read in `source`.
 
         Raises:
-            ModelStoreError: it is not JSON, was written by a newer version of this software, or
-                has a key missing, unknown or with a value that makes no sense.
+            ModelStoreError: if the text is not JSON, was written by a newer version of this software, or a key is
+                missing, unknown or has a wrong value.
         """
         try:
             values = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise ModelStoreError.damaged(f"{source}: expected JSON, found something else ({error})") from error
+            raise ModelStoreError.damaged(f"{source}: expected JSON ({error})") from error
         if not isinstance(values, dict):
             raise ModelStoreError.damaged(f"{source}: expected a JSON object, got {type(values).__name__}")
         found = values.get("format")
@@ -161,7 +160,7 @@ class Manifest:
             )
         fields = dataclasses.fields(cls)
         unknown = set(values) - {item.name for item in fields}
-        # What an older version of this software did not know yet has a default.
+        # Keys that older versions of this software do not write have a default.
         missing = {item.name for item in fields if item.default is item.default_factory} - set(values)
         if unknown or missing:
             raise ModelStoreError(

@@ -1,11 +1,11 @@
 """Model versions on disk, and the pointer to the one being served.
 
     <store>/current          one line: the id of the version being served
-    <store>/versions/<id>/   manifest.json and the files whose hashes it holds
-    <store>/.lock            held (flock) while a version appears and while `current` moves
+    <store>/versions/<id>/   manifest.json and the files whose hashes it contains
+    <store>/.lock            lock (flock) for adding a version and for moving `current`
 
-A version appears whole, by one rename, and is never edited afterwards; `current` is replaced
-atomically. Readers take no lock and need no right to write.
+A version appears as a whole, by one rename, and is never edited afterwards; `current` is replaced atomically.
+Readers take no lock and need no write permission.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from textclf.store.manifest import MANIFEST_FILE, Manifest, is_version_id
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One saved version: its folder and what its manifest says."""
+    """One saved version: its folder and its manifest."""
 
     path: Path
     manifest: Manifest
@@ -38,14 +38,14 @@ class ModelVersion:
         return self.manifest.id
 
     def has(self, part: str) -> bool:
-        """True if the part (`saved_model`, `engine`, `reference.npz` …) is here; a clone may lack some."""
+        """True if the part (`saved_model`, `engine`, `reference.npz` …) exists; a clone may lack some."""
         return (self.path / part).exists()
 
     def part(self, name: str) -> Path:
         """The path of a part.
 
         Raises:
-            ModelStoreError: it is not here.
+            ModelStoreError: if the part is missing.
         """
         if not self.has(name):
             present = sorted(path.name for path in self.path.iterdir())
@@ -56,13 +56,13 @@ class ModelVersion:
         return self.path / name
 
     def verify(self, parts: Iterable[str] | None = None) -> None:
-        """Read every file and compare it with its hash; a part that is absent as a whole is allowed.
+        """Compare every file with its hash; a part may be missing as a whole.
 
         Args:
-            parts: names directly under the version's folder to look at; None looks at all.
+            parts: names in the version's folder to check; None checks all.
 
         Raises:
-            ModelStoreError: a file is damaged, missing from a part that is here, or not in the manifest.
+            ModelStoreError: if a file is damaged, missing from an existing part, or not in the manifest.
         """
         wanted = None if parts is None else set(parts)
 
@@ -87,12 +87,12 @@ class ModelVersion:
 
 @dataclass
 class Draft:
-    """A version being written: fill `path`, then set `manifest`.
+    """A version that is being written: fill `path`, then set `manifest`.
 
     Attributes:
-        id: the id it will have.
+        id: the future version id.
         path: the staging folder.
-        manifest: what it is, without id, created and files; set before the block ends.
+        manifest: the description without id, created and files; set before the block ends.
     """
 
     id: str
@@ -101,10 +101,10 @@ class Draft:
 
 
 class ModelStore:
-    """A folder of model versions; the constructor stores its arguments and touches nothing.
+    """A folder of model versions. The constructor only stores its arguments.
 
     Args:
-        path: the store's folder; made by the first save.
+        path: the store's folder; the first save creates it.
         clock: seconds since the epoch.
     """
 
@@ -113,10 +113,10 @@ class ModelStore:
         self.clock = clock
 
     def check_writable(self) -> None:
-        """See that a version could be written, before the work that leads to one; leaves nothing behind.
+        """Check that a version can be written, before the work for it; leaves no file.
 
         Raises:
-            ModelStoreError: it can't, or `current` is damaged.
+            ModelStoreError: if no version can be written, or `current` is damaged.
         """
         try:
             folder = next(path for path in (self._versions, *self._versions.absolute().parents) if path.exists())
@@ -145,13 +145,12 @@ class ModelStore:
         return []
 
     def current_id(self) -> str | None:
-        """The id of the version being served; None if there is none.
+        """The id of the current version; None without one.
 
-        A store of a single version needs no pointer: a save that was killed between the two
-        steps leaves that, and so does a version copied by hand.
+        The only version of a store is current without a pointer: a killed save, or a copy by hand, leaves that.
 
         Raises:
-            ModelStoreError: `current` holds something else than one id.
+            ModelStoreError: if `current` does not contain one id.
         """
         try:
             text = self._pointer.read_bytes()[:1000].decode("utf-8", errors="replace").strip()
@@ -171,10 +170,10 @@ class ModelStore:
         return text
 
     def open(self, version_id: str | None = None) -> ModelVersion:
-        """A version by its id; None opens the current one. Its files are not read: see ModelVersion.verify.
+        """A version by its id; None opens the current one. ModelVersion.verify checks its files.
 
         Raises:
-            ModelStoreError: there is none, the id is not one, or the manifest is damaged.
+            ModelStoreError: if the version is missing, the id is malformed, or the manifest is damaged.
         """
         wanted = self.current_id() if version_id is None else version_id
         if wanted is None:
@@ -196,14 +195,13 @@ class ModelStore:
 
     @contextlib.contextmanager
     def new_version(self) -> Iterator[Draft]:
-        """A staging folder to fill, which becomes a version when the block ends, or is removed.
+        """A staging folder that becomes a version at the end of the block, or is removed if the block raises.
 
-        The block writes files into `draft.path` and sets `draft.manifest`; the store adds id, time
-        and the hash of every file, and then the version appears at once. The first version of a
-        store becomes current. Afterwards `open(draft.id)` gives the version.
+        The block writes files into `draft.path` and sets `draft.manifest`. The store adds id, time and the hash of
+        every file. The first version of a store becomes current. Afterwards `open(draft.id)` returns the version.
 
         Raises:
-            ModelStoreError: no manifest was set, or no file was written.
+            ModelStoreError: if no manifest was set, or no file was written.
         """
         now = datetime.fromtimestamp(self.clock(), UTC)
         new_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
@@ -218,30 +216,28 @@ class ModelStore:
                 _seal(draft, now)
                 until_pointer_is_set.enter_context(self.locked())
                 pointed_to = self._pointer_to_write(new_id)
-                # Before a second version appears: two without a pointer have no current one.
+                # Before a second version appears: without a pointer, neither of two would be current.
                 if pointed_to not in (None, new_id):
                     self._point_to(pointed_to)
             if pointed_to == new_id:
                 self._point_to(new_id)
 
     def promote(
-        self, version_id: str, *, expected_current: str | None, write_down: Callable[[], object] | None = None
+        self, version_id: str, *, expected_current: str | None, record: Callable[[], object] | None = None
     ) -> None:
-        """Make a version the current one, if the current one is still `expected_current`.
+        """Make a version current, if `expected_current` still is.
 
-        A challenger was compared with the version that was current then; if another has been
-        promoted in between, the comparison says nothing and the promotion is refused. The same
-        call rolls back to an older version.
+        A challenger was compared with the version that was current then. If `current` moved since, the comparison is
+        void. The same call rolls back to an older version.
 
         Args:
-            version_id: of the version.
-            expected_current: None where there was none.
-            write_down: called before `current` moves, under the store's lock, once nothing else speaks against it;
-                if it raises, `current` stays.
+            version_id: id of the version.
+            expected_current: id of the current version; None without one.
+            record: called under the store's lock right before `current` moves; if it raises, `current` stays.
 
         Raises:
-            OvertakenError: `current` has moved.
-            ModelStoreError: there is no such version, or it is damaged.
+            OvertakenError: if `current` has moved.
+            ModelStoreError: if the version is missing or damaged.
         """
         self.open(version_id).verify()
         with self.locked():
@@ -251,12 +247,12 @@ class ModelStore:
                     f"{self.path}: expected {expected_current or 'no version'} to be current, found {found}: another "
                     f"was promoted meanwhile; compare {version_id} with that one, then promote again"
                 )
-            if write_down is not None:
-                write_down()
+            if record is not None:
+                record()
             self._point_to(version_id)
 
     def locked(self) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Hold the store's lock, without which no version appears and `current` does not move."""
+        """Hold the store's lock: nobody else can add a version or move `current`."""
         return locked(self.path / ".lock")
 
     @property
@@ -271,7 +267,7 @@ class ModelStore:
         return ", ".join(self.version_ids()) or "none"
 
     def _pointer_to_write(self, new_id: str) -> str | None:
-        """Where `current` must point once the version `new_id` appears; None leaves it as it is."""
+        """The id for `current` once the version `new_id` appears; None leaves it unchanged."""
         if self._pointer.exists():
             return None
         return self.current_id() if self.version_ids() else new_id
@@ -285,7 +281,7 @@ def open_model(path: Path | str) -> ModelVersion:
     """The version at `path`: a store's current one, or the one whose folder `path` is.
 
     Raises:
-        ModelStoreError: it is neither; a plain SavedModel is neither (is_saved_model_folder).
+        ModelStoreError: if `path` is neither; a plain SavedModel is neither (is_saved_model_folder).
     """
     path = Path(path)
     if (path / MANIFEST_FILE).is_file():
@@ -302,7 +298,7 @@ def open_model(path: Path | str) -> ModelVersion:
 
 
 def is_saved_model_folder(path: Path | str) -> bool:
-    """True if `path` is a TensorFlow SavedModel that no manifest describes."""
+    """True if `path` is a TensorFlow SavedModel without a manifest."""
     path = Path(path)
     return (path / "saved_model.pb").is_file() and not (path / MANIFEST_FILE).exists()
 
@@ -314,12 +310,12 @@ def _read_version(folder: Path) -> ModelVersion:
     except FileNotFoundError as error:
         raise ModelStoreError(f"{source}: expected the manifest of a version, found no such file") from error
     except UnicodeDecodeError as error:
-        raise ModelStoreError(f"{source}: expected UTF-8 text, found something else: damaged") from error
+        raise ModelStoreError(f"{source}: expected UTF-8 text: the file is damaged") from error
     return ModelVersion(folder, Manifest.from_json(text, source))
 
 
 def _seal(draft: Draft, now: datetime) -> None:
-    """Write the manifest of a filled staging folder: the last file a version gets."""
+    """Write the manifest of a filled staging folder, which is its last file."""
     if draft.manifest is None:
         raise ModelStoreError(f"version {draft.id}: expected its manifest to be set before it is saved, got none")
     paths = sorted(_files_below(draft.path))
@@ -337,7 +333,7 @@ def _seal(draft: Draft, now: datetime) -> None:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """Every file as a path inside `folder`, with slashes; a link to a folder counts as a file."""
+    """Paths of all files inside `folder`, with slashes; a link to a folder counts as a file."""
     for parent, folder_names, names in os.walk(folder):
         links = [name for name in folder_names if os.path.islink(os.path.join(parent, name))]
         for name in [*names, *links]:

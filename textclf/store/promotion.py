@@ -1,4 +1,4 @@
-"""How `current` moves but by training: a promotion, a rollback, a hold; each is written into the decision log."""
+"""Promotion, rollback and hold: how `current` changes other than by saving a version. The decision log records each."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from textclf.store.promotion_hold import PromotionHold
 
 
 class Promotions:
-    """A model store with its decision log and its hold. The constructor touches nothing.
+    """A model store with its decision log and its hold. The constructor only stores its arguments.
 
     Args:
         store: the model store's folder.
@@ -27,47 +27,47 @@ class Promotions:
         self.hold = PromotionHold(store, clock)
 
     def move(
-        self, action: str, champion: str | None, challenger: str, *, unless_held: bool = False, **figures: Any
+        self, action: str, champion: str | None, challenger: str, *, unless_held: bool = False, **details: Any
     ) -> None:
-        """Make `challenger` current if `champion` still is, and write that down.
+        """Record a move of `current`, and make it if `champion` is still current.
 
         Args:
             action: one of textclf.store.decision_log.MOVES.
-            champion: the version that is current; None without one.
-            challenger: the version that is to be.
-            unless_held: whether it gives way to a hold, as what no person decided does.
-            **figures: what it rests on.
+            champion: id of the current version; None without one.
+            challenger: id of the version to make current.
+            unless_held: refuse while there is a hold, for decisions of no person.
+            **details: reasons and results for the log.
 
         Raises:
-            OvertakenError: another version has become current.
-            HeldError: there is a hold.
-            ModelStoreError: there is no such version, or it is damaged.
+            OvertakenError: if another version has become current.
+            HeldError: if there is a hold and `unless_held` is set.
+            ModelStoreError: if the version is missing or damaged.
         """
 
-        def write_down() -> None:
-            # Under the store's lock, as a hold is put: it is seen here, or finds `current` moved already.
+        def record() -> None:
+            # Setting a hold takes the same lock: the hold is seen here, or it finds `current` moved already.
             if unless_held and (hold := self.hold.reason) is not None:
                 raise HeldError(f"automatic promotion is on hold: {hold}")
-            self.note(action, champion, challenger, **figures)
+            self.note(action, champion, challenger, **details)
 
-        self.store.promote(challenger, expected_current=champion, write_down=write_down)
+        self.store.promote(challenger, expected_current=champion, record=record)
 
-    def note(self, action: str, champion: str | None, challenger: str, **figures: Any) -> None:
-        """Write a decision down, with the SHA-256 of both manifests, which hold all other hashes of a version."""
+    def note(self, action: str, champion: str | None, challenger: str, **details: Any) -> None:
+        """Record a decision, with the SHA-256 of both manifests, which contain all other hashes of a version."""
         self.log.append(
             action,
             champion=champion,
             challenger=challenger,
             champion_manifest=self._manifest_hash(champion),
             challenger_manifest=self._manifest_hash(challenger),
-            **figures,
+            **details,
         )
 
     def promote(self, version_id: str) -> str | None:
-        """Make a version current because a person says so; returns the id of the one that was.
+        """Make a version current by hand; returns the id of the version that was current.
 
         Raises:
-            ModelStoreError: there is no such version, it is damaged or current already, or `current` moved meanwhile.
+            ModelStoreError: if the version is missing, damaged or current, or `current` moved meanwhile.
         """
         current = self.store.current_id()
         version = self.store.open(version_id)
@@ -77,21 +77,21 @@ class Promotions:
         return current
 
     def roll_back(self, to: str | None = None, reason: str = "") -> tuple[str, str]:
-        """Make an earlier version current, and put automatic promotion on hold: (the id that was current, that now is).
+        """Make an earlier version current and set a hold; returns the ids that were and are current.
 
-        The hold comes first: a challenger that is being compared meanwhile must not undo this. It stays where the
-        rollback then fails.
+        The hold is set first, so that a challenger being compared can't undo the rollback. It stays if the rollback
+        fails.
 
         Args:
-            to: the version; by default the one that was current before, as the decision log has it, else the parent
-                that the current one was retrained from.
-            reason: a sentence for the log, and for who asks why nothing is promoted.
+            to: version id; by default the previously current version in the decision log, or else the parent of the
+                current one.
+            reason: a sentence for the log and the hold.
 
         Raises:
-            OvertakenError: `current` moved meanwhile.
-            ModelStoreError: there is no earlier version, or it is damaged.
+            OvertakenError: if `current` moved meanwhile.
+            ModelStoreError: if there is no earlier version, or it is damaged.
         """
-        current = self.store.current_id() or self.store.open().id  # Which says that there is none.
+        current = self.store.current_id() or self.store.open().id  # Raises if there is none.
         target = to or version_before(current, self.log.entries()) or self._parent(current)
         place = self.store.path
         if target is None:
@@ -104,40 +104,40 @@ class Promotions:
         self.store.open(target).verify()
         why = reason or f"rolled back from {current} to {target}"
         with self.store.locked():
-            self.hold.put(why)
+            self.hold.set(why)
         try:
             self.move("rollback", current, target, reasons=[why])
         except OvertakenError as error:
             raise OvertakenError(
-                f"{place}: expected {current} to be current still, found {self.store.current_id()}, which became so "
-                f"meanwhile: nothing was rolled back, but automatic promotion is on hold now; see retraining.py "
-                f"history, then roll back again (rollback --to {target}), or go on (lift-hold)"
+                f"{place}: expected {current} to be current still, found {self.store.current_id()}, which became "
+                f"current meanwhile: nothing was rolled back, but automatic promotion is on hold now; see "
+                f"retraining.py history, then roll back again (rollback --to {target}), or clear the hold (lift-hold)"
             ) from error
         return current, target
 
     def lift_hold(self) -> str | None:
-        """Let challengers be promoted again; returns the reason of the hold, None if there was none."""
+        """Clear the hold; returns its reason, None without one."""
         reason = self.hold.reason
-        if reason is not None and self.hold.lift():
+        if reason is not None and self.hold.clear():
             self.log.append("hold_lifted", reasons=[reason])
         return reason
 
     def _parent(self, version_id: str) -> str | None:
-        """What a version was made from; None where either is not here."""
+        """The parent of a version; None if the store lacks one of them."""
         here = self.store.version_ids()
         parent = self.store.open(version_id).manifest.parent if version_id in here else None
         return parent if parent in here else None
 
     def _manifest_hash(self, version_id: str | None) -> str | None:
-        """None for a version that is not here any more."""
+        """SHA-256 of a version's manifest; None if the store lacks the version."""
         path = self.store.path / "versions" / (version_id or "") / MANIFEST_FILE
         return sha256_of_file(path) if path.is_file() else None
 
 
 def version_before(version_id: str, entries: Iterable[dict[str, Any]]) -> str | None:
-    """The version that was current when `version_id` last took its place; None if the log does not say.
+    """The version that `version_id` last replaced as current; None if the log does not contain it.
 
-    Rollbacks do not count: the one before the version that was rolled back to is older still.
+    Rollbacks do not count: the version before a rollback's target is older still.
     """
     found = None
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The brake on automatic promotion: put on by a rollback, lifted by a person."""
+"""The hold on automatic promotion: a rollback sets it, a person clears it."""
 
 import contextlib
 import json
@@ -13,9 +13,9 @@ HOLD_FILE = "hold.json"
 
 
 class PromotionHold:
-    """`<store>/hold.json`: while it is there, no challenger is promoted but by a person.
+    """The file `<store>/hold.json`: while it exists, only a person can promote a challenger.
 
-    The constructor stores its arguments and touches nothing.
+    The constructor only stores its arguments.
 
     Args:
         store: the model store's folder.
@@ -27,15 +27,10 @@ class PromotionHold:
         self.clock = clock
 
     @property
-    def is_held(self) -> bool:
-        """True while automatic promotion is on hold."""
-        return self.reason is not None
-
-    @property
     def reason(self) -> str | None:
-        """Why, and since when, in one sentence; None if there is no hold.
+        """The reason of the hold and its time, in one sentence; None without a hold.
 
-        A file that can't be read holds as well: what it said may matter.
+        A file that can't be read counts as a hold.
         """
         try:
             values = json.loads(self.path.read_bytes())
@@ -43,16 +38,16 @@ class PromotionHold:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            return f"{self.path} is there, but can't be read ({type(error).__name__})"
+            return f"{self.path} exists, but can't be read ({type(error).__name__})"
 
-    def put(self, reason: str) -> None:
-        """Put automatic promotion on hold; a hold that is there keeps its time no longer, this reason replaces it."""
+    def set(self, reason: str) -> None:
+        """Put automatic promotion on hold; an earlier hold is replaced, with its reason and time."""
         since = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="seconds")
         with atomic_file(self.path) as file:
             json.dump({"reason": reason, "since": since}, file, ensure_ascii=False, indent=1)
 
-    def lift(self) -> bool:
-        """Let automatic promotion go on; False if there was no hold."""
+    def clear(self) -> bool:
+        """Allow automatic promotion again; False if there was no hold."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
             return True
