@@ -1,26 +1,24 @@
 """One recipe for every set, by train_model.py as a user runs it."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from bench.labelled_sets import SETS, LabelledSet
 from bench.retraining.runs import run
-from textclf.config import TRUNCATIONS, TrainingOptions
+from textclf.cli.options import field_option, record_options
+from textclf.config import DataOptions, EncoderOptions, ModelOptions, TrainingOptions
+from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.runtime.backend import estimated_lengths
 from textclf.store.model_store import ModelStore
 
 _OPTIONS = TrainingOptions()
-_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @dataclass(frozen=True)
@@ -66,37 +64,34 @@ class Recipe:
         return max(self.min_epochs, math.ceil(wanted / steps))
 
 
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a click command: it gets the keyword argument `recipe`, a Recipe."""
-    options = (
-        click.option("--encoder", default="minilm-l6", help="As of train_model.py."),
-        click.option("--max-length", default=512, type=click.IntRange(8), help="Wordpieces a text is cut to."),
-        click.option("--truncation", default="head+tail", type=click.Choice(TRUNCATIONS), help="As of train_model.py."),
-        click.option("--init-lr", default=1e-4, help="Learning rate."),
-        click.option(
-            "--r-drop", default=1.0, type=click.FloatRange(0, 1000, max_open=True), help="As of train_model.py."
-        ),
-        click.option("--tokens-per-batch", default=8192, type=click.IntRange(8), help="As of train_model.py."),
-        click.option("--val-split", default=0.1, type=_SHARE, help="As of train_model.py."),
-        click.option(
+recipe_options = record_options(
+    "recipe",
+    Recipe,
+    {
+        "encoder": field_option(EncoderOptions, "encoder", default=EMBEDDED_ENCODER),
+        "max_length": field_option(ModelOptions, "max_length", is_checked=True, default=512),
+        "truncation": field_option(ModelOptions, "truncation", default="head+tail"),
+        "init_lr": field_option(TrainingOptions, "init_lr", is_checked=True, default=1e-4),
+        "r_drop": field_option(TrainingOptions, "r_drop", is_checked=True, default=1.0),
+        "tokens_per_batch": field_option(TrainingOptions, "tokens_per_batch", is_checked=True, default=8192),
+        "val_split": field_option(DataOptions, "val_split", is_checked=True, default=0.1),
+        "epochs": click.option(
             "--epochs",
             type=click.IntRange(1),
-            help="Of every training.",
+            help="Epochs of every training.",
             show_default="the fewest that the next three options allow",
         ),
-        click.option("--least-epochs", "min_epochs", default=3, type=click.IntRange(1), help="Of a training."),
-        click.option("--least-steps", "min_steps", default=900, type=click.IntRange(1), help="Of a training."),
-        click.option("--steps-per-class", default=20, type=click.IntRange(0), help="Of a training, for many classes."),
-    )
-
-    @functools.wraps(command)
-    def with_recipe(**values: Any) -> Any:
-        taken = {item.name: values.pop(item.name) for item in dataclasses.fields(Recipe)}
-        return command(recipe=Recipe(**taken), **values)
-
-    for option in reversed(options):
-        with_recipe = option(with_recipe)
-    return with_recipe
+        "min_epochs": click.option(
+            "--least-epochs", "min_epochs", default=3, type=click.IntRange(1), help="Minimum number of epochs."
+        ),
+        "min_steps": click.option(
+            "--least-steps", "min_steps", default=900, type=click.IntRange(1), help="Minimum number of steps."
+        ),
+        "steps_per_class": click.option(
+            "--steps-per-class", default=20, type=click.IntRange(0), help="Minimum number of steps per class."
+        ),
+    },
+)
 
 
 def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:

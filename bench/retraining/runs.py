@@ -4,7 +4,6 @@ Everything runs as a user runs it: the project's own command lines, each in a pr
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import shutil
@@ -22,7 +21,9 @@ from bench.errors import BenchError
 from bench.retraining.story_texts import draw_films, write_table
 from bench.serving.servers import ROOT
 from bench.steps import Figures, Steps
-from textclf.config import GateOptions
+from textclf.cli.options import Decorator, field_option, record_options
+from textclf.config import EncoderOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.files import atomic_folder
 from textclf.retraining.combined_dataset import REMOVED_FILE, SUMMARY_FILE
 from textclf.store.decision_log import DecisionLog
@@ -68,37 +69,21 @@ class Scale:
         return _digest([dataclasses.asdict(self), *others])
 
 
-def scale_options(films: int, golden: int, products: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What decorates a click command: it gets the keyword argument `scale`, a Scale; these are the defaults."""
-    options = (
-        click.option("--films", default=films, type=click.IntRange(100), help="That the champion is trained on."),
-        click.option(
-            "--golden", default=golden, type=click.IntRange(100), help="Test reviews; all, if there are fewer."
-        ),
-        click.option("--products", default=products, type=click.IntRange(100), help="Reviews that come later."),
-        click.option("--max-length", default=128, type=click.IntRange(8), help="Wordpieces a text is cut to."),
-        click.option("--epochs", default=1, type=click.IntRange(1), help="Of champion and challenger."),
-        click.option("--init-lr", default=1e-4, help="Learning rate of both."),
-        click.option("--encoder", default="minilm-l6", help="As of train_model.py."),
-        click.option("--seed", default=0, type=click.IntRange(0), help="Of all chance."),
-        click.option(
-            "--margin",
-            default=GateOptions().margin,
-            help="Accuracy that the gate lets be lost; on few golden texts nothing shows that so little is.",
-        ),
-    )
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def with_scale(**values: Any) -> Any:
-            taken = {item.name: values.pop(item.name) for item in dataclasses.fields(Scale)}
-            return command(scale=Scale(**taken), **values)
-
-        for option in reversed(options):
-            with_scale = option(with_scale)
-        return with_scale
-
-    return decorate
+def scale_options(films: int, golden: int, products: int) -> Decorator:
+    """Decorate a click command: it gets the keyword argument `scale`, a Scale; the arguments are its defaults."""
+    reviews = click.IntRange(100)
+    options: dict[str, Decorator] = {
+        "films": click.option("--films", default=films, type=reviews, help="Film reviews to train the champion on."),
+        "golden": click.option("--golden", default=golden, type=reviews, help="Maximum number of test reviews."),
+        "products": click.option("--products", default=products, type=reviews, help="Product reviews that come later."),
+        "max_length": field_option(ModelOptions, "max_length", is_checked=True, default=128),
+        "epochs": field_option(TrainingOptions, "epochs", is_checked=True, default=1),
+        "init_lr": field_option(TrainingOptions, "init_lr", is_checked=True, default=1e-4),
+        "encoder": field_option(EncoderOptions, "encoder", default=EMBEDDED_ENCODER),
+        "seed": click.option("--seed", default=0, type=click.IntRange(0), help="Random seed."),
+        "margin": field_option(GateOptions, "margin", is_checked=True),
+    }
+    return record_options("scale", Scale, options)
 
 
 @dataclass(frozen=True)

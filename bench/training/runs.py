@@ -1,6 +1,5 @@
 """One training by this project or by the Hugging Face Trainer, on the same texts, each in a process of its own."""
 
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -8,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from bench.reports import write_json
 from bench.retraining.story_texts import Review, write_table
 from bench.serving.servers import ROOT
 from bench.steps import Figures
-from textclf.config import TRUNCATIONS, DataOptions
+from textclf.cli.options import field_option, record_options
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Split, load_dataset
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
@@ -86,24 +86,19 @@ class Recipe:
         }
 
 
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a click command: it gets the keyword argument `recipe`, a Recipe."""
-    options = (
-        click.option("--encoder", default=EMBEDDED_ENCODER, help=f"{EMBEDDED_ENCODER}, or a Hugging Face BERT folder."),
-        click.option("--truncation", default="head", type=click.Choice(TRUNCATIONS), help="Of both sides."),
-        click.option("--init-lr", default=1e-4, help="Learning rate of both sides."),
-        click.option("--batch", default=16, type=click.IntRange(1), help="Texts in a batch of the Trainer."),
-        click.option("--seed", default=42, type=click.IntRange(0), help="Of both sides."),
-    )
-
-    @functools.wraps(command)
-    def with_recipe(**values: Any) -> Any:
-        taken = {name: values.pop(name) for name in Recipe.__dataclass_fields__}
-        return command(recipe=Recipe(**taken), **values)
-
-    for option in reversed(options):
-        with_recipe = option(with_recipe)
-    return with_recipe
+recipe_options = record_options(
+    "recipe",
+    Recipe,
+    {
+        "encoder": click.option(
+            "--encoder", default=EMBEDDED_ENCODER, help=f"{EMBEDDED_ENCODER}, or a Hugging Face BERT folder."
+        ),
+        "truncation": field_option(ModelOptions, "truncation"),
+        "init_lr": field_option(TrainingOptions, "init_lr", is_checked=True, default=1e-4),
+        "batch": click.option("--batch", default=16, type=click.IntRange(1), help="Texts in a batch of the Trainer."),
+        "seed": field_option(TrainingOptions, "seed", is_checked=True),
+    },
+)
 
 
 def code_digest() -> str:
