@@ -518,7 +518,7 @@ def test_a_manifest_that_contradicts_the_tokenizer_is_refused(tmp_path):
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["max_length"] = 16
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ModelStoreError, match="max_length = 16, its tokenizer 32"):
+    with pytest.raises(ModelStoreError, match="expected max_length = 16 as in the manifest, found 32 in the tokenizer"):
         load_engine(open_model(path))
 
 

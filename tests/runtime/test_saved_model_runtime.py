@@ -114,8 +114,9 @@ def test_a_single_logit_is_that_of_the_second_class(tmp_path):
         tmp_path / "m", outputs=lambda logits: {"dense": logits[:, 1:] - logits[:, :1]}, counts=False
     )
     predictor = Predictor(load_saved_model(folder), TWO)
-    good, bad = predictor.predict(["good good good", "bad"])
-    assert good.logits == (0, 3)
+    batch = predictor.predict_batch(["good good good", "bad"])
+    good, bad = batch.predictions
+    assert batch.outputs.logits[0].tolist() == [0, 3]
     assert good.score == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6)
     assert (bad.label, bad.truncated) == ("bad", None)
     assert bad.score == pytest.approx(1 / (1 + np.exp(1)), abs=1e-6)
@@ -141,7 +142,7 @@ def test_certain_probabilities_are_finite_logits():
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (lambda logits: {"a": logits, "b": logits}, "gives a, b"),
+        (lambda logits: {"a": logits, "b": logits}, "returns a, b"),
         (lambda logits: {"a": logits[:, 0]}, r"shape \[1\]"),
         (lambda logits: {"a": tf.argmax(logits, axis=1)[:, None]}, "of int64"),
     ],
