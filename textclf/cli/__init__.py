@@ -1,1 +1,1 @@
-"""What all command lines share: commands with one-line errors, options, time spans. Imports the hall only."""
+"""Shared parts of the command lines: commands with one-line errors, options and durations."""
