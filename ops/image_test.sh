@@ -96,13 +96,13 @@ in_container --volume "$(realpath "$MODEL"):/opt/ml/model:ro" --volume "$work/pi
 run=$!
 url=http://127.0.0.1:$port
 ready=
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     if curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
     kill -0 "$run" 2>/dev/null || break
     sleep 0.1
 done
 server=$(cat "$work/pid/server")
-[ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within 10 s"; }
+[ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within a minute"; }
 [ "$(stat --format %u "/proc/$server")" != 0 ] || fail "expected the server to run as another user than root"
 
 answer() { # path, content type, body
