@@ -61,7 +61,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy .
 
 docs: $(VENV)/.installed
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(LOCK_VENV)/.installed: Makefile
 	$(call new_venv,$(LOCK_VENV))
