@@ -1,4 +1,4 @@
-"""A combined data set on disk: every text byte for byte, the golden set unchanged, and nobody else's folder touched."""
+"""A combined data set on disk: every text byte for byte, the test set unchanged, and no other folder touched."""
 
 import json
 import os

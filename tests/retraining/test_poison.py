@@ -177,7 +177,7 @@ def test_a_flood_of_right_labels_does_not_become_the_class_mix(world):
 
 @pytest.mark.parametrize("attack", ["one label", "flipped"])
 def test_what_combining_lets_through_the_gate_rejects(world, attack):
-    """Wrong labels of film reviews hurt on the golden set most."""
+    """Wrong labels of film reviews reduce the accuracy on the test set most."""
     if attack == "one label":
         new = flood(world, "film", "pos", class_id=0)
     else:
@@ -193,8 +193,8 @@ def test_what_combining_lets_through_the_gate_rejects(world, attack):
 
 
 @pytest.mark.parametrize("kind", ["product", "film"])
-def test_where_the_only_source_lies_the_golden_set_still_holds(world, kind):
-    """There is nobody to compare it with, and the holdout says what the liar says."""
+def test_test_set_still_decides_if_the_only_source_lies(world, kind):
+    """There is no other source to compare with, and the holdout has the wrong labels, too."""
     outcome = retrained(world, tuple(map(flipped, reviews(texts_of(kind, NEW, seed=7), ("mallory",)))))
     assert outcome.removed["contradicting_source"] == 0
     assert outcome.golden_difference >= -MARGIN or outcome.decision.verdict != "promote"

@@ -163,7 +163,7 @@ def test_it_is_trained_as_the_champion_was_but_for_what_is_given(promoted):
     assert challenger.training["options"] == {**champion.training["options"], "epochs": 3}
     assert challenger.training["options"]["batch_size"] == 8
     assert challenger.data["options"] == champion.data["options"]
-    # The golden set is the champion's test part; what is held out is in no part.
+    # The reference test set is the champion's test part; what is held out is in no part.
     assert challenger.data["fingerprint"]["test"] == champion.data["fingerprint"]["test"]
     assert challenger.data["counts"]["train_read"] == len(combined.train)
     assert not set(combined.holdout.texts) & set(combined.train.texts)
