@@ -40,12 +40,10 @@ class CompiledTraining:
 
     Attributes:
         name: default name of the model, from the data set and the encoder.
-        dataset: the training, validation and test texts.
         folders: the encoder's SavedModels on disk.
         preprocessing: strings [batch] -> encoder inputs.
         classifier: Keras model, strings [batch] -> logits [batch, K].
         ids_model: the part behind the preprocessing, which is fitted: ids [batch, seq_len] -> logits [batch, K].
-        model_options, options: options of the model and of the training.
         precision: "float32" or "bfloat16".
         run, mlm_run: checkpoints of fine-tuning and of masked-LM pretraining.
     """
@@ -148,15 +146,7 @@ def compile_training(
     options: TrainingOptions,
     runs_dir: str | Path,
 ) -> CompiledTraining:
-    """Choose the precision and the graph to fit, and name the run directories.
-
-    Args:
-        dataset: the texts to train on.
-        folders: the encoder's SavedModels on disk.
-        preprocessing: the classifier's preprocessing layer.
-        classifier: strings [batch] -> logits [batch, K].
-        model, options: options of the model and of the training.
-        runs_dir: parent of the run directories.
+    """Choose the precision and the graph to fit, and name the run directories, which are folders in `runs_dir`.
 
     Raises:
         ConfigError: if options.mlm_epochs is not 0 and the encoder has no masked-LM training.

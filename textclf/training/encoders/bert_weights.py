@@ -82,10 +82,11 @@ def hugging_face_name(name: str) -> str:
         KeyError: if it is not a variable of a BERT encoder.
     """
     module, _, tensor = name.rpartition("/")
-    if layer := _LAYER_NAME.match(f"{module}/"):
-        part = _HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]
-        return f"encoder.layer.{layer[1]}.{part}.{_HUGGING_FACE_TENSORS[tensor]}"
-    return f"{_HUGGING_FACE_MODULES[module]}.{_HUGGING_FACE_TENSORS[tensor]}"
+    if layer := _LAYER_NAME.match(name):
+        target = f"encoder.layer.{layer[1]}.{_HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]}"
+    else:
+        target = _HUGGING_FACE_MODULES[module]
+    return f"{target}.{_HUGGING_FACE_TENSORS[tensor]}"
 
 
 def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

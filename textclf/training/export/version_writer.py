@@ -47,8 +47,7 @@ class NewVersion:
 
     Attributes:
         manifest: complete except for the engine, the cascade and their parity.
-        dataset: data set of the training.
-        preprocessing: of the SavedModel.
+        dataset, preprocessing: data set and preprocessing of the training.
         write_model: writes saved_model/ and plots/ into the version's folder and returns the parity that it measured.
         expected_current: version that must still be current for a promotion; None if the store is empty.
     """
@@ -61,12 +60,7 @@ class NewVersion:
 
 
 def write_version(store: ModelStore, new: NewVersion, promote: bool) -> ModelVersion:
-    """Write a version into the store; the first version of a store becomes current.
-
-    Args:
-        store: the store.
-        new: what to write.
-        promote: make the version current.
+    """Write a version into the store; it becomes current if it is the first one, or with `promote`.
 
     Raises:
         TrainingError: if the saved model or the engine differs from the trained model; nothing is kept.
@@ -91,15 +85,7 @@ def trained_version(
     parent: str | None,
     current: str | None,
 ) -> NewVersion:
-    """The version of a finished training.
-
-    Args:
-        ready, fitted, measured: results of the steps of the training.
-        data_options: how the data set was read.
-        name: name of the model.
-        parent: id of the version that it was retrained from.
-        current: id of the store's current version.
-    """
+    """The version of a finished training; `parent` is the version that it was retrained from."""
     model, dataset = ready.model_options, ready.dataset
     manifest = Manifest(
         name=name,
