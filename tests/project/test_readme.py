@@ -1,29 +1,85 @@
-"""The README's commands and its Python block run as they stand, with a tiny encoder in place of minilm-l6."""
+"""The shell lines and Python blocks of README.md and docs/ run, with a tiny encoder in place of minilm-l6.
 
+Every shell line is run, or NOT_RUN has the reason. A line that quickstart.md contains too is run there only. A comment
+`# exit status 3 or 4` at the end of a line gives the expected statuses.
+"""
+
+import contextlib
 import json
 import os
 import re
-import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serving_stack import free_port
 from tiny_bert import write_checkpoint
 
-from serving.settings import settings_table
+from textclf.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-# These reach the network, or never end.
-NOT_RUN = ("initializing.py download", "tensorboard ")
+README = ROOT / "README.md"
+QUICKSTART = ROOT / "docs" / "quickstart.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+TRAIN = (
+    "textclf train --dataset-path data/sample --encoder minilm-l6 --epochs 6 --init-lr 1e-4 --batch-size 8 "
+    "--model-dir my-models"
+)
+# Beginning of a line -> why it is not run.
+NOT_RUN = {
+    "make demo": "installs packages; CI runs it",
+    "make test": "runs these tests",
+    "tensorboard ": "runs until Ctrl-C",
+    "textclf watch ": "runs until SIGTERM; tests/stages/test_monitoring.py runs it",
+    "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
+    "textclf data download ": "needs the network",
+    "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",
+    "textclf train --dataset-path DATA ": "needs placeholders; tests/stages/test_train_model.py runs it",
+    "textclf check --model-path my-models --windows": "needs a log; tests/stages/test_monitoring.py runs it",
+    "python bench/": "needs data sets and hours; test_benchmark_commands checks scripts and options",
+    "python train_model.py ": "needs a data set and hours",
+    "python3.11 -m venv ": "needs the network; tests/project/test_package_wheel.py installs the wheel",
+    "docker ": "needs docker; make image-test builds and runs the image",
+    "PREFIX=job serving/train": "needs a job folder; tests/serving has one",
+    "eval ": "changes the shell; tests/project/test_package_console.py asks for the completion",
+    "_TEXTCLF_COMPLETE=": "changes the shell; tests/project/test_package_console.py asks for the completion",
+}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The lines of sh blocks and of indented blocks, in order."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"^```(?!sh$)\w+\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sh\n(.*?)^```$|(?<=\n\n)((?:    \S.*\n)+)", text, re.MULTILINE | re.DOTALL)
+    code = "".join(fenced or indented for fenced, indented in found).replace("\\\n", " ")
+    return [line.strip() for line in code.splitlines() if line.strip()]
+
+
+def without_comment(line: str) -> str:
+    return re.sub(r"\s+# .*", "", line)
+
+
+def reason_not_to_run(line: str) -> str:
+    return next((reason for start, reason in NOT_RUN.items() if line.startswith(start)), "")
+
+
+def lines_to_run(page: Path) -> list[str]:
+    in_quickstart = set() if page == QUICKSTART else {without_comment(line) for line in shell_lines(QUICKSTART)}
+    in_quickstart.discard(TRAIN)  # It is cheap: its result is copied.
+    return [
+        line
+        for line in shell_lines(page)
+        if not reason_not_to_run(line) and without_comment(line) not in in_quickstart
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -31,96 +87,142 @@ def encoder(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("readme-encoder") / "tiny", max_position_embeddings=256)
 
 
+@pytest.fixture(scope="module")
+def store(encoder, tmp_path_factory) -> Path:
+    """The store that TRAIN makes, once for all pages."""
+    folder = tmp_path_factory.mktemp("readme-store")
+    (folder / "data").symlink_to(ROOT / "data")
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
+        assert textclf(shlex.split(TRAIN.replace("minilm-l6", str(encoder)))[1:]) == 0
+    return folder / "my-models"
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Where a reader of the README would be: data/ is here."""
-    (tmp_path / "data").symlink_to(ROOT / "data")
+def folder(tmp_path, monkeypatch, store) -> Path:
+    """The checkout as a reader sees it; my-models is there, as if the reader had trained it before."""
+    for name in ("data", "model"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(store, tmp_path / "my-models")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+def textclf(arguments: list[str]) -> int:
+    """Run a command in this process, which has imported TensorFlow already; return its exit status."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(arguments, prog_name="textclf")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return int(end.value.code or 0)
+
+
+class Reader:
+    """Runs the lines of one page in its folder, with at most one server."""
+
+    def __init__(self, folder: Path, encoder: Path) -> None:
+        self.folder = folder
+        self.encoder = encoder
+        self.port = ""
+        self.server: subprocess.Popen[bytes] | None = None
+        self.responses: list[dict] = []
+
+    def run(self, line: str) -> None:
+        command, _, comment = line.partition(" # ")
+        words = shlex.split(command)
+        statuses = [0]
+        if "exit status" in comment:
+            statuses = [int(number) for number in re.findall(r"\b\d\b", comment)]
+        if line.endswith("make serve") or " make serve " in f" {command} ":
+            model = words[0].removeprefix("MODEL_PATH=") if words[0].startswith("MODEL_PATH=") else "model"
+            self.serve(model)
+        elif words[:2] == ["textclf", "serve"]:
+            self.serve(words[words.index("--model-path") + 1])
+        elif words[0] == "curl":
+            self.ask(words)
+        elif command.strip() == TRAIN:
+            pass  # The fixture `store` ran it.
+        elif words[0] == "textclf":
+            newest = max(path.name for path in (self.folder / "my-models" / "versions").iterdir())
+            words = [{"minilm-l6": str(self.encoder), "ID": newest}.get(word, word) for word in words]
+            if words[1:3] == ["data", "report"]:
+                words += ["--encoder", str(self.encoder)]
+            assert textclf(words[1:]) in statuses, line
+        else:
+            subprocess.run(line, shell=True, cwd=self.folder, check=True, timeout=60)  # noqa: S602  (the page's line)
+
+    def serve(self, model: str) -> None:
+        self.close()
+        self.port = str(free_port())
+        environment = {**os.environ, "PORT": self.port, "MODEL_SERVER_WORKERS": "1", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "textclf", "serve", "--model-path", model]
+        self.server = subprocess.Popen(command, env=environment, cwd=self.folder)
+
+    def ask(self, words: list[str]) -> None:
+        words = [word.replace(":8080/", f":{self.port}/") for word in words]
+        retrying = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+        result = subprocess.run([*words, *retrying], capture_output=True, text=True, timeout=150, check=True)
+        self.responses.append(json.loads(result.stdout))
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.terminate()
+            self.server.wait(60)
+            self.server = None
+
+
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
-    """Runs a script as `python script arguments` does, but in this process, which has TensorFlow already."""
-
-    def run(script: str, *arguments: str) -> str:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as end:
-                runpy.run_path(str(ROOT / script), run_name="__main__")
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        printed = capsys.readouterr()
-        assert end.value.code == 0, f"{script} {arguments}: {printed.err[-3000:]}"
-        return printed.out
-
-    return run
+def reader(folder, encoder) -> Iterator[Reader]:
+    reader = Reader(folder, encoder)
+    yield reader
+    reader.close()
 
 
-def ask_server(command: str, folder: Path) -> str:
-    """The answer to a line of the README from a server of the model that the lines before it trained."""
-    port = str(free_port())
-    environment = {**os.environ, "MODEL_PATH": str(folder / "my-models"), "PORT": port, "MODEL_SERVER_WORKERS": "1"}
-    with subprocess.Popen([sys.executable, ROOT / "serving" / "serve"], env=environment, cwd=folder) as server:
-        try:
-            words = shlex.split(command.replace(":8080/", f":{port}/"))
-            retrying = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors", "--fail"]
-            result = subprocess.run([*words, *retrying], capture_output=True, text=True, timeout=90, check=True)
-            return result.stdout
-        finally:
-            server.terminate()
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
-def test_commands(folder, run, encoder):
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    commands = [line for line in lines if not any(part in line for part in NOT_RUN)]
-    assert len(commands) >= 8
-    printed = {}
-    for command in commands:
-        if command.startswith("curl "):
-            printed[command] = ask_server(command, folder)
-            continue
-        if not command.startswith("python "):
-            subprocess.run(command, shell=True, cwd=folder, check=True, timeout=300)  # noqa: S602  (README's own line)
-            continue
-        words = shlex.split(command.replace("minilm-l6", str(encoder)))
-        if "report" in words:
-            words += ["--encoder", str(encoder)]  # The default is minilm-l6.
-        printed[command] = run(*words[1:])
-    assert (folder / "model_structure.png").read_bytes().startswith(b"\x89PNG")
-    assert len((folder / "scored.jsonl").read_text(encoding="utf-8").splitlines()) == 2
-    assert any("accuracy" in text for command, text in printed.items() if " batch " in command)
-    answers = [json.loads(text) for command, text in printed.items() if command.startswith("curl ")]
-    assert [sorted(answer)[0] for answer in answers] == ["label", "model"]
-    assert len(answers[1]["predictions"]) == 2
+@pytest.mark.parametrize("page", [page for page in PAGES if lines_to_run(page)], ids=page_name)
+def test_shell_lines_run(page, reader):
+    for line in lines_to_run(page):
+        reader.run(line)
+    for shown in map(json.loads, blocks(page, "json")):
+        (response,) = (one for one in reader.responses if one.get("text") == shown["text"])
+        assert set(shown) == set(response) - ({"stage"} if page == QUICKSTART else set())
+        if page == README:  # Quickstart has the output of the real encoder.
+            assert response["score"] == pytest.approx(shown["score"], abs=0.02)
+            assert {**response, "score": 0, "probabilities": 0} == {**shown, "score": 0, "probabilities": 0}
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
-def test_python(folder, encoder, capsys):
-    (code,) = blocks("python")
-    exec(compile(code.replace("minilm-l6", str(encoder)), "README.md", "exec"), {})  # noqa: S102 (README's own lines)
-    printed = capsys.readouterr().out
-    assert re.search(r"\{'neg': 0\.\d+, 'pos': 0\.\d+\}", printed)
-    assert (folder / "my-models" / "current").is_file()
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_name)
+def test_python_blocks_run(page, folder, encoder, capsys):
+    for code in blocks(page, "python"):
+        exec(compile(code.replace("minilm-l6", str(encoder)), page.name, "exec"), {})  # noqa: S102 (the page's block)
+    assert re.search(r"neg|pos", capsys.readouterr().out)
 
 
-def test_no_figure_is_left_open():
-    assert "@@" not in README
+def test_each_reason_belongs_to_a_line():
+    lines = [line for page in PAGES for line in shell_lines(page)]
+    assert [start for start in NOT_RUN if not any(line.startswith(start) for line in lines)] == []
 
 
-def test_table_of_settings_is_the_servers():
-    assert settings_table() in README
+def test_benchmark_commands():
+    for page in PAGES:
+        for line in shell_lines(page):
+            if line.startswith("python bench/"):
+                words = shlex.split(line)
+                source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bench").rglob("*.py"))
+                assert (ROOT / words[1]).is_file(), line
+                options = {word.split("=")[0] for word in words if word.startswith("--") and " " not in word}
+                assert [option for option in options if f'"{option}"' not in source] == [], line
 
 
-def test_table_of_files_is_true():
-    named = set(re.findall(r"`([\w./-]+)`", README.split("## The files")[1].split("## ")[0]))
-    for name in named - {"minilm-l6", "make", "__init__.py"}:
-        assert (ROOT / name).exists(), name
-    for path in (*ROOT.glob("*.py"), *(path for path in (ROOT / "textclf").iterdir() if path.is_dir())):
-        relative = path.relative_to(ROOT).as_posix() + ("/" if path.is_dir() else "")
-        assert relative in named or path.name == "__pycache__", relative
+def test_no_number_is_left_open():
+    for page in PAGES:
+        assert "@@" not in page.read_text(encoding="utf-8"), page
