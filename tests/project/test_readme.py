@@ -76,9 +76,7 @@ def lines_to_run(page: Path) -> list[str]:
     in_quickstart = set() if page == QUICKSTART else {without_comment(line) for line in shell_lines(QUICKSTART)}
     in_quickstart.discard(TRAIN)  # It is cheap: its result is copied.
     return [
-        line
-        for line in shell_lines(page)
-        if not reason_not_to_run(line) and without_comment(line) not in in_quickstart
+        line for line in shell_lines(page) if not reason_not_to_run(line) and without_comment(line) not in in_quickstart
     ]
 
 

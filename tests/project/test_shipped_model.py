@@ -129,7 +129,7 @@ def test_the_card_has_the_figures_of_the_version(version):
     assert f"On {test['n']:,} test reviews" in CARD
     counts = manifest.data["counts"]
     assert (
-        f"Of {counts['train_read']:,} training reviews {counts['duplicates']} duplicates and {counts['in_test']} "
+        f"From {counts['train_read']:,} training reviews {counts['duplicates']} duplicates and {counts['in_test']} "
         in CARD
     )
     with np.load(version.part("reference.npz"), allow_pickle=False) as reference:

@@ -31,9 +31,19 @@ PLAIN = {
     r"(?:stands|stand) (?:in|on|at|beside|between|above|below|under)": "is in",
     r"it is none": "say what it is",
 }
+MAX_WORDS = 25
 WORDS = {re.compile(rf"\b{word}\b", re.IGNORECASE): better for word, better in PLAIN.items()}
 # Fields whose names are in files on disk (docs/architecture.md).
 PERSISTED = {"least_length", "mmd_most", "most_words", "least_word_texts", "contradiction_least"}
+
+
+# Prose for users; the generated pages contain the help texts of the code, which its own test checks.
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "bench" / "README.md",
+    ROOT / "model" / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "reference"),
+]
 
 
 def sources() -> list[Path]:
@@ -93,6 +103,23 @@ def prose_problems(text: str) -> Iterator[str]:
             yield f"rule 8: {found[0]!r}: write {better!r}: {_near(text, found)}"
 
 
+def markdown_paragraphs(text: str) -> Iterator[str]:
+    """The paragraphs, titles and list items of a Markdown page, without code, tables and generated text."""
+    text = re.sub(r"^```.*?^```$|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"(?<=\n\n)(?:    \S.*\n)+|^\|.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`\n]*`", "X", text))
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*#]|\d+\.) )", text):
+        if words := " ".join(paragraph.split()):
+            yield re.sub(r"^(?:[-*]|#+|\d+\.) ", "", words)
+
+
+def long_sentences(paragraph: str) -> Iterator[str]:
+    """Sentences with more than MAX_WORDS words, for rule 2; a colon or a semicolon ends a claim."""
+    for sentence in re.split(r"(?<=[.!?:;])[*)\"]* (?=[\w*\"(])", paragraph):
+        if len(re.findall(r"[^\W\d_][\w'-]*", re.sub(r"\([^)]*\)", "", sentence))) > MAX_WORDS:
+            yield f"rule 2: more than {MAX_WORDS} words: {sentence[:90]!r}"
+
+
 def _near(text: str, found: re.Match[str]) -> str:
     return repr(" ".join(text[max(0, found.start() - 30) : found.end() + 40].split()))
 
@@ -100,6 +127,22 @@ def _near(text: str, found: re.Match[str]) -> str:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_prose_follows_the_rules(path):
     assert list(problems(path)) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_follow_the_rules(path):
+    paragraphs = list(markdown_paragraphs(path.read_text(encoding="utf-8")))
+    assert [problem for text in paragraphs for problem in (*prose_problems(text), *long_sentences(text))] == []
+
+
+def test_markdown_paragraphs_leave_out_code_and_tables():
+    page = "# Title\n\nA `so many` [link](x.md).\n\n    make\n\n| a |\n| - |\n\n```sh\nbeside\n```\n- one\n- two\n"
+    assert list(markdown_paragraphs(page)) == ["Title", "A X link.", "one", "two"]
+
+
+def test_long_sentences_are_found():
+    assert list(long_sentences("One two three. " + "word " * 25 + "end."))
+    assert not list(long_sentences("word " * 20 + "end. " + "Word " * 20))
 
 
 @pytest.mark.parametrize(
