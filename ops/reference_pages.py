@@ -78,9 +78,8 @@ def metrics_page() -> str:
         "# Metrics\n\n`GET /metrics` returns these metrics in the text format of Prometheus, for all workers together."
         " The drift metrics\ndescribe the last check of the prediction log.\n\n"
     )
-    server = [
-        (one._name, one._type, one._labelnames, one._documentation) for one in Metrics()._registry._collector_to_names
-    ]
+    collectors: list[Any] = list(Metrics()._registry._collector_to_names)
+    server = [(one._name, one._type, one._labelnames, one._documentation) for one in collectors]
     drift = [(one.name, one.type, one._labelnames, one.documentation) for one in _drift_metrics()]
     rows = (
         (f"`{name}{'_total' if kind == 'counter' else ''}`", ", ".join(f"`{label}`" for label in labels), kind, meaning)
