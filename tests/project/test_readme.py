@@ -59,7 +59,7 @@ def shell_lines(page: Path) -> list[str]:
     """The lines of sh blocks and of indented blocks, in order."""
     text = page.read_text(encoding="utf-8")
     text = re.sub(r"^```(?!sh$)\w+\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    found = re.findall(r"^```sh\n(.*?)^```$|(?<=\n\n)((?:    \S.*\n)+)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sh\n(.*?)^```$|(?<=\n\n)((?:    \S[^\n]*\n)+)", text, re.MULTILINE | re.DOTALL)
     code = "".join(fenced or indented for fenced, indented in found).replace("\\\n", " ")
     return [line.strip() for line in code.splitlines() if line.strip()]
 
@@ -74,7 +74,7 @@ def reason_not_to_run(line: str) -> str:
 
 def lines_to_run(page: Path) -> list[str]:
     in_quickstart = set() if page == QUICKSTART else {without_comment(line) for line in shell_lines(QUICKSTART)}
-    in_quickstart.discard(TRAIN)  # It is cheap: its result is copied.
+    in_quickstart = {line for line in in_quickstart if not line.startswith("textclf serve ")}  # curl needs it.
     return [
         line for line in shell_lines(page) if not reason_not_to_run(line) and without_comment(line) not in in_quickstart
     ]
@@ -117,6 +117,12 @@ def textclf(arguments: list[str]) -> int:
     return int(end.value.code or 0)
 
 
+def request(*words: str) -> str:
+    """The body of the response to a curl command, once the server accepts it."""
+    retrying = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
+    return subprocess.run([*words, *retrying], capture_output=True, text=True, timeout=150, check=True).stdout
+
+
 class Reader:
     """Runs the lines of one page in its folder, with at most one server."""
 
@@ -157,12 +163,11 @@ class Reader:
         environment = {**os.environ, "PORT": self.port, "MODEL_SERVER_WORKERS": "1", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "textclf", "serve", "--model-path", model]
         self.server = subprocess.Popen(command, env=environment, cwd=self.folder)
+        request("curl", "-s", f"http://127.0.0.1:{self.port}/ping")
 
     def ask(self, words: list[str]) -> None:
-        words = [word.replace(":8080/", f":{self.port}/") for word in words]
-        retrying = ["--retry", "120", "--retry-delay", "1", "--retry-all-errors", "--fail"]
-        result = subprocess.run([*words, *retrying], capture_output=True, text=True, timeout=150, check=True)
-        self.responses.append(json.loads(result.stdout))
+        response = request(*(word.replace(":8080/", f":{self.port}/") for word in words))
+        self.responses.append(json.loads(response))
 
     def close(self) -> None:
         if self.server is not None:
