@@ -1,5 +1,4 @@
-"""What people look at: plots as PNG, and model versions as text.
+"""Results for people: plots, drift reports and tables of model versions.
 
-Draws and words what it is given and computes nothing of its own; plots need matplotlib, which serving does not install.
-May import the hall and stats/; never data/, training/, runtime/ or a stage.
+Computes no results. Plots need matplotlib, which serving does not install.
 """
