@@ -49,10 +49,7 @@ _Post = Callable[[RequestRecord, Predictor, str, str], Response]
 def inference_of(settings: Settings, path: Path) -> Inference:
     """Return an Inference for serving: on a worker's share of the cores, with few batch shapes to warm up."""
     return Inference(
-        path,
-        threads=settings.inference_threads,
-        tokens_per_batch=_TOKENS_PER_BATCH,
-        cascade=settings.cascade,
+        path, threads=settings.inference_threads, tokens_per_batch=_TOKENS_PER_BATCH, cascade=settings.cascade
     )
 
 
@@ -70,7 +67,6 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     """Create the app, with a thread that polls a model store for new versions.
 
     Args:
-        settings: settings of the server.
         inference: model to serve, loaded and warmed before this returns. None loads the model of the settings in the
             background; requests get 503 until then.
         served: version that the server's workers serve, shared by them; None for a single process.
@@ -108,10 +104,8 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     app.url_map.strict_slashes = True
     service.register(app)
     app.extensions["textclf"] = service
-    middleware = RequestMiddleware(
-        app.wsgi_app, metrics.request_started, (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
-    )
-    app.wsgi_app = middleware  # type: ignore[method-assign]
+    observers = (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
+    app.wsgi_app = RequestMiddleware(app.wsgi_app, metrics.request_started, observers)  # type: ignore[method-assign]
     holder.start()
     if recorder is not None:
         recorder.start()
@@ -119,15 +113,7 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
 
 
 class Service:
-    """The views and their shared objects.
-
-    Args:
-        settings: settings of the server.
-        holder: holds the model.
-        metrics: metrics of this process.
-        reviews: store of labelled reviews.
-        recorder: records predictions; None if they are not logged.
-    """
+    """The views and their shared objects; without a recorder, predictions are not logged."""
 
     def __init__(
         self,
@@ -259,7 +245,6 @@ class Service:
         return response
 
     def _predict(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
-        """Score texts and note the result and its cost in the record."""
         record.model = predictor.full_name
         record.scored = texts
         timings = Timings()

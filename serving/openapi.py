@@ -39,12 +39,8 @@ _NGINX_503 = (
 
 
 def openapi_document(settings: Settings, class_names: Sequence[str] | None = None) -> _Json:
-    """Return the document.
-
-    Args:
-        settings: settings of the server, with its limits and its API key.
-        class_names: classes of the model; None if no model is loaded yet.
-    """
+    """Return the document; `class_names` is None if no model is loaded yet."""
+    info = {JSON: _ref("Info")}
     document: _Json = {
         "openapi": "3.1.0",
         "info": {
@@ -65,9 +61,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/health/live": {"get": _get("Check that the process responds.", _status())},
             "/health/ready": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
             "/health_check": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
-            "/info": {
-                "get": _get("Return the served model and the limits.", {JSON: _ref("Info")}, ErrorCode.NOT_READY)
-            },
+            "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY)},
             "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}})},
         },
@@ -118,35 +112,22 @@ def _invocations(settings: Settings) -> _Json:
 
 def _score(settings: Settings) -> _Json:
     scored = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
-    return _post(
-        "Score a text; the response has the same score as /predict.",
-        {JSON: _text_body(settings)},
-        {JSON: scored},
-        _BODY_ERRORS,
-    )
+    summary = "Score a text; the response has the same score as /predict."
+    return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _BODY_ERRORS)
 
 
 def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
     label: _Json = {"type": "string", "description": "A class of the model."}
     if class_names is not None:
         label["enum"] = list(class_names)
-    review = _object(
-        {
-            "text": {**_text(settings), "minLength": 1, "pattern": r"\S"},
-            "label": label,
-            "source": {
-                "type": ["string", "null"],
-                "maxLength": MAX_SOURCE_CHARS,
-                "description": "Sender of the label.",
-            },
-            "audit": {
-                "type": "boolean",
-                "default": False,
-                "description": "Whether the text was drawn at random to be labelled, so that it measures accuracy.",
-            },
-        },
-        ["text", "label"],
-    )
+    source = {"type": ["string", "null"], "maxLength": MAX_SOURCE_CHARS, "description": "Sender of the label."}
+    audit = {
+        "type": "boolean",
+        "default": False,
+        "description": "Whether the text was drawn at random to be labelled, so that it measures accuracy.",
+    }
+    text = {**_text(settings), "minLength": 1, "pattern": r"\S"}
+    review = _object({"text": text, "label": label, "source": source, "audit": audit}, ["text", "label"])
     stored = _object({"id": {"type": "string"}, "label": {"type": "string"}}, ["id", "label"])
     return _post(
         "Store a labelled review; the response is sent when it is on disk.",
@@ -227,7 +208,6 @@ def _object(properties: _Json, required: Iterable[str]) -> _Json:
 
 
 def _all_but_stage(properties: _Json) -> list[str]:
-    """Names of the properties that a response always has."""
     return [name for name in properties if name != "stage"]
 
 
@@ -252,11 +232,9 @@ def _post(summary: str, accepts: _Json, returns: _Json, kinds: Iterable[ErrorCod
 
 
 def _get(summary: str, returns: _Json, *kinds: ErrorCode) -> _Json:
-    responses = {
-        "200": {"description": "Success.", "content": _content(returns)},
-        **_errors((*kinds, ErrorCode.INTERNAL_ERROR)),
-    }
-    return {"description": summary, "responses": responses}
+    errors = _errors((*kinds, ErrorCode.INTERNAL_ERROR))
+    success = {"description": "Success.", "content": _content(returns)}
+    return {"description": summary, "responses": {"200": success, **errors}}
 
 
 def _content(schemas: _Json) -> _Json:

@@ -1,6 +1,5 @@
 """The settings of the server: one frozen record of environment variables, checked when it is read."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +144,7 @@ class Settings:
 
     def __repr__(self) -> str:
         """Without key and passwords: settings are printed and logged."""
-        shown = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        shown["api_key"] = "…" if self.api_key else ""
+        shown = {**vars(self), "api_key": "…" if self.api_key else ""}
         if self.prediction_log_url != OFF:
             shown["prediction_log_url"] = DatabaseUrl.parse(self.prediction_log_url).shown
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -19,7 +19,6 @@ class RequestSlots:
     Args:
         count: maximum number of concurrent requests.
         patience: seconds that a request may wait for its client before it can lose its slot.
-        clock: monotonic time in seconds.
     """
 
     def __init__(self, count: int, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,13 +58,7 @@ class RequestSlots:
 
 
 class Permit:
-    """A request's slot, from `RequestSlots.acquire`.
-
-    Args:
-        lock: protects `waiting`.
-        waiting: start of the wait of every request that waits for its client.
-        clock: monotonic time in seconds.
-    """
+    """A request's slot, from `RequestSlots.acquire`; `lock` protects `waiting`."""
 
     def __init__(self, lock: threading.Lock, waiting: dict["Permit", float], clock: Callable[[], float]) -> None:
         self.is_revoked = False
@@ -76,10 +69,7 @@ class Permit:
 
     @contextlib.contextmanager
     def waiting_for_client(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Mark the block as a wait for the client.
-
-        Args:
-            interrupt: ends the wait; called by another thread.
+        """Mark the block as a wait for the client; another thread calls `interrupt` to end it.
 
         Raises:
             ApiError: if another request took the slot.
@@ -110,9 +100,6 @@ class BatchBudget:
 
     Single texts do not count: the engine takes one batch from each request in turn, so a single text neither waits
     long nor delays others.
-
-    Args:
-        max_texts: maximum number of texts at a time.
     """
 
     def __init__(self, max_texts: int) -> None:

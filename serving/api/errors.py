@@ -83,13 +83,7 @@ _STORAGE_MESSAGE = (
 
 
 class ApiError(Exception):
-    """An error to send to the client.
-
-    Args:
-        kind: row of the table.
-        message: what was expected, what was received and what to do.
-        headers: additional headers of the response.
-    """
+    """An error to send to the client; the message says what was expected, what was received and what to do."""
 
     def __init__(self, kind: ErrorCode, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(message)
@@ -105,9 +99,8 @@ def api_error_of(error: Exception) -> ApiError:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ApiError(ErrorCode.DISK_FULL, "the disk for reviews is full; nothing was stored, try again later")
     kind = next((kind for exception, kind in _KINDS if isinstance(error, exception)), ErrorCode.INTERNAL_ERROR)
-    headers = _NO_HEADERS
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        headers = {"Allow": ", ".join(sorted(error.valid_methods))}
+    allowed = error.valid_methods if isinstance(error, MethodNotAllowed) else None
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else _NO_HEADERS
     message = kind.meaning[:-1]
     if isinstance(error, InputError | StorageQuotaError):
         message = str(error)
@@ -118,9 +111,8 @@ def api_error_of(error: Exception) -> ApiError:
 
 def error_body(kind: ErrorCode, message: str) -> bytes:
     """Return the JSON of an error."""
-    return json.dumps({"error": {"code": kind.code, "message": message}}, ensure_ascii=False).encode(
-        "utf-8", errors="replace"
-    )
+    body = {"error": {"code": kind.code, "message": message}}
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", errors="replace")
 
 
 def redacted_traceback(error: BaseException) -> str:
@@ -134,9 +126,8 @@ def redacted_traceback(error: BaseException) -> str:
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
-        has_message = isinstance(cause, TextClfError) and not isinstance(cause, InputError)
         frames = "".join(traceback.format_tb(cause.__traceback__))
-        message = f": {cause}" if has_message else ""
+        message = f": {cause}" if isinstance(cause, TextClfError) and not isinstance(cause, InputError) else ""
         parts.append(f"{frames}{type(cause).__module__}.{type(cause).__qualname__}{message}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "\n-- which led to --\n".join(reversed(parts))

@@ -19,11 +19,7 @@ from serving.api.errors import ApiError, ErrorCode
 JSON = "application/json"
 CSV = "text/csv"
 JSON_LINES = "application/jsonlines"
-_OTHER_NAMES = {
-    "application/x-ndjson": JSON_LINES,
-    "application/jsonl": JSON_LINES,
-    "application/x-jsonlines": JSON_LINES,
-}
+_OTHER_NAMES = dict.fromkeys(("application/x-ndjson", "application/jsonl", "application/x-jsonlines"), JSON_LINES)
 _UTF8 = {"utf-8", "utf8"}
 _GZIP = {"gzip", "x-gzip"}
 # 16 + the largest window: zlib expects and checks gzip's header and checksum.
@@ -72,11 +68,7 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
 
 
 def read_text(environ: _Environ, max_bytes: int) -> str:
-    """Return the body, unpacked and decoded.
-
-    Args:
-        environ: WSGI environ with an accepted content type.
-        max_bytes: maximum size of the body, as sent and unpacked.
+    """Return the body, unpacked and decoded; `max_bytes` limits its size as sent and unpacked.
 
     Raises:
         ApiError: if the body is too large, too slow, empty, incomplete, not gzip as announced, or not UTF-8.
@@ -159,15 +151,13 @@ def _read(environ: _Environ, max_bytes: int) -> bytes:
         raise _too_large(max_bytes)
     if announced is not None and len(body) < announced:
         raise ApiError(
-            ErrorCode.INCOMPLETE_BODY,
-            f"expected {announced} bytes (Content-Length), got {len(body)}; send it again",
+            ErrorCode.INCOMPLETE_BODY, f"expected {announced} bytes (Content-Length), got {len(body)}; send it again"
         )
     _wait_up_to(environ, _WRITE_SECONDS)
     return body
 
 
 def _wait_up_to(environ: _Environ, seconds: float) -> None:
-    """Set the time-out of reads from the client and writes to it."""
     if connection := environ.get(_CONNECTION):
         connection.settimeout(seconds)
 

@@ -21,6 +21,10 @@ from textclf.unicode import encode_utf8
 _TEXT_KEYS = ("text", "X", "data")
 MAX_SOURCE_CHARS = 200
 
+_JSON_NAMES: dict[type, str] = {
+    bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"
+}  # fmt: skip
+
 _T = TypeVar("_T")
 
 
@@ -69,7 +73,6 @@ def parse_predict_request(
     Args:
         content: text of the body.
         media_type: JSON, CSV or JSON_LINES.
-        limits: limits of the texts.
         keys: accepted keys of a JSON body: some of text, X and data.
 
     Raises:
@@ -196,7 +199,6 @@ def _too_many(name: str, limits: Limits, got: object) -> ApiError:
 
 
 def _text(text: str, where: str, limits: Limits) -> str:
-    """Return `text` if it is within the limits and well-formed."""
     if len(text) > limits.text_chars:
         raise ApiError(
             ErrorCode.TEXT_TOO_LONG,
@@ -223,7 +225,6 @@ def _refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "
 
 
 def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
-    """Return the value of a required key after a check of its type."""
     if key not in body:
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
     value = body[key]
@@ -233,16 +234,7 @@ def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
 
 
 def _json_name(value: object) -> str:
-    """JSON's name for the type of a value."""
-    names: dict[type, str] = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return names.get(type(value), "null")
+    return _JSON_NAMES.get(type(value), "null")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,13 +29,7 @@ def json_body(value: object) -> bytes:
 
 
 def render_response(payload_format: PayloadFormat, predictions: Sequence["Prediction"], model: str) -> _Body:
-    """Return the body and its content type.
-
-    Args:
-        payload_format: format of the request.
-        predictions: one per text, in the order of the texts.
-        model: name and version of the model.
-    """
+    """Return the body and its content type; `model` is the name and version of the model."""
     return _WRITERS[payload_format](predictions, model)
 
 

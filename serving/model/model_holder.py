@@ -33,7 +33,6 @@ class ModelHolder:
         on_failed: called after each failed load of a new version, and each poll of a store whose current version is
             unknown. A counter of these calls grows as long as an outdated model may be serving.
         poll_seconds: seconds between two polls of the store; 0 never polls.
-        clock: monotonic time in seconds.
     """
 
     def __init__(

@@ -18,8 +18,7 @@ _LOG = logging.getLogger(__name__)
 class ServedVersion:
     """Records the served version, so that a replaced worker can start although `current` is damaged.
 
-    Args:
-        file: contains the id; every worker writes it at each change, and reads it at its start.
+    Every worker writes the id to `file` at each change, and reads it at its start.
     """
 
     def __init__(self, file: Path) -> None:

@@ -25,7 +25,6 @@ class AccessLog:
     Args:
         stream: receives each line in one write, so that lines of several processes do not mix.
         log_text: whether to write the texts too.
-        clock: current time in UTC.
     """
 
     def __init__(self, stream: IO[str], log_text: bool = False, clock: Callable[[], datetime] = _now) -> None:

@@ -17,12 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class DriftMetrics(Collector):
-    """Collects the drift metrics; there are none before the first check, or if the state can't be read.
-
-    Args:
-        store_path: model store that has the state file.
-        prefix: prefix of the metric names.
-    """
+    """Collects the drift metrics; there are none before the first check, or if the state can't be read."""
 
     def __init__(self, store_path: Path, prefix: str) -> None:
         self.store_path = store_path

@@ -44,16 +44,13 @@ class RequestRecord:
         request_id: the client's X-Request-Id if it is safe to log, else a new id.
         method: HTTP method; "other" if it is not a standard one.
         path: requested path, without the query.
-        route: route of the path; UNKNOWN_ROUTE if it has none.
         status: HTTP status; 0 until the response starts.
         error: error code; "" if the request succeeded.
-        texts: number of texts scored or stored.
-        tokens: number of wordpieces of the scored texts.
+        texts, tokens: number of texts scored or stored, and of wordpieces of the scored texts.
         truncated: number of texts that the model read only in part.
         linear: number of texts that the cascade's linear stage predicted; None without a cascade.
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
-        timings: timings of the predictor; None if it was not called.
         body_is_read: whether the whole body was read from the connection.
         seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
     """
@@ -84,17 +81,11 @@ def record_of(environ: "WSGIEnvironment") -> RequestRecord:
 class RequestMiddleware:
     """A WSGI app that gives each request a record and an id. A failing observer is logged once and stops no request.
 
-    Args:
-        app: the wrapped app.
-        on_start: called before each request.
-        on_end: functions that are called with the record when the response is ready to send.
+    `on_start` is called before each request, and each of `on_end` with the record when the response is ready to send.
     """
 
     def __init__(
-        self,
-        app: "WSGIApplication",
-        on_start: Callable[[], None],
-        on_end: Iterable[Callable[[RequestRecord], None]],
+        self, app: "WSGIApplication", on_start: Callable[[], None], on_end: Iterable[Callable[[RequestRecord], None]]
     ) -> None:
         self._app = app
         self._on_start = on_start

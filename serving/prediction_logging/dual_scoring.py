@@ -28,8 +28,6 @@ class DualScoringSampler:
     Args:
         share: share of the texts to draw.
         per_second: maximum number of texts drawn per second.
-        rng: random generator of the draws.
-        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -77,9 +75,8 @@ class DualScoringSampler:
 
     def _draw(self, texts: int) -> NDArray[np.bool_]:
         now = self._clock()
-        self._allowance = min(
-            _MAX_SAVED_SECONDS * self.per_second, self._allowance + self.per_second * (now - self._last_draw)
-        )
+        saved = self._allowance + self.per_second * (now - self._last_draw)
+        self._allowance = min(_MAX_SAVED_SECONDS * self.per_second, saved)
         self._last_draw = now
         is_drawn = self._rng.random(texts) < self.share
         drawn = np.flatnonzero(is_drawn)

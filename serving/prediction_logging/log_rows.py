@@ -141,19 +141,14 @@ class LogRowBuilder:
             _LOG.error("predictions of %s are logged without embeddings: %s", predictor.full_name, reason)
             return _ModelContext(predictor, wordpieces, None)
         if projection is None:
-            _LOG.warning(
-                "predictions of %s are logged without embeddings: its reference has none",
-                predictor.full_name,
-            )
+            _LOG.warning("predictions of %s are logged without embeddings: its reference has none", predictor.full_name)
         return _ModelContext(predictor, wordpieces, projection)
 
 
 def projection_of_version(model_path: Path, version_id: str) -> Projection | None:
     """Return the projection of a version's reference; None if the version has no reference.
 
-    Args:
-        model_path: the store of the version, or the version's folder.
-        version_id: id of the version.
+    `model_path` is the store of the version, or the version's folder.
 
     Raises:
         ModelStoreError: if the version was removed, or its reference is damaged.
@@ -181,10 +176,7 @@ def _joined(batches: Sequence[PredictionBatch]) -> PredictionBatch:
             np.concatenate([item.lengths for item in encoded]),
             np.concatenate(counts) if len(counts) == len(batches) else None,
         ),
-        ModelOutputs(
-            np.concatenate([batch.outputs.logits for batch in batches]),
-            _joined_embeddings(batches),
-        ),
+        ModelOutputs(np.concatenate([batch.outputs.logits for batch in batches]), _joined_embeddings(batches)),
         Stages.joined(stages) if len(stages) == len(batches) else None,
     )
 

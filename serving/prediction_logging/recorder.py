@@ -39,31 +39,19 @@ class LogCounts(Protocol):
 
     def rows_logged(self, rows: int) -> None:
         """Count written rows."""
-        ...
 
     def rows_dropped(self, rows: int) -> None:
         """Count dropped rows."""
-        ...
 
     def rows_waiting(self, rows: int) -> None:
         """Set the number of rows that are not in the log yet."""
-        ...
 
     def logging_failed(self) -> None:
         """Count a failed write or prune."""
-        ...
 
 
 class PredictionRecorder:
-    """Records the predictions of a process; the constructor only stores.
-
-    Args:
-        log: prediction log; closed at the end.
-        rows: builds rows from batches.
-        counts: counts what becomes of the rows.
-        clock: seconds since the epoch.
-        monotonic: monotonic time in seconds.
-    """
+    """Records the predictions of a process; the constructor only stores, and the end closes the log."""
 
     def __init__(
         self,

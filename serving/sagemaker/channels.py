@@ -1,13 +1,12 @@
 """Join the data channels of a training job into one data set for Training."""
 
-import contextlib
 import dataclasses
 import json
 from pathlib import Path
 
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import find_parts
-from textclf.data.readers import Part, read_part
+from textclf.data.readers import read_part
 from textclf.data.tables import table_format
 from textclf.errors import DatasetError
 
@@ -23,7 +22,6 @@ def join_channels(channels: Path, root: Path, options: DataOptions) -> None:
     Args:
         channels: folder with train, and perhaps validation and test.
         root: folder of the data set; must not exist.
-        options: column names, and whether to skip texts that are not UTF-8.
 
     Raises:
         DatasetError: if there is no train channel, or a channel has no data.
@@ -54,7 +52,6 @@ def _has_data(channel: Path) -> bool:
 
 
 def _link(part: Path, root: Path, name: str) -> None:
-    """Link a folder as `name`, a table as `name` with its suffix."""
     suffix = ""
     if table_format(part) is not None and part.is_file():
         suffix = Path(part.stem).suffix + part.suffix if part.suffix.lower() == ".gz" else part.suffix
@@ -64,10 +61,9 @@ def _link(part: Path, root: Path, name: str) -> None:
 def _write_together(parts: list[Path], target: Path, options: DataOptions) -> None:
     # Labels are renamed later, when the result is read.
     options = dataclasses.replace(options, rename_labels={})
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(target.open("w", encoding="utf-8"))
+    with target.open("w", encoding="utf-8") as file:
         for path in parts:
-            part: Part = read_part(path, options)
+            part = read_part(path, options)
             for text, label in zip(part.texts, part.labels, strict=True):
                 row = {options.text_column: text, options.label_column: label}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -21,11 +21,7 @@ _PLATFORM_PREFIXES = ("_tuning_", "sagemaker_")
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of a training job.
-
-    Attributes:
-        options: fields of DataOptions, ModelOptions and TrainingOptions.
-    """
+    """The hyperparameters of a training job; `options` has fields of DataOptions, ModelOptions and TrainingOptions."""
 
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     dataset_path: str = text("", "Path of the data set.", shown="the channels")

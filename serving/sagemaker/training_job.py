@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from serving.sagemaker.channels import join_channels
@@ -98,13 +98,10 @@ def _dataset(channels: Path, prefix: Path, asked: Hyperparameters) -> Iterator[P
         return
     with tempfile.TemporaryDirectory(prefix="textclf-train-") as folder:
         root = Path(folder, "dataset")
-        join_channels(channels, root, _data_options(asked.options))
+        known = DataOptions().to_dict()
+        options = DataOptions.from_dict({name: value for name, value in asked.options.items() if name in known})
+        join_channels(channels, root, options)
         yield root
-
-
-def _data_options(options: Mapping[str, object]) -> DataOptions:
-    known = DataOptions().to_dict()
-    return DataOptions.from_dict({name: value for name, value in options.items() if name in known})
 
 
 def _end(_signal: int, _frame: object) -> None:

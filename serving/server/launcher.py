@@ -29,10 +29,9 @@ def main() -> None:
     if len(sys.argv) > 1:
         sys.exit(_USAGE)
     try:
-        status = serve(os.environ)
+        sys.exit(serve(os.environ))
     except (TextClfError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
-    sys.exit(status)
 
 
 def serve(environ: Mapping[str, str]) -> int:
@@ -68,9 +67,9 @@ def serve(environ: Mapping[str, str]) -> int:
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
         elif not environ.get("NGINX", "").strip():
             _say(preflight.NO_NGINX)
-        workers = f"{settings.model_server_workers} gunicorn worker{'s' * (settings.model_server_workers != 1)}"
-        how = f"{workers}{' behind nginx' if nginx else ''}"
-        _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {how}")
+        count = settings.model_server_workers
+        workers = f"{count} gunicorn worker{'s' * (count != 1)}{' behind nginx' if nginx else ''}"
+        _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {workers}")
         return supervise(started, programs.GRACE_SECONDS)
 
 
@@ -81,7 +80,6 @@ def fresh_folder(variable: str, parent: str, prefix: str, *, make_parent: bool =
     Args:
         variable: environment variable that sets `parent`, for the error message.
         parent: folder to make it in; "" is the system's folder for temporary files.
-        prefix: prefix of the new folder's name.
         make_parent: whether to make a missing `parent`, which then stays.
 
     Raises:

@@ -87,11 +87,9 @@ def gunicorn_program(
     """Return gunicorn with the app, on one unix socket per worker in `runtime`, or on HOST:PORT without nginx.
 
     Args:
-        settings: settings of the server.
         runtime: folder for sockets and temporary files.
         metrics: empty folder for the workers' metrics.
         environ: environment to extend.
-        behind_nginx: whether nginx listens on HOST:PORT.
 
     Raises:
         ConfigError: if the path of `runtime` is too long for a socket.
@@ -105,8 +103,6 @@ def gunicorn_program(
                 f"characters), got {runtime.parent}; set TMPDIR to another folder, /tmp for example"
             )
     command = [sys.executable, "-m", "gunicorn", "--config", str(Path(__file__).with_name("gunicorn_conf.py"))]
-    for address in addresses:
-        command += ["--bind", address]
     options = {
         "worker-class": "serving.server.scgi_worker.ScgiWorker" if behind_nginx else "gthread",
         "workers": settings.model_server_workers,
@@ -116,7 +112,7 @@ def gunicorn_program(
         "keep-alive": _IDLE_SECONDS,
         "worker-tmp-dir": runtime,
     }
-    for option, value in options.items():
+    for option, value in (*(("bind", address) for address in addresses), *options.items()):
         command += [f"--{option}", str(value)]
     # Absolute, because gunicorn runs in the folder that it imports the app from.
     paths = {
@@ -151,10 +147,7 @@ def nginx_program(nginx: str, runtime: Path, environ: Mapping[str, str]) -> Prog
 def nginx_conf(settings: Settings, connections: int, user: User | None = None) -> str:
     """Return the text of nginx.conf; it contains no setting except whole numbers, a checked address and the user.
 
-    Args:
-        settings: settings of the server.
-        connections: connections of one nginx process, including those to the workers.
-        user: user of an nginx that is started as root.
+    `connections` limits those of one nginx process, including those to the workers.
     """
     names, markers = _names(settings, "ready"), _names(settings, "warm")
     values = {

@@ -20,15 +20,7 @@ _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run.
-
-    Attributes:
-        name: name in messages.
-        command: path of the executable, and its arguments.
-        folder: working directory.
-        environment: complete environment.
-        drain_signal: signal that ends it after the requests in progress.
-    """
+    """A program to run; `drain_signal` ends it after the requests in progress."""
 
     name: str
     command: Sequence[str]
@@ -75,11 +67,8 @@ def _drain(running: dict[int, Program], signals: int, stops: int, deadline: floa
 
 
 def _catch_signals() -> int:
-    """Return a file descriptor that gives one byte for each watched signal.
-
-    Handlers in Python are not enough. A signal that arrives after Python's last check for signals, but before a wait
-    begins, does not end the wait.
-    """
+    """Return a file descriptor that gives one byte for each watched signal."""
+    # Handlers in Python are not enough: a signal between Python's last check and the wait does not end the wait.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -98,12 +87,10 @@ def _next(signals: int, timeout: float | None = None) -> bytes:
 
 
 def _stops(numbers: bytes) -> int:
-    """Count the stop signals."""
     return len(numbers) - numbers.count(signal.SIGCHLD)
 
 
 def _kill(running: dict[int, Program]) -> None:
-    """Kill each program with its child processes, and wait for it."""
     for pid in running:
         # It leads a group once it has called setsid; before, it has no children.
         for kill in (os.killpg, os.kill):

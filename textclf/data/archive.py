@@ -64,7 +64,6 @@ def extract_archive(
         archive: the file; its first bytes decide its kind, not its name.
         target: the folder to create.
         max_bytes: largest accepted size of the unpacked files together.
-        max_members: largest accepted number of files and folders.
 
     Raises:
         DatasetError: if the archive is missing, damaged, too large or unsafe.
@@ -94,8 +93,7 @@ def extract_archive(
 
 def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
     try:
-        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        return bool(found["sha256"] == record["sha256"])
+        return bool(json.loads((folder / _RECORD).read_text(encoding="utf-8"))["sha256"] == record["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -108,8 +106,7 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> No
                 raise DatasetError(
                     f"{archive}: more than {max_members:,} members, which is the limit; unpack it yourself"
                 )
-            path = os.path.join(folder, *_safe_parts(archive, member.name))
-            file = _make(archive, member, path)
+            file = _make(archive, member, os.path.join(folder, *_safe_parts(archive, member.name)))
             if file is None or member.open is None:
                 continue
             with file, member.open() as content:
@@ -182,7 +179,8 @@ def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[
             if member.isdir():
                 yield _Member(member.name, None)
             elif member.isreg():
-                yield _Member(member.name, partial(_content, tar, member))
+                # extractfile() returns None only for folders and links.
+                yield _Member(member.name, cast(Any, partial(tar.extractfile, member)))
             else:
                 _refuse_kind(archive, member.name)
         # The end of an archive is a block of zeros, but tarfile also stops at a damaged header or the end of the file.
@@ -192,10 +190,6 @@ def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[
             raise tarfile.ReadError("the mark at the end of the archive is missing")
         while stream.read(_CHUNK_BYTES):
             pass
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    return cast(IO[bytes], tar.extractfile(member))  # None only for folders and links.
 
 
 class _BoundedReads:

@@ -35,10 +35,6 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     that contains these, as in archives), one of its parts, or labelled texts without parts: class folders or one table,
     which are used whole. If `source` is a part named train, the test part is looked for in the same folder.
 
-    Args:
-        source: path of the training part.
-        test_source: path of the test part; None looks for it in `source`.
-
     Raises:
         DatasetError: if a part is missing or ambiguous.
     """
@@ -76,7 +72,7 @@ def _has_parts(folder: Path) -> bool:
 
 
 def _part(folder: Path, name: str) -> Path | None:
-    """The part of that name in a folder: a subfolder, or a table such as `name`.csv."""
+    """A subfolder, or a table such as `name`.csv."""
     if not folder.is_dir():
         return None
     found = [path for path in _tables(folder) if _part_name(path) == name]

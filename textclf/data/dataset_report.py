@@ -60,21 +60,15 @@ class DatasetReport:
             (f"over {self.max_length:,}", *(f"{split.lengths.over_limit:.1%}" for split in self.splits)),
         ]
         names = [split.name for split in self.splits]
-        return "\n\n".join(
-            [
-                f"{self.source}\nfingerprint {self.fingerprint}",
-                _table(("", *names), sizes),
-                _table(("tokens", *names), tokens),
-                "\n".join(_left_out(self.counts)),
-            ]
-        )
+        tables = _table(("", *names), sizes), _table(("tokens", *names), tokens)
+        head = f"{self.source}\nfingerprint {self.fingerprint}"
+        return "\n\n".join([head, *tables, "\n".join(_left_out(self.counts))])
 
 
 def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int) -> DatasetReport:
     """Describe a data set.
 
     Args:
-        dataset: the data set.
         token_counts: texts -> lengths in tokens, including [CLS] and [SEP], int [n]; called once.
         max_length: tokens that a text is truncated to, for the share of truncated texts.
     """
@@ -121,13 +115,11 @@ def _with_share(split: SplitReport, class_name: str) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first one to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in (header, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    lines = []
+    for first, *others in (header, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return "\n".join(lines)
 
 
 def _left_out(counts: Counts) -> list[str]:

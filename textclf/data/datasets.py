@@ -20,12 +20,7 @@ _DEFAULT_OPTIONS = DataOptions()
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Texts and their class ids.
-
-    Attributes:
-        texts: n texts, unchanged.
-        labels: positions in Dataset.class_names, int32 [n].
-    """
+    """n unchanged texts, and their class ids: positions in Dataset.class_names, int32 [n]."""
 
     texts: tuple[str, ...]
     labels: np.ndarray
@@ -92,13 +87,8 @@ class Dataset:
     @property
     def splits(self) -> dict[str, Split]:
         """The splits by name, without a test split that was not read."""
-        named = {
-            "train": self.train,
-            "validation_select": self.validation_select,
-            "validation_calibrate": self.validation_calibrate,
-            "test": self.test,
-        }
-        return {name: split for name, split in named.items() if split is not None}
+        names = ("train", "validation_select", "validation_calibrate", "test")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -184,7 +174,6 @@ def _check_renamed(part: Part, options: DataOptions, source: Path) -> None:
 
 
 def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
-    """The texts with class ids instead of labels."""
     ids = {name: i for i, name in enumerate(class_names)}
     unknown = sorted(part.classes - set(ids))
     if unknown:
@@ -198,7 +187,7 @@ def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
 
 
 def _key(text: str) -> str:
-    """A key that is equal for texts that are the same to a reader and to a tokenizer."""
+    """Equal for texts that are the same to a reader and to a tokenizer."""
     return text.strip()
 
 

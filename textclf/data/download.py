@@ -42,7 +42,6 @@ def download(
         url: http, https or file URL. Its secret parts (user, password, query) are never shown.
         target: the file to write; its folder is created.
         sha256: the expected hash as hex digits, or None to check the length only.
-        show_progress: draw a progress bar if stderr is a terminal.
         retry_wait: seconds before the second attempt; doubled before each later one.
 
     Raises:
@@ -143,13 +142,11 @@ class _Part:
             return ""
 
     def restart(self, file: IO[bytes], validator: str) -> None:
-        """Empty the file and write the note."""
         file.truncate(0)
         with atomic_file(self.note) as note:
             json.dump({"source": self.source, "validator": validator}, note)
 
     def finish(self, file: IO[bytes], sha256: str | None) -> None:
-        """Check the file and give it its final name."""
         if sha256 is not None:
             try:
                 check_sha256(self.path, sha256, f"what {self.source} sent is removed; check address and checksum")
@@ -162,7 +159,6 @@ class _Part:
         sync_folder(self.target.parent)
 
     def discard(self) -> None:
-        """Remove the file and its note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
@@ -178,7 +174,6 @@ class _AttemptError(Exception):
 
 
 def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wait: float) -> None:
-    """Download what is missing of the part, in several attempts."""
     if urlsplit(url).scheme == "file":
         _copy(part, file, url)
         return
@@ -215,10 +210,8 @@ def _copy(part: _Part, file: IO[bytes], url: str) -> None:
 
 
 def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, show_progress: bool) -> None:
-    """One request, for the missing bytes of the file or for all of them.
-
-    Exceptions of requests and urllib3 contain the whole URL, so they are replaced and never chained.
-    """
+    """One request, for the missing bytes of the file or for all of them."""
+    # Exceptions of requests and urllib3 contain the whole URL, so they are replaced and never chained.
     headers = {"Accept-Encoding": "identity"}  # Range counts the bytes of the file itself.
     have = os.fstat(file.fileno()).st_size
     if have and (validator := part.validator()):
@@ -253,14 +246,8 @@ def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, sh
 def _receive(
     response: requests.Response, file: IO[bytes], have: int, total: int | None, name: str, show_progress: bool
 ) -> None:
-    with tqdm(
-        desc=name,
-        initial=have,
-        total=total,
-        unit="B",
-        unit_scale=True,
-        disable=None if show_progress else True,  # None: off if stderr is not a terminal.
-    ) as bar:
+    is_off = None if show_progress else True  # None: off if stderr is not a terminal.
+    with tqdm(desc=name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
             bar.update(len(chunk))

@@ -110,16 +110,9 @@ def read_index(folder: Path) -> tuple[dict[str, IndexEntry], int]:
 
 
 def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
-    """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, completely or not at all.
+    """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, completely or not at all; return the file's path.
 
-    Args:
-        text: review; stored unchanged, in UTF-8.
-        label: one of class_names.
-        save_dir: folder of the class folders; made if missing.
-        class_names: classes of the model.
-
-    Returns:
-        Path of the new file.
+    The text is stored unchanged, in UTF-8. A missing folder is made.
 
     Raises:
         InputError: if the text is blank or not Unicode, the label is unknown, or the class folder is a link that
@@ -151,8 +144,6 @@ class FeedbackStore:
     Args:
         folder: folder of the reviews; made if missing.
         max_bytes: space for reviews and index, in bytes; each file is rounded up to blocks of 4 KiB.
-        clock: current time in UTC.
-        monotonic: monotonic time in seconds, for the time between two counts.
     """
 
     def __init__(
@@ -178,12 +169,7 @@ class FeedbackStore:
         source: str | None = None,
         audit: bool = False,
     ) -> str:
-        """Store a review and its line in the index, both synced to disk; return the review's id.
-
-        Args:
-            text, label: review; the label is one of class_names.
-            class_names: classes of the model.
-            model, source, audit: see IndexEntry.
+        """Store a review and its line in the index (see IndexEntry), both synced to disk; return the review's id.
 
         Raises:
             UnknownLabelError: if the label is not a class.
@@ -286,5 +272,4 @@ class FeedbackStore:
 
 
 def _blocks(size: int) -> int:
-    """Round bytes up to whole blocks."""
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES

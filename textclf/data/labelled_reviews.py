@@ -79,10 +79,8 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     Only the training part of a data set is read. The class folder decides the label, not the index, so moving a file
     corrects a wrong label. Reviews may be added and removed during the call. An empty folder has no reviews.
 
-    Args:
-        source: folder of the server's reviews, or any source that load_dataset takes. In a table, the optional
-            column `source` names the sender.
-        options: column names, labels to rename, and whether to skip texts that are not UTF-8.
+    `source` is the folder of the server's reviews, or any source that load_dataset takes. In a table, the optional
+    column `source` names the sender.
 
     Raises:
         DatasetError: if there are no labelled texts at `source`, or a file can't be read.
@@ -103,11 +101,11 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
         entry = entries.get(Path(path).stem)
         if entry is None:
             without_entry += 1
-            reviews.append(LabelledReview(text, label, sender, path=Path(path)))
+            review = LabelledReview(text, label, sender, path=Path(path))
         else:
             time = datetime.fromisoformat(entry.time)
             review = LabelledReview(text, label, entry.source or "", time, entry.audit, entry.model, Path(path))
-            reviews.append(review)
+        reviews.append(review)
     return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, part.undecodable)
 
 

@@ -101,7 +101,6 @@ def _read(path: Path, options: DataOptions) -> str | None:
 
 
 def _column(path: Path, options: DataOptions) -> list[str | None]:
-    """Read the text column of a table without labels."""
     names, name = column_names(path), options.text_column
     if table_format(path) != "jsonl" and name not in names:
         raise DatasetError(f"{path}: {missing_column(name, names)}")

@@ -12,7 +12,6 @@ from textclf.data.tables import Row, UndecodableError, column_names, read_rows, 
 from textclf.errors import DatasetError, missing_column
 from textclf.labels import UNLABELLED_FOLDER
 
-# Removed from the beginning of a file.
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -60,10 +59,7 @@ class Part:
 def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False) -> Part:
     """The labelled texts of a table file, or of a folder of class folders.
 
-    Args:
-        path: the file or folder.
-        options: column names, labels to rename, and how to treat texts that are not UTF-8.
-        is_in_use: other processes add and remove texts meanwhile, so that files vanish and class folders may be empty.
+    If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
 
     Raises:
         DatasetError: if a file can't be read or is invalid; the message names the file.
@@ -78,10 +74,8 @@ def read_text_file(path: Path | str) -> str:
         OSError: if the file can't be read.
         UndecodableError: if the file is not UTF-8.
     """
-    with open(path, "rb") as file:
-        content = file.read()
     try:
-        return content.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+        return Path(path).read_bytes().decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         raise UndecodableError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file, or remove it"

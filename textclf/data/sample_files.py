@@ -20,7 +20,6 @@ def sample_files(
     Args:
         folder: a folder of class folders, or a data set's root; of its parts test/ is used, else train/.
         class_names: class names of the model.
-        max_per_class: maximum number of files per class.
         seed: random seed; None gives another choice in each call.
 
     Raises:

@@ -25,7 +25,6 @@ def hold_out(
         digests: text_digest of each text, all distinct, [n].
         labels: class ids, [n].
         share: share of the texts to hold out, in total and (rounded) of each class.
-        seed: random seed.
         min_held: smallest number of texts per class to hold out.
         min_rest: smallest number of texts per class to leave.
 

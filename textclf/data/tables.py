@@ -52,7 +52,7 @@ def column_names(path: Path | str) -> list[str]:
                 case "parquet":
                     return _parquet_columns(path, _parquet_file(path, raw))
                 case _:
-                    return next((list(row) for _, row in _jsonl_rows(path, content, _ignore)), [])
+                    return next((list(row) for _, row in _jsonl_rows(path, content, lambda *_: None)), [])
         except _DAMAGE as error:
             raise _damaged(path, 0, error) from error
 
@@ -102,10 +102,6 @@ def _raise(_number: int, error: DatasetError) -> None:
     raise error
 
 
-def _ignore(_number: int, _error: DatasetError) -> None:
-    pass
-
-
 def _checked(path: Path | str) -> Path:
     path = Path(path)
     if table_format(path) is None:
@@ -117,7 +113,6 @@ def _checked(path: Path | str) -> Path:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The file on disk, and its unpacked content."""
     with open(path, "rb") as raw:
         if path.suffix.lower() == ".gz":
             with gzip.open(raw) as content:
@@ -165,9 +160,8 @@ def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[i
                 bad = DatasetError(f"{path}, row {number} (line {line}): {error}; check the quotes")
                 if reader.line_num > line:
                     # An unclosed quote swallows the following lines: more than one row is bad.
-                    raise DatasetError(
-                        f"{bad}: the quotes of lines {line} to {reader.line_num} do not match"
-                    ) from error
+                    unmatched = f"the quotes of lines {line} to {reader.line_num} do not match"
+                    raise DatasetError(f"{bad}: {unmatched}") from error
                 report(number, bad)
                 continue
             if not fields:
@@ -198,9 +192,8 @@ def _jsonl_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple
             report(number, _undecodable(path, place))
             continue
         except (ValueError, RecursionError) as error:
-            report(
-                number, DatasetError(f"{path}, {place}: expected a JSON object per line, got invalid JSON ({error})")
-            )
+            reason = f"expected a JSON object per line, got invalid JSON ({error})"
+            report(number, DatasetError(f"{path}, {place}: {reason}"))
             continue
         if not isinstance(row, dict):
             report(number, DatasetError(f"{path}, {place}: expected a JSON object, got {type(row).__name__}"))

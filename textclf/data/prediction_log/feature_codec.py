@@ -79,11 +79,7 @@ def encode_features(features: TextFeatures) -> list[bytes]:
 
 
 def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[TextFeatures | None, dict[int, str]]:
-    """Decode n blobs, leaving out damaged ones.
-
-    Args:
-        blobs: blobs of encode_features.
-        names: names of the blobs, for messages.
+    """Decode n blobs of encode_features, leaving out damaged ones; `names` are their names in messages.
 
     Returns:
         The features in the order of the blobs, or None if every blob is damaged; and a sentence for each blob that
@@ -115,6 +111,7 @@ def decode_features(blobs: Sequence[object], names: Sequence[str]) -> tuple[Text
 def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
     headers, ids, counts, logits, pooled = zip(*rows, strict=True)
     stages, differ, lengths, unknown, continuation, non_letter, predicted = np.array(headers, np.float64).T
+    is_unknown = differ == UNKNOWN
     return TextFeatures(
         lengths=lengths.astype(np.int64),
         unknown_rates=unknown.astype(np.float32),
@@ -129,9 +126,7 @@ def _stacked(rows: Sequence["_Row"]) -> TextFeatures:
         predicted=predicted.astype(np.int64),
         embeddings=_embeddings(pooled),
         stages=stages.astype(np.int64) if (stages != Stage.ALONE).any() else None,
-        disagreements=np.where(differ == UNKNOWN, np.nan, differ).astype(np.float32)
-        if (differ != UNKNOWN).any()
-        else None,
+        disagreements=None if is_unknown.all() else np.where(is_unknown, np.nan, differ).astype(np.float32),
     )
 
 
@@ -144,13 +139,8 @@ def _embeddings(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | 
     return np.stack([values if len(values) else missing for values in pooled]).astype(np.float32)
 
 
-_Row = tuple[
-    tuple[float, ...],
-    NDArray[np.unsignedinteger],
-    NDArray[np.unsignedinteger],
-    NDArray[np.float32],
-    NDArray[np.float32],
-]
+_Ids = NDArray[np.unsignedinteger]
+_Row = tuple[tuple[float, ...], _Ids, _Ids, NDArray[np.float32], NDArray[np.float32]]
 
 
 def _decoded(blob: object, name: str) -> _Row:

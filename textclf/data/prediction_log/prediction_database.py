@@ -109,10 +109,8 @@ def sqlite_engine(file: Path) -> Engine:
 def sqlite_reader(file: Path, *, is_still: bool) -> Engine:
     """An engine that opens the file again for each connection, and only reads.
 
-    Args:
-        file: the database.
-        is_still: True if no process has it open to write. SQLite then needs no files next to it. A reader may be
-            unable to create them, or would own them and so lock out the writer.
+    It `is_still` if no process has it open to write. SQLite then needs no files next to it. A reader may be unable to
+    create them, or would own them and so lock out the writer.
     """
     query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if is_still else {})}
     engine = create_engine(
@@ -168,12 +166,7 @@ def postgresql_engine(driver_url: str) -> Engine:
 
 
 def check_schema(engine: Engine, shown: str, *, creates: bool) -> None:
-    """Check that the tables exist and have this schema version.
-
-    Args:
-        engine: the database.
-        shown: its URL, for messages.
-        creates: True if missing tables are created.
+    """Check that the tables exist and have this schema version; create missing ones if `creates` is true.
 
     Raises:
         PredictionLogError: if there are no tables, or they have another schema version.

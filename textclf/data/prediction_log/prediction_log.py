@@ -64,8 +64,6 @@ class LoggedPrediction:
 
     Attributes:
         time: seconds since the epoch.
-        version_id: model version that made the prediction.
-        label: predicted class.
         features: features of the text, encoded by textclf.data.prediction_log.feature_codec.
         text: the text; None if it is not to be stored.
     """
@@ -93,17 +91,9 @@ def logged_predictions(
         features: features of the n texts.
         texts: the n texts; None stores none.
     """
-    return [
-        LoggedPrediction(*values)
-        for values in zip(
-            times,
-            [version_id] * len(times),
-            labels,
-            encode_features(features),
-            [None] * len(times) if texts is None else texts,
-            strict=True,
-        )
-    ]
+    stored = [None] * len(times) if texts is None else texts
+    columns = zip(times, labels, encode_features(features), stored, strict=True)
+    return [LoggedPrediction(time, version_id, label, blob, text) for time, label, blob, text in columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +125,6 @@ class PredictionLog:
         url: see textclf.data.prediction_log.database_url.
         days: prune() removes older rows.
         max_rows: prune() keeps this many rows, the latest.
-        clock: returns seconds since the epoch.
 
     Raises:
         ConfigError: if the URL can't hold a prediction log.
@@ -185,8 +174,7 @@ class PredictionLog:
         Several processes may prune at a time; each counts only the rows that it removed itself. In SQLite the removed
         rows also leave the write-ahead log. If another process uses the log just then, the next call does that.
 
-        Args:
-            max_removed: stop after the batch that reaches this number; None removes everything that is due.
+        It stops after the batch that reaches `max_removed`; None removes everything that is due.
 
         Raises:
             PredictionLogError: if the database can't be reached or written, or has a newer schema.
@@ -236,13 +224,10 @@ class PredictionLog:
         wanted = [*span, *(_scored_by_both_stages() if both_stages else ())]
         with self._reading() as connection:
             chosen = select(ROWS.c.id).where(ROWS.c.version == version_id, *wanted).order_by(ROWS.c.time, ROWS.c.id)
-            ids = np.fromiter(
-                connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars(), np.int64
-            )
-            others = (
-                select(ROWS.c.version, func.count()).where(ROWS.c.version != version_id, *span).group_by(ROWS.c.version)
-            )
-            other_versions = {row[0]: row[1] for row in connection.execute(others)}
+            found = connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars()
+            ids = np.fromiter(found, np.int64)
+            others = select(ROWS.c.version, func.count()).where(ROWS.c.version != version_id, *span)
+            other_versions = {row[0]: row[1] for row in connection.execute(others.group_by(ROWS.c.version))}
             total = len(ids)
             if total > max_rows:
                 rng = np.random.default_rng(0) if rng is None else rng
@@ -286,7 +271,6 @@ class PredictionLog:
         return not is_blocked
 
     def _decoded(self, rows: Sequence[Any], total: int, other_versions: dict[str, int]) -> LogWindow:
-        """The window of these rows, without the damaged ones; see read."""
         names = [f"{self.url.shown}, row {row.id} of {ROWS.name}" for row in rows]
         # SQLite accepts a text in a column of numbers; a row with such a time is damaged.
         blobs = [row.features if isinstance(row.time, float) else None for row in rows]
@@ -297,17 +281,11 @@ class PredictionLog:
                 f"{first} (the first of {len(damage)} damaged rows among {len(rows)}; at most a tenth may be damaged)"
             )
         times = [row.time for position, row in enumerate(rows) if position not in damage]
-        return LogWindow(
-            _NO_FEATURES if features is None else features,
-            np.array(times, np.float64),
-            total,
-            other_versions,
-            len(damage),
-        )
+        found = _NO_FEATURES if features is None else features
+        return LogWindow(found, np.array(times, np.float64), total, other_versions, len(damage))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """A transaction that writes."""
         with self._database_errors("written"):
             engine = self._ready_engine(creates=True).execution_options(**{WRITES: True})
             with engine.begin() as connection:
@@ -342,9 +320,8 @@ class PredictionLog:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-            raise PredictionLogError(
-                f"the prediction log, {self.url.shown}, can't be {done}: {safe_reason(error)}"
-            ) from error
+            reason = f"the prediction log, {self.url.shown}, can't be {done}: {safe_reason(error)}"
+            raise PredictionLogError(reason) from error
 
     def _ready_engine(self, *, creates: bool) -> Engine:
         """The engine of a database whose schema was checked, or created if `creates` is true."""
