@@ -13,7 +13,7 @@ from textclf.cli.options import dataset_options
 from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.dataset_layout import data_root
-from textclf.data.dataset_report import TokenCounts, dataset_report
+from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.data.download import check_sha256, download
 from textclf.data.tables import table_format
@@ -57,10 +57,7 @@ class Initialize:
     def download_dataset(self, url: str = "") -> Path:
         """The data set's root folder or table file; a missing file is downloaded, an archive is unpacked.
 
-        Existing files and folders are used again: a second call does no work.
-
-        Args:
-            url: http, https or file URL; not needed if the file exists.
+        A second call does no work. `url` is an http, https or file URL, not needed if the file exists.
 
         Raises:
             DatasetError: if the file is missing and there is no url, or it can't be downloaded or unpacked.
@@ -163,13 +160,6 @@ def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> 
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _token_counts(encoder: str) -> TokenCounts:
-    """A counter of tokens by the encoder's preprocessing SavedModel, which needs TensorFlow."""
-    from textclf.training.encoders.preprocessing import token_counts
-
-    return lambda texts: token_counts(texts, encoder)
-
-
 @click.group(cls=Group)
 def main() -> None:
     """Download, check and preview a data set.
@@ -234,7 +224,9 @@ def report_command(
       python initializing.py report data/sample --max-length 128 --json
     """
     dataset = Initialize(path, data_dir, options=data_options).read_dataset()
-    report = dataset_report(dataset, _token_counts(encoder), max_length)
+    from textclf.training.encoders.preprocessing import token_counts  # Needs TensorFlow.
+
+    report = dataset_report(dataset, lambda texts: token_counts(texts, encoder), max_length)
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -58,6 +58,13 @@ class MakeModel:
         self.head_fraction = head_fraction
         self.seed = seed
 
+    @classmethod
+    def from_options(cls, options: ModelOptions, **more: Any) -> MakeModel:
+        """A MakeModel with these options, except the dropout, which is an argument of build_model()."""
+        values = options.to_dict()
+        del values["dropout"]
+        return cls(**values, **more)
+
     @cached_property
     def folders(self) -> EncoderFolders:
         """The two SavedModels on disk, downloaded or exported at the first use.
@@ -84,12 +91,7 @@ class MakeModel:
         return self._preprocessing
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
-        """Print the encoder's inputs and its outputs before training for some texts.
-
-        Args:
-            bert_model: the preprocessing layer, from select_model().
-            text_test: texts [batch].
-        """
+        """Print the inputs and outputs of the untrained encoder for texts; `bert_model` is from select_model()."""
         from textclf.training.tf_setup import tf
 
         inputs = bert_model(tf.constant(_as_list(text_test)))
@@ -99,10 +101,8 @@ class MakeModel:
             values = inputs[key].numpy()
             lines.append(f"{title + ':':17}shape {values.shape}, first text {values[0, :12]}")
         lines.append(f"encoder keys: {', '.join(sorted(outputs))}")
-        for title, values in (
-            ("pooled output", outputs["pooled_output"].numpy()),
-            ("sequence output", outputs["sequence_output"].numpy()),
-        ):
+        for title, key in (("pooled output", "pooled_output"), ("sequence output", "sequence_output")):
+            values = outputs[key].numpy()
             first = np.array2string(values.reshape(-1, values.shape[-1])[0, :6], precision=3)
             lines.append(f"{title + ':':17}shape {values.shape}, first values {first}")
         click.echo("\n".join(lines))
@@ -160,20 +160,9 @@ class MakeModel:
         return load_encoder(self.folders.encoder, self.max_length, self.seed, self._preprocessing.vocabulary_size)
 
     def _check(self, dropout: float = 0.0) -> None:
-        """Check all options before anything is loaded.
-
-        Raises:
-            ConfigError: if an option is invalid.
-        """
-        ModelOptions(
-            self.model_name,
-            self.name_to_handle,
-            self.model_to_handle,
-            self.max_length,
-            self.truncation,
-            self.head_fraction,
-            dropout,
-        )
+        """Check all options before anything is loaded."""
+        encoder = self.model_name, self.name_to_handle, self.model_to_handle
+        ModelOptions(*encoder, self.max_length, self.truncation, self.head_fraction, dropout)
         if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) < 2:
             raise ConfigError(f"class_names: expected at least two different names, got {self.class_names!r}")
 
@@ -198,11 +187,7 @@ def main() -> None:
 @main.command()
 @encoder_options
 @click.option(
-    "--text",
-    "texts",
-    multiple=True,
-    default=["This is such an amazing movie!"],
-    help="Text; may be repeated.",
+    "--text", "texts", multiple=True, default=["This is such an amazing movie!"], help="Text; may be repeated."
 )
 def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
     """Print the encoder's inputs and outputs for a text, and the untrained scores.
@@ -211,7 +196,7 @@ def preview(model_options: ModelOptions, texts: tuple[str, ...]) -> None:
     Example:
       python make_model.py preview --encoder minilm-l6 --text 'A quiet, funny film.' --max-length 64
     """
-    maker = _maker(model_options)
+    maker = MakeModel.from_options(model_options)
     maker.preview_untrained_model(maker.select_model(), list(texts))
     click.echo("untrained scores:")
     maker.test_model(maker.build_model(model_options.dropout), list(texts))
@@ -227,20 +212,9 @@ def structure(model_options: ModelOptions, to_file: str) -> None:
     Example:
       python make_model.py structure --encoder minilm-l6 --to-file model_structure.png
     """
-    maker = _maker(model_options)
+    maker = MakeModel.from_options(model_options)
     maker.select_model()
     maker.see_model_structure(maker.build_model(model_options.dropout), to_file)
-
-
-def _maker(options: ModelOptions) -> MakeModel:
-    return MakeModel(
-        options.model_name,
-        options.name_to_handle,
-        options.model_to_handle,
-        max_length=options.max_length,
-        truncation=options.truncation,
-        head_fraction=options.head_fraction,
-    )
 
 
 if __name__ == "__main__":

@@ -132,16 +132,7 @@ class Training:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits.items())
         click.echo(f"data:          {sizes}; {len(dataset.class_names)} classes: {', '.join(dataset.class_names[:8])}")
         model = self.model_options
-        maker = MakeModel(
-            model.model_name,
-            model.name_to_handle,
-            model.model_to_handle,
-            class_names=dataset.class_names,
-            max_length=model.max_length,
-            truncation=model.truncation,
-            head_fraction=model.head_fraction,
-            seed=options.seed,
-        )
+        maker = MakeModel.from_options(model, class_names=dataset.class_names, seed=options.seed)
         preprocessing = maker.select_model()
         classifier = maker.build_model(model.dropout)
         self._compiled = compile_training(
@@ -161,12 +152,10 @@ class Training:
         """
         ready = self._ready()
         if self._fitted is None:
-            self._fitted = ready.fit()
-            epochs = len(self._fitted.history["loss"])
+            self._fitted = fitted = ready.fit()
             click.echo(
-                f"trained:       {self._fitted.steps} steps in {self._fitted.seconds:.0f} s, "
-                f"{self._fitted.examples_per_second:g} texts/s in {ready.precision}; "
-                f"best epoch {self._fitted.best_epoch} of {epochs}"
+                f"trained:       {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.examples_per_second:g} "
+                f"texts/s in {ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}"
             )
         return self._fitted.history
 
@@ -223,8 +212,7 @@ class Training:
         The data must be the data that the version was trained on; how to read it is taken from the manifest.
 
         Args:
-            model_dir: the store.
-            version_id: id of a version with its saved_model/; None uses the current one.
+            model_dir, version_id: the store, and the id of a version with its saved_model/; None is the current one.
             promote: make the child current, unless another version became current meanwhile.
 
         Raises:
@@ -260,11 +248,6 @@ class Training:
 
 
 def _available(result: _Result | None, verb: str) -> _Result:
-    """The result of a verb.
-
-    Raises:
-        TrainingError: if the verb was not called yet.
-    """
     if result is None:
         raise TrainingError(f"expected a training after {verb}(), got one before it; call {verb}() first")
     return result

@@ -43,8 +43,7 @@ class Config:
             ConfigError: if a key is unknown, or a value is outside its bounds.
         """
         known = {item.name for item in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
+        if unknown := sorted(set(values) - known):
             raise ConfigError(
                 f"{cls.__name__}: unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
             )
@@ -113,9 +112,7 @@ class ModelOptions(Config):
         DEFAULT_PREPROCESS_HANDLE, "Handle of the preprocessing; ignored if the encoder contains its own."
     )
     max_length: int = whole(
-        256,
-        "Maximum number of wordpieces per text, with [CLS] and [SEP]; longer is more accurate and slower.",
-        min=4,
+        256, "Maximum number of wordpieces per text, with [CLS] and [SEP]; longer is more accurate and slower.", min=4
     )
     truncation: str = choice("head", "Kept part of a long text: its beginning, or its beginning and end.", TRUNCATIONS)
     head_fraction: float = share(0.25, "Share of the wordpieces that head+tail takes from the beginning.")

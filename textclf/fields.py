@@ -16,8 +16,8 @@ REQUIRED = MISSING
 
 _SWITCHES = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 # int() and float() accept more than people write: 1_0 for 10, digits of other scripts, nan.
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_WHOLE = r"[+-]?[0-9]{1,18}"
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 _ARTICLES = re.compile(r"an? (?:(?:whole )?number (?:of |from )?)?|one of ")
 
 
@@ -70,12 +70,11 @@ def option(default: Any, rule: Rule, *, or_none: bool = False) -> Any:
 
 def whole(default: Any, help: str, *, min: int = 0, max: int | None = None, **more: Any) -> Any:
     """A field for a whole number in [min, max]."""
-    bounds = _bounds(min, max)
 
     def holds(value: Any) -> bool:
         return _is_a(int, value) and min <= value and (max is None or value <= max)
 
-    return option(default, Rule(help, int, parse_whole, holds, f"a whole number {bounds}", **more))
+    return option(default, Rule(help, int, parse_whole, holds, f"a whole number {_bounds(min, max)}", **more))
 
 
 def number(
@@ -90,7 +89,6 @@ def number(
     **more: Any,
 ) -> Any:
     """A field for a number; `min` and `max` are accepted, `above` and `below` are not."""
-    bounds = _bounds(min, max, above, below)
 
     def holds(value: Any) -> bool:
         return (
@@ -101,8 +99,8 @@ def number(
             and (below is None or value < below)
         )
 
-    rule = Rule(help, float, parse_number, holds, f"a number {bounds}", **more)
-    return option(default, rule, or_none=or_none)
+    expected = f"a number {_bounds(min, max, above, below)}"
+    return option(default, Rule(help, float, parse_number, holds, expected, **more), or_none=or_none)
 
 
 def share(default: Any, help: str, **more: Any) -> Any:
@@ -112,19 +110,16 @@ def share(default: Any, help: str, **more: Any) -> Any:
 
 def switch(default: Any, help: str, **more: Any) -> Any:
     """A field for true or false themselves: the text "False" would count as true."""
-
-    def holds(value: Any) -> bool:
-        return isinstance(value, bool)
-
-    return option(default, Rule(help, bool, parse_switch, holds, "true or false", **more))
+    return option(
+        default, Rule(help, bool, parse_switch, lambda value: isinstance(value, bool), "true or false", **more)
+    )
 
 
 def text(default: Any, help: str, *, pattern: str = ".*", expected: str = "a text", **more: Any) -> Any:
     """A field for a text; `pattern` must match all of it."""
-    matches = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch
 
     def holds(value: Any) -> bool:
-        return isinstance(value, str) and matches(value) is not None
+        return isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII | re.DOTALL) is not None
 
     return option(default, Rule(help, str, str, holds, expected, **more))
 
@@ -137,8 +132,7 @@ def filled_text(default: Any, help: str, **more: Any) -> Any:
 def choice(default: Any, help: str, choices: Collection[str], **more: Any) -> Any:
     """A field for one of a few texts."""
     names = tuple(choices)
-    expected = f"one of {', '.join(names)}"
-    return option(default, Rule(help, str, str, lambda value: value in names, expected, names, **more))
+    return option(default, Rule(help, str, str, names.__contains__, f"one of {', '.join(names)}", names, **more))
 
 
 def path(default: Any, help: str, **more: Any) -> Any:
@@ -156,8 +150,7 @@ def mapping(help: str, **more: Any) -> Any:
     def holds(value: Any) -> bool:
         return isinstance(value, dict) and _are_texts([*value, *value.values()])
 
-    expected = "a JSON object of strings"
-    return option(dict, Rule(help, dict, json.loads, holds, expected, **more))
+    return option(dict, Rule(help, dict, json.loads, holds, "a JSON object of strings", **more))
 
 
 def texts(help: str, **more: Any) -> Any:
@@ -201,7 +194,7 @@ def parse_whole(text: str) -> int:
     Raises:
         ValueError: if `text` is anything else.
     """
-    if not _WHOLE.fullmatch(text.strip()):
+    if not re.fullmatch(_WHOLE, text.strip()):
         raise ValueError("not a whole number")
     return int(text)
 
@@ -212,7 +205,7 @@ def parse_number(text: str) -> float:
     Raises:
         ValueError: if `text` is anything else.
     """
-    if not _NUMBER.fullmatch(text.strip()):
+    if not re.fullmatch(_NUMBER, text.strip()):
         raise ValueError("not a number")
     return float(text)
 

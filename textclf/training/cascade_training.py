@@ -33,10 +33,9 @@ def add_cascade(
     """Fit a cascade and, if it is on, write its linear stage into `folder`; returns the manifest with the results.
 
     Args:
-        exported: the engine.
+        exported, folder: the engine and its folder.
         encoder: predictor with this engine, without a cascade.
         dataset: data set that the encoder was trained on.
-        folder: the engine's folder.
         seed: random seed of the cross-fitting.
     """
     # The manifest of a version that is exported again contains the results of its parent's cascade.
@@ -71,11 +70,7 @@ def add_cascade(
 
 
 def _wordpieces(encoded: EncodedBatch) -> Sequence[Sequence[int]]:
-    """All wordpieces of each text, for the linear stage.
-
-    Raises:
-        TrainingError: if the texts were not encoded for an engine.
-    """
+    """All wordpieces of each text, for the linear stage."""
     if encoded.wordpieces is None:
         raise TrainingError("expected texts encoded for an engine, with all their wordpieces, found none")
     return encoded.wordpieces
@@ -95,15 +90,7 @@ def _parity(
     saved_model_logits: NDArray[np.float32],
     labels: NDArray[np.integer[Any]],
 ) -> Parity:
-    """Compare the cascade with the engine and the same cascade with the SavedModel.
-
-    Args:
-        settings: settings of the cascade.
-        encoder: predictor, for its temperature and threshold.
-        copy: outputs of the linear stage and the engine for n texts.
-        saved_model_logits: the SavedModel's logits of these texts, float32 [n, classes].
-        labels: class ids, int [n].
-    """
+    """Compare the cascade with the engine and the same cascade with the SavedModel; `copy` is of the engine."""
     original = dataclasses.replace(copy, encoder_logits=saved_model_logits)
     is_exit = exits(settings, copy.linear_logits, copy.lengths)
 
@@ -113,10 +100,7 @@ def _parity(
 
     before = predictions(original)
     return parity(
-        labels,
-        before,
-        predictions(copy),
-        margins(softmax(before[1], encoder.temperature), encoder.threshold),
+        labels, before, predictions(copy), margins(softmax(before[1], encoder.temperature), encoder.threshold)
     )
 
 

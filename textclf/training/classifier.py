@@ -20,11 +20,7 @@ ENCODER_OUTPUTS = ("pooled_output", "sequence_output")
 def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: int = 0) -> hub.KerasLayer:
     """The trainable encoder layer: {ENCODER_INPUTS} int32 [B, S] -> {pooled_output [B, H], sequence_output [B, S, H]}.
 
-    Args:
-        folder: the encoder's SavedModel.
-        max_length: wordpieces of the longest text.
-        seed: random seed of dropout.
-        vocabulary_size: number of wordpieces of the preprocessing.
+    `max_length` is the wordpieces of the longest text, `vocabulary_size` those that the preprocessing knows.
 
     Raises:
         EncoderError: if `folder` is not a TF-Hub text encoder, or has too few position embeddings for max_length or

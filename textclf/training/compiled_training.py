@@ -74,16 +74,8 @@ class CompiledTraining:
             if self.options.mlm_epochs and not self.run.progress().step:
                 self._pretrain(train)
             select = self._labelled_ids(self.dataset.validation_select)
-            return fit(
-                self.ids_model,
-                train,
-                select,
-                self.dataset.class_names,
-                self.options,
-                graph_precision,
-                self.preprocessing.padding_id,
-                self.run,
-            )
+            names, padding_id = self.dataset.class_names, self.preprocessing.padding_id
+            return fit(self.ids_model, train, select, names, self.options, graph_precision, padding_id, self.run)
 
     def logits(self, split: Split, label: str) -> np.ndarray:
         """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""

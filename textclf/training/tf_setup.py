@@ -26,10 +26,7 @@ prepare_tensorflow_import()
 
 @contextmanager
 def _kept_for_good() -> Iterator[None]:
-    """Pause the garbage collector in the block; afterwards it ignores all objects that exist.
-
-    These are hundreds of thousands of objects of modules, which live as long as the process.
-    """
+    """Pause the garbage collector in the block; afterwards it ignores the many objects of modules that exist."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -50,12 +47,9 @@ with _kept_for_good(), warnings.catch_warnings():
 
 
 def _quiet_native_log() -> None:
-    """Hide notes and warnings of the native log, which spoil the progress bar; errors stay.
-
-    Graph rewriting logs through absl, which neither an environment variable nor a Python function controls. So call
-    absl::SetMinLogLevel (absl/log/globals.h) in the shared library by its mangled name. Another absl has another name;
-    then the log stays as it is.
-    """
+    """Hide notes and warnings of the native log, which spoil the progress bar; errors stay."""
+    # Graph rewriting logs through absl, which neither an environment variable nor a Python function controls. So call
+    # absl::SetMinLogLevel (absl/log/globals.h) by its mangled name. If absl has another name, the log stays as it is.
     for library in Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework.*"):
         set_level = getattr(
             ctypes.CDLL(str(library)), "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE", None

@@ -1,7 +1,4 @@
-"""The weights of a BERT classifier by name, and their sizes.
-
-Variable names are those of TF-Hub BERT encoders.
-"""
+"""The weights of a BERT classifier by the variable names of TF-Hub BERT encoders, and their sizes."""
 
 import re
 from collections.abc import Mapping
@@ -45,13 +42,7 @@ class UnknownEncoderError(Exception):
 
 @dataclass(frozen=True)
 class EncoderSizes:
-    """The sizes of an encoder.
-
-    Attributes:
-        layers, width, heads, inner: number of layers, width, number of heads, width of the feed-forward layers.
-        vocabulary, positions: rows of the embeddings.
-        classes: number of classes.
-    """
+    """The sizes of an encoder; `inner` is the width of its feed-forward layers, `positions` the maximum text length."""
 
     layers: int
     width: int
@@ -120,8 +111,8 @@ def encoder_sizes(weights: Weights) -> EncoderSizes:
 
 
 def _expected_shapes(shape: EncoderSizes, types: int) -> dict[str, tuple[int, ...]]:
-    width, heads, inner = shape.width, shape.heads, shape.inner
-    split = (heads, width // heads)
+    width, inner = shape.width, shape.inner
+    split = (shape.heads, width // shape.heads)
     expected: dict[str, tuple[int, ...]] = {
         "word_embeddings/embeddings": (shape.vocabulary, width),
         "position_embedding/embeddings": (shape.positions, width),

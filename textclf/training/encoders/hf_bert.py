@@ -179,11 +179,7 @@ def _reads_lower_case(folder: Path) -> bool:
 def _hugging_face_weight(
     variable_name: str, shape: tuple[int, ...], weights: Mapping[str, np.ndarray], folder: Path
 ) -> np.ndarray:
-    """The checkpoint's tensor for a variable of the TF encoder, in that variable's shape.
-
-    Attention kernels are [hidden, heads, head_dim] in TensorFlow; a transposed [hidden, hidden] of the checkpoint has
-    the same numbers in the same order.
-    """
+    """The checkpoint's tensor for a variable of the TF encoder, in that variable's shape."""
     name = variable_name.removesuffix(":0")
     source = hugging_face_name(name)
     if source not in weights:
@@ -196,4 +192,4 @@ def _hugging_face_weight(
             f"{folder / 'model.safetensors'}: the shape {list(weights[source].shape)} of {source} does not fit "
             f"config.json; are both files from one checkpoint?"
         )
-    return weight.reshape(shape)
+    return weight.reshape(shape)  # Attention kernels: [hidden, hidden] -> [hidden, heads, head_dim].

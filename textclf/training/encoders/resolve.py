@@ -33,12 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """The folders of the two SavedModels.
-
-    Attributes:
-        encoder, preprocessing: the folders.
-        name_to_handle, model_to_handle: their handles, without passwords and queries; equal if one handle gave both.
-    """
+    """The folders of the two SavedModels, and their handles without passwords and queries."""
 
     encoder: Path
     preprocessing: Path
@@ -49,8 +44,8 @@ class EncoderFolders:
 def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
     """Find both SavedModels on disk; missing ones are downloaded or exported.
 
-    An encoder that includes its own preprocessing (a Hugging Face folder, `minilm-l6`, a folder with
-    both) is used with it, unless `model_to_handle` names another than the default.
+    An encoder that includes its own preprocessing is used with it, unless `model_to_handle` names another than the
+    default.
 
     Raises:
         EncoderError: if a handle can't be resolved; the message says what to do.
@@ -77,7 +72,7 @@ def default_cache() -> Path:
 
 
 def _folder_of(handle: str, cache: Path, what: str) -> Path:
-    """The folder of a handle in the TF-Hub form: found on disk, downloaded, unpacked or exported."""
+    """The folder of a handle in the TF-Hub form."""
     folder = _located(handle, cache, what)
     return _exported(folder, cache) if hf_bert.is_checkpoint_folder(folder) else folder
 
@@ -130,11 +125,7 @@ def _embedded_folder() -> Path:
 
 
 def _fetched(url: str, cache: Path, what: str) -> Path:
-    """Download and unpack once.
-
-    A URL that does not name an archive gets `?tf-hub-format=compressed`, which returns a .tar.gz of the SavedModel
-    (TF-Hub's hosting protocol, https://www.tensorflow.org/hub/hosting).
-    """
+    """Download and unpack once."""
     archive = cache / "downloads" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.tar.gz"
     try:
         download(_address_of_archive(url), archive)
@@ -157,7 +148,7 @@ def _address_of_archive(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url  # download() reports the error.
-    if not is_archive(parts.path):
+    if not is_archive(parts.path):  # TF-Hub's protocol for a .tar.gz (https://www.tensorflow.org/hub/hosting).
         parts = parts._replace(query="&".join(filter(None, [parts.query, "tf-hub-format=compressed"])))
     return urlunsplit(parts)
 

@@ -69,10 +69,9 @@ GOLDEN_TEXTS = (
 
 @dataclass(frozen=True, eq=False)
 class ExportedEngine:
-    """An exported engine.
+    """An exported engine, and the manifest with `engine` and `parity`.
 
     Attributes:
-        manifest: the manifest with `engine` and `parity`.
         compared: positions in the calibration set on which engine and SavedModel were compared, ascending.
         saved_model_logits: the SavedModel's logits of these texts, float32 [texts, classes].
     """
@@ -84,12 +83,7 @@ class ExportedEngine:
 
 @dataclass(frozen=True)
 class EngineTexts:
-    """The texts that an export needs.
-
-    Attributes:
-        calibration: training texts, to measure the ranges of activations.
-        parity: the calibration set, to compare the engine with the SavedModel.
-    """
+    """Training texts that measure the ranges of activations, and the calibration set for the parity gate."""
 
     calibration: Sequence[str]
     parity: Split
@@ -115,15 +109,14 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
 def export_engine(
     saved_model: Path, tokenizer: Tokenizer, manifest: Manifest, texts: EngineTexts, folder: Path, seed: int = 0
 ) -> ExportedEngine:
-    """Write the engine of a trained model into `folder`.
+    """Write the engine of a trained model into a new `folder`.
 
     Args:
         saved_model: the folder of the SavedModel (textclf.training.export.saved_model_export).
         tokenizer: the serving tokenizer, from checked_tokenizer().
         manifest: temperature, threshold and class names of the model.
         texts: texts for quantisation and for the comparison.
-        folder: the new folder of the engine.
-        seed: random seed for the choice of texts.
+        folder, seed: folder of the engine, and random seed for the choice of texts.
 
     Raises:
         TrainingError: if no precision passes the parity gate.
@@ -206,12 +199,7 @@ def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _FloatGraph:
-    """A graph in float32, with the weights and the activation that it was built from.
-
-    Attributes:
-        graph: an openvino.Model.
-        why_converted: why the graph was converted; "" if it was built.
-    """
+    """An openvino.Model in float32, its weights and activation, and why it was converted ("" if it was built)."""
 
     graph: Any
     weights: Weights
@@ -220,15 +208,11 @@ class _FloatGraph:
 
 
 def _float_graph(model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32]) -> _FloatGraph:
-    """The graph, built or converted.
-
-    The weights do not show the activation: use the one that gives the SavedModel's logits.
-    """
-    weights = bert_weights(
-        {variable.name: variable.numpy() for variable in model.weights if variable.dtype == tf.float32}
-    )
+    """The graph, built or converted."""
+    weights = bert_weights({item.name: item.numpy() for item in model.weights if item.dtype == tf.float32})
     difference = np.inf
     try:
+        # The weights do not show the activation: use the one that gives the SavedModel's logits.
         for activation in ACTIVATIONS:
             graph = build_graph(weights, activation, tokenizer.padding_id)
             difference = min(difference, _largest_difference(graph, ids, original))

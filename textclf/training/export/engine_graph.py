@@ -67,22 +67,18 @@ def build_graph(
     first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
     pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
     logits = _dense(pooled, weights, "classifier")  # [B, K]
-    results = []
-    for name, node in (("logits", logits), ("embeddings", pooled)):
-        result = op.result(node)
+    results = [op.result(logits), op.result(pooled)]
+    for result, name in zip(results, ("logits", "embeddings"), strict=True):
         result.output(0).set_names({name})
-        results.append(result)
     return ov.Model(results, [ids], "text_classifier")
 
 
 def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
-    """[B, S] -> [B, S, H].
-
-    In 8 bits each row has its own scale, and only the rows of a text are converted to floats. The plugin converts a
-    table quantised by NNCF to floats at load time, which takes most of a small model's memory.
-    """
+    """[B, S] -> [B, S, H]; in 8 bits each row has its own scale."""
     if not int8:
         return op.gather(op.constant(table), ids, _constant(0))
+    # Convert only the rows of a text to floats. A table quantised by NNCF is converted at load time, which takes most
+    # of a small model's memory.
     scales = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127  # [vocabulary, 1]
     rows = op.gather(op.constant(np.round(table / scales).astype(np.int8)), ids, _constant(0))
     return op.multiply(op.convert(rows, np.float32), op.gather(op.constant(scales), ids, _constant(0)))
@@ -118,7 +114,8 @@ def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, 
         f"{name}/output/kernel": np.repeat(weights[f"{name}/output/kernel"], copies, axis=0),
         f"{name}/output/bias": weights[f"{name}/output/bias"],
     }  # fmt: skip
-    inner = _activate(_dense(attended, expanded, f"{name}/intermediate"), activation)  # [B, S, inner with copies]
+    inner = _dense(attended, expanded, f"{name}/intermediate")  # [B, S, inner with copies]
+    inner = op.relu(inner) if activation == "relu" else op.gelu(inner, activation.removeprefix("gelu_"))
     inner.set_friendly_name(inner_name(layer))
     if copies.max() > 1:
         inner = op.multiply(inner, op.constant(np.repeat(1 / copies, copies).astype(np.float32)))
@@ -146,12 +143,6 @@ def copies_of_outliers(largest: NDArray[np.floating[Any]], extra: int) -> NDArra
     for _ in range(extra):
         copies[np.argmax(largest / copies)] += 1
     return copies
-
-
-def _activate(values: Any, activation: str) -> Any:
-    if activation == "relu":
-        return op.relu(values)
-    return op.gelu(values, activation.removeprefix("gelu_"))
 
 
 def _dense(values: Any, weights: Weights, name: str, matrix: tuple[int, int] | None = None) -> Any:

@@ -16,7 +16,7 @@ these in float, 0.408 becomes 0.078.
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,11 @@ _OUTLIER_TEXTS = 64
 
 
 def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[Sequence[int]]) -> Any:
-    """The graph of textclf.training.export.engine_graph, quantised to int8.
+    """The graph of textclf.training.export.engine_graph, quantised to int8, as an openvino.Model.
 
     Args:
         weights, activation, padding_id: as for build_graph.
         ids: wordpiece ids of training texts, to measure the ranges of the activations.
-
-    Returns:
-        An openvino.Model.
     """
     import_openvino()  # Before nncf, because it switches nncf's telemetry off.
     import nncf
@@ -54,7 +51,7 @@ def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[S
     copies = [copies_of_outliers(channels, _EXTRA_CHANNELS) for channels in largest]
     # nncf.set_log_level would also set the level of handlers that are not nncf's.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    with _quiet():
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF's progress bars can't be switched off.
         return nncf.quantize(
             build_graph(weights, activation, padding_id, copies, int8_embeddings=True),
             nncf.Dataset(inputs),
@@ -84,10 +81,3 @@ def _largest_activations(
         for layer in layers:
             np.maximum(largest[layer], np.abs(results[first + layer][0]).max(axis=0), out=largest[layer])
     return largest
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide NNCF's progress bars on stdout, which can't be switched off."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

@@ -30,7 +30,6 @@ def export_saved_model(
     Raises:
         TrainingError: if it can't be written, for example because the disk is full.
     """
-
     from_ids = ids_classifier(classifier, with_embeddings=True)
 
     # `score` calls this graph: with a second copy the model would take twice as long to load.
@@ -57,8 +56,8 @@ def export_saved_model(
     # loading would take three times as long.
     model = tf.Module()
     model.weights, model.tokenizer = classifier.variables, preprocessing.tokenizer
+    signatures = {"serving_default": score, "token_counts": count_tokens, IDS_SIGNATURE: classify_ids}
     try:
-        signatures = {"serving_default": score, "token_counts": count_tokens, IDS_SIGNATURE: classify_ids}
         tf.saved_model.save(model, str(folder), signatures=signatures)
     except tf.errors.OpError as error:
         raise TrainingError(

@@ -46,8 +46,9 @@ def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None 
         EncoderError: if the preprocessing can't be downloaded or loaded, or is not BERT's.
         InputError: if a text is not valid Unicode.
     """
-    version = _current_version() if version_path is None else open_model(version_path)
-    if version is not None:
+    version = None
+    if version_path is not None or ModelStore(_STORE).current_id() is not None:
+        version = open_model(_STORE if version_path is None else version_path)
         version.verify([_SAVED_MODEL, _ENGINE])
     preprocessing = preprocessing_of_version(version)
     if version is not None and version.has(_ENGINE):
@@ -66,7 +67,14 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
         EncoderError: if the preprocessing can't be downloaded or loaded.
     """
     options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
-    folder = _preprocessing_folder(version)
+    if version is None:
+        folder = encoders.resolve(EMBEDDED_ENCODER, EMBEDDED_ENCODER, "").preprocessing
+    elif version.has(_SAVED_MODEL):
+        folder = version.part(_SAVED_MODEL)
+    else:
+        encoder = version.manifest.encoder
+        handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
+        folder = encoders.resolve(*handles).preprocessing
     return TextPreprocessing(folder, options.max_length, options.truncation, options.head_fraction)
 
 
@@ -117,18 +125,3 @@ def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, text
             if its.ids != ids_of_text.tolist() or its.length != length
         ]
     return differing
-
-
-def _current_version() -> ModelVersion | None:
-    store = ModelStore(_STORE)
-    return None if store.current_id() is None else store.open()
-
-
-def _preprocessing_folder(version: ModelVersion | None) -> Path:
-    if version is None:
-        return encoders.resolve(EMBEDDED_ENCODER, EMBEDDED_ENCODER, "").preprocessing
-    if version.has(_SAVED_MODEL):
-        return version.part(_SAVED_MODEL)
-    encoder = version.manifest.encoder
-    handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
-    return encoders.resolve(*handles).preprocessing

@@ -146,11 +146,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
 
 
 def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float) -> float:
-    """Write and check the SavedModel; returns the largest difference of its logits from the model in memory.
-
-    Raises:
-        TrainingError: if the difference exceeds the tolerance.
-    """
+    """Write and check the SavedModel; returns the largest difference of its logits from the model in memory."""
     export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
     train = ready.dataset.train
     sample = Split(train.texts[:_CHECKED_TEXTS], train.labels[:_CHECKED_TEXTS])

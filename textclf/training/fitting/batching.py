@@ -32,7 +32,7 @@ def plan_epoch(lengths: np.ndarray, tokens_per_batch: int, batch_size: int, seed
         lengths: tokens of each text.
         tokens_per_batch: largest number of tokens in a batch, including padding; a longer text is a batch of its own.
         batch_size: largest number of texts in a batch.
-        seed, epoch: random seed and number of the epoch; the same pair gives the same plan.
+        seed, epoch: the same pair gives the same plan.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))

@@ -29,10 +29,8 @@ class Progress:
     Attributes:
         step: optimiser steps done.
         history: one value per epoch for each key (loss, val_loss, …).
-        epoch_loss: sum of the losses of the texts in the unfinished epoch so far.
-        epoch_texts: number of these texts.
-        seconds: time spent on training steps, over all runs.
-        texts: texts in all training steps, with repeats.
+        epoch_loss, epoch_texts: sum of the losses and number of the texts in the unfinished epoch so far.
+        seconds, texts: time spent on all training steps, and their texts, with repeats.
         best_value: selection metric of the best epoch so far, None before the first.
         best_epoch: number of the best epoch, from 1.
         is_finished: no epoch is left, or early stopping ended the training.

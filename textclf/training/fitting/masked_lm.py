@@ -34,13 +34,7 @@ _POSITIONS = tf.TensorSpec([None], tf.int32)
 
 @dataclass(frozen=True)
 class Wordpieces:
-    """The ids of a vocabulary.
-
-    Attributes:
-        size: number of wordpieces.
-        padding, mask: ids of [PAD] and [MASK].
-        never_masked: ids that are never predicted, those of [CLS] and [SEP].
-    """
+    """The size of a vocabulary, and the ids of [PAD], of [MASK], and of [CLS] and [SEP], which are never masked."""
 
     size: int
     padding: int

@@ -7,13 +7,7 @@ from textclf.training.encoders.bert_weights import layer_of
 from textclf.training.fitting.adamw import AdamW
 from textclf.training.tf_setup import tf_keras
 
-_KERAS = {
-    "adam": "Adam",
-    "adamax": "Adamax",
-    "adagrad": "Adagrad",
-    "rmsprop": "RMSprop",
-    "sgd": "SGD",
-}
+_KERAS = {"adam": "Adam", "adamax": "Adamax", "adagrad": "Adagrad", "rmsprop": "RMSprop", "sgd": "SGD"}
 OPTIMISERS = ("adamw", "lamb", *_KERAS)
 
 

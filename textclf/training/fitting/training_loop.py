@@ -114,8 +114,7 @@ def fit(
     checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
     weights = tf.train.Checkpoint(model=model)
     progress = run.restore(checkpoint)
-    resumed_from = progress.step
-    if resumed_from:
+    if resumed_from := progress.step:
         tqdm.write(f"continuing from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
     class_weights = _class_weights(train.labels, len(class_names), options.class_weights)
@@ -145,9 +144,8 @@ def fit(
             _end_epoch(progress, metrics, _rate(optimiser), options)
             if progress.best_epoch == epoch + 1:
                 run.save_best(weights, progress.best_epoch)
-            _log(
-                summaries, progress.step, {f"validation/{key}": values[-1] for key, values in progress.history.items()}
-            )
+            latest = {f"validation/{key}": values[-1] for key, values in progress.history.items()}
+            _log(summaries, progress.step, latest)
             tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
             run.save(checkpoint, progress)
     run.restore_best(weights, progress.best_epoch)
@@ -166,10 +164,7 @@ def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor
 
 
 def _training_step(
-    model: tf_keras.Model,
-    optimiser: tf_keras.optimizers.legacy.Optimizer,
-    class_weights: np.ndarray,
-    r_drop: float,
+    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, class_weights: np.ndarray, r_drop: float
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
     """A compiled optimiser step: word ids [B, S], mask [B, S], labels [B] -> loss."""
     weight_of_class = tf.constant(class_weights, tf.float32)

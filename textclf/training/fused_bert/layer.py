@@ -184,9 +184,8 @@ def _forward(
 def _shift(scores: tf.Tensor, mask: tf.Tensor, query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """The number to subtract from each row of the scores so that exp() is finite, float32 [B, A, Q, 1].
 
-    It is 0 unless scores may be large. A softmax usually subtracts the largest score, which takes one more pass over
-    them. No score is larger than the product of the norms of query and key (Cauchy and Schwarz), which are S / D
-    times fewer.
+    It is 0 unless scores may be large, to save the pass over them that finds the largest. No score is larger than the
+    product of the norms of query and key (Cauchy and Schwarz), which are S / D times fewer.
     """
     bound = tf.reduce_max(_norms(query)) * tf.reduce_max(_norms(key))
 

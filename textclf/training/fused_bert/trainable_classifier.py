@@ -50,9 +50,8 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
     Args:
         encoder, classifier: the layers whose variables are used.
         activation: activation of the feed-forward layers, one of ACTIVATIONS.
-        dropout: rate before the classification layer.
+        dropout, seed: rate before the classification layer, and random seed of all dropout.
         dtype: type of matrix products in training; everything else is float32.
-        seed: random seed of dropout.
 
     Attributes:
         activation, product_dtype: the arguments `activation` and `dtype`.
@@ -175,9 +174,8 @@ def trainable_classifier(
 
     Args:
         classifier: a model from build_classifier().
-        dropout: rate before the classification layer.
+        dropout, seed: rate before the classification layer, and random seed of all dropout.
         precision: "float32" or "bfloat16".
-        seed: random seed of dropout.
         tokens: tokens of all epochs together.
     """
     original = ids_classifier(classifier)
