@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 
 EMBEDDED_ENCODER = "minilm-l6"
-_TF_HUB_NAME = re.compile(r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+")
+_TF_HUB_NAME = r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+"
 # TF-Hub writes bert_en_cased_L-12…, Kaggle bert-en-cased-l-12….
-_CASING = re.compile(r"(?<![A-Za-z])(en|multi)[-_](?:wwm[-_])?(uncased|cased)")
+_CASING = r"(?<![A-Za-z])(en|multi)[-_](?:wwm[-_])?(uncased|cased)"
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
     TF-Hub names (`small_bert/bert_en_uncased_L-4_H-512_A-8`) become URLs, with the preprocessing of the same casing
     unless `preprocessing` is given.
     """
-    found = _CASING.search(name_or_handle)
+    found = re.search(_CASING, name_or_handle)
     casing = "_".join(found.groups()) if found else "en_uncased"
     own_preprocessing = f"https://tfhub.dev/tensorflow/bert_{casing}_preprocess/3"
-    known = _TF_HUB_NAME.search(name_or_handle)
+    known = re.search(_TF_HUB_NAME, name_or_handle)
     handle = name_or_handle
     if known and known.group(0) == name_or_handle:
         handle = f"https://tfhub.dev/tensorflow/{name_or_handle}/{1 if known.group(1) else 3}"
