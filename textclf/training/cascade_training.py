@@ -18,12 +18,11 @@ from textclf.runtime.backend import EncodedBatch
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import Predictor
-from textclf.stats.calibration import decide, softmax
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
-from textclf.stats.parity import Parity, margins, parity, parity_failures
+from textclf.stats.parity import Parity, parity_failures
 from textclf.store.manifest import Manifest
-from textclf.training.export.engine_export import ExportedEngine
+from textclf.training.export.engine_export import ExportedEngine, parity_of_logits
 from textclf.training.linear_stage_training import MAX_BYTES, fit_linear_stage
 
 
@@ -93,15 +92,8 @@ def _parity(
     """Compare the cascade with the engine and the same cascade with the SavedModel; `copy` is of the engine."""
     original = dataclasses.replace(copy, encoder_logits=saved_model_logits)
     is_exit = exits(settings, copy.linear_logits, copy.lengths)
-
-    def predictions(outputs: StageOutputs) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        logits = final_logits(settings, outputs, is_exit)
-        return decide(softmax(logits, encoder.temperature), encoder.threshold), logits
-
-    before = predictions(original)
-    return parity(
-        labels, before, predictions(copy), margins(softmax(before[1], encoder.temperature), encoder.threshold)
-    )
+    before, after = (final_logits(settings, outputs, is_exit) for outputs in (original, copy))
+    return parity_of_logits(labels, before, after, encoder.temperature, encoder.threshold)
 
 
 def _with(manifest: Manifest, cascade: dict[str, Any]) -> Manifest:

@@ -172,5 +172,4 @@ def token_counts(texts: Sequence[str], name_or_handle: str) -> np.ndarray:
     handles = handles_of(name_or_handle)
     folders = encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
     preprocessing = TextPreprocessing(folders.preprocessing, max_length=512)
-    counts = [preprocessing.token_counts(tf.constant(texts[i : i + 1024])).numpy() for i in range(0, len(texts), 1024)]
-    return np.concatenate([np.zeros(0, np.int32), *counts])
+    return tokenize_texts(preprocessing, texts).whole_lengths.astype(np.int32)

@@ -38,11 +38,9 @@ from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_graph import build_graph
 from textclf.training.export.quantization import quantise
 from textclf.training.export.saved_model_export import IDS_SIGNATURE
-from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_differences, tokenizer_of_preprocessing
+from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf
-
-__all__ = ["EngineTexts", "ExportedEngine", "checked_tokenizer", "export_engine", "tokenizer_differences"]
 
 # Texts for the quantiser, for the comparison of the float graph, and for the parity gate.
 _CALIBRATION_TEXTS = 300
@@ -148,7 +146,10 @@ def export_engine(
         engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
         engine.drop_wrong_steps(GOLDEN_TEXTS)
         try:
-            compared_parity = _compare(engine, manifest, compared, original)
+            predictor = Predictor(engine, manifest.class_names, manifest.max_length)
+            logits = predictor.run(predictor.encode(list(compared.texts))).logits
+            decision = manifest.temperature, manifest.threshold
+            compared_parity = parity_of_logits(compared.labels, original, logits, *decision)
             failures = parity_failures(compared_parity)
         except ModelStoreError as error:  # Logits that are not finite.
             failures = [str(error)]
@@ -250,13 +251,18 @@ def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
     return openvino.convert_model(traced.get_concrete_function())
 
 
-def _compare(engine: Engine, manifest: Manifest, split: Split, original: NDArray[np.float32]) -> Parity:
-    predictor = Predictor(engine, manifest.class_names, manifest.max_length)
-    logits = predictor.run(predictor.encode(list(split.texts))).logits
-    probabilities = softmax(original, manifest.temperature)
+def parity_of_logits(
+    labels: NDArray[np.integer[Any]],
+    original: NDArray[np.float32],
+    copy: NDArray[np.float32],
+    temperature: float,
+    threshold: float,
+) -> Parity:
+    """Compare the logits [texts, classes] of a model and its copy on labelled texts."""
+    probabilities = softmax(original, temperature)
     return parity(
-        split.labels,
-        (decide(probabilities, manifest.threshold), original),
-        (decide(softmax(logits, manifest.temperature), manifest.threshold), logits),
-        margins(probabilities, manifest.threshold),
+        labels,
+        (decide(probabilities, threshold), original),
+        (decide(softmax(copy, temperature), threshold), copy),
+        margins(probabilities, threshold),
     )
