@@ -209,7 +209,7 @@ def test_help_shows_examples_and_defaults_without_tensorflow():
         result = subprocess.run(command_line, capture_output=True, text=True, cwd=ROOT, check=True, timeout=300)
         assert "without TensorFlow" in result.stdout
         assert "small_bert/bert_en_uncased_L-4_H-512_A-8]" in " ".join(result.stdout.split())
-        assert "[default: 256]" in result.stdout
+        assert "[default: 256; at least 4]" in result.stdout
 
 
 @pytest.mark.slow
