@@ -39,7 +39,7 @@ NOT_RUN = {
     "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
     "textclf data download ": "needs the network",
     "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",
-    "textclf train --dataset-path DATA ": "needs placeholders; tests/training/export/test_engine_export.py exports again",
+    "textclf train --dataset-path DATA ": "needs placeholders; test_engine_export.py exports again",
     "textclf check --model-path my-models --windows": "needs a log; tests/stages/test_monitoring.py runs it",
     "python bench/": "needs data sets and hours; test_benchmark_commands checks scripts and options",
     "python train_model.py ": "needs a data set and hours",

@@ -97,8 +97,9 @@ def test_help_is_quick_and_shows_defaults_and_examples(shell, tmp_path):
     assert out.endswith("imported:\n")
     out = " ".join(out.split())
     for expected in (
-        "[default: 5; at least 1]", "[default: adamw]", "[default: (by the encoder)]", "[default: model]", "[head|head+tail]",
-        "Examples:", "train_model.py --dataset-path data/sample --encoder minilm-l6", "tensorboard --logdir runs",
+        "[default: 5; at least 1]", "[default: adamw]", "[default: (by the encoder)]", "[default: model]",
+        "[head|head+tail]", "Examples:",
+        "train_model.py --dataset-path data/sample --encoder minilm-l6", "tensorboard --logdir runs",
     ):  # fmt: skip
         assert expected in out
     assert '[default: ""]' not in out
