@@ -55,7 +55,7 @@ class Recorder:
             return results
         error = self.error(inputs[0].shape[1])
         names = [output.get_any_name() for output in self.outputs]
-        return [results[i] + error if name == "logits" else results[i] for i, name in enumerate(names)]
+        return {name: results[i] + error if name == "logits" else results[i] for i, name in enumerate(names)}
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,8 @@ class Engine:
 
     def _infer(self, ids: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
         results = self._request.infer([ids], share_inputs=True)
-        return {name: results[position] for position, name in enumerate(self._outputs)}
+        # In the order of the outputs; each look-up by position would cost a dispatch on the type of the key.
+        return dict(zip(self._outputs, results.values(), strict=True))
 
 
 class _Turns:
