@@ -1,6 +1,6 @@
-"""Measurements against what a user would pick instead, on the weights of one trained version.
+"""Benchmarks of the project and its peers, on the weights of one trained version.
 
-It may import anything of the project; nothing imports it. What only the others need (TensorFlow, PyTorch,
-Transformers, ONNX Runtime) is in bench/requirements.txt, is installed elsewhere, and is imported only in the
-processes that --peers-python starts.
+A benchmark may import any module of the project; no module imports a benchmark. The packages of the peers (TensorFlow,
+PyTorch, Transformers, ONNX Runtime) are in bench/requirements.txt. Only the processes that --peers-python starts
+import them.
 """

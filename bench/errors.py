@@ -1,7 +1,7 @@
-"""The one error of the benchmarks."""
+"""Error of the benchmarks."""
 
 from textclf.errors import TextClfError
 
 
 class BenchError(TextClfError):
-    """A server does not start or answer as it should, or a peer's model can't be made."""
+    """A benchmark cannot run, or its result is not valid."""

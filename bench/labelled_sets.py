@@ -1,4 +1,4 @@
-"""The labelled sets that accuracy is measured on, each read, cleaned and split as train_model.py does it."""
+"""Labelled data sets for accuracy, read, cleaned and split like in train_model.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from textclf.data.datasets import Dataset, load_dataset
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set is, and how it is read.
+    """Location of a data set, and how it is read.
 
     Attributes:
-        files: what it is called in DATA, the first name that is there.
-        renamed: class names that may be no folder's, and what they are read as.
+        files: names in DATA; the first one that exists is read.
+        renamed: class names that cannot be folder names, and their replacements.
     """
 
     files: tuple[str, ...]
@@ -39,12 +39,12 @@ SETS: Mapping[str, Source] = {
 
 @dataclass(frozen=True, eq=False)
 class LabelledSet:
-    """A set, and what of it is learnt from and measured on.
+    """A labelled data set.
 
     Attributes:
         name: one of SETS.
-        path: a folder or file that train_model.py takes.
-        data: its splits.
+        path: folder or file that train_model.py takes.
+        data: splits of the set.
     """
 
     name: str
@@ -53,30 +53,30 @@ class LabelledSet:
 
     @property
     def learnable(self) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """All texts that a model may see before the test, validation included, and their class ids, int64 [n]."""
+        """Texts of training and validation, and their class ids, int64 [n]."""
         splits = (self.data.train, self.data.validation_select, self.data.validation_calibrate)
         labels = np.concatenate([split.labels for split in splits])
         return [text for split in splits for text in split.texts], labels.astype(np.int64)
 
     @property
     def tested(self) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """The texts of the test part and their class ids, int64 [n]."""
+        """Texts of the test part, and their class ids, int64 [n]."""
         if self.data.test is None:
-            raise BenchError(f"{self.path}: expected a set with a test part; accuracy is measured on nothing else")
+            raise BenchError(f"{self.path}: expected a set with a test part, found none; accuracy is measured on it")
         return list(self.data.test.texts), self.data.test.labels.astype(np.int64)
 
 
 def read_set(name: str, data_dir: Path, unpacked_dir: Path) -> LabelledSet:
-    """One of SETS.
+    """Read one of SETS.
 
     Args:
-        name: which.
-        data_dir: DATA.
-        unpacked_dir: where an archive is unpacked, once.
+        name: one of SETS.
+        data_dir: folder that contains the sets.
+        unpacked_dir: folder that an archive is unpacked into, once.
 
     Raises:
-        BenchError: DATA does not hold it.
-        DatasetError: it is damaged.
+        BenchError: if the folder does not contain the set.
+        DatasetError: if the set is damaged.
     """
     source = SETS[name]
     found = [data_dir / file for file in source.files if (data_dir / file).exists()]

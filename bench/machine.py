@@ -1,4 +1,4 @@
-"""The machine that figures come from: which cores they may use, and what else it was doing."""
+"""The machine of a benchmark: which cores it may use, and what other processes did meanwhile."""
 
 import os
 import platform
@@ -12,10 +12,10 @@ from bench.errors import BenchError
 
 
 def keep_to_cores(count: int) -> None:
-    """Confine this process, and all that it starts, to the first `count` of its cores (Linux).
+    """Confine this process and its children to the first `count` of its cores (Linux).
 
     Raises:
-        BenchError: it has fewer.
+        BenchError: if it has fewer cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < count:
@@ -24,7 +24,7 @@ def keep_to_cores(count: int) -> None:
 
 
 def describe_machine() -> str:
-    """The processor, the cores in use, and the load average: other work on the same cores spoils the figures."""
+    """Return the processor, the number of cores, and the load average, which shows other work on the cores."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -33,12 +33,12 @@ def describe_machine() -> str:
 
 @dataclass(frozen=True)
 class CpuUse:
-    """Sums since some beginning, in seconds: of all on the cores that this process may use, and of what it waited for.
+    """Counters of CPU time in seconds, at one moment.
 
     Attributes:
-        now: of a clock.
-        busy: of the cores, for whomever; a virtual machine's, for its neighbours too (`steal`).
-        own: CPU time of this process and of the processes that it started and waited for.
+        now: time of a monotonic clock.
+        busy: CPU time of all processes on the cores of this process, with `steal` on a virtual machine.
+        own: CPU time of this process and of the children that it waited for.
     """
 
     now: float
@@ -47,7 +47,7 @@ class CpuUse:
 
     @classmethod
     def read(cls, stat: Path = Path("/proc/stat")) -> Self:
-        """Up to now (Linux)."""
+        """Read the counters (Linux)."""
         wanted = {f"cpu{core}" for core in os.sched_getaffinity(0)}
         ticks = 0
         for name, *fields in map(str.split, stat.read_text(encoding="ascii").splitlines()):
@@ -62,6 +62,6 @@ class CpuUse:
         )
 
     def others_since(self, before: Self) -> float:
-        """Share of the cores' time that went to others since then, in [0, 1]."""
+        """Return the share of the cores' time that other processes took since `before`, in [0, 1]."""
         others = (self.busy - before.busy) - (self.own - before.own)
         return min(1.0, max(0.0, others / ((self.now - before.now) * len(os.sched_getaffinity(0)))))

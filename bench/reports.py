@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: lists of names, and figures as a file."""
+"""Parsing of name lists and writing of results, for the command lines of the benchmarks."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from textclf.files import atomic_file
 
 
 def chosen_names(text: str, known: Sequence[str], option: str) -> list[str]:
-    """The names in `text`, with commas between them, in the order of `known`.
+    """Return the names in the comma-separated `text`, in the order of `known`.
 
     Raises:
-        BenchError: one is not known, or there is none.
+        BenchError: if a name is not known, or `text` contains none.
     """
     names = {name.strip() for name in text.split(",") if name.strip()}
     if not names or not names <= set(known):
@@ -22,7 +22,7 @@ def chosen_names(text: str, known: Sequence[str], option: str) -> list[str]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write every figure; a path or another object becomes text."""
+    """Write results as JSON; a path or another object becomes text."""
     with atomic_file(path) as file:
         json.dump(content, file, indent=1, default=str)
         file.write("\n")

@@ -1,4 +1,4 @@
-"""A run of several steps, each of which is done once: a killed run goes on at the step where it was."""
+"""Steps of a benchmark, each done once: a killed run continues at the step where it stopped."""
 
 import json
 import time
@@ -8,16 +8,16 @@ from typing import Any
 
 from bench.reports import write_json
 
-# What a step found, as JSON holds it.
-Figures = dict[str, Any]
+# Results of one step, as a JSON object.
+Result = dict[str, Any]
 
 
 class Steps:
-    """What the steps of a run found, in a file; the constructor only stores.
+    """Results of the steps of a run, kept in a JSON file.
 
     Args:
-        path: the file.
-        say: gets a line for each step.
+        path: the file; it need not exist.
+        say: receives a line for each step.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -25,20 +25,20 @@ class Steps:
         self.say = say
 
     def is_done(self, *names: str) -> bool:
-        """Whether all these steps are."""
-        return set(names) <= set(self.figures())
+        """Return whether all these steps are done."""
+        return set(names) <= set(self.results())
 
-    def figures(self) -> dict[str, Figures]:
-        """What was found so far, by the name of the step."""
+    def results(self) -> dict[str, Result]:
+        """Return the results so far, by the name of the step."""
         try:
-            found: dict[str, Figures] = json.loads(self.path.read_bytes())
+            found: dict[str, Result] = json.loads(self.path.read_bytes())
         except FileNotFoundError:
             return {}
         return found
 
-    def run(self, name: str, work: Callable[[], Figures]) -> Figures:
-        """Do a step, if it was not done before: its figures, and the `seconds` that it took."""
-        done = self.figures()
+    def run(self, name: str, work: Callable[[], Result]) -> Result:
+        """Do a step unless it is done; return its results, with the `seconds` that it took."""
+        done = self.results()
         if name not in done:
             self.say(f"{name} …")
             began = time.perf_counter()

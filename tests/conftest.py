@@ -1,4 +1,4 @@
-"""Fixtures that several tests share: a tiny encoder, learnable data, a trained version, and caches of their own."""
+"""Shared fixtures: a tiny encoder, learnable data, a trained version, and separate caches."""
 
 import fcntl
 import gc
@@ -20,40 +20,40 @@ _IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
 def pytest_configure() -> None:
-    """Workers share the cores: each takes one, and so do the subprocesses that its tests start."""
+    """Give each worker and its subprocesses one core."""
     if _IS_ONE_OF_SEVERAL:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that no worker is left alone with one of them in the end."""
+    """Run files with slow tests first, so that no worker has to finish one of them alone at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay until the end: the collector need not look through them in each of its rounds."""
+    """Exclude modules and tests, which stay until the end, from garbage collection."""
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory) -> Path:
-    """Of this run: that of all its workers."""
+    """Folder of this run, shared by all its workers."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if _IS_ONE_OF_SEVERAL else folder
 
 
 @pytest.fixture(scope="session")
 def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
-    """made_once(name, make): the folder that make(folder) fills in the first worker that needs it; others read it."""
+    """made_once(name, make): folder that make(folder) fills in the first worker that needs it; the others read it."""
 
     def made_once(name: str, make: Callable[[Path], object]) -> Path:
         folder, mark = shared_folder / name, shared_folder / f"{name}.made"
         with open(shared_folder / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not mark.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # What a worker that failed has left.
+                shutil.rmtree(folder, ignore_errors=True)  # Left by a worker that failed.
                 folder.mkdir()
                 make(folder)
                 mark.touch()
@@ -64,7 +64,7 @@ def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(shared_folder):
-    """Exported encoders go to a folder of this run, also in the subprocesses that tests start."""
+    """Export encoders to a folder of this run, also in subprocesses of tests."""
     before = os.environ.get("TEXTCLF_CACHE_DIR")
     os.environ["TEXTCLF_CACHE_DIR"] = str(shared_folder / "cache")
     yield
@@ -76,13 +76,13 @@ def _own_cache(shared_folder):
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(made_once) -> Path:
-    """A Hugging Face BERT folder with random weights; exported once a run, through the cache."""
+    """Hugging Face BERT folder with random weights; exported once per run, through the cache."""
     return made_once("tiny", lambda folder: write_checkpoint(folder / "tiny-bert")) / "tiny-bert"
 
 
 @pytest.fixture(scope="session")
 def reviews(made_once) -> Path:
-    """Two classes of synthetic reviews that a tiny encoder can learn to tell apart, but for three in the test part."""
+    """Synthetic reviews of two classes that a tiny encoder can separate, except for three in the test part."""
 
     def make(folder: Path) -> None:
         root = write_reviews(folder / "reviews", per_class=120)
@@ -95,7 +95,7 @@ def reviews(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_folder(tiny_checkpoint, reviews, made_once) -> Path:
-    """Of a training on the reviews: model/, a store of its one version; runs/, and as fitted/ before it was saved."""
+    """Folder of a training on the reviews: model/ (store of one version), runs/, and fitted/ (runs before saving)."""
 
     def make(folder: Path) -> None:
         training = tiny_training(tiny_checkpoint, reviews, folder)
@@ -108,16 +108,16 @@ def trained_folder(tiny_checkpoint, reviews, made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_version(trained_folder) -> Path:
-    """The version that was trained on the reviews: the first of a store."""
+    """Folder of the version that was trained on the reviews."""
     (path,) = (trained_folder / "model" / "versions").iterdir()
     return path
 
 
 @pytest.fixture(scope="session")
 def trained(trained_folder, trained_version, tiny_checkpoint, reviews, tmp_path_factory) -> tuple[Training, Path]:
-    """That training, run to its end and measured, and its version."""
+    """The finished and measured training on the reviews, and the folder of its version."""
     folder = tmp_path_factory.mktemp("trained")
-    shutil.copytree(trained_folder / "fitted", folder / "runs")  # From which it goes on: there is nothing left to fit.
+    shutil.copytree(trained_folder / "fitted", folder / "runs")  # It continues there: nothing is left to fit.
     training = tiny_training(tiny_checkpoint, reviews, folder)
     training.predict_model()
     return training, trained_version
@@ -125,18 +125,18 @@ def trained(trained_folder, trained_version, tiny_checkpoint, reviews, tmp_path_
 
 @pytest.fixture(scope="session")
 def saved_model_only(trained_version, tmp_path_factory) -> Path:
-    """The trained version without its engine: TensorFlow answers."""
+    """Store of the trained version without its engine: TensorFlow predicts."""
     return _copy_without("engine", trained_version, tmp_path_factory.mktemp("saved_model_only"))
 
 
 @pytest.fixture(scope="session")
 def engine_only(trained_version, tmp_path_factory) -> Path:
-    """The trained version as a clone or an image has it, without its SavedModel."""
+    """Store of the trained version without its SavedModel, like in a clone or an image."""
     return _copy_without("saved_model", trained_version, tmp_path_factory.mktemp("engine_only"))
 
 
 def _copy_without(part: str, version: Path, folder: Path) -> Path:
-    """A store in `folder` whose only version is `version` without that part; returns the version's folder."""
+    """Copy a version without one part into a new store in `folder`; return the copy's folder."""
     copy = folder / "model" / "versions" / version.name
     shutil.copytree(version, copy, ignore=shutil.ignore_patterns(part))
     return copy
@@ -144,7 +144,7 @@ def _copy_without(part: str, version: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cased_checkpoint(made_once) -> Path:
-    """The same with a tokenizer that keeps case and accents."""
+    """Hugging Face BERT folder with random weights, whose tokenizer keeps case and accents."""
 
     def make(folder: Path) -> None:
         checkpoint = write_checkpoint(folder / "cased-bert")
@@ -155,25 +155,25 @@ def cased_checkpoint(made_once) -> Path:
 
 @pytest.fixture
 def _coarse_quantising(monkeypatch) -> None:
-    """Quantising is the slow part of saving; this is for tests that do not ask how well it is done."""
+    """Quantise with few texts: the slow part of saving, for tests that do not measure its quality."""
     monkeypatch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
 
 
 @pytest.fixture
 def shell(tmp_path) -> Iterator[Shell]:
-    """Runs the command lines in an empty folder."""
+    """Shell that runs command lines in an empty folder."""
     with Shell(tmp_path) as shell:
         yield shell
 
 
 @pytest.fixture(autouse=True)
 def _own_log_level() -> Iterator[None]:
-    """Of the records, as Python has it, whoever raised the root's level before. In the environment, as it was before.
+    """Reset log levels: of the loggers before a test, and of TensorFlow's environment variable after it.
 
-    --verbose sets TensorFlow's there, which subprocesses of later tests would inherit.
+    --verbose sets the variable, and subprocesses of later tests would inherit it.
     """
     logging.getLogger().setLevel(logging.WARNING)
-    # pytest's, which are the same for all tests.
+    # The handlers are pytest's, and the same for all tests.
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.NOTSET)
     logging.disable(logging.NOTSET)

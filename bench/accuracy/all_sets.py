@@ -1,13 +1,12 @@
-"""How often each is right on six labelled sets: this project by one recipe, and linear models on words.
+"""Accuracy on six labelled sets: this project with one recipe, and linear models on words.
 
-The recipe was found on the validation texts of IMDB; nothing is tuned to the other sets, nor are the linear models.
-They learn from all texts that this project gets to see, training and validation; all are measured on the same test
-part, this project by the engine that serves, with the cascade and without it. A training or measurement that was done
-is not done again.
+The recipe was found on the validation texts of IMDB; nothing is tuned to the other sets. The linear models learn from
+the training and validation texts. All models are measured on the same test part: this project with the engine that
+serves, with the cascade and without it. A repeated run skips finished trainings and measurements.
 
     python -m bench.accuracy.all_sets --data-dir DATA --json accuracy.json
 
-DATA holds the sets (bench.labelled_sets). See bench/README.md.
+DATA contains the sets (bench.labelled_sets). See bench/README.md.
 """
 
 import dataclasses
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -32,7 +31,7 @@ from bench.errors import BenchError
 from bench.labelled_sets import SETS, LabelledSet, read_set
 from bench.machine import describe_machine
 from bench.reports import chosen_names, write_json
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from textclf.cli.commands import Command
 from textclf.data.datasets import split_fingerprint
 from textclf.environment import usable_cores
@@ -41,7 +40,7 @@ from textclf.store.model_store import ModelVersion, open_model
 
 ROWS = ("baselines", "project")
 ENCODER, CASCADE = "encoder", "cascade"
-# The columns, by the names of their figures.
+# Column titles, by the names of the models.
 TITLES: Mapping[str, str] = {
     **{baseline.name: baseline.title for baseline in BASELINES},
     ENCODER: "this project, encoder alone",
@@ -49,16 +48,16 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def right(predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Figures:
-    """Accuracy, and F1 as the mean over the classes that occur among labels or predictions; both [n]."""
+def right(predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Result:
+    """Return accuracy and macro F1 of class ids, both [n]; F1 averages the classes that occur in either."""
     return {
         "accuracy": float(np.mean(predicted == labels)),
         "macro_f1": float(f1_score(labels, predicted, average="macro")),
     }
 
 
-def measured_baseline(baseline: Baseline, found: LabelledSet) -> Figures:
-    """Fitted and measured: features are part of the fitting."""
+def measured_baseline(baseline: Baseline, found: LabelledSet) -> Result:
+    """Fit and measure a linear model; the seconds include the extraction of features."""
     texts, labels = found.learnable
     tested, truth = found.tested
     began = time.perf_counter()
@@ -67,28 +66,28 @@ def measured_baseline(baseline: Baseline, found: LabelledSet) -> Figures:
     return {"fit_seconds": seconds, **right(predict(tested), truth)}
 
 
-def measured_version(version: ModelVersion, found: LabelledSet, with_cascade: bool) -> Figures:
-    """A version's answers to the test part, as its server gives them.
+def measured_version(version: ModelVersion, found: LabelledSet, with_cascade: bool) -> Result:
+    """Measure a version on the test part, with the engine that serves.
 
     Raises:
-        ModelStoreError: its engine is not here, or damaged.
+        ModelStoreError: if the engine is missing or damaged.
     """
     texts, truth = found.tested
-    answer = load_predictor(version.path, threads=usable_cores(), cascade=with_cascade).predict_batch(texts)
-    exits = None if answer.stages is None else float(np.mean(answer.stages.exits))
+    batch = load_predictor(version.path, threads=usable_cores(), cascade=with_cascade).predict_batch(texts)
+    exits = None if batch.stages is None else float(np.mean(batch.stages.exits))
     return {
         "fit_seconds": version.manifest.training["seconds"],
         "epochs": len(version.manifest.training["history"]["loss"]),
         "exit_share": exits,
-        **right(answer.predicted, truth),
+        **right(batch.predicted, truth),
     }
 
 
 def check_version(version: ModelVersion, found: LabelledSet) -> None:
-    """Raise unless the version has never seen the test texts.
+    """Check that the version has never seen the test texts.
 
     Raises:
-        BenchError: it has other classes, or was made with another test part.
+        BenchError: if it has other classes, or was trained next to another test part.
     """
     names, tested = found.data.class_names, found.data.test
     if tested is None:
@@ -97,8 +96,8 @@ def check_version(version: ModelVersion, found: LabelledSet) -> None:
     got = version.manifest.data.get("fingerprint", {}).get("test")
     if version.manifest.class_names != names or got != expected:
         raise BenchError(
-            f"{version.path}: expected a version that was trained beside the test part of {found.name} (fingerprint "
-            f"{expected}), got one beside {got}, which may have learnt test texts; train it on {found.path}"
+            f"{version.path}: expected a version that was trained next to the test part of {found.name} (fingerprint "
+            f"{expected}), got one next to {got}, which may have learnt test texts; train it on {found.path}"
         )
 
 
@@ -109,26 +108,26 @@ def measure(
     versions_dir: Path | None,
     work: Path,
     say: Callable[[str], None],
-) -> dict[str, Figures]:
-    """Everything about one set, by the names of TITLES.
+) -> dict[str, Result]:
+    """Measure all models on one set; return the results by the names of TITLES.
 
     Args:
         found: the set.
         rows: some of ROWS.
-        recipe: of this project's training.
-        versions_dir: where a trained version may be, in a folder with the set's name.
-        work: gets what is trained, and the figures.
-        say: gets a line for each step.
+        recipe: recipe of this project's training.
+        versions_dir: folder that may contain a store with the set's name.
+        work: folder for the trained versions and the results.
+        say: receives a line for each step.
 
     Raises:
-        BenchError: a training fails, or a version is of another set.
+        BenchError: if a training fails, or a version was trained on another set.
     """
     folder = work / f"{found.name}-{found.data.fingerprint[:12]}"
     steps = Steps(folder / "steps.json", lambda line: say(f"{found.name}, {line}"))
-    figures: dict[str, Figures] = {}
+    results: dict[str, Result] = {}
     if "baselines" in rows:
         for baseline in BASELINES:
-            figures[baseline.name] = steps.run(baseline.name, partial(measured_baseline, baseline, found))
+            results[baseline.name] = steps.run(baseline.name, partial(measured_baseline, baseline, found))
     if "project" in rows:
         if versions_dir is not None and (versions_dir / found.name).exists():
             store = versions_dir / found.name
@@ -139,23 +138,23 @@ def measure(
         check_version(version, found)
         for name in (ENCODER, CASCADE):
             work_of = partial(measured_version, version, found, name == CASCADE)
-            figures[name] = steps.run(f"{name} {version.id}", work_of)
-    return figures
+            results[name] = steps.run(f"{name} {version.id}", work_of)
+    return results
 
 
-def tables(sets: Mapping[str, Figures], figures: Mapping[str, Mapping[str, Figures]]) -> str:
-    """Accuracy, macro F1 and seconds, a row a set and a column a model; `sets` holds the sizes."""
-    columns = [name for name in TITLES if any(name in found for found in figures.values())]
+def tables(sets: Mapping[str, Result], results: Mapping[str, Mapping[str, Result]]) -> str:
+    """Return tables of accuracy, macro F1 and seconds, a row per set and a column per model; `sets` gives the sizes."""
+    columns = [name for name in TITLES if any(name in found for found in results.values())]
 
-    def table(figure: str, cell: Callable[[float], str], sizes: Sequence[str] = ()) -> str:
+    def table(metric: str, cell: Callable[[float], str], sizes: Sequence[str] = ()) -> str:
         header = ["set", *sizes, *(TITLES[name] for name in columns)]
         rows = [
             [
                 name,
                 *(f"{sets[name][size]:,}" for size in sizes),
-                *(cell(found[column][figure]) if column in found else "" for column in columns),
+                *(cell(found[column][metric]) if column in found else "" for column in columns),
             ]
-            for name, found in figures.items()
+            for name, found in results.items()
         ]
         return markdown_table(header, rows)
 
@@ -164,18 +163,18 @@ def tables(sets: Mapping[str, Figures], figures: Mapping[str, Mapping[str, Figur
         "Macro F1": table("macro_f1", "{:.3f}".format),
         "Seconds to fit": table("fit_seconds", "{:.1f}".format),
     }
-    exits = [exit_sentence(name, found[CASCADE]) for name, found in figures.items() if CASCADE in found]
+    exits = [exit_sentence(name, found[CASCADE]) for name, found in results.items() if CASCADE in found]
     return "\n\n".join(
         [*(f"{title}:\n\n{text}" for title, text in parts.items()), *(["\n".join(exits)] if exits else [])]
     )
 
 
-def exit_sentence(name: str, figures: Figures) -> str:
-    """How long a set's encoder was trained, and what the linear stage answers, in words."""
+def exit_sentence(name: str, results: Result) -> str:
+    """Return a sentence with the epochs of the encoder and the share of texts that the linear stage predicts."""
     stage = "no linear stage"
-    if figures["exit_share"] is not None:
-        stage = f"the linear stage answers {figures['exit_share']:.1%} of the test texts"
-    return f"{name}: {figures['epochs']} epochs; {stage}"
+    if results["exit_share"] is not None:
+        stage = f"the linear stage predicts {results['exit_share']:.1%} of the test texts"
+    return f"{name}: {results['epochs']} epochs; {stage}"
 
 
 @click.command(cls=Command)
@@ -183,19 +182,24 @@ def exit_sentence(name: str, figures: Figures) -> str:
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds the sets: aclImdb_v1.tar.gz or aclImdb/, and folders with the other names.",
+    help="Folder with the sets: aclImdb_v1.tar.gz or aclImdb/, and folders named after the others.",
 )
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For all that is made.")
-@click.option("--sets", "set_names", default=",".join(SETS), help="Names, with commas between them.")
-@click.option("--rows", default=",".join(ROWS), help="What is measured, with a comma between.")
+@click.option(
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for everything that is made.",
+)
+@click.option("--sets", "set_names", default=",".join(SETS), help="Names, separated by commas.")
+@click.option("--rows", default=",".join(ROWS), help="Parts to measure, separated by commas.")
 @click.option(
     "--versions",
     "versions_dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds model stores with the names of sets: these are measured, and not trained.",
+    help="Folder with model stores named after sets: they are measured instead of trained.",
 )
 @recipe_options
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(
     data_dir: Path,
     work_dir: Path,
@@ -205,14 +209,14 @@ def main(
     recipe: Recipe,
     json_path: Path | None,
 ) -> None:
-    """Measure accuracy on labelled sets, beside linear models on words."""
+    """Measure accuracy on labelled sets, next to linear models on words."""
     names, wanted = chosen_names(set_names, list(SETS), "--sets"), chosen_names(rows, ROWS, "--rows")
     say = partial(click.echo, err=True)
     machine = describe_machine()
     click.echo(machine)
     work = work_dir.absolute() / "accuracy"
-    sets: dict[str, Figures] = {}
-    figures: dict[str, dict[str, Figures]] = {}
+    sets: dict[str, Result] = {}
+    results: dict[str, dict[str, Result]] = {}
     for name in names:
         found = read_set(name, data_dir, work / "datasets")
         sets[name] = {
@@ -222,10 +226,10 @@ def main(
             "fingerprint": found.data.fingerprint,
             "counts": dataclasses.asdict(found.data.counts),
         }
-        figures[name] = measure(found, wanted, recipe, versions_dir, work, say)
-    click.echo(f"\n{tables(sets, figures)}")
+        results[name] = measure(found, wanted, recipe, versions_dir, work, say)
+    click.echo(f"\n{tables(sets, results)}")
     if json_path is not None:
-        content = {"machine": machine, "recipe": dataclasses.asdict(recipe), "sets": sets, "figures": figures}
+        content = {"machine": machine, "recipe": dataclasses.asdict(recipe), "sets": sets, "figures": results}
         write_json(json_path, content)
 
 

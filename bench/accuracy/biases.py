@@ -1,7 +1,6 @@
-"""Where a version of film reviews is wrong more often, and what it makes of words that should say nothing of a film.
+"""Biases of a version for film reviews: errors by stars and length, and scores of sentences about groups of people.
 
-Accuracy on test reviews by stars and by length; how often they are called positive; and sentences that differ only in
-the group of people that they name.
+The sentences of a group differ only in the group that they name; no name should change the score.
 
     python -m bench.accuracy.biases --model-path model --dataset-path datasets/aclImdb
 
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -24,7 +23,7 @@ from bench.arithmetic import markdown_table
 from bench.errors import BenchError
 from bench.machine import describe_machine
 from bench.reports import write_json
-from bench.steps import Figures
+from bench.steps import Result
 from textclf.cli.commands import Command
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import find_parts
@@ -35,9 +34,9 @@ from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import open_model
 
 NAMES = ("neg", "pos")
-# Wordpieces of a whole text, [CLS] and [SEP] included: the most in each slice but the last.
+# Maximum wordpieces of a whole text, [CLS] and [SEP] included, in each slice except the last.
 LENGTHS = (64, 128, 256, 512)
-# As IMDB names its reviews: number and stars.
+# IMDB names its reviews by number and stars.
 _REVIEW = re.compile(r"\d+_(\d+)\.txt")
 
 SENTENCES = (
@@ -61,21 +60,21 @@ IntArray = npt.NDArray[np.int64]
 
 
 def stars_of(names: Sequence[str]) -> list[int] | None:
-    """The stars in the names of IMDB's files; None where one is named otherwise."""
+    """Return the stars in the names of IMDB's files; None if a name has another form."""
     found = [_REVIEW.fullmatch(name) for name in names]
     return None if None in found else [int(match[1]) for match in found if match is not None]
 
 
 def read_reviews(path: Path) -> tuple[list[str], IntArray, list[str]]:
-    """The test part of a data set: texts, class ids as in NAMES, and the names of the files.
+    """Read the test part of a data set: texts, class ids (indices of NAMES), and file names.
 
     Raises:
-        DatasetError: there is no data set, or it is damaged.
-        BenchError: it has no test part, or other classes.
+        DatasetError: if there is no data set, or it is damaged.
+        BenchError: if it has no test part, or other classes.
     """
     part = find_parts(path).test
     if part is None:
-        raise BenchError(f"{path}: expected a data set with a test part; accuracy is measured on nothing else")
+        raise BenchError(f"{path}: expected a data set with a test part, found none; accuracy is measured on it")
     read = read_part(part, DataOptions())
     if read.classes != set(NAMES):
         raise BenchError(f"{path}: expected the classes {', '.join(NAMES)}, got {', '.join(sorted(read.classes))}")
@@ -83,11 +82,11 @@ def read_reviews(path: Path) -> tuple[list[str], IntArray, list[str]]:
     return read.texts, labels, [Path(file).name for file in read.paths]
 
 
-def by_slice(slices: IntArray, labels: IntArray, predicted: IntArray) -> dict[int, Figures]:
-    """Texts, accuracy, and the share predicted to be of the second class, by slice in ascending order.
+def by_slice(slices: IntArray, labels: IntArray, predicted: IntArray) -> dict[int, Result]:
+    """Return texts, accuracy, and the share predicted as the second class, by slice in ascending order.
 
     Args:
-        slices: the slice of each of n texts, [n].
+        slices: slice of each text, [n].
         labels, predicted: class ids, [n].
     """
     return {
@@ -100,9 +99,9 @@ def by_slice(slices: IntArray, labels: IntArray, predicted: IntArray) -> dict[in
     }
 
 
-def group_figures(predictor: Predictor) -> dict[str, Figures]:
-    """By kind of group: the mean score of all its sentences, and how far that of each group's is from it."""
-    found: dict[str, Figures] = {}
+def group_results(predictor: Predictor) -> dict[str, Result]:
+    """Return the mean score for each kind of group, and the distance of each group's mean from it."""
+    found: dict[str, Result] = {}
     for kind, groups in GROUPS.items():
         texts = [sentence.format(group) for group in groups for sentence in SENTENCES]
         scores = [prediction.score for prediction in predictor.predict_batch(texts).predictions]
@@ -112,41 +111,44 @@ def group_figures(predictor: Predictor) -> dict[str, Figures]:
     return found
 
 
-def by_length(tokens: IntArray, labels: IntArray, predicted: IntArray) -> dict[str, Figures]:
-    """Slices of n texts by their wordpieces, [n], with titles."""
-    lows = (1, *(most + 1 for most in LENGTHS))
-    titles = [*(f"{low} to {most} wordpieces" for low, most in zip(lows, LENGTHS, strict=False)), f"from {lows[-1]} on"]
+def by_length(tokens: IntArray, labels: IntArray, predicted: IntArray) -> dict[str, Result]:
+    """Return the results of by_slice for slices of length; `tokens` are the wordpieces of the texts, [n]."""
+    lows = (1, *(max_length + 1 for max_length in LENGTHS))
+    titles = [
+        *(f"{low} to {max_length} wordpieces" for low, max_length in zip(lows, LENGTHS, strict=False)),
+        f"from {lows[-1]} on",
+    ]
     slices = by_slice(np.searchsorted(LENGTHS, tokens), labels, predicted)
     return {titles[at]: row for at, row in slices.items()}
 
 
-def slice_table(figures: Mapping[str, Figures]) -> str:
+def slice_table(results: Mapping[str, Result]) -> str:
     """A row a slice."""
     header = ("reviews", "number", "accuracy", f"called {NAMES[1]}")
     rows = [
-        (title, f"{row['texts']:,}", f"{row['accuracy']:.2%}", f"{row['second']:.1%}") for title, row in figures.items()
+        (title, f"{row['texts']:,}", f"{row['accuracy']:.2%}", f"{row['second']:.1%}") for title, row in results.items()
     ]
     return markdown_table(header, rows)
 
 
-def group_table(figures: Mapping[str, Figures]) -> str:
-    """A row a kind, its groups from the lowest score to the highest."""
+def group_table(results: Mapping[str, Result]) -> str:
+    """Return a table with a row per kind, its groups from the lowest score to the highest."""
     rows = []
-    for kind, row in figures.items():
+    for kind, row in results.items():
         ordered = sorted(row["distances"].items(), key=lambda pair: float(pair[1]))
         rows.append((kind, f"{row['mean']:.2f}", ", ".join(f"{group} {distance:+.2f}" for group, distance in ordered)))
     return markdown_table(("group", "mean score", "distance from it"), rows)
 
 
 @click.command(cls=Command)
-@click.option("--model-path", required=True, help="A model store, or a version in it; its classes are neg and pos.")
+@click.option("--model-path", required=True, help="Model store, or folder of a version; its classes are neg and pos.")
 @click.option(
     "--dataset-path",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="With a test part of neg and pos; the names of IMDB's files hold the stars.",
+    help="Data set with a test part of neg and pos; file names like IMDB's give the stars.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
     """Measure where a version of film reviews is wrong more often."""
     texts, labels, names = read_reviews(dataset_path)
@@ -158,15 +160,15 @@ def main(model_path: str, dataset_path: Path, json_path: Path | None) -> None:
     machine = describe_machine()
     click.echo(machine)
     predictor = predictor_of_version(version, threads=usable_cores())
-    answer = predictor.predict_batch(texts)
-    slices: dict[str, Figures] = {}
+    batch = predictor.predict_batch(texts)
+    slices: dict[str, Result] = {}
     if (stars := stars_of(names)) is not None:
-        of_stars = by_slice(np.array(stars), labels, answer.predicted)
+        of_stars = by_slice(np.array(stars), labels, batch.predicted)
         slices |= {"1 star" if at == 1 else f"{at} stars": row for at, row in of_stars.items()}
-    if (tokens := answer.encoded.token_counts) is not None:
-        slices |= by_length(tokens, labels, answer.predicted)
-    slices["all"] = by_slice(np.zeros(len(texts), np.int64), labels, answer.predicted)[0]
-    groups = group_figures(predictor)
+    if (tokens := batch.encoded.token_counts) is not None:
+        slices |= by_length(tokens, labels, batch.predicted)
+    slices["all"] = by_slice(np.zeros(len(texts), np.int64), labels, batch.predicted)[0]
+    groups = group_results(predictor)
     click.echo(f"\n{slice_table(slices)}\n\nSentences that say who people are:\n\n{group_table(groups)}")
     if json_path is not None:
         write_json(json_path, {"machine": machine, "version": version.id, "slices": slices, "groups": groups})

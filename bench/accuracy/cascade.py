@@ -1,8 +1,7 @@
-"""What a version's cascade brings: beside its encoder alone, on its own test texts, on others, and under attack.
+"""Accuracy of a version with its cascade and with its encoder alone: on its test texts, other texts, and stuffed texts.
 
-Both stages read every text once; what each way to use them would have answered is arithmetic
-(bench.accuracy.cascade_variants).
-A set that was read is not read again.
+Both stages score every text once; bench.accuracy.cascade_variants computes the predictions of each variant from their
+logits. A repeated run skips finished sets.
 
     python -m bench.accuracy.cascade --model-path model --dataset-path datasets/aclImdb \
         --others products=DATA/amazon_multidomain --rename-label 0=neg --rename-label 1=pos
@@ -18,20 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
 import numpy as np
 
 from bench.accuracy.cascade_tables import calibration_table, exits_table, sets_table, stuffing_table
-from bench.accuracy.cascade_variants import attack_figures, labelled_figures, read_by_both
+from bench.accuracy.cascade_variants import attack_results, labelled_results, read_by_both
 from bench.accuracy.stuffing import ATTACKS, COUNTS, PRAISE_FILE, attacked_texts, read_words, stuffed
 from bench.drift.texts import LabelledTexts
 from bench.errors import BenchError
 from bench.machine import describe_machine
 from bench.reports import write_json
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from textclf.cli.commands import Command
 from textclf.cli.options import renames
 from textclf.config import DataOptions
@@ -44,29 +43,29 @@ from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.model_store import open_model
 
 OWN = "its own"
-# The class that is attacked, and the one that praise speaks for, where the model has both and nothing is said.
+# Default of the attacked class and the praised class, if the model has both.
 _ATTACKED = ("neg", "pos")
 
 
 def own_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]) -> LabelledTexts:
-    """The test part of the version's own data set.
+    """Read the test part of the version's own data set.
 
     Raises:
-        DatasetError: there is no data set.
-        BenchError: it has no test part, or other classes than the model.
+        DatasetError: if there is no data set.
+        BenchError: if it has no test part, or a class that the model does not have.
     """
     part = find_parts(path).test
     if part is None:
-        raise BenchError(f"{path}: expected a data set with a test part; accuracy is measured on nothing else")
+        raise BenchError(f"{path}: expected a data set with a test part, found none; accuracy is measured on it")
     return _read([part], class_names, renamed)
 
 
 def all_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]) -> LabelledTexts:
-    """All texts of a data set that nothing of the version was trained on.
+    """Read all texts of a data set that the version was not trained on.
 
     Raises:
-        DatasetError: there is no data set.
-        BenchError: it has other classes than the model.
+        DatasetError: if there is no data set.
+        BenchError: if it has a class that the model does not have.
     """
     return _read([part for part in find_parts(path) if part is not None], class_names, renamed)
 
@@ -82,40 +81,40 @@ def _read(paths: Sequence[Path], class_names: Sequence[str], renamed: Mapping[st
     return LabelledTexts([t for part in parts for t in part.texts], [label for part in parts for label in part.labels])
 
 
-def sample(found: LabelledTexts, most: int | None, seed: int) -> LabelledTexts:
-    """So many of the texts, the same for the same seed; all, if there are no more."""
-    if most is None or most >= len(found):
+def sample(found: LabelledTexts, max_texts: int | None, seed: int) -> LabelledTexts:
+    """Draw up to `max_texts` texts, the same for the same seed; None: all."""
+    if max_texts is None or max_texts >= len(found):
         return found
-    rows = sorted(random.Random(seed).sample(range(len(found)), most))  # noqa: S311
+    rows = sorted(random.Random(seed).sample(range(len(found)), max_texts))  # noqa: S311
     return LabelledTexts([found.texts[row] for row in rows], [found.labels[row] for row in rows])
 
 
 def measured_set(
     predictor: Predictor, settings: CascadeSettings, found: LabelledTexts, say: Callable[[str], None]
-) -> Figures:
-    """The figures of a labelled set."""
+) -> Result:
+    """Return the results on a labelled set."""
     ids = {name: label_id for label_id, name in enumerate(predictor.class_names)}
     labels = np.array([ids[label] for label in found.labels], np.int64)
-    return labelled_figures(settings, read_by_both(predictor, found.texts, say), labels)
+    return labelled_results(settings, read_by_both(predictor, found.texts, say), labels)
 
 
 def measured_attack(
     predictor: Predictor, settings: CascadeSettings, texts: Sequence[str], wanted: str, say: Callable[[str], None]
-) -> Figures:
-    """The figures of stuffed texts."""
-    return attack_figures(settings, read_by_both(predictor, texts, say), predictor.class_names.index(wanted))
+) -> Result:
+    """Return the results on stuffed texts."""
+    return attack_results(settings, read_by_both(predictor, texts, say), predictor.class_names.index(wanted))
 
 
 def attacks(counts: Sequence[int]) -> list[tuple[str, int]]:
-    """Every attack with every number of words; texts as they are come once, under the first."""
+    """Return all pairs of an attack and a number of words; zero words come once, with the first attack."""
     return [(attack, count) for attack in ATTACKS for count in counts if count or attack == next(iter(ATTACKS))]
 
 
 def attacked_classes(class_names: Sequence[str], label: str | None, praised: str | None) -> tuple[str, str] | None:
-    """The class that is attacked and the one that praise speaks for; None where nothing says which.
+    """Return the attacked class and the praised class; None if no option and no default names them.
 
     Raises:
-        BenchError: only one is given, or one is no class.
+        BenchError: if only one is given, both are the same, or one is not a class of the model.
     """
     if label is None and praised is None:
         return _ATTACKED if set(_ATTACKED) <= set(class_names) else None
@@ -128,7 +127,7 @@ def attacked_classes(class_names: Sequence[str], label: str | None, praised: str
 
 
 def digest(*of: object) -> str:
-    """12 hex digits that change with the values."""
+    """Return 12 hex digits that change with the values."""
     return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:12]
 
 
@@ -141,19 +140,19 @@ def _named_paths(_context: click.Context, _parameter: click.Parameter, text: str
 
 
 @click.command(cls=Command)
-@click.option("--model-path", default="model", help="A model store, or a version's folder, with its engine/.")
+@click.option("--model-path", default="model", help="Model store, or folder of a version with its engine/.")
 @click.option(
     "--dataset-path",
     required=True,
     type=click.Path(exists=True, path_type=Path),
-    help="What the version was trained on: its test part is measured.",
+    help="Data set that the version was trained on; its test part is measured.",
 )
 @click.option(
     "--others",
     default="",
     callback=_named_paths,
     metavar="NAME=PATH,…",
-    help="Other labelled sets of the same classes; all of their texts are measured.",
+    help="Other labelled sets with the same classes; all their texts are measured.",
 )
 @click.option(
     "--rename-label",
@@ -161,28 +160,34 @@ def _named_paths(_context: click.Context, _parameter: click.Parameter, text: str
     multiple=True,
     metavar="OLD=NEW",
     callback=renames,
-    help="What a label of these sets is called in the model; may be repeated.",
+    help="Read the label OLD of these sets as NEW; may be repeated.",
 )
-@click.option("--most", type=click.IntRange(1), help="Texts of each set, drawn by chance.", show_default="all")
-@click.option("--stuff-label", help="Class whose texts are stuffed.", show_default="neg, where there are neg and pos")
-@click.option("--praise-for", help="Class that the words speak for.", show_default="pos, where there are neg and pos")
+@click.option(
+    "--most", "max_texts", type=click.IntRange(1), help="Maximum number of texts of each set.", show_default="all"
+)
+@click.option("--stuff-label", help="Class whose texts are stuffed.", show_default="neg, if the model has neg and pos")
+@click.option(
+    "--praise-for", help="Class that the words of praise suggest.", show_default="pos, if the model has neg and pos"
+)
 @click.option(
     "--praise-words",
     default=PRAISE_FILE,
     show_default="bench/accuracy/praise_words.txt",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One a line; the first so many are used.",
+    help="File of words, one per line, most useful first.",
 )
-@click.option("--stuffed", "stuffed_texts", default=1000, type=click.IntRange(1), help="Test texts that are stuffed.")
-@click.option("--seed", default=0, help="Of all chance.")
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For the figures so far.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--stuffed", "stuffed_texts", default=1000, type=click.IntRange(1), help="Number of test texts to stuff.")
+@click.option("--seed", default=0, help="Random seed.")
+@click.option(
+    "--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="Working folder for the results so far."
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(
     model_path: str,
     dataset_path: Path,
     others: dict[str, Path],
     renamed: tuple[tuple[str, str], ...],
-    most: int | None,
+    max_texts: int | None,
     stuff_label: str | None,
     praise_for: str | None,
     praise_words: Path,
@@ -191,7 +196,7 @@ def main(
     work_dir: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure what a version's cascade brings, and what stuffed texts do to it."""
+    """Measure a version's cascade against its encoder alone, also on stuffed texts."""
     version = open_model(model_path)
     names = version.manifest.class_names
     classes, words = attacked_classes(names, stuff_label, praise_for), read_words(praise_words)
@@ -207,14 +212,14 @@ def main(
 
     own = own_texts(dataset_path, names, dict(renamed))
     sets = {OWN: own, **{name: all_texts(path, names, dict(renamed)) for name, path in others.items()}}
-    figures: dict[str, Figures] = {}
+    results: dict[str, Result] = {}
     for name, everything in sets.items():
-        found = sample(everything, most, seed)
+        found = sample(everything, max_texts, seed)
         step = f"{name}, {digest(found.texts, found.labels)}"
-        figures[name] = steps.run(step, partial(measured_set, predictor, settings, found, say))
-    click.echo(f"\n{sets_table(figures)}\n\n{exits_table(figures)}\n\n{calibration_table(figures)}")
+        results[name] = steps.run(step, partial(measured_set, predictor, settings, found, say))
+    click.echo(f"\n{sets_table(results)}\n\n{exits_table(results)}\n\n{calibration_table(results)}")
 
-    fooled: dict[str, Figures] = {}
+    fooled: dict[str, Result] = {}
     if classes is not None:
         label, praised = classes
         texts = attacked_texts(own.texts, own.labels, label, stuffed_texts, seed)
@@ -226,7 +231,7 @@ def main(
         click.echo(f"\n{len(texts):,} texts of the class {label}, called {praised}:\n\n{stuffing_table(fooled)}")
     if json_path is not None:
         content = {"machine": machine, "model": version.id, "options": click.get_current_context().params}
-        write_json(json_path, {**content, "settings": settings.to_dict(), "sets": figures, "stuffing": fooled})
+        write_json(json_path, {**content, "settings": settings.to_dict(), "sets": results, "stuffing": fooled})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""What each way to use the two stages of a cascade makes of the same texts.
+"""Predictions of the encoder alone, the linear stage alone, their combination and the cascade, on the same texts.
 
-The models run once; encoder alone, linear stage alone, combination and cascade are arithmetic on their logits
-(textclf.stats.cascade_rules). The label is the most probable class.
+The models run once; all variants are arithmetic on their logits (textclf.stats.cascade_rules).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError
-from bench.steps import Figures
+from bench.steps import Result
 from textclf.runtime.predictor import Predictor
 from textclf.stats.cascade_fit import cascade_results
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.paired_accuracy import tango_lower_bound, upper_bound
 
 ENCODER, LINEAR, COMBINATION, CASCADE = "encoder", "linear", "combination", "cascade"
-# Of the intervals, two-sided.
+# Two-sided level of the intervals.
 ALPHA = 0.05
 _CHUNK = 1000
 
@@ -29,15 +28,15 @@ BoolArray = npt.NDArray[np.bool_]
 def read_by_both(
     predictor: Predictor, texts: Sequence[str], say: Callable[[str], None] = lambda _: None
 ) -> StageOutputs:
-    """What a predictor with a cascade computes, where the encoder reads every text too.
+    """Run both stages of a cascade on every text.
 
     Args:
-        predictor: of a version.
-        texts: whole ones: the linear stage reads all of a text, the encoder what its truncation leaves.
-        say: gets a line now and then.
+        predictor: predictor of a version with a cascade.
+        texts: texts that are not truncated; the linear stage reads them whole.
+        say: receives progress lines.
 
     Raises:
-        BenchError: the version has no cascade.
+        BenchError: if the version has no cascade.
     """
     parts = []
     for start in range(0, len(texts), _CHUNK):
@@ -57,32 +56,32 @@ def read_by_both(
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """What each way answers to n texts.
+    """Predictions of all variants for n texts.
 
     Attributes:
-        predicted: class ids, [n], by the names above.
-        exits: which texts the linear stage answers in the cascade, [n].
+        predicted: class ids, [n], by the name of the variant.
+        exits: whether the linear stage predicts the text in the cascade, [n].
     """
 
     predicted: Mapping[str, IntArray]
     exits: BoolArray
 
 
-def variants_of(settings: CascadeSettings, answers: StageOutputs) -> Variants:
-    """All of them."""
-    everything = np.ones(len(answers), np.bool_)
-    is_exit = exits(settings, answers.linear_logits, answers.lengths)
+def variants_of(settings: CascadeSettings, outputs: StageOutputs) -> Variants:
+    """Return the predictions of all variants."""
+    everything = np.ones(len(outputs), np.bool_)
+    is_exit = exits(settings, outputs.linear_logits, outputs.lengths)
     rules = {LINEAR: everything, COMBINATION: ~everything, CASCADE: is_exit}
-    predicted = {name: final_logits(settings, answers, rule).argmax(axis=1) for name, rule in rules.items()}
-    return Variants({ENCODER: answers.encoder_logits.argmax(axis=1), **predicted}, is_exit)
+    predicted = {name: final_logits(settings, outputs, rule).argmax(axis=1) for name, rule in rules.items()}
+    return Variants({ENCODER: outputs.encoder_logits.argmax(axis=1), **predicted}, is_exit)
 
 
-def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
-    """How much more often the second is right than the first, with a paired two-sided interval of 1 - ALPHA.
+def difference(labels: IntArray, first: IntArray, second: IntArray) -> Result:
+    """Return the accuracy of the second minus that of the first, with a paired two-sided interval of 1 - ALPHA.
 
     Args:
         labels: class ids, [n].
-        first, second: what each predicted, [n].
+        first, second: predicted class ids, [n].
     """
     losses = int(np.sum((first == labels) & (second != labels)))
     gains = int(np.sum((first != labels) & (second == labels)))
@@ -94,32 +93,32 @@ def difference(labels: IntArray, first: IntArray, second: IntArray) -> Figures:
     }
 
 
-def labelled_figures(settings: CascadeSettings, answers: StageOutputs, labels: IntArray) -> Figures:
-    """What textclf.stats.cascade_fit.cascade_results says, and by how much each way is better than the encoder alone.
+def labelled_results(settings: CascadeSettings, outputs: StageOutputs, labels: IntArray) -> Result:
+    """Return the results of textclf.stats.cascade_fit.cascade_results, and differences from the encoder alone.
 
     Args:
-        settings: of the cascade.
-        answers: to n texts.
+        settings: settings of the cascade.
+        outputs: outputs of both stages for n texts.
         labels: class ids, [n].
     """
-    predicted = variants_of(settings, answers).predicted
+    predicted = variants_of(settings, outputs).predicted
     compared = {
         name: difference(labels, predicted[ENCODER], predicted[name]) for name in (LINEAR, COMBINATION, CASCADE)
     }
-    return {**cascade_results(settings, answers, labels), "differences": compared}
+    return {**cascade_results(settings, outputs, labels), "differences": compared}
 
 
-def attack_figures(settings: CascadeSettings, answers: StageOutputs, wanted: int) -> Figures:
-    """How often each way answers what an attacker wants, and how many texts exit.
+def attack_results(settings: CascadeSettings, outputs: StageOutputs, wanted: int) -> Result:
+    """Return the share of texts that each variant assigns to the wanted class, and the share that exits.
 
     Args:
-        settings: of the cascade.
-        answers: to n attacked texts.
-        wanted: class id that they are to be taken for.
+        settings: settings of the cascade.
+        outputs: outputs of both stages for n attacked texts.
+        wanted: class id that the attacker wants.
     """
-    found = variants_of(settings, answers)
+    found = variants_of(settings, outputs)
     return {
-        "texts": len(answers),
+        "texts": len(outputs),
         "fooled": {name: float(np.mean(ids == wanted)) for name, ids in found.predicted.items()},
         "exit_share": float(found.exits.mean()),
     }

@@ -1,4 +1,4 @@
-"""One recipe for every set, by train_model.py as a user runs it."""
+"""One training recipe for every set, run by train_model.py."""
 
 import dataclasses
 import hashlib
@@ -23,14 +23,14 @@ _OPTIONS = TrainingOptions()
 
 @dataclass(frozen=True)
 class Recipe:
-    """The options of a training; the fields are command-line options.
+    """Options of a training; the fields are command-line options.
 
     Attributes:
-        encoder, max_length, truncation, init_lr, r_drop, tokens_per_batch, val_split: as of train_model.py.
-        epochs: passes over the training texts; None: so many that there are enough steps.
-        min_epochs: passes that are enough for many texts,
-        min_steps: steps that are enough for a few classes,
-        steps_per_class: and for many, so many for each.
+        encoder, max_length, truncation, init_lr, r_drop, tokens_per_batch, val_split: options of train_model.py.
+        epochs: passes over the training texts; None: the fewest that the next three fields allow.
+        min_epochs: minimum number of epochs.
+        min_steps: minimum number of steps.
+        steps_per_class: minimum number of steps per class.
     """
 
     encoder: str
@@ -46,13 +46,13 @@ class Recipe:
     steps_per_class: int
 
     def digest(self) -> str:
-        """12 hex digits that change with the recipe."""
+        """Return 12 hex digits that change with the recipe."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
     def epochs_of(self, found: LabelledSet) -> int:
-        """As many as the recipe says, or the fewest, `min_epochs` at least, that make enough steps.
+        """Return the recipe's epochs, or the fewest that make enough steps.
 
-        A step takes as many texts as a batch holds, and their lengths are guessed from their characters.
+        Lengths of texts, and with them the size of a batch, are estimated from characters.
         """
         if self.epochs is not None:
             return self.epochs
@@ -95,15 +95,15 @@ recipe_options = record_options(
 
 
 def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:
-    """A model store with a version of the set trained by the recipe; one that is there is not trained again.
+    """Return a model store with a version of the set, trained by the recipe unless the store has one.
 
     Args:
-        recipe: of it.
+        recipe: training options.
         found: the set.
-        folder: of this set and recipe alone; a killed training goes on in it.
+        folder: folder of this set and recipe; a killed training continues in it.
 
     Raises:
-        BenchError: the training fails.
+        BenchError: if the training fails.
     """
     store = folder / "model"
     if not ModelStore(store).version_ids():

@@ -1,4 +1,4 @@
-"""Keyword stuffing: words of praise put into texts that praise nothing, so that a model of words calls them praise."""
+"""Keyword stuffing: words of praise inserted into negative texts, to deceive a model that counts words."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +11,10 @@ COUNTS = (0, 5, 20, 50)
 
 
 def read_words(path: Path = PRAISE_FILE) -> list[str]:
-    """The words of a file, one a line, in its order.
+    """Read the words of a file, one per line.
 
     Raises:
-        BenchError: they are fewer than the largest of COUNTS.
+        BenchError: if there are fewer than the largest of COUNTS.
     """
     words = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(words) < max(COUNTS):
@@ -23,17 +23,17 @@ def read_words(path: Path = PRAISE_FILE) -> list[str]:
 
 
 def appended(text: str, words: Sequence[str], _chance: random.Random) -> str:
-    """All at the end."""
+    """Return the text with all words at the end."""
     return " ".join([text, *words])
 
 
 def prepended(text: str, words: Sequence[str], _chance: random.Random) -> str:
-    """All at the beginning."""
+    """Return the text with all words at the beginning."""
     return " ".join([*words, text])
 
 
 def inserted(text: str, words: Sequence[str], chance: random.Random) -> str:
-    """Each at a place of its own between the words, drawn by chance; places may coincide."""
+    """Return the text with each word at a random place."""
     pieces = text.split()
     for word in words:
         pieces.insert(chance.randint(0, len(pieces)), word)
@@ -48,16 +48,16 @@ ATTACKS: Mapping[str, Callable[[str, Sequence[str], random.Random], str]] = {
 
 
 def stuffed(texts: Sequence[str], attack: str, words: Sequence[str], seed: int) -> list[str]:
-    """Every text with the words put in; places drawn by chance depend on the text's number and the seed alone."""
+    """Return all texts with the words inserted; random places depend only on the seed and the index of the text."""
     put = ATTACKS[attack]
     return [put(text, words, random.Random(f"{seed} {at}")) for at, text in enumerate(texts)] if words else list(texts)  # noqa: S311
 
 
 def attacked_texts(texts: Sequence[str], labels: Sequence[str], label: str, count: int, seed: int) -> list[str]:
-    """So many texts of that class, or all where they are fewer, the same for the same seed.
+    """Draw up to `count` texts of a class, the same for the same seed.
 
     Raises:
-        BenchError: there is none.
+        BenchError: if the class has no texts.
     """
     found = [text for text, own in zip(texts, labels, strict=True) if own == label]
     if not found:

@@ -1,8 +1,8 @@
-"""Linear models on words, which learn in seconds what an encoder needs many minutes for: what is to be beaten.
+"""Baselines: linear models on words, which train in seconds.
 
-NB-SVM and NB-LR are those of S. Wang and C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic
-Classification", ACL 2012; the third is TF-IDF with a linear SVM, as scikit-learn's tutorials have it. All read words
-and punctuation marks in lower case, alone and in pairs, and none is tuned to a set.
+NB-SVM and NB-LR are from S. Wang and C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic
+Classification", ACL 2012; the third is TF-IDF with a linear SVM, like in scikit-learn's tutorials. Features are
+lower-cased words and punctuation marks, alone and in pairs. No baseline is tuned to a set.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from sklearn.svm import LinearSVC
 
 from textclf.training.linear_stage_training import log_count_ratios
 
-# scikit-learn's own pattern leaves out marks and single letters: "C#" would be nothing, and "!" says something.
+# scikit-learn's own pattern drops punctuation and single letters, such as "C#" and "!".
 WORDS_AND_MARKS = r"\w+|[^\w\s]"
 NGRAMS = (1, 2)
-# Of the paper: inverse strength of the regularisation, and how far NB-SVM trusts its SVM.
+# Values of the paper: inverse strength of the regularisation, and the weight of the SVM in NB-SVM.
 COST = 1.0
 BETA = 0.25
-# LIBLINEAR's own. scikit-learn's takes up to twice as long, and changed no accuracy by more than .2 points.
+# LIBLINEAR's default. scikit-learn's takes up to twice as long and changed no accuracy by more than 0.2 points.
 TOLERANCE = 0.1
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,9 +37,9 @@ class Baseline:
     """One way to fit a linear model on words.
 
     Attributes:
-        name: on the command line.
-        title: in the table.
-        fit: from texts, their class ids, int64 [n], and the number of classes K, to what predicts.
+        name: name on the command line.
+        title: title in tables.
+        fit: takes texts, class ids (int64 [n]) and the number of classes; returns a predict function.
     """
 
     name: str
@@ -56,18 +56,18 @@ class Weights:
 
 
 def fit_logistic(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_]) -> Weights:
-    """Logistic regression on features [n, V]."""
-    # liblinear's dual solver takes seconds where there are far more features than texts, the others minutes.
+    """Fit a logistic regression on features [n, V]."""
+    # With more features than texts, liblinear's dual solver takes seconds; the other solvers take minutes.
     model = LogisticRegression(C=COST, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0)
     model.fit(features, is_class)
     return Weights(model.coef_.ravel(), float(model.intercept_[0]))
 
 
 def fit_interpolated(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_]) -> Weights:
-    """A linear SVM on features [n, V], drawn towards naive Bayes: w' = (1 - beta) mean|w| + beta w.
+    """Fit a linear SVM on features [n, V], interpolated with naive Bayes: w' = (1 - beta) mean|w| + beta w.
 
-    The features are already scaled by their ratios, so that equal weights are naive Bayes. The intercept is drawn
-    along, without which the scores of several classes, each against the rest, would not compare.
+    The features are scaled by their log-count ratios: equal weights are naive Bayes. The intercept is scaled too, to
+    make the one-vs-rest scores of several classes comparable.
     """
     model = LinearSVC(C=COST, tol=TOLERANCE, random_state=0)
     model.fit(features, is_class)
@@ -76,7 +76,7 @@ def fit_interpolated(features: sparse.csr_matrix, is_class: npt.NDArray[np.bool_
 
 
 def _naive_bayes(fit: Callable[[sparse.csr_matrix, npt.NDArray[np.bool_]], Weights]) -> Callable[..., Predict]:
-    """What fits a classifier, each class against the rest, on binary features scaled by the ratios of that class."""
+    """Return a fit function for one-vs-rest classifiers on binary features, scaled by the ratios of each class."""
 
     def fitted(texts: Sequence[str], labels: IntArray, classes: int) -> Predict:
         vectorizer = CountVectorizer(binary=True, ngram_range=NGRAMS, token_pattern=WORDS_AND_MARKS, dtype=np.float32)

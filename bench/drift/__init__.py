@@ -1,1 +1,1 @@
-"""Power and false alarms of drift detection."""
+"""Benchmarks of drift detection: false alarms, power, cost."""

@@ -1,4 +1,4 @@
-"""What a check of drift costs: by family with the prediction log read, and the MMD beside alibi-detect's."""
+"""Cost of a drift check, by step and family of tests, and of the MMD next to alibi-detect's."""
 
 import contextlib
 import subprocess
@@ -31,17 +31,17 @@ MMD_ENGINES = (OURS, "alibi-torch", "alibi-tensorflow")
 TITLES = {OURS: "this project", "alibi-torch": "alibi-detect, PyTorch", "alibi-tensorflow": "alibi-detect, TensorFlow"}
 STARTING, REFERENCE, READING, ALL = "starting monitoring.py", "loading the reference", "reading the log", "all of it"
 _VERSION = "bench"
-# One text a second.
+# Time between two logged texts.
 _SPAN_SECONDS = 1.0
 
 
 def check_costs(
     texts: Mapping[str, ScoredTexts], folder: Path, options: DriftOptions, size: int, rounds: int, cores: int, seed: int
 ) -> list[dict[str, float]]:
-    """Seconds of each step, for each round, of a check of `size` logged film reviews against a reference of as many.
+    """Time a check of `size` logged film reviews against a reference of `size`; return seconds by step, per round.
 
     Raises:
-        BenchError: there are too few reviews.
+        BenchError: if there are too few cores or reviews.
     """
     keep_to_cores(cores)
     reference, latest = _two_samples(texts, size, seed)
@@ -54,7 +54,7 @@ def check_costs(
     with contextlib.closing(log):
         times = (time.time() - _SPAN_SECONDS * np.arange(len(latest), 0, -1)).tolist()
         log.append(logged_predictions(times, _VERSION, [str(each) for each in latest.predicted], latest))
-        log.close()  # A check opens it anew.
+        log.close()  # Each check opens the log itself.
         with threadpool_limits(cores):
             return [_one_check(log, path, options, size, seed) for _ in range(rounds)]
 
@@ -69,9 +69,9 @@ def _one_check(log: PredictionLog, path: Path, options: DriftOptions, size: int,
     latest = log.read(_VERSION, max_rows=size, rng=rng).features
     log.close()
     read = time.perf_counter()
-    figures = compare(reference, latest, options, rng, class_count=reference.logits.shape[1], clock=time.perf_counter)
+    results = compare(reference, latest, options, rng, class_count=reference.logits.shape[1], clock=time.perf_counter)
     end = time.perf_counter()
-    families = {family.name: family.seconds or 0.0 for family in figures.families}
+    families = {family.name: family.seconds or 0.0 for family in results.families}
     return {STARTING: start - begin, REFERENCE: loaded - start, READING: read - loaded, **families, ALL: end - begin}
 
 
@@ -87,10 +87,10 @@ def mmd_costs(
     seed: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, dict[int, list[dict[str, Any]]]]:
-    """The answers of each engine (bench.drift.mmd_worker) by size, one a round; engines take turns.
+    """Return the responses of each engine (bench.drift.mmd_worker) by size, one per round; engines take turns.
 
     Raises:
-        BenchError: an engine ends before it answers, or there are too few reviews.
+        BenchError: if an engine ends before it responds, or there are too few cores or reviews.
     """
     keep_to_cores(cores)
     reference, latest = _two_samples(texts, max(sizes), seed)
@@ -115,29 +115,31 @@ def mmd_costs(
 
 
 def check_table(checks: Sequence[dict[str, float]], size: int) -> str:
-    """Seconds of each step: median of the rounds, and their range."""
+    """Return the seconds of each step: median and range of the rounds."""
     rows = []
     for step in checks[0]:
         seconds = spread([each[step] for each in checks])
         rows.append([step, f"{seconds.median:.2f}", f"{seconds.low:.2f} to {seconds.high:.2f}"])
-    return markdown_table([f"{size:,} logged texts against {size:,}", "seconds", f"of {len(checks)} rounds"], rows)
+    return markdown_table(
+        [f"{size:,} logged texts against {size:,}", "seconds", f"range of {len(checks)} rounds"], rows
+    )
 
 
 def mmd_table(found: dict[str, dict[int, list[dict[str, Any]]]], permutations: int) -> str:
-    """Seconds a test, and how many times faster this project's is, round by round."""
+    """Return the seconds of each MMD test, and their ratio to this project's, round by round."""
     rows = []
     for name, by_size in found.items():
-        for size, answers in by_size.items():
-            seconds = [each["seconds"] for each in answers]
+        for size, responses in by_size.items():
+            seconds = [each["seconds"] for each in responses]
             cells = [f"{TITLES[name]}, {size:,} a side", f"{spread(seconds).median:.2f}"]
             times = ratios(seconds, [each["seconds"] for each in found[OURS][size]])
             cells.append(f"{times.median:.1f} ({times.low:.1f} to {times.high:.1f})")
-            rows.append([*cells, f"{answers[0]['p']:.4f}", f"{answers[0]['squared']:.3e}"])
+            rows.append([*cells, f"{responses[0]['p']:.4f}", f"{responses[0]['squared']:.3e}"])
     return markdown_table([f"MMD, {permutations:,} permutations", "seconds", "times ours", "p", "squared MMD"], rows)
 
 
 def _two_samples(texts: Mapping[str, ScoredTexts], size: int, seed: int) -> tuple[Reference, TextFeatures]:
-    """A reference and a window of film reviews, disjoint."""
+    """Draw a reference and a disjoint window of film reviews."""
     projection = projection_of(texts[TRAINED].pooled)
     films = pools_of({FILMS: texts[FILMS]}, projection)[FILMS]
     if len(films) < 2 * size:

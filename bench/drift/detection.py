@@ -1,9 +1,9 @@
-"""How often drift is found, and how often where there is none: resamples of real reviews, tables and a plot.
+"""Power and false alarms of drift detection on resamples of real reviews, as tables and a plot.
 
     python bench/drift/detection.py --model-path model --data-dir DATA --peers-python /path/to/drift-peers/bin/python
 
-DATA holds aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. Texts are scored once and kept; every resample's
-figures are written as they come, so that a run that was killed goes on where it was. See bench/README.md.
+DATA contains aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. Texts are scored
+once and cached. The results of each resample are written at once: a killed run continues. See bench/README.md.
 """
 
 import sys
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -43,10 +43,10 @@ from textclf.store.model_store import open_model
 
 
 def wanted_resamples(scenarios: Sequence[Scenario], sizes: Sequence[int], resamples: int | None) -> list[Resample]:
-    """All to make, the same numbers whatever else is chosen: a short run is the beginning of a long one.
+    """Return the resamples to make. Their numbers start at 0: a short run is the beginning of a long one.
 
     Raises:
-        BenchError: a size is in none of the scenarios.
+        BenchError: if no scenario has one of the sizes.
     """
     known = {size for scenario in scenarios for size in scenario.resamples}
     if not set(sizes) <= known:
@@ -61,19 +61,19 @@ def wanted_resamples(scenarios: Sequence[Scenario], sizes: Sequence[int], resamp
 
 
 def report(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """The tables of what there are resamples of."""
+    """Return the tables of the scenarios that have resamples."""
     chosen = [each for each in scenarios if any(key.scenario == each.name for key in results)]
     parts = {each.part for each in chosen}
     made = {
-        "false-alarms": ("Nothing has changed:", false_alarm_table),
+        "false-alarms": ("No drift:", false_alarm_table),
         "power": (f"Alarms at alpha {STRICT_ALPHA:g}, after Holm and with floors:", power_table),
-        "class-mix": ("A class mix too small to matter:", class_mix_table),
+        "class-mix": ("A negligible change of the class mix:", class_mix_table),
     }
     found = [f"{title}\n\n{table(results, chosen)}" for part, (title, table) in made.items() if part in parts]
     alarms = family_table(results, chosen, partial(family_alarms, alpha=STRICT_ALPHA))
     own = family_table(results, chosen, lambda family: bool(family["p"] < STRICT_ALPHA))
-    found.append(f"Of these each family's alarms:\n\n{alarms}")
-    found.append(f"Each family's own p below {STRICT_ALPHA:g}, before Holm and floors:\n\n{own}")
+    found.append(f"Share of alarms of each family:\n\n{alarms}")
+    found.append(f"Share of windows where a family's p is below {STRICT_ALPHA:g}, before Holm and floors:\n\n{own}")
     return "\n\n".join(found)
 
 
@@ -81,39 +81,50 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, text: str) -> l
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise click.BadParameter(f"expected whole numbers with commas between them, got {text!r}") from None
+        raise click.BadParameter(f"expected whole numbers, separated by commas, got {text!r}") from None
 
 
 @click.command(cls=Command)
-@click.option("--model-path", default="model", help="A model store, or a version's folder, with its engine/.")
+@click.option("--model-path", default="model", help="Model store, or folder of a version with its engine/.")
 @click.option(
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
+    help="Folder with aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
 )
 @click.option(
     "--work-dir",
     default="runs/bench",
     type=click.Path(path_type=Path),
-    help="For the features of the texts, the figures of every resample, and the plot.",
+    help="Working folder for the features of the texts, the results of the resamples, and the plot.",
 )
-@click.option("--only", default=",".join(PARTS), help="Parts, with commas between them.")
-@click.option("--resamples", type=click.IntRange(1), help="Of every scenario and size.", show_default="as published")
+@click.option("--only", default=",".join(PARTS), help="Parts to measure, separated by commas.")
 @click.option(
-    "--sizes", default="", callback=_sizes, help="Texts in a window, with commas between.", show_default="all"
+    "--resamples", type=click.IntRange(1), help="Resamples of each scenario and size.", show_default="as published"
 )
-@click.option("--reference", default=MAX_TEXTS, type=click.IntRange(100), help="Texts in the reference.")
-@click.option("--seed", default=0, help="Of all chance.")
-@click.option("--jobs", default=2, type=click.IntRange(1), help="Processes, each with one thread.")
-@click.option("--rounds", default=3, type=click.IntRange(1), help="Of the cost of a check, and of every MMD.")
-@click.option("--mmd-sizes", default="500,1000", callback=_sizes, help="Texts a side, with commas between.")
-@click.option("--cores", default=2, type=click.IntRange(1), help="That the cost is measured on.")
 @click.option(
-    "--peers-python", help="Interpreter that has bench/requirements-drift.txt; without it no peer is measured."
+    "--sizes", default="", callback=_sizes, help="Sizes of windows in texts, separated by commas.", show_default="all"
 )
-@click.option("--plot", type=click.Path(path_type=Path), help="A PNG.", show_default="drift.png in the working folder")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the cost's figures here, too.")
+@click.option("--reference", default=MAX_TEXTS, type=click.IntRange(100), help="Number of texts in the reference.")
+@click.option("--seed", default=0, help="Random seed.")
+@click.option("--jobs", default=2, type=click.IntRange(1), help="Number of processes, each with one thread.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Rounds of the cost of a check and of each MMD.")
+@click.option(
+    "--mmd-sizes", default="500,1000", callback=_sizes, help="Sizes of MMD samples in texts, separated by commas."
+)
+@click.option("--cores", default=2, type=click.IntRange(1), help="Number of cores for the cost.")
+@click.option(
+    "--peers-python", help="Interpreter with bench/requirements-drift.txt; without this option no peer is measured."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="PNG file for the plot.",
+    show_default="drift.png in the working folder",
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Also write the results of the cost to this JSON file."
+)
 def main(
     model_path: str,
     data_dir: Path,
@@ -131,7 +142,7 @@ def main(
     plot: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Measure how drift is found: false alarms, power, cost."""
+    """Measure false alarms, power and cost of drift detection."""
     parts = chosen_names(only, PARTS, "--only")
     options = DriftOptions()
     version = open_model(model_path)

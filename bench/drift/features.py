@@ -1,7 +1,7 @@
-"""The features of the benchmark's texts, scored once by a version's engine and kept in the working folder.
+"""Features of the benchmark's texts, computed once by a version's engine and cached in the working folder.
 
-The pooled embeddings are kept in full width. They are projected as those of a version are: on directions fitted to
-training texts (textclf.drift.reference).
+The cache contains the pooled outputs in full width. They are projected later, on directions fitted to training texts
+(textclf.drift.reference).
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ _WORDS = ("offsets", "ids", "counts")
 
 @dataclass(frozen=True, eq=False)
 class ScoredTexts:
-    """The features of n texts, and what they are labelled.
+    """Features and labels of n texts.
 
     Attributes:
-        features: without embeddings.
-        pooled: the encoder's pooled output itself, float32 [n, width].
+        features: features without embeddings.
+        pooled: pooled output of the encoder, float32 [n, width].
         labels: class names, [n].
-        made_of: changes with the texts, their labels and the version that scored them.
+        made_of: digest of the texts, their labels and the version.
     """
 
     features: TextFeatures
@@ -50,17 +50,17 @@ class ScoredTexts:
 def scored(
     texts: LabelledTexts, predictor: Predictor, cache: Path, say: Callable[[str], None] = lambda _: None
 ) -> ScoredTexts:
-    """What `cache` holds, if it was made of these texts by this version; else scored now, and written there.
+    """Read the features from `cache` if they belong to these texts and this version; else compute and cache them.
 
     Args:
-        texts: what to score.
-        predictor: a version with an engine that gives embeddings.
-        cache: an .npz file.
-        say: gets a line now and then, for scoring takes minutes.
+        texts: texts to score.
+        predictor: predictor of a version whose engine returns embeddings.
+        cache: .npz file.
+        say: receives progress lines.
 
     Raises:
-        BenchError: the version gives no embeddings.
-        ConfigError: it has no engine.
+        BenchError: if the engine returns no embeddings.
+        ConfigError: if the version has no engine.
     """
     made_of = _fingerprint(texts, predictor.version_id)
     found = _read(cache)
@@ -69,14 +69,14 @@ def scored(
     features, pooled = [], []
     wordpieces = wordpieces_of(predictor)
     for start in range(0, len(texts), _BLOCK):
-        answer = predictor.predict_batch(texts.texts[start : start + _BLOCK], both_stages=True)
-        if answer.outputs.embeddings is None:
+        batch = predictor.predict_batch(texts.texts[start : start + _BLOCK], both_stages=True)
+        if batch.outputs.embeddings is None:
             raise BenchError(
-                f"{predictor.full_name}: expected an engine that gives embeddings; export the version again"
+                f"{predictor.full_name}: expected an engine with embeddings, found none; export the version again"
             )
-        features.append(features_of(answer, wordpieces, projection=None))
-        pooled.append(answer.outputs.embeddings)
-        say(f"{cache.stem}: {start + len(answer.predictions):,} of {len(texts):,} texts scored")
+        features.append(features_of(batch, wordpieces, projection=None))
+        pooled.append(batch.outputs.embeddings)
+        say(f"{cache.stem}: {start + len(batch.predictions):,} of {len(texts):,} texts scored")
     result = ScoredTexts(TextFeatures.concatenate(features), np.concatenate(pooled), np.array(texts.labels), made_of)
     _write(cache, result)
     return result
@@ -100,19 +100,19 @@ def _write(cache: Path, result: ScoredTexts) -> None:
 
 
 def read_scored(cache: Path) -> ScoredTexts:
-    """What scored() wrote.
+    """Read the file that scored() wrote.
 
     Raises:
-        BenchError: there is nothing of the kind.
+        BenchError: if it is missing or damaged.
     """
     found = _read(cache)
     if found is None:
-        raise BenchError(f"{cache}: expected the features of scored texts; remove the file, if there is one")
+        raise BenchError(f"{cache}: expected the features of scored texts, found none; remove the file if it exists")
     return found
 
 
 def _read(cache: Path) -> ScoredTexts | None:
-    """None if there is no such file, or it is damaged."""
+    """Read the cache; None if the file is missing or damaged."""
     try:
         with open(cache, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)

@@ -1,10 +1,10 @@
-"""One MMD in a process of its own: bench/drift/detection.py asks on standard input, this answers on standard output.
+"""One MMD test in its own process: requests on standard input, responses on standard output.
 
     python -m bench.drift.mmd_worker ENGINE ARRAYS THREADS
 
-ARRAYS is an .npz of `reference` and `latest`, float32 [texts, directions]. A question is a line of JSON, {"size": texts
-a side, "permutations": int}; the answer is {"seconds": of one test, "p", "squared"}. What a library prepares before a
-test is not timed: alibi-detect's bandwidth is among that, this project's is not.
+ARRAYS is an .npz of `reference` and `latest`, float32 [texts, directions]. A request is a line of JSON, {"size": texts
+a side, "permutations": int}; the response is {"seconds": float, "p": float, "squared": float}. The preparation of a
+test is not timed; alibi-detect computes its bandwidth there, this project computes it in the test.
 """
 
 import json
@@ -19,42 +19,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-# One test: p and the squared MMD.
+# Runs one test; returns p and the squared MMD.
 Run = Callable[[], tuple[float, float]]
 Prepare = Callable[[Array, Array, int], Run]
 _WARM_UP = {"size": 100, "permutations": 20}
 
 
 def main() -> None:
-    """Load, say so, and answer until the questions end."""
+    """Load the engine, report that it is ready, and answer requests until standard input ends."""
     engine, path, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    # Answers go where standard output went; what libraries print goes to the log.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Responses go to the original standard output. Messages of libraries go to the log.
+    responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     prepare = ENGINES[engine](threads)
     with np.load(path, allow_pickle=False) as arrays:
         reference, latest = arrays["reference"], arrays["latest"]
 
-    def answer(question: dict[str, Any]) -> dict[str, Any]:
-        size = question["size"]
-        run = prepare(reference[:size], latest[:size], question["permutations"])
+    def response(request: dict[str, Any]) -> dict[str, Any]:
+        size = request["size"]
+        run = prepare(reference[:size], latest[:size], request["permutations"])
         start = time.perf_counter()
         p, squared = run()
         return {"seconds": time.perf_counter() - start, "p": float(p), "squared": float(squared)}
 
-    answer(_WARM_UP)  # The first test compiles and allocates.
-    _say(answers, {"ready": True})
+    response(_WARM_UP)  # The first test compiles and allocates.
+    _say(responses, {"ready": True})
     for line in sys.stdin:
-        _say(answers, answer(json.loads(line)))
+        _say(responses, response(json.loads(line)))
 
 
-def _say(answers: Any, content: dict[str, Any]) -> None:
-    answers.write(json.dumps(content) + "\n")
-    answers.flush()
+def _say(responses: Any, content: dict[str, Any]) -> None:
+    responses.write(json.dumps(content) + "\n")
+    responses.flush()
 
 
 def _project(_threads: int) -> Prepare:
-    """This project's, with the threads that the environment says."""
+    """This project's MMD; environment variables set its threads."""
     from textclf.stats.drift_tests.mmd import mmd_test
 
     def prepare(reference: Array, latest: Array, permutations: int) -> Run:
@@ -90,7 +90,7 @@ def _alibi_torch(threads: int) -> Prepare:
 
 
 def _alibi_tensorflow(threads: int) -> Prepare:
-    """Its default."""
+    """alibi-detect's default backend."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -1,4 +1,4 @@
-"""The picture of the drift benchmark: power by the size of the window, and false alarms beside what chance allows."""
+"""Plot of the drift benchmark: power by the size of the window, and false alarms with their bound."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +24,7 @@ from textclf.files import atomic_file
 
 
 def write_plot(results: Results, scenarios: Sequence[Scenario], path: Path) -> None:
-    """A PNG; a part without resamples stays empty."""
+    """Write the plot as a PNG; a part without resamples stays empty."""
     figure = Figure(figsize=(15, 5), layout="constrained")
     FigureCanvasAgg(figure)
     power, *false_alarms = figure.subplots(1, 1 + len(ALPHAS))
@@ -59,9 +59,9 @@ def _draw_false_alarms(axis: Axes, results: Results, scenarios: Sequence[Scenari
         _draw_rates(axis, significant, "significant, before the floors")
         _draw_rates(axis, rates(results, scenario, partial(is_alarm, alpha=alpha)), "alarms")
         bounds = [max_by_chance(alpha, rate.total) for rate in significant.values()]
-        axis.plot(list(significant), bounds, "k--", label="95 % quantile of a binomial rate of alpha")
+        axis.plot(list(significant), bounds, "k--", label="95% quantile of a binomial rate of alpha")
     axis.axhline(alpha, color="grey", linewidth=0.8)
-    axis.set(title=f"Nothing has changed, alpha {alpha:g}")
+    axis.set(title=f"No drift, alpha {alpha:g}")
     axis.set_ylim(bottom=0)
     _finish(axis, "share of windows", sizes)
 
@@ -74,7 +74,7 @@ def _draw_rates(axis: Axes, found: dict[int, Rate], label: str) -> ErrorbarConta
 
 
 def _finish(axis: Axes, what: str, sizes: set[int]) -> None:
-    axis.set(xscale="log", xlabel="texts in the window", ylabel=f"{what} (95 % intervals)")
+    axis.set(xscale="log", xlabel="texts in the window", ylabel=f"{what} (95% intervals)")
     if sizes:
         axis.set_xticks(sorted(sizes), labels=[f"{size:,}" for size in sorted(sizes)])
         axis.minorticks_off()

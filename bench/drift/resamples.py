@@ -1,4 +1,4 @@
-"""Resamples spread over processes, their figures kept in a file as they come: a killed run goes on where it was."""
+"""Resamples in several processes. Results are appended to a file at once: a killed run continues where it stopped."""
 
 import ast
 import hashlib
@@ -22,9 +22,9 @@ class Resample(NamedTuple):
     """One comparison to make.
 
     Attributes:
-        scenario: its name.
-        size: texts in the window.
-        number: of this resample among those of the scenario and size, from 0.
+        scenario: name of the scenario.
+        size: number of texts in the window.
+        number: index of the resample within its scenario and size, from 0.
     """
 
     scenario: str
@@ -32,18 +32,18 @@ class Resample(NamedTuple):
     number: int
 
 
-# What a resample gives, as JSON holds it.
-Figures = dict[str, Any]
+# Results of one resample, as a JSON object.
+Result = dict[str, Any]
 _SAY_SECONDS = 30.0
 _SCENARIOS = "bench.drift.scenarios"
 # Set in each process before its first resample.
-_compare: Callable[[Resample], Figures]
+_compare: Callable[[Resample], Result]
 
 
 def fingerprint(*of: object) -> str:
-    """16 hex digits that change with the values, and with the code that the figures come from.
+    """Return 16 hex digits that change with the values and with the code that computes the results.
 
-    Its comments, docstrings and line breaks do not count.
+    Comments, docstrings and line breaks of the code do not count.
     """
     importlib.import_module(_SCENARIOS)
     names = sorted(name for name in sys.modules if name.startswith("textclf.stats."))
@@ -54,13 +54,13 @@ def fingerprint(*of: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_results(path: Path) -> dict[Resample, Figures]:
-    """What was found so far; a line that a killed run left half is not counted."""
+def read_results(path: Path) -> dict[Resample, Result]:
+    """Read the results so far; an incomplete line of a killed run is ignored."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            figures = json.loads(line)
-            found[Resample(figures["scenario"], figures["size"], figures["number"])] = figures
+            result = json.loads(line)
+            found[Resample(result["scenario"], result["size"], result["number"])] = result
         except (ValueError, KeyError, TypeError):
             continue
     return found
@@ -69,21 +69,21 @@ def read_results(path: Path) -> dict[Resample, Figures]:
 def run_missing(
     wanted: Sequence[Resample],
     path: Path,
-    prepare: Callable[[], Callable[[Resample], Figures]],
+    prepare: Callable[[], Callable[[Resample], Result]],
     jobs: int,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[Resample, Figures]:
-    """The figures of all that is wanted: those in the file, and those that are computed now and written to it.
+) -> dict[Resample, Result]:
+    """Return the results of all wanted resamples; compute those that the file lacks, and append them.
 
     Args:
         wanted: resamples.
-        path: a file of JSON lines, of this run or one before it.
-        prepare: called once in each process, gives what compares; both it and a Resample can be pickled.
-        jobs: processes, with one thread each for their products of matrices.
-        say: gets a line now and then.
+        path: file of JSON lines; it may exist from an earlier run.
+        prepare: called once in each process; returns the function that compares. It can be pickled.
+        jobs: number of processes, each with one thread.
+        say: receives progress lines.
 
     Raises:
-        BenchError: a process could not be prepared, or ended; its output says why.
+        BenchError: if a process cannot be prepared, or ends; its output tells why.
     """
     found = read_results(path)
     missing = [resample for resample in wanted if resample not in found]
@@ -91,12 +91,12 @@ def run_missing(
         _end_torn_line(path)
         start = said = time.monotonic()
         spawn = multiprocessing.get_context("spawn")
-        # Not multiprocessing.Pool, which starts processes that can't be prepared again and again.
+        # multiprocessing.Pool would restart a process that fails to prepare, without end.
         with ProcessPoolExecutor(jobs, spawn, _start, (prepare,)) as pool, open(path, "a") as file:
-            for count, figures in enumerate(_as_they_come(pool, missing), 1):
-                file.write(json.dumps(figures) + "\n")
+            for count, result in enumerate(_as_they_come(pool, missing), 1):
+                file.write(json.dumps(result) + "\n")
                 file.flush()
-                found[Resample(figures["scenario"], figures["size"], figures["number"])] = figures
+                found[Resample(result["scenario"], result["size"], result["number"])] = result
                 if time.monotonic() - said > _SAY_SECONDS or count == len(missing):
                     said = time.monotonic()
                     rate = count / (said - start)
@@ -105,23 +105,23 @@ def run_missing(
     return {resample: found[resample] for resample in wanted}
 
 
-def _as_they_come(pool: ProcessPoolExecutor, missing: Sequence[Resample]) -> Iterator[Figures]:
+def _as_they_come(pool: ProcessPoolExecutor, missing: Sequence[Resample]) -> Iterator[Result]:
     try:
         for done in as_completed([pool.submit(_one, resample) for resample in missing]):
             yield done.result()
     except BrokenProcessPool as error:
-        raise BenchError(f"a process that compares has ended: {error}; its output says why") from error
+        raise BenchError(f"a process that compares has ended: {error}; its output tells why") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start(prepare: Callable[[], Callable[[Resample], Figures]]) -> None:
+def _start(prepare: Callable[[], Callable[[Resample], Result]]) -> None:
     global _compare
     threadpool_limits(1)
     _compare = prepare()
 
 
-def _one(resample: Resample) -> Figures:
+def _one(resample: Resample) -> Result:
     return _compare(resample)
 
 

@@ -1,7 +1,7 @@
-"""What is compared with what: how each scenario of the drift benchmark draws a reference and a window.
+"""Scenarios of the drift benchmark: how each draws a reference and a window.
 
-Reference and window never share a review. Every resample has a random generator of its own, made of the scenario's
-name, the size of the window and the resample's number: which ran before it, and in which process, changes nothing.
+Reference and window never share a review. Every resample has its own random generator, seeded with the scenario's name,
+the size of the window and the resample's number: the order of the resamples and their processes do not matter.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.drift.features import ScoredTexts, read_scored
-from bench.drift.resamples import Figures, Resample
+from bench.drift.resamples import Resample, Result
 from bench.drift.texts import CUT, FILMS, PRODUCTS, TRAINED, TYPOS
 from bench.errors import BenchError
 from textclf.config import DriftOptions
@@ -35,7 +35,7 @@ class Pool:
     """Texts to draw from.
 
     Attributes:
-        features: of n texts, their embeddings projected.
+        features: features of n texts, with projected embeddings.
         labels: class names, [n].
     """
 
@@ -46,17 +46,17 @@ class Pool:
         return len(self.features)
 
 
-# By source (bench.drift.texts): row i of FILMS, TYPOS and CUT is the same review.
+# Pools by source (bench.drift.texts); row i of FILMS, TYPOS and CUT is the same review.
 Pools = Mapping[str, Pool]
 
 
 class Drawn(NamedTuple):
-    """Which texts are compared.
+    """Texts to compare.
 
     Attributes:
         reference: rows of FILMS.
-        source: where the window comes from.
-        window: rows of it.
+        source: source of the window.
+        window: rows of that source.
     """
 
     reference: NDArray[np.intp]
@@ -64,7 +64,7 @@ class Drawn(NamedTuple):
     window: NDArray[np.intp]
 
 
-# Pools, texts in the reference, texts in the window, chance.
+# Takes pools, sizes of reference and window, and a random generator.
 Draw = Callable[[Pools, int, int, np.random.Generator], Drawn]
 
 
@@ -73,11 +73,11 @@ class Scenario:
     """A kind of drift, or none.
 
     Attributes:
-        name: for tables and files.
+        name: name in tables and files.
         part: one of PARTS.
-        draw: makes a resample.
-        resamples: how many, by the size of the window.
-        required: of power, the rate of alarms that it must reach, by the size of the window.
+        draw: draws a reference and a window.
+        resamples: number of resamples, by the size of the window.
+        required: minimum rate of alarms of a power scenario, by the size of the window.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Scenario:
 
 
 def rewritten(source: str) -> Draw:
-    """The window's reviews in the form that `source` has them, FILMS itself included; none of them in the reference."""
+    """Draw the window from `source`, a changed form of FILMS or FILMS itself, without reviews of the reference."""
 
     def draw(pools: Pools, reference: int, size: int, rng: np.random.Generator) -> Drawn:
         _check_enough(len(pools[FILMS]), reference + size, "film reviews")
@@ -99,7 +99,7 @@ def rewritten(source: str) -> Draw:
 
 
 def replaced_by(source: str) -> Draw:
-    """A window of other texts."""
+    """Draw the window from another source."""
 
     def draw(pools: Pools, reference: int, size: int, rng: np.random.Generator) -> Drawn:
         _check_enough(len(pools[FILMS]), reference, "film reviews")
@@ -111,7 +111,7 @@ def replaced_by(source: str) -> Draw:
 
 
 def class_mix(share: float) -> Draw:
-    """A reference of which one half is labelled positive, and a window where each text is with probability `share`."""
+    """Draw a reference with one half positive, and a window of texts that are positive with probability `share`."""
 
     def draw(pools: Pools, reference: int, size: int, rng: np.random.Generator) -> Drawn:
         is_positive = pools[FILMS].labels == POSITIVE
@@ -152,23 +152,23 @@ SCENARIOS = (
 
 
 def rng_of(resample: Resample, seed: int) -> np.random.Generator:
-    """The resample's own."""
+    """Return the random generator of a resample."""
     digest = hashlib.sha256(f"{seed}\n{resample.scenario}\n{resample.size}\n{resample.number}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest))
 
 
-def compared(resample: Resample, pools: Pools, options: DriftOptions, seed: int, reference: int = MAX_TEXTS) -> Figures:
-    """Draw, compare, and keep the figures, as JSON holds them.
+def compared(resample: Resample, pools: Pools, options: DriftOptions, seed: int, reference: int = MAX_TEXTS) -> Result:
+    """Draw and compare; return the results as a JSON object.
 
     Raises:
-        BenchError: there are too few texts.
+        BenchError: if there are too few texts.
     """
     rng = rng_of(resample, seed)
     scenario = next(each for each in SCENARIOS if each.name == resample.scenario)
     drawn = scenario.draw(pools, reference, resample.size, rng)
     before = pools[FILMS].features.take(drawn.reference)
     latest = pools[drawn.source].features.take(drawn.window)
-    figures = compare(before, latest, options, rng, class_count=before.logits.shape[1], clock=time.perf_counter)
+    results = compare(before, latest, options, rng, class_count=before.logits.shape[1], clock=time.perf_counter)
     return {
         **resample._asdict(),
         "families": {
@@ -181,22 +181,22 @@ def compared(resample: Resample, pools: Pools, options: DriftOptions, seed: int,
                     for test in family.tests
                 },
             }
-            for family in figures.families
+            for family in results.families
         },
     }
 
 
 def comparer(
     caches: Mapping[str, Path], options: DriftOptions, seed: int, reference: int
-) -> Callable[[Resample], Figures]:
-    """Compares resamples of the scored texts in these files; for the processes of bench.drift.resamples."""
+) -> Callable[[Resample], Result]:
+    """Return a function that compares resamples of cached texts, for the processes of bench.drift.resamples."""
     texts = {source: read_scored(cache) for source, cache in caches.items()}
     pools = pools_of(texts, projection_of(texts[TRAINED].pooled))
     return functools.partial(compared, pools=pools, options=options, seed=seed, reference=reference)
 
 
 def pools_of(texts: Mapping[str, ScoredTexts], projection: Projection | None) -> dict[str, Pool]:
-    """Scored texts by source, their pooled outputs projected as a version projects them."""
+    """Return a pool for each source, with pooled outputs projected like those of a version."""
     return {
         source: Pool(
             dataclasses.replace(

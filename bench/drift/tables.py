@@ -1,4 +1,4 @@
-"""What the resamples of the drift benchmark come to: rates, their bounds, and tables of them."""
+"""Rates of alarms over the resamples of the drift benchmark, their bounds, and tables of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,74 +11,74 @@ from bench.drift.resamples import Resample
 from bench.drift.scenarios import CLASS_MIX, FALSE_ALARMS, POWER, Scenario
 
 ALPHAS = (0.05, 0.01)
-# Power is measured at this one.
+# Level for power.
 STRICT_ALPHA = 0.01
 MAX_CLASS_MIX_ALARMS = 0.02
 
-Figures = Mapping[str, Any]
-Results = Mapping[Resample, Figures]
+Result = Mapping[str, Any]
+Results = Mapping[Resample, Result]
 
 
 class Rate(NamedTuple):
-    """`hits` of `total`."""
+    """Rate of `hits` in `total`."""
 
     hits: int
     total: int
 
     @property
     def value(self) -> float:
-        """As a share; nan of none."""
+        """Return the share; nan if `total` is 0."""
         return self.hits / self.total if self.total else float("nan")
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % of it (Wilson, JASA 22, 1927)."""
+        """Return the 95% interval (Wilson, JASA 22, 1927)."""
         found = stats.binomtest(self.hits, self.total).proportion_ci(0.95, method="wilson")
         return float(found.low), float(found.high)
 
 
-def is_significant(figures: Figures, alpha: float) -> bool:
-    """Whether any family is, after Holm and before the floors."""
-    return any(family["adjusted_p"] < alpha for family in figures["families"].values())
+def is_significant(result: Result, alpha: float) -> bool:
+    """Return whether any family is significant, after Holm and before the minimum effects."""
+    return any(family["adjusted_p"] < alpha for family in result["families"].values())
 
 
-def is_alarm(figures: Figures, alpha: float) -> bool:
-    """Whether a test is significant and its effect above its floor."""
-    return any(family_alarms(family, alpha) for family in figures["families"].values())
+def is_alarm(result: Result, alpha: float) -> bool:
+    """Return whether a test is significant and its effect is above its minimum."""
+    return any(family_alarms(family, alpha) for family in result["families"].values())
 
 
-def family_alarms(family: Figures, alpha: float) -> bool:
-    """Whether one of its tests alarms."""
+def family_alarms(family: Result, alpha: float) -> bool:
+    """Return whether a test of the family raises an alarm."""
     return any(test["adjusted_p"] < alpha and test["effect"] > test["floor"] for test in family["tests"].values())
 
 
 def max_by_chance(alpha: float, total: int) -> float:
-    """The 95 % quantile of the rate of alarms in `total` tests of true size `alpha` (binomial)."""
+    """Return the 95% quantile of the rate of alarms in `total` tests of true size `alpha` (binomial)."""
     return float(stats.binom.ppf(0.95, total, alpha)) / total
 
 
-def rates(results: Results, scenario: Scenario, holds: Callable[[Figures], bool]) -> dict[int, Rate]:
-    """How often it holds, by the size of the window, for the sizes that there are resamples of."""
+def rates(results: Results, scenario: Scenario, holds: Callable[[Result], bool]) -> dict[int, Rate]:
+    """Return how often `holds` is true, by the size of the window, for sizes that have resamples."""
     found = {}
     for size in scenario.resamples:
-        figures = [each for key, each in results.items() if key.scenario == scenario.name and key.size == size]
-        if figures:
-            found[size] = Rate(sum(map(holds, figures)), len(figures))
+        result = [each for key, each in results.items() if key.scenario == scenario.name and key.size == size]
+        if result:
+            found[size] = Rate(sum(map(holds, result)), len(result))
     return found
 
 
 def false_alarm_table(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """Alarms where nothing has changed, beside the most that chance explains."""
+    """Return a table of false alarms, with the 95% quantile of their rate."""
     rows = []
     for scenario in _of(scenarios, FALSE_ALARMS):
         for alpha in ALPHAS:
             alarms = rates(results, scenario, partial(is_alarm, alpha=alpha))
             significant = rates(results, scenario, partial(is_significant, alpha=alpha))
             for size, rate in alarms.items():
-                most = max_by_chance(alpha, rate.total)
-                within = max(rate.value, significant[size].value) <= most
+                max_rate = max_by_chance(alpha, rate.total)
+                within = max(rate.value, significant[size].value) <= max_rate
                 cells = [f"{size:,}", f"{rate.total:,}", f"{alpha:g}", _share(rate), _share(significant[size])]
-                rows.append([*cells, f"{most:.4f}", _yes(within)])
+                rows.append([*cells, f"{max_rate:.4f}", _yes(within)])
     header = [
         "texts in the window",
         "resamples",
@@ -91,9 +91,9 @@ def false_alarm_table(results: Results, scenarios: Sequence[Scenario]) -> str:
     return markdown_table(header, rows)
 
 
-def family_table(results: Results, scenarios: Sequence[Scenario], holds: Callable[[Figures], bool]) -> str:
-    """How often it holds of each family."""
-    families = list(dict.fromkeys(name for figures in results.values() for name in figures["families"]))
+def family_table(results: Results, scenarios: Sequence[Scenario], holds: Callable[[Result], bool]) -> str:
+    """Return a table of how often `holds` is true of each family."""
+    families = list(dict.fromkeys(name for result in results.values() for name in result["families"]))
     rows = []
     for scenario in scenarios:
         by_family = {
@@ -107,7 +107,7 @@ def family_table(results: Results, scenarios: Sequence[Scenario], holds: Callabl
 
 
 def power_table(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """Rates of alarms, each beside what it must reach."""
+    """Return a table of the rates of alarms, each with the required rate."""
     chosen = _of(scenarios, POWER)
     found = {each.name: rates(results, each, partial(is_alarm, alpha=STRICT_ALPHA)) for each in chosen}
     sizes = sorted({size for by_size in found.values() for size in by_size})
@@ -123,24 +123,24 @@ def power_table(results: Results, scenarios: Sequence[Scenario]) -> str:
 
 
 def class_mix_table(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """A shift too small to matter in a large sample: it should be called negligible wherever it is significant."""
+    """Return a table for a negligible shift in a large sample: it may be significant, but should not raise an alarm."""
     rows = []
     for scenario in _of(scenarios, CLASS_MIX):
         for alpha in ALPHAS:
             alarms = rates(results, scenario, partial(is_alarm, alpha=alpha))
             significant = rates(results, scenario, partial(is_significant, alpha=alpha))
             for size, rate in alarms.items():
-                # An alarm is significant, so that the others of these are the negligible ones.
+                # Every alarm is significant; the other significant results are negligible.
                 negligible = Rate(significant[size].hits - rate.hits, significant[size].hits)
                 cells = [scenario.name, f"{size:,}", f"{rate.total:,}", f"{alpha:g}", _share(rate)]
                 share = f"{negligible.hits} of {negligible.total}"
                 rows.append([*cells, _share(significant[size]), share, _yes(rate.value <= MAX_CLASS_MIX_ALARMS)])
-    header = ["", "texts", "resamples", "alpha", "alarms", "significant", "of these negligible", "alarms <= 2 %"]
+    header = ["", "texts", "resamples", "alpha", "alarms", "significant", "of these negligible", "alarms <= 2%"]
     return markdown_table(header, rows)
 
 
-def _family_holds(figures: Figures, name: str, holds: Callable[[Figures], bool]) -> bool:
-    return name in figures["families"] and holds(figures["families"][name])
+def _family_holds(result: Result, name: str, holds: Callable[[Result], bool]) -> bool:
+    return name in result["families"] and holds(result["families"][name])
 
 
 def _of(scenarios: Sequence[Scenario], part: str) -> list[Scenario]:

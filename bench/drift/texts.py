@@ -1,7 +1,7 @@
-"""The texts of the drift benchmark: film reviews, product reviews, and films misspelled or cut.
+"""Texts of the drift benchmark: film reviews, product reviews, and film reviews with typos or cut.
 
-Films are read from DATA/aclImdb_v1.tar.gz or the folder DATA/aclImdb, products from DATA/amazon_multidomain. What is
-compared of the films is the test part.
+Films come from DATA/aclImdb_v1.tar.gz or the folder DATA/aclImdb, products from DATA/amazon_multidomain. Only the test
+part of the films is compared.
 """
 
 import random
@@ -18,7 +18,7 @@ from textclf.data.readers import read_part
 
 FILMS, PRODUCTS, TYPOS, CUT, TRAINED = "films", "products", "typos", "cut", "trained"
 SOURCES = (FILMS, PRODUCTS, TYPOS, CUT, TRAINED)
-# As many training texts as the projection of a version's embeddings is fitted to (textclf.runtime.feature_extraction).
+# A version fits the projection of its embeddings to the same number of texts (textclf.runtime.feature_extraction).
 TRAINED_TEXTS = 1000
 
 TYPO_SHARE = 0.1
@@ -32,7 +32,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts and their class names, one each."""
+    """Texts and their class names, aligned."""
 
     texts: list[str]
     labels: list[str]
@@ -42,11 +42,11 @@ class LabelledTexts:
 
 
 def texts_of(source: str, data: Path, seed: int = 0) -> LabelledTexts:
-    """The texts of one of SOURCES; row i of FILMS, TYPOS and CUT is the same review.
+    """Read the texts of one of SOURCES; row i of FILMS, TYPOS and CUT is the same review.
 
     Raises:
-        BenchError: DATA has no such texts.
-        DatasetError: a file of them is damaged.
+        BenchError: if DATA does not contain the film reviews.
+        DatasetError: if the product reviews are missing, or a file is damaged.
     """
     if source == PRODUCTS:
         return product_reviews(data / _PRODUCTS)
@@ -62,7 +62,7 @@ def texts_of(source: str, data: Path, seed: int = 0) -> LabelledTexts:
 
 
 def film_reviews(data: Path, part: str) -> LabelledTexts:
-    """One part of the Large Movie Review Dataset, "train" or "test", each text once, `neg` before `pos`."""
+    """Read the part "train" or "test" of the Large Movie Review Dataset, each text once, `neg` before `pos`."""
     archive, folder = data / _ARCHIVE, data / _FOLDER
     if folder.is_dir():
         read = read_part(folder / part, DataOptions())
@@ -86,7 +86,7 @@ def film_reviews(data: Path, part: str) -> LabelledTexts:
 
 
 def product_reviews(folder: Path) -> LabelledTexts:
-    """Both parts, each text once."""
+    """Read both parts of the product reviews, each text once."""
     layout = find_parts(folder)
     parts = [read_part(path, DataOptions()) for path in layout if path is not None]
     return _each_once(
@@ -95,20 +95,21 @@ def product_reviews(folder: Path) -> LabelledTexts:
 
 
 def cut(text: str, share: float) -> str:
-    """The first words of the text, that share of them but one at least, with the white space between them."""
+    """Return the first `share` of the words, at least one, with the white space between them."""
     words = list(re.finditer(r"\S+", text))
     kept = max(1, round(share * len(words)))
     return text[: words[kept - 1].end()] if words else text
 
 
 def with_typos(text: str, share: float, chance: random.Random) -> str:
-    """The text with a typo in that share of its words, drawn by chance; white space stays as it is.
+    """Return the text with a typo in a random `share` of its words; white space stays the same.
 
-    A typo swaps two letters, drops one, doubles one, or replaces one, each as likely as the others; a word that the
-    drawn kind can't change, like a swap in "ee", gets a replaced letter. Words without a letter have no typo, and
-    count: of "1 2 3 letters" a half is two words, of which one can be changed.
+    A typo swaps, drops, doubles or replaces a letter, with equal probability. If the drawn kind cannot change the word,
+    like a swap in "ee", a letter is replaced. Words without letters count, but get no typo.
     """
-    pieces = re.split(r"(\S+)", text)  # White space and words in turn, white space (or nothing) first and last.
+    pieces = re.split(
+        r"(\S+)", text
+    )  # White space and words alternate; the first and last items are white space or empty.
     words = range(1, len(pieces), 2)
     able = [at for at in words if any(map(str.isalpha, pieces[at]))]
     for at in chance.sample(able, min(len(able), round(share * len(words)))):
@@ -150,14 +151,14 @@ def _replaced(word: str, letters: Sequence[int], chance: random.Random) -> str:
 _TYPOS: tuple[Callable[[str, Sequence[int], random.Random], str], ...] = (_swapped, _dropped, _doubled, _replaced)
 
 
-def _sample(texts: LabelledTexts, most: int, without: set[str], seed: int) -> LabelledTexts:
+def _sample(texts: LabelledTexts, max_texts: int, without: set[str], seed: int) -> LabelledTexts:
     rows = [at for at, text in enumerate(texts.texts) if text not in without]
-    chosen = sorted(random.Random(seed).sample(rows, min(most, len(rows))))  # noqa: S311
+    chosen = sorted(random.Random(seed).sample(rows, min(max_texts, len(rows))))  # noqa: S311
     return LabelledTexts([texts.texts[at] for at in chosen], [texts.labels[at] for at in chosen])
 
 
 def _each_once(texts: Sequence[str], labels: Sequence[str]) -> LabelledTexts:
-    """Without repeats: samples that are to be disjoint would share them."""
+    """Drop repeated texts, which disjoint samples would share."""
     first: dict[str, str] = {}
     for text, label in zip(texts, labels, strict=True):
         first.setdefault(text, label)

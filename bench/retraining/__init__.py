@@ -1,1 +1,1 @@
-"""Retraining on real data, clean and poisoned."""
+"""Benchmarks of retraining on real data, clean and poisoned."""

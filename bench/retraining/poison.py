@@ -1,11 +1,11 @@
-"""Poisoned labels on real data: what combining leaves out, what the challenger is worth, and what the gate says of it.
+"""Poisoned labels on real data: removed texts, accuracy of the challenger, and the verdict of the gate.
 
-The champion of the retraining story gets new labels of products in several ways, clean and poisoned, and is retrained
-on each by `retraining.py run`, in a store of its own. A scenario that was done is not done again.
+The champion of the retraining story gets clean or poisoned labels of products in several scenarios. `retraining.py run`
+retrains it on each, in a separate store. A repeated run skips finished scenarios.
 
     python bench/retraining/poison.py --data-dir DATA
 
-DATA holds aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. See bench/README.md.
+DATA contains aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. See bench/README.md.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -27,7 +27,7 @@ from bench.machine import describe_machine
 from bench.reports import chosen_names, write_json
 from bench.retraining.runs import Champion, Scale, copy_store, points, retrain, scale_options, trained_champion
 from bench.retraining.story_texts import CLASSES, Review, draw_films, draw_products, write_table
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from textclf.cli.commands import Command
 from textclf.store.decision_log import DECISIONS_FILE
 
@@ -39,11 +39,11 @@ FLOOD = 4000
 
 @dataclass(frozen=True)
 class Sent:
-    """What there is to be sent.
+    """Reviews that a scenario sends.
 
     Attributes:
-        clean: product reviews with right labels, from SHOPS in turns.
-        other: reviews that are not among them, products and films.
+        clean: product reviews with right labels, from SHOPS in turn.
+        other: other reviews of products and films.
     """
 
     clean: Sequence[Review]
@@ -55,10 +55,10 @@ class Scenario:
     """One way to send labels.
 
     Attributes:
-        name: on the command line.
-        title: in the table.
-        send: the reviews that arrive.
-        must_promote: whether so little is wrong that what is left must still be learnt and promoted.
+        name: name on the command line.
+        title: title in the table.
+        send: returns the reviews that arrive.
+        must_promote: whether the challenger must be promoted, because few labels are wrong.
     """
 
     name: str
@@ -68,40 +68,40 @@ class Scenario:
 
 
 def flipped(review: Review) -> Review:
-    """The same with the other label."""
+    """Return the review with the other label."""
     return dataclasses.replace(review, label=CLASSES[1 - CLASSES.index(review.label)])
 
 
 def _one_source_in_part(sent: Sent) -> list[Review]:
-    """One label in ten of the first shop is wrong."""
+    """Flip one label in ten of the first shop."""
     every = 10 * len(SHOPS)
     return [flipped(review) if at % every == 0 else review for at, review in enumerate(sent.clean)]
 
 
 def _one_source_wholly(share: float, sent: Sent) -> list[Review]:
-    """That share of all labels is wrong, and comes from one more source."""
+    """Flip a share of all labels, all of them from one more source."""
     wrong = round(share * len(sent.clean))
     lies = [dataclasses.replace(flipped(review), source=LIAR) for review in sent.clean[:wrong]]
     return [*lies, *sent.clean[wrong:]]
 
 
 def _copies(sent: Sent) -> list[Review]:
-    """One review with a wrong label, again and again."""
+    """Send copies of one review with a wrong label."""
     lie = dataclasses.replace(flipped(sent.other[0]), source=LIAR)
     return [*sent.clean, *[lie] * COPIES]
 
 
 def _flood(label: str, only_right: bool, sent: Sent) -> list[Review]:
-    """Thousands of one label from one source."""
+    """Send thousands of reviews with one label from one source."""
     chosen = [review for review in sent.other if review.label == label or not only_right][:FLOOD]
     return [*sent.clean, *(dataclasses.replace(review, label=label, source=LIAR) for review in chosen)]
 
 
 SCENARIOS = (
     Scenario("clean", "clean", lambda sent: list(sent.clean), must_promote=True),
-    Scenario("source-10", "10 % of one source flipped", _one_source_in_part, must_promote=True),
-    Scenario("all-10", "10 % of all flipped, from one source", partial(_one_source_wholly, 0.1)),
-    Scenario("all-30", "30 % of all flipped, from one source", partial(_one_source_wholly, 0.3)),
+    Scenario("source-10", "10% of one source flipped", _one_source_in_part, must_promote=True),
+    Scenario("all-10", "10% of all flipped, from one source", partial(_one_source_wholly, 0.1)),
+    Scenario("all-30", "30% of all flipped, from one source", partial(_one_source_wholly, 0.3)),
     Scenario("copies", f"{COPIES:,} copies of one wrong label", _copies),
     Scenario("flood", f"{FLOOD:,} texts called pos, half of them are", partial(_flood, "pos", False)),
     Scenario("flood-right", f"{FLOOD:,} texts that are pos", partial(_flood, "pos", True)),
@@ -109,18 +109,18 @@ SCENARIOS = (
 
 
 def sent_of(scale: Scale, data: Path) -> Sent:
-    """The texts of a scale.
+    """Draw the texts of a scale.
 
     Raises:
-        BenchError: the data is not there, or holds too few.
+        BenchError: if the data is missing, or has too few texts.
     """
     some, others = draw_products(data, scale.products, scale.seed)
     clean = [dataclasses.replace(review, source=SHOPS[at % len(SHOPS)]) for at, review in enumerate(some)]
     return Sent(clean, [*others, *draw_films(data, scale.films, scale.golden, scale.seed).rest])
 
 
-def tried(scenario: Scenario, champion: Champion, sent: Callable[[], Sent], folder: Path, margin: float) -> Figures:
-    """Retrain on what the scenario sends."""
+def tried(scenario: Scenario, champion: Champion, sent: Callable[[], Sent], folder: Path, margin: float) -> Result:
+    """Retrain on the reviews that the scenario sends."""
     copy_store(champion.store, folder / "model")
     reviews = scenario.send(sent())
     write_table(folder / "new.jsonl", reviews)
@@ -128,36 +128,36 @@ def tried(scenario: Scenario, champion: Champion, sent: Callable[[], Sent], fold
 
 
 def tidy(folder: Path) -> None:
-    """Remove what is large; what was decided, and which reviews were left out, stays."""
+    """Remove large files; keep the decision and the list of removed reviews."""
     if (folder / "model").exists():
         shutil.copy(folder / "model" / DECISIONS_FILE, folder)
     for name in ("model", "combined", "runs"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def what_failed(found: dict[str, Figures], margin: float) -> list[str]:
-    """What should not have happened, a sentence each."""
+def what_failed(found: dict[str, Result], margin: float) -> list[str]:
+    """Return a sentence for each unmet expectation."""
     failures = []
     for scenario in SCENARIOS:
-        figures = found.get(scenario.name)
-        if figures is None:
+        results = found.get(scenario.name)
+        if results is None:
             continue
-        is_promoted = figures["action"] == "promote"
-        if is_promoted and figures["golden"]["difference"] < -margin:
-            failures.append(f"{scenario.title}: promoted, and loses more than the margin on the golden set")
+        is_promoted = results["action"] == "promote"
+        if is_promoted and results["golden"]["difference"] < -margin:
+            failures.append(f"{scenario.title}: promoted, and loses more than the margin on the test set")
         if scenario.must_promote and not is_promoted:
-            failures.append(f"{scenario.title}: expected a promotion, got {figures['action']}")
+            failures.append(f"{scenario.title}: expected a promotion, got {results['action']}")
     return failures
 
 
-def table(found: dict[str, Figures]) -> str:
-    """A row a scenario."""
+def table(found: dict[str, Result]) -> str:
+    """Return a table with a row per scenario."""
     header = (
         "sent",
         "texts",
         "left out",
         "learnt",
-        "golden",
+        "test set",
         "challenger",
         "difference",
         "bound",
@@ -170,14 +170,14 @@ def table(found: dict[str, Figures]) -> str:
     )
 
 
-def _row(scenario: Scenario, figures: Figures) -> tuple[str, ...]:
-    outcomes, golden, holdout = dict(figures["outcomes"]), figures["golden"], figures["holdout"]
+def _row(scenario: Scenario, results: Result) -> tuple[str, ...]:
+    outcomes, golden, holdout = dict(results["outcomes"]), results["golden"], results["holdout"]
     learnt = outcomes.pop("added", 0)
     outcomes.pop("held", None)
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in sorted(outcomes.items(), key=lambda item: -item[1]))
     return (
         scenario.title,
-        f"{figures['sent']:,}",
+        f"{results['sent']:,}",
         left_out or "none",
         f"{learnt:,}",
         f"{golden['champion_accuracy']:.2%}",
@@ -185,8 +185,8 @@ def _row(scenario: Scenario, figures: Figures) -> tuple[str, ...]:
         points(golden["difference"]),
         points(golden["lower_bound"]),
         f"{holdout['champion_accuracy']:.2%} -> {holdout['challenger_accuracy']:.2%}" if holdout else "",
-        figures["action"],
-        f"{figures['seconds']:.0f}",
+        results["action"],
+        f"{results['seconds']:.0f}",
     )
 
 
@@ -195,16 +195,21 @@ def _row(scenario: Scenario, figures: Figures) -> tuple[str, ...]:
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
+    help="Folder with aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
 )
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For all that is made.")
+@click.option(
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for everything that is made.",
+)
 @scale_options(films=6000, golden=12_500, products=4000)
 @click.option(
-    "--scenarios", default=",".join(scenario.name for scenario in SCENARIOS), help="Names, with commas between them."
+    "--scenarios", default=",".join(scenario.name for scenario in SCENARIOS), help="Names, separated by commas."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(data_dir: Path, work_dir: Path, scale: Scale, scenarios: str, json_path: Path | None) -> int:
-    """Send poisoned labels in several ways, and retrain on each."""
+    """Retrain on poisoned labels in several scenarios."""
     names = chosen_names(scenarios, [scenario.name for scenario in SCENARIOS], "--scenarios")
     say = partial(click.echo, err=True)
     machine = describe_machine()
@@ -218,13 +223,13 @@ def main(data_dir: Path, work_dir: Path, scale: Scale, scenarios: str, json_path
         if scenario.name in names:
             steps.run(scenario.name, partial(tried, scenario, champion, sent, folder / scenario.name, scale.margin))
             tidy(folder / scenario.name)
-    found = steps.figures()
+    found = steps.results()
     click.echo(f"\n{table(found)}")
     failures = what_failed(found, scale.margin)
     for failure in failures:
         click.echo(failure)
     if json_path is not None:
-        content = {"machine": machine, "scale": dataclasses.asdict(scale), "champion": champion.figures}
+        content = {"machine": machine, "scale": dataclasses.asdict(scale), "champion": champion.results}
         write_json(json_path, {**content, "scenarios": found, "failures": failures})
     return 1 if failures else 0
 

@@ -1,6 +1,6 @@
-"""What the retraining benchmarks share: a champion trained on films, and `retraining.py run` with what it decided.
+"""Parts of the retraining benchmarks: a champion trained on films, and `retraining.py run` with its decision.
 
-Everything runs as a user runs it: the project's own command lines, each in a process of its own.
+Every training and retraining runs the project's command lines, each in its own process.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from bench.arithmetic import markdown_table
 from bench.errors import BenchError
 from bench.retraining.story_texts import draw_films, write_table
 from bench.serving.servers import ROOT
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from textclf.cli.options import Decorator, field_option, record_options
 from textclf.config import EncoderOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import EMBEDDED_ENCODER
@@ -29,23 +29,23 @@ from textclf.retraining.combined_dataset import REMOVED_FILE, SUMMARY_FILE
 from textclf.store.decision_log import DecisionLog
 from textclf.store.model_store import ModelStore
 
-# Of `retraining.py run`: promoted, rejected, undecided.
+# Exit statuses of `retraining.py run`: promoted, rejected, undecided.
 _DECIDED = (0, 3, 4)
-# What of a scale is no matter of the champion.
+# Fields of a scale that do not change the champion.
 _CHALLENGERS = ("products", "margin")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a benchmark is; the fields are command-line options.
+    """Size of a benchmark; the fields are command-line options.
 
     Attributes:
-        films: reviews that the champion is trained on.
-        golden: test reviews that it is measured with, and that a challenger must not be worse on.
-        products: reviews that come later.
-        max_length, epochs, init_lr, encoder: of the training.
-        seed: of the draws and of the training.
-        margin: of the gate.
+        films: number of film reviews that the champion is trained on.
+        golden: maximum number of film reviews in the reference test set of the gate.
+        products: number of product reviews that arrive later.
+        max_length, epochs, init_lr, encoder: options of the training.
+        seed: random seed of the draws and of the training.
+        margin: margin of the gate.
     """
 
     films: int
@@ -60,22 +60,24 @@ class Scale:
 
     @property
     def name_of_champion(self) -> str:
-        """Of the folder that a champion of this scale is kept in."""
+        """Return the name of the folder for a champion of this scale."""
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in _CHALLENGERS}
         return f"champion-{_digest(values)}"
 
     def digest(self, *others: object) -> str:
-        """12 hex digits that change with the scale, and with what else is given."""
+        """Return 12 hex digits that change with the scale and the other values."""
         return _digest([dataclasses.asdict(self), *others])
 
 
 def scale_options(films: int, golden: int, products: int) -> Decorator:
-    """Decorate a click command: it gets the keyword argument `scale`, a Scale; the arguments are its defaults."""
+    """Return a decorator that passes `scale`, a Scale, to a click command; the arguments are defaults."""
     reviews = click.IntRange(100)
     options: dict[str, Decorator] = {
         "films": click.option("--films", default=films, type=reviews, help="Film reviews to train the champion on."),
         "golden": click.option("--golden", default=golden, type=reviews, help="Maximum number of test reviews."),
-        "products": click.option("--products", default=products, type=reviews, help="Product reviews that come later."),
+        "products": click.option(
+            "--products", default=products, type=reviews, help="Product reviews that arrive later."
+        ),
         "max_length": field_option(ModelOptions, "max_length", is_checked=True, default=128),
         "epochs": field_option(TrainingOptions, "epochs", is_checked=True, default=1),
         "init_lr": field_option(TrainingOptions, "init_lr", is_checked=True, default=1e-4),
@@ -88,37 +90,37 @@ def scale_options(films: int, golden: int, products: int) -> Decorator:
 
 @dataclass(frozen=True)
 class Champion:
-    """A trained model.
+    """Trained champion.
 
     Attributes:
-        store: the model store with it alone.
-        films: the data set that it was trained on, whose test part is the golden set.
-        figures: accuracy on the golden set, and seconds.
+        store: model store that contains only the champion.
+        films: data set that it was trained on; its test part is the reference test set.
+        results: accuracy on the reference test set, and seconds.
     """
 
     store: Path
     films: Path
-    figures: Figures
+    results: Result
 
 
 def trained_champion(scale: Scale, data: Path, work: Path, say: Callable[[str], None]) -> Champion:
-    """Train a champion in a folder of `work`, unless one of this scale is there; a killed training goes on.
+    """Train a champion in a folder of `work`, unless it exists for this scale; a killed training continues.
 
     Raises:
-        BenchError: the data is not there, or the training fails.
+        BenchError: if the data is missing, or the training fails.
     """
     folder = work / scale.name_of_champion
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps(folder / "steps.json", say)
     store, texts = folder / "model", folder / "films"
 
-    def draw() -> Figures:
+    def draw() -> Result:
         found = draw_films(data, scale.films, scale.golden, scale.seed)
         for name, reviews in (("train", found.train), ("test", found.golden)):
             write_table(texts / f"{name}.jsonl", reviews)
         return {"train": len(found.train), "golden": len(found.golden)}
 
-    def train() -> Figures:
+    def train() -> Result:
         if not ModelStore(store).version_ids():
             paths = ("--dataset-path", texts, "--model-dir", store, "--runs-dir", folder / "runs", "--name", "story")
             recipe = ("--max-length", scale.max_length, "--epochs", scale.epochs, "--init-lr", scale.init_lr)
@@ -130,24 +132,24 @@ def trained_champion(scale: Scale, data: Path, work: Path, say: Callable[[str], 
 
 
 def copy_store(store: Path, target: Path) -> None:
-    """A store of its own for what is tried; the SavedModel, which nothing here needs, is left out."""
+    """Copy a store without the SavedModel, unless the target exists."""
     if not target.exists():
         with atomic_folder(target) as folder:
             shutil.copytree(store, folder, ignore=shutil.ignore_patterns("saved_model"), dirs_exist_ok=True)
 
 
-def retrain(store: Path, films: Path, new: Path, work: Path, margin: float) -> Figures:
-    """`retraining.py run`, or what it had decided before: the decision with its figures, and what combining left out.
+def retrain(store: Path, films: Path, new: Path, work: Path, margin: float) -> Result:
+    """Run `retraining.py run` unless it has decided already; return the decision and the outcomes of combining.
 
     Args:
-        store: with the champion as its first version.
-        films: what the champion was trained on.
+        store: model store with the champion as its first version.
+        films: data set that the champion was trained on.
         new: new labelled texts.
-        work: gets the combined data, the runs and the log.
-        margin: of the gate.
+        work: folder for the combined data, the runs and the log.
+        margin: margin of the gate.
 
     Raises:
-        BenchError: it fails.
+        BenchError: if the retraining fails.
     """
     combined = work / "combined"
     if not _decisions(store):
@@ -174,10 +176,10 @@ def retrain(store: Path, films: Path, new: Path, work: Path, margin: float) -> F
 
 
 def run(script: str, *arguments: object, log: Path, good: Sequence[int] = (0,)) -> int:
-    """`python <script> <arguments>` with its output in a log: the exit status.
+    """Run `python SCRIPT ARGUMENTS` with its output in a log; return the exit status.
 
     Raises:
-        BenchError: it ends with another status than the good ones.
+        BenchError: if the status is not one of the good ones.
     """
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     with open(log, "ab") as output:
@@ -188,32 +190,32 @@ def run(script: str, *arguments: object, log: Path, good: Sequence[int] = (0,)) 
     return status
 
 
-def accuracy_table(rows: Sequence[tuple[str, Figures]]) -> str:
-    """Champion and challenger on the same texts; rows are names and the gate's figures of a set."""
-    header = ("set", "texts", "champion", "challenger", "difference", "lower 95 % bound")
+def accuracy_table(rows: Sequence[tuple[str, Result]]) -> str:
+    """Return a table of champion and challenger; rows are names and the gate's results on a set."""
+    header = ("set", "texts", "champion", "challenger", "difference", "lower 95% bound")
     return markdown_table(
         header,
         [
             (
                 name,
-                f"{figures['texts']:,}",
-                f"{figures['champion_accuracy']:.2%}",
-                f"{figures['challenger_accuracy']:.2%}",
-                points(figures["difference"]),
-                points(figures["lower_bound"]) if "lower_bound" in figures else "",
+                f"{results['texts']:,}",
+                f"{results['champion_accuracy']:.2%}",
+                f"{results['challenger_accuracy']:.2%}",
+                points(results["difference"]),
+                points(results["lower_bound"]) if "lower_bound" in results else "",
             )
-            for name, figures in rows
+            for name, results in rows
         ],
     )
 
 
 def points(share: float) -> str:
-    """A difference of shares, in points."""
+    """Format a difference of shares in points."""
     return f"{100 * share:+.2f}"
 
 
 def _decisions(store: Path) -> list[dict[str, Any]]:
-    """Those of the gate."""
+    """Return the decisions of the gate."""
     return [entry for entry in DecisionLog(store).entries() if "gate" in entry]
 
 

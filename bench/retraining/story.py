@@ -1,13 +1,13 @@
-"""The whole story on real data: films are served, products come, drift is found, a retraining mends it, rolled back.
+"""Retraining on real data from end to end: films, then products, drift, retraining, promotion and rollback.
 
-A champion is trained on film reviews and served as a user serves it, with its prediction log. It answers films, then
-products, whose labels several sources send to POST /feedback. The log is checked after each; then the model is
-retrained on what came, the gate decides, the running server changes to the new version, and a rollback takes it back.
-A step that was done is not done again: killed, the same command goes on.
+A champion is trained on film reviews and served with its prediction log. It predicts films, then products; several
+sources send labels of the products to POST /feedback. Monitoring checks the log after each. Then the model is retrained
+on the feedback, the gate decides, the running server loads the new version, and a rollback restores the champion.
+A repeated run skips finished steps; a killed run continues.
 
     python bench/retraining/story.py --data-dir DATA
 
-DATA holds aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. See bench/README.md.
+DATA contains aclImdb_v1.tar.gz (or aclImdb/) and amazon_multidomain/. See bench/README.md.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -36,10 +36,10 @@ from bench.retraining.runs import (
     scale_options,
     trained_champion,
 )
-from bench.retraining.story_server import QUESTION, Place, seconds_to_swap, send_labels, serve, served_version
+from bench.retraining.story_server import PROBE, Place, seconds_to_swap, send_labels, serve, served_version
 from bench.retraining.story_texts import Review, draw, draw_films, draw_products
 from bench.serving.servers import Running, running
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from monitoring import Monitoring
 from textclf.cli.commands import Command
 from textclf.drift.state import DRIFT, NO_DRIFT
@@ -55,7 +55,7 @@ _READY_SECONDS = 120.0
 
 
 def labelled_by_sources(reviews: Sequence[Review], seed: int) -> list[Review]:
-    """Each with a source drawn by chance; of all, AUDIT_SHARE are random audits."""
+    """Return the reviews with random sources; a share of AUDIT_SHARE are random audits."""
     chance = random.Random(f"sources {seed}")  # noqa: S311
     return [
         dataclasses.replace(review, source=chance.choice(SOURCES), audit=chance.random() < AUDIT_SHARE)
@@ -63,8 +63,8 @@ def labelled_by_sources(reviews: Sequence[Review], seed: int) -> list[Review]:
     ]
 
 
-def check(place: Place, name: str, served: Figures) -> Figures:
-    """What monitoring says of a span of time; also as a page."""
+def check(place: Place, name: str, served: Result) -> Result:
+    """Check the prediction log of a time span; write the report as a page and return a summary."""
     monitoring = Monitoring(place.store, prediction_log_url=place.log_url, new_data_dir=place.new_data)
     report = monitoring.check_log(served["since"], served["until"])
     with atomic_file(place.folder / f"{name}.html") as file:
@@ -72,19 +72,19 @@ def check(place: Place, name: str, served: Figures) -> Figures:
     return _summary(report)
 
 
-def retrain_and_swap(place: Place, server: Running) -> Figures:
-    """Retrain, and if the challenger is promoted see the running server change to it."""
+def retrain_and_swap(place: Place, server: Running) -> Result:
+    """Retrain; after a promotion, wait until the running server serves the challenger."""
     before = served_version(server)
-    figures = retrain(place.store, place.films, place.new_data, place.folder, place.margin)
-    promoted = figures["action"] == "promote"
-    swap = seconds_to_swap(server, figures["challenger"]) if promoted else None
-    return {**figures, "served_before": before, "swap_seconds": swap}
+    results = retrain(place.store, place.films, place.new_data, place.folder, place.margin)
+    promoted = results["action"] == "promote"
+    swap = seconds_to_swap(server, results["challenger"]) if promoted else None
+    return {**results, "served_before": before, "swap_seconds": swap}
 
 
-def roll_back(place: Place, server: Running) -> Figures:
-    """Take a promotion back, and see the running server change."""
+def roll_back(place: Place, server: Running) -> Result:
+    """Roll back a promotion, and wait until the running server serves the champion."""
     before = ModelStore(place.store).open().id
-    if before != ModelStore(place.store).version_ids()[0]:  # Else a run that was killed has done it.
+    if before != ModelStore(place.store).version_ids()[0]:  # Otherwise a killed run has done it.
         run("retraining.py", "rollback", "--model-dir", place.store, log=place.folder / "log")
     version = ModelStore(place.store).open().id
     seconds = seconds_to_swap(server, version)
@@ -97,7 +97,7 @@ def roll_back(place: Place, server: Running) -> Figures:
 
 
 def tell(place: Place, champion: Champion, scale: Scale, served_films: int, data: Path, steps: Steps) -> None:
-    """All steps that were not done yet."""
+    """Do all steps that are not done yet."""
     copy_store(champion.store, place.store)
     with contextlib.ExitStack() as until_told:
         server: Running | None = None
@@ -106,15 +106,15 @@ def tell(place: Place, champion: Champion, scale: Scale, served_films: int, data
             nonlocal server
             if server is None:
                 server = until_told.enter_context(
-                    running(place.server(), place.folder / "serve.log", QUESTION, _READY_SECONDS)
+                    running(place.server(), place.folder / "serve.log", PROBE, _READY_SECONDS)
                 )
             return server
 
-        def films_come() -> Figures:
+        def films_come() -> Result:
             rest = draw_films(data, scale.films, scale.golden, scale.seed).rest
             return serve(place, running_server(), draw(rest, served_films, scale.seed)[0])
 
-        def products_come() -> Figures:
+        def products_come() -> Result:
             reviews = labelled_by_sources(draw_products(data, scale.products, scale.seed)[0], scale.seed)
             served = serve(place, running_server(), reviews)
             send_labels(place, running_server(), reviews)
@@ -129,8 +129,8 @@ def tell(place: Place, champion: Champion, scale: Scale, served_films: int, data
             steps.run("roll back", lambda: roll_back(place, running_server()))
 
 
-def what_failed(found: dict[str, Figures], min_gain: float) -> list[str]:
-    """What did not happen as it should, a sentence each."""
+def what_failed(found: dict[str, Result], min_gain: float) -> list[str]:
+    """Return a sentence for each unmet expectation."""
     retrained, back = found["retrain"], found.get("roll back", {})
     expectations = {
         "no drift while films came": found["check films"]["verdict"] == NO_DRIFT,
@@ -144,13 +144,13 @@ def what_failed(found: dict[str, Figures], min_gain: float) -> list[str]:
     return [f"expected {text}" for text, holds in expectations.items() if not holds]
 
 
-def report(champion: Figures, found: dict[str, Figures]) -> str:
-    """What happened, and a table of how often both models are right."""
+def report(champion: Result, found: dict[str, Result]) -> str:
+    """Return a line per step, and a table with the accuracy of both models."""
     retrained = found["retrain"]
     left_out = {name: n for name, n in retrained["outcomes"].items() if name not in ("added", "held")}
     said = {
         "train the champion": f"on {champion['train']:,} films: right on {champion['accuracy']:.2%} of "
-        f"{champion['golden']:,} golden ones",
+        f"{champion['golden']:,} test reviews",
         "serve films": _served(found["serve films"]),
         "check films": found["check films"]["sentence"],
         "serve products": f"{_served(found['serve products'])}; all labelled by {len(SOURCES)} sources, "
@@ -161,22 +161,22 @@ def report(champion: Figures, found: dict[str, Figures]) -> str:
         f"{'; '.join(retrained['reasons'])}",
     }
     if retrained["swap_seconds"] is not None:
-        said["retrain"] += f"; the running server answered with it {retrained['swap_seconds']:.1f} s later"
+        said["retrain"] += f"; the running server served it {retrained['swap_seconds']:.1f} s later"
     if "roll back" in found:
         back = found["roll back"]
-        said["roll back"] = f"{back['to']} answers again, {back['swap_seconds']:.1f} s later"
+        said["roll back"] = f"{back['to']} is served again, {back['swap_seconds']:.1f} s later"
     seconds = {"train the champion": champion["seconds"], **{name: step["seconds"] for name, step in found.items()}}
     happened = "\n".join(f"{name} ({seconds[name]:.0f} s): {text}" for name, text in said.items())
-    sets = [("golden films", retrained["golden"])]
+    sets = [("test films", retrained["golden"])]
     sets += [("held-out products", retrained["holdout"])] if retrained["holdout"] else []
     return f"{happened}\n\n{accuracy_table(sets)}"
 
 
-def _served(figures: Figures) -> str:
-    return f"{figures['texts']:,} answered, {figures['accuracy']:.2%} of them right"
+def _served(results: Result) -> str:
+    return f"{results['texts']:,} served, {results['accuracy']:.2%} of them right"
 
 
-def _summary(found: DriftReport) -> Figures:
+def _summary(found: DriftReport) -> Result:
     alarms = [family.name for family in found.figures.families if family.is_alarm]
     return {"verdict": found.verdict, "sentence": found.sentence, "alarms": alarms, "words": found.words}
 
@@ -186,16 +186,23 @@ def _summary(found: DriftReport) -> Figures:
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
+    help="Folder with aclImdb_v1.tar.gz or aclImdb/, and amazon_multidomain/.",
 )
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For all that is made.")
+@click.option(
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for everything that is made.",
+)
 @scale_options(films=6000, golden=12_500, products=4000)
-@click.option("--served-films", default=1000, type=click.IntRange(100), help="That are served before the products.")
-@click.option("--rate", default=30.0, type=click.FloatRange(0.1), help="Texts sent a second.")
+@click.option(
+    "--served-films", default=1000, type=click.IntRange(100), help="Number of film reviews served before the products."
+)
+@click.option("--rate", default=30.0, type=click.FloatRange(0.1), help="Texts sent per second.")
 @click.option(
     "--least-gain", "min_gain", default=0.015, help="Minimum gain in accuracy on the held-out products, as a share."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(
     data_dir: Path,
     work_dir: Path,
@@ -205,7 +212,7 @@ def main(
     min_gain: float,
     json_path: Path | None,
 ) -> int:
-    """Serve films, then products; find the drift, retrain, gate, swap, and roll back."""
+    """Serve films, then products; detect the drift, retrain, promote, and roll back."""
     say = partial(click.echo, err=True)
     machine = describe_machine()
     click.echo(machine)
@@ -215,13 +222,13 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps(folder / "steps.json", say)
     tell(Place(folder, champion.films, rate, scale.margin), champion, scale, served_films, data_dir, steps)
-    found = steps.figures()
-    click.echo(f"\n{report(champion.figures, found)}")
+    found = steps.results()
+    click.echo(f"\n{report(champion.results, found)}")
     failures = what_failed(found, min_gain)
     for failure in failures:
         click.echo(failure)
     if json_path is not None:
-        content = {"machine": machine, "scale": dataclasses.asdict(scale), "champion": champion.figures}
+        content = {"machine": machine, "scale": dataclasses.asdict(scale), "champion": champion.results}
         write_json(json_path, {**content, "steps": found, "failures": failures})
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""The running server of a retraining story: what it is sent, at a bounded rate, and which version answers."""
+"""The server of the retraining story: sending texts and labels at a limited rate, and the served version."""
 
 import contextlib
 import dataclasses
@@ -13,30 +13,30 @@ from bench.errors import BenchError
 from bench.retraining.story_texts import Review
 from bench.serving.load_generator import Run, open_loop, post
 from bench.serving.servers import Running, Server, project_servers
-from bench.steps import Figures
+from bench.steps import Result
 from textclf.data.prediction_log.prediction_log import PredictionLog
 from textclf.errors import PredictionLogError
 from textclf.store.model_store import ModelStore
 
-# A text that says nothing, to see that the server is ready and which version it serves.
-QUESTION = post("/predict", {"text": "a film"})
+# A request to see that the server is ready, and which version it serves.
+PROBE = post("/predict", {"text": "a film"})
 _POLL_SECONDS = 1.0
 _CONNECTIONS = 4
 _LOGGED_SECONDS = 20.0
 _SWAP_SECONDS = 120.0
-# Answers in a row of one version: there are several workers.
+# Responses in a row from one version, because there are several workers.
 _IN_A_ROW = 5
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a story happens.
+    """Folder and settings of a story.
 
     Attributes:
-        folder: of everything.
-        films: the data set that the champion was trained on.
-        rate: texts that are sent a second.
-        margin: of the gate.
+        folder: folder for everything.
+        films: data set that the champion was trained on.
+        rate: texts sent per second.
+        margin: margin of the gate.
     """
 
     folder: Path
@@ -46,35 +46,35 @@ class Place:
 
     @property
     def store(self) -> Path:
-        """The model store that is served."""
+        """Return the model store that is served."""
         return self.folder / "model"
 
     @property
     def new_data(self) -> Path:
-        """What POST /feedback stores."""
+        """Return the folder of stored feedback."""
         return self.folder / "new_data"
 
     @property
     def log_url(self) -> str:
-        """Of the prediction log."""
+        """Return the URL of the prediction log."""
         return f"sqlite:///{self.folder / 'predictions' / 'log.sqlite'}"
 
     def server(self) -> Server:
-        """The project's own, gunicorn alone, as `make serve` starts it where there is no nginx."""
+        """Return this project's server: gunicorn without nginx."""
         (plain,) = (server for server in project_servers(self.store, self.folder) if server.name == "project")
         settings = {"PREDICTION_LOG_URL": self.log_url, "MODEL__POLL_SECONDS": str(_POLL_SECONDS)}
         return dataclasses.replace(plain, environment={**plain.environment, **settings})
 
 
-def serve(place: Place, server: Running, reviews: Sequence[Review]) -> Figures:
-    """Have reviews answered, one a request, and wait for the log: how many answers are right, and from when to when.
+def serve(place: Place, server: Running, reviews: Sequence[Review]) -> Result:
+    """Send reviews, one per request, and wait until all are logged; return the accuracy and the time span.
 
     Raises:
-        BenchError: one is not answered, or does not come into the log.
+        BenchError: if a request fails, or a prediction is not logged in time.
     """
     began = time.time()
     sent = _send(server, [post("/predict", {"text": review.text}) for review in reviews], place.rate)
-    right = sum(json.loads(answer.body)["label"] == reviews[answer.number].label for answer in sent.answers)
+    right = sum(json.loads(response.body)["label"] == reviews[response.number].label for response in sent.responses)
     ended = time.time()
     deadline = ended + _LOGGED_SECONDS
     version = ModelStore(place.store).open().id
@@ -82,17 +82,17 @@ def serve(place: Place, server: Running, reviews: Sequence[Review]) -> Figures:
         while (logged := _logged(log, version, began)) < len(reviews):
             if time.time() > deadline:
                 raise BenchError(
-                    f"expected {len(reviews)} answers in the prediction log, found {logged}; see the server's log"
+                    f"expected {len(reviews)} predictions in the log, found {logged}; see the server's log"
                 )
             time.sleep(0.2)
     return {"texts": len(reviews), "accuracy": right / len(reviews), "since": began, "until": time.time()}
 
 
 def send_labels(place: Place, server: Running, reviews: Sequence[Review]) -> None:
-    """Send what people say the reviews are.
+    """Send the labels of the reviews to POST /feedback.
 
     Raises:
-        BenchError: one is not stored.
+        BenchError: if one is not stored.
     """
     bodies = [
         {"text": review.text, "label": review.label, "source": review.source, "audit": review.audit}
@@ -102,16 +102,16 @@ def send_labels(place: Place, server: Running, reviews: Sequence[Review]) -> Non
 
 
 def served_version(server: Running) -> str:
-    """The id of the version that answers."""
-    (answer,) = _send(server, [QUESTION], rate=1.0).answers
-    return str(json.loads(answer.body)["model"]).split()[-1]
+    """Return the id of the served version."""
+    (response,) = _send(server, [PROBE], rate=1.0).responses
+    return str(json.loads(response.body)["model"]).split()[-1]
 
 
 def seconds_to_swap(server: Running, version: str) -> float:
-    """How long it takes until the running server answers with a version.
+    """Return the seconds until the running server serves a version.
 
     Raises:
-        BenchError: it does not.
+        BenchError: if it does not in time.
     """
     began = time.perf_counter()
     in_a_row = 0
@@ -124,18 +124,18 @@ def seconds_to_swap(server: Running, version: str) -> float:
 
 
 def _logged(log: PredictionLog, version: str, since: float) -> int:
-    with contextlib.suppress(PredictionLogError):  # There is none before the first answer.
+    with contextlib.suppress(PredictionLogError):  # There is no log before the first prediction.
         return log.read(version, since, max_rows=1).total_rows
     return 0
 
 
 def _send(server: Running, requests: Sequence[bytes], rate: float, good: int = 200) -> Run:
-    """At that rate; a few at a time at most, so that none is refused."""
+    """Send requests at a rate, with at most _CONNECTIONS open, so that the server refuses none."""
     arrivals = [at / rate for at in range(len(requests))]
     sent = open_loop(server.address, requests, arrivals, connections=_CONNECTIONS)
-    bad = [answer for answer in sent.answers if answer.status != good]
+    bad = [response for response in sent.responses if response.status != good]
     if bad:
         raise BenchError(
-            f"expected status {good} for every request, got {statuses_of(sent.answers)}: {bad[0].body[:200]!r}"
+            f"expected status {good} for every request, got {statuses_of(sent.responses)}: {bad[0].body[:200]!r}"
         )
     return sent

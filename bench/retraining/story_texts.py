@@ -1,6 +1,6 @@
-"""The texts of a retraining: films that a champion is trained on and measured with, and products that come later.
+"""Texts of the retraining benchmarks: films for the champion, and products that arrive later.
 
-All are drawn with a seed, class by class, so that every draw has the class mix of its source.
+Draws are seeded and stratified by class.
 """
 
 import json
@@ -19,12 +19,12 @@ _PRODUCT_CLASSES = {"0": "neg", "1": "pos"}
 
 @dataclass(frozen=True)
 class Review:
-    """A text with a label, and who sent it.
+    """Text with a label and its source.
 
     Attributes:
-        text: as it was written.
+        text: the text.
         label: one of CLASSES.
-        source: of the label; "" for what nobody sent.
+        source: source of the label; "" if none.
         audit: whether it was labelled as a random audit.
     """
 
@@ -39,9 +39,9 @@ class FilmReviews:
     """Film reviews, no text twice.
 
     Attributes:
-        train: what the champion is trained on.
-        golden: test reviews that nothing is trained on.
-        rest: the other training reviews.
+        train: reviews that the champion is trained on.
+        golden: reviews of the reference test set.
+        rest: other training reviews.
     """
 
     train: list[Review]
@@ -50,10 +50,10 @@ class FilmReviews:
 
 
 def draw_films(data: Path, train: int, golden: int, seed: int) -> FilmReviews:
-    """So many film reviews of each part; `golden` may be more than there are, which takes all.
+    """Draw `train` film reviews to train on, and up to `golden` test reviews.
 
     Raises:
-        BenchError: there are not so many, or the data is not there.
+        BenchError: if there are fewer than `train`, or the data is missing.
     """
     trained, rest = draw(_reviews(film_reviews(data, "train")), train, seed)
     tested = _reviews(film_reviews(data, "test"))
@@ -61,10 +61,11 @@ def draw_films(data: Path, train: int, golden: int, seed: int) -> FilmReviews:
 
 
 def draw_products(data: Path, count: int, seed: int) -> tuple[list[Review], list[Review]]:
-    """So many product reviews, and the others.
+    """Draw `count` product reviews; return them and the others.
 
     Raises:
-        BenchError: there are not so many, or the data is not there.
+        BenchError: if there are fewer.
+        DatasetError: if the data is missing or damaged.
     """
     found = texts_of("products", data)
     labels = [_PRODUCT_CLASSES[label] for label in found.labels]
@@ -72,10 +73,10 @@ def draw_products(data: Path, count: int, seed: int) -> tuple[list[Review], list
 
 
 def draw(reviews: Sequence[Review], count: int, seed: int) -> tuple[list[Review], list[Review]]:
-    """`count` of the reviews, of every class its share, and the others; both in random order.
+    """Draw `count` reviews, stratified by class; return them and the others, both in random order.
 
     Raises:
-        BenchError: there are fewer.
+        BenchError: if there are fewer.
     """
     if count > len(reviews):
         raise BenchError(f"expected {count:,} reviews to draw, found {len(reviews):,}; ask for fewer")
@@ -86,14 +87,14 @@ def draw(reviews: Sequence[Review], count: int, seed: int) -> tuple[list[Review]
         of_class = [review for review in shuffled if review.label == label]
         taken += of_class[: round(count * len(of_class) / len(reviews))]
     chosen = set(map(id, taken[:count]))
-    for review in shuffled:  # Rounding may leave one out.
+    for review in shuffled:  # Rounding may leave some places empty.
         if len(chosen) < count:
             chosen.add(id(review))
     return [r for r in shuffled if id(r) in chosen], [r for r in shuffled if id(r) not in chosen]
 
 
 def write_table(path: Path, reviews: Iterable[Review]) -> None:
-    """As JSON Lines with the columns text, label and source, whole or not at all."""
+    """Write JSON Lines with the columns text, label and source, atomically."""
     with atomic_file(path) as file:
         for review in reviews:
             row = {"text": review.text, "label": review.label, "source": review.source}

@@ -1,10 +1,10 @@
-"""One engine in a process of its own: bench/serving/engines.py asks on standard input, this answers on standard output.
+"""One engine in its own process: requests on standard input, responses on standard output.
 
     python -m bench.serving.engine_worker ENGINE FOLDER THREADS
 
-A question is a line of JSON: {"texts": [str], "ids": [[int]], "seconds": float}, all texts of the same length, or for a
-`gemm-…` engine {"product": [m, k, n], "seconds": float}. The answer is {"seconds": of one run, "logits": [[float]]}.
-Processes, because the libraries' thread pools get in each other's way in one.
+A request is a line of JSON: {"texts": [str], "ids": [[int]], "seconds": float}, all texts of the same length, or for a
+`gemm-…` engine {"product": [m, k, n], "seconds": float}. The response is {"seconds": float, "logits": [[float]]}.
+Engines run in separate processes, because the thread pools of the libraries disturb each other.
 """
 
 import json
@@ -17,63 +17,63 @@ from typing import Any
 
 import numpy as np
 
-# A run: gives the logits, or nothing.
+# Runs the model once; returns the logits, or None.
 Run = Callable[[], Any]
 Prepare = Callable[[dict[str, Any]], Run]
-_FEWEST_RUNS = 3
+_MIN_RUNS = 3
 
 
 def main() -> None:
-    """Load, say so, and answer until the questions end."""
+    """Load the engine, report that it is ready, and answer requests until standard input ends."""
     engine, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    # Answers go where standard output went; what libraries print goes to the log.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Responses go to the original standard output. Messages of libraries go to the log.
+    responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     prepare = ENGINES[engine](folder, threads)
-    _say(answers, {"ready": True})
+    _say(responses, {"ready": True})
     known = set()
     for line in sys.stdin:
-        question = json.loads(line)
-        run = prepare(question)
-        shape = str([*question.get("product", ()), *map(len, question.get("ids", ()))])
+        request = json.loads(line)
+        run = prepare(request)
+        shape = str([*request.get("product", ()), *map(len, request.get("ids", ()))])
         if shape not in known:  # The first runs of a shape compile and allocate.
             known.add(shape)
-            time_of(run, question["seconds"])
+            time_of(run, request["seconds"])
         logits = run()
-        seconds = time_of(run, question["seconds"])
-        _say(answers, {"seconds": seconds, "logits": None if logits is None else np.asarray(logits).tolist()})
+        seconds = time_of(run, request["seconds"])
+        _say(responses, {"seconds": seconds, "logits": None if logits is None else np.asarray(logits).tolist()})
 
 
 def time_of(run: Run, seconds: float) -> float:
-    """Seconds a run, over at least `seconds` and _FEWEST_RUNS runs."""
+    """Return the mean seconds of a run, over at least `seconds` and _MIN_RUNS runs."""
     runs, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or runs < _FEWEST_RUNS:
+    while (elapsed := time.perf_counter() - start) < seconds or runs < _MIN_RUNS:
         run()
         runs += 1
     return elapsed / runs
 
 
-def _say(answers: Any, content: dict[str, Any]) -> None:
-    answers.write(json.dumps(content) + "\n")
-    answers.flush()
+def _say(responses: Any, content: dict[str, Any]) -> None:
+    responses.write(json.dumps(content) + "\n")
+    responses.flush()
 
 
 def _project(folder: Path, threads: int) -> Prepare:
-    """This project's engine, from ids to logits; `folder` is a model version."""
+    """Run this project's engine from ids to logits; `folder` is a version."""
     from textclf.runtime.backend import Timings
     from textclf.runtime.loading import load_predictor
 
     backend = load_predictor(folder, threads=threads).backend
 
-    def prepare(question: dict[str, Any]) -> Run:
-        inputs = backend.encode(question["texts"]).inputs
+    def prepare(request: dict[str, Any]) -> Run:
+        inputs = backend.encode(request["texts"]).inputs
         return lambda: backend.run(inputs, Timings()).logits
 
     return prepare
 
 
 def _saved_model(folder: Path, threads: int) -> Prepare:
-    """The SavedModel in `folder`/saved_model, from ids to logits; one without a signature for ids, from strings."""
+    """Run the SavedModel in `folder`/saved_model from ids to logits, or from strings if it has no signature for ids."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
 
@@ -81,12 +81,12 @@ def _saved_model(folder: Path, threads: int) -> Prepare:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     model = tf.saved_model.load(str(folder / "saved_model"))
 
-    # Called through the model, which thereby stays alive: its variables go with it, not with a signature.
-    def prepare(question: dict[str, Any]) -> Run:
+    # A signature does not keep the variables of its model alive.
+    def prepare(request: dict[str, Any]) -> Run:
         if "classify_ids" not in model.signatures:
-            texts = tf.constant(question["texts"])
+            texts = tf.constant(request["texts"])
             return lambda: model.signatures["serving_default"](texts)["logits"].numpy()
-        ids = tf.constant(question["ids"], tf.int32)
+        ids = tf.constant(request["ids"], tf.int32)
         mask = tf.ones_like(ids)
         return lambda: model.signatures["classify_ids"](input_word_ids=ids, input_mask=mask)["logits"].numpy()
 
@@ -94,15 +94,15 @@ def _saved_model(folder: Path, threads: int) -> Prepare:
 
 
 def _torch(folder: Path, threads: int, bfloat16: bool = False) -> Prepare:
-    """Transformers' BertForSequenceClassification in `folder`, from ids to logits."""
+    """Run Transformers' BertForSequenceClassification in `folder` from ids to logits."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
-    def prepare(question: dict[str, Any]) -> Run:
-        ids = torch.tensor(question["ids"])
+    def prepare(request: dict[str, Any]) -> Run:
+        ids = torch.tensor(request["ids"])
         mask = torch.ones_like(ids)
 
         def run() -> Any:
@@ -119,7 +119,7 @@ def _torch_bfloat16(folder: Path, threads: int) -> Prepare:
 
 
 def _onnx(folder: Path, threads: int) -> Prepare:
-    """ONNX Runtime on `folder`/model.onnx, from ids to logits."""
+    """Run ONNX Runtime on `folder`/model.onnx from ids to logits."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -127,8 +127,8 @@ def _onnx(folder: Path, threads: int) -> Prepare:
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
-    def prepare(question: dict[str, Any]) -> Run:
-        ids = np.array(question["ids"], np.int64)
+    def prepare(request: dict[str, Any]) -> Run:
+        ids = np.array(request["ids"], np.int64)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         return lambda: session.run(["logits"], inputs)[0]
 
@@ -136,10 +136,10 @@ def _onnx(folder: Path, threads: int) -> Prepare:
 
 
 def _gemm_numpy(_folder: Path, _threads: int) -> Prepare:
-    """A float32 matrix product by NumPy's BLAS, whose threads the environment sets."""
+    """Multiply float32 matrices with NumPy's BLAS; environment variables set its threads."""
 
-    def prepare(question: dict[str, Any]) -> Run:
-        m, k, n = question["product"]
+    def prepare(request: dict[str, Any]) -> Run:
+        m, k, n = request["product"]
         rng = np.random.default_rng(0)
         left, right = rng.random((m, k), np.float32), rng.random((k, n), np.float32)
         result = np.empty((m, n), np.float32)
@@ -153,13 +153,13 @@ def _gemm_numpy(_folder: Path, _threads: int) -> Prepare:
 
 
 def _gemm_torch(_folder: Path, threads: int) -> Prepare:
-    """A float32 matrix product by PyTorch's."""
+    """Multiply float32 matrices with PyTorch."""
     import torch
 
     torch.set_num_threads(threads)
 
-    def prepare(question: dict[str, Any]) -> Run:
-        m, k, n = question["product"]
+    def prepare(request: dict[str, Any]) -> Run:
+        m, k, n = request["product"]
         left, right, result = torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)
 
         def run() -> None:

@@ -1,9 +1,9 @@
-"""Engines side by side without HTTP: texts a second by batch and length, beside the roofline measured on the spot.
+"""Engines without HTTP: texts per second by batch and length, next to the measured roofline.
 
     python -m bench.serving.engines --peers-python /path/to/peers/bin/python
 
-Every engine has a process and the same number of threads; one computes at a time, and rounds go through all of them, so
-that what slows the machine down slows all. See bench/README.md.
+Every engine has its own process and the same number of threads. Engines take turns in each round: a busy machine slows
+all of them. See bench/README.md.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -43,14 +43,14 @@ TITLES = {
     "torch-bfloat16": "PyTorch bfloat16",
     "onnx": "ONNX Runtime int8",
 }
-# [m, k] x [k, n]: as large as caches like it, and the feed-forward layer of a small BERT at 8 x 128 tokens.
+# [m, k] x [k, n]: a large square product, and the feed-forward layer of a small BERT at 8 x 128 tokens.
 PRODUCTS = ((2048, 2048, 2048), (1024, 384, 1536))
-# Thread pools spin for a moment after their work, on cores that the next engine needs.
+# Thread pools spin for a moment after their work, on the cores of the next engine.
 _PAUSE_SECONDS = 0.25
 
 
 class Shape(NamedTuple):
-    """A batch of texts of one length in tokens, [CLS] and [SEP] included."""
+    """Batch of texts of one length in tokens, [CLS] and [SEP] included."""
 
     batch: int
     tokens: int
@@ -63,20 +63,18 @@ SHAPES = tuple(Shape(*pair) for pair in ((1, 16), (1, 64), (1, 128), (1, 256), (
 
 
 class Worker:
-    """An engine that waits for questions, in a process of its own.
-
-    The processes are bench/serving/engine_worker.py and bench/drift/mmd_worker.py.
+    """Engine in its own process, which runs bench.serving.engine_worker or bench.drift.mmd_worker.
 
     Args:
-        name: of the engine.
-        python: the interpreter.
-        folder: what the engine reads, a folder or a file.
-        threads: to compute with.
-        log: a file for what the process prints.
-        module: that runs.
+        name: name of the engine.
+        python: interpreter to run.
+        folder: folder or file that the engine reads.
+        threads: number of compute threads.
+        log: file for the output of the process.
+        module: module to run.
 
     Raises:
-        BenchError: it ends before it answers.
+        BenchError: if the process ends before it responds.
     """
 
     def __init__(
@@ -105,11 +103,11 @@ class Worker:
             )
         self._read()
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a question."""
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request; return the response."""
         time.sleep(_PAUSE_SECONDS)
         if self._process.stdin is not None:
-            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         return self._read()
 
@@ -122,19 +120,19 @@ class Worker:
         line = self._process.stdout.readline() if self._process.stdout is not None else ""
         if not line:
             last = self.log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise BenchError(f"{self.name}: ended before it answered; {self.log}: {last[:300]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            raise BenchError(f"{self.name}: ended before it responded; {self.log}: {last[:300]}")
+        response: dict[str, Any] = json.loads(line)
+        return response
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Every round's figures.
+    """Results of all rounds.
 
     Attributes:
-        texts_per_second: by engine and shape, one value a round.
-        float32_flops: the fastest matrix product of each round, in operations a second.
-        logits: by engine and shape, of the texts of the first round: [batch, classes].
+        texts_per_second: one value per round, by engine and shape.
+        float32_flops: fastest matrix product of each round, in operations per second.
+        logits: logits of the first round, [batch, classes], by engine and shape.
     """
 
     texts_per_second: dict[str, dict[Shape, list[float]]]
@@ -143,7 +141,7 @@ class Results:
 
 
 def encoder_shape(hugging_face: Path) -> EncoderShape:
-    """From the config.json of the version's Hugging Face form (bench.serving.to_hugging_face)."""
+    """Read the sizes from the config.json that bench.serving.to_hugging_face wrote."""
     config = json.loads((hugging_face / "config.json").read_text(encoding="utf-8"))
     return EncoderShape(
         config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"], len(config["id2label"])
@@ -151,59 +149,59 @@ def encoder_shape(hugging_face: Path) -> EncoderShape:
 
 
 def texts_of_length(tokens: int, count: int, tokenizer: Tokenizer, seed: int = 0) -> list[str]:
-    """Texts of exactly so many wordpieces, [CLS] and [SEP] included: words that are one wordpiece each, by chance.
+    """Return texts of exactly `tokens` wordpieces, [CLS] and [SEP] included, from random one-piece words.
 
-    What a text says does not change how long it takes to compute.
+    The words of a text do not change the time to compute it.
     """
     words = [piece for piece in tokenizer.vocabulary if piece.isascii() and piece.isalpha() and piece.islower()]
     chance = random.Random(seed)  # noqa: S311
     return [" ".join(chance.choices(words, k=tokens - 2)) for _ in range(count)]
 
 
-def questions_of(shapes: Sequence[Shape], tokenizer: Tokenizer, seconds: float) -> dict[Shape, dict[str, Any]]:
-    """What the workers are asked for each shape.
+def requests_of(shapes: Sequence[Shape], tokenizer: Tokenizer, seconds: float) -> dict[Shape, dict[str, Any]]:
+    """Return the request to the workers for each shape.
 
     Raises:
-        BenchError: a text has another length than it should.
+        BenchError: if a text does not have the length of its shape.
     """
-    questions = {}
+    requests = {}
     for shape in shapes:
         texts = texts_of_length(shape.tokens, shape.batch, tokenizer)
         ids = [text.ids for text in tokenizer(texts)]
         if {len(row) for row in ids} != {shape.tokens}:
             raise BenchError(f"expected texts of {shape.tokens} wordpieces, got {sorted({len(row) for row in ids})}")
-        questions[shape] = {"texts": texts, "ids": ids, "seconds": seconds}
-    return questions
+        requests[shape] = {"texts": texts, "ids": ids, "seconds": seconds}
+    return requests
 
 
 def measure(
     engines: Sequence[Worker],
     gemms: Sequence[Worker],
-    questions: Mapping[Shape, dict[str, Any]],
+    requests: Mapping[Shape, dict[str, Any]],
     rounds: int,
     seconds: float,
 ) -> Results:
-    """Ask all of them in turn, shape by shape, every second round backwards."""
+    """Measure all engines in turn, shape by shape, in reverse order every second round."""
     found = Results(
-        {each.name: {shape: [] for shape in questions} for each in engines}, [], {each.name: {} for each in engines}
+        {each.name: {shape: [] for shape in requests} for each in engines}, [], {each.name: {} for each in engines}
     )
     for number in range(rounds):
         click.echo(f"round {number + 1} of {rounds}", err=True)
         rates = []
         for worker, product in itertools.product(gemms, PRODUCTS):
-            answer = worker.ask({"product": product, "seconds": seconds})
-            rates.append(2.0 * product[0] * product[1] * product[2] / answer["seconds"])
+            response = worker.ask({"product": product, "seconds": seconds})
+            rates.append(2.0 * product[0] * product[1] * product[2] / response["seconds"])
         found.float32_flops.append(max(rates))
-        for shape, question in questions.items():
+        for shape, request in requests.items():
             for worker in engines if number % 2 == 0 else reversed(engines):
-                answer = worker.ask(question)
-                found.texts_per_second[worker.name][shape].append(shape.batch / answer["seconds"])
-                found.logits[worker.name].setdefault(shape, answer["logits"])
+                response = worker.ask(request)
+                found.texts_per_second[worker.name][shape].append(shape.batch / response["seconds"])
+                found.logits[worker.name].setdefault(shape, response["logits"])
     return found
 
 
 def speed_table(found: Results, shape_of_encoder: EncoderShape) -> str:
-    """Texts a second: medians of the rounds, the roofline, and the share of it that this project reaches."""
+    """Return a table of texts per second (medians), the roofline, and this project's share of it."""
     names = list(found.texts_per_second)
     rows = []
     for shape in found.texts_per_second[names[0]]:
@@ -218,7 +216,7 @@ def speed_table(found: Results, shape_of_encoder: EncoderShape) -> str:
 
 
 def ratio_table(found: Results) -> str:
-    """This project over each other engine: median of the rounds, and their range."""
+    """Return a table of ratios of this project to each engine: median and range of the rounds."""
     names = [name for name in found.texts_per_second if name != OURS]
     rows = []
     for shape, ours in found.texts_per_second[OURS].items():
@@ -228,7 +226,7 @@ def ratio_table(found: Results) -> str:
 
 
 def largest_differences(found: Results, reference: str) -> dict[str, float]:
-    """How far the logits of each engine are from the reference's, at most."""
+    """Return the maximum difference of each engine's logits from those of the reference engine."""
     return {
         name: max(float(np.abs(np.subtract(logits[shape], found.logits[reference][shape])).max()) for shape in logits)
         for name, logits in found.logits.items()
@@ -240,35 +238,46 @@ def _shapes(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     try:
         shapes = [Shape(*map(int, part.split("x"))) for part in text.split(",")]
     except (ValueError, TypeError):
-        raise click.BadParameter(f"expected BATCHxTOKENS with commas between them, got {text!r}") from None
+        raise click.BadParameter(f"expected BATCHxTOKENS, separated by commas, got {text!r}") from None
     if any(shape.batch < 1 or shape.tokens < 3 for shape in shapes):
         raise click.BadParameter(f"expected a batch of at least 1 text and 3 tokens, got {text!r}")
     return shapes
 
 
 @click.command(cls=Command)
-@click.option("--model-path", default="model", help="A model store, or a version's folder, with its saved_model/.")
-@click.option("--engines", default=",".join(TITLES), help="Names, with commas between them.")
+@click.option("--model-path", default="model", help="Model store, or folder of a version with its saved_model/.")
+@click.option("--engines", default=",".join(TITLES), help="Names, separated by commas.")
 @click.option(
-    "--shapes", default=",".join(f"{a}x{b}" for a, b in SHAPES), callback=_shapes, help="BATCHxTOKENS, commas between."
+    "--shapes",
+    default=",".join(f"{a}x{b}" for a, b in SHAPES),
+    callback=_shapes,
+    help="BATCHxTOKENS, separated by commas.",
 )
-@click.option("--threads", default=2, type=click.IntRange(1), help="Of each engine; so many cores are used.")
-@click.option("--rounds", default=5, type=click.IntRange(1), help="Each asks every engine for every shape.")
-@click.option("--seconds", default=1.0, type=click.FloatRange(0.01), help="Of each measurement.")
+@click.option("--threads", default=2, type=click.IntRange(1), help="Number of threads of each engine, and of cores.")
+@click.option(
+    "--rounds", default=5, type=click.IntRange(1), help="Number of rounds; each measures every engine with every shape."
+)
+@click.option("--seconds", default=1.0, type=click.FloatRange(0.01), help="Seconds of each measurement.")
 @click.option(
     "--python", default=sys.executable, help="Interpreter for this project's engine.", show_default="this one"
 )
 @click.option(
     "--peers-python",
     default=sys.executable,
-    help="Interpreter that has bench/requirements.txt.",
+    help="Interpreter with bench/requirements.txt.",
     show_default="this one",
 )
 @click.option(
-    "--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For the peers' models and the logs."
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for the models of the peers and the logs.",
 )
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write every figure of every round here, too."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Also write all results of every round to this JSON file.",
 )
 def main(
     model_path: str,
@@ -282,7 +291,7 @@ def main(
     work_dir: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure engines without HTTP, side by side."""
+    """Measure engines without HTTP."""
     names = chosen_names(engines, list(TITLES), "--engines")
     keep_to_cores(threads)
     version = open_model(model_path)
@@ -292,7 +301,7 @@ def main(
     work = (work_dir / version.id).absolute()
     make_peer_models(version, work, peers_python)
     encoder = encoder_shape(work / "hugging_face")
-    questions = questions_of(shapes, Tokenizer.load(version.part("engine")), seconds)
+    requests = requests_of(shapes, Tokenizer.load(version.part("engine")), seconds)
     machine = describe_machine()
     click.echo(f"{machine}\nmodel {version.id}, {threads} threads")
 
@@ -309,13 +318,13 @@ def main(
             for name in names
         ]
         gemms = [start("gemm-numpy", python, work), start("gemm-torch", peers_python, work)]
-        found = measure(workers, gemms, questions, rounds, seconds)
+        found = measure(workers, gemms, requests, rounds, seconds)
 
     rate = spread(found.float32_flops)
     click.echo(
         f"float32 matrix product: {rate.median / 1e9:.0f} GFLOP/s ({rate.low / 1e9:.0f} to {rate.high / 1e9:.0f})"
     )
-    click.echo(f"\nTexts a second, medians of {rounds} rounds of {seconds:g} s:\n\n{speed_table(found, encoder)}")
+    click.echo(f"\nTexts per second, medians of {rounds} rounds of {seconds:g} s:\n\n{speed_table(found, encoder)}")
     if OURS in names and len(names) > 1:
         click.echo(f"\nRatios, round by round:\n\n{ratio_table(found)}")
     if "saved-model" in names:

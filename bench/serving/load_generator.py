@@ -1,11 +1,10 @@
-"""A load generator in one process: keep-alive connections over one selector, every answer timed.
+"""Load generator in one process, with keep-alive connections on one selector.
 
-Requests are bytes made beforehand, and an answer is only cut where it ends, so that the client costs some tens of
-microseconds a request (Run.cpu_seconds says how much) and leaves the cores to the server it measures.
+Requests are bytes made beforehand, and responses are not parsed beyond their length. The client takes some tens of
+microseconds per request (Run.cpu_seconds), and leaves the cores to the server.
 
-closed_loop: so many clients, each of which sends its next request when its last was answered: what a server can do.
-open_loop: requests come at a given rate, whether or not the ones before were answered: what it does when that is
-more than it can.
+closed_loop: each client sends its next request after the response to its last one. It measures capacity.
+open_loop: requests arrive at a given rate, whether or not earlier ones got a response. It measures overload.
 """
 
 import contextlib
@@ -19,24 +18,24 @@ from typing import NamedTuple
 
 from bench.errors import BenchError
 
-# A client that never leaves may share a worker with all others while the next worker is idle; real ones come and go.
+# Clients that stay connected may all share one worker while another is idle; real clients come and go.
 REQUESTS_PER_CONNECTION = 100
 TIMEOUT = 30.0
-NO_ANSWER = 0
-_LARGEST_READ = 1 << 18
+NO_RESPONSE = 0
+_MAX_READ = 1 << 18
 
 Address = tuple[str, int]
 
 
-class Answer(NamedTuple):
-    """One request and what came of it.
+class Response(NamedTuple):
+    """Response to one request.
 
     Attributes:
-        number: of the request, counted over the run from 0; `requests[number % len(requests)]` was sent.
-        status: HTTP status; NO_ANSWER where the connection broke or the time was up.
-        start: when it was sent, or should have been (open_loop), in seconds since the run began.
-        seconds: from `start` to the last byte of the answer.
-        body: of the answer.
+        number: index of the request in the run, from 0; `requests[number % len(requests)]` was sent.
+        status: HTTP status; NO_RESPONSE if the connection broke or the time was up.
+        start: time when the request was sent, or was due (open_loop), in seconds since the run began.
+        seconds: seconds from `start` to the last byte of the response.
+        body: body of the response.
     """
 
     number: int
@@ -47,27 +46,27 @@ class Answer(NamedTuple):
 
     @property
     def end(self) -> float:
-        """When it was complete, in seconds since the run began."""
+        """Return the time of the last byte, in seconds since the run began."""
         return self.start + self.seconds
 
 
 @dataclass(frozen=True)
 class Run:
-    """All answers of a run, in the order in which they came.
+    """Responses of a run, in the order of arrival.
 
     Attributes:
-        answers: one a request that was sent.
-        seconds: how long requests were sent; what was still open then was waited for, but is no part of the rate.
-        cpu_seconds: of the client itself.
+        responses: one per request.
+        seconds: seconds during which requests were sent; responses that arrive later do not count in the rate.
+        cpu_seconds: CPU time of the client.
     """
 
-    answers: Sequence[Answer]
+    responses: Sequence[Response]
     seconds: float
     cpu_seconds: float
 
 
 def post(path: str, content: object) -> bytes:
-    """The bytes of a POST of `content` as JSON."""
+    """Return the bytes of a POST request with `content` as JSON."""
     body = json.dumps(content, ensure_ascii=False).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -89,14 +88,14 @@ def closed_loop(
 
     Args:
         address: host and port.
-        requests: sent in turn, and again from the first one.
-        clients: connections, each with one request at a time.
-        seconds, count: the first that is reached ends the run.
-        timeout: seconds that open requests are waited for at the end.
-        requests_per_connection: then the client leaves and comes again.
+        requests: requests to send in turn, starting again after the last one.
+        clients: number of connections, each with one request at a time.
+        seconds, count: limits of the run; the first that is reached ends it.
+        timeout: seconds to wait for open requests at the end.
+        requests_per_connection: number of requests after which a client connects again.
 
     Raises:
-        BenchError: the server can't be reached, or answers something other than HTTP/1.1 with a Content-Length.
+        BenchError: if the server cannot be reached, or a response is not HTTP/1.1 with a Content-Length.
     """
     with _Session(address, requests, requests_per_connection) as session:
         idle = [_Connection() for _ in range(clients)]
@@ -108,7 +107,7 @@ def closed_loop(
             idle = session.poll(max(0.0, seconds - session.now()))
         sent_for = min(seconds, session.now())
         session.drain(timeout)
-        # A run that ended by its count was over with its last answer.
+        # A run that ended by its count was over with its last response.
         return session.run(sent_for if count is None or number < count else session.now())
 
 
@@ -120,18 +119,18 @@ def open_loop(
     connections: int,
     timeout: float = TIMEOUT,
 ) -> Run:
-    """Send a request at each of `arrivals`, seconds since the start, ascending; all times count from there.
+    """Send a request at each time of `arrivals`.
 
-    A request for which no connection is free waits in the client, and that wait is part of its time: a slow server
-    can't slow down its own measurement.
+    A request without a free connection waits in the client, and the wait counts: a slow server cannot slow down its own
+    measurement.
 
     Args:
-        address, requests, timeout: see closed_loop.
-        arrivals: when requests come.
-        connections: at most so many requests are open at a time.
+        address, requests, timeout: same as for closed_loop.
+        arrivals: times of the requests in seconds since the start, ascending.
+        connections: maximum number of open requests.
 
     Raises:
-        BenchError: see closed_loop.
+        BenchError: if the server cannot be reached or hangs, or a response is not HTTP/1.1 with a Content-Length.
     """
     with _Session(address, requests, REQUESTS_PER_CONNECTION) as session:
         idle = [_Connection() for _ in range(connections)]
@@ -140,7 +139,7 @@ def open_loop(
                 wait = arrival - session.now() if idle else timeout
                 idle += session.poll(max(0.0, wait))
                 if session.now() > arrivals[-1] + timeout:
-                    raise BenchError(f"{address[0]}:{address[1]}: the server has stopped to answer")
+                    raise BenchError(f"{address[0]}:{address[1]}: the server no longer responds")
             session.send(idle.pop(), number, arrival)
         sent_for = session.now()
         session.drain(timeout)
@@ -148,7 +147,7 @@ def open_loop(
 
 
 class _Connection:
-    """A client: its socket, if it has one, and what it waits for."""
+    """Connection of a client, with its socket and its open request."""
 
     __slots__ = ("answered", "number", "received", "socket", "start")
 
@@ -161,7 +160,7 @@ class _Connection:
 
 
 class _Session:
-    """The connections of one run and the answers so far; its clock starts when it is entered."""
+    """Connections and responses of one run; the clock starts on entry."""
 
     def __init__(self, address: Address, requests: Sequence[bytes], requests_per_connection: int) -> None:
         self._address = address
@@ -169,7 +168,7 @@ class _Session:
         self._requests_per_connection = requests_per_connection
         self._selector = selectors.DefaultSelector()
         self._waiting: set[_Connection] = set()
-        self._answers: list[Answer] = []
+        self._answers: list[Response] = []
         self._began = self._cpu_began = 0.0
 
     def __enter__(self) -> "_Session":
@@ -182,11 +181,11 @@ class _Session:
         self._selector.close()
 
     def now(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run began."""
         return time.perf_counter() - self._began
 
     def run(self, seconds: float) -> Run:
-        """What happened, with `seconds` as its length."""
+        """Return the responses so far, as a run of `seconds`."""
         return Run(self._answers, seconds, time.process_time() - self._cpu_began)
 
     def send(self, connection: _Connection, number: int, start: float) -> None:
@@ -195,21 +194,21 @@ class _Session:
         self._waiting.add(connection)
         request = self._requests[number % len(self._requests)]
         opened = connection.socket or self._connect(connection)
-        # The server may have closed it while it was idle: poll() sees that, and sends again.
+        # The server may have closed an idle connection: poll() notices, and sends again.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             opened.sendall(request)
 
     def poll(self, timeout: float) -> list[_Connection]:
-        """Wait for something to arrive; gives the connections that are idle now."""
+        """Wait for data; return the connections that are idle now."""
         idle: list[_Connection] = []
         for key, _ in self._selector.select(timeout):
             connection: _Connection = key.data
             try:
-                part = key.fileobj.recv(_LARGEST_READ)  # type: ignore[union-attr]
+                part = key.fileobj.recv(_MAX_READ)  # type: ignore[union-attr]
             except ConnectionResetError:
                 part = b""
             if connection not in self._waiting:
-                self._disconnect(connection)  # The server is done with an idle connection.
+                self._disconnect(connection)  # The server closed an idle connection.
             elif not part:
                 self._broken(connection, idle)
             else:
@@ -218,12 +217,12 @@ class _Session:
         return idle
 
     def drain(self, timeout: float) -> None:
-        """Wait for what is open; what does not come within `timeout` has no answer."""
+        """Wait up to `timeout` seconds for open requests; the others get NO_RESPONSE."""
         end = self.now() + timeout
         while self._waiting and self.now() < end:
             self.poll(end - self.now())
         for connection in list(self._waiting):
-            self._record(connection, NO_ANSWER, b"")
+            self._record(connection, NO_RESPONSE, b"")
 
     def _connect(self, connection: _Connection) -> socket.socket:
         try:
@@ -244,12 +243,12 @@ class _Session:
             connection.socket = None
 
     def _broken(self, connection: _Connection, idle: list[_Connection]) -> None:
-        """The server closed the connection: between two requests it may, and the request is sent again, once."""
+        """Handle a closed connection. A server may close it between two requests; then the request is sent again."""
         self._disconnect(connection)
         if connection.answered and not connection.received:
             self.send(connection, connection.number, connection.start)
         else:
-            self._record(connection, NO_ANSWER, b"")
+            self._record(connection, NO_RESPONSE, b"")
             idle.append(connection)
 
     def _complete(self, connection: _Connection, idle: list[_Connection]) -> None:
@@ -260,7 +259,7 @@ class _Session:
         head = received[:head_end].lower()
         at = head.find(b"\r\ncontent-length:")
         if at < 0 or not head.startswith(b"http/1.1 "):
-            raise BenchError(f"expected an HTTP/1.1 answer with a Content-Length, got {received[:200]!r}")
+            raise BenchError(f"expected an HTTP/1.1 response with a Content-Length, got {received[:200]!r}")
         length = int(head[at + 17 : head.index(b"\r\n", at + 17)])
         if len(received) < head_end + length:
             return
@@ -273,4 +272,4 @@ class _Session:
     def _record(self, connection: _Connection, status: int, body: bytes) -> None:
         self._waiting.discard(connection)
         start = connection.start
-        self._answers.append(Answer(connection.number, status, start, self.now() - start, body))
+        self._answers.append(Response(connection.number, status, start, self.now() - start, body))

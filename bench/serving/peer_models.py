@@ -1,4 +1,4 @@
-"""The peers' models, made once from a trained version: each in the form its own library wants."""
+"""Models of the peers, converted once from a trained version to the format of each library."""
 
 import subprocess
 from pathlib import Path
@@ -12,16 +12,16 @@ FORMS = ("saved_model", "hugging_face", "onnx")
 
 
 def make_peer_models(version: ModelVersion, work: Path, python: str) -> None:
-    """Make what is missing of FORMS in `work`.
+    """Convert a version to the missing formats of FORMS in `work`.
 
     Args:
-        version: with its saved_model/.
-        work: a folder of this version's own.
-        python: an interpreter that has bench/requirements.txt.
+        version: version with its saved_model/.
+        work: folder for the models of this version.
+        python: interpreter with bench/requirements.txt.
 
     Raises:
-        ModelStoreError: the version has no saved_model/ here.
-        BenchError: a conversion fails.
+        ModelStoreError: if the version has no saved_model/.
+        BenchError: if a conversion fails.
     """
     plain, hugging_face, onnx = (work / form for form in FORMS)
     if not plain.exists():
@@ -46,4 +46,4 @@ def _run(python: str, module: str, *arguments: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 (the user's own interpreter)
     if done.returncode:
         reason = " ".join(done.stderr.split()[-60:])
-        raise BenchError(f"{python} -m {module} failed; has it bench/requirements.txt? It said: …{reason}")
+        raise BenchError(f"{python} -m {module} failed; it needs bench/requirements.txt; its last output: …{reason}")

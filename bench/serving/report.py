@@ -1,4 +1,4 @@
-"""The results of bench/serving/throughput.py as tables and sentences."""
+"""Tables and sentences of the results of bench/serving/throughput.py."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -9,11 +9,11 @@ from bench.serving.servers import OURS, PEERS, WITH_CASCADE, WITHOUT_CASCADE, Se
 
 
 def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> str:
-    """One row a server: medians of the rounds."""
+    """Return a table of medians, a row per server."""
     header = ["server"]
     for scenario in scenarios:
         header += [f"{scenario.title}: requests/s", "p50 ms", "p99 ms"]
-    header += ["MB a worker", "MB in all", "ready s", "accuracy"]
+    header += ["MB per worker", "MB in total", "ready s", "accuracy"]
     rows = []
     for name, rounds in results.items():
         cells = [servers[name].title]
@@ -32,13 +32,13 @@ def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results:
 
 
 def compared_pairs(names: Collection[str]) -> list[tuple[str, str]]:
-    """Of these servers, which is set against which: cascade against encoder alone, this project against each peer."""
+    """Return the pairs of servers to compare: cascade with encoder alone, and this project with each peer."""
     pairs = [(WITH_CASCADE, WITHOUT_CASCADE), *itertools.product(OURS, PEERS)]
     return [pair for pair in pairs if set(pair) <= set(names)]
 
 
 def ratio_table(scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> str:
-    """Requests a second of one server over those of another, a row a pair: median of the rounds, and their range."""
+    """Return a table of ratios of requests per second, a row per pair: median and range of the rounds."""
     rows = []
     for ours, theirs in compared_pairs(results):
         cells = [f"{ours} / {theirs}"]
@@ -51,13 +51,13 @@ def ratio_table(scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Ro
 
 
 def overload_report(name: str, found: Overload) -> str:
-    """In words."""
+    """Return the results of an overload as lines of text."""
     before, during, after = found.capacity, found.during, found.after
-    shares = ", ".join(f"{count} x {status or 'no answer'}" for status, count in during.statuses.items())
+    shares = ", ".join(f"{count} x {status or 'no response'}" for status, count in during.statuses.items())
     return "\n".join(
         [
-            f"{name}, {found.rate:.0f} requests/s come ({OVERLOAD_FACTOR} x {before.per_second:.1f}):",
-            f"  answers: {shares}; 5xx or none: {'YES' if has_server_error(during.statuses) else 'no'}",
+            f"{name}, {found.rate:.0f} requests/s arrive ({OVERLOAD_FACTOR} x {before.per_second:.1f}):",
+            f"  responses: {shares}; 5xx or none: {'YES' if has_server_error(during.statuses) else 'no'}",
             f"  accepted: {during.per_second:.1f}/s, p50 {1e3 * during.p50:.0f} ms, p99 {1e3 * during.p99:.0f} ms = "
             f"{during.p99 / found.unloaded.p99:.1f} x the {1e3 * found.unloaded.p99:.0f} ms of one client",
             f"  before: {before.per_second:.1f}/s, p99 {1e3 * before.p99:.0f} ms; "
@@ -67,12 +67,12 @@ def overload_report(name: str, found: Overload) -> str:
 
 
 def notes(scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> list[str]:
-    """What a reader of the tables has to know: the client's own cost, and requests that were not answered with 200."""
+    """Return notes to the tables: the client's CPU time, and statuses other than 200."""
     costs = [load.client_microseconds for rounds in results.values() for each in rounds for load in each.loads.values()]
-    lines = [f"the client: {min(costs):.0f} to {max(costs):.0f} microseconds of CPU a request"] if costs else []
+    lines = [f"client: {min(costs):.0f} to {max(costs):.0f} microseconds of CPU per request"] if costs else []
     for name, rounds in results.items():
         for scenario in scenarios:
             bad = {status for each in rounds for status in each.loads[scenario.name].statuses} - {200}
             if bad:
-                lines.append(f"{name}, {scenario.title}: not every answer was 200: {', '.join(map(str, sorted(bad)))}")
+                lines.append(f"{name}, {scenario.title}: statuses other than 200: {', '.join(map(str, sorted(bad)))}")
     return lines

@@ -1,4 +1,4 @@
-"""What a running server is asked, and what it shows: speed, memory, accuracy, and how it takes too much."""
+"""Measurements of a running server: speed, memory, accuracy, and overload."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.arithmetic import Load, load_of
 from bench.errors import BenchError
-from bench.serving.load_generator import Answer, Run, closed_loop, open_loop, post
+from bench.serving.load_generator import Response, Run, closed_loop, open_loop, post
 from bench.serving.servers import Memory, Running, memory_of
 from bench.serving.texts import LabelledText, fit, in_even_order, sample_of_test_texts, short_texts
 from textclf.runtime.tokenizer import Tokenizer
@@ -19,14 +19,14 @@ SHORT_TOKENS = 16
 SHORT_TEXTS = 100
 PATH = "/predict"
 OVERLOAD_FACTOR = 4
-# More than the server takes at a time, so that what is too much reaches it and does not wait in the client.
+# More than the server accepts at a time, so that excess requests reach it instead of waiting in the client.
 OVERLOAD_CONNECTIONS = 256
-_LONGEST_RUN = 1800.0
+_MAX_RUN_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of load: texts one a request, from so many clients that each wait for their answer."""
+    """Kind of load: one text per request, from clients that wait for each response."""
 
     name: str
     title: str
@@ -43,13 +43,13 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Round:
-    """What one server showed in one round.
+    """Results of one server in one round.
 
     Attributes:
-        ready_seconds: from the start of its process to the first good answer.
-        memory: after all scenarios.
-        loads: by the name of the scenario.
-        accuracy: on the test texts; None where it was not measured, which is once a server.
+        ready_seconds: seconds from the start of its process to the first good response.
+        memory: memory after all scenarios.
+        loads: results by the name of the scenario.
+        accuracy: accuracy on the test texts; None if not measured, which is done once per server.
     """
 
     ready_seconds: float
@@ -60,13 +60,13 @@ class Round:
 
 @dataclass(frozen=True)
 class Overload:
-    """More than a server can answer, and what was before and after.
+    """Results before, during and after an overload.
 
     Attributes:
-        unloaded: one client.
-        capacity, after: 16 clients, before and right afterwards.
-        rate: requests a second that came meanwhile.
-        during: of those.
+        unloaded: results with one client.
+        capacity, after: results with 16 clients, before and right after the overload.
+        rate: requests per second during the overload.
+        during: results during the overload.
     """
 
     unloaded: Load
@@ -77,12 +77,13 @@ class Overload:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Requests, ready to be sent.
+class RequestSet:
+    """Requests of the benchmark.
 
     Attributes:
-        labelled: texts for accuracy, and their requests.
-        reviews, short: requests for the measurements of speed.
+        labelled: texts for accuracy.
+        labelled_requests: their requests.
+        reviews, short: requests for speed.
     """
 
     labelled: Sequence[LabelledText]
@@ -91,14 +92,14 @@ class Questions:
     short: Sequence[bytes]
 
 
-def make_questions(version: ModelVersion, dataset_path: Path, count: int, load_count: int) -> Questions:
-    """The same for the same version and data set.
+def make_requests(version: ModelVersion, dataset_path: Path, count: int, load_count: int) -> RequestSet:
+    """Make the requests, the same for the same version and data set.
 
     Args:
-        version: with its engine, whose tokenizer says how long a text is.
-        dataset_path: with a test part.
-        count: texts for accuracy.
-        load_count: how many of them the measurements of speed send.
+        version: version with its engine, whose tokenizer counts wordpieces.
+        dataset_path: data set with a test part.
+        count: number of texts for accuracy.
+        load_count: number of them that the measurements of speed send.
     """
     tokenizer = Tokenizer.load(version.part("engine"))
 
@@ -108,7 +109,7 @@ def make_questions(version: ModelVersion, dataset_path: Path, count: int, load_c
     sample = sample_of_test_texts(dataset_path, version.manifest, count)
     labelled = [LabelledText(fit(text.text, version.manifest, wordpieces), text.label) for text in sample]
     texts = [text.text for text in labelled]
-    return Questions(
+    return RequestSet(
         labelled,
         labelled_requests=_requests(texts),
         reviews=_requests(in_even_order(texts[:load_count])),
@@ -121,50 +122,51 @@ def _requests(texts: Sequence[str]) -> list[bytes]:
 
 
 def accuracy(run: Run, labelled: Sequence[LabelledText]) -> float:
-    """Share of right labels.
+    """Return the share of right labels.
 
     Raises:
-        BenchError: a text has no good answer.
+        BenchError: if a response does not have status 200.
     """
-    return sum(_label(answer) == labelled[answer.number].label for answer in run.answers) / len(labelled)
+    return sum(_label(response) == labelled[response.number].label for response in run.responses) / len(labelled)
 
 
-def _label(answer: Answer) -> object:
-    if answer.status != 200:
-        raise BenchError(f"expected an answer for every test text, got status {answer.status}: {answer.body[:200]!r}")
-    return json.loads(answer.body)["label"]
+def _label(response: Response) -> object:
+    if response.status != 200:
+        raise BenchError(
+            f"expected status 200 for every test text, got status {response.status}: {response.body[:200]!r}"
+        )
+    return json.loads(response.body)["label"]
 
 
 def measure(
     server: Running,
-    questions: Questions,
+    request_set: RequestSet,
     scenarios: Sequence[Scenario],
     seconds: float,
     warm_up: float,
     with_accuracy: bool,
 ) -> Round:
-    """One round of one server, which runs."""
-    closed_loop(server.address, questions.reviews, 16, seconds=warm_up)
+    """Measure one round of a running server."""
+    closed_loop(server.address, request_set.reviews, 16, seconds=warm_up)
     loads = {}
     for scenario in scenarios:
-        requests = questions.short if scenario.is_short else questions.reviews
+        requests = request_set.short if scenario.is_short else request_set.reviews
         loads[scenario.name] = load_of(closed_loop(server.address, requests, scenario.clients, seconds=seconds))
     memory = memory_of(server.pid)
     right = None
     if with_accuracy:
-        requests = questions.labelled_requests
-        run = closed_loop(server.address, requests, 16, count=len(requests), seconds=_LONGEST_RUN)
-        right = accuracy(run, questions.labelled)
+        requests = request_set.labelled_requests
+        run = closed_loop(server.address, requests, 16, count=len(requests), seconds=_MAX_RUN_SECONDS)
+        right = accuracy(run, request_set.labelled)
     return Round(server.ready_seconds, memory, loads, right)
 
 
 def overload(
     server: Running, requests: Sequence[bytes], seconds: float, overload_seconds: float, seed: int = 0
 ) -> Overload:
-    """Requests that come by chance (Poisson), OVERLOAD_FACTOR times as many as the server has just shown it can answer.
+    """Send Poisson arrivals at OVERLOAD_FACTOR times the capacity of the server, which is measured first.
 
-    They do not wait for each other as those of a closed loop would: a client that gets its 429 at once and asks
-    again at once measures how fast a server can refuse.
+    A closed loop would measure how fast the server refuses requests: each 429 would start the next request at once.
     """
 
     def closed(clients: int) -> Load:

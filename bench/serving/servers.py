@@ -1,4 +1,4 @@
-"""Servers to measure: how each is started, when it is ready, what it holds in memory, how it ends."""
+"""Servers to measure: start, readiness, memory, stop."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ OURS = ("project", "project-nginx", "project-encoder")
 WITH_CASCADE, WITHOUT_CASCADE = "project-nginx", "project-encoder"
 PEERS = ("saved-model", "hugging-face", "onnx")
 WORKERS = 2
-# One request at a time in a worker, as its model has one thread, and connections that stay open.
+# One request at a time per worker, because its model has one thread, and keep-alive connections.
 PEERS_GUNICORN = ("--worker-class", "gthread", "--threads", "1")
 HOST = "127.0.0.1"
 _POLL_SECONDS = 0.01
@@ -30,13 +30,13 @@ _KILL_SECONDS = 2
 
 @dataclass(frozen=True)
 class Server:
-    """One row of the table.
+    """Server to start.
 
     Attributes:
-        name: on the command line.
-        title: in the table.
-        command: where {port} stands for the port to listen on.
-        environment: to be added to that of the benchmark; {port} as above.
+        name: name on the command line.
+        title: title in tables.
+        command: command line; {port} is replaced by the port.
+        environment: additional environment variables; {port} is replaced too.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Server:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers.
+    """Running server.
 
     Attributes:
-        address: of it.
-        ready_seconds: from the start of its process to its first good answer.
-        pid: of the process that was started; its workers are its children.
+        address: host and port.
+        ready_seconds: seconds from the start of its process to its first good response.
+        pid: id of its process; the workers are children.
     """
 
     address: Address
@@ -62,11 +62,11 @@ class Running:
 
 @dataclass(frozen=True)
 class Memory:
-    """In bytes. A page that several processes share counts in equal parts for each in pss, and whole in rss.
+    """Memory of a server in bytes; pss divides a shared page among its processes, rss counts it for each.
 
     Attributes:
-        worker_pss: mean of the workers, taken to be the WORKERS largest processes.
-        pss, rss: of all processes of the server.
+        worker_pss: mean pss of the workers: the WORKERS largest processes.
+        pss, rss: sums over all processes of the server.
     """
 
     worker_pss: float
@@ -75,7 +75,7 @@ class Memory:
 
 
 def project_servers(model_path: Path, work: Path, python: str = sys.executable) -> list[Server]:
-    """This project: as it runs where there is no nginx, as it is deployed, behind nginx, and so without the cascade."""
+    """Return this project's servers: without nginx, with nginx, and with nginx but without the cascade."""
     environment = {
         "MODEL_PATH": str(model_path.absolute()),
         "HOST": HOST,
@@ -86,8 +86,7 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
         "CASCADE": "on",  # If the version has one.
     }
     command = (python, str(ROOT / "serving" / "serve"))
-    # Without nginx nobody spreads the connections: a worker that got most of them is to answer them, not to refuse
-    # some.
+    # Without nginx, connections are spread unevenly; a worker with most of them should not refuse any.
     alone = {**environment, "NGINX": "off", "MAX_CONCURRENT": "32"}
     return [
         Server("project", "this project, gunicorn", command, alone),
@@ -102,19 +101,19 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
 
 
 def peer_servers(work: Path, python: str, max_length: int, gunicorn: Sequence[str] = PEERS_GUNICORN) -> list[Server]:
-    """The others, on the models that bench.serving.peer_models made in `work`.
+    """Return the servers of the peers, with the models that bench.serving.peer_models made in `work`.
 
     Args:
         work: folder of the models.
-        python: an interpreter that has bench/requirements.txt.
-        max_length: wordpieces of a text.
-        gunicorn: options of gunicorn, beside the number of workers.
+        python: interpreter with bench/requirements.txt.
+        max_length: maximum wordpieces of a text.
+        gunicorn: options of gunicorn, in addition to the number of workers.
     """
 
     def server(name: str, title: str, app: str) -> Server:
         command = (python, "-m", "gunicorn", "--workers", str(WORKERS), *gunicorn, "--timeout", "120")
         listening = ("--chdir", str(ROOT), "--bind", HOST + ":{port}")
-        # Whatever library computes, a worker has one thread for it.
+        # Every worker computes with one thread.
         environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
         return Server(name, title, (*command, *listening, f"bench.serving.peers.{app}"), environment)
 
@@ -131,16 +130,16 @@ def peer_servers(work: Path, python: str, max_length: int, gunicorn: Sequence[st
 
 @contextlib.contextmanager
 def running(server: Server, log: Path, request: bytes, ready_timeout: float) -> Iterator[Running]:
-    """Start the server, wait until it answers `request`, and stop it at the end of the block.
+    """Start the server, wait until it responds to `request`, and stop it at the end of the block.
 
     Args:
-        server: what to start.
-        log: gets its output.
-        request: has to be answered with 200.
-        ready_timeout: seconds that it may take.
+        server: server to start.
+        log: file for its output.
+        request: request that must get status 200.
+        ready_timeout: maximum seconds until it is ready.
 
     Raises:
-        BenchError: it ends, or gives no good answer in time.
+        BenchError: if the server ends, or is not ready in time.
     """
     address = (HOST, _free_port())
     command = [part.replace("{port}", str(address[1])) for part in server.command]
@@ -164,7 +163,7 @@ def running(server: Server, log: Path, request: bytes, ready_timeout: float) -> 
 
 
 def memory_of(pid: int) -> Memory:
-    """Of the process and all its descendants, from /proc (Linux)."""
+    """Read the memory of a process and all its descendants from /proc (Linux)."""
     sizes = [_sizes(process) for process in _tree(pid)]
     largest = sorted((pss for pss, _ in sizes), reverse=True)[:WORKERS]
     return Memory(sum(largest) / len(largest), sum(pss for pss, _ in sizes), sum(rss for _, rss in sizes))
@@ -176,13 +175,13 @@ def _wait_until_ready(
     while True:
         if process.poll() is not None:
             raise BenchError(
-                f"{server.name}: ended with status {process.returncode} before it answered; {_last_line(log)}"
+                f"{server.name}: ended with status {process.returncode} before it responded; {_last_line(log)}"
             )
         if time.perf_counter() > deadline:
-            raise BenchError(f"{server.name}: gives no good answer in time; {_last_line(log)}")
+            raise BenchError(f"{server.name}: no response with status 200 in time; {_last_line(log)}")
         with contextlib.suppress(BenchError):  # Nothing listens yet.
             left = max(0.1, deadline - time.perf_counter())
-            if closed_loop(address, [request], 1, count=1, seconds=left, timeout=left).answers[0].status == 200:
+            if closed_loop(address, [request], 1, count=1, seconds=left, timeout=left).responses[0].status == 200:
                 return
         time.sleep(_POLL_SECONDS)
 
@@ -194,7 +193,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
     process.wait()
-    # What is left of its session goes, too; a killed process lets go of its port a moment later.
+    # Kill the rest of its session too; a killed process releases its port a moment later.
     end = time.perf_counter() + _KILL_SECONDS
     with contextlib.suppress(ProcessLookupError):
         while time.perf_counter() < end:
@@ -211,7 +210,7 @@ def _free_port() -> int:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
+    last = next((line for line in reversed(lines) if line.strip()), "the log is empty")
     return f"{log}: {last.strip()[:300]}"
 
 
@@ -224,7 +223,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _sizes(pid: int) -> tuple[int, int]:
-    """Pss and Rss of a process in bytes."""
+    """Read pss and rss of a process in bytes."""
     found = {"Pss": 0, "Rss": 0}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         name, _, rest = line.partition(":")

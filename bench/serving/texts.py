@@ -1,7 +1,7 @@
-"""What the servers are asked: test texts, fitted to what the model reads, and short ones of one length.
+"""Texts for the servers: test texts, fitted to the maximum length of the model, and short texts of one length.
 
-Every server gets the same characters, and none of them has to cut any: a peer that cuts otherwise than the model
-was trained with would be wrong more often for a reason that has nothing to do with how it serves.
+Every server gets the same characters, and no server has to truncate. A peer with another way to truncate would lose
+accuracy for a reason other than serving.
 """
 
 import random
@@ -16,32 +16,34 @@ from textclf.data.readers import read_part
 from textclf.store.manifest import Manifest
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
-# Tokenizers differ in a wordpiece or two on one text in a hundred.
+# Tokenizers differ by one or two wordpieces on 1% of the texts.
 _MARGIN = 4
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
-# The wordpieces of each word, special tokens not counted.
+# Counts the wordpieces of each word, without special tokens.
 CountWordpieces = Callable[[Sequence[str]], list[int]]
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and its class name."""
+    """Text and its class name."""
 
     text: str
     label: str
 
 
 def sample_of_test_texts(dataset_path: Path, manifest: Manifest, count: int, seed: int = 0) -> list[LabelledText]:
-    """`count` test texts, the same for the same seed, in random order.
+    """Draw `count` test texts in random order, the same for the same seed.
 
     Raises:
-        DatasetError: there is no data set.
-        BenchError: it has no test part, or too few texts in it, or other classes than the model.
+        DatasetError: if there is no data set.
+        BenchError: if the data set has no test part, fewer texts in it, or other classes than the model.
     """
     layout = find_parts(dataset_path)
     if layout.test is None:
-        raise BenchError(f"{dataset_path}: expected a data set with a test part; accuracy is measured on nothing else")
+        raise BenchError(
+            f"{dataset_path}: expected a data set with a test part, found none; accuracy is measured on it"
+        )
     part = read_part(layout.test, DataOptions())
     if part.classes != set(manifest.class_names):
         raise BenchError(
@@ -55,27 +57,23 @@ def sample_of_test_texts(dataset_path: Path, manifest: Manifest, count: int, see
 
 
 def fit(text: str, manifest: Manifest, wordpieces: CountWordpieces) -> str:
-    """The text as it is, if the model reads it whole; else the words at its beginning and end that the model reads.
-
-    The beginning and end are those that the version's own truncation keeps, to the word.
-    """
+    """Return the text, or the words at its beginning and end that the version's truncation keeps."""
     words = text.split()
     costs = wordpieces(words)
-    room = manifest.max_length - SPECIAL_TOKENS - _MARGIN
-    if sum(costs) <= room:
+    capacity = manifest.max_length - SPECIAL_TOKENS - _MARGIN
+    if sum(costs) <= capacity:
         return text
-    head_room = room if manifest.truncation == "head" else int(room * manifest.head_fraction)
-    head = _fitting(costs, head_room)
-    tail = _fitting(costs[::-1], room - head_room)
+    head_capacity = capacity if manifest.truncation == "head" else int(capacity * manifest.head_fraction)
+    head = _fitting(costs, head_capacity)
+    tail = _fitting(costs[::-1], capacity - head_capacity)
     return " ".join(words[:head] + words[len(words) - tail :])
 
 
 def in_even_order(texts: Sequence[str]) -> list[str]:
-    """The texts in an order of which any beginning has about the lengths of the whole.
+    """Order the texts so that every beginning has about the same distribution of lengths.
 
-    A slow server is asked fewer of them in the same time, and they should be neither longer nor shorter ones. Text k is
-    the one at the fraction (k · golden ratio) mod 1 of the texts by length: the additive recurrence that leaves the
-    smallest gaps (Weyl sequence).
+    A slow server gets fewer texts in the same time; they should have the same lengths. Text k is at the fraction
+    (k · golden ratio) mod 1 of the texts by length: the Weyl sequence with the smallest gaps.
     """
     by_length = sorted(texts, key=len)
     fractions = [k * _GOLDEN_RATIO % 1 for k in range(len(texts))]
@@ -83,28 +81,28 @@ def in_even_order(texts: Sequence[str]) -> list[str]:
     return [by_length[ranks[k]] for k in range(len(texts))]
 
 
-def short_texts(texts: Sequence[str], tokens: int, most: int, wordpieces: CountWordpieces) -> list[str]:
-    """Beginnings of the texts that have exactly `tokens` wordpieces, [CLS] and [SEP] included; at most `most`.
+def short_texts(texts: Sequence[str], tokens: int, max_texts: int, wordpieces: CountWordpieces) -> list[str]:
+    """Return up to `max_texts` beginnings of texts with exactly `tokens` wordpieces, [CLS] and [SEP] included.
 
     Raises:
-        BenchError: the texts give none.
+        BenchError: if no text has such a beginning.
     """
     found: dict[str, None] = {}
     for text in texts:
         words = text.split()[:tokens]
         costs = wordpieces(words)
         size = _fitting(costs, tokens - SPECIAL_TOKENS)
-        if sum(costs[:size]) == tokens - SPECIAL_TOKENS and len(found) < most:
+        if sum(costs[:size]) == tokens - SPECIAL_TOKENS and len(found) < max_texts:
             found[" ".join(words[:size])] = None
     if not found:
         raise BenchError(f"expected a text that begins with {tokens} wordpieces, found none in {len(texts)}; take more")
     return list(found)
 
 
-def _fitting(costs: Sequence[int], room: int) -> int:
-    """How many of the first words cost at most `room` together."""
+def _fitting(costs: Sequence[int], capacity: int) -> int:
+    """Return how many of the first words cost at most `capacity` together."""
     for size, cost in enumerate(costs):
-        room -= cost
-        if room < 0:
+        capacity -= cost
+        if capacity < 0:
             return size
     return len(costs)

@@ -1,9 +1,9 @@
-"""Servers side by side over HTTP: this project and what a user would pick instead, on the same weights.
+"""Servers over HTTP: this project and its peers, on the same weights.
 
     python -m bench.serving.throughput --dataset-path datasets/aclImdb --peers-python /path/to/peers/bin/python
 
-Every server has two workers of one compute thread each, the same cores, the same texts and the same client, and runs
-alone; rounds go through all servers, so that what slows the machine down slows all. See bench/README.md.
+Every server has two workers of one compute thread each, the same cores, texts and client, and runs alone. Servers take
+turns in each round, so that a busy machine slows all of them. See bench/README.md.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -22,7 +22,7 @@ from bench.machine import describe_machine, keep_to_cores
 from bench.reports import chosen_names, write_json
 from bench.serving.peer_models import make_peer_models
 from bench.serving.report import compared_pairs, notes, overload_report, ratio_table, table
-from bench.serving.scenarios import SCENARIOS, Overload, Round, make_questions, measure, overload
+from bench.serving.scenarios import SCENARIOS, Overload, Round, make_requests, measure, overload
 from bench.serving.servers import (
     OURS,
     PEERS,
@@ -48,11 +48,11 @@ def servers_by_name(
     peers_python: str,
     peers_gunicorn: Sequence[str],
 ) -> dict[str, Server]:
-    """The servers of these names, with what they need on disk.
+    """Return the servers of these names, after making the models of the peers among them.
 
     Raises:
-        ModelStoreError: the version has no saved_model/ here, which the peers need.
-        BenchError: a peer's model can't be made.
+        ModelStoreError: if a peer needs the saved_model/ and the version has none.
+        BenchError: if a peer's model cannot be made.
     """
     work.mkdir(parents=True, exist_ok=True)
     if set(names) & set(PEERS):
@@ -67,50 +67,48 @@ _EXISTING = click.Path(exists=True, path_type=Path)
 
 
 @click.command(cls=Command)
+@click.option("--model-path", default="model", help="Model store, or folder of a version; peers need its saved_model/.")
+@click.option("--dataset-path", required=True, type=_EXISTING, help="Data set with a test part.")
+@click.option("--servers", default=",".join(OURS + PEERS), help="Names, separated by commas.")
+@click.option("--scenarios", "scenario_names", default=",".join(_ALL_SCENARIOS), help="Names, separated by commas.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Number of rounds; each starts every server once.")
+@click.option("--seconds", default=8.0, type=click.FloatRange(0.1), help="Seconds of each scenario, server and round.")
 @click.option(
-    "--model-path", default="model", help="A model store, or a version's folder; peers need its saved_model/."
+    "--warm-up", default=3.0, type=click.FloatRange(0), help="Seconds of load after each start that do not count."
 )
+@click.option("--texts", default=1000, type=click.IntRange(1), help="Number of test texts for accuracy.")
 @click.option(
-    "--dataset-path", required=True, type=_EXISTING, help="A data set with a test part (textclf.data.dataset_layout)."
+    "--load-texts", default=400, type=click.IntRange(1), help="Number of them that the scenario `reviews` sends."
 )
-@click.option("--servers", default=",".join(OURS + PEERS), help="Names, with commas between them.")
-@click.option(
-    "--scenarios", "scenario_names", default=",".join(_ALL_SCENARIOS), help="Names, with commas between them."
-)
-@click.option("--rounds", default=3, type=click.IntRange(1), help="Each starts every server once.")
-@click.option("--seconds", default=8.0, type=click.FloatRange(0.1), help="Of each scenario, server and round.")
-@click.option(
-    "--warm-up", default=3.0, type=click.FloatRange(0), help="Seconds of load that are not counted, after each start."
-)
-@click.option("--texts", default=1000, type=click.IntRange(1), help="Test texts that accuracy is measured on.")
-@click.option(
-    "--load-texts", default=400, type=click.IntRange(1), help="Of them, those that the reviews scenario sends."
-)
-@click.option(
-    "--overload-seconds", default=60.0, type=click.FloatRange(1), help="How long more comes than can be answered."
-)
-@click.option(
-    "--overload-server", default=WITH_CASCADE, type=click.Choice(OURS + PEERS), help="Which one is overloaded."
-)
-@click.option("--cores", default=2, type=click.IntRange(1), help="That servers and client share.")
+@click.option("--overload-seconds", default=60.0, type=click.FloatRange(1), help="Seconds of overload.")
+@click.option("--overload-server", default=WITH_CASCADE, type=click.Choice(OURS + PEERS), help="Server to overload.")
+@click.option("--cores", default=2, type=click.IntRange(1), help="Number of cores that servers and client share.")
 @click.option(
     "--python", default=sys.executable, help="Interpreter for this project's servers.", show_default="this one"
 )
 @click.option(
     "--peers-python",
     default=sys.executable,
-    help="Interpreter that has bench/requirements.txt.",
+    help="Interpreter with bench/requirements.txt.",
     show_default="this one",
 )
 @click.option(
-    "--peers-gunicorn", default=" ".join(PEERS_GUNICORN), help="gunicorn's options for the peers, beside two workers."
+    "--peers-gunicorn",
+    default=" ".join(PEERS_GUNICORN),
+    help="gunicorn's options for the peers, in addition to two workers.",
 )
 @click.option(
-    "--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For the peers' models and the logs."
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for the models of the peers and the logs.",
 )
-@click.option("--ready-timeout", default=180.0, help="Seconds that a server may take to start.")
+@click.option("--ready-timeout", default=180.0, help="Maximum seconds until a server is ready.")
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write every figure of every round here, too."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Also write all results of every round to this JSON file.",
 )
 def main(
     model_path: str,
@@ -132,7 +130,7 @@ def main(
     ready_timeout: float,
     json_path: Path | None,
 ) -> None:
-    """Measure servers over HTTP, side by side."""
+    """Measure servers over HTTP."""
     names = chosen_names(servers, OURS + PEERS, "--servers")
     wanted = chosen_names(scenario_names, _ALL_SCENARIOS, "--scenarios")
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in wanted]
@@ -141,20 +139,20 @@ def main(
     work = (work_dir / version.id).absolute()
     overloaded = [overload_server] if OVERLOAD in wanted else []
     known = servers_by_name([*names, *overloaded], version, work, python, peers_python, shlex.split(peers_gunicorn))
-    questions = make_questions(version, dataset_path, texts, load_texts)
+    request_set = make_requests(version, dataset_path, texts, load_texts)
     machine = describe_machine()
-    click.echo(f"{machine}\nmodel {version.id}, {len(questions.labelled)} test texts of {dataset_path}")
+    click.echo(f"{machine}\nmodel {version.id}, {len(request_set.labelled)} test texts of {dataset_path}")
 
     def start(name: str) -> AbstractContextManager[Running]:
         click.echo(f"  {name} …", err=True)
-        return running(known[name], work / f"{name}.log", questions.short[0], ready_timeout)
+        return running(known[name], work / f"{name}.log", request_set.short[0], ready_timeout)
 
     results: dict[str, list[Round]] = {name: [] for name in names}
     for number in range(rounds if scenarios else 0):
         click.echo(f"round {number + 1} of {rounds}", err=True)
         for name in names if number % 2 == 0 else reversed(names):
             with start(name) as up:
-                results[name].append(measure(up, questions, scenarios, seconds, warm_up, with_accuracy=number == 0))
+                results[name].append(measure(up, request_set, scenarios, seconds, warm_up, with_accuracy=number == 0))
     if scenarios:
         click.echo(f"\nMedians of {rounds} rounds of {seconds:g} s:\n\n{table(known, scenarios, results)}")
         if compared_pairs(names):
@@ -163,7 +161,7 @@ def main(
     too_much: dict[str, Overload] = {}
     for name in overloaded:
         with start(name) as up:
-            too_much[name] = overload(up, questions.reviews, seconds, overload_seconds)
+            too_much[name] = overload(up, request_set.reviews, seconds, overload_seconds)
         click.echo(f"\n{overload_report(name, too_much[name])}")
     if json_path is not None:
         write_json(

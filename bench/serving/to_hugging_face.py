@@ -1,7 +1,7 @@
-"""A trained version's SavedModel -> a Hugging Face folder with the same weights: BertForSequenceClassification.
+"""Conversion of a version's SavedModel to a Hugging Face folder, BertForSequenceClassification with the same weights.
 
-The way back of textclf/training/encoders/hf_bert.py, and the classifier with it. Runs where TensorFlow, PyTorch and
-Transformers are installed (bench/requirements.txt); texts are scored both ways before the folder is kept.
+It inverts textclf/training/encoders/hf_bert.py, and converts the classifier too. It needs bench/requirements.txt. The
+folder is kept only if both models return the same logits on a few texts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from textclf.training.encoders.bert_weights import hugging_face_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGEST_DIFFERENCE = 1e-3  # of logits: two libraries add in different orders.
+MAX_DIFFERENCE = 1e-3  # In logits: the libraries add in different orders.
 _SAMPLE = (
     "A quiet film that stays with you for days.",
     "The plot makes no sense and nobody in it seems to care!",
@@ -33,14 +33,14 @@ _SAMPLE = (
 
 
 def state_of_variables(variables: Mapping[str, "NDArray[Any]"]) -> dict[str, "NDArray[np.float32]"]:
-    """PyTorch's name and shape of every weight.
+    """Return the weights with PyTorch's names and shapes.
 
     Args:
-        variables: TensorFlow's name of each variable, without `:0`, and its value; attention kernels are
-            [width, heads, head_dim], all others [in, out].
+        variables: values by TensorFlow's name without `:0`; attention kernels are [width, heads, head_dim], all other
+            kernels [in, out].
 
     Raises:
-        BenchError: a variable is none of a BERT classifier's.
+        BenchError: if a variable does not belong to a BERT classifier.
     """
     state = {}
     for name, value in variables.items():
@@ -51,8 +51,8 @@ def state_of_variables(variables: Mapping[str, "NDArray[Any]"]) -> dict[str, "ND
         except KeyError:
             raise BenchError(f"expected the variables of a BERT encoder and its classifier, found {name}") from None
         if kind == "kernel":
-            # PyTorch's Linear keeps [out, in]. The heads of queries, keys and values are outputs, those of the
-            # attention's own output are inputs.
+            # PyTorch's Linear stores [out, in]. Heads are outputs of query, key and value, and inputs of the attention
+            # output.
             is_split_input = value.ndim > 2 and module.endswith("self_attention/attention_output")
             value = value.reshape(-1, value.shape[-1]).T if is_split_input else value.reshape(value.shape[0], -1).T
         elif kind == "bias":
@@ -62,34 +62,34 @@ def state_of_variables(variables: Mapping[str, "NDArray[Any]"]) -> dict[str, "ND
 
 
 def convert(version: ModelVersion, folder: Path) -> float:
-    """Write the folder; gives the largest difference of logits on a few texts.
+    """Write the folder; return the maximum difference of logits on a few texts.
 
     Raises:
-        ModelStoreError: the version has no saved_model/ here.
-        BenchError: it is another kind of model, or the two do not agree.
+        ModelStoreError: if the version has no saved_model/.
+        BenchError: if the model is not a BERT classifier, or the logits differ too much.
     """
     saved_model = version.part("saved_model")
-    # TensorFlow and PyTorch each bring an LLVM of their own, and one process holds only one.
+    # TensorFlow and PyTorch each contain an LLVM; one process can load only one.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         variables, scored = process.submit(_read, saved_model).result()
     with atomic_folder(folder) as staging:
         _write(version, saved_model / "assets" / "vocab.txt", variables, staging)
         difference = float(np.abs(_logits(staging, _SAMPLE, version.manifest.max_length) - scored).max())
-        if not difference < LARGEST_DIFFERENCE:
+        if not difference < MAX_DIFFERENCE:
             raise BenchError(
-                f"{folder}: expected logits within {LARGEST_DIFFERENCE:g} of the SavedModel's, got {difference:.2g} off"
+                f"{folder}: expected logits within {MAX_DIFFERENCE:g} of the SavedModel's, got {difference:.2g} off"
             )
     return difference
 
 
 def _read(saved_model: Path) -> tuple[dict[str, "NDArray[Any]"], "NDArray[np.float32]"]:
-    """The variables by name, and the logits of the sample [texts, classes]."""
+    """Read the variables by name, and compute the logits of the sample, [texts, classes]."""
     prepare_tensorflow_import()
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
 
     model = tf.saved_model.load(str(saved_model))
-    # The one variable of no dimension is the seed of the dropout.
+    # The only scalar variable is the seed of the dropout.
     variables = {v.name.removesuffix(":0"): v.numpy() for v in model.weights if v.shape.rank}
     return variables, model.signatures["serving_default"](text=tf.constant(_SAMPLE))["logits"].numpy()
 
@@ -123,7 +123,7 @@ def _write(version: ModelVersion, vocabulary: Path, variables: Mapping[str, "NDA
 
 
 def _logits(folder: Path, texts: Sequence[str], max_length: int) -> "NDArray[np.float32]":
-    """Read back from disk, as a server would: float32 [texts, classes]."""
+    """Load the written folder and compute logits, float32 [texts, classes]."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -136,10 +136,10 @@ def _logits(folder: Path, texts: Sequence[str], max_length: int) -> "NDArray[np.
 
 
 @click.command(cls=Command)
-@click.option("--model-path", default="model", help="A model store, or a version's folder, with its saved_model/.")
-@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="The folder to make.")
+@click.option("--model-path", default="model", help="Model store, or folder of a version with its saved_model/.")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 def main(model_path: str, folder: Path) -> None:
-    """Write a trained version as a Hugging Face folder of the same weights."""
+    """Convert a version to a Hugging Face folder with the same weights."""
     difference = convert(open_model(model_path), folder)
     click.echo(f"{folder}: logits within {difference:.1e} of the SavedModel's")
 

@@ -1,7 +1,7 @@
-"""A Hugging Face classifier folder -> the same folder with ONNX Runtime's dynamic int8 model: model.onnx.
+"""Conversion of a Hugging Face classifier to a dynamic int8 model for ONNX Runtime.
 
-The way ONNX Runtime's own documentation recommends for BERT: export, fuse (onnxruntime.transformers),
-quantise the weights to int8 by channel. Runs where bench/requirements.txt is installed.
+It follows the documentation of ONNX Runtime for BERT: export, fuse (onnxruntime.transformers), quantise the weights to
+int8 per channel. It needs bench/requirements.txt.
 """
 
 import shutil
@@ -18,8 +18,11 @@ OPSET = 17
 
 
 def convert(hugging_face: Path, folder: Path) -> None:
-    """Write `folder`: model.onnx (input_ids, attention_mask, token_type_ids int64 [batch, seq_len] -> logits
-    float32 [batch, classes]), tokenizer.json and config.json."""
+    """Write model.onnx, tokenizer.json and config.json into `folder`.
+
+    The model maps input_ids, attention_mask and token_type_ids, int64 [batch, seq_len], to logits, float32 [batch,
+    classes].
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -32,7 +35,7 @@ def convert(hugging_face: Path, folder: Path) -> None:
             staging / "model.onnx",
             weight_type=QuantType.QInt8,
             per_channel=True,
-            # ONNX's shape inference knows nothing of the fused nodes.
+            # ONNX's shape inference does not know the fused nodes.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         for name in ("tokenizer.json", "config.json"):
@@ -43,7 +46,7 @@ def _export(hugging_face: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    # The fusion looks for attention as single steps; exported from PyTorch's own attention it finds none.
+    # The fusion recognises only attention that was exported as separate steps.
     model = AutoModelForSequenceClassification.from_pretrained(hugging_face, attn_implementation="eager").eval()
     ids = torch.ones([2, 16], dtype=torch.int64)
     names = ["input_ids", "attention_mask", "token_type_ids"]
@@ -60,7 +63,7 @@ def _export(hugging_face: Path, target: Path) -> None:
 
 
 def _fused(hugging_face: Path, plain: Path) -> Path:
-    """Attention, layer norms and GELU as one node each, which int8 kernels exist for."""
+    """Fuse attention, layer norms and GELU to nodes that have int8 kernels."""
     from onnxruntime.transformers.optimizer import optimize_model
     from transformers import AutoConfig
 
@@ -76,11 +79,14 @@ def _fused(hugging_face: Path, plain: Path) -> Path:
 
 @click.command(cls=Command)
 @click.option(
-    "--hugging-face", required=True, type=click.Path(exists=True, path_type=Path), help="See to_hugging_face."
+    "--hugging-face",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder that bench.serving.to_hugging_face wrote.",
 )
-@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="The folder to make.")
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 def main(hugging_face: Path, folder: Path) -> None:
-    """Write a Hugging Face classifier as an int8 model for ONNX Runtime."""
+    """Convert a Hugging Face classifier to an int8 model for ONNX Runtime."""
     convert(hugging_face, folder)
     click.echo(f"{folder}: {(folder / 'model.onnx').stat().st_size / 1e6:.0f} MB")
 

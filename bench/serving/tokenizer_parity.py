@@ -1,9 +1,9 @@
-"""Texts whose ids differ between a preprocessing SavedModel and the tokenizer that serves: a table, all zeros.
+"""Numbers of texts whose ids differ between a preprocessing SavedModel and the tokenizer that serves; all must be 0.
 
     python -m bench.serving.tokenizer_parity --data datasets/aclImdb --data datasets/trec
 
-Compares every text of the data sets, generated texts, and every code point alone, between letters and after a space;
-with both truncations, lower-cased and cased. Takes about half an hour on two cores, most of it TensorFlow's.
+It compares the texts of the data sets, generated texts, and every code point alone, between letters and after a space,
+with both truncations, lower-cased and cased. It takes about half an hour on two cores.
 """
 
 import tempfile
@@ -27,17 +27,20 @@ _MAX_LENGTH = 128
     "--data",
     type=click.Path(exists=True, path_type=Path),
     multiple=True,
-    help="A data set's folder or table; may be repeated.",
+    help="Folder or table of a data set; may be repeated.",
 )
 @click.option(
-    "--encoder", default=EMBEDDED_ENCODER, show_default=True, help="Whose preprocessing is compared on the data sets."
+    "--encoder",
+    default=EMBEDDED_ENCODER,
+    show_default=True,
+    help="Encoder whose preprocessing is compared on the data sets.",
 )
 @click.option(
     "--generated", type=click.IntRange(0), default=30_000, show_default=True, help="Number of generated texts."
 )
 @click.option("--code-points/--no-code-points", default=True, help="Compare every code point.")
 def main(data: Sequence[Path], encoder: str, generated: int, code_points: bool) -> int:
-    """Compare and print the table; exit with 1 if anything differs."""
+    """Print the table; exit with 1 if a text differs."""
     from textclf.training.encoders import resolve as encoders
 
     handles = handles_of(encoder)
@@ -49,7 +52,7 @@ def main(data: Sequence[Path], encoder: str, generated: int, code_points: bool) 
         differing += _compared_with_probe("their pieces", probe_vocabulary(texts), {"generated": texts})
     if code_points:
         vocabulary = continuing(char for char in every_character() if char not in " \r\n")
-        # They are never truncated: one way to truncate is as good as two.
+        # Code points are never truncated: one truncation is enough.
         differing += _compared_with_probe("every character", vocabulary, _code_point_texts(), TRUNCATIONS[:1])
     return 1 if differing else 0
 
@@ -57,7 +60,7 @@ def main(data: Sequence[Path], encoder: str, generated: int, code_points: bool) 
 def _compared(
     name: str, vocabulary: str, folder: Path, texts: Sequence[str], truncations: Sequence[str] = TRUNCATIONS
 ) -> int:
-    """The number of texts that differ, printed."""
+    """Print and return the number of texts that differ."""
     from textclf.training.encoders.preprocessing import TextPreprocessing
     from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 
@@ -79,7 +82,7 @@ def _compared(
 def _compared_with_probe(
     name: str, vocabulary: Sequence[str], sets: Mapping[str, Sequence[str]], truncations: Sequence[str] = TRUNCATIONS
 ) -> int:
-    """The same for sets of texts and a vocabulary made for them, lower-cased and cased."""
+    """Compare sets of texts with a vocabulary made for them, lower-cased and cased."""
     total = 0
     for lower_case in (True, False):
         with tempfile.TemporaryDirectory() as scratch:
@@ -89,7 +92,7 @@ def _compared_with_probe(
 
 
 def _texts_of(source: Path) -> list[str]:
-    """All texts, repeats included, of both parts."""
+    """Read all texts of both parts, with repeats."""
     layout = find_parts(source)
     options = DataOptions(skip_undecodable=True)
     return [text for part in layout if part is not None for text in read_part(part, options).texts]
@@ -106,7 +109,7 @@ def _code_point_texts() -> dict[str, list[str]]:
 
 
 def exported_preprocessing(vocabulary: Sequence[str], lower_case: bool, folder: Path) -> Path:
-    """A preprocessing SavedModel with this vocabulary."""
+    """Export a preprocessing SavedModel with this vocabulary; return its folder."""
     from textclf.training.tf_setup import tf  # noqa: F401, I001 (before the exporter imports TensorFlow)
     from official.nlp.tools import export_tfhub_lib
 

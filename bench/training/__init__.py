@@ -1,1 +1,1 @@
-"""Training speed and recipes."""
+"""Benchmarks of training: speed and recipes."""

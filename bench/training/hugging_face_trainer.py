@@ -1,12 +1,11 @@
-"""A training by the Hugging Face Trainer, as its documentation has it, on ids that were made before.
+"""Training with the Hugging Face Trainer, like in its documentation, on prepared ids.
 
     python -m bench.training.hugging_face_trainer JOB RESULT
 
-JOB is JSON: `checkpoint`, a BERT folder; `texts`, an .npz (see read_texts); `padding`, "fixed" to max_length or
-"dynamic" to the longest text of a batch; `grouped`, whether a batch gets texts of similar length; `epochs`, `rate`,
-`batch`, `max_length`, `classes`, `threads`, `seed`; and `predict`, whether the validation texts are classified in the
-end. RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` from its beginning to its last
-step, and the `predicted` class ids.
+JOB is a JSON file: `checkpoint`, a BERT folder; `texts`, an .npz (read_texts); `padding`, "fixed" to max_length or
+"dynamic" to the longest text of a batch; `grouped`, whether batches contain texts of similar length; `epochs`, `rate`,
+`batch`, `max_length`, `classes`, `threads`, `seed`; `predict`, whether to predict the validation texts at the end.
+RESULT is the JSON file to write: `epochs`, each with its `texts` and `seconds`, and the `predicted` class ids.
 """
 
 import json
@@ -35,14 +34,14 @@ Texts = list[dict[str, Any]]
 
 
 def main() -> None:
-    """Train, and write what was found."""
+    """Train, and write the results."""
     job, result = json.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
     torch.set_num_threads(job["threads"])
     set_seed(job["seed"])
     with np.load(job["texts"], allow_pickle=False) as arrays:
         train, validation = (read_texts(arrays, part) for part in ("train", "validation"))
-    # In float32, as the checkpoint is: bfloat16 is the arithmetic's alone, on both sides. And without dropout of
-    # attention weights: this project has none, and attention is faster without.
+    # Weights in float32, like the checkpoint; both sides use bfloat16 only in the arithmetic. No dropout of attention
+    # weights: this project has none, and attention is faster without it.
     model = BertForSequenceClassification.from_pretrained(
         job["checkpoint"], num_labels=job["classes"], dtype=torch.float32, attention_probs_dropout_prob=0.0
     )
@@ -60,7 +59,7 @@ def main() -> None:
 
 
 def arguments(job: dict[str, Any], folder: str) -> TrainingArguments:
-    """What is not said is the Trainer's default: AdamW, gradients clipped at norm 1, no decay of biases and norms."""
+    """Return the arguments; others keep their default: AdamW, clipping at norm 1, no decay of biases and norms."""
     return TrainingArguments(
         output_dir=folder,
         use_cpu=True,
@@ -72,7 +71,7 @@ def arguments(job: dict[str, Any], folder: str) -> TrainingArguments:
         lr_scheduler_type="linear",
         warmup_steps=0.1,  # A share of all steps.
         weight_decay=0.01,
-        adam_epsilon=1e-6,  # BERT's own, and that of textclf/training/fitting/adamw.py.
+        adam_epsilon=1e-6,  # Like BERT and textclf/training/fitting/adamw.py.
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
         save_strategy="no",
@@ -84,14 +83,14 @@ def arguments(job: dict[str, Any], folder: str) -> TrainingArguments:
 
 
 def read_texts(arrays: Any, part: str) -> Texts:
-    """The texts of a part, from its `<part>_ids` (all texts in a row), `<part>_lengths` and `<part>_labels`."""
+    """Read the texts of a part from `<part>_ids` (concatenated), `<part>_lengths` and `<part>_labels`."""
     ends = np.cumsum(arrays[f"{part}_lengths"])[:-1]
     rows = zip(np.split(arrays[f"{part}_ids"], ends), arrays[f"{part}_labels"], strict=True)
     return [{"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "label": int(label)} for ids, label in rows]
 
 
 class EpochClock(TrainerCallback):  # type: ignore[misc]
-    """Takes the time of each epoch; what the Trainer prepares before the first does not count."""
+    """Timer of each epoch, without the preparation before the first one."""
 
     def __init__(self, texts: int) -> None:
         self.texts = texts
@@ -99,16 +98,16 @@ class EpochClock(TrainerCallback):  # type: ignore[misc]
         self._began = 0.0
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        """As the Trainer calls it."""
+        """Implement TrainerCallback."""
         self._began = time.perf_counter()
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        """As the Trainer calls it."""
+        """Implement TrainerCallback."""
         self.epochs.append({"texts": self.texts, "seconds": time.perf_counter() - self._began})
 
 
 def predictions(model: BertForSequenceClassification, collator: DataCollatorWithPadding, texts: Texts) -> list[int]:
-    """The class id of each text, in float32."""
+    """Predict the class id of each text, in float32."""
     model.eval()
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]["input_ids"]))
     found = [0] * len(texts)

@@ -1,7 +1,7 @@
-"""Which recipe trains best: variations of one, on the same few texts, each a training of its own.
+"""Comparison of training recipes: variations of a base, trained on the same few texts.
 
-Measured on half S of the validation texts and on training texts that none learns from: nothing is measured on the test
-part, and half C, which calibrates a version, chooses nothing. What was trained is not trained again.
+Recipes are measured on the selection set and on training texts that no recipe learns from. The calibration set and the
+test part are not used. A repeated run skips finished trainings.
 
     python -m bench.training.recipes --data-dir DATA --json recipes.json \\
         --vary "--init-lr 5e-5" --vary "--epochs 3" --vary "--epochs 3 --max-length 512"
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -33,7 +33,7 @@ from bench.labelled_sets import SETS, read_set
 from bench.machine import describe_machine, keep_to_cores
 from bench.reports import write_json
 from bench.retraining.runs import points
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from bench.training.runs import Drawn, both, code_digest, draw, train_here
 from textclf.cli.commands import Command
 from textclf.cli.options import changed_options
@@ -46,26 +46,26 @@ from textclf.stats.metrics import classification_metrics
 from train_model import Training
 
 BASE = f"--encoder {EMBEDDED_ENCODER} --max-length 256 --truncation head+tail --epochs 1 --init-lr 1e-4"
-# Of the texts that are learnt from, for the validation that chooses the best epoch.
+# Share of the training texts for the validation that chooses the best epoch.
 _OWN_VALIDATION = 0.1
-# Which texts there are, and when a training writes and ends, is no matter of a recipe here.
+# Options of the data, of checkpoints and of early stopping are the same for all recipes.
 _NOT_OF_A_RECIPE = {*DataOptions().to_dict(), "checkpoint_steps", "patience"}
 
 
 @click.command(add_help_option=False)
 @changed_options
 def _options_in(changes: dict[str, Any]) -> dict[str, Any]:
-    """What a command line of train_model.py says, as Training takes it."""
+    """Return the options of a train_model.py command line, for Training."""
     return changes
 
 
 @dataclass(frozen=True)
 class Variation:
-    """One recipe.
+    """Recipe of the comparison.
 
     Attributes:
-        title: what the command line says of it.
-        options: that Training is made with.
+        title: its options on the command line.
+        options: options of Training.
     """
 
     title: str
@@ -73,23 +73,23 @@ class Variation:
 
     @property
     def epochs(self) -> int:
-        """Passes over the training texts."""
+        """Return the number of epochs."""
         return int(self.options.get("epochs", TrainingOptions().epochs))
 
     def digest(self, *others: object) -> str:
-        """12 hex digits that change with the options, and with what else is given."""
+        """Return 12 hex digits that change with the options and the other values."""
         return hashlib.sha256(json.dumps([dict(self.options), *others], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
-    """The base, and it with each variation's options.
+    """Return the base recipe, and the base with the options of each variation.
 
     Args:
         base: options of train_model.py.
-        variations: more of them, each; these win over the base's.
+        variations: more options, which override those of the base.
 
     Raises:
-        BenchError: train_model.py has no such option, or not with such a value, or it is not one of a recipe.
+        BenchError: if train_model.py rejects an option or value, or the option is not part of a recipe.
     """
     found = []
     for words in ("", *variations):
@@ -97,7 +97,7 @@ def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
             options = _options_in.main([*shlex.split(base), *shlex.split(words)], standalone_mode=False)
             if refused := sorted(set(options) & _NOT_OF_A_RECIPE):
                 raise ConfigError(f"{', '.join(refused)} is the same for all recipes")
-            Training(dataset_path="", **options)  # What makes no sense is better known before hours of training.
+            Training(dataset_path="", **options)  # Reject bad values before hours of training.
         except (ValueError, click.ClickException, TextClfError) as error:
             said = error.format_message() if isinstance(error, click.ClickException) else str(error)
             raise BenchError(
@@ -108,10 +108,10 @@ def variations_of(base: str, variations: Sequence[str]) -> list[Variation]:
 
 
 def measured_texts(data: Dataset, learnt: int, count: int) -> Split:
-    """Half S of the validation texts, and the last `count` training texts, none of the first `learnt`.
+    """Return the selection set and the last `count` training texts, which exclude the first `learnt`.
 
     Raises:
-        BenchError: there are fewer.
+        BenchError: if there are fewer training texts.
     """
     train = data.train
     if learnt + count > len(train):
@@ -122,11 +122,11 @@ def measured_texts(data: Dataset, learnt: int, count: int) -> Split:
     return both(data.validation_select, Split(train.texts[start:], train.labels[start:]))
 
 
-def trained(variation: Variation, drawn: Drawn, work: Path) -> Figures:
-    """Seconds of all steps, and what the trained model makes of the validation texts.
+def trained(variation: Variation, drawn: Drawn, work: Path) -> Result:
+    """Train a recipe; return the seconds of all steps and the logits of the validation texts.
 
     Raises:
-        BenchError: it fails.
+        BenchError: if the training fails.
     """
     found = train_here(variation.options, drawn, variation.epochs, True, work)
     return {
@@ -136,17 +136,17 @@ def trained(variation: Variation, drawn: Drawn, work: Path) -> Figures:
     }
 
 
-def compared(figures: Sequence[Figures], labels: IntArray, class_names: Sequence[str]) -> list[Figures]:
-    """Accuracy and log loss of each recipe, and what is gained over the first.
+def compared(results: Sequence[Result], labels: IntArray, class_names: Sequence[str]) -> list[Result]:
+    """Return accuracy and log loss of each recipe, and the difference in accuracy from the first.
 
     Args:
-        figures: of trained(), with logits of n texts each.
+        results: results of trained(), with logits of n texts each.
         labels: class ids, [n].
-        class_names: of the ids.
+        class_names: names of the classes.
     """
-    logits = [np.array(each["logits"]) for each in figures]
+    logits = [np.array(each["logits"]) for each in results]
     rows = []
-    for each, of_each in zip(figures, logits, strict=True):
+    for each, of_each in zip(results, logits, strict=True):
         metrics = classification_metrics(softmax(of_each), labels, class_names)
         rows.append(
             {
@@ -158,19 +158,19 @@ def compared(figures: Sequence[Figures], labels: IntArray, class_names: Sequence
     return rows
 
 
-def table(variations: Sequence[Variation], rows: Sequence[Figures]) -> str:
-    """A row a recipe."""
-    header = ("recipe", "seconds", "others took", "log loss", "accuracy", "difference", "95 % interval")
+def table(variations: Sequence[Variation], rows: Sequence[Result]) -> str:
+    """Return a table with a row per recipe."""
+    header = ("recipe", "seconds", "others took", "log loss", "accuracy", "difference", "95% interval")
     cells = []
     for number, (variation, row) in enumerate(zip(variations, rows, strict=True)):
         gain = (points(row["difference"]), f"{points(row['low'])} to {points(row['high'])}") if number else ("", "")
-        figures = (
+        results = (
             f"{row['fit_seconds']:.0f}",
             f"{row['others']:.0%}",
             f"{row['log_loss']:.4f}",
             f"{row['accuracy']:.2%}",
         )
-        cells.append((f"`{variation.title}`", *figures, *gain))
+        cells.append((f"`{variation.title}`", *results, *gain))
     return markdown_table(header, cells)
 
 
@@ -179,20 +179,28 @@ def table(variations: Sequence[Variation], rows: Sequence[Figures]) -> str:
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds the set: aclImdb_v1.tar.gz or aclImdb/, or a folder with another name.",
+    help="Folder that contains the data set: aclImdb_v1.tar.gz, aclImdb/ or a folder named after the set.",
 )
-@click.option("--set", "set_name", default="imdb", type=click.Choice(list(SETS)), help="Of texts.")
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For all that is made.")
-@click.option("--base", default=BASE, help="Options of train_model.py that every training has.")
+@click.option("--set", "set_name", default="imdb", type=click.Choice(list(SETS)), help="Data set.")
 @click.option(
-    "--vary", "variations", multiple=True, metavar="OPTIONS", help="More options, of one training; repeat it."
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for everything that is made.",
 )
-@click.option("--texts", default=8000, type=click.IntRange(100), help="To learn from.")
+@click.option("--base", default=BASE, help="Options of train_model.py for every recipe.")
 @click.option(
-    "--more-texts", default=4000, type=click.IntRange(0), help="Training texts to measure with, beside half S."
+    "--vary", "variations", multiple=True, metavar="OPTIONS", help="Options of one more recipe; may be repeated."
 )
-@click.option("--cores", default=2, type=click.IntRange(1), help="To train with.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--texts", default=8000, type=click.IntRange(100), help="Number of texts to train on.")
+@click.option(
+    "--more-texts",
+    default=4000,
+    type=click.IntRange(0),
+    help="Number of training texts to measure with, next to the selection set.",
+)
+@click.option("--cores", default=2, type=click.IntRange(1), help="Number of cores.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(
     data_dir: Path,
     set_name: str,
@@ -204,7 +212,7 @@ def main(
     cores: int,
     json_path: Path | None,
 ) -> None:
-    """Compare recipes of training on validation texts."""
+    """Compare training recipes on validation texts."""
     recipes = variations_of(base, variations)
     keep_to_cores(cores)
     machine = describe_machine()
@@ -215,12 +223,12 @@ def main(
     drawn = draw(found, texts, measured_texts(found.data, texts, more_texts), _OWN_VALIDATION, folder / "texts")
     say, code = partial(click.echo, err=True), code_digest()
     steps = Steps(folder / "steps.json", say)
-    figures = []
+    results = []
     for recipe in recipes:
         say(recipe.title)
-        figures.append(steps.run(recipe.digest(code, cores), partial(trained, recipe, drawn, folder / "training")))
+        results.append(steps.run(recipe.digest(code, cores), partial(trained, recipe, drawn, folder / "training")))
     labels = drawn.validation.labels.astype(np.int64)
-    rows = compared(figures, labels, drawn.class_names)
+    rows = compared(results, labels, drawn.class_names)
     click.echo(
         f"\n{len(drawn.train):,} texts, {len(labels):,} to measure with; differences in points from the first:\n\n"
         f"{table(recipes, rows)}"

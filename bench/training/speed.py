@@ -1,9 +1,9 @@
-"""How fast this project trains beside the Hugging Face Trainer: texts a second, and seconds to an accuracy.
+"""Training speed of this project and the Hugging Face Trainer: texts per second, and seconds to an accuracy.
 
     python -m bench.training.speed --data-dir DATA --peers-python peers/bin/python --json training.json
 
-The same weights, the same ids, the same cores, both in bfloat16 where the processor multiplies it, and the Trainer in
-the setting in which it is fastest. What was measured is not measured again. See bench/README.md.
+Both sides have the same weights, ids and cores, and use bfloat16 if the processor supports it; the Trainer has its
+fastest setting. A repeated run skips finished measurements. See bench/README.md.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-if not __package__:  # Run as a file: the packages lie beside its folder, not in it.
+if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import click
@@ -27,7 +27,7 @@ from bench.labelled_sets import SETS, LabelledSet, read_set
 from bench.machine import describe_machine, keep_to_cores
 from bench.reports import chosen_names, write_json
 from bench.retraining.runs import points
-from bench.steps import Figures, Steps
+from bench.steps import Result, Steps
 from bench.training.runs import (
     SETTINGS,
     Drawn,
@@ -46,27 +46,27 @@ from textclf.cli.commands import Command
 SPEED, ACCURACY = "speed", "accuracy"
 PARTS = (SPEED, ACCURACY)
 OURS, THEIRS = "project", "trainer"
-# Of the drawn texts, for the validation that train_model.py has after each epoch; both sides train on the others.
+# Share of the drawn texts for train_model.py's validation after each epoch; both sides train on the others.
 _OWN_VALIDATION = 0.02
-# Of a speed two epochs are trained and the second is measured: in the first, graphs and kernels are made.
+# The last epoch is measured: the first one also compiles graphs and kernels.
 _BURST_EPOCHS = 2
-# Others that take more of the cores than this spoil a burst.
+# A burst is tried again if other processes take a larger share of the cores.
 _OTHERS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What is measured, and where it is kept.
+    """Measurements of one recipe on one data set.
 
     Attributes:
-        recipe: of both sides.
+        recipe: options of both sides.
         found: the labelled set.
-        burst_texts, tries: of a speed.
-        validation_texts: of an accuracy.
-        peers_python, threads: of the Trainer.
-        code: digest of this project's (bench.training.runs.code_digest).
-        work: a folder for all of this recipe.
-        say: gets a line for each step.
+        burst_texts, tries: number of texts and maximum tries of a burst.
+        validation_texts: number of texts for accuracy.
+        peers_python, threads: interpreter and threads of the Trainer.
+        code: digest of this project's code (bench.training.runs.code_digest).
+        work: folder for everything of this recipe.
+        say: receives a line for each step.
     """
 
     recipe: Recipe
@@ -82,20 +82,20 @@ class Bench:
 
     @cached_property
     def steps(self) -> Steps:
-        """What was measured."""
+        """Return the measurements so far."""
         return Steps(self.work / "steps.json", self.say)
 
     def drawn(self, count: int) -> Drawn:
-        """So many texts; 0: all."""
+        """Draw `count` training texts; 0: all."""
         data = self.found.data
         held = both(data.validation_select, data.validation_calibrate)
         validation = first_of(held, self.validation_texts, "validation")
         return draw(self.found, count, validation, _OWN_VALIDATION, self.work / f"texts-{count}")
 
-    def train(self, side: str, drawn: Drawn, length: int, setting: str, epochs: int, predict: bool) -> Figures:
-        """One training by a side, OURS or THEIRS; `setting`, one of SETTINGS, is the Trainer's.
+    def train(self, side: str, drawn: Drawn, length: int, setting: str, epochs: int, predict: bool) -> Result:
+        """Train with one side, OURS or THEIRS; `setting` is one of SETTINGS, for the Trainer.
 
-        Without predictions it is the beginning of one that takes as many texts as an epoch over the whole set.
+        Without predictions, it is the beginning of a training that takes as many texts as one epoch over the whole set.
         """
         work = self.work / side
         if side == OURS:
@@ -105,30 +105,30 @@ class Bench:
             self.recipe, drawn, length, epochs, predict, work, SETTINGS[setting], self.peers_python, self.threads
         )
 
-    def burst(self, side: str, length: int, setting: str) -> Figures:
-        """Texts a second in the last of some epochs on a few texts, and what `others` took of the cores meanwhile.
+    def burst(self, side: str, length: int, setting: str) -> Result:
+        """Return the texts per second of the last epoch on a few texts, and the share of the cores that `others` took.
 
-        Of the tries, that with the quietest machine; the first that is quiet enough is the last.
+        Up to `tries` bursts are run until the machine is quiet enough; the quietest counts.
         """
         drawn = self.drawn(self.burst_texts)
-        found: list[Figures] = []
+        found: list[Result] = []
         while len(found) < self.tries and not any(burst["others"] <= _OTHERS for burst in found):
             trained = self.train(side, drawn, length, setting, _BURST_EPOCHS, predict=False)
             found.append({"per_second": per_second(trained["epochs"][-1]), "others": float(trained["others"])})
         return min(found, key=lambda burst: float(burst["others"]))
 
-    def settings(self, length: int) -> dict[str, Figures]:
-        """A burst of the Trainer in each of SETTINGS."""
+    def settings(self, length: int) -> dict[str, Result]:
+        """Measure a burst of the Trainer in each of SETTINGS."""
         scale = f"{length} tokens, {self.burst_texts} texts"
         return {
             setting: self.steps.run(f"trainer {setting}, {scale}", partial(self.burst, THEIRS, length, setting))
             for setting in SETTINGS
         }
 
-    def speed(self, length: int, setting: str, rounds: int) -> dict[str, list[Figures]]:
-        """A burst of both sides in each round, by side; every second round begins with the other one."""
+    def speed(self, length: int, setting: str, rounds: int) -> dict[str, list[Result]]:
+        """Measure bursts of both sides in each round; every second round begins with the other side."""
 
-        def work(number: int) -> Figures:
+        def work(number: int) -> Result:
             sides = (OURS, THEIRS) if number % 2 == 0 else (THEIRS, OURS)
             return {side: self.burst(side, length, setting) for side in sides}
 
@@ -136,10 +136,10 @@ class Bench:
         found = [self.steps.run(f"speed, {scale}, round {at + 1}", partial(work, at)) for at in range(rounds)]
         return {side: [each[side] for each in found] for side in (OURS, THEIRS)}
 
-    def trained(self, count: int, length: int, setting: str) -> Figures:
-        """One epoch on so many texts: `texts` that were trained on, and by side `seconds` and `accuracy`.
+    def trained(self, count: int, length: int, setting: str) -> Result:
+        """Train one epoch on `count` texts; return seconds and accuracy by side.
 
-        And by how much this project is right more often, with its interval (cascade_variants.difference).
+        The difference in accuracy has an interval (cascade_variants.difference).
         """
         drawn = self.drawn(count)
         labels = drawn.validation.labels.astype(np.int64)
@@ -161,37 +161,37 @@ class Bench:
         }
 
 
-def fastest(bursts: Mapping[str, Figures]) -> str:
-    """The name of the fastest burst."""
+def fastest(bursts: Mapping[str, Result]) -> str:
+    """Return the name of the fastest burst."""
     return max(bursts, key=lambda name: float(bursts[name]["per_second"]))
 
 
-def in_percent(bursts: Iterable[Figures]) -> str:
-    """The most that others took of the cores during one of these."""
+def in_percent(bursts: Iterable[Result]) -> str:
+    """Return the maximum share of the cores that others took during one of the bursts."""
     return f"{max(float(burst['others']) for burst in bursts):.0%}"
 
 
 def growing(count: int, halvings: int) -> list[int]:
-    """Numbers of texts, each half of the next, up to `count`."""
+    """Return numbers of texts, each half of the next, up to `count`."""
     return [count // 2**times for times in reversed(range(halvings + 1))]
 
 
-def seconds_to(target: float, side: str, trainings: Sequence[Figures]) -> float | None:
-    """Seconds of the smallest training by a side that is as accurate as the target; None: none is."""
+def seconds_to(target: float, side: str, trainings: Sequence[Result]) -> float | None:
+    """Return the seconds of the smallest training of a side that reaches the target accuracy; None if none does."""
     enough = [float(each[side]["seconds"]) for each in trainings if each[side]["accuracy"] >= target]
     return enough[0] if enough else None
 
 
-def setting_table(bursts: Mapping[int, Mapping[str, Figures]]) -> str:
-    """The Trainer's texts a second, a row a setting and a column a length."""
+def setting_table(bursts: Mapping[int, Mapping[str, Result]]) -> str:
+    """Return a table of the Trainer's texts per second, a row per setting and a column per length."""
     rows = [[name, *(f"{found[name]['per_second']:.1f}" for found in bursts.values())] for name in SETTINGS]
     others = ["others took at most", *(in_percent(found.values()) for found in bursts.values())]
     return markdown_table(["padding", *(f"{length} tokens" for length in bursts)], [*rows, others])
 
 
-def speed_table(bursts: Mapping[int, Mapping[str, Sequence[Figures]]], settings: Mapping[int, str]) -> str:
-    """Texts a second of both sides, a row a length, and their ratio round by round."""
-    header = ("tokens at most", "this project", "Trainer", "its padding", "ratio", "others took at most")
+def speed_table(bursts: Mapping[int, Mapping[str, Sequence[Result]]], settings: Mapping[int, str]) -> str:
+    """Return a table of the texts per second of both sides and their ratio round by round, a row per length."""
+    header = ("max tokens", "this project", "Trainer", "its padding", "ratio", "others took at most")
     rows = []
     for length, found in bursts.items():
         ours, theirs = ([float(burst["per_second"]) for burst in found[side]] for side in (OURS, THEIRS))
@@ -202,14 +202,14 @@ def speed_table(bursts: Mapping[int, Mapping[str, Sequence[Figures]]], settings:
 
 
 def in_words(ratio: Spread) -> str:
-    """A ratio with its range."""
+    """Format a ratio with its range."""
     return f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def accuracy_table(trainings: Sequence[Figures]) -> str:
-    """Seconds and accuracy of both sides after one epoch, a row a number of texts."""
+def accuracy_table(trainings: Sequence[Result]) -> str:
+    """Return a table of seconds and accuracy of both sides after one epoch, a row per number of texts."""
     names = ("this project", "Trainer")
-    header = ("texts", *names, "ratio", "others took at most", *names, "difference", "95 % interval")
+    header = ("texts", *names, "ratio", "others took at most", *names, "difference", "95% interval")
     return markdown_table(
         header,
         [
@@ -227,8 +227,8 @@ def accuracy_table(trainings: Sequence[Figures]) -> str:
     )
 
 
-def target_sentence(target: float, trainings: Sequence[Figures]) -> str:
-    """How long it takes each side to be so accurate."""
+def target_sentence(target: float, trainings: Sequence[Result]) -> str:
+    """Return a sentence with the seconds of each side to the target accuracy."""
     ours, theirs = (seconds_to(target, side, trainings) for side in (OURS, THEIRS))
 
     def cell(seconds: float | None) -> str:
@@ -239,14 +239,14 @@ def target_sentence(target: float, trainings: Sequence[Figures]) -> str:
 
 
 def lengths_of(text: str) -> list[int]:
-    """Whole numbers with commas between them.
+    """Parse whole numbers, separated by commas.
 
     Raises:
-        BenchError: one is none, or too small.
+        BenchError: if an item is not a whole number of at least 8.
     """
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) >= 8 for word in words):
-        raise BenchError(f"--lengths: expected whole numbers from 8 on with commas between them, got {text!r}")
+        raise BenchError(f"--lengths: expected whole numbers of at least 8, separated by commas, got {text!r}")
     return [int(word) for word in words]
 
 
@@ -255,40 +255,51 @@ def lengths_of(text: str) -> list[int]:
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds the set: aclImdb_v1.tar.gz or aclImdb/, or a folder with another name.",
+    help="Folder that contains the data set: aclImdb_v1.tar.gz, aclImdb/ or a folder named after the set.",
 )
-@click.option("--set", "set_name", default="imdb", type=click.Choice(list(SETS)), help="Of texts.")
-@click.option("--work-dir", default="runs/bench", type=click.Path(path_type=Path), help="For all that is made.")
-@click.option("--parts", default=",".join(PARTS), help="What is measured, with a comma between.")
-@click.option("--lengths", default="256,512", help="Most tokens of a text for the speeds, with commas between.")
-@click.option("--rounds", default=3, type=click.IntRange(1), help="Of each speed, both sides in each.")
-@click.option("--burst-texts", default=480, type=click.IntRange(16), help="Of an epoch of which a speed is taken.")
+@click.option("--set", "set_name", default="imdb", type=click.Choice(list(SETS)), help="Data set.")
+@click.option(
+    "--work-dir",
+    default="runs/bench",
+    type=click.Path(path_type=Path),
+    help="Working folder for everything that is made.",
+)
+@click.option("--parts", default=",".join(PARTS), help="Parts to measure, separated by commas.")
+@click.option("--lengths", default="256,512", help="Maximum tokens of a text for the speeds, separated by commas.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Rounds of each speed, with both sides in each.")
+@click.option("--burst-texts", default=480, type=click.IntRange(16), help="Number of texts in an epoch of a burst.")
 @click.option(
     "--tries",
     default=3,
     type=click.IntRange(1),
-    help=f"Of a speed during which others take more than {_OTHERS:.0%} of the cores; the quietest counts.",
+    help=f"Maximum tries of a burst while other processes take more than {_OTHERS:.0%} of the cores.",
 )
 @click.option(
-    "--texts", default=8000, type=click.IntRange(0), help="Of the largest training for the accuracy; 0: all there are."
+    "--texts",
+    default=8000,
+    type=click.IntRange(0),
+    help="Number of texts of the largest training for accuracy; 0: all.",
 )
 @click.option(
-    "--halvings", default=2, type=click.IntRange(0), help="Smaller trainings, each on half the texts of the next."
+    "--halvings",
+    default=2,
+    type=click.IntRange(0),
+    help="Number of smaller trainings, each on half the texts of the next.",
 )
-@click.option("--length", default=256, type=click.IntRange(8), help="Most tokens of a text for the accuracy.")
+@click.option("--length", default=256, type=click.IntRange(8), help="Maximum tokens of a text for accuracy.")
 @click.option(
-    "--validation-texts", default=2000, type=click.IntRange(0), help="That accuracy is measured on; 0: all there are."
+    "--validation-texts", default=2000, type=click.IntRange(0), help="Number of validation texts for accuracy; 0: all."
 )
-@click.option("--target", default=0.86, type=click.FloatRange(0, 1), help="Accuracy that both are to reach.")
+@click.option("--target", default=0.86, type=click.FloatRange(0, 1), help="Target accuracy of both sides.")
 @recipe_options
-@click.option("--cores", default=2, type=click.IntRange(1), help="For each side.")
+@click.option("--cores", default=2, type=click.IntRange(1), help="Number of cores of each side.")
 @click.option(
     "--peers-python",
     default=sys.executable,
-    help="Interpreter that has bench/requirements.txt.",
+    help="Interpreter with bench/requirements.txt.",
     show_default="this one",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every figure here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file.")
 def main(
     data_dir: Path,
     set_name: str,
@@ -308,7 +319,7 @@ def main(
     peers_python: str,
     json_path: Path | None,
 ) -> None:
-    """Measure training, beside the Hugging Face Trainer."""
+    """Measure training speed, next to the Hugging Face Trainer."""
     wanted, measured = chosen_names(parts, PARTS, "--parts"), lengths_of(lengths)
     keep_to_cores(cores)
     machine = describe_machine()
@@ -331,25 +342,25 @@ def main(
     needed = sorted({*(measured if SPEED in wanted else []), *([length] if ACCURACY in wanted else [])})
     of_settings = {each: bench.settings(each) for each in needed}
     settings = {each: fastest(bursts) for each, bursts in of_settings.items()}
-    click.echo(f"\nTexts a second of the Trainer:\n\n{setting_table(of_settings)}")
-    figures: Figures = {"settings": of_settings}
+    click.echo(f"\nTexts per second of the Trainer:\n\n{setting_table(of_settings)}")
+    results: Result = {"settings": of_settings}
     if SPEED in wanted:
-        figures[SPEED] = {each: bench.speed(each, settings[each], rounds) for each in measured}
+        results[SPEED] = {each: bench.speed(each, settings[each], rounds) for each in measured}
         click.echo(
-            f"\nTexts a second, medians of {rounds} rounds, and ratios round by round:\n\n"
-            f"{speed_table(figures[SPEED], settings)}"
+            f"\nTexts per second, medians of {rounds} rounds, and ratios round by round:\n\n"
+            f"{speed_table(results[SPEED], settings)}"
         )
     if ACCURACY in wanted:
         counts = growing(texts or len(found.data.train), halvings)
         trainings = [bench.trained(count, length, settings[length]) for count in counts]
-        figures[ACCURACY] = trainings
+        results[ACCURACY] = trainings
         click.echo(
             f"\nSeconds of one epoch, and accuracy after it on {trainings[-1]['validation_texts']:,} validation "
             f"texts, {length} tokens:\n\n{accuracy_table(trainings)}\n\n{target_sentence(target, trainings)}"
         )
     if json_path is not None:
         options = click.get_current_context().params
-        content = {"machine": machine, "recipe": dataclasses.asdict(recipe), "options": options, "figures": figures}
+        content = {"machine": machine, "recipe": dataclasses.asdict(recipe), "options": options, "figures": results}
         write_json(json_path, content)
 
 

@@ -1,12 +1,12 @@
-"""A training by this project, in a process of its own, through the class that train_model.py is the command line of.
+"""Training with this project in its own process, by train_model.Training.
 
     python -m bench.training.worker JOB RESULT
 
-JOB is JSON: `data`, a data set's folder; `validation`, a JSON list of texts in a file; `options`, what Training is made
-with; `runs`, a folder for its checkpoints; `epochs`, after which it ends, even if more are planned in the options; and
-`predict`, whether the validation texts are classified in the end, of a training that has come to its own end.
-RESULT gets JSON, too: `epochs`, for each its number of `texts` and the `seconds` of its steps; `reading_seconds`, those
-of the steps before, in which hidden words were guessed; `precision`; and the `logits` of the validation texts.
+JOB is a JSON file: `data`, folder of a data set; `validation`, file with a JSON list of texts; `options`, options of
+Training; `runs`, folder for checkpoints; `epochs`, after which the training ends, even if the options plan more;
+`predict`, whether to predict the validation texts after a complete training. RESULT is the JSON file to write:
+`epochs`, each with its `texts` and `seconds`; `reading_seconds`, the time of masked-LM pretraining; `precision`; and
+the `logits` of the validation texts.
 """
 
 import itertools
@@ -20,17 +20,17 @@ from typing import Any
 
 from bench.errors import BenchError
 
-# Training.fit_model() writes it after each epoch, and leaves the last.
+# Training.fit_model() writes it after each epoch.
 _PROGRESS = "*/progress.json"
 _POLL_SECONDS = 0.01
-# Between epochs no checkpoint is written: the Hugging Face Trainer writes none either.
+# No checkpoints during an epoch, like the Hugging Face Trainer here.
 _NO_CHECKPOINT = 10**9
 # Predictions are not timed.
 _PREDICTION_BATCH = 32
 
 
 def main() -> None:
-    """Train, and write what was found."""
+    """Train, and write the results."""
     from textclf.training.precision import chosen_precision
     from train_model import Training
 
@@ -46,14 +46,14 @@ def main() -> None:
     def found_so_far() -> dict[str, Any]:
         return {
             "epochs": epochs_of(watch.seen, job["epochs"]),
-            # Of a run of its own, which has no epochs of fitting.
+            # Pretraining is a separate run, which has no epochs of fitting.
             "reading_seconds": watch.seen.get(0, {}).get("seconds", 0.0),
             "precision": precision,
         }
 
     def end() -> None:
         result.write_text(json.dumps(found_so_far()), encoding="utf-8")
-        os._exit(0)  # In the middle of a step, which nobody needs.
+        os._exit(0)  # The rest of the step is not needed.
 
     if training.training_options.epochs > job["epochs"]:
         watch.once(job["epochs"], end)
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 class ProgressWatch:
-    """Looks at the progress that a training writes, and keeps what it says after each epoch.
+    """Reader of the progress file of a training, in a thread.
 
     Args:
-        runs: the folder of the run's folder.
+        runs: parent of the run's folder.
 
     Attributes:
-        seen: by the number of epochs that were done.
+        seen: progress by the number of finished epochs.
     """
 
     def __init__(self, runs: Path) -> None:
@@ -81,11 +81,11 @@ class ProgressWatch:
         self._awaited, self._then = 0, _nothing
 
     def once(self, epochs: int, then: Callable[[], None]) -> None:
-        """Call `then`, in a thread, when so many epochs were seen to be done."""
+        """Call `then` in the thread after `epochs` epochs."""
         self._awaited, self._then = epochs, then
 
     def during(self, work: Callable[[], Any]) -> Any:
-        """What `work()` returns; looks while it runs, and once more when it is done."""
+        """Return the result of `work()`, and read the progress until it ends."""
         is_done = threading.Event()
 
         def look_again() -> None:
@@ -104,21 +104,21 @@ class ProgressWatch:
             self.look()
 
     def look(self) -> None:
-        """Once."""
+        """Read the progress once."""
         for path in self.runs.glob(_PROGRESS):
             progress = json.loads(path.read_bytes())["progress"]
             self.seen[len(progress["history"].get("loss", ()))] = progress
 
 
 def _nothing() -> None:
-    """Of an epoch that nobody waits for."""
+    """Do nothing: the default if once() was not called."""
 
 
 def epochs_of(seen: dict[int, dict[str, Any]], count: int) -> list[dict[str, float]]:
-    """Texts and seconds of each epoch, from the sums after each.
+    """Return texts and seconds of each epoch, from the sums after each.
 
     Raises:
-        BenchError: one was not seen.
+        BenchError: if an epoch was not seen.
     """
     missing = set(range(1, count + 1)) - set(seen)
     if missing:
@@ -133,7 +133,7 @@ def epochs_of(seen: dict[int, dict[str, Any]], count: int) -> list[dict[str, flo
 
 
 def logits_of(classifier: Any, texts: Sequence[str]) -> list[list[float]]:
-    """The logits of each text, in float32."""
+    """Compute the logits of each text, in float32."""
     import numpy as np
 
     from textclf.training.tf_setup import tf

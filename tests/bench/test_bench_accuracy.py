@@ -35,7 +35,7 @@ def test_nb_svm_is_drawn_from_the_svm_towards_equal_weights():
 
 @pytest.mark.parametrize("baseline", BASELINES, ids=lambda baseline: baseline.name)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_baselines_learn(baseline, classes):
+def test_baseline_separates_learnable_classes(baseline, classes):
     texts, labels = zip(*tiny_reviews(300, classes=classes), strict=True)
     predict = baseline.fit(texts, np.array(labels), classes)
     new, truth = zip(*tiny_reviews(100, seed=1, classes=classes), strict=True)
@@ -45,7 +45,7 @@ def test_baselines_learn(baseline, classes):
 
 
 @pytest.mark.parametrize("baseline", BASELINES, ids=lambda baseline: baseline.name)
-def test_marks_are_read(baseline):
+def test_baseline_reads_punctuation_marks(baseline):
     predict = baseline.fit(["I write C#", "I write C", "C# it is", "C it is"], np.array([1, 0, 1, 0]), 2)
     assert predict(["C#", "C"]).tolist() == [1, 0]
 
@@ -90,7 +90,7 @@ def fingerprints(data):
     return {"fingerprint": {"test": split_fingerprint(found.class_names, {"test": found.test})}}
 
 
-def test_a_run_with_a_version_that_is_there(data, tmp_path):
+def test_command_with_existing_version_measures_it_once(data, tmp_path):
     training = {"seconds": 12.5, "history": {"loss": [0.5, 0.4]}}
     store = tmp_path / "versions" / "trec"
     cascade = CascadeSettings(linear_temperature=1.0, encoder_weight=1.0, linear_weight=1.0, exit_confidence=0.9)
@@ -108,7 +108,7 @@ def test_a_run_with_a_version_that_is_there(data, tmp_path):
     assert figures[ENCODER]["exit_share"] is None
     assert figures[ENCODER]["fit_seconds"] == 12.5
     assert found["sets"]["trec"]["tested on"] == 60
-    assert "trec: 2 epochs; the linear stage answers" in first.stdout
+    assert "trec: 2 epochs; the linear stage predicts" in first.stdout
     again = CliRunner().invoke(main, list(map(str, arguments)))
     assert again.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
     assert "nb-lr …" in first.stderr
@@ -120,10 +120,10 @@ def test_a_version_that_may_have_learnt_the_test_texts_is_refused(data, tmp_path
     arguments = ["--data-dir", data, "--work-dir", tmp_path, "--versions", tmp_path / "versions", "--sets", "trec"]
     found = CliRunner().invoke(main, list(map(str, [*arguments, "--rows", "project"])))
     assert found.exit_code == 1
-    assert "expected a version that was trained beside the test part of trec" in found.stderr
+    assert "expected a version that was trained next to the test part of trec" in found.stderr
 
 
-def test_tables_of_what_there_is():
+def test_tables_leave_missing_results_empty():
     sets = {name: {"classes": 2, "learnt from": 1200, "tested on": 500} for name in ("trec", "imdb")}
     one = {"accuracy": 0.9, "macro_f1": 0.89, "fit_seconds": 1.0}
     text = tables(sets, {"trec": {"nb-lr": one}, "imdb": {"nb-lr": one, "nb-svm": {**one, "accuracy": 0.91}}})

@@ -8,16 +8,16 @@ import pytest
 from bench.arithmetic import EncoderShape, load_of, markdown_table, quantile, ratios, roofline, spread
 from bench.errors import BenchError
 from bench.reports import chosen_names, write_json
-from bench.serving.load_generator import Answer, Run
+from bench.serving.load_generator import Response, Run
 from bench.serving.texts import fit, in_even_order, sample_of_test_texts, short_texts
 from bench.serving.to_hugging_face import state_of_variables
 from textclf.store.manifest import Manifest
 
 
 def test_load_of_a_run():
-    answers = [Answer(n, 200, start=0.1 * n, seconds=0.1 * (n + 1), body=b"") for n in range(10)]
-    answers.append(Answer(10, 429, start=0.0, seconds=0.001, body=b""))
-    load = load_of(Run(answers, seconds=1.0, cpu_seconds=0.0011))
+    responses = [Response(n, 200, start=0.1 * n, seconds=0.1 * (n + 1), body=b"") for n in range(10)]
+    responses.append(Response(10, 429, start=0.0, seconds=0.001, body=b""))
+    load = load_of(Run(responses, seconds=1.0, cpu_seconds=0.0011))
     # Answer n is complete at .1 (2 n + 1): five are within the second. The refusal counts nowhere but in the statuses.
     assert load.per_second == 5
     assert load.p50 == pytest.approx(0.55)
@@ -27,7 +27,7 @@ def test_load_of_a_run():
 
 
 def test_load_of_a_run_without_a_good_answer():
-    load = load_of(Run([Answer(0, 503, 0.0, 0.1, b"")], 1.0, 0.0))
+    load = load_of(Run([Response(0, 503, 0.0, 0.1, b"")], 1.0, 0.0))
     assert load.per_second == 0
     assert math.isnan(load.p50)
 

@@ -12,7 +12,7 @@ from bench.accuracy.biases import GROUPS, SENTENCES, by_length, by_slice, group_
 from textclf.runtime.loading import load_predictor
 
 
-def test_slices():
+def test_by_slice_returns_texts_accuracy_and_second_class():
     found = by_slice(np.array([10, 1, 10, 10]), np.array([1, 0, 1, 1]), np.array([1, 1, 0, 1]))
     assert list(found) == [1, 10]
     assert found[1] == {"texts": 1, "accuracy": 0.0, "second": 1.0}
@@ -26,7 +26,7 @@ def test_stars_are_in_the_names_of_imdb_alone():
     assert stars_of(["0_10.txt", "review.txt"]) is None
 
 
-def test_lengths_are_sliced_up_to_and_including_the_most():
+def test_lengths_are_sliced_up_to_and_including_the_maximum():
     labels = np.zeros(6, np.int64)
     found = by_length(np.array([2, 64, 65, 512, 513, 3000]), labels, labels)
     assert {title: row["texts"] for title, row in found.items()} == {
@@ -49,8 +49,8 @@ def reviews(tmp_path):
     return tmp_path / "reviews"
 
 
-@pytest.mark.parametrize("cascade", [False, True])
-def test_a_version_is_measured(reviews, tmp_path, cascade):
+@pytest.mark.parametrize("cascade", [False, pytest.param(True, marks=pytest.mark.bench)])
+def test_command_measures_slices_and_groups(reviews, tmp_path, cascade):
     version = write_version(tmp_path / "model", reference_texts=[], cascade=cascade)
     path = tmp_path / "biases.json"
     done = CliRunner().invoke(main, ["--model-path", tmp_path / "model", "--dataset-path", reviews, "--json", path])
@@ -72,7 +72,8 @@ def test_a_version_is_measured(reviews, tmp_path, cascade):
             assert got == pytest.approx(mean, abs=1e-5)
 
 
-def test_what_it_can_not_measure_is_said(reviews, tmp_path):
+@pytest.mark.bench
+def test_command_with_unsuitable_version_or_set_fails(reviews, tmp_path):
     write_version(tmp_path / "model", class_names=("bad", "good"), reference_texts=[])
     arguments = ["--model-path", tmp_path / "model", "--dataset-path", reviews]
     done = CliRunner().invoke(main, arguments)

@@ -15,9 +15,9 @@ from bench.accuracy.cascade_variants import (
     COMBINATION,
     ENCODER,
     LINEAR,
-    attack_figures,
+    attack_results,
     difference,
-    labelled_figures,
+    labelled_results,
     read_by_both,
     variants_of,
 )
@@ -28,24 +28,24 @@ from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 
 SETTINGS = CascadeSettings(linear_temperature=2.0, encoder_weight=1.0, linear_weight=0.5, exit_confidence=0.9)
 # Texts: sure, unsure. The encoder says 1, 0 and is not very sure of it.
-ANSWERS = StageOutputs(np.array([[0, 1], [1, 0]], np.float32), np.array([[8, 0], [0, 1]], np.float32), 1.0)
+OUTPUTS = StageOutputs(np.array([[0, 1], [1, 0]], np.float32), np.array([[8, 0], [0, 1]], np.float32), 1.0)
 
 
-def test_each_way_answers_as_it_should():
-    found = variants_of(SETTINGS, ANSWERS)
+def test_variants_of_predicts_by_each_rule():
+    found = variants_of(SETTINGS, OUTPUTS)
     assert {name: ids.tolist() for name, ids in found.predicted.items()} == {
         ENCODER: [1, 0],
         LINEAR: [0, 1],
-        # Linear logits by their temperature and weight: 2 against 1 on the first, .25 against 1 on the last.
+        # Linear logits by their temperature and weight: 2 against 1 on the first, 0.25 against 1 on the last.
         COMBINATION: [0, 0],
         CASCADE: [0, 0],
     }
     assert found.exits.tolist() == [True, False]
 
 
-def test_who_is_fooled():
+def test_attack_results_count_wanted_predictions():
     """The linear stage is sure of the first text, and the encoder is not asked."""
-    found = attack_figures(CascadeSettings(2.0, 1.0, 0.0, 0.9), ANSWERS, wanted=0)
+    found = attack_results(CascadeSettings(2.0, 1.0, 0.0, 0.9), OUTPUTS, wanted=0)
     assert found["fooled"] == {ENCODER: 0.5, LINEAR: 0.5, COMBINATION: 0.5, CASCADE: 1.0}
     assert found["exit_share"] == 0.5
 
@@ -62,8 +62,8 @@ def test_differences_are_paired():
     assert other["low"] == pytest.approx(-found["high"])
 
 
-def test_figures_of_a_set():
-    found = labelled_figures(SETTINGS, ANSWERS, np.array([0, 0]))
+def test_labelled_results_compare_with_the_encoder():
+    found = labelled_results(SETTINGS, OUTPUTS, np.array([0, 0]))
     assert found["accuracy"] == {"encoder": 0.5, "linear": 0.5, "combination": 1.0, "cascade": 1.0}
     assert found["exit_share"] == 0.5
     assert found["accuracy_on_exits"] == {"linear": 1, "encoder": 0}
@@ -71,7 +71,7 @@ def test_figures_of_a_set():
     assert found["differences"][LINEAR]["difference"] == 0
 
 
-def test_what_is_put_into_a_text():
+def test_attacks_insert_the_words():
     chance = random.Random(0)  # noqa: S311
     assert ATTACKS["appended"]("a  b", ["x", "y"], chance) == "a  b x y"
     assert ATTACKS["prepended"]("a  b", ["x", "y"], chance) == "x y a  b"
@@ -84,7 +84,7 @@ def test_what_is_put_into_a_text():
     assert stuffed(texts, "inserted", [], seed=1) == texts
 
 
-def test_the_words_of_praise(tmp_path):
+def test_read_words_needs_enough_words(tmp_path):
     words = read_words()
     assert len(set(words)) == len(words) == max(COUNTS)
     (tmp_path / "words").write_text("good\n\nfine\n")
@@ -96,7 +96,7 @@ def test_texts_as_they_are_come_once():
     assert attacks((0, 5)) == [("appended", 0), ("appended", 5), ("prepended", 5), ("inserted", 5)]
 
 
-def test_which_class_is_attacked():
+def test_attacked_classes_default_to_neg_and_pos():
     assert attacked_classes(("neg", "pos"), None, None) == ("neg", "pos")
     assert attacked_classes(("a", "b", "c"), None, None) is None
     assert attacked_classes(("a", "b", "c"), "c", "a") == ("c", "a")
@@ -125,9 +125,9 @@ def reviews(tmp_path_factory):
 def test_the_cascade_variant_is_what_is_served(version):
     texts = [text for text, _ in tiny_reviews(60, seed=8)] + ["bad " * 100 + "good lovely"]
     predictor = load_predictor(version)
-    answers = read_by_both(predictor, texts)
+    outputs = read_by_both(predictor, texts)
     served = predictor.predict_batch(texts)
-    found = variants_of(predictor.cascade.settings, answers)
+    found = variants_of(predictor.cascade.settings, outputs)
     assert found.predicted[CASCADE].tolist() == served.predicted.tolist()
     assert found.exits.tolist() == served.stages.exits.tolist()
     assert found.exits.sum() > 0
@@ -136,7 +136,7 @@ def test_the_cascade_variant_is_what_is_served(version):
     assert alone.stages is None
 
 
-def test_a_run(version, reviews, tmp_path):
+def test_command_measures_sets_and_attacks_once(version, reviews, tmp_path):
     other = write_test_part(tmp_path / "other", tiny_reviews(60, seed=9, of_films=False), ("0", "1"))
     arguments = ["--model-path", version, "--dataset-path", reviews, "--others", f"products={other}"]
     arguments += ["--rename-label", "0=neg", "--rename-label", "1=pos", "--stuffed", 30]
@@ -144,7 +144,7 @@ def test_a_run(version, reviews, tmp_path):
     first = CliRunner().invoke(main, list(map(str, arguments)))
     assert first.exit_code == 0, first.output
     found = json.loads((tmp_path / "cascade.json").read_bytes())
-    assert {name: figures["texts"] for name, figures in found["sets"].items()} == {OWN: 120, "products": 60}
+    assert {name: results["texts"] for name, results in found["sets"].items()} == {OWN: 120, "products": 60}
     assert found["sets"][OWN]["accuracy"][LINEAR] > 0.95
     assert found["sets"][OWN]["exit_share"] > 0.5
     assert list(found["stuffing"])[:2] == ["as they are", "5 words appended"]
@@ -159,6 +159,7 @@ def test_a_run(version, reviews, tmp_path):
     assert (tmp_path / "work" / version.name / "cascade.json").stat().st_mtime_ns == began
 
 
+@pytest.mark.bench
 def test_several_classes_have_no_attack_unless_it_is_named(tmp_path):
     names = ("a", "b", "c")
     version = write_version(tmp_path / "model", names, cascade=SETTINGS, reference_texts=[])
@@ -172,7 +173,8 @@ def test_several_classes_have_no_attack_unless_it_is_named(tmp_path):
     assert "5 texts of the class a, called b" in found.stdout
 
 
-def test_what_can_not_be_measured_is_said(version, reviews, tmp_path):
+@pytest.mark.bench
+def test_command_with_unsuitable_version_or_set_fails(version, reviews, tmp_path):
     plain = write_version(tmp_path / "plain", reference_texts=[])
     arguments = ["--dataset-path", str(reviews), "--work-dir", str(tmp_path / "work"), "--model-path"]
     found = CliRunner().invoke(main, [*arguments, str(plain)])

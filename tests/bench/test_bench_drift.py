@@ -1,4 +1,4 @@
-"""The drift benchmark: its texts, its resamples, how a killed run goes on, and what it says of the figures."""
+"""The drift benchmark: texts, resamples, continuing a killed run, tables and plot."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from drift_samples import texts as sample
 from labelled_sets import write_set
-from no_comparison import figures_of, prepared
+from no_comparison import result_of, prepared
 from tiny_engine import tiny_reviews, write_version
 
 from bench.drift.detection import main, wanted_resamples
@@ -65,7 +65,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pools():
-    """500 films, which the other forms are copies of but for their lengths, and as many products on other topics."""
+    """500 films, of which the other forms are copies, and as many products on other topics."""
     rng = np.random.default_rng(0)
     films, products = sample(500, rng), sample(500, rng, topic=1.0)
     labels = np.array(["neg", "pos"] * 250)
@@ -119,7 +119,7 @@ def test_texts_of_each_source(data):
     assert not set(texts[TRAINED].texts) & set(films.texts)
 
 
-def test_films_may_lie_unpacked_and_repeats_count_once(tmp_path):
+def test_films_in_a_folder_are_read_without_repeats(tmp_path):
     for name, text in (("neg/1.txt", "dull"), ("neg/2.txt", "dull"), ("pos/1.txt", "great")):
         path = tmp_path / "aclImdb" / "test" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     path = tmp_path / "figures.jsonl"
     wanted = [Resample("films -> films", 200, number) for number in range(4)]
     kept = [{**resample._asdict(), "families": {}, "fresh": False} for resample in wanted[:2]]
-    torn = json.dumps(figures_of(wanted[2]))[:-9]
+    torn = json.dumps(result_of(wanted[2]))[:-9]
     path.write_text("".join(json.dumps(each) + "\n" for each in kept) + torn, encoding="utf-8")
     said = []
     found = run_missing(wanted, path, prepared, jobs=2, say=said.append)
@@ -226,7 +226,8 @@ def test_processes_that_can_not_be_prepared_end_the_run(tmp_path):
         run_missing([Resample("films -> films", 200, 0)], tmp_path / "figures.jsonl", never_prepared, jobs=1)
 
 
-def test_figures_of_other_settings_are_kept_apart():
+@pytest.mark.bench
+def test_fingerprint_changes_with_the_settings():
     assert fingerprint("a", 1) == fingerprint("a", 1) != fingerprint("a", 2)
 
 
@@ -272,8 +273,8 @@ def test_an_alarm_needs_one_test_that_is_significant_and_large():
     assert not is_alarm(small, 0.05)
 
 
-def test_most_by_chance_is_the_binomial_quantile():
-    # Of Binomial(1000, .05): P(X <= 61) = .949, P(X <= 62) = .961.
+def test_max_by_chance_is_the_binomial_quantile():
+    # Binomial(1000, 0.05): P(X <= 61) = 0.949, P(X <= 62) = 0.961.
     assert max_by_chance(0.05, 1000) == 0.062
 
 
@@ -308,7 +309,7 @@ def test_intervals_of_rates():
     assert Rate(1, 4).value == 0.25
 
 
-def test_the_plot_takes_what_there_is(tmp_path):
+def test_plot_without_resamples_is_empty(tmp_path):
     write_plot({}, SCENARIOS, tmp_path / "none.png")
     results = results_of("films -> films", 200, (9, 0.5, 0.0), (1, 0.001, 0.2))
     results |= results_of("films -> products", 100, (10, 0.001, 0.3))
@@ -326,8 +327,9 @@ def _cores():
     os.sched_setaffinity(0, before)
 
 
+@pytest.mark.bench
 @pytest.mark.usefixtures("_cores")
-def test_the_whole_of_it_on_tiny_texts(data, tmp_path):
+def test_command_on_tiny_texts_reports_power_and_cost(data, tmp_path):
     store, work = tmp_path / "store", tmp_path / "work"
     write_version(store, reference_texts=[])
     options = ["--model-path", str(store), "--data-dir", str(data), "--work-dir", str(work), "--reference", "100"]
@@ -345,7 +347,7 @@ def test_the_whole_of_it_on_tiny_texts(data, tmp_path):
     cost = json.loads((tmp_path / "cost.json").read_text())
     assert cost["checks"][0]["all of it"] > cost["checks"][0]["reading the log"] > 0
     assert cost["mmd"]["project"]["50"][0]["seconds"] > 0
-    # What is there is not made again.
+    # A second run makes nothing again.
     before = figures.read_bytes()
     again = run([*options, "--only", "power", "--sizes", "100", "--resamples", "1"])
     assert again.exit_code == 0

@@ -1,4 +1,4 @@
-"""The benchmark of recipes: what is varied, what is compared, and that nothing is trained twice."""
+"""The benchmark of recipes: variations, comparison, and that nothing is trained twice."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_variation_says_what_it_changes():
         ("--patience 1 --checkpoint-steps 5", "checkpoint_steps, patience is the same"),
     ],
 )
-def test_what_is_no_recipe_is_said_before_anything_is_trained(words, said):
+def test_variations_of_bad_options_fails_before_training(words, said):
     with pytest.raises(BenchError, match=rf"expected options of train_model\.py, got .*{said}"):
         variations_of(BASE, [words])
 

@@ -1,4 +1,4 @@
-"""The retraining benchmarks: which texts they draw, what they send, how a run goes on, and what they say of it."""
+"""The retraining benchmarks: drawn texts, sent labels, continuing a run, tables and reports."""
 
 import json
 from collections import Counter
@@ -53,7 +53,7 @@ def test_a_step_is_done_once(tmp_path):
         steps.run("first", fail)
     assert steps.run("first", lambda: {"found": 3})["found"] == 3
     assert Steps(steps.path, said.append).run("first", fail)["found"] == 3
-    assert set(steps.figures()) == {"first"}
+    assert set(steps.results()) == {"first"}
     assert json.loads(steps.path.read_text(encoding="utf-8"))["first"]["seconds"] >= 0
 
 
@@ -88,7 +88,7 @@ def wrong_of(sent: Sent, arrived: list[Review]) -> list[Review]:
         ("flood-right", 5000, 0, set()),
     ],
 )
-def test_what_a_scenario_sends(sent, name, count, wrong, sources):
+def test_scenario_sends_wrong_labels_from_its_sources(sent, name, count, wrong, sources):
     (scenario,) = (scenario for scenario in SCENARIOS if scenario.name == name)
     arrived = scenario.send(sent)
     lies = wrong_of(sent, arrived)
@@ -131,7 +131,7 @@ def decided(action: str = "promote", golden_difference: float = 0.0, gain: float
     }
 
 
-def test_the_table_of_poison_and_what_must_not_be():
+def test_poison_table_and_unmet_expectations():
     found = {"clean": decided(), "source-10": decided("reject"), "all-30": decided(golden_difference=-0.03)}
     rows = poison.table(found).splitlines()
     assert len(rows) == 5
@@ -139,14 +139,14 @@ def test_the_table_of_poison_and_what_must_not_be():
     assert "| 90.00% |" in rows[2]
     assert "80.00% -> 85.00%" in rows[2]
     assert poison.what_failed(found, 0.01) == [
-        "10 % of one source flipped: expected a promotion, got reject",
-        "30 % of all flipped, from one source: promoted, and loses more than the margin on the golden set",
+        "10% of one source flipped: expected a promotion, got reject",
+        "30% of all flipped, from one source: promoted, and loses more than the margin on the test set",
     ]
     assert poison.what_failed({"all-30": decided("reject", golden_difference=-0.03)}, 0.01) == []
     assert "none" in poison.table({"clean": {**decided(), "outcomes": {"added": 1}, "holdout": None}})
 
 
-def test_the_report_of_a_story_and_what_must_be():
+def test_story_report_and_unmet_expectations():
     check = {"seconds": 1.0, "verdict": "no drift", "sentence": "No drift."}
     served = {"seconds": 9.0, "texts": 100, "accuracy": 0.9, "audits": 7}
     found = {

@@ -1,4 +1,4 @@
-"""How the benchmarks start a server, wait for it, weigh it and end it."""
+"""Servers of the benchmarks: start, readiness, memory, stop."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ from bench.serving.servers import (
 )
 
 GOOD = post("/predict", {"text": "a film"})
-# A master with two workers, one of which keeps 60 MB; ready after .3 s.
+# A master with two workers, one of which keeps 60 MB; ready after 0.3 s.
 SERVER = """
 import os, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -57,7 +57,7 @@ def test_a_server_runs_in_the_block_and_no_longer(tmp_path):
     log = tmp_path / "log"
     with running(server_of(tmp_path, SERVER), log, GOOD, 20) as up:
         assert 0.3 <= up.ready_seconds < 10
-        assert closed_loop(up.address, [GOOD], 1, count=1).answers[0].status == 200
+        assert closed_loop(up.address, [GOOD], 1, count=1).responses[0].status == 200
         memory = memory_of(up.pid)
         assert 60e6 < memory.pss <= memory.rss
         # The two largest: the one that keeps 60 MB, and another.
@@ -66,10 +66,10 @@ def test_a_server_runs_in_the_block_and_no_longer(tmp_path):
         closed_loop(up.address, [GOOD], 1, count=1)
 
 
-def test_a_server_that_ends_is_an_error_with_its_last_words(tmp_path):
+def test_a_server_that_ends_is_an_error_with_the_last_line_of_its_log(tmp_path):
     code = "import sys; sys.exit('the disk is full')"
     with (
-        pytest.raises(BenchError, match=r"toy: ended with status 1 before it answered; .*the disk is full"),
+        pytest.raises(BenchError, match=r"toy: ended with status 1 before it responded; .*the disk is full"),
         running(server_of(tmp_path, code), tmp_path / "log", GOOD, 20),
     ):
         pytest.fail("it never ran")
@@ -78,7 +78,7 @@ def test_a_server_that_ends_is_an_error_with_its_last_words(tmp_path):
 def test_a_server_that_never_answers_is_given_up(tmp_path):
     start = time.perf_counter()
     with (
-        pytest.raises(BenchError, match="no good answer in time"),
+        pytest.raises(BenchError, match="no response with status 200 in time"),
         running(server_of(tmp_path, "import time; time.sleep(60)"), tmp_path / "log", GOOD, 0.5),
     ):
         pytest.fail("it never ran")

@@ -87,6 +87,7 @@ def test_no_text_is_both_trained_on_and_measured_with(found, tmp_path):
         drawn_of(found, 321, 0, tmp_path)
 
 
+@pytest.mark.bench
 def test_the_trainer_gets_the_ids_that_this_project_trains_on(found, recipe, tiny_checkpoint, tmp_path):
     drawn = drawn_of(found, 64, 16, tmp_path)
     write_ids(drawn, tokenizer_of(tiny_checkpoint, 8, "head+tail"), tmp_path / "ids.npz")
@@ -253,7 +254,7 @@ def arguments_of(data, tmp_path, *more):
     return list(map(str, [*given, "--target", 0.95, *more]))
 
 
-def test_a_run_measures_everything_once(data, recipe, trainings, tmp_path):
+def test_command_measures_each_part_once(data, recipe, trainings, tmp_path):
     arguments = arguments_of(data, tmp_path, "--encoder", recipe.encoder, "--json", tmp_path / "training.json")
     first = CliRunner().invoke(main, arguments)
     assert first.exit_code == 0, first.output
@@ -278,7 +279,7 @@ def test_a_run_measures_everything_once(data, recipe, trainings, tmp_path):
     assert again.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
 
 
-def test_this_project_is_measured_anew_when_its_code_changes(data, recipe, trainings, tmp_path, monkeypatch):
+def test_this_project_is_measured_again_when_its_code_changes(data, recipe, trainings, tmp_path, monkeypatch):
     arguments = arguments_of(data, tmp_path, "--encoder", recipe.encoder)
     assert CliRunner().invoke(main, arguments).exit_code == 0
     trainings.clear()
@@ -293,14 +294,14 @@ def test_this_project_is_measured_anew_when_its_code_changes(data, recipe, train
     ("given", "message"),
     [
         (("--parts", "speed,memory"), "--parts: expected some of speed, accuracy, got 'speed,memory'"),
-        (("--lengths", "256,long"), "--lengths: expected whole numbers from 8 on"),
-        (("--lengths", "4"), "--lengths: expected whole numbers from 8 on"),
+        (("--lengths", "256,long"), "--lengths: expected whole numbers of at least 8"),
+        (("--lengths", "4"), "--lengths: expected whole numbers of at least 8"),
         (("--texts", "5000"), "expected 2,500 training texts, found 320"),
         (("--encoder", "nowhere"), "--encoder: expected minilm-l6"),
         (("--cores", "1000"), "--cores: expected at most"),
     ],
 )
-def test_what_makes_no_sense_is_said(data, recipe, tmp_path, given, message, request):
+def test_command_with_bad_option_fails(data, recipe, tmp_path, given, message, request):
     if "--texts" in given:
         request.getfixturevalue("trainings")
     arguments = arguments_of(
@@ -341,8 +342,8 @@ def check(figures, drawn):
     assert 0 <= figures["others"] <= 1
 
 
-@pytest.mark.slow
-def test_this_project_trains(found, recipe, tmp_path):
+@pytest.mark.bench
+def test_train_here_returns_epochs_and_predictions(found, recipe, tmp_path):
     drawn = drawn_of(found, 64, 16, tmp_path / "texts")
     figures = train_here(recipe.options(16), drawn, 2, True, tmp_path / "work")
     check(figures, drawn)
@@ -350,7 +351,7 @@ def test_this_project_trains(found, recipe, tmp_path):
     assert not (tmp_path / "work" / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path):
     drawn = drawn_of(found, 64, 16, tmp_path / "texts")
     figures = train_here({**recipe.options(16), "epochs": 10**4}, drawn, 2, False, tmp_path / "work")
@@ -360,7 +361,7 @@ def test_a_speed_is_of_the_beginning_of_a_long_training(found, recipe, tmp_path)
 
 @pytest.mark.peers
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_trainer_trains(found, recipe, tmp_path, setting):
+def test_train_with_trainer_learns(found, recipe, tmp_path, setting):
     drawn = drawn_of(found, 320, 60, tmp_path / "texts")
     figures = train_with_trainer(recipe, drawn, 16, 2, True, tmp_path / "work", SETTINGS[setting], PEERS_PYTHON, 1)
     check(figures, drawn)

@@ -1,4 +1,4 @@
-"""Requests that a server must refuse, each with the exact status and code: one table for the app, gunicorn and nginx.
+"""Requests that a server must reject, with status and code: one table for the app, gunicorn and nginx.
 
 The cases hold for the default settings without a key, and a model with the classes neg and pos.
 """
@@ -21,18 +21,18 @@ MAX_BATCH = 1000
 
 @dataclass(frozen=True)
 class Case:
-    """A request as it goes over the wire, and its answer.
+    """Request as it goes over the wire, and the expected response.
 
     Attributes:
-        name: what is wrong with it.
-        path, method, headers, body: of the request; Host, Content-Length and the like are added.
-        status: of the answer.
-        code: in the JSON of the answer; "" for an answer without a body.
-        says: what the message must name.
-        announced: the Content-Length, if it is not that of the body.
-        chunk: size of the chunks that the body is sent in; 0 sends it whole, with its length.
-        answer_headers: header names and what they must contain.
-        through_proxy: False for what a proxy does not pass on as it is.
+        name: name of the defect.
+        path, method, headers, body: parts of the request; Host and Content-Length are added.
+        status: status of the response.
+        code: error code of the response; "" for a response without a body.
+        says: text that the message must contain.
+        announced: Content-Length, if it differs from that of the body.
+        chunk: size of the chunks of the body; 0 sends it whole, with its length.
+        answer_headers: header names of the response, and text that they must contain.
+        through_proxy: False if a proxy does not pass on the request unchanged.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Case:
         return self.name.replace(" ", "-")
 
     def wire(self) -> bytes:
-        """The whole request in bytes."""
+        """Return the whole request in bytes."""
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         body = self.body
@@ -65,7 +65,7 @@ class Case:
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
     def environ(self) -> dict[str, Any]:
-        """The request as a WSGI server hands it on."""
+        """Return the request as a WSGI environment."""
         names = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
         path, _, query = self.path.partition("?")
         environ: dict[str, Any] = {
@@ -94,7 +94,7 @@ class Case:
         return environ
 
     def check(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Fail unless this is the answer that the case asks for; names of headers are in lower case."""
+        """Fail unless this is the expected response; header names are in lower case."""
         assert status == self.status, f"{self.name}: {status} {body[:300]!r}"
         for name, value in self.answer_headers:
             assert value in headers.get(name.lower(), ""), f"{self.name}: {headers}"
@@ -111,14 +111,14 @@ class Case:
 
 
 def send(case: Case, host: str, port: int, seconds: float = 20) -> tuple[int, dict[str, str], bytes]:
-    """Send a case to a server: status, headers (names in lower case) and body of the answer."""
+    """Send a case to a server; return status, headers (names in lower case) and body of the response."""
     with socket.create_connection((host, port), timeout=seconds) as connection:
         try:
             connection.sendall(case.wire())
             if case.announced is not None:
                 connection.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # A server may answer before it has seen everything.
+            pass  # A server may respond before it has read everything.
         answer = rest_of(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *rest = head.decode("latin-1").split("\r\n")
@@ -129,7 +129,7 @@ def send(case: Case, host: str, port: int, seconds: float = 20) -> tuple[int, di
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """All that comes until the server ends the connection."""
+    """Read until the server closes the connection."""
     content = b""
     while block := connection.recv(65536):
         content += block
@@ -163,7 +163,7 @@ _GZIPPED = gzip.compress(GOOD)
 _MEMBER = gzip.compress(b"")
 
 _PREDICT: list[tuple[str, bytes, int, str, str]] = [
-    # What is wrong, body, status, code, what the message names.
+    # Name, body, status, code, words of the message.
     ("no body", b"", 400, "empty_body", ""),
     ("not JSON", b"good film", 400, "invalid_json", ""),
     ("JSON cut short", b'{"text": "go', 400, "invalid_json", ""),

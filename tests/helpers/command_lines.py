@@ -1,4 +1,4 @@
-"""The command lines as a user runs them: other processes, in a folder of their own."""
+"""Command lines of the project in subprocesses, in a separate folder."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Shell:
     """Runs scripts of this project in `folder`; leaving the block kills what still runs.
 
-    Several may run at a time: most of what a short command does is to import TensorFlow.
+    Several may run at a time: a short command mostly imports TensorFlow.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,7 +25,7 @@ class Shell:
             self.kill(process)
 
     def start(self, script: str, *arguments: object) -> subprocess.Popen[str]:
-        """`python <script> <arguments>`, running."""
+        """Start `python SCRIPT ARGUMENTS`."""
         process = subprocess.Popen(
             [sys.executable, str(ROOT / script), *map(str, arguments)],
             cwd=self.folder,
@@ -39,18 +39,18 @@ class Shell:
         return process
 
     def finish(self, process: subprocess.Popen[str], answers: str = "") -> tuple[str, str]:
-        """Wait for a process that gets `answers` typed and succeeds: its stdout and stderr."""
+        """Type `answers` and wait for a process that must succeed; return its stdout and stderr."""
         with process:
             out, err = process.communicate(answers, timeout=300)
         assert process.returncode == 0, f"status {process.returncode} of {process.args}\n{out}\n{err}"
         return out, err
 
     def run(self, script: str, *arguments: object) -> str:
-        """The stdout of a command that succeeds."""
+        """Return the stdout of a command that must succeed."""
         return self.finish(self.start(script, *arguments))[0]
 
     def kill(self, process: subprocess.Popen[str]) -> None:
-        """SIGKILL: the process gets no chance to tidy up."""
+        """Send SIGKILL: the process cannot tidy up."""
         process.kill()
         with process:
             pass

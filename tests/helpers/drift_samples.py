@@ -1,4 +1,4 @@
-"""Features of texts that never were: lengths, rates, words and logits, drawn from simple distributions."""
+"""Features of imaginary texts: lengths, rates, words and logits, drawn from simple distributions."""
 
 import dataclasses
 
@@ -18,16 +18,16 @@ def texts(
     prior: np.ndarray | None = None,
     topic: float = 0.0,
 ) -> TextFeatures:
-    """n texts that are alike in distribution for the same arguments.
+    """Draw features of n texts; the same arguments give the same distribution.
 
     Args:
-        n: texts.
-        rng: of everything.
-        classes: K; the logits point at the class that a text is of, not always rightly.
-        words: mean number of wordpieces a text.
-        directions: of the embeddings; None for none.
-        prior: of the classes; equal without.
-        topic: share of the texts that have words and embeddings which the others have not.
+        n: number of texts.
+        rng: random generator.
+        classes: number of classes; the logits mostly favour the class of the text.
+        words: mean number of wordpieces per text.
+        directions: dimensions of the embeddings; None: no embeddings.
+        prior: probabilities of the classes; None: equal.
+        topic: share of the texts with words and embeddings of another topic.
     """
     lengths = rng.poisson(words, n) + 2
     labels = rng.choice(classes, n, p=prior)
@@ -56,5 +56,5 @@ def texts(
 
 
 def changed(features: TextFeatures, **columns: object) -> TextFeatures:
-    """The same texts with other values of some features."""
+    """Return the texts with other values of some features."""
     return dataclasses.replace(features, **columns)

@@ -1,4 +1,4 @@
-"""The app of a gunicorn worker that waits for a client's body for only two seconds, so that tests end sooner."""
+"""App of a gunicorn worker that waits only two seconds for a body, so that tests end sooner."""
 
 from serving.api import request_body
 from serving.wsgi import make_application

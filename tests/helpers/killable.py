@@ -1,7 +1,7 @@
-"""Work on a model store that is made to be killed, in processes that start in milliseconds.
+"""Work on a model store in processes that tests kill, and that start in milliseconds.
 
-One process without TensorFlow has imported what the work takes, and forks a worker for each job. Nothing in it
-computes, so that it has no engine whose threads a fork would lose.
+A process without TensorFlow imports the modules, and forks a worker for each job. It runs no engine, because a fork
+would lose the threads.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# A worker that is not killed ends by itself.
+# Maximum life of a worker.
 _SECONDS = 120
 
 
 class Stem:
-    """The process that forks; ends with the block, and its workers with it."""
+    """Process that forks workers; it ends with the block, together with its workers."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -34,11 +34,11 @@ class Stem:
             self._process.kill()
 
     def fork(self, work: str, *arguments: object) -> int:
-        """Start one of the functions below in a process of its own: its id."""
+        """Start a function below in a new process; return its id."""
         return self._ask(work, *map(str, arguments))
 
     def status(self, pid: int) -> int:
-        """How a worker ended, once it has: its exit status, or minus the signal that killed it."""
+        """Wait for a worker; return its exit status, or minus the signal that killed it."""
         return self._ask("status", pid)
 
     def _ask(self, *order: object) -> int:

@@ -1,4 +1,4 @@
-"""Labelled sets on disk, as the benchmarks' DATA holds them."""
+"""Labelled sets on disk, in the layout of the benchmarks."""
 
 import gzip
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ def write_set(
     test: Iterable[tuple[str, int]],
     names: Sequence[str] = ("neg", "pos"),
 ) -> Path:
-    """Write a set of pairs of text and class id; returns its folder."""
+    """Write a set from pairs of text and class id; return its folder."""
     folder.mkdir(parents=True)
     for part, rows in (("train", train), ("test", test)):
         with gzip.open(folder / f"{part}.csv.gz", "wt", encoding="utf-8") as file:

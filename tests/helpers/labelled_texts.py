@@ -1,4 +1,4 @@
-"""Labelled texts that no two of are near, for the tests of combining."""
+"""Labelled texts without near duplicates, for the tests of combining."""
 
 from functools import cache
 
@@ -14,13 +14,13 @@ SHARE = 0.2
 
 @cache
 def prose(number: int, words: int = 30) -> str:
-    """Always the same words for a number, and hardly any run of words in common with another."""
+    """Return a text for a number; texts of different numbers share almost no runs of words."""
     rng = np.random.default_rng(number)
     return " ".join(f"w{i}" for i in rng.integers(5000, size=words))
 
 
 def texts_on_side(held: bool, count: int, start: int) -> list[str]:
-    """The first texts from `start` on that are (not) held out by default."""
+    """Return the first texts from `start` that are (or are not) held out by default."""
     found: list[str] = []
     while len(found) < count:
         if is_held_out(content_digest(prose(start)), SHARE) == held:
@@ -30,7 +30,7 @@ def texts_on_side(held: bool, count: int, start: int) -> list[str]:
 
 
 def with_last_words(text: str, tries: int, held: bool) -> str:
-    """A near duplicate on the wanted side: the same text with another last word."""
+    """Return a near duplicate on the wanted side: the text with another last word."""
     variants = (f"{text} v{i}" for i in range(tries))
     return next(text for text in variants if is_held_out(content_digest(text), SHARE) == held)
 

@@ -1,4 +1,4 @@
-"""What monitoring looks at: texts of films and of products, a log of what a tiny version answered, stored feedback."""
+"""Input of monitoring: texts of films and products, the prediction log of a tiny version, and stored feedback."""
 
 import csv
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def products(count, seed=2):
 
 
 def log_texts(store, folder, texts, times, version_id=None):
-    """What the server would log of these texts; the URL of the log."""
+    """Log the predictions of texts like the server; return the URL of the log."""
     url = f"sqlite:///{folder}/log/predictions.sqlite"
     predictor = load_predictor(store)
     version = store / "versions" / predictor.version_id
@@ -34,7 +34,7 @@ def log_texts(store, folder, texts, times, version_id=None):
 
 
 def store_reviews(folder, texts, label_of, *, audit=False, moment=None, source="web", begin=0):
-    """What POST /feedback stores."""
+    """Store reviews like POST /feedback."""
     moment = datetime.now(UTC) if moment is None else moment
     with open(made_folder(folder) / INDEX, "a", encoding="utf-8") as index:
         for at, text in enumerate(texts, begin):

@@ -1,12 +1,12 @@
-"""A comparison that imports almost nothing, for the processes that bench.drift.resamples starts."""
+"""Comparison that imports almost nothing, for the processes of bench.drift.resamples."""
 
-from bench.drift.resamples import Figures, Resample
+from bench.drift.resamples import Resample, Result
 
 
-def figures_of(resample: Resample) -> Figures:
-    """Says that it was made in this run."""
+def result_of(resample: Resample) -> Result:
+    """Return a result that is marked as made in this run."""
     return {**resample._asdict(), "families": {}, "fresh": True}
 
 
 def prepared():
-    return figures_of
+    return result_of

@@ -1,6 +1,6 @@
-"""BERT's forward pass in plain numpy, from a Hugging Face folder: what encoders and engines are compared with.
+"""BERT's forward pass in numpy, from a Hugging Face folder: the reference for encoders and engines.
 
-Written from the paper (Devlin et al. 2019; Vaswani et al. 2017), in float64, for no framework's sake.
+Written from the paper (Devlin et al. 2019; Vaswani et al. 2017), in float64, without a framework.
 B: batch, S: sequence length, H: width, N: heads, D: H / N.
 """
 
@@ -14,12 +14,12 @@ from scipy.special import erf
 
 
 def tanh_gelu(x: np.ndarray) -> np.ndarray:
-    """Google's GELU (Hendrycks & Gimpel 2016, the approximation)."""
+    """Approximate GELU of Google's BERT (Hendrycks & Gimpel 2016)."""
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def erf_gelu(x: np.ndarray) -> np.ndarray:
-    """GELU itself, which Hugging Face's "gelu" means."""
+    """Exact GELU, Hugging Face's "gelu"."""
     return 0.5 * x * (1 + erf(x / np.sqrt(2)))
 
 
@@ -44,7 +44,7 @@ def forward_of(
     gelu=tanh_gelu,
     epsilon: float = 1e-12,
 ):
-    """The same from tensors under Hugging Face's names."""
+    """Forward pass with tensors by Hugging Face's names."""
     tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
 
     def dense(name: str, x: np.ndarray) -> np.ndarray:

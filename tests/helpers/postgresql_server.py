@@ -1,4 +1,4 @@
-"""A real PostgreSQL of Debian's package, in a folder of its own, on a free port of 127.0.0.1."""
+"""PostgreSQL of the Debian package, in a separate folder, on a free port of 127.0.0.1."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _OPTIONS = ("fsync=off", "shared_buffers=1MB", "max_connections=20", "log_min_me
 
 
 class PostgresqlServer:
-    """A server with one user, `textclf`, and one database, `postgres`; start() and stop() may follow each other."""
+    """Server with the user `textclf` and the database `postgres`; it can be stopped and started again."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class PostgresqlServer:
         wait_for(self._is_ready, 20)
 
     def stop(self) -> None:
-        """End it at once, as an administrator does who does not wait for the clients."""
+        """Stop the server at once, without waiting for clients."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(20)
@@ -66,7 +66,7 @@ class PostgresqlServer:
         return False
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        """As another user where this one is root, whom PostgreSQL refuses."""
+        """Return the command; root runs it as another user, because PostgreSQL refuses root."""
         command = [str(self.programs / program), *arguments]
         if os.geteuid() != 0:
             return command
@@ -78,7 +78,7 @@ class PostgresqlServer:
 
 @contextlib.contextmanager
 def running_postgresql() -> Iterator[PostgresqlServer]:
-    """A server for the time of the block; skips where it is not installed, or fails (see skip_or_fail)."""
+    """Run a server in the block; skip or fail if it is not installed (skip_or_fail)."""
     programs = _programs()
     if programs is None:
         skip_or_fail("PostgreSQL is not installed (Debian: apt-get install postgresql)")
@@ -95,7 +95,7 @@ def running_postgresql() -> Iterator[PostgresqlServer]:
 
 
 def _programs() -> Path | None:
-    """The folder with initdb and postgres; Debian puts it on nobody's PATH."""
+    """Return the folder with initdb and postgres, which Debian does not put on the PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     found = shutil.which("initdb", path=os.pathsep.join([*map(str, reversed(debian)), os.environ.get("PATH", "")]))
     return None if found is None else Path(found).resolve().parent

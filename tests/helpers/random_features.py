@@ -1,4 +1,4 @@
-"""Features of texts that nobody wrote, and whether two are the same."""
+"""Random features of texts, and their comparison."""
 
 import dataclasses
 
@@ -24,13 +24,13 @@ def random_features(
 
 
 def random_rows(count: int, seed: int = 0, version: str = "v1", start: float = 0.0, **how) -> list[LoggedPrediction]:
-    """A row each second."""
+    """Return random rows, one per second."""
     features = random_features(count, seed, **how)
     return logged_predictions((start + np.arange(count)).tolist(), version, ["neg"] * count, features)
 
 
 def assert_same(found: TextFeatures, expected: TextFeatures) -> None:
-    """To the last bit, and of the same types."""
+    """Fail unless both are bitwise equal, with equal types."""
     for item in dataclasses.fields(TextFeatures):
         pairs = [(getattr(found, item.name), getattr(expected, item.name))]
         if item.name == "words":

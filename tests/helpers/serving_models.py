@@ -1,4 +1,4 @@
-"""Models for tests of the app: real predictors around backends that count words instead of computing."""
+"""Models for tests of the app: real predictors with backends that count words."""
 
 import threading
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MAX_LENGTH = 16
 
 
 class WordCounter:
-    """A text's logits: how many of its words are `bad`, and how many `good`; each word is a wordpiece."""
+    """Backend whose logits are the numbers of words `bad` and `good`; each word is a wordpiece."""
 
     tokenizer = None
 
@@ -36,7 +36,7 @@ class WordCounter:
 
 
 class Gate(WordCounter):
-    """Computes nothing until it is opened: the engine of a busy server."""
+    """Backend that waits until it is opened, like the engine of a busy server."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Gate(WordCounter):
 
 
 class Fault(WordCounter):
-    """Fails at a text with `crash` in it, and quotes it, as libraries do."""
+    """Backend that fails on a text with `crash`, and quotes the text in its error."""
 
     def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
         for text in inputs:
@@ -61,7 +61,7 @@ class Fault(WordCounter):
 
 
 class Loaded(Inference):
-    """An Inference that has its predictor already."""
+    """Inference with a given predictor."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__("no model here")
@@ -71,7 +71,7 @@ class Loaded(Inference):
 def inference(
     backend: Any = None, class_names: Sequence[str] = CLASSES, version_id: str = "20260101T000000000Z-0a1b2c"
 ) -> Inference:
-    """An Inference around a backend; its model is called `words`."""
+    """Return an Inference with a backend; its model is called `words`."""
     predictor = Predictor(
         backend or WordCounter(), class_names, max_length=MAX_LENGTH, name="words", version_id=version_id
     )
@@ -79,6 +79,6 @@ def inference(
 
 
 def settings(folder: Any, **values: Any) -> Settings:
-    """Settings that write below `folder` only."""
+    """Return settings that write only below `folder`."""
     paths = {"model_path": folder / "model", "new_data_dir": folder / "new"}
     return Settings(**{**paths, "prediction_log_url": "off", **values})

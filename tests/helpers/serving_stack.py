@@ -1,4 +1,4 @@
-"""serving/serve as a user runs it: real nginx, real gunicorn, on a free port of 127.0.0.1."""
+"""serving/serve with nginx and gunicorn, on a free port of 127.0.0.1."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ _READY_SECONDS = 60
 
 
 class Response(NamedTuple):
-    """What came back; names of headers in lower case."""
+    """Response of a server; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -40,13 +40,13 @@ def free_port() -> int:
 
 
 def need_nginx() -> None:
-    """Skip where there is no nginx; fail where there must be one."""
+    """Skip or fail if nginx is not installed (skip_or_fail)."""
     if find_nginx(os.environ) is None:
         skip_or_fail("nginx is not installed (Debian: apt-get install nginx-light)")
 
 
 def serving_python() -> str:
-    """The interpreter of an environment made from requirements-serving.txt alone; without one as for nginx."""
+    """Return the interpreter of an environment from requirements-serving.txt alone; skip or fail without one."""
     python = os.environ.get("TEXTCLF_SERVING_PYTHON", "")
     if not python:
         skip_or_fail("TEXTCLF_SERVING_PYTHON names no interpreter with requirements-serving.txt (make test has one)")
@@ -60,7 +60,7 @@ def skip_or_fail(message: str) -> None:
 
 
 def wait_for(holds: Callable[[], Any], seconds: float = 10) -> Any:
-    """What `holds` returns, once that is true."""
+    """Wait until `holds()` is true; return its result."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := holds():
@@ -77,7 +77,7 @@ class Process(NamedTuple):
 
 
 def processes() -> list[Process]:
-    """All there are; state is "Z" for one that has ended and was not waited for."""
+    """Return all processes; state "Z" means ended and not waited for."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -88,17 +88,17 @@ def processes() -> list[Process]:
 
 
 def is_in_state(pid: int, state: str) -> bool:
-    """Whether there is such a process: "T" has been stopped, "Z" has ended and was not waited for."""
+    """Return whether a process has a state: "T" is stopped, "Z" is ended and not waited for."""
     return any((process.pid, process.state) == (pid, state) for process in processes())
 
 
 def children(pid: int) -> dict[int, str]:
-    """The running child processes of a process: id to command line."""
+    """Return the command lines of the child processes, by id."""
     return {process.pid: process.command for process in processes() if process.parent == pid and process.state != "Z"}
 
 
 class Stack:
-    """A running `serve`; its log is in `folder`/serve.log."""
+    """Running `serve`; its log is `folder`/serve.log."""
 
     def __init__(self, folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
         self.folder = folder
@@ -128,7 +128,7 @@ class Stack:
         return False
 
     def programs(self) -> dict[str, int]:
-        """The ids of nginx and gunicorn."""
+        """Return the ids of nginx and gunicorn."""
         running = children(self.process.pid)
         return {name: pid for name in ("nginx", "gunicorn") for pid, command in running.items() if name in command}
 
@@ -136,7 +136,7 @@ class Stack:
         return set(children(self.programs()["gunicorn"]))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal: the exit status."""
+        """Send a signal; return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout=30)
 
@@ -151,9 +151,9 @@ def running_stack(
     command: Sequence[str] = (),
     **environ: str,
 ) -> Iterator[Stack]:
-    """`serve` with two workers; `environ` overrides the settings.
+    """Run `serve` with two workers; `environ` overrides the settings.
 
-    `python` is the interpreter that runs serving/serve; `command` is started in its place.
+    `python` is the interpreter that runs serving/serve; `command` replaces it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()

@@ -1,4 +1,4 @@
-"""A tiny real BERT as a Hugging Face folder: 2 layers, width 32, 4 heads, a vocabulary of 200 words and pieces."""
+"""Tiny BERT as a Hugging Face folder: 2 layers, width 32, 4 heads, a vocabulary of 200 words and pieces."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ _WORDS = (
 
 
 def vocabulary() -> list[str]:
-    """200 entries: special tokens, words, letters as words and as word endings, punctuation."""
+    """Return 200 entries: special tokens, words, letters as words and as word endings, punctuation."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     entries = [*_SPECIAL, *_WORDS.split(), *letters, *(f"##{letter}" for letter in letters), *".,!?'-\"();:/<>&"]
     entries = list(dict.fromkeys(entries))
@@ -81,7 +81,7 @@ def write_checkpoint(folder: Path, seed: int = 0, **config: object) -> Path:
 
 
 def write_reviews(root: Path, per_class: int = 40, seed: int = 0, classes: tuple[str, ...] = ("neg", "pos")) -> Path:
-    """A learnable data set: root/train|test/<class>/*.txt; each class has words of its own among common ones."""
+    """Write a learnable data set, root/train|test/<class>/*.txt; each class has some words of its own."""
     random = np.random.default_rng(seed)
     tell = [
         ["bad", "awful", "dull", "boring"],

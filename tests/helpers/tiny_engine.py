@@ -1,6 +1,6 @@
-"""A model store with a tiny engine version, made without TensorFlow and without training, from random weights.
+"""Model store with a tiny engine version, made from random weights without TensorFlow and training.
 
-Its answers mean nothing, but everything about it is real: hashes, tokenizer files, golden logits, the graph.
+Its predictions are random; hashes, tokenizer files, golden logits and the graph are real.
 """
 
 import functools
@@ -48,7 +48,7 @@ def tiny_weights(
     positions: int = CONFIG["max_position_embeddings"],
     words: int = CONFIG["vocab_size"],
 ) -> dict[str, np.ndarray]:
-    """Random weights with the names of engine_graph, large enough to give different answers."""
+    """Return random weights with the names of engine_graph, large enough for different predictions."""
     random = np.random.default_rng(seed)
     weights: dict[str, np.ndarray] = {}
 
@@ -79,7 +79,7 @@ def tiny_weights(
 
 
 def tiny_reviews(count: int, seed: int = 0, classes: int = 2, of_films: bool = True) -> list[tuple[str, int]]:
-    """Texts of the tiny vocabulary with class ids, classes in turn; those that are not of films have other words."""
+    """Return texts of the tiny vocabulary with class ids in turn; texts that are not of films have other words."""
     random = np.random.default_rng(seed)
     subjects = "film movie story plot actor scene music" if of_films else "camera 7 x dialogue ! ending $"
     tells = ("bad awful dull boring", "good great lovely brilliant", "long slow short fast")
@@ -95,13 +95,13 @@ def tiny_reviews(count: int, seed: int = 0, classes: int = 2, of_films: bool = T
 
 
 def wordpieces_of_texts(texts: list[str]) -> list[list[int]]:
-    """Of the tiny vocabulary, as a linear stage takes them."""
+    """Return the wordpieces of texts in the tiny vocabulary, as a linear stage takes them."""
     return [text.wordpieces for text in Tokenizer(vocabulary(), lower_case=True, max_length=32)(texts)]
 
 
 @functools.cache
 def tiny_linear(classes: int = 2) -> LinearStage:
-    """A linear stage that tells the tiny reviews apart; the tiny engines do not."""
+    """Return a linear stage that separates the tiny reviews; the tiny engines do not."""
     texts, labels = zip(*tiny_reviews(300, seed=7, classes=classes), strict=True)
     linear = fit_linear_stage(wordpieces_of_texts(list(texts)), labels, classes)
     assert linear is not None
@@ -121,7 +121,7 @@ def write_version(
     cascade: CascadeSettings | bool = False,
     **changes: object,
 ) -> Path:
-    """Save a version with an engine and a reference into `store`, and make it current; returns the version's folder.
+    """Save a version with an engine and a reference into `store`, and make it current; return its folder.
 
     `precision` is as in the manifest, of which `changes` are fields; `reference_texts` are as tiny_reviews gives them,
     by default 200 of them; [] writes no reference. `cascade` adds a linear stage; True is CASCADE.
@@ -186,7 +186,7 @@ def write_version(
 
 
 def tiny_graph(weights: dict[str, np.ndarray], max_length: int, precision: str) -> Any:
-    """The built graph, or for "int8" the quantised one."""
+    """Return the built graph; for "int8" the quantised one."""
     if precision != "int8":
         return build_graph(weights)
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Tiny real Keras models and data for tests of the fitting loop: which words a text has, without an encoder."""
+"""Tiny Keras models on words, and data, for tests of the training loop."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,7 @@ def word_classifier(classes: int = 2, seed: int = 0, width: int = 4) -> tf_keras
 def linear_classifier(
     word_logits: Mapping[int, Sequence[float]] | None = None, bias: Sequence[float] = (0.0, 0.0)
 ) -> tf_keras.Model:
-    """The same without a choice: logits are the bias and, for each word of the text, about word_logits[word]."""
+    """Return a fixed classifier: logits are the bias plus about word_logits[word] for each word of the text."""
     model = word_classifier(len(bias), width=WORDS)
     words, classifier = model.get_layer("words"), model.get_layer("classifier")
     words.set_weights([_SCALE * np.eye(WORDS, dtype=np.float32) * (np.arange(WORDS) < 10)])
@@ -40,7 +40,7 @@ def linear_classifier(
 
 
 def labelled_words(labels: Sequence[int], words: Sequence[int] | None = None, seed: int = 0) -> LabelledIds:
-    """Texts of 4 … 8 words, one of which tells the label: words[i], by default 1 + label."""
+    """Return texts of 4 to 8 words, one of which gives the label: words[i], by default 1 + label."""
     random = np.random.default_rng(seed)
     telling = [1 + label for label in labels] if words is None else words
     texts = [np.append(random.integers(10, WORDS, random.integers(3, 8)), word) for word in telling]

@@ -1,4 +1,4 @@
-"""The training stage with a tiny encoder on a small data set: a second or two of fitting."""
+"""Training stage with a tiny encoder on a small data set: one or two seconds of fitting."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from train_model import Training
 
 
 def tiny_training(checkpoint: Path, dataset: Path, folder: Path, **options: object) -> Training:
-    """A Training that learns the synthetic reviews, and keeps what it writes under `folder`."""
+    """Return a Training on the synthetic reviews that writes below `folder`."""
     settings = {
         "model_name": "tiny-bert",
         "name_to_handle": str(checkpoint),

@@ -1,4 +1,4 @@
-"""A predictor's backend that counts words instead of computing; each word is a wordpiece."""
+"""Backend of a predictor that counts words; each word is a wordpiece."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimat
 
 
 class WordBackend:
-    """Logit k is how often the k-th class's name occurs; the embedding, how many words and letters. Remembers batches.
+    """Backend that records its batches; logit k counts the k-th class name, the embedding counts words and letters.
 
     Args:
-        class_names: the words.
+        class_names: words to count.
         counts: whether the number of wordpieces is known.
-        max_length: of what a text costs; None lets it cost all of its words.
-        embeddings: whether to give them.
+        max_length: maximum wordpieces that a text counts for; None: all.
+        embeddings: whether to return embeddings.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tiny real SavedModels that count words: logit k is how often the k-th word occurs in the text."""
+"""Tiny SavedModels that count words: logit k counts the k-th word of the text."""
 
 from textclf.training.tf_setup import tf
 
@@ -7,7 +7,7 @@ THREE = ("bad", "fair", "good")
 
 
 def counts_of_words(texts, words):
-    """How often each word occurs in each text: float32 [batch, words]."""
+    """Return how often each word occurs in each text, float32 [batch, words]."""
     tokens = tf.strings.split(tf.strings.lower(texts))
     return tf.stack(
         [tf.reduce_sum(tf.cast(tokens == word, tf.float32), axis=1) for word in words],
@@ -19,7 +19,7 @@ def save_word_model(folder, words=TWO, outputs=None, counts=True, input_shape=(N
     """Save a SavedModel under `folder` and return the folder.
 
     `outputs` maps logits [batch, words] to the signature's outputs (default: logits and probabilities);
-    `counts` adds the signature token_counts, which takes a word for a wordpiece.
+    `counts` adds the signature token_counts, which counts each word as a wordpiece.
     """
     module = tf.Module()
     spec = tf.TensorSpec(input_shape, tf.string, name=name)

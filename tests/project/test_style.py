@@ -48,7 +48,7 @@ DOCUMENTS = [
 
 def sources() -> list[Path]:
     """The modules whose prose is checked."""
-    folders = [ROOT / "textclf", ROOT / "serving"]
+    folders = [ROOT / "textclf", ROOT / "serving", ROOT / "bench", ROOT / "tests" / "helpers"]
     return sorted([*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))])
 
 
@@ -93,7 +93,7 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def prose_problems(text: str) -> Iterator[str]:
-    """What a docstring or a comment says against rules 1, 3 and 8."""
+    """Find breaches of the rules 1, 3 and 8 in a docstring or a comment."""
     for found in OPENINGS.finditer(text):
         yield f"rule 1: a sentence starts with {found[1]!r}: {_near(text, found)}"
     for found in LIMITS.finditer(text):

@@ -1,5 +1,5 @@
-"""What to compare with, as its own tutorials build it: servers in Flask, one model a worker, and a trainer.
+"""Servers of the peers in Flask, built like in their own tutorials, with one model per worker.
 
-The servers (`…_app`) are modules with create_app(folder), which gunicorn calls in each worker. They take POST /predict
-{"text": str} to {"label", "score"} as the project does. Nothing here imports anything of the project.
+Each module `…_app` has a function create_app, which gunicorn calls in each worker. POST /predict takes {"text": str}
+and returns {"label", "score"}, like this project. No module here imports the project.
 """

@@ -1,11 +1,11 @@
-"""A Hugging Face text-classification pipeline in Flask."""
+"""Hugging Face text-classification pipeline in Flask."""
 
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 
 def create_app(folder: str) -> Flask:
-    """Serve the checkpoint in `folder`. A single text is not padded; what is too long is cut by the tokenizer."""
+    """Serve the checkpoint in `folder`. A single text is not padded; the tokenizer truncates long texts."""
     import torch
     from transformers import pipeline
 
@@ -16,7 +16,7 @@ def create_app(folder: str) -> Flask:
 
     @app.post("/predict")
     def predict() -> ResponseReturnValue:
-        (answer,) = classify([request.get_json()["text"]], truncation=True, max_length=max_length)
-        return jsonify(label=answer["label"], score=answer["score"])
+        (prediction,) = classify([request.get_json()["text"]], truncation=True, max_length=max_length)
+        return jsonify(label=prediction["label"], score=prediction["score"])
 
     return app

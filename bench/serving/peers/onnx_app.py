@@ -1,4 +1,4 @@
-"""ONNX Runtime with the tokenizers library, in Flask."""
+"""ONNX Runtime and the tokenizers library in Flask."""
 
 import json
 import os

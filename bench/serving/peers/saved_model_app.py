@@ -1,4 +1,4 @@
-"""A SavedModel that takes strings, in Flask."""
+"""SavedModel with string input in Flask."""
 
 import os
 
@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 
 def create_app(folder: str) -> Flask:
-    """Serve the signature serving_default of `folder`/saved_model; `folder`/labels.txt has a class name a line."""
+    """Serve `folder`/saved_model by its signature serving_default; labels.txt contains a class name per line."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
