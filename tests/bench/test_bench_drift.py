@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from drift_samples import texts as sample
 from labelled_sets import write_set
-from no_comparison import result_of, prepared
+from no_comparison import prepared, result_of
 from tiny_engine import tiny_reviews, write_version
 
 from bench.drift.detection import main, wanted_resamples

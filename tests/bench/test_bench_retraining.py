@@ -136,7 +136,7 @@ def test_poison_table_and_unmet_expectations():
     rows = poison.table(found).splitlines()
     assert len(rows) == 5
     assert "duplicate 60, contradicting_source 40" in rows[2]
-    assert "| 90.00% |" in rows[2]
+    assert " 90.00% |" in rows[2]
     assert "80.00% -> 85.00%" in rows[2]
     assert poison.what_failed(found, 0.01) == [
         "10% of one source flipped: expected a promotion, got reject",
