@@ -58,7 +58,7 @@ def commands_that_train(text: str) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in lines if re.match(r" *textclf train --dataset-path", line)]
 
 
-def test_it_is_whole(version):
+def test_shipped_version_passes_every_check(version):
     assert all(version.has(part) for part in SHIPPED)
     version.verify(SHIPPED)
     assert version.manifest.engine["precision"] == "int8"
@@ -78,7 +78,7 @@ def test_all_of_it_but_the_saved_model_is_in_the_repository(version):
 
 
 @pytest.mark.parametrize("cascade", [True, False])
-def test_it_is_right_on_plain_reviews(version, cascade):
+def test_shipped_version_is_right_on_plain_reviews(version, cascade):
     for label, texts in PLAIN.items():
         for prediction in Inference(version.path, cascade=cascade).predict(texts):
             assert prediction.label == label, prediction
@@ -99,7 +99,7 @@ def test_the_card_says_how_it_does_on_hard_reviews(version):
     assert abs(found - right) <= 3
 
 
-def test_it_is_served_without_tensorflow(version, tmp_path):
+def test_shipped_version_is_served_without_tensorflow(version, tmp_path):
     python = serving_python()
     need_nginx()
     with running_stack(tmp_path, version.path, python=python, MODEL_SERVER_WORKERS="1") as stack:
