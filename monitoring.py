@@ -1,7 +1,5 @@
 """Monitoring: compare the latest texts with the training reference, explain what differs, and retrain."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -159,10 +157,7 @@ class Monitoring:
         )
 
     def check_log(
-        self,
-        since: float | None = None,
-        until: float | None = None,
-        audited_since: Mapping[str, float] | None = None,
+        self, since: float | None = None, until: float | None = None, audited_since: Mapping[str, float] | None = None
     ) -> DriftReport:
         """Compare the logged texts of the current version with its reference; labels come from new_data_dir.
 

@@ -1,7 +1,5 @@
 """Durations on the command line: 90m, 6h, 7d, 2w."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

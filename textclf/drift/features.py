@@ -3,8 +3,6 @@
 The texts are not stored; only their wordpieces, without order, can be recovered.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +52,7 @@ class TokenCounts:
         return len(self.offsets) - 1
 
     @classmethod
-    def of_ids(cls, texts: Sequence[Sequence[int]]) -> TokenCounts:
+    def of_ids(cls, texts: Sequence[Sequence[int]]) -> "TokenCounts":
         """Count the ids of each text."""
         found = [np.unique(np.asarray(ids, np.int32), return_counts=True) for ids in texts]
         return cls(
@@ -63,7 +61,7 @@ class TokenCounts:
             np.concatenate([np.empty(0, np.int32), *(counts for _, counts in found)]).astype(np.int32),
         )
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> TokenCounts:
+    def take(self, rows: NDArray[np.integer[Any]]) -> "TokenCounts":
         """The rows at these positions, in this order."""
         starts, sizes = self.offsets[rows], np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -72,7 +70,7 @@ class TokenCounts:
         return TokenCounts(offsets, self.ids[entries], self.counts[entries])
 
     @classmethod
-    def concatenate(cls, parts: Sequence[TokenCounts]) -> TokenCounts:
+    def concatenate(cls, parts: Sequence["TokenCounts"]) -> "TokenCounts":
         """The rows of all parts, in order."""
         sizes = [np.diff(part.offsets) for part in parts]
         return cls(
@@ -133,7 +131,7 @@ class TextFeatures:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> TextFeatures:
+    def take(self, rows: NDArray[np.integer[Any]]) -> "TextFeatures":
         """The texts at these positions, in this order."""
         columns: dict[str, Any] = dict.fromkeys(item.name for item in dataclasses.fields(self))
         for name, value in self._values().items():
@@ -141,7 +139,7 @@ class TextFeatures:
         return TextFeatures(**columns)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[TextFeatures]) -> TextFeatures:
+    def concatenate(cls, parts: Sequence["TextFeatures"]) -> "TextFeatures":
         """The texts of all parts, at least one; a column that is None in a part is None in the result."""
         columns: dict[str, Any] = {}
         for item in dataclasses.fields(cls):

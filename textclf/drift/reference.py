@@ -3,8 +3,6 @@
 Stored as `reference.npz`: compressed arrays, with integers in the smallest sufficient type.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import zipfile
@@ -189,16 +187,12 @@ class Reference:
         return float(np.mean(self.features.predicted != self.labels))
 
     @property
-    def without_cascade(self) -> Reference:
+    def without_cascade(self) -> "Reference":
         """The reference with outputs of the encoder alone; itself if there is no cascade."""
         if self.alone is None:
             return self
         features = dataclasses.replace(
-            self.features,
-            logits=self.alone.logits,
-            predicted=self.alone.predicted,
-            stages=None,
-            disagreements=None,
+            self.features, logits=self.alone.logits, predicted=self.alone.predicted, stages=None, disagreements=None
         )
         return Reference(features, self.labels, self.projection, self.n_all)
 

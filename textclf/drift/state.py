@@ -3,8 +3,6 @@
 monitoring.py writes it, and /metrics of the server reads it. It contains numbers and verdicts, never a text.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -1,7 +1,5 @@
 """Select the labels that count as evidence about the errors of a model version."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

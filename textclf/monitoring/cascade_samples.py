@@ -3,8 +3,6 @@
 A server with CASCADE=off predicts with the encoder alone, whose scores differ from those of the cascade.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Compare samples of a drift check with the reference of a version, and write the report."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

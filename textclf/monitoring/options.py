@@ -1,7 +1,5 @@
 """The command-line options that `monitoring.py check` and `watch` share, as one checked record."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -35,11 +33,7 @@ class MonitoringSettings:
         metavar="DIR",
     )
     log_url: str | None = text(
-        None,
-        "Prediction log of the server.",
-        envvar="PREDICTION_LOG_URL",
-        metavar="URL",
-        shown="the server's",
+        None, "Prediction log of the server.", envvar="PREDICTION_LOG_URL", metavar="URL", shown="the server's"
     )
     new_data_dir: Path = path(
         Path("new_data"),

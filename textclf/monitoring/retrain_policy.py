@@ -1,10 +1,9 @@
 """Rules for when monitoring may start a retraining."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from textclf.config import Config
 from textclf.drift.state import DRIFT, MAX_WINDOWS, DriftState, Window
@@ -32,7 +31,7 @@ class WindowRule:
     last: int
 
     @classmethod
-    def parse(cls, text: str) -> WindowRule:
+    def parse(cls, text: str) -> Self:
         """Parse a rule such as 2of3.
 
         Raises:

@@ -1,7 +1,5 @@
 """Start a retraining if it is due, and record its outcome in the state of monitoring."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples that a drift check compares: a version with its reference, the latest texts, and labels."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -76,9 +74,7 @@ def open_version(model_path: Path) -> OpenedVersion:
         )
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(
-        version,
-        load_reference(version.part(REFERENCE_FILE)),
-        list(Tokenizer.load(version.part("engine")).vocabulary),
+        version, load_reference(version.part(REFERENCE_FILE)), list(Tokenizer.load(version.part("engine")).vocabulary)
     )
 
 

@@ -3,8 +3,6 @@
 A process per run returns its memory, can fail without stopping the scheduler, and can be ended at once.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

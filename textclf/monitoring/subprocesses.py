@@ -1,7 +1,5 @@
 """Run a retraining in its own process, which contains its errors and frees TensorFlow's memory."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Windows of `monitoring.py check --windows`: their spans, their verdicts in the state, and when they retrain."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import datetime
 from pathlib import Path

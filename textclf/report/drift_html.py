@@ -1,7 +1,5 @@
 """A drift report as one self-contained HTML file with charts and without scripts."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The report of a drift check: a record that is stored as JSON and rendered as text and as HTML."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

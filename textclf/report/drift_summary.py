@@ -1,7 +1,5 @@
 """The verdict of a drift check in one sentence: what differs, and whether that matters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Titles of test families, tests and effects in drift reports, and the format of shares."""
 
-from __future__ import annotations
-
 TITLES = {
     "length": "length of the texts",
     "form": "form",

@@ -1,7 +1,5 @@
 """A drift report as text for a terminal or a log."""
 
-from __future__ import annotations
-
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_terms import EFFECTS, TITLES
 

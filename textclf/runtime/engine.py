@@ -143,11 +143,7 @@ class Engine:
         """
         filled = itertools.cycle(pieces)
         for _ in range(max(1, _PROBED_TOKENS // step)):
-            ids = [
-                self.tokenizer.start_id,
-                *itertools.islice(filled, step - SPECIAL_TOKENS),
-                self.tokenizer.end_id,
-            ]
+            ids = [self.tokenizer.start_id, *itertools.islice(filled, step - SPECIAL_TOKENS), self.tokenizer.end_id]
             here, there = (self._infer(self._padded([ids], length))["logits"] for length in (step, longer))
             if not np.abs(here - there).max() <= tolerance:  # Also true for NaN.
                 return False

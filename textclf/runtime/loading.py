@@ -62,10 +62,7 @@ def load_predictor(
 
 
 def predictor_of_version(
-    version: ModelVersion,
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-    threads: int | None = None,
-    cascade: bool = True,
+    version: ModelVersion, tokens_per_batch: int = TOKENS_PER_BATCH, threads: int | None = None, cascade: bool = True
 ) -> Predictor:
     """Load a saved version after checking the hashes of the part that is used.
 
@@ -130,10 +127,7 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
 
 
 def predictor_with(
-    backend: Backend,
-    manifest: Manifest,
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-    cascade: Cascade | None = None,
+    backend: Backend, manifest: Manifest, tokens_per_batch: int = TOKENS_PER_BATCH, cascade: Cascade | None = None
 ) -> Predictor:
     """A predictor with the class names, temperature and threshold of the manifest."""
     return Predictor(

@@ -259,11 +259,7 @@ def _weights(
 
     # L-BFGS-B gives the same weights, but its BLAS threads wait for each other on a busy machine.
     found = minimize(
-        negative_log_posterior,
-        before,
-        jac=True,
-        method="TNC",
-        bounds=[(_MIN_WEIGHT, MAX_WEIGHT), (0.0, max_linear)],
+        negative_log_posterior, before, jac=True, method="TNC", bounds=[(_MIN_WEIGHT, MAX_WEIGHT), (0.0, max_linear)]
     )
     encoder, linear = found.x
     return float(encoder), float(linear)

@@ -44,11 +44,7 @@ class CascadeSettings(Config):
     encoder_weight: float = number(REQUIRED, "Weight of the encoder.", min=0, max=MAX_WEIGHT)
     linear_weight: float = number(REQUIRED, "Weight of the linear stage.", min=0, max=MAX_WEIGHT)
     exit_confidence: float | None = number(
-        REQUIRED,
-        "Minimum confidence for the linear stage to predict alone; null: never.",
-        above=0,
-        max=1,
-        or_none=True,
+        REQUIRED, "Minimum confidence for the linear stage to predict alone; null: never.", above=0, max=1, or_none=True
     )
     least_length: int = whole(0, "Minimum wordpieces, without [CLS] and [SEP], for the linear stage to count.")
 

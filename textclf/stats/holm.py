@@ -1,7 +1,5 @@
 """Holm's correction: several tests together have the false alarm rate of one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ An alarm needs a difference that is significant and large enough to matter. With
 significant; with few, chance alone causes large differences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

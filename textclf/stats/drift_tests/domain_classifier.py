@@ -4,8 +4,6 @@ D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017 (
 the ROC curve instead of the accuracy, because the samples differ in size.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Results of comparing two samples of texts, as records of plain values that JSON can hold."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar

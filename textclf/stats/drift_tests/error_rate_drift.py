@@ -3,8 +3,6 @@
 Only texts that were picked at random for labelling show how often the model errs. Users mostly label its mistakes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

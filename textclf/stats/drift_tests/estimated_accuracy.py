@@ -1,7 +1,5 @@
 """Estimate the accuracy on texts without labels, from calibrated confidence."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

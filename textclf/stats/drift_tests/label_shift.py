@@ -1,7 +1,5 @@
 """Estimate how common each class is among the latest texts, from predictions alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ After A. Gretton, K. M. Borgwardt, M. J. Rasch, B. Schölkopf and A. Smola, "A k
 Machine Learning Research 13 (2012).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ If both samples were drawn alike, every assignment is as likely as the observed 
 "Permutation P-values should never be zero", Statistical Applications in Genetics and Molecular Biology 9 (2010).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

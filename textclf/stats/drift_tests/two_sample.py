@@ -1,7 +1,5 @@
 """Two-sample tests of numbers, rates and classes: were both samples drawn from one distribution?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
