@@ -21,7 +21,7 @@ LEFTOVER_SECONDS = 24 * 3600
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable (fsync of the directory itself)."""
+    """Make renames inside `folder` durable (fsync of the directory itself); a file is synced, too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -32,13 +32,8 @@ def sync_folder(folder: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """fsync every file and folder below `folder`, and `folder`."""
     for path, _, names in os.walk(folder):
-        for name in names:
-            descriptor = os.open(os.path.join(path, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_folder(Path(path))
+        for name in [*names, ""]:
+            sync_folder(Path(path, name))
 
 
 def _temporary_name(target: Path) -> Path:

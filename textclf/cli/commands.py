@@ -26,7 +26,16 @@ class _OneLineErrors(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "show_default": True})
         super().__init__(*args, **kwargs)
-        self.params.append(verbose_option())
+        self.params.append(
+            click.Option(
+                ["--verbose"],
+                is_flag=True,
+                expose_value=False,  # The root context keeps it.
+                is_eager=True,
+                callback=_set_verbose,
+                help="Show informational logs, and the traceback of an error.",
+            )
+        )
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run click.Command.main with one-line errors."""
@@ -48,7 +57,22 @@ class _OneLineErrors(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; a user error becomes one line and exit status 1."""
-        return _one_line_errors(super().invoke, context)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        try:
+            return super().invoke(context)
+        except (TextClfError, OSError, KeyboardInterrupt) as error:
+            if isinstance(error, BrokenPipeError):
+                # The reader of our output has exited (`… | head`). 141 is the shell's status for SIGPIPE.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(141)
+            if context.find_root().meta.get("textclf.verbose"):
+                traceback.print_exc()
+            if isinstance(error, KeyboardInterrupt):
+                click.echo("interrupted", err=True)
+                sys.exit(130)
+            click.echo(f"error: {' '.join(_message(error).split())}", err=True)
+            sys.exit(1)
 
 
 class Command(_OneLineErrors):
@@ -59,18 +83,6 @@ class Group(_OneLineErrors, click.Group):
     """A script with several commands, each a Command, so that --verbose may come last."""
 
     command_class = Command
-
-
-def verbose_option() -> click.Option:
-    """The option --verbose; its value is kept in the root context, not passed to the command."""
-    return click.Option(
-        ["--verbose"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=_set_verbose,
-        help="Show informational logs, and the traceback of an error.",
-    )
 
 
 @contextlib.contextmanager
@@ -104,33 +116,8 @@ def _set_verbose(context: click.Context, _parameter: click.Parameter, value: boo
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
 
 
-def _one_line_errors(invoke: Any, context: click.Context) -> Any:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end)
-    try:
-        return invoke(context)
-    except (TextClfError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output has exited (`… | head`). 141 is the shell's status for SIGPIPE: the work may be
-            # incomplete.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
-        if context.find_root().meta.get("textclf.verbose"):
-            traceback.print_exc()
-        if isinstance(error, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(130)
-        click.echo(f"error: {' '.join(_message(error).split())}", err=True)
-        sys.exit(1)
-
-
 def _message(error: BaseException) -> str:
-    """The message of an error, without errno."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, the rights and the free space"
     return str(error)
-
-
-def _end(_signal: int, _frame: object) -> None:
-    sys.exit(128 + signal.SIGTERM)

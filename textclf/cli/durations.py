@@ -26,12 +26,11 @@ def parse_duration(text: str) -> float:
 
 
 class Duration(click.ParamType[float]):
-    """Type of a duration option; the command gets seconds."""
+    """Type of a duration option from `min_seconds` to `max_seconds`; the command gets seconds."""
 
     name = "duration"
 
     def __init__(self, min_seconds: float = 0.0, max_seconds: float = math.inf) -> None:
-        """Accept durations from `min_seconds` to `max_seconds`."""
         self.min_seconds = min_seconds
         self.max_seconds = max_seconds
 

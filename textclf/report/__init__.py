@@ -1,4 +1,1 @@
-"""Results for people: plots, drift reports and tables of model versions.
-
-Computes no results. Plots need matplotlib, which serving does not install.
-"""
+"""Reports for people: plots as PNG, and model versions and drift as text or HTML."""

@@ -74,19 +74,15 @@ class Backend(Protocol):
     @property
     def tokenizer(self) -> Tokenizer | None:
         """Makes the ids in EncodedBatch.inputs; None if the inputs are not ids."""
-        ...
 
     def encode(self, texts: list[str]) -> EncodedBatch:
         """The texts in the form that run() takes."""
-        ...
 
     def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
         """Outputs for a batch of EncodedBatch.inputs; adds to `timings`."""
-        ...
 
     def warm_up(self, tokens_per_batch: int) -> None:
         """Prepare every batch shape, so that no later call waits for it."""
-        ...
 
 
 def estimated_lengths(texts: Sequence[str]) -> NDArray[np.int64]:

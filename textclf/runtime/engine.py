@@ -107,7 +107,7 @@ class Engine:
         the width of a head (32 in minilm-l6): the logits are off by some units.
 
         Args:
-            texts: the texts of the golden logits; their wordpieces fill the lengths.
+            texts: the golden texts; their wordpieces fill the lengths.
             tolerance: largest difference between two logits of one text that counts as rounding.
         """
         pieces = [piece for text in self.tokenizer(texts) for piece in text.wordpieces]
@@ -136,12 +136,8 @@ class Engine:
         return [step for step in steps if step not in kept]
 
     def _agree(self, step: int, longer: int, pieces: Sequence[int], tolerance: float) -> bool:
-        """Whether texts that fill a length give the same logits when they are padded to a longer one.
-
-        Short lengths are tested with several texts: a wrong length can be off by units for one text and by little for
-        another.
-        """
-        filled = itertools.cycle(pieces)
+        """Whether texts that fill a length give the same logits when they are padded to a longer one."""
+        filled = itertools.cycle(pieces)  # Several short texts: a wrong length is off by little for some.
         for _ in range(max(1, _PROBED_TOKENS // step)):
             ids = [self.tokenizer.start_id, *itertools.islice(filled, step - SPECIAL_TOKENS), self.tokenizer.end_id]
             here, there = (self._infer(self._padded([ids], length))["logits"] for length in (step, longer))
@@ -248,7 +244,6 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
 
 
 def _checked_engine(compiled: Any, tokenizer: Tokenizer, version: ModelVersion) -> Engine:
-    """An engine without the padded lengths that this CPU computes wrong."""
     engine = Engine(compiled, tokenizer)
     if wrong := engine.drop_wrong_steps(version.manifest.golden_texts):
         _log.info("%s: on this CPU texts are not padded to %s wordpieces, which it computes wrong", version.path, wrong)
@@ -272,8 +267,7 @@ def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | Non
     """Compile the graph into an openvino.CompiledModel with the lowest latency for one batch at a time.
 
     Args:
-        core: openvino.Core.
-        graph: openvino.Model.
+        core, graph: openvino.Core and openvino.Model.
         precision_hint: "bf16" or "f32", for operations that are not quantised; without bf16 in the CPU, f32 is used.
         threads: number of threads; None uses all cores.
     """
@@ -297,10 +291,7 @@ def compile_graph(core: Any, graph: Any, precision_hint: str, threads: int | Non
 def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_logits") -> float:
     """Largest difference between the engine's logits on the golden texts and the manifest's; 0.0 within tolerance.
 
-    Args:
-        engine: engine to check.
-        manifest: its `engine` contains the golden logits.
-        key: "golden_logits", or "golden_float_logits" for an engine with float activations.
+    `key` is "golden_logits", or "golden_float_logits" for an engine with float activations.
 
     Raises:
         ModelStoreError: if the manifest has no tolerance, or not one row of logits for each golden text.

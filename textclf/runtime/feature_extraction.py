@@ -21,12 +21,7 @@ _PROJECTION_TEXTS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Wordpieces:
-    """Properties of a model's vocabulary that the features need.
-
-    Attributes:
-        unknown_id: id of [UNK].
-        continues: whether the wordpiece continues a word, bool [vocabulary].
-    """
+    """Properties of a model's vocabulary: the id of [UNK], and which wordpieces continue a word, bool [vocabulary]."""
 
     unknown_id: int
     continues: NDArray[np.bool_]
@@ -70,10 +65,7 @@ def features_of(batch: PredictionBatch, wordpieces: Wordpieces, projection: Proj
 
     A review of 1,300 characters takes 0.2 ms.
 
-    Args:
-        batch: predictions of the model that has these wordpieces.
-        wordpieces: see wordpieces_of.
-        projection: see text_features.
+    For `projection` see text_features.
 
     Raises:
         InputError: if the projection belongs to another model, or the predictions do not come from an engine.
@@ -112,7 +104,6 @@ def reference_of(
         texts: at least one text; nothing was fitted to them.
         labels: class ids, one per text.
         max_texts: a random sample of this size is used if there are more texts.
-        seed: random seed.
         projection_texts: other texts; the projection of the embeddings is fitted to up to 1,000 of them.
 
     Raises:
@@ -136,7 +127,6 @@ def reference_of(
 
 
 def _encoder_only(predictor: Predictor, logits: NDArray[np.float32]) -> EncoderOnlyOutputs:
-    """Predictions of a cascade's encoder without the linear stage."""
     predicted = decide(softmax(logits, predictor.temperature), predictor.threshold)
     return EncoderOnlyOutputs(logits, predicted.astype(np.int64))
 
@@ -149,10 +139,7 @@ def _disagreements(stages: Stages) -> NDArray[np.float32]:
 
 
 def _shares(words: TokenCounts, is_selected: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of selected wordpieces in each text: float32 [n]; 0 for a text without wordpieces.
-
-    `is_selected` has one entry for each entry of the counts.
-    """
+    """Share of selected wordpieces, bool [entries of the counts], in each text: float32 [n]; 0 without wordpieces."""
     rows = np.repeat(np.arange(len(words)), np.diff(words.offsets))
     selected = np.bincount(rows, words.counts * is_selected, len(words))
     return (selected / np.maximum(np.bincount(rows, words.counts, len(words)), 1)).astype(np.float32)

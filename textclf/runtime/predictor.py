@@ -144,14 +144,12 @@ class Predictor:
         """Predictions for the texts, with the ids and outputs that they were computed from.
 
         Args:
-            texts: texts to score.
             timings: the seconds spent are added to it.
             both_stages: let the encoder read every text, also those that the linear stage of a cascade predicts. The
                 predictions stay the same, but embeddings and logits of both stages are known for all texts.
 
         Raises:
-            InputError: if predict() would raise it.
-            ModelStoreError: if predict() would raise it.
+            InputError, ModelStoreError: as predict().
         """
         texts = check_texts(texts)
         timings = timings or Timings()
@@ -197,7 +195,7 @@ class Predictor:
         """Encoder outputs of encoded texts, in their order; computed in batches of similar length.
 
         Raises:
-            ModelStoreError: if predict() would raise it.
+            ModelStoreError: as predict().
         """
         timings = timings or Timings()
         classes = len(self.class_names)

@@ -21,9 +21,7 @@ _SERVING = "serving_default"
 _COUNTS = "token_counts"
 # Smallest normal float32: replaces a probability of 0, whose logit would be infinite.
 _TINY = float(np.finfo(np.float32).tiny)
-
 _TEXTS_PER_COUNT = 512
-
 _StringFunction = Callable[[list[str]], dict[str, NDArray[Any]]]
 
 
@@ -131,11 +129,7 @@ def logits_of_outputs(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def _string_function(tf: Any, model: Any, name: str, folder: Path) -> _StringFunction:
-    """The signature `name` as a function of a list of str.
-
-    Raises:
-        ModelStoreError: if the signature is missing, or does not take one batch of strings.
-    """
+    """The signature `name` as a function of a list of str."""
     if name not in model.signatures:
         raise ModelStoreError(
             f"{folder}: expected a signature {name} that takes strings, found {', '.join(model.signatures) or 'none'}; "
@@ -188,8 +182,7 @@ def _tensorflow(folder: Path) -> Any:
 
 
 def _why_not_loaded(folder: Path, error: Exception) -> str:
-    message = str(error)
-    if "Op type not registered" in message or "not registered" in message:
+    if "not registered" in str(error):
         return (
             f"{folder}: the SavedModel uses an operation that is not installed ({_first_line(error)}); "
             f"pip install tensorflow-text of TensorFlow's version"
@@ -198,5 +191,4 @@ def _why_not_loaded(folder: Path, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """First line of a message: TensorFlow puts the reason first and pages of graph after it."""
-    return str(error).strip().split("\n", 1)[0][:300]
+    return str(error).strip().split("\n", 1)[0][:300]  # Pages of graph follow.

@@ -60,10 +60,7 @@ class Tokenizer:
 
     Args:
         vocabulary: the wordpieces; position is the id, and pieces that continue a word start with "##".
-        lower_case: fold case and remove accents.
-        max_length: maximum wordpieces of a text, with [CLS] and [SEP].
-        truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
-        head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
+        lower_case, max_length, truncation, head_fraction: see TokenizerSettings.
 
     Attributes:
         padding_id, start_id, end_id, unknown_id: ids of [PAD], [CLS], [SEP] and [UNK].
@@ -191,11 +188,7 @@ def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int]) -> None:
 
 
 def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Map every wordpiece to its id, and every proper prefix of one to _NO_PIECE.
-
-    The search for the longest piece tries prefixes from short to long and stops at the first unknown one. So its time
-    depends on the length of the word, not on the length of the longest piece.
-    """
+    """Map every wordpiece to its id, and every proper prefix of one to _NO_PIECE, so that a search can stop early."""
     known: dict[str, int] = {}
     for piece, i in pieces:
         if len(piece.encode()) > _MAX_WORD_BYTES:
