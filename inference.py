@@ -4,7 +4,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
@@ -37,8 +37,7 @@ class ScoredReview:
     """A labelled review from disk and its prediction.
 
     Attributes:
-        path: file of the review.
-        text: the review.
+        path, text: file of the review, and its text.
         label: its class, the name of its folder.
         prediction: the prediction of the model.
     """
@@ -54,6 +53,7 @@ class ScoredReview:
         return self.prediction.label == self.label
 
 
+@dataclass(eq=False, repr=False)
 class Inference:
     """Scores texts with a saved model.
 
@@ -70,25 +70,15 @@ class Inference:
             stage, the encoder reads every text.
     """
 
-    def __init__(
-        self,
-        model_path: Path | str = "model",
-        class_names: Sequence[str] | None = None,
-        save_dir: Path | str = "new_data/train",
-        seed: int | None = None,
-        tokens_per_batch: int = TOKENS_PER_BATCH,
-        threads: int | None = None,
-        cascade: bool = True,
-    ) -> None:
-        self.model_path = model_path
-        self.class_names = class_names
-        self.save_dir = save_dir
-        self.seed = seed
-        self.tokens_per_batch = tokens_per_batch
-        self.threads = threads
-        self.cascade = cascade
-        self._predictor: Predictor | None = None
-        self._loading = threading.Lock()
+    model_path: Path | str = "model"
+    class_names: Sequence[str] | None = None
+    save_dir: Path | str = "new_data/train"
+    seed: int | None = None
+    tokens_per_batch: int = TOKENS_PER_BATCH
+    threads: int | None = None
+    cascade: bool = True
+    _predictor: Predictor | None = field(default=None, init=False)
+    _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def predictor(self) -> Predictor:

@@ -404,12 +404,7 @@ def watch(command: click.Context, /, every: float, settings: MonitoringSettings)
 
 
 def _check_before_work(settings: MonitoringSettings) -> None:
-    """Fail at the start for reasons that would stop the command at its end.
-
-    Raises:
-        click.UsageError, TextClfError: if a retraining could not be started.
-        OSError: if a report could not be written.
-    """
+    """Fail at the start for reasons that would stop the command at its end."""
     for path in (settings.html, settings.json):
         if path is not None:
             check_writable(path)

@@ -18,7 +18,7 @@ from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOption
 from textclf.errors import BusyError, ConfigError, NothingNewError
 from textclf.report.decision_history import describe_decisions, printable
 from textclf.retrain_outcome import RetrainOutcome
-from textclf.retraining.decisions import Promotion, Rejection, describe_outcome, follow_decision, retrain_outcome
+from textclf.retraining.decisions import Promotion, Rejection, describe_outcome, follow_decision
 from textclf.retraining.locks import retraining_locks
 from textclf.retraining.preflight import check_old_data, check_packages
 from textclf.store.model_store import ModelStore, ModelVersion
@@ -210,7 +210,6 @@ class Retrain:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        """The combined data set."""
         return self._training.read_dataset()
 
     @cached_property
@@ -316,7 +315,7 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
         click.echo(f"not retrained: {error}")
         return RetrainOutcome.NOTHING.exit_status
     click.echo(describe_outcome(outcome))
-    return retrain_outcome(outcome).exit_status
+    return RetrainOutcome.of_action(outcome.action).exit_status
 
 
 def check_run(arguments: Sequence[str]) -> None:

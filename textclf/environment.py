@@ -12,8 +12,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def usable_cores(cgroups: Path = _CGROUPS) -> int:
     """Cores in the affinity mask, or in the container's CPU quota if that is lower; at least 1.
 
-    Args:
-        cgroups: mount point of the control groups, with `cpu.max` (version 2) or `cpu/` (version 1).
+    `cgroups` is the mount point of the control groups, with `cpu.max` (version 2) or `cpu/` (version 1).
     """
     cores = len(os.sched_getaffinity(0))
     quota = _quota(cgroups)

@@ -31,11 +31,7 @@ def is_class_name(name: str) -> bool:
 
 
 def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
-    """The distinct class names, sorted; the position is the class id.
-
-    Args:
-        names: class names, with repetitions.
-        source: origin of the names, for the message.
+    """The distinct class names, sorted; the position is the class id. `source` is their origin, for the message.
 
     Raises:
         DatasetError: if a name is not allowed, two names differ only in case (one folder on some file systems), or

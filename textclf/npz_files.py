@@ -15,12 +15,7 @@ UNREADABLE = (
 
 
 def read_array(file: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]:
-    """One array of an open .npz file, as numpy.savez names it.
-
-    Args:
-        file: the .npz file.
-        name: name of the array.
-        max_bytes: maximum unpacked size.
+    """One array of an open .npz file, as numpy.savez names it, with at most `max_bytes` when unpacked.
 
     Raises:
         UNREADABLE: if the array is missing, larger, damaged, or packed in another way than zip's usual two.

@@ -210,12 +210,7 @@ def read_state(store_path: Path | str) -> DriftState:
 
 
 def check_not_ahead(store_path: Path | str, state: DriftState, now: float) -> None:
-    """Refuse a state with times in the future, which a wrong clock can cause.
-
-    Args:
-        store_path: the store, for the message.
-        state: state of the store.
-        now: seconds since the epoch.
+    """Refuse a state with times in the future, which a wrong clock can cause; `now` is in seconds since the epoch.
 
     Raises:
         ModelStoreError: if the edge, a time in audited_since or the last retraining is more than a minute ahead.
@@ -239,10 +234,7 @@ def update_state(
 ) -> DriftState:
     """Read, change and write the state under a lock; return the new state.
 
-    Args:
-        store_path: the store.
-        change: returns the new state for the old one.
-        sets_damaged_aside: rename a damaged file to DAMAGED_FILE and start with an empty state.
+    If `sets_damaged_aside` is true, a damaged file is renamed to DAMAGED_FILE, and the old state is an empty one.
 
     Raises:
         ModelStoreError: if the file is damaged and is not to be set aside; nothing is written.

@@ -92,32 +92,31 @@ def position_notes(
     return (f"Labels were read as positions of classes: {read_as}.",) if taken else ()
 
 
-def _labels_are(count: int) -> str:
-    return "1 label is" if count == 1 else f"{count:,} labels are"
-
-
 def audit_evidence_of(
     predictions: LabelledPredictions, reference: Reference, created: float, rng: np.random.Generator
 ) -> tuple[AuditEvidence | None, list[str]]:
     """Return the labels to test, None without any, and a sentence for each reason to leave labels out.
 
     Args:
-        predictions: labels and predictions of the version.
-        reference: reference of the version.
+        predictions, reference: of the version.
         created: creation time of the version, in seconds since the epoch. It may have been trained on older labels.
         rng: shuffles labels without times, which may be sorted by class.
     """
+
+    def labels_are(count: int) -> str:
+        return "1 label is" if count == 1 else f"{count:,} labels are"
+
     notes = []
     is_known = predictions.labels >= 0
     if unknown := int(np.sum(predictions.labels == UNKNOWN)):
-        notes.append(f"{_labels_are(unknown)} not a class of the model and left out.")
+        notes.append(f"{labels_are(unknown)} not a class of the model and left out.")
     times = rng.permutation(len(is_known)).astype(np.float64) if predictions.times is None else predictions.times
     if predictions.times is not None:
         is_old = is_known & ~(times >= created)
         is_known &= ~is_old
         if is_old.any():
             notes.append(
-                f"{_labels_are(int(is_old.sum()))} older than the version or of unknown time and left out: the version "
+                f"{labels_are(int(is_old.sum()))} older than the version or of unknown time and left out: the version "
                 f"may have been trained on these texts."
             )
     if not is_known.any():

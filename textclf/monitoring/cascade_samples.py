@@ -17,12 +17,7 @@ from textclf.stats.drift_tests.compare import compared_stages, embedded
 def comparable_samples(reference: Reference, latest: TextFeatures) -> tuple[Reference, NDArray[np.bool_], list[str]]:
     """Select the texts that most of the sample was predicted like: with the cascade or without.
 
-    Args:
-        reference: reference of the version.
-        latest: n texts that the version predicted.
-
-    Returns:
-        The reference with or without the cascade, True for each selected text as bool [n], and notes.
+    Returns the reference with or without the cascade, True for each selected text as bool [n], and notes.
     """
     everything = np.ones(len(latest), np.bool_)
     if reference.alone is None or not len(latest):
@@ -57,9 +52,7 @@ def with_both_stages(latest: TextFeatures, both: TextFeatures) -> TextFeatures:
 def stage_notes(reference: TextFeatures, latest: TextFeatures, min_texts: int) -> list[str]:
     """Notes about texts that a cascade predicted; [] for a model without one.
 
-    Args:
-        reference, latest: the samples to compare.
-        min_texts: minimum number of texts with both stages for a test.
+    A test needs at least `min_texts` texts with both stages.
     """
     if reference.stages is None or latest.stages is None or not len(latest):
         return []

@@ -28,15 +28,8 @@ def compare_samples(
 ) -> DriftReport:
     """Compare the latest texts and their labels with the reference, and report the results.
 
-    Args:
-        opened: the version with its reference.
-        latest: texts to compare.
-        labelled: labels to compare with predictions.
-        baseline: texts to compare with; None compares with those of the reference. Scores and embeddings are always
-            compared with the reference.
-        options: alpha, floors and numbers of permutations.
-        draws: random numbers.
-        now: seconds since the epoch.
+    The texts are compared with those of `baseline` if it is given. Scores and embeddings are always compared with the
+    reference. `now` is in seconds since the epoch.
     """
     manifest = opened.version.manifest
     notes = list(labelled.notes)

@@ -59,11 +59,10 @@ def why_not_retrain(state: DriftState, fingerprint: str, labels: int, now: float
     also follows such a retraining, so that an error is not repeated all day.
 
     Args:
-        state: state of monitoring.
-        fingerprint: fingerprint of the labelled texts (textclf.data.labelled_reviews).
+        state, policy: state of monitoring, and conditions for a retraining.
+        fingerprint: of the labelled texts (textclf.data.labelled_reviews).
         labels: number of different labelled texts.
         now: seconds since the epoch.
-        policy: conditions for a retraining.
     """
     last = state.last_retrain
     if last is not None and 0 <= now - last.time < policy.cool_down:

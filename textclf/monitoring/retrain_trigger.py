@@ -18,13 +18,7 @@ def retrain_if_due(
 ) -> None:
     """Run a retraining if the policy allows it; record and print its outcome, or print the reason against it.
 
-    Args:
-        store_path: the store.
-        fingerprint: fingerprint of the labelled texts.
-        labels: number of different labelled texts.
-        command: command that retrains.
-        policy: conditions for a retraining.
-        now: seconds since the epoch.
+    For the other arguments see why_not_retrain.
 
     Raises:
         TrainingError: if the retraining failed.

@@ -150,8 +150,7 @@ def stored_labels(
 
     Args:
         folder: feedback folder; None or a missing folder has no labels.
-        opened: the version.
-        predictor: loads the predictor of the version.
+        opened, predictor: the version, and what loads its predictor.
         draws: draws from the reviews.
         since, until: seconds since the epoch; None leaves that end open.
         audited_since: replaces `since` for random audits, by version id; see Monitoring.check_log.

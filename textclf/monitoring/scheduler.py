@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import click
@@ -23,6 +24,7 @@ _SECONDS_TO_END = 1.6
 _MAX_WAIT_SECONDS = 60.0
 
 
+@dataclass(eq=False)
 class Scheduler:
     """Runs a command every `every` seconds, one run at a time; several missed runs are replaced by one.
 
@@ -36,31 +38,20 @@ class Scheduler:
         wait: sleeps for a number of seconds.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        every: float,
-        good: Collection[int],
-        on_failure: Callable[[], None],
-        environment: Mapping[str, str] | None = None,
-        clock: Callable[[], float] = time.time,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self.command = command
-        self.every = every
-        self.good = good
-        self.on_failure = on_failure
-        self.environment = environment or {}
-        self.clock = clock
-        self.wait = wait
-        self._is_starting = False
-        self._is_ending = False
+    command: Sequence[str]
+    every: float
+    good: Collection[int]
+    on_failure: Callable[[], None]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    wait: Callable[[float], object] = time.sleep
+    _is_starting: bool = field(default=False, init=False)
+    _is_ending: bool = field(default=False, init=False)
 
     def run(self, first: float) -> None:
         """Run the command until SIGTERM, which ends it and this process within two seconds and with status 0.
 
-        Args:
-            first: time of the first run, in seconds since the epoch; a time in the past means now.
+        The first run is at `first`, in seconds since the epoch; a time in the past means now.
         """
         signal.signal(signal.SIGTERM, self._stop)
         due = max(first, self.clock())

@@ -62,8 +62,7 @@ def save_report(store_path: Path, report: DriftReport, before: DriftState, until
     aside, because everything that needs it would fail anyway. A window with too few texts leaves the last verdict.
 
     Args:
-        store_path: the store.
-        report: report of the check.
+        store_path, report: the store, and the report of the check.
         before: state before the check.
         until: end of the window, in seconds since the epoch; None if the check belongs to no window.
 

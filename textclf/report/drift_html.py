@@ -19,13 +19,7 @@ _MAX_CLASSES = 20
 
 @dataclass(frozen=True)
 class Bar:
-    """A pair of bars: the reference, and to its right the latest texts.
-
-    Attributes:
-        x, width: position of the reference's bar, and width of each bar.
-        reference, latest: heights.
-        title: tooltip.
-    """
+    """A pair of bars: the reference's at `x`, and to its right that of the latest texts, as high as these numbers."""
 
     x: float
     width: float
@@ -36,13 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class EffectLine:
-    """An effect as a bar, relative to the minimum effect.
-
-    Attributes:
-        family: family of tests.
-        length: length of the bar, in percent of the longest.
-        min_effect: position of the minimum effect, in percent of the longest bar.
-    """
+    """An effect as a bar: its length and the position of the minimum effect, in percent of the longest bar."""
 
     family: FamilyResult
     length: float
@@ -68,7 +56,7 @@ def drift_page(report: DriftReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(decimal=_decimal, percent=percent, number=_number, time=_time)
+    environment.filters.update(decimal=_decimal, percent=percent, number="{:,}".format, time=_time)
     return environment.get_template(_TEMPLATE).render(
         report=report,
         compared=report.compared,
@@ -90,14 +78,12 @@ def drift_page(report: DriftReport) -> str:
 
 def bars_of(histogram: Histogram, title: str) -> list[Bar]:
     """A pair of bars for each bin, scaled to the height of the chart; `title` formats the edges of the bin."""
-    highest = max(*histogram.reference, *histogram.latest)
     step = WIDTH / len(histogram.reference)
-    pairs = zip(histogram.reference, histogram.latest, strict=True)
+    scale = HEIGHT / max(*histogram.reference, *histogram.latest)
     bars = []
-    for at, (reference, latest) in enumerate(pairs):
+    for at, (reference, latest) in enumerate(zip(histogram.reference, histogram.latest, strict=True)):
         edges = title.format(*histogram.edges[at : at + 2])
         shares = f"{percent(reference)} of the reference, {percent(latest)} of the latest texts"
-        scale = HEIGHT / highest
         bars.append(Bar(at * step + 1, step / 2 - 1, reference * scale, latest * scale, f"{edges}: {shares}"))
     return bars
 
@@ -140,10 +126,6 @@ def _decimal(value: float) -> str:
         exponent = math.floor(math.log10(abs(value)))
         return f"{value / 10**exponent:.1f}·10^{exponent}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _number(count: int) -> str:
-    return f"{count:,}"
 
 
 def _time(seconds: float) -> str:

@@ -129,9 +129,11 @@ class DriftReport:
                 raise InputError(f"expected a drift report of format {FORMAT}, got {values['format']!r}")
             if values["verdict"] not in VERDICTS:
                 raise InputError(f"expected one of {', '.join(VERDICTS)} as the verdict, got {values['verdict']!r}")
+            words = values["figures"]["words"]
+            unnamed = [{name: value for name, value in word.items() if name != "word"} for word in words]
             parts = {
                 "compared": Compared(**values["compared"]),
-                "figures": DriftResults.from_dict({**values["figures"], "words": _unnamed(values["figures"]["words"])}),
+                "figures": DriftResults.from_dict({**values["figures"], "words": unnamed}),
                 "words": tuple(values["words"]),
                 "class_names": tuple(values["class_names"]),
                 "rates": {name: tuple(pair) for name, pair in values["rates"].items()},
@@ -179,14 +181,10 @@ def drift_report(
     """Create the report of a comparison.
 
     Args:
-        results: results of compare().
-        reference, latest: the samples.
-        time: time of the check, in seconds since the epoch.
-        compared, prior, accuracy, notes: see DriftReport.
-        options: options of the comparison.
+        results, reference, latest, options: of compare().
         vocabulary: wordpieces; the position is the id.
-        class_names: class names; the position is the class id.
-        temperature: temperature of the version, for the scores.
+        class_names, temperature: of the version.
+        time, compared, prior, accuracy, notes: see DriftReport.
 
     Raises:
         ConfigError: if a wordpiece id is not in the vocabulary.
@@ -212,10 +210,6 @@ def drift_report(
         accuracy=accuracy,
         notes=tuple(notes),
     )
-
-
-def _unnamed(words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in word.items() if name != "word"} for word in words]
 
 
 def _rates(reference: TextFeatures, latest: TextFeatures) -> dict[str, tuple[float, float]]:

@@ -68,11 +68,8 @@ def verdict_sentence(differences: Differences) -> str:
 def audit_sentence(results: DriftResults, min_audits: int, since: str | None, *, can_wait: bool) -> str | None:
     """The number of random audits and whether they were tested; None without audits.
 
-    Args:
-        results: results of compare().
-        min_audits: minimum number of audits for a test.
-        since: time of the first audit, ISO 8601; None if unknown.
-        can_wait: True if audits that were not tested are kept for a later window.
+    `since` is the time of the first audit, ISO 8601; `can_wait` is true if a later window tests audits that this one
+    did not test.
     """
     if results.labels is None or not results.labels.audit_texts:
         return None

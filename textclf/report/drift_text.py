@@ -2,16 +2,14 @@
 
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_terms import EFFECTS, TITLES
+from textclf.report.versions import table
 
 
 def describe_drift(report: DriftReport) -> str:
     """The sentence and notes, the compared samples, and a line for each family."""
     compared = report.compared
-    span = (
-        f", {compared.since or 'the beginning'} to {compared.until or 'now'}"
-        if compared.since or compared.until
-        else ""
-    )
+    span = f", {compared.since or 'the beginning'} to {compared.until or 'now'}"
+    span = span if compared.since or compared.until else ""
     lines = [
         report.sentence,
         *report.notes,
@@ -27,22 +25,11 @@ def describe_drift(report: DriftReport) -> str:
     if report.figures.families:
         rows = [("", "effect", "minimum", "adjusted p", "", "unit of the effect")]
         for family in report.figures.families:
+            title, unit = TITLES.get(family.name, family.name), EFFECTS.get(family.test, "")
             verdict = "ALARM" if family.is_alarm else "negligible" if family.is_negligible else "-"
-            rows.append(
-                (
-                    TITLES.get(family.name, family.name),
-                    f"{family.effect:.3f}",
-                    f"{family.floor:.3f}",
-                    f"{family.adjusted_p:.2g}",
-                    verdict,
-                    EFFECTS.get(family.test, ""),
-                )
-            )
-        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-        lines += [
-            "",
-            *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows),
-        ]
+            numbers = f"{family.effect:.3f}", f"{family.floor:.3f}", f"{family.adjusted_p:.2g}"
+            rows.append((title, *numbers, verdict, unit))
+        lines += ["", *table(rows)]
     return "\n".join(lines)
 
 

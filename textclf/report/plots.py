@@ -40,14 +40,7 @@ _MAX_TICK_LABELS = 60
 
 @dataclass(frozen=True)
 class Layer:
-    """One box of a structure diagram.
-
-    Attributes:
-        name: unique name.
-        type: kind of the layer; it determines the colour.
-        shape: output shape as text; it may have several lines.
-        parents: names of the layers that give the input.
-    """
+    """One box of a structure diagram; `type` determines the colour, and `shape` may have several lines."""
 
     name: str
     type: str
@@ -58,9 +51,7 @@ class Layer:
 def plot_training_curves(history: Mapping[str, Sequence[float | None]], path: Path | str) -> None:
     """Plot each metric over the epochs, for training and validation; the best validation value is marked.
 
-    Args:
-        history: metric -> value after each epoch; `val_x` is the validation of `x`. None and NaN leave a gap.
-        path: PNG file.
+    `history` has a value after each epoch for each metric; `val_x` is the validation of `x`. None and NaN leave a gap.
 
     Raises:
         ValueError: if there is no metric.
@@ -124,13 +115,8 @@ def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], pat
     With few classes, the cells contain numbers. With many, the largest confusions are listed next to the matrix, and
     the axes show as many names as fit.
 
-    Args:
-        matrix: counts, int [K, K].
-        class_names: K names.
-        path: PNG file.
-
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if `matrix`, int [K, K], does not fit the K class names.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     classes = len(class_names)
@@ -226,10 +212,7 @@ def _list_confusions(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[
 def plot_reliability(bins: ReliabilityBins, ece: float, path: Path | str) -> None:
     """Plot the accuracy of predictions by confidence, with the number of texts per bin below.
 
-    Args:
-        bins: values from textclf.stats.calibration.reliability_bins.
-        ece: expected calibration error, for the title.
-        path: PNG file.
+    The title shows the expected calibration error `ece`.
     """
     number = len(bins.count)
     edges = np.linspace(0, 1, number + 1)
@@ -275,11 +258,7 @@ def plot_reliability(bins: ReliabilityBins, ece: float, path: Path | str) -> Non
 
 
 def plot_structure(layers: Sequence[Layer], path: Path | str) -> None:
-    """Plot a diagram of a model: one box per layer, arrows from top to bottom.
-
-    Args:
-        layers: layers in any order.
-        path: PNG file.
+    """Plot a diagram of a model: one box per layer, in any order, and arrows from top to bottom.
 
     Raises:
         ValueError: if there is no layer, two layers have the same name, a parent is missing, or there is a cycle.

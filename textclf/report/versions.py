@@ -41,17 +41,9 @@ _CASCADE_SPLITS = {"test": "test", "validation": "validation_calibrate"}
 _SPLITS = ("test", "validation", "train")
 # Configuration of a version; also the options of `training`, and `data` without the fingerprints.
 _CHOSEN = (
-    "name",
-    "class_names",
-    "encoder",
-    "max_length",
-    "truncation",
-    "head_fraction",
-    "lower_case",
-    "temperature",
-    "threshold",
-    "software",
-)
+    "name", "class_names", "encoder", "max_length", "truncation", "head_fraction", "lower_case", "temperature",
+    "threshold", "software",
+)  # fmt: skip
 _WARNINGS = {
     True: "",
     False: ": NOT the same texts, so these numbers are not comparable; score both versions on one set",
@@ -103,7 +95,7 @@ def describe_versions(store: ModelStore) -> str:
         damaged.append(f"no version is current: {remedy}")
     elif current not in ids:
         damaged.append(f"current names {current}, which is missing: {remedy}")
-    return "\n".join([*_table(rows), *damaged])
+    return "\n".join([*table(rows), *damaged])
 
 
 def describe_version(version: ModelVersion) -> str:
@@ -136,28 +128,24 @@ def describe_version(version: ModelVersion) -> str:
     head += _cascade_state(manifest)
     if version.has(REFERENCE_FILE):
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
-    lines = _table([row for row in head if row[1]])
+    lines = table([row for row in head if row[1]])
     if splits := _splits(manifest):
         titles = ["", "texts", *(title for title, _ in _METRICS.values())]
         rows = [titles] + [
-            [
-                split,
-                str(_metric(manifest, split, "n") or NOTHING),
-                *(_figure(_metric(manifest, split, name)) for name in _METRICS),
-            ]
+            [split, _texts(manifest, split), *(_figure(_metric(manifest, split, name)) for name in _METRICS)]
             for split in splits
         ]
-        lines += ["", "metrics", *_indent(_table(rows))]
+        lines += ["", "metrics", *_indent(table(rows))]
         lines += _per_class(manifest, splits[0])
     if splits := _cascade_splits(manifest):
         rows = [["", *splits]] + [
             [title, *(_cascade_figure(name, _cascade_value(manifest, split, name)) for split in splits)]
             for name, (title, _) in _CASCADE_RESULTS.items()
         ]
-        lines += ["", "cascade", *_indent(_table(rows))]
+        lines += ["", "cascade", *_indent(table(rows))]
     for title in ("data", "training", "calibration", "parity", "software"):
         if values := getattr(manifest, title):
-            lines += ["", title, *_indent(_table([(key, _value(value)) for key, value in _flat(values)]))]
+            lines += ["", title, *_indent(table([(key, _value(value)) for key, value in _flat(values)]))]
     return "\n".join(lines)
 
 
@@ -174,17 +162,16 @@ def compare_versions(a: ModelVersion, b: ModelVersion) -> str:
         lines.append("a is the parent of b")
     for split in (split for split in _splits(one) if split in _splits(two)):
         same_texts = _same_texts(one, two, split)
-        rows = [["", "a", "b", "b - a", ""]]
-        rows.append(["texts", *(str(_metric(each, split, "n") or NOTHING) for each in (one, two)), "", ""])
+        rows = [["", "a", "b", "b - a", ""], ["texts", *(_texts(each, split) for each in (one, two)), "", ""]]
         for name, (title, more_is_better) in _METRICS.items():
             before, after = _metric(one, split, name), _metric(two, split, name)
             difference, verdict = _difference(before, after, more_is_better)
             rows.append([title, _figure(before), _figure(after), difference, "" if same_texts is False else verdict])
-        lines += ["", f"metrics on {split}{_WARNINGS[same_texts]}", *_indent(_table(rows))]
+        lines += ["", f"metrics on {split}{_WARNINGS[same_texts]}", *_indent(table(rows))]
     lines += _compared_cascades(one, two)
     differing = list(_differences(_configuration(one), _configuration(two)))
     if differing:
-        lines += ["", "what differs", *_indent(_table([("", "a", "b"), *differing]))]
+        lines += ["", "what differs", *_indent(table([("", "a", "b"), *differing]))]
     else:
         lines += ["", "nothing else differs"]
     return "\n".join(lines)
@@ -218,6 +205,10 @@ def _metric(manifest: Manifest, split: str, name: str) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
+def _texts(manifest: Manifest, split: str) -> str:
+    return str(_metric(manifest, split, "n") or NOTHING)
+
+
 def _per_class(manifest: Manifest, split: str) -> list[str]:
     per_class = manifest.metrics[split].get("per_class")
     if not isinstance(per_class, dict):
@@ -226,12 +217,11 @@ def _per_class(manifest: Manifest, split: str) -> list[str]:
     if len(shown) > _MANY_CLASSES:
         title += f", the {_WEAKEST} of {len(shown)} with the lowest F1"
         shown = sorted(shown, key=lambda item: -1.0 if item[1].get("f1") is None else item[1]["f1"])[:_WEAKEST]
-    columns = ("precision", "recall", "f1")
-    rows = [["", "texts", "precision", "recall", "F1"]] + [
-        [name, str(figures.get("support", NOTHING)), *(_figure(figures.get(column)) for column in columns)]
-        for name, figures in shown
-    ]
-    return ["", title, *_indent(_table(rows))]
+    rows = [["", "texts", "precision", "recall", "F1"]]
+    for name, values in shown:
+        found = (_figure(values.get(column)) for column in ("precision", "recall", "f1"))
+        rows.append([name, str(values.get("support", NOTHING)), *found])
+    return ["", title, *_indent(table(rows))]
 
 
 def _cascade_state(manifest: Manifest) -> list[tuple[str, str]]:
@@ -284,7 +274,7 @@ def _compared_cascades(one: Manifest, two: Manifest) -> list[str]:
         for name, manifest in (("a", one), ("b", two))
         for _, text in _cascade_state(manifest) or [("", "none")]
     ]
-    lines = ["", "cascade", *_indent(_table(rows))]
+    lines = ["", "cascade", *_indent(table(rows))]
     for split in (split for split in _cascade_splits(one) if split in _cascade_splits(two)):
         same_texts = _same_texts(one, two, _CASCADE_SPLITS[split])
         rows = [["", "a", "b", "b - a", ""]]
@@ -295,7 +285,7 @@ def _compared_cascades(one: Manifest, two: Manifest) -> list[str]:
                 difference, verdict = _difference(before, after, more_is_better)
             shown = (_cascade_figure(name, each) for each in (before, after))
             rows.append([title, *shown, difference, "" if same_texts is False else verdict])
-        lines += ["", f"cascade on {split}{_WARNINGS[same_texts]}", *_indent(_table(rows))]
+        lines += ["", f"cascade on {split}{_WARNINGS[same_texts]}", *_indent(table(rows))]
     return lines
 
 
@@ -309,20 +299,16 @@ def _difference(before: float | None, after: float | None, more_is_better: bool)
 
 
 def _same_texts(one: Manifest, two: Manifest, split: str) -> bool | None:
-    """Whether both were measured on the same texts; None if the manifests do not record it.
-
-    The fingerprint of the split decides. A fingerprint of all the data (a text instead of a dict) decides only if it
-    is equal: new training texts change it while the test texts stay.
-    """
+    """Whether both were measured on the same texts; None if the manifests do not record it."""
     before, after = one.data.get("fingerprint"), two.data.get("fingerprint")
     if isinstance(before, dict) and isinstance(after, dict):
         before, after = before.get(split), after.get(split)
         return None if before is None or after is None else bool(before == after)
+    # A fingerprint of all the data: new training texts change it while the test texts stay.
     return True if before is not None and before == after else None
 
 
 def _configuration(manifest: Manifest) -> dict[str, str]:
-    """The configuration, as dotted name to text."""
     values = {key: getattr(manifest, key) for key in _CHOSEN}
     values["data"] = {key: value for key, value in manifest.data.items() if key != "fingerprint"}
     values["training"] = manifest.training.get("options", {})
@@ -368,7 +354,7 @@ def _time(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines, with two spaces between columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -102,8 +102,9 @@ def combine(
     if len(champion_labels) != len(new):
         raise ValueError(f"expected a predicted label for each of {len(new)} new texts, got {len(champion_labels)}")
     cleaning = _Cleaning(old.class_names, new, options)
-    old_texts = [text for split in _trained_on(old) for text in split.texts]
-    old_labels = np.concatenate([split.labels for split in _trained_on(old)])
+    trained_on = old.train, old.validation_select, old.validation_calibrate
+    old_texts = [text for split in trained_on for text in split.texts]
+    old_labels = np.concatenate([split.labels for split in trained_on])
     cleaning.remove_unknown_labels()
     cleaning.remove_test_texts(test_set.texts)
     cleaning.remove_equal(old_texts, old_labels)
@@ -146,11 +147,6 @@ def combine(
         fingerprint=fingerprint_of(new),
         options=options,
     )
-
-
-def _trained_on(old: Dataset) -> tuple[Split, ...]:
-    """The old texts that the champion was fitted, chosen and calibrated on."""
-    return old.train, old.validation_select, old.validation_calibrate
 
 
 def _counted(new: Sequence[LabelledReview], outcomes: Mapping[int, str]) -> dict[str, Any]:
@@ -198,13 +194,8 @@ class _Cleaning:
     def remove_test_texts(self, test_texts: Sequence[str]) -> None:
         """Rule 2."""
         by_digest = {content_digest(text): text for text in test_texts}
-        self.remove(
-            {
-                i: (Reason.COPY_OF_TEST, _name(by_digest[self.digests[i]]))
-                for i in self.left
-                if self.digests[i] in by_digest
-            }
-        )
+        copies = [i for i in self.left if self.digests[i] in by_digest]
+        self.remove({i: (Reason.COPY_OF_TEST, _name(by_digest[self.digests[i]])) for i in copies})
         near = self._index(test_texts)
         hits = {self.digests[i]: near.find(self._runs(i)) for i in self._distinct()}
         reasons: dict[int, tuple[Reason, str]] = {}

@@ -69,10 +69,7 @@ def compare_with_champion(
 ) -> GateDecision:
     """Score both versions with the engines that serve, and let the gate decide.
 
-    Args:
-        champion, challenger: versions with the same classes.
-        test_set, holdout: texts with class ids in the challenger's order.
-        options: options of the gate.
+    Both have the same classes; the class ids of test set and holdout are in the challenger's order.
 
     Raises:
         ModelStoreError: if a version can't be loaded.

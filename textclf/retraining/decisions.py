@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textclf.errors import HeldError, OvertakenError
-from textclf.retrain_outcome import RetrainOutcome
 
 if TYPE_CHECKING:  # stats.gate imports scipy; rolling back must not wait for it.
     from textclf.stats.gate import GateDecision
@@ -61,12 +60,7 @@ def follow_decision(
 ) -> Promotion | Rejection:
     """Record a decision, and make the challenger current if the verdict is "promote" and no hold prevents it.
 
-    Args:
-        promotions: of the store.
-        champion_id: the version that the challenger was compared with.
-        challenger: the new version.
-        decision: the gate's decision.
-        data: fingerprints of the texts compared on, for the log.
+    `data` has the fingerprints of the texts compared on, for the log.
     """
     versions = champion_id, challenger.id
     gate = dataclasses.asdict(decision)
@@ -91,8 +85,3 @@ def describe_outcome(outcome: Promotion | Rejection) -> str:
     else:
         head = f"not promoted:  {outcome.challenger} ({outcome.action}); it stays in the store"
     return "\n  ".join([head, *outcome.reasons])
-
-
-def retrain_outcome(outcome: Promotion | Rejection) -> RetrainOutcome:
-    """The kind of an outcome, which has the exit status."""
-    return RetrainOutcome.of_action(outcome.action)

@@ -34,10 +34,7 @@ def undecided_challenger(
 ) -> ModelVersion | None:
     """The first version without a decision that took effect: a killed run saved it; None without one.
 
-    Args:
-        entries: the decision log, oldest first.
-        champion_id: id of the current version.
-        versions: see equal_trainings.
+    `entries` is the decision log, oldest first; for `versions` see equal_trainings.
     """
     decided = {entry.get("challenger") for entry in entries}
     last: dict[str, Any] = next((entry for entry in reversed(entries) if entry["action"] in MOVES), {})
@@ -50,10 +47,7 @@ def undecided_challenger(
 def compared_challenger(
     entries: Sequence[dict[str, Any]], champion_id: str, versions: Iterable[ModelVersion]
 ) -> tuple[ModelVersion, dict[str, Any]] | None:
-    """The first version that was compared with the champion and not promoted, and its last decision; None without one.
-
-    Args: as in undecided_challenger.
-    """
+    """The first version that was compared with the champion and not promoted, with its last decision; None if none."""
     last = {entry.get("challenger"): entry for entry in entries if entry.get("champion") == champion_id}
     for version in versions:
         entry = last.get(version.id)
@@ -67,11 +61,7 @@ def repeated_rejection(
 ) -> Rejection | None:
     """The outcome in a log entry, if the gate would decide the same today; None if it must be asked again.
 
-    Args:
-        version: the challenger.
-        entry: the last decision about it.
-        holdout: fingerprint of the holdout today.
-        options: options of the gate today.
+    `entry` is the last decision about `version`; `holdout` is the fingerprint of the holdout today.
     """
     try:
         gate = entry["gate"]

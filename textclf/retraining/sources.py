@@ -46,11 +46,8 @@ class Sources:
     ) -> tuple[tuple[SourceContradictions, ...], dict[int, tuple[Reason, str]]]:
         """Find the sources that contradict the champion far more often than the others.
 
-        Args:
-            contradicts: whether the label of a text differs from the champion's, for each text to judge by.
-
-        Returns:
-            A result for each source, and the texts to remove with the reason and its detail.
+        `contradicts` says for each text to judge by whether its label differs from the champion's. Returns a result for
+        each source, and the texts to remove with the reason and its detail.
         """
         options = self._options
         results = contradicting_sources(
@@ -88,9 +85,7 @@ class Sources:
         Args:
             members: positions of the texts, by digest.
             classes: class id of each text.
-            capacity: maximum number of texts.
-            source_quota: maximum number of texts of one source.
-            class_quotas: maximum number of texts of each class.
+            capacity, source_quota, class_quotas: maximum number of texts, of one source, and of each class.
 
         Returns:
             The texts that are kept, and the others with the reason and its detail.

@@ -149,7 +149,7 @@ class Predictor:
                 predictions stay the same, but embeddings and logits of both stages are known for all texts.
 
         Raises:
-            InputError, ModelStoreError: as predict().
+            InputError, ModelStoreError: if predict() would raise it.
         """
         texts = check_texts(texts)
         timings = timings or Timings()
@@ -195,7 +195,7 @@ class Predictor:
         """Encoder outputs of encoded texts, in their order; computed in batches of similar length.
 
         Raises:
-            ModelStoreError: as predict().
+            ModelStoreError: if predict() would raise it.
         """
         timings = timings or Timings()
         classes = len(self.class_names)

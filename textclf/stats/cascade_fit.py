@@ -92,10 +92,7 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
     half in 22% of 300 trials; probabilities gave 80% with a deviation of 1.3, and 1% of the trials. A counted loss
     above twice MAX_LOST ends the search, too. A share below MIN_EXIT_SHARE turns early exits off.
 
-    Args:
-        outputs: outputs for the calibration set, to which neither stage was fitted.
-        labels: class ids, int [n].
-        seed: random seed of the folds.
+    Neither stage was fitted to the texts of `outputs`; `labels` are their class ids, int [n].
 
     Raises:
         InputError: if there are no texts.
@@ -108,7 +105,6 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
     others = [_Fitted.to(outputs.take(~is_in), ids[~is_in]) for is_in in folds]
 
     def joined(settings: list[CascadeSettings]) -> _Decided:
-        """Decisions for each text with the settings of the other folds."""
         return _joined(
             [_decided(each, outputs.take(is_in)) for each, is_in in zip(settings, folds, strict=True)], folds
         )
@@ -125,7 +121,7 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
     for tried in SHARES:
         found = cross_fitted(combines, tried)
         expected = float(_expected_losses(everywhere, found.is_exit).sum()) / len(ids)
-        counted = int(np.sum(everywhere.is_right(ids))) - int(np.sum(found.is_right(ids)))
+        counted = everywhere.count_right(ids) - found.count_right(ids)
         exit_share = float(found.is_exit.mean())
         curve.append({"exit_share": exit_share, "expected_loss": expected, "accuracy_lost": counted / len(ids)})
         if expected + _UNSEEN_LOSS / len(ids) > MAX_LOST or counted / len(ids) > _MAX_COUNTED:
@@ -142,22 +138,15 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
 
 @dataclass(frozen=True, eq=False)
 class _Decided:
-    """Decisions and probabilities of a cascade for n texts.
-
-    Attributes:
-        is_exit: bool [n].
-        linear, everywhere, cascade: probabilities of the linear stage, of combining on all texts, and of the cascade,
-            float [n, K].
-    """
+    """Early exits, bool [n], and probabilities [n, K] of the linear stage, of combining everywhere, of the cascade."""
 
     is_exit: NDArray[np.bool_]
     linear: Floats
     everywhere: Floats
     cascade: Floats
 
-    def is_right(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Texts whose label the cascade predicts: bool [n]."""
-        return np.asarray(self.cascade.argmax(axis=1) == labels)
+    def count_right(self, labels: NDArray[np.int64]) -> int:
+        return int(np.sum(self.cascade.argmax(axis=1) == labels))
 
 
 def _decided(settings: CascadeSettings, outputs: StageOutputs) -> _Decided:
@@ -170,17 +159,13 @@ def _decided(settings: CascadeSettings, outputs: StageOutputs) -> _Decided:
 
 
 def _expected_losses(everywhere: _Decided, is_exit: NDArray[np.bool_]) -> Floats:
-    """Probability of the combination's label minus that of the linear stage's label, for each early exit: [exits].
-
-    Both probabilities come from the combination, which is more accurate.
-    """
+    """Probability of the combination's label minus that of the linear stage's, both by the combination: [exits]."""
     combined, linear = everywhere.everywhere[is_exit], everywhere.linear[is_exit]
     rows = np.arange(len(combined))
     return np.asarray(combined.max(axis=1, initial=0.0) - combined[rows, linear.argmax(axis=1)])
 
 
 def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
-    """The parts of all folds in the order of the texts."""
     order = np.argsort(np.concatenate([np.flatnonzero(fold) for fold in folds]))
     names = ("is_exit", "linear", "everywhere", "cascade")
     return _Decided(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
@@ -197,13 +182,7 @@ def _folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """Texts to fit settings to, and the linear stage's temperature on them.
-
-    Attributes:
-        outputs: outputs of both stages for n texts.
-        labels: class ids, int [n].
-        temperature: temperature of the linear stage.
-    """
+    """Texts to fit settings to, and the linear stage's temperature on them."""
 
     outputs: StageOutputs
     labels: NDArray[np.int64]
@@ -211,7 +190,6 @@ class _Fitted:
 
     @classmethod
     def to(cls, outputs: StageOutputs, labels: NDArray[np.int64]) -> "_Fitted":
-        """Fit the temperature to these texts."""
         return cls(outputs, labels, fit_temperature(outputs.linear_logits, labels))
 
     def settings(self, combines: bool, share: float) -> CascadeSettings:
@@ -229,12 +207,10 @@ class _Fitted:
 
     @property
     def least_length(self) -> int:
-        """Minimum length of nearly all texts, in wordpieces."""
         lengths = self.outputs.lengths
         return 0 if lengths is None or not len(lengths) else int(np.quantile(lengths, _SHORT_SHARE))
 
     def encoder_rescaled(self) -> CascadeSettings:
-        """The encoder with a fitted weight, without the linear stage."""
         weights = _weights(self.outputs, self.labels, self.temperature, max_linear=0.0)
         return CascadeSettings(self.temperature, *weights, exit_confidence=None)
 

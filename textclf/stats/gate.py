@@ -98,19 +98,11 @@ class GateDecision:
 
 @dataclass(frozen=True)
 class _Finding:
-    """The result of one condition.
-
-    Attributes:
-        result: numbers for JSON.
-        against: sentences that make the verdict "reject".
-        doubts: sentences that make the verdict "inconclusive".
-        holds: the sentence if the condition holds.
-        needed: number of texts that would decide.
-    """
+    """The result of one condition: numbers for JSON, sentences, and the number of texts that would decide."""
 
     result: Any
-    against: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # Make the verdict "reject".
+    doubts: tuple[str, ...] = ()  # Make the verdict "inconclusive".
     holds: str = ""
     needed: dict[str, int] = field(default_factory=dict)
 

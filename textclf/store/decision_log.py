@@ -26,23 +26,14 @@ MOVES = ("promote", "rollback", "promote_by_hand")
 
 
 class DecisionLog:
-    """The file `<store>/decisions.jsonl`. The constructor only stores its arguments.
-
-    Args:
-        store: the model store's folder.
-        clock: seconds since the epoch.
-    """
+    """The file `<store>/decisions.jsonl`; the constructor only stores the model store's folder and the clock."""
 
     def __init__(self, store: Path | str, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(store) / DECISIONS_FILE
         self.clock = clock
 
     def append(self, action: str, **details: Any) -> dict[str, Any]:
-        """Write a decision to disk and return the entry.
-
-        Args:
-            action: one of ACTIONS.
-            **details: reasons and results, for JSON.
+        """Write a decision, with reasons and results as details, to disk and return the entry.
 
         Raises:
             ModelStoreError: if the action is unknown, or JSON can't hold a detail.

@@ -14,12 +14,7 @@ from textclf.store.promotion_hold import PromotionHold
 
 
 class Promotions:
-    """A model store with its decision log and its hold. The constructor only stores its arguments.
-
-    Args:
-        store: the model store's folder.
-        clock: seconds since the epoch.
-    """
+    """A model store with its decision log and its hold; the constructor only stores the folder and the clock."""
 
     def __init__(self, store: Path | str, clock: Callable[[], float] = time.time) -> None:
         self.store = ModelStore(store, clock)
@@ -33,8 +28,7 @@ class Promotions:
 
         Args:
             action: one of textclf.store.decision_log.MOVES.
-            champion: id of the current version; None without one.
-            challenger: id of the version to make current.
+            champion, challenger: ids of the current version (None without one) and of the one to make current.
             unless_held: refuse while there is a hold, for decisions of no person.
             **details: reasons and results for the log.
 
@@ -123,7 +117,6 @@ class Promotions:
         return reason
 
     def _parent(self, version_id: str) -> str | None:
-        """The parent of a version; None if the store lacks one of them."""
         here = self.store.version_ids()
         parent = self.store.open(version_id).manifest.parent if version_id in here else None
         return parent if parent in here else None

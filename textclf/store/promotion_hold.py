@@ -15,11 +15,7 @@ HOLD_FILE = "hold.json"
 class PromotionHold:
     """The file `<store>/hold.json`: while it exists, only a person can promote a challenger.
 
-    The constructor only stores its arguments.
-
-    Args:
-        store: the model store's folder.
-        clock: seconds since the epoch.
+    The constructor only stores the model store's folder and the clock, which returns seconds since the epoch.
     """
 
     def __init__(self, store: Path | str, clock: Callable[[], float] = time.time) -> None:

@@ -257,15 +257,14 @@ def _adjusted(p_values: Mapping[str, float], name: str, p: float) -> float:
 def _class_mix(reference: TextFeatures, latest: TextFeatures, class_count: int) -> ClassMix | None:
     if not len(reference) or not len(latest):
         return None
-    shares = [class_shares(sample.predicted, class_count).tolist() for sample in (reference, latest)]
-    return ClassMix(tuple(shares[0]), tuple(shares[1]))
+    return ClassMix(*(tuple(class_shares(each.predicted, class_count).tolist()) for each in (reference, latest)))
 
 
 def _length_quantiles(reference: TextFeatures, latest: TextFeatures) -> Quantiles | None:
     if not len(reference) or not len(latest):
         return None
-    found = [np.quantile(sample.lengths, QUANTILE_LEVELS).tolist() for sample in (reference, latest)]
-    return Quantiles(QUANTILE_LEVELS, tuple(found[0]), tuple(found[1]))
+    found = (tuple(np.quantile(sample.lengths, QUANTILE_LEVELS).tolist()) for sample in (reference, latest))
+    return Quantiles(QUANTILE_LEVELS, *found)
 
 
 def _check(reference: TextFeatures, latest: TextFeatures, class_count: int) -> None:

@@ -19,8 +19,7 @@ from textclf.stats.drift_tests.permutations import choices, permutation_p
 
 # There are far more words than texts, and most are rare: a strong penalty suppresses chance differences.
 _INVERSE_PENALTY = 0.01
-# The default of LIBLINEAR (R.-E. Fan et al., JMLR 9, 2008). The test is valid for any scores, so more digits are not
-# needed.
+# The default of LIBLINEAR (R.-E. Fan et al., JMLR 9, 2008). The test is valid for any scores.
 _TOLERANCE = 0.1
 _MAX_STEPS = 1000
 
@@ -53,7 +52,7 @@ def classifier_two_sample_test(
     """Fit a logistic regression on log(1 + count) to a random half of each sample, and test it on the other halves.
 
     Both samples have the same total weight. If they were drawn alike, the held-out texts are exchangeable given the
-    classifier, so the sample labels of their scores can be permuted.
+    classifier, so the sample labels of their scores can be permuted. The result is None if no text has a word.
 
     Args:
         reference, latest: the samples.
@@ -61,9 +60,6 @@ def classifier_two_sample_test(
         max_words: maximum number of words to return.
         rng: draws halves, the classifier's seed and permutations.
         min_texts: a returned word is in at least this many texts of the sample that it points to.
-
-    Returns:
-        None if no text has a word.
     """
     ids, columns = np.unique(np.concatenate([reference.ids, latest.ids]), return_inverse=True)
     if not len(ids):

@@ -162,10 +162,7 @@ def cusum(
 
 
 def _cumulative(is_wrong: NDArray[np.bool_], gain: float, loss: float) -> NDArray[Any]:
-    """Sums of the log likelihood ratios of `is_wrong` [k, n], starting with 0: [k, n + 1].
-
-    The height above the lowest value until then is Page's sum.
-    """
+    """Sums of log likelihood ratios, from 0: [k, n + 1]; Page's sum is the height above the lowest value until then."""
     sums = np.zeros((len(is_wrong), is_wrong.shape[1] + 1))
     np.cumsum(np.where(is_wrong, gain, loss), axis=1, out=sums[:, 1:])
     return sums
