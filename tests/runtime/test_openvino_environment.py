@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from command_lines import ROOT
 
-DOOR = "textclf/openvino_environment.py"
+DOOR = "textclf/environment.py"
 SOURCES = sorted(
     path
-    for pattern in ("*.py", "textclf/**/*.py", "serving/**/*", "bench/**/*.py", "ops/**/*.py", "tests/*.py")
+    for pattern in ("*.py", "textclf/**/*.py", "serving/**/*", "bench/**/*.py", "ops/**/*.py", "tests/**/*.py")
     for path in ROOT.glob(pattern)
     if path.suffix == ".py" or (path.is_file() and path.suffix == "" and path.read_bytes()[:2] == b"#!")
 )
@@ -68,7 +68,7 @@ def run(code: str, folder: Path, *arguments: object) -> str:
     """Stdout of Python code, in a process that could import a package openvino_telemetry."""
     (folder / "openvino_telemetry").mkdir()
     (folder / "openvino_telemetry" / "__init__.py").write_text(TELEMETRY, encoding="utf-8")
-    start = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
+    start = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}, {str(ROOT / 'tests' / 'helpers')!r}]\n"
     command = [sys.executable, "-c", start + code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, timeout=300).stdout
 
