@@ -1,1 +1,4 @@
-"""Reports for people: plots as PNG, and model versions and drift as text or HTML."""
+"""Results for people: plots, drift reports and tables of model versions.
+
+Computes no results. Plots need matplotlib, which serving does not install.
+"""
