@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+import textclf
 from textclf.cli.commands import Command, Group
 
 _OWN = {"textclf", "serving", "initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
@@ -129,9 +130,9 @@ _VERSIONS = [
     _StageCommand("inspect", "inference", "inspect", "Show the metrics and settings of a version."),
     _StageCommand("compare", "inference", "compare", "Compare two versions."),
     _StageCommand("promote", "retraining", "promote", "Make a version current."),
-    _StageCommand("rollback", "retraining", "rollback", "Go back to an earlier version and hold it."),
+    _StageCommand("rollback", "retraining", "rollback", "Go back to an earlier version and hold promotions."),
     _StageCommand("lift-hold", "retraining", "lift-hold", "Allow promotions again after a rollback."),
-    _StageCommand("history", "retraining", "history", "Show the decisions that changed the current version."),
+    _StageCommand("history", "retraining", "history", "Show all decisions about versions."),
 ]
 
 
@@ -162,8 +163,16 @@ _WORDS = {
 }
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        click.echo(textclf.__version__)
+        context.exit()
+
+
 @click.group(cls=_Commands, commands=_COMMANDS)
-@click.version_option(package_name="textclf", message="%(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
 def main() -> None:
     """Train, serve, watch and retrain text classifiers.
 

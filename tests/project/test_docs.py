@@ -10,7 +10,12 @@ from ops.reference_pages import FOLDER, pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "model" / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "bench" / "README.md",
+    ROOT / "model" / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
 
 
 def anchors(path: Path) -> set[str]:

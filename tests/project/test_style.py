@@ -39,7 +39,7 @@ PERSISTED = {"least_length", "mmd_most", "most_words", "least_word_texts", "cont
 
 # Prose for users; the generated pages contain the help texts of the code, which its own test checks.
 DOCUMENTS = [
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     ROOT / "bench" / "README.md",
     ROOT / "model" / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "reference"),
@@ -71,6 +71,17 @@ def problems(path: Path) -> Iterator[str]:
         for name in names.get(type(node), lambda _node: [])(node):
             if LIMIT_NAMES.search(name) and name not in PERSISTED:
                 yield f"{path}:{node.lineno}: rule 3: name it max_… or min_…, not {name}"
+    # Strings of tests are inputs and may say anything.
+    is_test = "tests" in path.parts
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (
+            not is_test
+            and isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
+            yield from (f"{path}:{node.lineno}: {problem}" for problem in prose_problems(node.value))
     for start, text in comments(source):
         yield from (f"{path}:{start}: {problem}" for problem in prose_problems(text))
 
@@ -113,6 +124,12 @@ def markdown_paragraphs(text: str) -> Iterator[str]:
             yield re.sub(r"^(?:[-*]|#+|\d+\.) ", "", words)
 
 
+def document_problems(path: Path) -> Iterator[str]:
+    """A line for each place of a Markdown page that breaks rule 1, 2, 3 or 8."""
+    for text in markdown_paragraphs(path.read_text(encoding="utf-8")):
+        yield from (f"{path}: {problem}" for problem in (*prose_problems(text), *long_sentences(text)))
+
+
 def long_sentences(paragraph: str) -> Iterator[str]:
     """Sentences with more than MAX_WORDS words, for rule 2; a colon or a semicolon ends a claim."""
     for sentence in re.split(r"(?<=[.!?:;])[*)\"]* (?=[\w*\"(])", paragraph):
@@ -131,8 +148,7 @@ def test_prose_follows_the_rules(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_documents_follow_the_rules(path):
-    paragraphs = list(markdown_paragraphs(path.read_text(encoding="utf-8")))
-    assert [problem for text in paragraphs for problem in (*prose_problems(text), *long_sentences(text))] == []
+    assert list(document_problems(path)) == []
 
 
 def test_markdown_paragraphs_leave_out_code_and_tables():
@@ -164,4 +180,5 @@ def test_plain_sentences_pass():
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print("\n".join(problems(Path(name))))
+        check = document_problems if name.endswith(".md") else problems
+        print("\n".join(check(Path(name))))
