@@ -21,7 +21,7 @@ from textclf.data.iterables import texts_and_labels
 from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log.database_url import DatabaseUrl, readable_url
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.reference import MAX_TEXTS
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, check_not_ahead, read_state, update_state
 from textclf.errors import ModelStoreError, TextClfError

@@ -30,7 +30,7 @@ from serving.prediction_logging.recorder import PredictionRecorder
 from serving.settings import Settings
 from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.database_url import OFF
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.runtime.backend import Timings
 from textclf.runtime.predictor import Prediction, Predictor
 

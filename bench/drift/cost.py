@@ -20,7 +20,7 @@ from bench.machine import keep_to_cores
 from bench.serving.engines import Worker
 from bench.serving.servers import ROOT
 from textclf.config import DriftOptions
-from textclf.data.prediction_log.prediction_log import PredictionLog, logged_predictions
+from textclf.data.prediction_log.log import PredictionLog, logged_predictions
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import Reference, load_reference, projection_of, save_reference
 from textclf.files import atomic_file

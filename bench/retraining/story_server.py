@@ -14,7 +14,7 @@ from bench.retraining.story_texts import Review
 from bench.serving.load_generator import Run, open_loop, post
 from bench.serving.servers import Running, Server, project_servers
 from bench.steps import Result
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.errors import PredictionLogError
 from textclf.store.model_store import ModelStore
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.api.errors import redacted_traceback
 from serving.prediction_logging.dual_scoring import DualScoringSampler, without_dual_scores
-from textclf.data.prediction_log.prediction_log import LoggedPrediction, logged_predictions
+from textclf.data.prediction_log.log import LoggedPrediction, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, Projection, load_projection
 from textclf.errors import ConfigError, TextClfError
 from textclf.runtime.backend import EncodedBatch, ModelOutputs

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from serving.api.errors import redacted_traceback
 from serving.prediction_logging.log_rows import LogRowBuilder, ServedBatch
-from textclf.data.prediction_log.prediction_log import PRUNED_AT_ONCE, LoggedPrediction, PredictionLog
+from textclf.data.prediction_log.log import PRUNED_AT_ONCE, LoggedPrediction, PredictionLog
 from textclf.errors import PredictionLogError
 from textclf.runtime.predictor import PredictionBatch, Predictor
 

@@ -18,10 +18,9 @@ from postgresql_server import PASSWORD, running_postgresql
 from random_features import assert_same, random_features, random_rows
 from sqlalchemy import create_engine, text
 
-from textclf.data.prediction_log import prediction_database, prediction_log
 from textclf.data.prediction_log.database_url import DEFAULT_URL, OFF, DatabaseUrl, absolute_url
 from textclf.data.prediction_log.feature_codec import FORMAT, decode_features, encode_features
-from textclf.data.prediction_log.prediction_log import (
+from textclf.data.prediction_log.log import (
     LoggedPrediction,
     PredictionLog,
     logged_predictions,
@@ -261,7 +260,7 @@ def test_prune_by_rows_removes_the_oldest(log):
 
 
 def test_prune_in_batches(log, monkeypatch):
-    monkeypatch.setattr(prediction_log, "PRUNED_AT_ONCE", 10)
+    monkeypatch.setattr("textclf.data.prediction_log.log.PRUNED_AT_ONCE", 10)
     log.append(random_rows(35))
     assert log.prune(max_removed=10) == 10
     assert log.read("v1").times.min() == 10
@@ -271,7 +270,7 @@ def test_prune_in_batches(log, monkeypatch):
 
 
 def test_two_that_prune_at_a_time_remove_no_more(url, monkeypatch):
-    monkeypatch.setattr(prediction_log, "PRUNED_AT_ONCE", 5)
+    monkeypatch.setattr("textclf.data.prediction_log.log.PRUNED_AT_ONCE", 5)
     logs = [PredictionLog(url, max_rows=20, clock=lambda: 0.0) for _ in range(3)]
     logs[0].append(random_rows(200))
     removed = []
@@ -383,7 +382,7 @@ def test_a_log_that_is_written_while_it_is_read_as_still_is_not_believed(tmp_pat
 
 
 def test_a_locked_database_is_an_error_and_no_loss(log, url, monkeypatch):
-    monkeypatch.setattr(prediction_database, "LOCK_SECONDS", 0.2 if url.startswith("sqlite") else 1)
+    monkeypatch.setattr("textclf.data.prediction_log.database.LOCK_SECONDS", 0.2 if url.startswith("sqlite") else 1)
     log.append(random_rows(1))
     log.close()
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))

@@ -15,7 +15,7 @@ from tiny_training import tiny_training
 import monitoring
 import retraining
 from textclf.data.labelled_reviews import read_labelled_reviews
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.state import read_state
 from textclf.errors import PredictionLogError
 from textclf.report.drift_report import DriftReport

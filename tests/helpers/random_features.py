@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from textclf.data.prediction_log.prediction_log import LoggedPrediction, logged_predictions
+from textclf.data.prediction_log.log import LoggedPrediction, logged_predictions
 from textclf.drift.features import TextFeatures, TokenCounts
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house that a reader of the imports can check: who may import whom, and what runs at import."""
+"""Rules of docs/architecture.md that the imports show: which package may import which, and what runs at import."""
 
 import ast
 import re
@@ -28,11 +28,11 @@ STAGE_IMPORTS = {
 }
 # The console script imports stages and serving by name, when a command runs.
 CONSOLE = "textclf.__main__"
-# Who may import TensorFlow (or textclf.training, which does), and who inside a function only.
+# Modules that may import TensorFlow (or textclf.training, which does), and those that may inside a function only.
 WITH_TENSORFLOW = {"make_model", "train_model"}
 WITH_LAZY_TENSORFLOW = {"initializing", "textclf.runtime.saved_model"}
 _RECORDS = {"stats", "store", "drift"}
-ROOM_IMPORTS: dict[str, set[str]] = {
+PACKAGE_IMPORTS: dict[str, set[str]] = {
     "cli": set(),
     "store": set(),
     "drift": set(),
@@ -44,16 +44,15 @@ ROOM_IMPORTS: dict[str, set[str]] = {
     "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
 }
-# Rooms that serving may import; for a room with a set, only these modules. Training in a container may import all.
+# Packages that serving may import; of a package with a set, only these modules.
 SERVING_IMPORTS: dict[str, set[str] | None] = {
     "runtime": None,
     "store": None,
     "drift": None,
-    "cli": None,
     "data": {
         "textclf.data.feedback_store",
         "textclf.data.prediction_log.database_url",
-        "textclf.data.prediction_log.prediction_log",
+        "textclf.data.prediction_log.log",
     },
 }
 # Parts of serving, and the parts that each may import; api sees no model.
@@ -109,8 +108,8 @@ IMPORTS = {name: list(imports_of(ast.parse(path.read_text(encoding="utf-8")))) f
 every_module = pytest.mark.parametrize("name", sorted(SOURCES))
 
 
-def room_of(module: str) -> str | None:
-    """The room of a textclf module; "" for the hall; None outside textclf."""
+def package_of(module: str) -> str | None:
+    """The package of a textclf module; "" for the base modules; None outside textclf."""
     parts = module.split(".")
     if parts[0] != "textclf":
         return None
@@ -125,10 +124,10 @@ def serving_part_of(module: str) -> str | None:
 
 @every_module
 def test_tensorflow_only_where_it_may_be(name):
-    if room_of(name) == "training" or name in WITH_TENSORFLOW:
+    if package_of(name) == "training" or name in WITH_TENSORFLOW:
         return
     for found in IMPORTS[name]:
-        if found.module.split(".")[0] in TENSORFLOW or room_of(found.module) == "training":
+        if found.module.split(".")[0] in TENSORFLOW or package_of(found.module) == "training":
             assert name in WITH_LAZY_TENSORFLOW, f"{name}:{found.line} imports {found.module}"
             assert found.is_lazy, f"{name}:{found.line} must import {found.module} inside a function"
 
@@ -146,14 +145,14 @@ def test_stages_keep_apart(name):
 
 
 @every_module
-def test_rooms_import_what_they_may(name):
-    room = room_of(name)
-    if not room:
+def test_packages_import_what_they_may(name):
+    package = package_of(name)
+    if not package:
         return
     for found in IMPORTS[name]:
-        other = room_of(found.module)
+        other = package_of(found.module)
         if other:
-            assert other == room or other in ROOM_IMPORTS[room], f"{name}:{found.line} imports {found.module}"
+            assert other == package or other in PACKAGE_IMPORTS[package], f"{name}:{found.line} imports {found.module}"
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.split(".")[0] == "serving"))
@@ -161,11 +160,11 @@ def test_serving_imports_what_it_may(name):
     trains = name in TRAINS_IN_A_CONTAINER
     for found in IMPORTS[name]:
         where = f"{name}:{found.line} imports {found.module}"
-        room = room_of(found.module)
-        if room:
-            allowed = {"data": None, "cli": None} if trains else SERVING_IMPORTS
-            assert room in allowed, where
-            assert allowed[room] is None or found.module in allowed[room], where
+        package = package_of(found.module)
+        if package:
+            allowed = {"data": None} if trains else SERVING_IMPORTS
+            assert package in allowed, where
+            assert allowed[package] is None or found.module in allowed[package], where
         assert trains or found.module not in TRAINS_IN_A_CONTAINER, where
 
 
@@ -181,10 +180,10 @@ def test_parts_of_serving_import_what_they_may(name):
 
 
 @every_module
-def test_the_hall_imports_no_room(name):
-    if room_of(name) == "" and name != CONSOLE:
+def test_base_modules_import_no_package(name):
+    if package_of(name) == "" and name != CONSOLE:
         for found in IMPORTS[name]:
-            assert not room_of(found.module), f"{name}:{found.line} imports {found.module}"
+            assert not package_of(found.module), f"{name}:{found.line} imports {found.module}"
 
 
 def test_the_console_script_imports_command_lines_only():
@@ -197,7 +196,7 @@ def test_only_the_console_script_imports_by_name():
     assert [name for name, path in SOURCES.items() if calls.search(path.read_text(encoding="utf-8"))] == [CONSOLE]
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SOURCES if room_of(name) == "stats"))
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if package_of(name) == "stats"))
 def test_stats_are_pure(name):
     for found in IMPORTS[name]:
         top = found.module.split(".")[0]
@@ -207,7 +206,7 @@ def test_stats_are_pure(name):
 
 @every_module
 def test_nothing_runs_at_import(name):
-    """Only definitions, constants and the __main__ guard; the one idea of tf_setup is to run first."""
+    """Only definitions, constants and the __main__ guard; tf_setup is for running first."""
     if name == "textclf.training.tf_setup":
         return
     definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
@@ -225,11 +224,11 @@ def test_keras_2_is_asked_for_in_one_place():
 
 
 def test_everything_but_training_imports_without_tensorflow():
-    """In a process where TensorFlow and what else only requirements.txt has can't be imported."""
+    """In a process without TensorFlow and the other packages that only requirements.txt has."""
     names = [
         name
         for name in SOURCES
-        if room_of(name) != "training" and name not in {*WITH_TENSORFLOW, "textclf.report.plots"}
+        if package_of(name) != "training" and name not in {*WITH_TENSORFLOW, "textclf.report.plots"}
     ]
     assert "inference" in names
     blocked = sorted(TENSORFLOW | {"matplotlib", "pyarrow", "safetensors", "datasketch"})

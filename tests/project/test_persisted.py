@@ -1,7 +1,7 @@
-"""What an earlier version of this code wrote loads and works: a store, decisions, drift.json, a log, feedback.
+"""Files of an earlier version of this code load and work: a store, decisions, drift.json, a log, feedback.
 
 tests/fixtures/persisted was written by the product before its modules moved, and is never written again: a change that
-cannot read it breaks every installation. expected.json holds what that code said of it. Only command lines, HTTP and
+cannot read it breaks every installation. expected.json has the results of that code. Only command lines, HTTP and
 public classes are used here, so that no later move needs an edit.
 """
 
@@ -31,7 +31,7 @@ EXPECTED = json.loads((PERSISTED / "expected.json").read_text(encoding="utf-8"))
 TRAINED, RANDOM, RETRAINED = (EXPECTED["versions"][name] for name in ("trained", "random", "retrained"))
 LOG_URL = "sqlite:///prediction_log/predictions.sqlite"
 LOG = ["--model-path", "model", "--log-url", LOG_URL, "--new-data-dir", "new_data", "--threads", "1"]
-# Of probabilities: other processors round int8 products in other ways.
+# Other processors round int8 products in other ways, which changes probabilities.
 TOLERANCE = 0.05
 
 
@@ -50,7 +50,7 @@ def output_of(script, *arguments, status=0) -> str:
 
 
 def entries() -> list[dict]:
-    """Of decisions.jsonl."""
+    """The entries of decisions.jsonl."""
     return [json.loads(line) for line in Path("model/decisions.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
@@ -88,7 +88,7 @@ def test_the_versions_are_listed_and_described():
     described = output_of(inference, "--model-path", "model", "inspect")
     manifest = json.loads(Path(f"model/versions/{TRAINED}/manifest.json").read_text(encoding="utf-8"))
     assert manifest["data"]["fingerprint"]["test"] in described
-    assert "266 held-out texts" in described  # Of reference.npz.
+    assert "266 held-out texts" in described  # From reference.npz.
     assert "tiny-bert" in described
 
 
@@ -137,7 +137,7 @@ def test_current_moves_and_the_hold_is_lifted():
 
 @pytest.mark.slow
 def test_a_retraining_knows_its_challenger_again():
-    """The same data sets, recipe and gate: nothing is trained, and what was decided is said once more."""
+    """The same data sets, recipe and gate: nothing is trained, and the decision is printed again."""
     before = entries()
     paths = ["--old-dataset-path", "old", "--new-dataset-path", "new_data", "--combined-dataset-path", "combined"]
     said = output_of(retraining, "run", *paths, "--model-dir", "model", status=4)
@@ -189,7 +189,7 @@ def checked(name, *arguments):
 def test_the_log_is_checked():
     report = checked("all")
     assert report["compared"]["other_versions"] == {RANDOM: 4}
-    assert report["figures"]["labels"]["audit_texts"] == 52  # Of the feedback's index.
+    assert report["figures"]["labels"]["audit_texts"] == 52  # From the feedback's index.
     state = json.loads(Path("model/drift.json").read_text(encoding="utf-8"))
     before = json.loads((PERSISTED / "model" / "drift.json").read_text(encoding="utf-8"))
     assert state["last_check"]["texts"] == 230
@@ -261,11 +261,11 @@ def test_a_server_serves_the_store_and_goes_on_with_log_and_feedback():
     with served() as request:
         status, body = request("POST", "/predict", {"X": EXPECTED["texts"]})
         assert status == 200
-        answer = json.loads(body)
+        response = json.loads(body)
         expected = EXPECTED["predictions"]["current"]
-        assert answer["predictions"] == [item["label"] for item in expected]
-        assert answer["stage"] == [item["stage"] for item in expected]
-        for found, item in zip(answer["probabilities"], expected, strict=True):
+        assert response["predictions"] == [item["label"] for item in expected]
+        assert response["stage"] == [item["stage"] for item in expected]
+        for found, item in zip(response["probabilities"], expected, strict=True):
             assert found == pytest.approx(item["probabilities"], abs=TOLERANCE)
         status, body = request("POST", "/feedback", {"text": "a warm film", "label": "pos", "audit": True})
         assert status == 201

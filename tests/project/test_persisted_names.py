@@ -34,7 +34,7 @@ from serving.server.programs import nginx_conf
 from serving.settings import Settings
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.feedback_store import IndexEntry
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
 from textclf.report.drift_report import DriftReport
@@ -81,7 +81,7 @@ def sections() -> dict[str, dict[str, set[str]]]:
             listed = re.findall(r"`([^`]+)`", names)
             for option in re.findall(r"\*(\w+)\*", re.sub(r"`[^`]+`", "", names)):
                 listed += options[option]
-            # Of "values of `x`" the whole; of names alone each.
+            # A cell of names lists places; "values of `x`" is one place.
             is_names = where.startswith("`")
             for place in re.findall(r"`([^`]+)`", where) if is_names else [where.replace("`", "")]:
                 found[title].setdefault(place, set()).update(listed)
@@ -92,7 +92,7 @@ LIST = sections()
 
 
 def paths_of(section: str, within: str = "") -> set[str]:
-    """The full names of a section, but for values; `within` is the `where` that they begin with."""
+    """The full names of a section, except values; `within` is the `where` that they begin with."""
     paths = set()
     for where, names in LIST[section].items():
         if not where.startswith("values of") and (where == within or where.startswith(f"{within}.") or not within):
@@ -204,12 +204,12 @@ def test_the_cascade_in_the_manifest():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     logits = np.stack([-labels, labels], axis=1) * np.float32(6) + rng.normal(0, 1, (400, 2)).astype(np.float32)
-    answers = StageOutputs(logits, logits, 1.0)
+    outputs = StageOutputs(logits, logits, 1.0)
     settings = CascadeSettings(1.0, 1.0, 0.5, 0.9)
-    assert keys_of(fit_cascade(answers, labels).results) == paths_of("manifest.json", "cascade.validation") | {
+    assert keys_of(fit_cascade(outputs, labels).results) == paths_of("manifest.json", "cascade.validation") | {
         f"curve[].{name}" for name in LIST["manifest.json"]["cascade.validation.curve[]"]
     }
-    assert keys_of(cascade_results(settings, answers, labels)) == paths_of("manifest.json", "cascade.test")
+    assert keys_of(cascade_results(settings, outputs, labels)) == paths_of("manifest.json", "cascade.test")
 
 
 def test_the_files_of_a_version(tmp_path):
@@ -224,7 +224,7 @@ def test_the_files_of_a_version(tmp_path):
 
 def test_decisions_and_hold(written):
     now = set().union(*map(keys_of, lines_of(written / "model" / "decisions.jsonl")))
-    now -= {"gate.figures.slices"}  # Of a gate that looked at none.
+    now -= {"gate.figures.slices"}  # Keys of a gate without slices.
     assert now == paths_of("decisions.jsonl")
     before = set().union(*map(keys_of, lines_of(PERSISTED / "model" / "decisions.jsonl")))
     assert before - {"gate.figures.slices"} <= now
@@ -302,7 +302,7 @@ def test_environment_variables():
     found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
     names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))
-    # Of a request, as WSGI names them.
+    # WSGI's names for parts of a request.
     of_request = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "PATH")
     assert {name for name in names if not name.startswith(of_request)} == listed["others"]
 
@@ -311,7 +311,7 @@ def test_the_training_job():
     listed = LIST["Training job"]
     assert set(hyperparameter_rules()) == listed["hyperparameters"]
     source = sources("serving/**/training_job.py", "serving/**/channels.py")
-    parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # Of a temporary folder.
+    parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # In a temporary folder.
     assert parts == {name for path in listed["paths"] for name in path.split("/")}
 
 
@@ -319,16 +319,16 @@ def test_the_training_job():
 
 
 class Seen(NamedTuple):
-    """What a server says."""
+    """Everything that a server sends and logs."""
 
     metrics: str
     log: list[dict]
-    answers: dict[str, object]
+    responses: dict[str, object]
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> Seen:
-    """Of every route, and of a request that is refused."""
+    """The responses of every route, and to a request that is refused."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(PERSISTED, folder / "persisted")
     settings = Settings(
@@ -347,25 +347,25 @@ def seen(tmp_path_factory) -> Seen:
         "/invocations/predict": {"text": "the film was good"},
         "/feedback": {"text": "a warm film", "label": "pos"},
     }
-    answers = {path: client.post(path, json=body).json for path, body in bodies.items()}
-    answers["Prediction"] = client.post("/predict", json={"text": "the film was good"}).json
-    answers["Error"] = client.post("/predict", json={}).json
-    answers |= {path: client.get(path).json for path in ("/ping", "/info")}
+    responses = {path: client.post(path, json=body).json for path, body in bodies.items()}
+    responses["Prediction"] = client.post("/predict", json={"text": "the film was good"}).json
+    responses["Error"] = client.post("/predict", json={}).json
+    responses |= {path: client.get(path).json for path in ("/ping", "/info")}
     metrics = client.get("/metrics").text
     app.extensions["textclf"].stop(5)
-    answers["files"] = {path.name for path in settings.new_data_dir.iterdir()}
-    answers["index"] = lines_of(settings.new_data_dir / "feedback.log")
-    return Seen(metrics, [json.loads(line) for line in out.getvalue().splitlines()], answers)
+    responses["files"] = {path.name for path in settings.new_data_dir.iterdir()}
+    responses["index"] = lines_of(settings.new_data_dir / "feedback.log")
+    return Seen(metrics, [json.loads(line) for line in out.getvalue().splitlines()], responses)
 
 
 def test_feedback(seen):
-    assert seen.answers["files"] == LIST["Feedback"]["folder"]
-    for line in (*seen.answers["index"], *lines_of(PERSISTED / "new_data" / "feedback.log")):
+    assert seen.responses["files"] == LIST["Feedback"]["folder"]
+    for line in (*seen.responses["index"], *lines_of(PERSISTED / "new_data" / "feedback.log")):
         assert set(line) == fields_of(IndexEntry) == LIST["Feedback"]["feedback.log"]
 
 
 def properties_of(schema: dict) -> set[str]:
-    """Of an object, or of any of several."""
+    """The properties of an object, or of any of several."""
     return set(schema.get("properties", {})).union(*map(properties_of, schema.get("oneOf", [])))
 
 
@@ -386,14 +386,14 @@ def test_http(seen):
                 schema = schema["properties"][child.removesuffix("[]")]
             assert properties_of(schema.get("items", schema)) == fields, name
     assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings"}
-    answers = seen.answers
-    assert set(answers["Prediction"]) == listed["Prediction"]
-    assert set(answers["/predict"]) == listed["Predictions"]
-    assert set(answers["/invocations"]) == listed["Ranking"]
-    assert set(answers["/info"]) == listed["Info"]
-    assert set(answers["Error"]["error"]) == listed["Error.error"]
+    responses = seen.responses
+    assert set(responses["Prediction"]) == listed["Prediction"]
+    assert set(responses["/predict"]) == listed["Predictions"]
+    assert set(responses["/invocations"]) == listed["Ranking"]
+    assert set(responses["/info"]) == listed["Info"]
+    assert set(responses["Error"]["error"]) == listed["Error.error"]
     for path in ("/invocations/predict", "/feedback", "/ping"):
-        assert set(answers[path]) == listed[f"response of {path}"]
+        assert set(responses[path]) == listed[f"response of {path}"]
     assert {LINEAR, ENCODER} == listed["values of stage"]
     source = sources("serving/**/*.py")
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}

@@ -39,7 +39,7 @@ PLAIN = {
 
 @pytest.fixture(scope="module")
 def version() -> ModelVersion:
-    """The one that the card is about: whoever works here may have others, and another current one."""
+    """The version of the card; a checkout may have others, and another current one."""
     (version_id,) = re.findall(r"version `([^`]+)`", CARD)
     return ModelStore(STORE).open(version_id)
 
@@ -95,7 +95,7 @@ def test_the_card_says_how_it_does_on_hard_reviews(version):
         for prediction, label in zip(Inference(version.path).predict(read.texts), read.labels, strict=True)
     )
     assert sum(len(read.texts) for read in reviews) == count
-    # Another CPU rounds otherwise, which turns over what is close.
+    # Another CPU rounds in other ways, which changes labels near the threshold.
     assert abs(found - right) <= 3
 
 

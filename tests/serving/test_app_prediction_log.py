@@ -19,7 +19,7 @@ from inference import Inference
 from serving.app import create_app
 from serving.observability.metrics import Metrics
 from serving.server.preflight import why_not_logged
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.state import DRIFT, NOT_ENOUGH_DATA, STATE_FILE, CheckSummary, DriftState, update_state
 from textclf.errors import PredictionLogError
 

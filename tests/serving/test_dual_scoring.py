@@ -12,7 +12,7 @@ from monitoring import Monitoring
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, ServedBatch, projection_of_version
 from textclf.data.prediction_log.feature_codec import decode_features
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.features import Stage, TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, load_projection
 from textclf.errors import ModelStoreError

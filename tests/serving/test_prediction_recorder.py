@@ -19,7 +19,7 @@ from tiny_engine import write_version
 from serving.prediction_logging import recorder as prediction_recorder
 from serving.prediction_logging.log_rows import LogRowBuilder, ServedBatch, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
-from textclf.data.prediction_log.prediction_log import PredictionLog
+from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, load_projection
 from textclf.errors import ModelStoreError, PredictionLogError
@@ -336,7 +336,7 @@ def test_a_model_that_can_not_be_looked_at_ends_nothing(recorder, predictor, cap
 
 
 def test_pruning_once_an_hour_a_batch_a_turn(recorder, log, predictor, monkeypatch):
-    monkeypatch.setattr("textclf.data.prediction_log.prediction_log.PRUNED_AT_ONCE", 100)
+    monkeypatch.setattr("textclf.data.prediction_log.log.PRUNED_AT_ONCE", 100)
     monkeypatch.setattr(prediction_recorder, "PRUNED_AT_ONCE", 100)
     log.max_rows = 10
     recorder.pass_time(1)

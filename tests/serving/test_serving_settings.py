@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.settings import Settings, settings_table
-from textclf.data.prediction_log.prediction_log import DAYS, MAX_ROWS
+from textclf.data.prediction_log.log import DAYS, MAX_ROWS
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 

@@ -1,1 +1,1 @@
-"""Records of drift monitoring: text features, the training reference, the monitoring state. Imports the hall only."""
+"""Records of drift monitoring: text features, training reference, monitoring state. Imports only base modules."""

@@ -1,5 +1,5 @@
 """Metrics, calibration and tests of hypotheses as pure functions of arrays.
 
 No files, no clock, no randomness that is not passed in; each formula names its source.
-May import numpy, scipy, scikit-learn and the hall; no other room.
+May import numpy, scipy, scikit-learn, the base modules and textclf.drift; no other package.
 """

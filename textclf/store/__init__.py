@@ -1,1 +1,1 @@
-"""Model versions on disk: manifest, store, decision log, promotion hold, promotion. Imports the hall only."""
+"""Model versions on disk: manifest, store, decision log, promotion hold, promotion. Imports only base modules."""

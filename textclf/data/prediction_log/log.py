@@ -22,15 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Engine, LargeBinary, delete, func, insert, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from textclf.data.prediction_log.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
-from textclf.data.prediction_log.feature_codec import (
-    DISAGREEMENT_BYTE,
-    FORMAT,
-    UNKNOWN,
-    decode_features,
-    encode_features,
-)
-from textclf.data.prediction_log.prediction_database import (
+from textclf.data.prediction_log.database import (
     LOCK_SECONDS,
     ROWS,
     WRITES,
@@ -43,6 +35,14 @@ from textclf.data.prediction_log.prediction_database import (
     safe_reason,
     sqlite_engine,
     sqlite_reader,
+)
+from textclf.data.prediction_log.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
+from textclf.data.prediction_log.feature_codec import (
+    DISAGREEMENT_BYTE,
+    FORMAT,
+    UNKNOWN,
+    decode_features,
+    encode_features,
 )
 from textclf.drift.features import TextFeatures, TokenCounts
 from textclf.errors import PredictionLogError
