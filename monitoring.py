@@ -405,6 +405,8 @@ def watch(command: click.Context, /, every: float, settings: MonitoringSettings)
 
 def _check_before_work(settings: MonitoringSettings) -> None:
     """Fail at the start for reasons that would stop the command at its end."""
+    import sklearn  # noqa: F401
+
     for path in (settings.html, settings.json):
         if path is not None:
             check_writable(path)

@@ -16,16 +16,23 @@ if TYPE_CHECKING:
 
 
 def load(model_path: Path | str = "model", class_names: Sequence[str] | None = None, **options: Any) -> Inference:
-    """Return an Inference for a model store, one version's folder or a SavedModel folder.
+    """Load a model store's current version, one version's folder or a SavedModel folder, as an Inference.
 
     Args:
         model_path: folder of the model.
         class_names: class names of a plain SavedModel, in the order of its outputs.
         options: further arguments of Inference, such as `threads`.
+
+    Raises:
+        TypeError: if `model_path` is neither a str nor a path.
+        ModelStoreError: if there is no model, or it is damaged or can't be loaded.
+        ConfigError: if `class_names` differ from the model's classes.
     """
     from inference import Inference
 
-    return Inference(model_path, class_names, **options)
+    inference = Inference(model_path, class_names, **options)
+    _ = inference.predictor  # Loads the model now, so that a wrong path fails here.
+    return inference
 
 
 def __getattr__(name: str) -> str:

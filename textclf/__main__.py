@@ -16,6 +16,10 @@ from textclf.cli.commands import Command, Group
 _OWN = {"textclf", "serving", "initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
 # Extra that installs the missing packages of a command; every other command can only miss those of training.
 _EXTRAS = {"serve": "serve", "check": "monitor", "watch": "monitor"}
+# Distributions that are not named like their modules.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
+# Commands of inference.py that load no model: of the options before the command, they take --model-path only.
+_OF_STORE = ("versions", "inspect", "compare")
 _EXAMPLE = re.compile(r"python (\w+)\.py(?P<model> --model-path \S+)?(?: (?P<command>[a-z][a-z-]*))?")
 
 
@@ -33,7 +37,8 @@ class _StageCommand(Command):
         if not self.command:
             return _renamed(main, self.name)
         loaded = _renamed(main.commands[self.command], self.name)
-        if shared := [option for option in getattr(main, "params", []) if option.expose_value]:
+        is_needed = {"model_path"}.__contains__ if self.command in _OF_STORE else bool
+        if shared := [option for option in main.params if option.expose_value and is_needed(str(option.name))]:
             loaded.callback = functools.partial(_run_both, main, loaded.callback)
             loaded.params = [*map(_with_both_names, shared), *loaded.params]
         return loaded
@@ -50,26 +55,36 @@ class _Commands(Group):
         """As click.Group does, with the stage imported."""
         name, command, rest = super().resolve_command(ctx, args)
         ctx.invoked_subcommand = name  # click sets it after this import, which may fail.
-        return name, command.load() if isinstance(command, _StageCommand) else command, rest
+        try:
+            return name, command.load() if isinstance(command, _StageCommand) else command, rest
+        except ModuleNotFoundError as error:
+            if not ctx.resilient_parsing or _top(error) in _OWN:
+                raise
+            return name, command, rest  # Completion goes on without the command's own options.
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; a missing package is one line that names the extra with it, and exit status 1."""
         try:
             return super().invoke(context)
         except ModuleNotFoundError as error:
-            missing = str(error.name).split(".")[0]
+            missing = _top(error)
             if missing in _OWN or context.parent:
                 raise
             name = str(context.invoked_subcommand)
             extra = _EXTRAS.get(name, "train")
-            click.echo(f"error: textclf {name} needs {missing}; install textclf with its extra `{extra}`", err=True)
+            package = _DISTRIBUTIONS.get(missing, missing)
+            click.echo(f"error: textclf {name} needs {package}; install textclf with its extra `{extra}`", err=True)
             sys.exit(1)
+
+
+def _top(error: ModuleNotFoundError) -> str:
+    return str(error.name).split(".")[0]
 
 
 def _run_both(main: Any, callback: Any, **values: Any) -> Any:
     """Call a stage's group with its own options, then a command with the rest."""
     context = click.get_current_context()
-    of_main = {str(option.name): values.pop(str(option.name)) for option in main.params if option.expose_value}
+    of_main = {str(option.name): values.pop(str(option.name), None) for option in main.params if option.expose_value}
     context.invoke(main.callback, **of_main)
     return context.invoke(callback, **values)
 
@@ -92,7 +107,17 @@ def _with_both_names(option: click.Parameter) -> click.Parameter:
         return option
     option = copy.copy(option)
     option.opts = [*option.opts, *(name for name in names if name not in option.opts)]
+    # All given values reach the callback, which refuses two different ones.
+    option.multiple, option.callback = True, functools.partial(_one_store, option.callback)
+    option.default = () if option.default is None else (option.default,)
     return option
+
+
+def _one_store(callback: Any, context: click.Context, parameter: click.Parameter, values: tuple[Any, ...]) -> Any:
+    if len(set(values)) > 1:
+        raise click.BadParameter(f"expected one model store, got {' and '.join(map(str, values))}", param=parameter)
+    value = values[0] if values else None
+    return callback(context, parameter, value) if callback else value
 
 
 def _as_typed(example: re.Match[str]) -> str:
@@ -103,7 +128,13 @@ def _as_typed(example: re.Match[str]) -> str:
 
 @click.command(cls=Command, short_help="Serve the current version over HTTP.")
 @click.option(
-    "--model-path", "--model-dir", metavar="DIR", show_default="MODEL_PATH, else PREFIX/model", help="The model store."
+    "--model-path",
+    "--model-dir",
+    metavar="DIR",
+    multiple=True,
+    callback=functools.partial(_one_store, None),
+    show_default="MODEL_PATH, else PREFIX/model",
+    help="The model store.",
 )
 def serve(model_path: str | None) -> int:
     """Serve a model on HOST:PORT until SIGTERM, with nginx in front if it is installed.

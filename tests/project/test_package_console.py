@@ -13,6 +13,7 @@ from tiny_engine import write_version
 
 import textclf
 from textclf.__main__ import main
+from textclf.errors import ModelStoreError
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,18 @@ def test_exit_status_of_a_command_is_passed_on(run, store, tmp_path):
         (["frobnicate"], 2, "error: No such command 'frobnicate'. (see textclf --help)"),
         (["score", "--output", "x.csv"], 2, "error: Missing option '--input'. (see textclf score --help)"),
         (["versions", "list", "--model-path", "absent"], 1, "error: absent: expected a model store"),
+        (["versions", "list", "--model-path", "a", "--model-dir", "a"], 1, "error: a: expected a model store"),
+        (["versions", "list", "--threads", "2"], 2, "error: No such option '--threads'"),
+        (
+            ["check", "--model-path", "a", "--model-dir", "b"],
+            2,
+            "error: Invalid value for '--model-path' / '--model-dir': expected one model store, got a and b",
+        ),
+        (
+            ["serve", "--model-path", "a", "--model-dir", "b"],
+            2,
+            "error: Invalid value for '--model-path' / '--model-dir': expected one model store, got a and b",
+        ),
         (["serve", "--model-path", "absent"], 1, "error: MODEL_PATH: expected a model, found none in absent"),
     ],
 )
@@ -122,18 +135,38 @@ def test_error_is_one_line(run, arguments, status, message, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "extra"),
+    ("module", "package", "arguments", "extra"),
     [
-        ("sklearn", ["check", "--help"], "monitor"),
-        ("gunicorn", ["serve"], "serve"),
-        ("tensorflow", ["model", "preview"], "train"),
+        ("sklearn", "scikit-learn", ["check"], "monitor"),
+        ("sklearn", "scikit-learn", ["watch"], "monitor"),
+        ("gunicorn", "gunicorn", ["serve"], "serve"),
+        ("tensorflow", "tensorflow", ["model", "preview"], "train"),
     ],
 )
-def test_missing_package_names_the_extra(module, arguments, extra):
-    code = f"import sys; sys.modules[{module!r}] = None; from textclf.__main__ import main; main({arguments!r})"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    expected = f"error: textclf {arguments[0]} needs {module}; install textclf with its extra `{extra}`"
+def test_missing_package_names_the_extra(module, package, arguments, extra):
+    result = run_without([module], f"main({arguments!r})")
+    expected = f"error: textclf {arguments[0]} needs {package}; install textclf with its extra `{extra}`"
     assert (result.returncode, result.stderr.strip()) == (1, expected)
+
+
+def test_help_needs_no_package_of_an_extra():
+    code = "for name in ('train', 'check', 'watch', 'retrain'): main([name, '--help'], standalone_mode=False)"
+    result = run_without(["sklearn", "tensorflow", "datasketch", "matplotlib"], code)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "--model-path" in result.stdout
+
+
+def test_completion_with_a_missing_package_is_quiet():
+    environ = {"_TEXTCLF_COMPLETE": "bash_complete", "COMP_WORDS": "textclf train --", "COMP_CWORD": "2"}
+    result = run_without(["tqdm"], f"import os; os.environ.update({environ!r}); main([], prog_name='textclf')")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split() == ["plain,--verbose", "plain,--help"]
+
+
+def run_without(modules: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` with the console script's `main` in a process that can't import `modules`."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({modules!r})); from textclf.__main__ import main\n{code}"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +187,13 @@ def test_shell_completion(typed, completions):
 def test_load_is_one_line(store):
     (prediction,) = textclf.load(store).predict(["a great film"])
     assert prediction.label in ("neg", "pos")
+
+
+def test_load_reports_a_wrong_path_at_once(tmp_path):
+    with pytest.raises(ModelStoreError, match="expected a model store"):
+        textclf.load(tmp_path / "absent")
+    with pytest.raises(TypeError, match="not NoneType"):
+        textclf.load(None)
 
 
 def test_unknown_attribute_is_an_attribute_error():

@@ -719,7 +719,7 @@ def test_old_data_may_lie_in_the_folder_of_data(tmp_path):
 
 
 def test_no_retraining_without_tensorflow(monkeypatch):
-    monkeypatch.setattr(retraining_stage, "_TRAINING_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("textclf.retraining.preflight._TRAINING_PACKAGES", ("no_such_package",))
     with pytest.raises(TrainingError, match="found no no_such_package"):
         retraining_stage.check_run(["--old-dataset-path", "."])
 

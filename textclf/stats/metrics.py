@@ -7,7 +7,6 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sklearn_metrics
 
 from textclf.config import SELECTION_METRICS
 from textclf.errors import ConfigError, InputError
@@ -79,6 +78,8 @@ def classification_metrics(probabilities: npt.ArrayLike, labels: npt.ArrayLike, 
     Raises:
         InputError: if shapes or ranges do not fit, or n is 0.
     """
+    from sklearn import metrics as sklearn_metrics  # Lazy: --help works without it.
+
     values, ids = check_probabilities(probabilities, labels)
     classes = values.shape[1]
     if len(class_names) != classes or len(set(class_names)) != classes:
@@ -147,6 +148,8 @@ def _defined(value: float) -> float | None:
 
 
 def _roc_auc(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+    from sklearn.metrics import roc_auc_score
+
     columns = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    areas = [sklearn_metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in columns]
+    areas = [roc_auc_score(labels == k, probabilities[:, k]) for k in columns]
     return float(np.mean(areas))
