@@ -90,7 +90,9 @@ def metrics_page() -> str:
 
 def errors_page() -> str:
     """Error codes of the server and exit statuses of commands."""
-    codes = _table(("code", "status", "meaning"), ((f"`{one.code}`", one.status, one.meaning) for one in ErrorCode))
+    codes = _table(
+        ("code", "status", "meaning"), ((f"`{one.public_name}`", one.status, one.meaning) for one in ErrorCode)
+    )
     outcomes = _table(
         ("exit status", "outcome", "meaning"),
         ((one.exit_status, one.value, f"{one.sentence[0].upper()}{one.sentence[1:]}.") for one in RetrainOutcome),

@@ -60,7 +60,7 @@ def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | No
     log = PredictionLog(settings.prediction_log_url, settings.prediction_log_days, settings.prediction_log_rows)
     projection_of = functools.partial(projection_of_version, settings.model_path)
     sampler = DualScoringSampler(settings.prediction_log_both_stages)
-    return PredictionRecorder(log, LogRowBuilder(projection_of, settings.prediction_log_text, sampler), metrics)
+    return PredictionRecorder(log, LogRowBuilder(projection_of, sampler, settings.prediction_log_text), metrics)
 
 
 def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
@@ -163,24 +163,24 @@ class Service:
         app.before_request(_note_route)
         app.register_error_handler(Exception, self.refuse)
 
-    def predict(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
+    def predict(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /predict."""
-        parsed = parse_predict_request(content, kind, self._limits, ("text", "X"))
+        parsed = parse_predict_request(content, content_type, self._limits, ("text", "X"))
         predictions = self._predict(record, predictor, parsed.texts)
         return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
-    def invocations(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
+    def invocations(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations."""
-        parsed = parse_predict_request(content, kind, self._limits)
+        parsed = parse_predict_request(content, content_type, self._limits)
         predictions = self._predict(record, predictor, parsed.texts)
         return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
-    def score(self, record: RequestRecord, predictor: Predictor, kind: str, content: str) -> Response:
+    def score(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations/predict."""
-        parsed = parse_predict_request(content, kind, self._limits, ("text",))
+        parsed = parse_predict_request(content, content_type, self._limits, ("text",))
         return _response(score_body(self._predict(record, predictor, parsed.texts)[0]))
 
-    def feedback(self, record: RequestRecord, predictor: Predictor, _kind: str, content: str) -> Response:
+    def feedback(self, record: RequestRecord, predictor: Predictor, _content_type: str, content: str) -> Response:
         """POST /feedback."""
         review = parse_feedback_request(content, self._limits)
         record.model = predictor.full_name
@@ -235,12 +235,12 @@ class Service:
         """Return the response to a request whose view raised `error`."""
         api_error = api_error_of(error)
         record = record_of(request.environ)
-        record.error = api_error.kind.code
-        if api_error.kind is ErrorCode.INTERNAL_ERROR:
+        record.error = api_error.code.public_name
+        if api_error.code is ErrorCode.INTERNAL_ERROR:
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
-        elif api_error.kind is ErrorCode.STORAGE_UNAVAILABLE:
+        elif api_error.code is ErrorCode.STORAGE_UNAVAILABLE:
             _LOG.error("reviews can't be stored: %s", error)
-        response = _response(error_body(api_error.kind, api_error.message), status=api_error.kind.status)
+        response = _response(error_body(api_error.code, api_error.message), status=api_error.code.status)
         response.headers.update(api_error.headers)
         return response
 
@@ -269,12 +269,12 @@ class Service:
             check_api_key(environ, self._key)
             predictor = self.holder.predictor
             with self.slots.acquire() as permit:
-                kind = media_type(environ, accepted)
+                content_type = media_type(environ, accepted)
                 with permit.waiting_for_client(functools.partial(stop_reading, environ)):
                     content = read_text(environ, self.settings.max_body_bytes)
                 record = record_of(environ)
                 record.body_is_read = True
-                return post(record, predictor, kind, content)
+                return post(record, predictor, content_type, content)
 
         return view
 

@@ -223,16 +223,16 @@ def _status() -> _Json:
     return {JSON: _object({"status": {"const": "ok"}}, ["status"])}
 
 
-def _post(summary: str, accepts: _Json, returns: _Json, kinds: Iterable[ErrorCode], status: int = 200) -> _Json:
+def _post(summary: str, accepts: _Json, returns: _Json, codes: Iterable[ErrorCode], status: int = 200) -> _Json:
     return {
         "description": summary,
         "requestBody": {"required": True, "content": _content(accepts)},
-        "responses": {str(status): {"description": "Success.", "content": _content(returns)}, **_errors(kinds)},
+        "responses": {str(status): {"description": "Success.", "content": _content(returns)}, **_errors(codes)},
     }
 
 
-def _get(summary: str, returns: _Json, *kinds: ErrorCode) -> _Json:
-    errors = _errors((*kinds, ErrorCode.INTERNAL_ERROR))
+def _get(summary: str, returns: _Json, *codes: ErrorCode) -> _Json:
+    errors = _errors((*codes, ErrorCode.INTERNAL_ERROR))
     success = {"description": "Success.", "content": _content(returns)}
     return {"description": summary, "responses": {"200": success, **errors}}
 
@@ -241,15 +241,15 @@ def _content(schemas: _Json) -> _Json:
     return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
 
 
-def _errors(kinds: Iterable[ErrorCode]) -> _Json:
+def _errors(codes: Iterable[ErrorCode]) -> _Json:
     """Return one response per status, with a list of its codes."""
     by_status: dict[int, list[str]] = {}
-    for kind in kinds:
-        by_status.setdefault(kind.status, []).append(f"- `{kind.code}`: {kind.meaning}")
+    for code in codes:
+        by_status.setdefault(code.status, []).append(f"- `{code.public_name}`: {code.meaning}")
     by_status.setdefault(503, []).extend(_NGINX_503)
     return {
-        str(status): {"description": "\n".join(codes), "content": _content({JSON: _ref("Error")})}
-        for status, codes in sorted(by_status.items())
+        str(status): {"description": "\n".join(lines), "content": _content({JSON: _ref("Error")})}
+        for status, lines in sorted(by_status.items())
     }
 
 

@@ -5,10 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from textclf.data.prediction_log.database_url import DEFAULT_URL, EXPECTED_URL, OFF, DatabaseUrl, tidy_url
+from textclf.data.prediction_log.database_url import (
+    DAYS,
+    DEFAULT_URL,
+    EXPECTED_URL,
+    MAX_ROWS,
+    OFF,
+    DatabaseUrl,
+    tidy_url,
+)
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 from textclf.fields import Rule, markdown_table, number, option, path, rules, switch, text, whole
+
+# Folder of SageMaker's container, if PREFIX is not set.
+DEFAULT_PREFIX = "/opt/ml"
 
 
 def _is_database(value: Any) -> bool:
@@ -108,9 +119,9 @@ class Settings:
         ),
     )
     prediction_log_text: bool = switch(False, "Log the texts themselves too; drift monitoring does not need them.")
-    prediction_log_days: int = whole(30, "Days until a logged prediction is deleted.", min=1, max=36_500)
+    prediction_log_days: int = whole(DAYS, "Days until a logged prediction is deleted.", min=1, max=36_500)
     prediction_log_rows: int = whole(
-        1_000_000,
+        MAX_ROWS,
         "Maximum number of logged predictions; older ones are deleted. 1,000 need about 1 MB.",
         min=1,
         max=10**12,
@@ -171,6 +182,8 @@ class Settings:
                     values[name] = rule.parse(text)
                 except ValueError:
                     raise _refusal(name, rule, text) from None
+                if not rule.holds(values[name]):
+                    raise _refusal(name, rule, text)
         return cls(**values)
 
 

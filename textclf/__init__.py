@@ -1,7 +1,7 @@
 """Train, serve and monitor small text classifiers; `textclf.load(path).predict(texts)` scores texts.
 
-This module imports nothing, so that `import textclf` is fast. The packages next to it are shared by the stage files;
-docs/architecture.md says which may import which.
+This module imports no other module of the project, so that `import textclf` is fast. The stage files share the
+packages next to it; docs/architecture.md says which may import which.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ErrorCode(enum.Enum):
-    """Every error of the API: its HTTP status and its meaning. Clients see the name in lower case."""
+    """Every error of the app: its HTTP status and its meaning; nginx adds four (serving/server/programs.py)."""
 
     EMPTY_BODY = 400, "The body is empty."
     INCOMPLETE_BODY = 400, "The body ended too early, or its chunks are broken."
@@ -59,13 +59,13 @@ class ErrorCode(enum.Enum):
         self.meaning = meaning
 
     @property
-    def code(self) -> str:
-        """Code that clients see."""
+    def public_name(self) -> str:
+        """The `code` that clients see."""
         return self.name.lower()
 
 
 # The first class that fits counts; any other exception is an INTERNAL_ERROR.
-_KINDS: tuple[tuple[type[Exception], ErrorCode], ...] = (
+_EXCEPTION_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (NotFound, ErrorCode.NOT_FOUND),
     (MethodNotAllowed, ErrorCode.METHOD_NOT_ALLOWED),
     (HTTPException, ErrorCode.BAD_REQUEST),
@@ -85,9 +85,9 @@ _STORAGE_MESSAGE = (
 class ApiError(Exception):
     """An error to send to the client; the message says what was expected, what was received and what to do."""
 
-    def __init__(self, kind: ErrorCode, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    def __init__(self, code: ErrorCode, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.code = code
         self.message = message
         self.headers = headers
 
@@ -98,20 +98,20 @@ def api_error_of(error: Exception) -> ApiError:
         return error
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ApiError(ErrorCode.DISK_FULL, "the disk for reviews is full; nothing was stored, try again later")
-    kind = next((kind for exception, kind in _KINDS if isinstance(error, exception)), ErrorCode.INTERNAL_ERROR)
+    code = next((code for cause, code in _EXCEPTION_CODES if isinstance(error, cause)), ErrorCode.INTERNAL_ERROR)
     allowed = error.valid_methods if isinstance(error, MethodNotAllowed) else None
     headers = {"Allow": ", ".join(sorted(allowed))} if allowed else _NO_HEADERS
-    message = kind.meaning[:-1]
+    message = code.meaning[:-1]
     if isinstance(error, InputError | StorageQuotaError):
         message = str(error)
-    elif kind is ErrorCode.STORAGE_UNAVAILABLE:
+    elif code is ErrorCode.STORAGE_UNAVAILABLE:
         message = _STORAGE_MESSAGE
-    return ApiError(kind, message, headers)
+    return ApiError(code, message, headers)
 
 
-def error_body(kind: ErrorCode, message: str) -> bytes:
+def error_body(code: ErrorCode, message: str) -> bytes:
     """Return the JSON of an error."""
-    body = {"error": {"code": kind.code, "message": message}}
+    body = {"error": {"code": code.public_name, "message": message}}
     return json.dumps(body, ensure_ascii=False).encode("utf-8", errors="replace")
 
 

@@ -49,8 +49,8 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
     if header == JSON:  # The usual case.
         return JSON
     name, parameters = parse_options_header(header)
-    kind = _OTHER_NAMES.get(name.lower(), name.lower())
-    if kind not in accepted:
+    content_type = _OTHER_NAMES.get(name.lower(), name.lower())
+    if content_type not in accepted:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             f"expected the content type {' or '.join(accepted)}, got {header[:100] or 'none'}; set Content-Type",
@@ -60,11 +60,11 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected the character set utf-8, got {charset[:100]}; send UTF-8"
         )
-    if kind == CSV and parameters.get("header", "").lower() == "present":
+    if content_type == CSV and parameters.get("header", "").lower() == "present":
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, "expected CSV without a header, got header=present; send texts only"
         )
-    return kind
+    return content_type
 
 
 def read_text(environ: _Environ, max_bytes: int) -> str:

@@ -224,11 +224,11 @@ def _refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}")
 
 
-def _value(body: dict[str, Any], key: str, kind: type[_T], expected: str) -> _T:
+def _value(body: dict[str, Any], key: str, expected_type: type[_T], expected: str) -> _T:
     if key not in body:
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
     value = body[key]
-    if not isinstance(value, kind):
+    if not isinstance(value, expected_type):
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(value)}")
     return value
 

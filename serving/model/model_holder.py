@@ -9,8 +9,7 @@ from pathlib import Path
 from serving.api.errors import ApiError, ErrorCode
 from textclf.errors import TextClfError
 from textclf.runtime.predictor import Predictor
-from textclf.store.manifest import MANIFEST_FILE
-from textclf.store.model_store import ModelStore
+from textclf.store.model_store import ModelStore, is_model_store
 
 # Pause between two tries to load the first model.
 _RETRY_SECONDS = 5.0
@@ -86,7 +85,7 @@ class ModelHolder:
 
     def start(self) -> None:
         """Start the thread that loads the first model, if there is none, and polls the store for new versions."""
-        if self._predictor is None or (self.poll_seconds > 0 and self._is_store()):
+        if self._predictor is None or (self.poll_seconds > 0 and is_model_store(self.model_path)):
             self._thread = threading.Thread(target=self._run, name="model holder", daemon=True)
             self._thread.start()
 
@@ -134,7 +133,7 @@ class ModelHolder:
                 self._ended.wait(_RETRY_SECONDS)
             if self._ended.is_set():
                 return
-        if self.poll_seconds > 0 and self._is_store():
+        if self.poll_seconds > 0 and is_model_store(self.model_path):
             while not self._ended.wait(self.poll_seconds):
                 self.poll()
 
@@ -143,11 +142,6 @@ class ModelHolder:
         self._failure = ""
         self._on_loaded(predictor, before)
         _LOG.info("serving %s", predictor.full_name)
-
-    def _is_store(self) -> bool:
-        return not (self.model_path / MANIFEST_FILE).is_file() and (
-            (self.model_path / "versions").is_dir() or (self.model_path / "current").exists()
-        )
 
     def _log_once(self, message: str) -> None:
         if message != self._failure:

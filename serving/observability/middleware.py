@@ -30,7 +30,7 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 _DISCARDS = 3
 _DISCARD_PATIENCE = 3.0
 # After these errors the start of the next request on the connection is unknown.
-_BREAKS = {ErrorCode.REQUEST_TIMEOUT.code, ErrorCode.INCOMPLETE_BODY.code}
+_BREAKS = {ErrorCode.REQUEST_TIMEOUT.public_name, ErrorCode.INCOMPLETE_BODY.public_name}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 _LOG = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from textclf.runtime.backend import ModelOutputs
 from textclf.runtime.predictor import PredictionBatch, Predictor
 
-SHARE = 0.05
 # Drift compares 5,000 texts and a day has 86,400 seconds: a higher rate would only slow down responses.
 TEXTS_PER_SECOND = 1.0
 # Seconds without texts that the next turn of the recorder may make up for; a short turn must stay short.
@@ -32,7 +31,7 @@ class DualScoringSampler:
 
     def __init__(
         self,
-        share: float = SHARE,
+        share: float,
         per_second: float = TEXTS_PER_SECOND,
         rng: np.random.Generator | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -71,18 +71,18 @@ class LogRowBuilder:
 
     Args:
         projection_of: returns the projection of a version's reference by version id, or None.
-        keep_text: whether the rows contain the texts.
         sampler: scores a share of a cascade's texts with both stages.
+        keep_text: whether the rows contain the texts.
     """
 
     def __init__(
         self,
         projection_of: Callable[[str], Projection | None],
+        sampler: DualScoringSampler,
         keep_text: bool = False,
-        sampler: DualScoringSampler | None = None,
     ) -> None:
         self.keep_text = keep_text
-        self.sampler = DualScoringSampler() if sampler is None else sampler
+        self.sampler = sampler
         self._projection_of = projection_of
         self._context: _ModelContext | None = None
         self._has_failed = False

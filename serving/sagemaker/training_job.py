@@ -19,10 +19,10 @@ from pathlib import Path
 
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
+from serving.settings import DEFAULT_PREFIX
 from textclf.config import DataOptions
 from textclf.errors import ConfigError, TextClfError
 
-DEFAULT_PREFIX = "/opt/ml"
 _USAGE = """\
 usage: train
 

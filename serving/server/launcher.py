@@ -21,7 +21,7 @@ usage: serve
 
 Serves the model at MODEL_PATH (default: PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
 Sockets and temporary files are in a new folder in TMPDIR. NGINX is the path of the nginx in front; NGINX=off uses none.
-All settings are environment variables; the README has a table of them."""
+All settings are environment variables; docs/reference/settings.md lists them."""
 
 
 def main() -> None:

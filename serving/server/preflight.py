@@ -6,11 +6,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from serving.settings import DEFAULT_PREFIX
 from textclf.data.prediction_log.database_url import OFF, DatabaseUrl
 from textclf.errors import ConfigError
 from textclf.store.model_store import is_saved_model_folder, open_model
 
-DEFAULT_PREFIX = "/opt/ml"
 # Debian and others install nginx in a folder that is only on root's PATH.
 _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 NO_NGINX = (

@@ -405,7 +405,7 @@ def test_http(seen):
 def test_error_codes():
     found: dict[str, set[str]] = {}
     of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", nginx_conf(Settings(), connections=1))
-    for status, code in (*((str(kind.status), kind.code) for kind in ErrorCode), *of_nginx):
+    for status, code in (*((str(code.status), code.public_name) for code in ErrorCode), *of_nginx):
         found.setdefault(status, set()).add(code)
     assert found == LIST["Error codes"]
 

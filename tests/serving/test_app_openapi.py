@@ -41,7 +41,7 @@ def test_it_has_every_route_and_method_of_the_app(app):
 def test_it_names_every_code():
     text = json.dumps(openapi_document(Settings(api_key="x")))
     outside = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
-    assert [kind for kind in ErrorCode if f"`{kind.code}`" not in text and kind not in outside] == []
+    assert [code for code in ErrorCode if f"`{code.public_name}`" not in text and code not in outside] == []
 
 
 def test_every_operation_has_the_codes_of_nginx_under_503():

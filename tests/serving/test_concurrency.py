@@ -33,7 +33,7 @@ class Request:
                 assert self._event.wait(5)
             self.outcome = "done"
         except ApiError as error:
-            self.outcome = error.kind
+            self.outcome = error.code
 
     def end(self, go_on=True):
         if go_on:
@@ -42,16 +42,16 @@ class Request:
         return self.outcome
 
 
-def kind_of(slots):
+def code_of(slots):
     with pytest.raises(ApiError) as caught, slots.acquire():
         pass
-    return caught.value.kind
+    return caught.value.code
 
 
 def test_one_more_is_refused_and_a_slot_comes_back():
     slots = RequestSlots(2, 1.0)
     with slots.acquire(), slots.acquire():
-        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+        assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS
     with slots.acquire(), slots.acquire():
         pass
 
@@ -62,14 +62,14 @@ def test_who_waits_longest_gives_way_once_it_has_waited_enough():
     first = Request(slots)
     clock.now = 0.5
     second = Request(slots)
-    assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+    assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS
     clock.now = 1.0
     with slots.acquire():
         assert first.end(go_on=False) is ErrorCode.REQUEST_TIMEOUT
-        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "the second has waited for half a second only"
+        assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "the second has waited for half a second only"
     assert second.end() == "done"
     with slots.acquire(), slots.acquire():
-        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "no slot was lost or won"
+        assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS, "no slot was lost or won"
 
 
 def test_who_does_not_wait_gives_nothing_up():
@@ -79,7 +79,7 @@ def test_who_does_not_wait_gives_nothing_up():
         with permit.waiting_for_client(lambda: pytest.fail("interrupted")):
             pass
         clock.now = 10.0
-        assert kind_of(slots) is ErrorCode.TOO_MANY_REQUESTS
+        assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS
 
 
 def test_texts():

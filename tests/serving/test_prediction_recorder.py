@@ -17,6 +17,7 @@ from serving_stack import wait_for
 from tiny_engine import write_version
 
 from serving.prediction_logging import recorder as prediction_recorder
+from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, ServedBatch, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
 from textclf.data.prediction_log.log import PredictionLog
@@ -92,7 +93,8 @@ class Recorder(PredictionRecorder):
     def __init__(self, log, store, **how):
         self.now = 0.0
         self.counts = Counts()
-        rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), **how)
+        sampler = DualScoringSampler(0.05)
+        rows = LogRowBuilder(lambda version_id: projection_of_version(store, version_id), sampler, **how)
         super().__init__(log, rows, self.counts, clock=lambda: 1000.0 + self.now, monotonic=lambda: self.now)
 
     def pass_time(self, seconds):
@@ -362,7 +364,7 @@ def test_recording_never_waits_for_the_log(store, predictor, tmp_path):
 
     log = Hanging(f"sqlite:///{tmp_path}/log.sqlite")
     counts = Counts()
-    recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None), counts)
+    recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None, DualScoringSampler(0.05)), counts)
     answer = predictor.predict_batch(TEXTS)
     recorder.start()
     recorder.record(predictor, answer)
@@ -383,7 +385,7 @@ def test_recording_never_waits_for_the_log(store, predictor, tmp_path):
 def test_stop_writes_what_waits_and_gives_up_in_time(log, store, predictor, caplog):
     for is_full in (False, True):
         counts = Counts()
-        recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None), counts)
+        recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None, DualScoringSampler(0.05)), counts)
         recorder.start()
         log.is_full = is_full
         record(recorder, predictor)
@@ -398,7 +400,7 @@ def test_stop_writes_what_waits_and_gives_up_in_time(log, store, predictor, capl
 
 def test_it_comes_within_half_a_second(log, predictor):
     counts = Counts()
-    recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None), counts)
+    recorder = PredictionRecorder(log, LogRowBuilder(lambda _id: None, DualScoringSampler(0.05)), counts)
     recorder.start()
     try:
         times = []
@@ -456,13 +458,13 @@ def test_a_disk_that_is_full_and_has_room_again(store, tmp_path):
 def test_constructing_touches_nothing(tmp_path):
     log = PredictionLog(f"sqlite:///{tmp_path}/log/log.sqlite")
     threads = threading.active_count()
-    PredictionRecorder(log, LogRowBuilder(lambda _id: None), Counts())
+    PredictionRecorder(log, LogRowBuilder(lambda _id: None, DualScoringSampler(0.05)), Counts())
     assert list(tmp_path.iterdir()) == []
     assert threading.active_count() == threads
 
 
 def test_answers_joined_are_answers_one_by_one(predictor):
-    rows = LogRowBuilder(lambda _id: None)
+    rows = LogRowBuilder(lambda _id: None, DualScoringSampler(0.05))
     batches = [
         ServedBatch(float(index), predictor, predictor.predict_batch([text])) for index, text in enumerate(TEXTS)
     ]

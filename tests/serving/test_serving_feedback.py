@@ -20,7 +20,7 @@ from textclf.data.dataset_layout import find_parts
 from textclf.data.feedback_store import INDEX, FeedbackStore
 from textclf.data.readers import read_part
 from textclf.data.tables import table_format
-from textclf.errors import StorageQuotaError, UnknownLabelError
+from textclf.errors import InputError, StorageQuotaError, UnknownLabelError
 
 CLASSES = ("neg", "pos")
 BLOCK = 4096
@@ -86,6 +86,14 @@ def test_unknown_labels(tmp_path, label):
     with pytest.raises(UnknownLabelError):
         save(FeedbackStore(tmp_path / "new", LARGE), label=label)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_text_that_is_not_unicode_is_refused(tmp_path):
+    store = FeedbackStore(tmp_path, LARGE)
+    with pytest.raises(InputError, match="expected well-formed Unicode"):
+        save(store, text="half \ud83d of a pair")
+    assert not (tmp_path / INDEX).exists()
+    assert not list(tmp_path.rglob("*.txt"))
 
 
 def test_a_line_that_a_crash_cut_short_spoils_no_other(tmp_path):

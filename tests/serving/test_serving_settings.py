@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from serving.settings import Settings, settings_table
-from textclf.data.prediction_log.log import DAYS, MAX_ROWS
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 
@@ -103,6 +102,7 @@ def test_switch_off(text):
         ("MODEL_POLL_SECONDS", "nan"),
         ("MODEL_POLL_SECONDS", "1_0"),
         ("MODEL_POLL_SECONDS", "inf"),
+        ("MODEL_POLL_SECONDS", "1e400"),
         ("MODEL_POLL_SECONDS", "-1"),
         ("HOST", "127.0.0.1; rm"),
         ("PREDICTION_LOG_TEXT", "some"),
@@ -135,7 +135,7 @@ def test_the_prediction_log_is_on_and_without_texts():
     settings = Settings()
     assert settings.prediction_log_url == "sqlite:///prediction_log/predictions.sqlite"
     assert settings.prediction_log_text is False
-    assert (settings.prediction_log_days, settings.prediction_log_rows) == (DAYS, MAX_ROWS)
+    assert (settings.prediction_log_days, settings.prediction_log_rows) == (30, 1_000_000)
     assert Settings.from_environment({"PREDICTION_LOG_URL": "Off"}).prediction_log_url == "off"
 
 

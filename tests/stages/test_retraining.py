@@ -16,6 +16,7 @@ import retraining
 from retraining import Promotion, Rejection, Retrain
 from textclf.errors import ConfigError, DatasetError, ModelStoreError, NothingNewError, TrainingError
 from textclf.retraining.champion_data import trained_until
+from textclf.retraining.earlier_challengers import undecided_challenger
 from textclf.runtime.loading import predictor_of_version
 from textclf.store.decision_log import DecisionLog
 from textclf.store.model_store import ModelStore
@@ -224,6 +225,7 @@ def test_a_promotion_that_was_written_down_and_not_made_is_made_up_for(undecided
     assert outcome_of(undecided, promoted, reviews, products).challenger == challenger == undecided.current_id()
     assert len(undecided.version_ids()) == 2
     Promotions(undecided.path).roll_back()
+    assert undecided_challenger(entries(undecided), champion, [undecided.open(challenger)]) is None
 
 
 def test_too_few_golden_texts_are_inconclusive(undecided, promoted, reviews, products):

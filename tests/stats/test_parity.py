@@ -1,4 +1,4 @@
-"""The parity gate: figures computed by hand, and every rule at its boundary."""
+"""The parity check: numbers computed by hand, and every rule at its boundary."""
 
 import dataclasses
 import json

@@ -258,11 +258,11 @@ def _check_status(response: requests.Response, part: _Part) -> None:
     status = response.status_code
     if status in (200, 206):
         return
-    answer = f"the server answered {status} {response.reason or ''}".strip()
+    problem = f"the server answered {status} {response.reason or ''}".strip()
     if status in _TEMPORARY_STATUSES:
-        raise _AttemptError(answer)
+        raise _AttemptError(problem)
     remedy = "check the user, password or token in it" if status in (401, 403) else "check the address"
-    raise DatasetError(f"{part.source}: {answer}; {remedy}, or put the file at {part.target} yourself")
+    raise DatasetError(f"{part.source}: {problem}; {remedy}, or put the file at {part.target} yourself")
 
 
 def _validator_of(response: requests.Response) -> str:

@@ -184,7 +184,7 @@ class FeedbackStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             # One review at a time: the lock costs little compared with the syncs.
             with locked(self._usage):
-                space = _blocks(len(text.encode("utf-8")))
+                space = _blocks(len(encode_utf8(text)))
                 used = self._reserve(space)
                 path = save_review(text, label, self.folder / TEXTS, class_names)
                 stored_at = self._clock().isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Run a retraining in its own process, which contains its errors and frees TensorFlow's memory."""
+"""Run and end child processes: a process of its own contains errors and frees TensorFlow's memory."""
 
 import subprocess
 from collections.abc import Sequence

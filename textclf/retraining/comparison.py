@@ -40,14 +40,14 @@ def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: S
     Raises:
         ValueError: if the model has a class that is not in `class_names`.
     """
-    answer = predictor.predict_batch(list(texts))
-    encoded = answer.encoded
-    own = softmax(answer.outputs.logits, predictor.temperature)  # [n, K] in the model's order
+    batch = predictor.predict_batch(list(texts))
+    encoded = batch.encoded
+    own = softmax(batch.outputs.logits, predictor.temperature)  # [n, K] in the model's order
     ids = np.array([class_names.index(name) for name in predictor.class_names])
     probabilities = np.empty_like(own)
     probabilities[:, ids] = own
     lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
-    return ModelPredictions(probabilities, ids[answer.predicted], lengths)
+    return ModelPredictions(probabilities, ids[batch.predicted], lengths)
 
 
 def pair_predictions(

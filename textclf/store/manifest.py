@@ -47,7 +47,8 @@ class Manifest:
         calibration: method of the temperature, and the error before and after.
         data: "source" (a name), "fingerprint" (SHA-256 of "all" and of each split: metrics of equal test splits are
             comparable), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
-        training: "options" (textclf.config.TrainingOptions) and the fields of training_loop.FitResult.
+        training: "options" (textclf.config.TrainingOptions) and the fields of FitResult
+            (textclf.training.fitting.training_loop).
         software: versions of packages and of "python".
         parity: differences between each saved form of the model and its original.
         engine: "precision" of the engine ("int8", "bfloat16" or "float32"), why it was chosen, and its logits for the

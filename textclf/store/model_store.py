@@ -286,7 +286,7 @@ def open_model(path: Path | str) -> ModelVersion:
     path = Path(path)
     if (path / MANIFEST_FILE).is_file():
         return _read_version(path)
-    if (path / "versions").is_dir() or (path / "current").exists():
+    if is_model_store(path):
         return ModelStore(path).open()
     found = (
         "a plain SavedModel" if is_saved_model_folder(path) else "no such folder" if not path.exists() else "neither"
@@ -295,6 +295,11 @@ def open_model(path: Path | str) -> ModelVersion:
         f"{path}: expected a model store (with versions/ and current) or one version's folder (with {MANIFEST_FILE}), "
         f"found {found}; train a model with train_model.py, or name another folder"
     )
+
+
+def is_model_store(path: Path) -> bool:
+    """True if `path` is a model store, also one without versions; a version's folder is none."""
+    return not (path / MANIFEST_FILE).is_file() and ((path / "versions").is_dir() or (path / "current").exists())
 
 
 def is_saved_model_folder(path: Path | str) -> bool:

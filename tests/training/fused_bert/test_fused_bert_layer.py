@@ -1,4 +1,4 @@
-"""A layer's gradient where it is most easily lost; tests/training/test_fused_bert.py has the whole encoder's."""
+"""A layer's gradient where it is most easily lost; test_fused_bert.py has the whole encoder's."""
 
 import numpy as np
 import pytest

@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl
 from textclf.errors import ConfigError
 
 DEFAULT_URL = "sqlite:///prediction_log/predictions.sqlite"
+# Default limits of the log.
+DAYS = 30
+MAX_ROWS = 1_000_000
 OFF = "off"
 # For messages. Never show a URL that was not understood: it may contain a password.
 EXPECTED_URL = (

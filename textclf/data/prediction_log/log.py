@@ -36,7 +36,7 @@ from textclf.data.prediction_log.database import (
     sqlite_engine,
     sqlite_reader,
 )
-from textclf.data.prediction_log.database_url import DEFAULT_URL, DatabaseUrl, absolute_url
+from textclf.data.prediction_log.database_url import DAYS, DEFAULT_URL, MAX_ROWS, DatabaseUrl, absolute_url
 from textclf.data.prediction_log.feature_codec import (
     DISAGREEMENT_BYTE,
     FORMAT,
@@ -47,8 +47,6 @@ from textclf.data.prediction_log.feature_codec import (
 from textclf.drift.features import TextFeatures, TokenCounts
 from textclf.errors import PredictionLogError
 
-DAYS = 30
-MAX_ROWS = 1_000_000
 # Rows that one transaction removes while other writers wait: a few hundredths of a second.
 PRUNED_AT_ONCE = 2_000
 

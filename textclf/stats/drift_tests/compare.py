@@ -76,13 +76,13 @@ def compare(
     | error     | error rate of random audits; CUSUM of them over time     | rise of the error rate       |
 
     Bonferroni combines the tests of a family, Holm the families. If both samples were drawn alike, the chance of any
-    significant family is at most alpha. An alarm also needs an effect above the floor.
+    significant family is at most alpha. An alarm also needs an effect above the minimum.
 
     Args:
         reference: held-out texts of the version. Fit the projection of the embeddings on other texts: a sample varies
             more in directions that were fitted to it.
         latest: latest texts, none of them from the reference.
-        options: alpha, floors and numbers of permutations.
+        options: alpha, minimum effects and numbers of permutations.
         rng: draws splits and permutations; each family has its own stream.
         class_count: number of classes K.
         audit: labels of predictions. Family "error" needs at least options.min_audits random audits among them.

@@ -22,7 +22,7 @@ class TestResult:
         effect: size of the difference, in the unit of `floor`.
         floor: minimum effect; an effect up to this is negligible.
         is_significant: True if adjusted_p < alpha.
-        is_alarm: True if significant and the effect is above the floor.
+        is_alarm: True if significant and the effect is above the minimum.
         class_id: class whose logits differ most clearly, for "logits"; otherwise None.
     """
 
@@ -51,8 +51,8 @@ class FamilyResult:
         p: p-value corrected by Bonferroni over the tests of the family.
         adjusted_p: p-value corrected by Holm over the families.
         is_significant: True if adjusted_p < alpha.
-        is_alarm: True if significant and the effect is above the floor.
-        is_negligible: True if significant and the effect is not above the floor.
+        is_alarm: True if significant and the effect is above the minimum.
+        is_negligible: True if significant and the effect is not above the minimum.
         tests: tests of the family, at least one.
         seconds: computing time of the family; None without a clock.
     """

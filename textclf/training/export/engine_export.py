@@ -3,7 +3,7 @@
 1. The serving tokenizer must give the ids of the preprocessing SavedModel; otherwise nothing is exported.
 2. The graph is built from the weights (engine_graph.py) and must give the SavedModel's logits within the rounding
    error. For an unknown encoder the SavedModel's own graph is converted, which is slower.
-3. The graph is tried in int8 (NNCF), bfloat16 and float32; the first precision that passes the parity gate
+3. The graph is tried in int8 (NNCF), bfloat16 and float32; the first precision that passes the parity check
    (textclf.stats.parity) on the calibration set is used.
 """
 
@@ -42,7 +42,7 @@ from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf
 
-# Texts for the quantiser, for the comparison of the float graph, and for the parity gate.
+# Texts for the quantiser, for the comparison of the float graph, and for the parity check.
 _CALIBRATION_TEXTS = 300
 _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
@@ -81,10 +81,10 @@ class ExportedEngine:
 
 @dataclass(frozen=True)
 class EngineTexts:
-    """Training texts that measure the ranges of activations, and the calibration set for the parity gate."""
+    """Training texts that measure the ranges of activations, and the calibration set for the parity check."""
 
-    calibration: Sequence[str]
-    parity: Split
+    quantization: Sequence[str]
+    calibration_set: Split
 
 
 def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:
@@ -117,12 +117,12 @@ def export_engine(
         folder, seed: folder of the engine, and random seed for the choice of texts.
 
     Raises:
-        TrainingError: if no precision passes the parity gate.
+        TrainingError: if no precision passes the parity check.
     """
     random = np.random.default_rng(seed)
-    rows = _chosen(len(texts.parity), _PARITY_TEXTS, random)
-    compared = Split(tuple(texts.parity.texts[row] for row in rows), texts.parity.labels[rows])
-    calibration = [texts.calibration[i] for i in random.permutation(len(texts.calibration))[:_CALIBRATION_TEXTS]]
+    rows = _chosen(len(texts.calibration_set), _PARITY_TEXTS, random)
+    compared = Split(tuple(texts.calibration_set.texts[row] for row in rows), texts.calibration_set.labels[rows])
+    calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
     original = _saved_model_logits(model, compared.texts)
     probe = tokenizer(compared.texts[:_COMPARED_TEXTS])
