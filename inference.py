@@ -295,7 +295,7 @@ def main(
     \b
     Examples:
       python inference.py live
-      python inference.py batch datasets/aclImdb_v1 --num-files 5 --seed 1
+      python inference.py batch data/sample --num-files 5 --seed 1
       python inference.py score --input reviews.csv --output scored.jsonl.gz
       python inference.py --model-path demo/model versions
     """

@@ -146,7 +146,7 @@ class Initialize:
         if not url:
             raise DatasetError(
                 f"{path}: no such file or folder, neither here nor in {self.data_dir}; "
-                f"check the path, or say where to download it from with --url"
+                f"check the path, or download it first (textclf data download {path.name} --url URL)"
             )
         return download(url, target, sha256=self.sha256)
 
@@ -182,7 +182,9 @@ _data_dir = click.option(
 
 @main.command("download", cls=Command)
 @click.argument("file", default=_DEFAULT_FILE)
-@click.option("--url", default="", help="URL of FILE (http, https or file), if FILE does not exist.")
+@click.option(
+    "--url", default="", show_default=False, help="URL of FILE (http, https or file), if FILE does not exist."
+)
 @click.option("--sha256", help="Expected SHA-256 of FILE.")
 @_data_dir
 def download_command(file: str, url: str, sha256: str | None, data_dir: Path) -> None:

@@ -292,9 +292,9 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     Options without a default below are those of the current version. Run the same command again to resume a killed
     run. A training that the gate turned down is not repeated. The store's decisions.jsonl records every decision.
 
-    Exit status: 0 promoted, 3 worse, 4 too few texts to decide, 6 not worse but on hold or overtaken by another
-    version, 5 another process retrains this store or works in the same combined folder, 7 no new texts to train on,
-    1 error.
+    Exit status: 0 promoted, 1 error, 3 worse, 4 too few texts to decide, 5 another process retrains this store or
+    works in the same combined folder, 6 not worse but on hold or overtaken by another version, 7 no new texts to train
+    on.
 
     \b
     Example:
@@ -404,7 +404,7 @@ def history(as_json: bool, model_dir: Path) -> int:
         for entry in entries:
             click.echo(json.dumps(entry, ensure_ascii=False))
         return status
-    for line in describe_decisions(entries):
+    for line in describe_decisions(entries) or ["no decisions yet"] * (not problems):
         click.echo(line)
     click.echo(f"current: {promotions.store.current_id() or 'none'}")
     if promotions.hold.reason is not None:

@@ -40,7 +40,8 @@ class Settings:
     model_path: Path = path(
         Path("model"),
         "A model store, one version's folder, or a plain SavedModel folder. From a store, the server loads the current "
-        "version, and every new current version later.",
+        "version, and every new current version later. `make serve` sets it to `model`.",
+        shown="PREFIX/model, where PREFIX is /opt/ml",
     )
     host: str = text(
         "127.0.0.1",

@@ -32,6 +32,9 @@ PREFIX/input/config/hyperparameters.json, and saves the model in PREFIX/model.""
 
 def main() -> None:
     """Train; exits with 0, with 1 and the reason in output/failure, or with 143 after SIGTERM."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(_USAGE)  # noqa: T201
+        return
     if len(sys.argv) > 1:
         sys.exit(_USAGE)
     prefix = Path(os.environ.get("PREFIX", "").strip() or DEFAULT_PREFIX)

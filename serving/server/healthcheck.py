@@ -14,14 +14,17 @@ _SECONDS = 2
 
 
 def main() -> None:
-    """Exit with 0 if /ping returns 200, else with 1 and the reason."""
+    """Exit with 0 if /ping returns 200, else with 1, the address and the reason."""
+    address = ""
     try:
         settings = Settings.from_environment(os.environ)
-        status = ping(reachable(settings.host), settings.port)
+        host = reachable(settings.host)
+        address = f"{host}, port {settings.port}: "
+        status = ping(host, settings.port)
     except (ConfigError, OSError, http.client.HTTPException) as error:
-        sys.exit(f"healthcheck: {' '.join(str(error).split()) or type(error).__name__}")
+        sys.exit(f"healthcheck: {address}{' '.join(str(error).split()) or type(error).__name__}")
     if status != HTTPStatus.OK:
-        sys.exit(f"healthcheck: /ping returned {status}")
+        sys.exit(f"healthcheck: {address}/ping returned {status}")
 
 
 def ping(host: str, port: int) -> int:

@@ -25,7 +25,10 @@ All settings are environment variables; docs/reference/settings.md lists them.""
 
 
 def main() -> None:
-    """Serve, and exit with 0 after SIGTERM or SIGINT, else with 1."""
+    """Serve, and exit with 0 after --help, SIGTERM or SIGINT, else with 1."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(_USAGE)  # noqa: T201
+        return
     if len(sys.argv) > 1:
         sys.exit(_USAGE)
     try:

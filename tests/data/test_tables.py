@@ -152,6 +152,12 @@ def test_bad_header(tmp_path, content):
             read(path)
 
 
+def test_an_empty_csv_file_is_named_so(tmp_path):
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(DatasetError, match="found an empty file; save"):
+        column_names(tmp_path / "a.csv")
+
+
 def test_parquet_with_equal_names(tmp_path):
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "a.parquet")
     with pytest.raises(DatasetError, match="distinct column names"):

@@ -59,7 +59,7 @@ def test_promote_roll_back_and_lift_the_hold(saved, retraining):
 
 def test_history_as_json_is_the_log_and_damage_is_said(saved, retraining):
     first, second = saved.version_ids()
-    assert retraining("history") == f"current: {first}\n"
+    assert retraining("history") == f"no decisions yet\ncurrent: {first}\n"
     log = DecisionLog(saved.path)
     log.append("inconclusive", champion=first, challenger=second, reasons=["few texts"], gate={"figures": {"p": 0.5}})
     log.append("reject", champion=first, challenger=second)

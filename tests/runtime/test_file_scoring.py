@@ -116,6 +116,7 @@ def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
     ]
     report = score(tmp_path / "out.jsonl", rows)
     assert (report.labelled, report.correct, report.unknown_labels) == (3, 2, 1)
+    assert list(report.warnings()) == ["1 row has a label that is not a class of the model"]
     assert report.accuracy == pytest.approx(2 / 3)
     first = read_jsonl(tmp_path / "out.jsonl")[1]
     assert list(first)[:3] == ["input_label", "text", "label"]

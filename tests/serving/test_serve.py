@@ -671,8 +671,9 @@ def test_the_health_check(stack, monkeypatch):
         return exit_message(monkeypatch, healthcheck.main, {"PORT": str(port), **environ})
 
     assert health(stack.port) == health(stack.port, HOST="0.0.0.0") == ""  # noqa: S104
-    message = health(free_port(), HOST="")
-    assert message.startswith("healthcheck: ")
+    free = free_port()
+    message = health(free, HOST="")
+    assert message.startswith(f"healthcheck: 127.0.0.1, port {free}: ")
     assert "\n" not in message
     assert health(stack.port, PORT="http").startswith("healthcheck: PORT: ")
 
@@ -711,7 +712,7 @@ def test_the_health_check_of_a_server_on_version_6(monkeypatch):
                 assert exit_message(monkeypatch, healthcheck.main, {**environ, "HOST": host}) == ""
             busy = True
             message = exit_message(monkeypatch, healthcheck.main, {**environ, "HOST": "::"})
-            assert message == "healthcheck: /ping returned 503"
+            assert message == f"healthcheck: ::1, port {environ['PORT']}: /ping returned 503"
         finally:
             server.shutdown()
             thread.join()
@@ -726,6 +727,15 @@ def test_an_argument_is_refused(monkeypatch):
     with pytest.raises(ConfigError):
         Settings.from_environment({"PORT": "0"})
     assert exit_message(monkeypatch, launcher.main, {}, "--port").startswith("usage: serve")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("program", ["serve", "train"])
+def test_help_of_a_program_succeeds(program, option):
+    command = [sys.executable, str(ROOT / "serving" / program), option]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: {program}\n")
 
 
 def _listens(port: int) -> bool:

@@ -404,6 +404,12 @@ def test_score_stops_at_a_bad_row(cli, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_score_names_row_and_line(cli, tmp_path):
+    (tmp_path / "in.csv").write_text("text,n\ngood,1\nbad\n", encoding="utf-8")
+    result = cli("score", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    assert result.output.startswith("error: row 2 (line 3): expected 2 fields (text, n), found 1; ")
+
+
 def test_score_skips_bad_rows_on_demand(cli, tmp_path):
     lines = [b'{"text": "good"}', b"{not json", b'{"text": 7}', b'{"text": "\xff"}', b'{"text": "bad"}']
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
@@ -411,7 +417,7 @@ def test_score_skips_bad_rows_on_demand(cli, tmp_path):
     assert result.exit_code == 0, result.output
     assert "skipped 3 of 5 rows" in result.output
     listed = [line.split(":")[0].strip() for line in result.output.splitlines() if line.startswith("  row")]
-    assert listed == ["row 2", "row 3", "row 4"]
+    assert listed == ["row 2 (line 2)", "row 3", "row 4"]
     assert "  row 4: not well-formed UTF-8" in result.output
     assert [row["label"] for row in read_table(tmp_path / "out.csv")] == ["good", "bad"]
 

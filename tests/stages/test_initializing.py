@@ -205,7 +205,8 @@ def test_preview_command(invoke, archive):
 
 def count_words(monkeypatch):
     monkeypatch.setattr(
-        initializing, "_token_counts", lambda _encoder: lambda texts: np.array([len(text.split()) for text in texts])
+        "textclf.training.encoders.preprocessing.token_counts",
+        lambda texts, _encoder: np.array([len(text.split()) for text in texts]),
     )
 
 

@@ -138,8 +138,8 @@ def _csv_header(path: Path, reader: Any) -> list[str]:
         raise DatasetError(f"{path}: the header can't be read ({error})") from error
     if not header or len(set(header)) != len(header) or not is_unicode("".join(header)):
         raise DatasetError(
-            f"{path}: expected a first line with distinct UTF-8 column names, found {header}; save the table as CSV in "
-            f"UTF-8, with a header"
+            f"{path}: expected a first line with distinct UTF-8 column names, found "
+            f"{header or 'an empty file'}; save the table as CSV in UTF-8, with a header"
         )
     return header
 

@@ -74,11 +74,12 @@ class ScoringReport:
         """Lines about skipped rows and unknown labels."""
         if self.skipped:
             yield f"skipped {self.skipped} of {self.rows} rows:"
-            yield from (f"  row {number}: {reason}" for number, reason in self.skipped_rows)
+            yield from (f"  {_row(number, reason)}" for number, reason in self.skipped_rows)
         if self.skipped > len(self.skipped_rows):
             yield f"  … and {self.skipped - len(self.skipped_rows)} more"
         if self.unknown_labels:
-            yield f"{self.unknown_labels} rows have a label that is not a class of the model"
+            rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
+            yield f"{rows} a label that is not a class of the model"
 
 
 def score_rows(
@@ -104,7 +105,7 @@ def score_rows(
 
     def leave_out(number: int, error: Exception) -> None:
         if not skip_bad:
-            raise InputError(f"row {number}: {error}; fix the row, or skip such rows with --skip-bad") from error
+            raise InputError(f"{_row(number, str(error))}; fix the row, or skip such rows with --skip-bad") from error
         report.skipped += 1
         if len(report.skipped_rows) < MAX_SKIPPED_LISTED:
             report.skipped_rows.append((number, str(error)))
@@ -135,7 +136,7 @@ def score_rows(
     report.skipped_rows.sort()
     if report.skipped and not report.scored:
         number, reason = report.skipped_rows[0]
-        raise InputError(f"none of the {report.skipped} rows can be scored; row {number}: {reason}")
+        raise InputError(f"none of the {report.skipped} rows can be scored; {_row(number, reason)}")
     return report
 
 
@@ -183,6 +184,11 @@ def check_ending(path: Path) -> None:
     """
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(f"{path}: expected a file name that ends in {', '.join(ENDINGS)}")
+
+
+def _row(number: int, reason: str) -> str:
+    """The reason with its row; a reason that starts with the line, in brackets, continues the row's number."""
+    return f"row {number}{'' if reason.startswith('(line ') else ':'} {reason}"
 
 
 def _text_of(fields: Fields, text_column: str) -> str:
