@@ -33,8 +33,9 @@ if TYPE_CHECKING:  # These take seconds to import or are not installed where mod
 class Retrain:
     """Trains a challenger on old and new labelled texts, and promotes it if the gate allows it.
 
-    Call the verbs in this order: combine_datasets, retrain_model, save_retrained_model. The champion is the version
-    that is current at the first call. The challenger has the champion's options, except those given here.
+    Call combine_datasets, then save_retrained_model, which trains if necessary. A call of retrain_model between them
+    is optional, and trains as if `again` were set. The champion is the version that is current at the first call.
+    The challenger has the champion's options, except those given here.
 
     Args:
         old_dataset_path: the champion's data: an archive, a folder or a table file. Its test part is the reference
@@ -44,7 +45,7 @@ class Retrain:
         epochs, init_lr: options of Training; None takes the champion's.
         model_dir: the model store.
         data_dir, runs_dir: folders of Training.
-        again: train even if the gate turned down a challenger of the same champion, data and recipe.
+        again: train even if the same training was already done and not promoted.
         clock: returns seconds since the epoch.
         **options: fields of textclf.config.GateOptions, CombineOptions, DataOptions (how the old and the new data are
             read), ModelOptions and TrainingOptions.
@@ -247,7 +248,7 @@ class Retrain:
         version, entry = found
         click.echo(
             f"not trained:   the same data and recipe gave {version.id} on {entry['time'][:10]} "
-            f"({entry['action']}); --again trains all the same"
+            f"({entry['action']}); --again trains anyway"
         )
         return version, earlier.repeated_rejection(version, entry, self._holdout[1], self.gate_options)
 
@@ -283,7 +284,7 @@ def main() -> None:
 @changed_options
 @add_options(field_options(GateOptions, "margin", "slice_margin", "calibration_margin", "alpha", "min_holdout"))
 @add_options(field_options(CombineOptions, "new_share", "trusted_sources"))
-@click.option("--again", is_flag=True, help="Train even if the same training was already done and rejected.")
+@click.option("--again", is_flag=True, help="Train even if the same training was already done and not promoted.")
 @data_dir_option
 @runs_dir_option
 def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
@@ -326,7 +327,7 @@ def check_run(arguments: Sequence[str]) -> None:
         TrainingError: if packages of training are missing.
         DatasetError: if the old data is missing.
     """
-    given = run.make_context("retraining.py run", list(arguments)).params
+    given = run.make_context("textclf retrain", list(arguments)).params
     check_packages()
     check_old_data(Path(given["old_dataset_path"]), Path(given["data_dir"]))
 
@@ -362,7 +363,7 @@ def rollback(to: str | None, reason: str, model_dir: Path) -> None:
     """
     before, now = Promotions(model_dir).roll_back(to, reason)
     click.echo(f"{model_dir}: {now} is current again (before: {before})")
-    click.echo(f"automatic promotion is on hold, until: python retraining.py lift-hold --model-dir {model_dir}")
+    click.echo(f"automatic promotion is on hold, until: textclf versions lift-hold --model-dir {model_dir}")
 
 
 @main.command("lift-hold", cls=Command)

@@ -310,7 +310,7 @@ def main(
         version = training.save_model(model_dir, name, promote)
     current = ModelStore(model_dir).current_id()
     if current != version.name:
-        change = f"python retraining.py promote {version.name} --model-dir {model_dir}"
+        change = f"textclf versions promote {version.name} --model-dir {model_dir}"
         click.echo(f"current:       {current or 'none'}; to make the new version current: {change}")
 
 

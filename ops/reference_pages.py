@@ -95,13 +95,19 @@ def errors_page() -> str:
     )
     outcomes = _table(
         ("exit status", "outcome", "meaning"),
-        ((one.exit_status, one.value, f"{one.sentence[0].upper()}{one.sentence[1:]}.") for one in RetrainOutcome),
+        ((one.exit_status, one.value, _meaning(one)) for one in RetrainOutcome),
     )
     return (
         f"{_ERRORS}{codes}\n## Exit statuses\n\nA command exits with 0 on success, 1 on an error and 2 on a wrong "
         f"option. `textclf check` also exits with 3 (drift) and\n4 (not enough data). `textclf retrain` exits with:\n\n"
         f"{outcomes}"
     )
+
+
+def _meaning(outcome: RetrainOutcome) -> str:
+    """The sentence of an outcome without what only its readers in a terminal need."""
+    sentence = outcome.sentence.partition(" (see ")[0]
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def pages() -> dict[str, str]:

@@ -43,7 +43,7 @@ class ModelStoreError(TextClfError):
             problem: what was expected and what was found.
             can_export: whether exporting the version again fixes it.
         """
-        remedy = "export it again (train_model.py --export-again)" if can_export else "choose another"
+        remedy = "export it again (textclf train --export-again)" if can_export else "choose another"
         return cls(f"{problem}; restore the version from where it came, or {remedy}")
 
 

@@ -8,29 +8,29 @@ class RetrainOutcome(StrEnum):
     """How a retraining ended. drift.json contains the values, except "busy", which records nothing.
 
     Attributes:
-        exit_status: exit status of `retraining.py run`; 1 is an error and 2 a wrong option.
+        exit_status: exit status of `textclf retrain`; 1 is an error and 2 a wrong option.
         sentence: what monitoring prints about it.
     """
 
     PROMOTED = "promoted", 0, "the retrained model was promoted"
-    REJECTED = "rejected", 3, "the retrained model was rejected (see retraining.py history)"
+    REJECTED = "rejected", 3, "the retrained model was rejected (see textclf versions history)"
     INCONCLUSIVE = (
         "inconclusive",
         4,
-        "the retrained model was not promoted: too few texts to decide (see retraining.py history)",
+        "the retrained model was not promoted: too few texts to decide (see textclf versions history)",
     )
     BUSY = "busy", 5, "no retraining: another one of this store is running"
     HELD = (
         "held",
         6,
         "the retrained model was not promoted: promotion is on hold, or another version became current meanwhile "
-        "(see retraining.py history)",
+        "(see textclf versions history)",
     )
     NOTHING = "nothing", 7, "the retraining found nothing new to train on"
     FAILED = (
         "failed",
         1,
-        "the retraining failed (see above); monitoring tries again after the cool-down, retraining.py run at once",
+        "the retraining failed (see above); monitoring tries again after the cool-down, textclf retrain at once",
     )
 
     exit_status: int

@@ -40,7 +40,7 @@ class DriftMetrics(Collector):
             return
         if state.last_check is not None:
             yield from self._of_check(state.last_check)
-        failed = CounterMetricFamily(f"{self.prefix}_drift_failed_runs", "Failed runs of `monitoring.py watch`.")
+        failed = CounterMetricFamily(f"{self.prefix}_drift_failed_runs", "Failed runs of `textclf watch`.")
         failed.add_metric([], state.failed_runs)
         yield failed
 

@@ -75,7 +75,7 @@ def check_model(path: Path) -> None:
     try:
         if not path.exists() or _is_empty(path):
             raise ConfigError(
-                f"MODEL_PATH: expected a model, found none in {path}; train one (train_model.py --model-dir), or set "
+                f"MODEL_PATH: expected a model, found none in {path}; train one (textclf train --model-dir), or set "
                 f"another folder: after `make demo` there is a model in demo/model"
             )
         if not is_saved_model_folder(path):

@@ -43,7 +43,7 @@ def test_promote_roll_back_and_lift_the_hold(saved, retraining):
     assert retraining("promote", second) == f"{saved.path}: {second} is current (before: {first})\n"
     out = retraining("rollback", "--reason", "worse on short texts")
     assert out.startswith(f"{saved.path}: {first} is current again (before: {second})\nautomatic promotion is on hold")
-    assert f"python retraining.py lift-hold --model-dir {saved.path}" in out
+    assert f"textclf versions lift-hold --model-dir {saved.path}" in out
     # A person may promote during a hold.
     retraining("promote", second)
     assert saved.current_id() == second
@@ -107,6 +107,6 @@ def test_no_store_is_one_line_and_nothing_is_made(tmp_path, command):
 def test_a_retraining_itself_says_what_it_needs(retraining, tmp_path):
     error = retraining("run", "--old-dataset-path", tmp_path, status=1)
     assert error.startswith(
-        "error: expected what requirements.txt installs, found no tensorflow, tf_keras, datasketch; "
+        "error: expected the packages of the extra `train`, found no tensorflow, tf_keras, datasketch; "
     )
     assert list(tmp_path.iterdir()) == []

@@ -253,7 +253,7 @@ def test_damaged_files_are_refused(tmp_path, name, content, message):
     with pytest.raises(ModelStoreError, match=message) as caught:
         Tokenizer.load(tmp_path)
     assert str(caught.value).startswith(f"{path}: expected ")
-    assert str(caught.value).endswith("or export it again (train_model.py --export-again)")
+    assert str(caught.value).endswith("or export it again (textclf train --export-again)")
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_without_tensorflow_the_error_names_the_new_engine_first(store, monkeypa
     with pytest.raises(ModelStoreError) as caught:
         load_predictor(store.open(draft.id).path)
     message = str(caught.value)
-    again, install = message.find(f"train_model.py --export-again {draft.id}"), message.find("pip install tensorflow")
+    again, install = message.find(f"textclf train --export-again {draft.id}"), message.find("pip install tensorflow")
     assert 0 < again < install
 
 

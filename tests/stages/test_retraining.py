@@ -273,7 +273,7 @@ def test_what_was_turned_down_is_not_trained_again(undecided, promoted, reviews,
     assert again.decision.texts_needed == first.decision.texts_needed
     out = capsys.readouterr().out
     assert f"not trained:   the same data and recipe gave {first.challenger} on " in out
-    assert "(inconclusive); --again trains all the same" in out
+    assert "(inconclusive); --again trains anyway" in out
     assert "comparing" not in out
     assert [entry["action"] for entry in entries(undecided)] == ["inconclusive"]
     # A gate with other options is asked again, of the challenger that is there.

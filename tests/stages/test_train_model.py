@@ -290,7 +290,7 @@ def test_the_command_says_which_version_goes_on_being_current(tmp_path, monkeypa
     first, second = write_version(store.path, seed=0), write_version(store.path, seed=1, promote=False)
     monkeypatch.setattr(Training, "save_model", lambda *_: second)
     said = invoke("--dataset-path", "reviews", "--model-dir", store.path).stdout
-    change = f"python retraining.py promote {second.name} --model-dir {store.path}"
+    change = f"textclf versions promote {second.name} --model-dir {store.path}"
     assert said == f"current:       {first.name}; to make the new version current: {change}\n"
     store.promote(second.name, expected_current=first.name)
     assert invoke("--dataset-path", "reviews", "--model-dir", store.path).stdout == ""

@@ -234,7 +234,7 @@ class TestKilled:
 
 class TestOpening:
     def test_an_empty_store_says_what_to_do(self, store):
-        with pytest.raises(ModelStoreError, match=r"versions here: none; train one \(train_model.py\)"):
+        with pytest.raises(ModelStoreError, match=r"versions here: none; train one \(textclf train\)"):
             store.open()
 
     def test_an_unknown_version_lists_what_exists(self, store):

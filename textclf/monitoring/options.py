@@ -60,9 +60,7 @@ class MonitoringSettings:
     combined_dataset_path: Path = path(
         Path("datasets/combined"), "With --retrain: folder for the combined old and new texts.", metavar="DIR"
     )
-    retrain_args: str = text(
-        "", "With --retrain: more options of `retraining.py run`, as one argument.", metavar="ARGS"
-    )
+    retrain_args: str = text("", "With --retrain: more options of `textclf retrain`, as one argument.", metavar="ARGS")
     min_new_labels: int = whole(
         _POLICY.min_new_labels, f"With --retrain: {_POLICY_RULES['min_new_labels'].help.lower()}", min=1
     )

@@ -70,7 +70,7 @@ def open_version(model_path: Path) -> OpenedVersion:
     if not version.has(REFERENCE_FILE):
         raise ModelStoreError(
             f"{version.path}: expected a version with a drift reference, found none; create the reference on the "
-            f"machine where the version was trained (train_model.py --export-again {version.id})"
+            f"machine where the version was trained (textclf train --export-again {version.id})"
         )
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(

@@ -60,7 +60,7 @@ def describe_versions(store: ModelStore) -> str:
     """
     ids = store.version_ids()
     if not ids:
-        return f"{store.path}: no version yet; train_model.py saves the first"
+        return f"{store.path}: no version yet; textclf train saves the first"
     current = store.current_id()
     titles = (
         "", "version", "created (UTC)", "encoder", "classes", "test accuracy", "macro F1", "cascade", "parts", "parent"
@@ -90,7 +90,7 @@ def describe_versions(store: ModelStore) -> str:
                 manifest.parent or NOTHING,
             )
         )
-    remedy = f"make an existing version current (retraining.py promote ID --model-dir {store.path})"
+    remedy = f"make an existing version current (textclf versions promote ID --model-dir {store.path})"
     if current is None:
         damaged.append(f"no version is current: {remedy}")
     elif current not in ids:

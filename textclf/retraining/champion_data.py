@@ -34,7 +34,7 @@ def reference_test_set(dataset: Dataset, champion: ModelVersion, source: object)
         raise TrainingError(
             f"{source}: expected the classes of the champion {champion.id}, {', '.join(names)}, got "
             f"{', '.join(dataset.class_names)}; only models with the same classes are compared: train a model with "
-            f"other classes with train_model.py, and promote it with retraining.py promote"
+            f"other classes with textclf train, and promote it with textclf versions promote"
         )
     if dataset.test is None:
         raise TrainingError(f"{source}: expected a test part, which is the reference test set, found none")

@@ -18,8 +18,8 @@ def check_packages() -> None:
     missing = [name for name in _TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainingError(
-            f"expected what requirements.txt installs, found no {', '.join(missing)}; run it where models are trained "
-            f"(promote, rollback, history and lift-hold work here)"
+            f"expected the packages of the extra `train`, found no {', '.join(missing)}; run it where models are "
+            f"trained (promote, rollback, history and lift-hold work here)"
         )
 
 

@@ -238,7 +238,7 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
     if difference:
         raise ModelStoreError(
             f"{folder}: the engine's logits on the golden texts are off by {difference:.3g} on this CPU; export the "
-            f"version again on a machine like this one (train_model.py --export-again)"
+            f"version again on a machine like this one (textclf train --export-again)"
         )
     return engine
 

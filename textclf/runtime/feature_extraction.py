@@ -37,7 +37,7 @@ def wordpieces_of(predictor: Predictor) -> Wordpieces:
     if tokenizer is None:
         raise ConfigError(
             f"{predictor.full_name or 'the model'}: drift needs a version with an engine, but this is a SavedModel; "
-            f"save it as a version where it was trained (train_model.py)"
+            f"save it as a version where it was trained (textclf train)"
         )
     continues = np.array([piece.startswith(_CONTINUATION) for piece in tokenizer.vocabulary])
     return Wordpieces(tokenizer.unknown_id, continues)

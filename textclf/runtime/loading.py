@@ -89,7 +89,7 @@ def predictor_of_version(
                 raise
             raise ModelStoreError(
                 f"{version.path}: expected a version with an engine, because TensorFlow is not installed; where it was "
-                f"trained, run train_model.py --export-again {version.id} and use the new version. Or else {error}"
+                f"trained, run textclf train --export-again {version.id} and use the new version. Or else {error}"
             ) from error
     return predictor_with(backend, manifest, tokens_per_batch, stages)
 

@@ -170,7 +170,7 @@ def _tensorflow(folder: Path) -> Any:
         except ImportError as error:
             raise ModelStoreError(
                 f"{folder}: this is a TensorFlow SavedModel, and TensorFlow can't be imported ({error}); "
-                f"pip install tensorflow tensorflow-text (see requirements.txt)"
+                f"pip install tensorflow tensorflow-text (versions: the extra `train`)"
             ) from error
         try:
             # Registers the ops of BERT's preprocessing; a model without these ops does not need it.

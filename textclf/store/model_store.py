@@ -179,8 +179,8 @@ class ModelStore:
         if wanted is None:
             raise ModelStoreError(
                 f"{self.path}: expected a model store with a current version; versions here: {self._listing()}; "
-                f"train one (train_model.py), or make one of them current "
-                f"(retraining.py promote ID --model-dir {self.path})"
+                f"train one (textclf train), or make one of them current "
+                f"(textclf versions promote ID --model-dir {self.path})"
             )
         if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
             asked = "current names" if version_id is None else "asked for"
@@ -293,7 +293,7 @@ def open_model(path: Path | str) -> ModelVersion:
     )
     raise ModelStoreError(
         f"{path}: expected a model store (with versions/ and current) or one version's folder (with {MANIFEST_FILE}), "
-        f"found {found}; train a model with train_model.py, or name another folder"
+        f"found {found}; train a model with textclf train, or name another folder"
     )
 
 

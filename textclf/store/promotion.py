@@ -105,7 +105,8 @@ class Promotions:
             raise OvertakenError(
                 f"{place}: expected {current} to be current still, found {self.store.current_id()}, which became "
                 f"current meanwhile: nothing was rolled back, but automatic promotion is on hold now; see "
-                f"retraining.py history, then roll back again (rollback --to {target}), or clear the hold (lift-hold)"
+                f"textclf versions history, then roll back again (textclf versions rollback --to {target}), or clear "
+                f"the hold (textclf versions lift-hold)"
             ) from error
         return current, target
 

