@@ -18,6 +18,7 @@ from textclf.data.sample_files import sample_files
 from textclf.data.scoring_input import input_columns, input_rows
 from textclf.data.tables import table_format
 from textclf.errors import InputError
+from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
 from textclf.report.versions import compare_versions, describe_version, describe_versions
@@ -266,6 +267,19 @@ def _verdict(prediction: Prediction) -> str:
     return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage})"
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """Numbers on the command line."""
+
+    threads: int | None = whole(
+        None, "Number of threads; not for a plain SavedModel, where TensorFlow decides.", min=1, shown="all cores"
+    )
+    num_files: int = whole(3, "Maximum number of files per class.", min=1)
+    tokens_per_batch: int = whole(
+        TOKENS_PER_BATCH, "Maximum wordpieces of a batch, padding included; a lower value needs less memory.", min=1
+    )
+
+
 @click.group(cls=Group)
 @click.option(
     "--model-path",
@@ -279,12 +293,7 @@ def _verdict(prediction: Prediction) -> str:
     metavar="A,B,…",
     help="Class names of a plain SavedModel in the order of its outputs; a version contains its own.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    show_default="all cores",
-    help="Number of threads; not for a plain SavedModel, where TensorFlow decides.",
-)
+@field_option(_Numbers, "threads", is_checked=True)
 @click.option("--no-cascade", is_flag=True, help="Let the encoder read every text, without the linear stage.")
 @click.pass_context
 def main(
@@ -331,7 +340,7 @@ def live(inference: Inference, save_dir: Path) -> None:
 
 @main.command()
 @click.argument("path", type=_PATH)
-@click.option("--num-files", type=click.IntRange(min=1), default=3, help="Maximum number of files per class.")
+@field_option(_Numbers, "num_files", is_checked=True)
 @click.option("--seed", type=int, help="Random seed; the same seed chooses the same files.")
 @click.pass_obj
 def batch(inference: Inference, path: Path, num_files: int, seed: int | None) -> None:
@@ -353,12 +362,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
 @field_option(DataOptions, "text_column", help="Column that contains the text.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
-@click.option(
-    "--tokens-per-batch",
-    type=click.IntRange(min=1),
-    default=TOKENS_PER_BATCH,
-    help="Maximum wordpieces of a batch, padding included; a lower value needs less memory.",
-)
+@field_option(_Numbers, "tokens_per_batch", is_checked=True)
 @click.pass_obj
 def score(
     inference: Inference, input_path: Path, output_path: Path, text_column: str, skip_bad: bool, tokens_per_batch: int

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from textclf.cli.commands import Command, Group
-from textclf.cli.options import dataset_options
+from textclf.cli.options import dataset_options, field_option
 from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.dataset_layout import data_root
@@ -19,6 +19,7 @@ from textclf.data.download import check_sha256, download
 from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
+from textclf.fields import whole
 
 _DEFAULT_FILE = "aclImdb_v1.tar.gz"
 _DEFAULT_DATA_DIR = "datasets"
@@ -160,6 +161,11 @@ def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> 
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
+@dataclasses.dataclass
+class _Preview:
+    number: int = whole(3, "Number of texts.", min=1, flag="-n, --number")
+
+
 @click.group(cls=Group)
 def main() -> None:
     """Download, check and preview a data set.
@@ -204,12 +210,7 @@ def download_command(file: str, url: str, sha256: str | None, data_dir: Path) ->
 @main.command("report", cls=Command)
 @click.argument("path")
 @click.option("--encoder", default=EMBEDDED_ENCODER, help="Encoder whose tokenizer counts the tokens (name or handle).")
-@click.option(
-    "--max-length",
-    type=click.IntRange(min=4),
-    default=ModelOptions().max_length,
-    help="Maximum number of tokens per text.",
-)
+@field_option(ModelOptions, "max_length", is_checked=True, help="Maximum number of tokens per text.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_data_dir
 @dataset_options
@@ -234,7 +235,7 @@ def report_command(
 
 @main.command("preview", cls=Command)
 @click.argument("path")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=3, help="Number of texts.")
+@field_option(_Preview, "number", is_checked=True)
 @_data_dir
 @dataset_options
 def preview_command(path: str, number: int, data_dir: Path, data_options: DataOptions) -> None:

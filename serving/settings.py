@@ -62,7 +62,7 @@ class Settings:
     )
     inference_threads: int = whole(
         1,
-        "Compute threads per worker. More threads answer one request faster, but fewer requests in total.",
+        "Compute threads per worker. More threads serve one request faster, but fewer requests in total.",
         min=1,
         max=1024,
     )
@@ -197,5 +197,5 @@ def _refusal(name: str, rule: Rule, value: object) -> ConfigError:
     variable = name.upper()
     got = "a value that is not shown" if rule.is_secret else repr(value)[:200]
     return ConfigError(
-        f"{variable}: expected {rule.expected}, got {got}; fix or unset the environment variable {variable}"
+        f"{variable}: expected {rule.expected_text}, got {got}; fix or unset the environment variable {variable}"
     )

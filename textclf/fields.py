@@ -18,7 +18,8 @@ _SWITCHES = {"1": True, "0": False, "true": True, "false": False, "yes": True, "
 # int() and float() accept more than people write: 1_0 for 10, digits of other scripts, nan.
 _WHOLE = r"[+-]?[0-9]{1,18}"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
-_ARTICLES = re.compile(r"an? (?:(?:whole )?number (?:of |from )?)?|one of ")
+_ARTICLE = re.compile(r"^(?:an? (?:(?:whole )?number (?:of |from )?)?|one of )")
+_SWITCH_TEXTS = "on or off (also 1, 0, true, false, yes, no)"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,12 @@ class Rule:
     @property
     def values(self) -> str:
         """The accepted values, for tables: `expected` in fewer words."""
-        return "on, off" if self.kind is bool else _ARTICLES.sub("", self.expected)
+        return _SWITCH_TEXTS if self.kind is bool else _ARTICLE.sub("", self.expected)
+
+    @property
+    def expected_text(self) -> str:
+        """`expected`, for a value that came as text."""
+        return _SWITCH_TEXTS if self.kind is bool else self.expected
 
 
 def option(default: Any, rule: Rule, *, or_none: bool = False) -> Any:
@@ -173,19 +179,22 @@ def default_of(options: type, name: str) -> Any:
     return item.default if item.default_factory is MISSING else item.default_factory()
 
 
-def markdown_table(options: type, header: str = "option", spell: Callable[[str], str] = str) -> str:
-    """The fields of an option class as a Markdown table: name, default, accepted values, help.
+def markdown_table(
+    options: type, header: str = "option", spell: Callable[[str], str] = str, flag_of: Callable[..., str] | None = None
+) -> str:
+    """The fields of an option class as a Markdown table: name, command line, default, accepted values, help.
 
     Args:
         options: dataclass whose fields have rules.
         header: title of the first column.
         spell: makes the name in the table from the name of the field.
+        flag_of: makes the column of the command line from a field's name and rule; None leaves the column out.
     """
-    rows = [
-        f"| `{spell(name)}` | {_shown(rule, default_of(options, name))} | {rule.values} | {rule.help} |"
-        for name, rule in rules(options).items()
-    ]
-    return "\n".join([f"| {header} | default | values | meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
+    rows = [[header, "command line", "default", "values", "meaning"], ["---"] * 5]
+    for name, rule in rules(options).items():
+        flag = flag_of(name, rule) if flag_of else ""
+        rows.append([f"`{spell(name)}`", flag, _shown(rule, default_of(options, name)), rule.values, rule.help])
+    return "".join(f"| {' | '.join(row if flag_of else row[:1] + row[2:])} |\n" for row in rows)
 
 
 def parse_whole(text: str) -> int:

@@ -128,7 +128,7 @@ class ModelHolder:
         while self._predictor is None:
             try:
                 self._serve(_warmed(self._load(self.model_path)))
-            except Exception as error:  # noqa: BLE001 the process answers 503 and tries again, also after a bug
+            except Exception as error:  # noqa: BLE001 the process returns 503 and tries again, also after a bug
                 self._log_once(f"the model can't be loaded, trying again: {_reason(error)}")
                 self._ended.wait(_RETRY_SECONDS)
             if self._ended.is_set():

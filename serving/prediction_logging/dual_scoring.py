@@ -1,4 +1,4 @@
-"""Score a random share of texts with both stages of a cascade, after they were answered: a fair sample for drift.
+"""Score a random share of texts with both stages of a cascade, after the response: a fair sample for drift.
 
 Texts that the linear stage passes on to the encoder are not a fair sample, because they are the hard ones.
 """

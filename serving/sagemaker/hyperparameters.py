@@ -91,7 +91,7 @@ def _parsed(name: str, value: Any, rule: Rule) -> Any:
     try:
         parsed = rule.parse(value) if isinstance(value, str) else value
     except ValueError:
-        raise ConfigError(f"{name}: expected {rule.expected}, got {value!r:.80}") from None
+        raise ConfigError(f"{name}: expected {rule.expected_text}, got {value!r:.80}") from None
     if not rule.holds(parsed):
         raise ConfigError(f"{name}: expected {rule.expected}, got {parsed!r:.80}")
     return parsed

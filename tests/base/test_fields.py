@@ -1,6 +1,6 @@
 """Options are declared once: the fields' rules check values, parse strings and fill tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,20 @@ def test_markdown_table():
         "| `KEPT` | 0.25 | at least 0 and below 1 | Kept share. |",
         "| `THREADS` | all cores | at least 1 | Threads. |",
     ]
-    assert "| `is_on` | on | on, off | Whether. |" in markdown_table(Options)
+    assert "| `is_on` | on | on or off (also 1, 0, true, false, yes, no) | Whether. |" in markdown_table(Options)
+
+
+def test_markdown_table_with_command_line():
+    lines = markdown_table(Options, flag_of=lambda name, rule: f"`--{name}`, {rule.values}").splitlines()
+    assert lines[0] == "| option | command line | default | values | meaning |"
+    assert lines[4] == "| `port` | `--port`, 1 to 65535 | 8080 | 1 to 65535 | Port. |"
+
+
+def test_tables_drop_the_article_at_the_beginning_only():
+    expected = "a mark other than letters, or one of two"
+    assert rules(make_dataclass("Marks", [("mark", str, text("!", "Mark.", expected=expected))]))["mark"].values == (
+        "mark other than letters, or one of two"
+    )
 
 
 @pytest.mark.parametrize("options", ALL)

@@ -123,7 +123,7 @@ def test_the_card_has_the_figures_of_the_version(version):
     }
     for row, accuracy in rows.items():
         assert f"| {row} | {percent(accuracy)} |" in CARD
-    assert f"The linear stage answers {percent(cascade['exit_share'], 1)} of the reviews" in CARD
+    assert f"The linear stage predicts {percent(cascade['exit_share'], 1)} of the reviews" in CARD
     error = cascade["expected_calibration_error"]["cascade"]
     assert f"calibration error of the cascade is {error:.3f}" in CARD
     assert f"On {test['n']:,} test reviews" in CARD

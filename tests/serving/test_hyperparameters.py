@@ -64,7 +64,7 @@ def test_the_short_form_of_an_encoder():
         ({"init_lr": "inf"}, "init_lr: expected a number above 0 and below 10, got"),
         ({"init_lr": "fast"}, "init_lr: expected a number"),
         ({"init_lr": "nan"}, "init_lr"),
-        ({"promote": "maybe"}, "promote: expected true or false, got 'maybe'"),
+        ({"promote": "maybe"}, r"promote: expected on or off \(also 1, 0, true, false, yes, no\), got 'maybe'"),
         ({"promote": 1}, "promote: expected true or false, got 1"),
         ({"class_weights": ""}, "class_weights"),
         ({"rename_labels": "1=pos"}, "rename_labels: expected a JSON object"),

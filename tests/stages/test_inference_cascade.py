@@ -139,16 +139,16 @@ class TestVersions:
         store, ids = versions
         text = cli("inspect", ids[0], model_path=store)
         for expected in (
-            "cascade       on: the linear stage answers from a probability of 0.97 on, else encoder and linear stage "
+            "cascade       on: the linear stage predicts from a probability of 0.97 on, else encoder and linear stage "
             "together, weighted 1 and 0.5",
-            "                                       test    validation",
-            "  texts                                12500   1000",
-            "  share that the linear stage answers  60.0%   60.0%",
-            "  accuracy: encoder                    0.9100  0.9100",
-            "  accuracy: cascade                    0.9250  0.9250",
-            "    linear stage, where it answers     0.9800  0.9800",
-            "  calibration error: encoder           0.0100  0.0100",
-            "    where the encoder answers          0.0400  0.0400",
+            "                                        test    validation",
+            "  texts                                 12500   1000",
+            "  share that the linear stage predicts  60.0%   60.0%",
+            "  accuracy: encoder                     0.9100  0.9100",
+            "  accuracy: cascade                     0.9250  0.9250",
+            "    linear stage, where it predicts     0.9800  0.9800",
+            "  calibration error: encoder            0.0100  0.0100",
+            "    where the encoder predicts          0.0400  0.0400",
         ):
             assert expected in text.splitlines()
         assert "curve" not in text
@@ -163,7 +163,7 @@ class TestVersions:
         store, ids = versions
         text = cli("inspect", ids[2], model_path=store)
         assert "cascade       off: half C is too small" in text.splitlines()
-        assert "share that the linear stage answers  50.0%" in text
+        assert "share that the linear stage predicts  50.0%" in text
 
     def test_a_version_that_knows_of_none(self, cli, versions):
         store, ids = versions
@@ -175,9 +175,9 @@ class TestVersions:
         for expected in (
             "  a  on: encoder and linear stage together, weighted 1 and 0.5",
             "  a  too few could be answered early",
-            "  share that the linear stage answers  50.0%   60.0%",
-            "  accuracy: cascade                    0.9150  0.9250  +0.0100  better",
-            "  accuracy: encoder                    0.9100  0.9100  0.0000   same",
+            "  share that the linear stage predicts  50.0%   60.0%",
+            "  accuracy: cascade                     0.9150  0.9250  +0.0100  better",
+            "  accuracy: encoder                     0.9100  0.9100  0.0000   same",
         ):
             assert expected in text.splitlines()
         assert "cascade on validation: the manifests do not record whether the texts are the same" in text
@@ -196,6 +196,6 @@ class TestVersions:
         version = save(tmp_path, odd)
         text = cli("inspect", version, model_path=tmp_path)
         assert "on: encoder and linear stage together, weighted - and -" in text
-        assert "  share that the linear stage answers  -" in text.splitlines()
+        assert "  share that the linear stage predicts  -" in text.splitlines()
         assert len(ModelStore(tmp_path).version_ids()) == 1
         cli("versions", model_path=tmp_path)

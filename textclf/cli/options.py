@@ -17,17 +17,17 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout")
 
 
-class _FieldOption(click.Option):
-    """Shows the bounds of a number in --help."""
+class FieldOption(click.Option):
+    """Shows the bounds of a number in --help; a duration is not one."""
 
     def __init__(self, *args: Any, rule: Rule, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._bounds = rule.values if rule.kind in (int, float) else ""
+        self.rule = rule
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         """The default and the bounds."""
         extra = super().get_help_extra(ctx)
-        return {**extra, "range": self._bounds} if self._bounds else extra
+        return {**extra, "range": self.rule.values} if self.type in (click.INT, click.FLOAT) else extra
 
 
 def field_option(options: type, name: str, *, is_checked: bool = False, **changes: Any) -> Decorator:
@@ -41,7 +41,7 @@ def field_option(options: type, name: str, *, is_checked: bool = False, **change
     """
     rule, default = rules(options)[name], default_of(options, name)
     arguments: dict[str, Any] = {
-        "cls": _FieldOption,
+        "cls": FieldOption,
         "rule": rule,
         "help": rule.help,
         "metavar": rule.metavar,
@@ -58,7 +58,7 @@ def field_option(options: type, name: str, *, is_checked: bool = False, **change
     flag = rule.flag or f"--{name.replace('_', '-')}"
     if rule.kind is bool:
         arguments["is_flag"] = True
-    return click.option(flag, name, **{**arguments, **changes})
+    return click.option(*flag.split(", "), name, **{**arguments, **changes})
 
 
 def field_options(options: type, *names: str, **changes: Any) -> dict[str, Decorator]:

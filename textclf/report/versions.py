@@ -24,17 +24,17 @@ _METRICS = {
 # Dotted name of a result of a cascade -> its title, and whether more is better.
 _CASCADE_RESULTS: dict[str, tuple[str, bool | None]] = {
     "texts": ("texts", None),
-    "exit_share": ("share that the linear stage answers", None),
+    "exit_share": ("share that the linear stage predicts", None),
     "accuracy.encoder": ("accuracy: encoder", True),
     "accuracy.linear": ("accuracy: linear stage", True),
     "accuracy.combination": ("accuracy: both combined", True),
     "accuracy.cascade": ("accuracy: cascade", True),
-    "accuracy_on_exits.linear": ("  linear stage, where it answers", True),
+    "accuracy_on_exits.linear": ("  linear stage, where it predicts", True),
     "accuracy_on_exits.encoder": ("  encoder, on those texts", True),
     "expected_calibration_error.encoder": ("calibration error: encoder", False),
     "expected_calibration_error.cascade": ("calibration error: cascade", False),
-    "expected_calibration_error.linear_stage": ("  where the linear stage answers", False),
-    "expected_calibration_error.encoder_stage": ("  where the encoder answers", False),
+    "expected_calibration_error.linear_stage": ("  where the linear stage predicts", False),
+    "expected_calibration_error.encoder_stage": ("  where the encoder predicts", False),
 }
 # Split of a cascade's results -> its name in the fingerprint of the data; the most important first.
 _CASCADE_SPLITS = {"test": "test", "validation": "validation_calibrate"}
@@ -235,12 +235,12 @@ def _cascade_state(manifest: Manifest) -> list[tuple[str, str]]:
         _value(settings.get(name)) for name in ("encoder_weight", "linear_weight", "exit_confidence")
     )
     rest = "the encoder" if linear == "0" else f"encoder and linear stage together, weighted {encoder} and {linear}"
-    early = "" if confidence == NOTHING else f"the linear stage answers from a probability of {confidence} on, else "
+    early = "" if confidence == NOTHING else f"the linear stage predicts from a probability of {confidence} on, else "
     return [("cascade", f"on: {early}{rest}"), *([("partly off", why_off)] if why_off else [])]
 
 
 def _cascade_share(manifest: Manifest) -> str:
-    """The share of texts that the linear stage answers, for a column."""
+    """The share of texts that the linear stage predicts, for a column."""
     if not manifest.cascade:
         return NOTHING
     if not isinstance(manifest.cascade.get("settings"), dict):

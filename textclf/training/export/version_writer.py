@@ -197,7 +197,7 @@ def _cascade_summary(manifest: Manifest) -> str:
     accuracy = ", ".join(f"{name} {value:.4f}" for name, value in results["accuracy"].items())
     why_off = f" ({cascade['why_off']})" if cascade["why_off"] else ""
     return (
-        f"cascade:       the linear stage answers {results['exit_share']:.1%} of {results['texts']} {split} texts; "
+        f"cascade:       the linear stage predicts {results['exit_share']:.1%} of {results['texts']} {split} texts; "
         f"accuracy: {accuracy}{why_off}"
     )
 
