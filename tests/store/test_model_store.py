@@ -270,7 +270,7 @@ class TestOpening:
     def test_several_versions_without_a_pointer_are_nobodys_choice(self, store):
         save(store), save(store)
         (store.path / "current").unlink()
-        with pytest.raises(ModelStoreError, match=r"make one of them current \(retraining\.py promote ID"):
+        with pytest.raises(ModelStoreError, match=r"make one of them current \(textclf versions promote ID"):
             store.open()
         save(store)
         assert store.current_id() is None
