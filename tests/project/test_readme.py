@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,11 @@ class Reader:
     def ask(self, words: list[str]) -> None:
         response = request(*(word.replace(":8080/", f":{self.port}/") for word in words))
         self.responses.append(json.loads(response))
+        # The log appears a moment after the response.
+        log = self.folder / "prediction_log" / "predictions.sqlite"
+        until = time.monotonic() + 30
+        while not log.exists() and time.monotonic() < until:
+            time.sleep(0.05)
 
     def close(self) -> None:
         if self.server is not None:
