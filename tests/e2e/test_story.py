@@ -105,7 +105,7 @@ def serve(stack: Stack, labelled: list[tuple[str, str]]) -> float:
     return right / len(labelled)
 
 
-@pytest.mark.slow
+@pytest.mark.bench  # bench/retraining/story.py with tiny models; a minute.
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_the_whole_story(tiny_checkpoint, tmp_path):
     # So many that 500 and more set up the cascade.

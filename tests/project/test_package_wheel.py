@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from serving_stack import ROOT, need_nginx, running_stack, serving_python
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.package
 MODEL = ROOT / "model"
 ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 

@@ -74,7 +74,7 @@ def generated() -> list[str]:
     return [*made, *(f"a{char}b {char}\u302e{char}\U0001d165{char}\U00016ff0" for char in listed)]
 
 
-@pytest.mark.slow
+@pytest.mark.statistics  # Thousands of generated texts.
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_equal_where_no_unknown_word_hides_a_difference(generated, lower_case, tmp_path):
     assert len(generated) > 20_000
