@@ -13,7 +13,8 @@ import click
 import textclf
 from textclf.cli.commands import Command, Group
 
-_OWN = {"textclf", "serving", "initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
+_STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
+_OWN = {"textclf", "serving", *_STAGES}
 # Extra that installs the missing packages of a command; every other command can only miss those of training.
 _EXTRAS = {"serve": "serve", "check": "monitor", "watch": "monitor"}
 # Distributions that are not named like their modules.
@@ -67,10 +68,14 @@ class _Commands(Group):
         try:
             return super().invoke(context)
         except ModuleNotFoundError as error:
-            missing = _top(error)
+            missing, name = _top(error), str(context.invoked_subcommand)
+            if missing in _STAGES:  # The image that serves leaves out the stages that train.
+                click.echo(
+                    f"error: textclf {name} needs {missing}.py, found none; run it where models are trained", err=True
+                )
+                sys.exit(1)
             if missing in _OWN or context.parent:
                 raise
-            name = str(context.invoked_subcommand)
             extra = _EXTRAS.get(name, "train")
             package = _DISTRIBUTIONS.get(missing, missing)
             click.echo(f"error: textclf {name} needs {package}; install textclf with its extra `{extra}`", err=True)

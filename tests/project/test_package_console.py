@@ -149,6 +149,12 @@ def test_missing_package_names_the_extra(module, package, arguments, extra):
     assert (result.returncode, result.stderr.strip()) == (1, expected)
 
 
+def test_stage_that_an_image_leaves_out_is_one_line():
+    result = run_without(["train_model"], "main(['train', '--dataset-path', 'x'])")
+    expected = "error: textclf train needs train_model.py, found none; run it where models are trained"
+    assert (result.returncode, result.stderr.strip()) == (1, expected)
+
+
 def test_help_needs_no_package_of_an_extra():
     code = "for name in ('train', 'check', 'watch', 'retrain'): main([name, '--help'], standalone_mode=False)"
     result = run_without(["sklearn", "tensorflow", "datasketch", "matplotlib"], code)
