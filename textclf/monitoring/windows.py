@@ -13,7 +13,7 @@ from textclf.monitoring.retrain_policy import WindowRule
 from textclf.report.drift_report import DriftReport
 
 # The server logs a prediction within a second, or up to 30 s later after an outage of its database. A window ends
-# before the time that late rows may still get.
+# this long before the check, so that its last rows are in the log.
 SETTLED_SECONDS = 60.0
 
 
