@@ -164,7 +164,7 @@ def running(server: Server, log: Path, request: bytes, ready_timeout: float) -> 
 
 def memory_of(pid: int) -> Memory:
     """Read the memory of a process and all its descendants from /proc (Linux)."""
-    sizes = [_sizes(process) for process in _tree(pid)]
+    sizes = [_sizes(process) for process in process_tree(pid)]
     largest = sorted((pss for pss, _ in sizes), reverse=True)[:WORKERS]
     return Memory(sum(largest) / len(largest), sum(pss for pss, _ in sizes), sum(rss for _, rss in sizes))
 
@@ -214,7 +214,8 @@ def _last_line(log: Path) -> str:
     return f"{log}: {last.strip()[:300]}"
 
 
-def _tree(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of a process and all its descendants, parents first (Linux)."""
     pids = [pid]
     for parent in pids:
         for thread in Path(f"/proc/{parent}/task").glob("*/children"):
