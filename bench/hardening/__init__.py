@@ -1,1 +1,1 @@
-"""Attacks on a running server, bounded in time and count; each is also run against an earlier checkout for comparison."""
+"""Attacks on a running server, bounded in time and count; earlier checkouts can be attacked for comparison."""
