@@ -22,7 +22,8 @@ from serving.model.served_version import ServedVersion
 from serving.observability.access_log import AccessLog
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.observability.metrics import Metrics
-from serving.observability.middleware import RequestMiddleware, RequestRecord, record_of
+from serving.observability.middleware import RequestMiddleware, record_of
+from serving.observability.request_record import RequestRecord
 from serving.openapi import openapi_document
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from serving.observability.middleware import RequestRecord
+from serving.observability.request_record import RequestRecord
 
 _MAX_PATH_CHARS = 200
 

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.observability.drift_metrics import DriftMetrics
-from serving.observability.middleware import RequestRecord
+from serving.observability.request_record import RequestRecord
 from textclf.errors import ConfigError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR

@@ -10,7 +10,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
@@ -18,58 +17,20 @@ from werkzeug.wsgi import ClosingIterator
 from serving.api.concurrency import RequestSlots
 from serving.api.errors import ApiError, ErrorCode, redacted_traceback
 from serving.api.request_body import discard_rest, hang_up, has_body, stop_reading
-from textclf.runtime.backend import Timings
+from serving.observability.request_record import RequestRecord, public_method
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _RECORD = "textclf.request"
-UNKNOWN_ROUTE = "unknown"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 # Maximum number of refused bodies that are discarded at a time, so that they do not hold all threads.
 _DISCARDS = 3
 _DISCARD_PATIENCE = 3.0
 # After these errors the start of the next request on the connection is unknown.
 _BREAKS = {ErrorCode.REQUEST_TIMEOUT.public_name, ErrorCode.INCOMPLETE_BODY.public_name}
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """Facts about a request and its response.
-
-    Attributes:
-        request_id: the client's X-Request-Id if it is safe to log, else a new id.
-        method: HTTP method; "other" if it is not a standard one.
-        path: requested path, without the query.
-        status: HTTP status; 0 until the response starts.
-        error: error code; "" if the request succeeded.
-        texts, tokens: number of texts scored or stored, and of wordpieces of the scored texts.
-        truncated: number of texts that the model read only in part.
-        linear: number of texts that the cascade's linear stage predicted; None without a cascade.
-        model: name and version of the model.
-        scored: the texts themselves; logged only if LOG_TEXT is on.
-        body_is_read: whether the whole body was read from the connection.
-        seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
-    """
-
-    request_id: str
-    method: str
-    path: str
-    route: str = UNKNOWN_ROUTE
-    status: int = 0
-    error: str = ""
-    texts: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    linear: int | None = None
-    model: str = ""
-    scored: list[str] = field(default_factory=list)
-    timings: Timings | None = None
-    body_is_read: bool = False
-    seconds: float = 0.0
 
 
 def record_of(environ: "WSGIEnvironment") -> RequestRecord:
@@ -141,8 +102,7 @@ def _record(environ: "WSGIEnvironment") -> RequestRecord:
     request_id = environ.get("HTTP_X_REQUEST_ID", "")
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = uuid.uuid4().hex
-    method = environ["REQUEST_METHOD"]
     path = environ.get("PATH_INFO", "")
     if not path.isascii():  # WSGI gives the bytes of a path as Latin-1.
         path = path.encode("latin-1", errors="replace").decode("utf-8", errors="replace")
-    return RequestRecord(request_id, method if method in _METHODS else "other", path)
+    return RequestRecord(request_id, public_method(environ["REQUEST_METHOD"]), path)

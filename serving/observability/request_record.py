@@ -1,0 +1,51 @@
+"""The record of a request that metrics and the access log read; a light import, for processes without a model."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textclf.runtime.backend import Timings
+
+UNKNOWN_ROUTE = "unknown"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """Facts about a request and its response.
+
+    Attributes:
+        request_id: the client's X-Request-Id if it is safe to log, else a new id.
+        method: HTTP method; "other" if it is not a standard one.
+        path: requested path, without the query.
+        status: HTTP status; 0 until the response starts.
+        error: error code; "" if the request succeeded.
+        texts, tokens: number of texts scored or stored, and of wordpieces of the scored texts.
+        truncated: number of texts that the model read only in part.
+        linear: number of texts that the cascade's linear stage predicted; None without a cascade.
+        model: name and version of the model.
+        scored: the texts themselves; logged only if LOG_TEXT is on.
+        body_is_read: whether the whole body was read from the connection.
+        seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    route: str = UNKNOWN_ROUTE
+    status: int = 0
+    error: str = ""
+    texts: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    linear: int | None = None
+    model: str = ""
+    scored: list[str] = field(default_factory=list)
+    timings: "Timings | None" = None
+    body_is_read: bool = False
+    seconds: float = 0.0
+
+
+def public_method(method: str) -> str:
+    """Return the method of a request as it is counted and logged: "other" if it is not a standard one."""
+    return method if method in _METHODS else "other"
