@@ -28,7 +28,7 @@ from serving.openapi import openapi_document
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
-from serving.settings import Settings
+from serving.settings import MAX_FEEDBACK, Settings
 from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
@@ -130,6 +130,8 @@ class Service:
         self.reviews = reviews
         self.recorder = recorder
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
+        # Reviews wait for the disk, so they have slots of their own.
+        self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE)
         self.batch_budget = BatchBudget(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
@@ -151,16 +153,16 @@ class Service:
             "/metrics": self.metrics_text,
             "/openapi.json": self.openapi,
         }
-        posts: dict[str, tuple[_Post, Collection[str]]] = {
-            "/predict": (self.predict, (JSON,)),
-            "/invocations": (self.invocations, (JSON, CSV, JSON_LINES)),
-            "/invocations/predict": (self.score, (JSON,)),
-            "/feedback": (self.feedback, (JSON,)),
+        posts: dict[str, tuple[_Post, Collection[str], RequestSlots]] = {
+            "/predict": (self.predict, (JSON,), self.slots),
+            "/invocations": (self.invocations, (JSON, CSV, JSON_LINES), self.slots),
+            "/invocations/predict": (self.score, (JSON,), self.slots),
+            "/feedback": (self.feedback, (JSON,), self.feedback_slots),
         }
         for path, get in gets.items():
             app.add_url_rule(path, path, get, methods=["GET"])
-        for path, (post, accepted) in posts.items():
-            app.add_url_rule(path, path, self._guarded(post, accepted), methods=["POST"])
+        for path, (post, accepted, slots) in posts.items():
+            app.add_url_rule(path, path, self._guarded(post, accepted, slots), methods=["POST"])
         app.before_request(_note_route)
         app.register_error_handler(Exception, self.refuse)
 
@@ -262,14 +264,14 @@ class Service:
             record.linear = int(batch.stages.exits.sum())
         return batch.predictions
 
-    def _guarded(self, post: _Post, accepted: Collection[str]) -> Callable[[], Response]:
+    def _guarded(self, post: _Post, accepted: Collection[str], slots: RequestSlots) -> Callable[[], Response]:
         """Return the view of a POST; it checks key, model, slot, content type and body, in this order."""
 
         def view() -> Response:
             environ = request.environ
             check_api_key(environ, self._key)
             predictor = self.holder.predictor
-            with self.slots.acquire() as permit:
+            with slots.acquire() as permit:
                 content_type = media_type(environ, accepted)
                 with permit.waiting_for_client(functools.partial(stop_reading, environ)):
                     content = read_text(environ, self.settings.max_body_bytes)

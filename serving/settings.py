@@ -18,6 +18,8 @@ from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 from textclf.fields import Rule, markdown_table, number, option, path, rules, switch, text, whole
 
+# Reviews that a worker stores at a time. They wait for the disk and share its syncs (textclf/data/group_commit.py).
+MAX_FEEDBACK = 8
 # Folder of SageMaker's container, if PREFIX is not set.
 DEFAULT_PREFIX = "/opt/ml"
 
@@ -84,7 +86,8 @@ class Settings:
     )
     max_concurrent: int = whole(
         10,
-        "Maximum number of concurrent POST requests per worker; one more returns 429. A higher value refuses fewer "
+        "Maximum number of concurrent requests for predictions per worker; one more returns 429. "
+        f"Reviews do not count; a worker stores up to {MAX_FEEDBACK} of them at a time. A higher value refuses fewer "
         "requests but makes them wait longer. nginx uses the least busy worker; without nginx one worker may refuse "
         "while another is idle.",
         min=1,

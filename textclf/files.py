@@ -44,12 +44,13 @@ def _temporary_name(target: Path) -> Path:
 def remove_leftovers(folder: Path, now: float | None = None) -> None:
     """Remove temporary files of killed writers from `folder` if they are older than LEFTOVER_SECONDS.
 
+    A file of a living writer stays: a clock that was set ahead makes every file look old.
     `now` is a Unix time in seconds; None takes the current time.
     """
     now = time.time() if now is None else now
     for path in folder.glob(_TEMPORARY_NAMES):
         with contextlib.suppress(FileNotFoundError):
-            if now - path.lstat().st_mtime <= LEFTOVER_SECONDS:
+            if now - path.lstat().st_mtime <= LEFTOVER_SECONDS or _is_in_use(path):
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -70,6 +71,29 @@ def atomic_file(target: Path | str, mode: str = "w", **open_arguments: object) -
     target = Path(target)
     with _errors_name(target), _written(target, mode, open_arguments) as file:
         yield file
+
+
+@contextlib.contextmanager
+def staged_file(target: Path, content: bytes) -> Iterator[Path]:
+    """Yield the path of a new, synced file with `content` in the folder of `target`, for a rename to `target`.
+
+    At the end of the block the file is removed if it still has its temporary name. The caller syncs the folder.
+
+    Raises:
+        OSError: if the file can't be written; the error names `target`, not the temporary file.
+    """
+    with _errors_name(target):
+        temporary = _new_temporary(target)
+        descriptor = _create(temporary)
+    try:
+        with _errors_name(target), os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def check_writable(target: Path | str) -> None:
@@ -105,12 +129,37 @@ def _new_temporary(target: Path) -> Path:
     return _temporary_name(target)
 
 
+def _create(temporary: Path) -> int:
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    _mark_in_use(descriptor)
+    return descriptor
+
+
+def _mark_in_use(descriptor: int) -> None:
+    """Lock a new temporary file or folder until its descriptor is closed; some network file systems have no locks."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_in_use(temporary: Path) -> bool:
+    """Whether a living writer has the temporary file or folder locked."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def _written(target: Path, mode: str, open_arguments: dict[str, Any]) -> Iterator[IO[Any]]:
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
     temporary = _new_temporary(target)
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = _create(temporary)
     try:
         with os.fdopen(descriptor, mode, **open_arguments) as file:
             with contextlib.suppress(FileNotFoundError):
@@ -144,7 +193,9 @@ def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = _temporary_name(target)
     staging.mkdir()
+    lock = os.open(staging, os.O_RDONLY)
     try:
+        _mark_in_use(lock)
         yield staging
         if many_files:
             os.sync()
@@ -158,6 +209,8 @@ def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
 
 
 def _swap(staging: Path, target: Path) -> None:

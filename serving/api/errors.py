@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from serving.settings import MAX_FEEDBACK
 from textclf.errors import InputError, StorageQuotaError, StorageUnavailableError, TextClfError, UnknownLabelError
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -45,8 +46,8 @@ class ErrorCode(enum.Enum):
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,
-        "The worker is handling MAX_CONCURRENT requests, or lists with twice MAX_BATCH texts; retry after the "
-        "seconds in Retry-After.",
+        f"The worker is handling MAX_CONCURRENT predictions, lists with twice MAX_BATCH texts, or {MAX_FEEDBACK} "
+        "reviews; retry after the seconds in Retry-After.",
     )
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."

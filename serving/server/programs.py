@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving.server.supervisor import Program
-from serving.settings import Settings
+from serving.settings import MAX_FEEDBACK, Settings
 from textclf.data.prediction_log.database_url import absolute_url
 from textclf.errors import ConfigError
 
@@ -27,7 +27,7 @@ GRACE_SECONDS = 25
 # Connections of one nginx process, which passes on about ten times the requests that a worker can serve.
 MAX_CONNECTIONS = 4096
 
-# Threads of a worker in addition to those that may compute: for /ping, /metrics and refusals with 429.
+# Threads of a worker in addition to those of its slots: for /ping, /metrics and refusals with 429.
 _SPARE_THREADS = 4
 # A worker loads and warms its model, so it may be silent for longer than a request may take.
 _BOOT_SECONDS = 60
@@ -106,7 +106,7 @@ def gunicorn_program(
     options = {
         "worker-class": "serving.server.scgi_worker.ScgiWorker" if behind_nginx else "gthread",
         "workers": settings.model_server_workers,
-        "threads": settings.max_concurrent + _SPARE_THREADS,
+        "threads": settings.max_concurrent + MAX_FEEDBACK + _SPARE_THREADS,
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": GRACE_SECONDS,
         "keep-alive": _IDLE_SECONDS,

@@ -8,11 +8,20 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file, sync_tree
+from textclf.files import (
+    atomic_file,
+    atomic_folder,
+    locked,
+    remove_leftovers,
+    sha256_of_file,
+    staged_file,
+    sync_tree,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -222,6 +231,27 @@ def test_leftovers_of_killed_writers_go_once_they_are_old(tmp_path):
         os.utime(path, (0, 0))
     remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([young, foreign])
+
+
+def test_a_clock_ahead_removes_no_file_of_a_living_writer(tmp_path):
+    ahead = time.time() + 40 * 24 * 3600
+    with atomic_folder(tmp_path / "set") as folder, atomic_file(tmp_path / "file") as file:
+        (folder / "part").write_text("1")
+        file.write("2")
+        file.flush()
+        os.utime(folder, (0, 0))
+        remove_leftovers(tmp_path, ahead)
+    assert (tmp_path / "set" / "part").read_text() == "1"
+    assert (tmp_path / "file").read_text() == "2"
+
+
+def test_a_staged_file_is_removed_unless_it_was_renamed(tmp_path):
+    with staged_file(tmp_path / "a" / "kept", b"1") as path:
+        assert path.read_bytes() == b"1"
+        path.rename(tmp_path / "a" / "kept")
+    with pytest.raises(KeyError), staged_file(tmp_path / "a" / "lost", b"2"):
+        raise KeyError
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"]
 
 
 def test_a_lock_is_held_by_one_and_given_back(tmp_path):

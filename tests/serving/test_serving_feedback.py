@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from serving_models import inference, settings
 
 from serving.app import create_app
+from serving.settings import MAX_FEEDBACK
 from textclf.config import DataOptions
 from textclf.data import feedback_store as feedback
 from textclf.data.dataset_layout import find_parts
@@ -78,7 +80,10 @@ def test_everything_is_synced_before_save_returns(tmp_path, monkeypatch):
     text = next(index for index, path in enumerate(synced) if path.endswith(".tmp"))
     folder = synced.index(str(tmp_path / "train" / "pos"))
     line = synced.index(str(tmp_path / INDEX))
-    assert text < folder < line < synced.index(str(tmp_path))
+    assert text < folder < line
+    named = {str(path) for path in (tmp_path / "train", tmp_path, tmp_path.parent)}
+    assert named <= set(synced), "the class folder, its folder and the index have names that must be durable, too"
+    assert synced[-1] == str(tmp_path)
 
 
 @pytest.mark.parametrize("label", ["neutral", "POS", "", "..", "pos/x"])
@@ -137,7 +142,7 @@ def test_a_full_disk_is_507(tmp_path, monkeypatch, number, caplog):
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(feedback, "save_review", full)
+        patch.setattr(feedback, "staged_file", full)
         response = client.post("/feedback", json={"text": "good", "label": "pos"})
     assert response.status_code == 507
     assert response.get_json()["error"]["code"] == "disk_full"
@@ -175,7 +180,7 @@ def test_a_folder_that_cannot_be_written_is_507(tmp_path, monkeypatch, number, c
         raise OSError(number, os.strerror(number), str(tmp_path / "new" / "train"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(feedback, "save_review", refuse)
+        patch.setattr(feedback, "staged_file", refuse)
         check_unavailable(client, tmp_path / "new", caplog)
     assert os.strerror(number) in caplog.text
     assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 201
@@ -187,7 +192,7 @@ def test_another_error_of_the_disk_is_a_fault_of_the_server(tmp_path, monkeypatc
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(feedback, "save_review", fail)
+    monkeypatch.setattr(feedback, "staged_file", fail)
     assert client.post("/feedback", json={"text": "Jane", "label": "pos"}).status_code == 500
     assert "OSError" in caplog.text
     assert "Jane" not in caplog.text
@@ -265,6 +270,136 @@ def test_a_damaged_count_is_counted_anew(tmp_path):
         save(store)
     with pytest.raises(StorageQuotaError):
         save(store)
+
+
+class Stalled:
+    """Keeps a commit from ending until it is opened: a gate in the first sync of the index."""
+
+    def __init__(self, monkeypatch):
+        self.waits, self.opened = threading.Event(), threading.Event()
+        self.calls = 0
+        self._append = FeedbackStore._append
+        monkeypatch.setattr(FeedbackStore, "_append", lambda store, entries: self._append_later(store, entries))
+
+    def _append_later(self, store, entries):
+        self.calls += 1
+        self.waits.set()
+        assert self.opened.wait(10)
+        return self._append(store, entries)
+
+
+def start_saves(store, count, results, **more):
+    def run(number):
+        try:
+            results.append(save(store, f"{number}", **more))
+        except (OSError, StorageQuotaError) as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def wait_for_queue(store, count):
+    deadline = time.monotonic() + 10
+    while len(store._commits._waiting) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_threads_that_arrive_during_a_commit_share_the_next_one(tmp_path, monkeypatch):
+    stalled, store, results = Stalled(monkeypatch), FeedbackStore(tmp_path, LARGE), []
+    threads = start_saves(store, 1, results)
+    assert stalled.waits.wait(10)
+    threads += start_saves(store, 6, results)
+    wait_for_queue(store, 6)
+    assert results == [], "nothing is acknowledged before its line is on disk"
+    stalled.opened.set()
+    for thread in threads:
+        thread.join(10)
+    assert stalled.calls == 2
+    assert sorted(f"{review_id}.txt" for review_id in results) == texts(tmp_path)
+    assert {entry["id"] for entry in entries(tmp_path)} == set(results)
+
+
+def test_the_quota_refuses_only_the_reviews_of_a_group_that_exceed_it(tmp_path, monkeypatch):
+    stalled, store, results = Stalled(monkeypatch), FeedbackStore(tmp_path, 4 * BLOCK), []
+    threads = start_saves(store, 1, results)
+    assert stalled.waits.wait(10)
+    threads += start_saves(store, 5, results)
+    wait_for_queue(store, 5)
+    stalled.opened.set()
+    for thread in threads:
+        thread.join(10)
+    assert sum(isinstance(result, StorageQuotaError) for result in results) == 3
+    assert len(texts(tmp_path)) == len(entries(tmp_path)) == 3
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_disk_that_refuses_a_group_stores_none_of_it(tmp_path, monkeypatch):
+    store, results = FeedbackStore(tmp_path, LARGE), []
+    save(store)
+    before = ((tmp_path / INDEX).read_bytes(), texts(tmp_path))
+    with monkeypatch.context() as patch:
+        stalled = Stalled(patch)
+        threads = start_saves(store, 1, results)
+        assert stalled.waits.wait(10)
+        threads += start_saves(store, 3, results)
+        wait_for_queue(store, 3)
+
+        def full(_descriptor, _content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(feedback.os, "write", full)
+        stalled.opened.set()
+        for thread in threads:
+            thread.join(10)
+    assert [error.errno for error in results] == [errno.ENOSPC] * 4
+    assert ((tmp_path / INDEX).read_bytes(), texts(tmp_path)) == before
+    assert not list(tmp_path.rglob("*.tmp"))
+    save(store)
+
+
+def test_a_full_store_refuses_before_it_writes_a_text(tmp_path, monkeypatch):
+    store = FeedbackStore(tmp_path, 2 * BLOCK)
+    save(store)
+    monkeypatch.setattr(feedback, "staged_file", None)
+    with pytest.raises(StorageQuotaError):
+        save(store)
+
+
+def test_reviews_leave_the_slots_of_predictions_free(tmp_path, monkeypatch):
+    stalled = Stalled(monkeypatch)
+    app = create_app(settings(tmp_path, max_concurrent=1), inference())
+    statuses = []
+
+    def post():
+        statuses.append(app.test_client().post("/feedback", json={"text": "good", "label": "pos"}).status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(MAX_FEEDBACK)]
+    for thread in threads:
+        thread.start()
+    assert stalled.waits.wait(10)
+    wait_for_queue(app.extensions["textclf"].reviews, MAX_FEEDBACK - 1)
+    client = app.test_client()
+    assert client.post("/feedback", json={"text": "good", "label": "pos"}).status_code == 429
+    assert [client.post("/predict", json={"text": "good"}).status_code for _ in range(3)] == [200] * 3
+    stalled.opened.set()
+    for thread in threads:
+        thread.join(10)
+    assert statuses == [201] * MAX_FEEDBACK
+
+
+def test_texts_of_killed_servers_go_once_they_are_old(tmp_path):
+    folder = tmp_path / "train" / "pos"
+    folder.mkdir(parents=True)
+    for name, age in ((".a.0123456789abcdef.tmp", 0), (".b.0123456789abcdef.tmp", None)):
+        (folder / name).write_text("half a te")
+        os.utime(folder / name, None if age is None else (age, age))
+    save(FeedbackStore(tmp_path, LARGE))
+    assert [path.name for path in folder.glob("*.tmp")] == [".b.0123456789abcdef.tmp"]
+    assert int((tmp_path / ".feedback.usage").read_bytes()) == 2 * BLOCK, "a hidden file is no review"
 
 
 _SAVE_MANY = """

@@ -6,6 +6,9 @@
 
 The index does not end in .jsonl, which would make it a table of data. A review is written and synced before its line.
 A crash between the two leaves a review without a line: it was not acknowledged, can be trained on and is no audit.
+
+A sync takes milliseconds on many disks, so threads share them. Each thread writes and syncs its own text; the disk
+serves concurrent syncs together. The names and lines of all waiting threads then become durable as one group.
 """
 
 import contextlib
@@ -20,8 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from textclf.data.group_commit import GroupCommit
 from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
-from textclf.files import atomic_file, locked, sync_folder
+from textclf.files import atomic_file, locked, remove_leftovers, staged_file, sync_folder
 from textclf.labels import is_class_name
 from textclf.unicode import encode_utf8
 
@@ -118,24 +122,49 @@ def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequen
         InputError: if the text is blank or not Unicode, the label is unknown, or the class folder is a link that
             leads out of save_dir.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise InputError(f"expected a text that is not blank, got {text!r:.80}")
-    content = encode_utf8(text)
-    if label not in class_names or not is_class_name(label):
-        raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
-    folder = Path(save_dir) / label
-    if folder.resolve().parent != Path(save_dir).resolve():
-        raise InputError(
-            f"{folder}: expected a folder in {save_dir}, found a link that leads out of it; remove the link"
-        )
-    path = folder / f"{uuid.uuid4()}.txt"
+    content = _checked_content(text)
+    path = _new_path(label, Path(save_dir), class_names)
     with atomic_file(path, "wb") as file:
         file.write(content)
     return path
 
 
+def _checked_content(text: str) -> bytes:
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"expected a text that is not blank, got {text!r:.80}")
+    return encode_utf8(text)
+
+
+def _new_path(label: str, save_dir: Path, class_names: Sequence[str]) -> Path:
+    """Return an unused path in the folder of a class."""
+    if label not in class_names or not is_class_name(label):
+        raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
+    folder = save_dir / label
+    if folder.resolve().parent != save_dir.resolve():
+        raise InputError(
+            f"{folder}: expected a folder in {save_dir}, found a link that leads out of it; remove the link"
+        )
+    return folder / f"{uuid.uuid4()}.txt"
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class _Review:
+    """A review whose text is on disk under a temporary name, and what its line needs."""
+
+    temporary: Path
+    path: Path
+    space: int
+    label: str
+    source: str | None
+    model: str
+    audit: bool
+
+    def entry(self, stored_at: str) -> IndexEntry:
+        return IndexEntry(self.path.stem, stored_at, self.label, self.source, self.model, self.audit)
 
 
 class FeedbackStore:
@@ -159,6 +188,9 @@ class FeedbackStore:
         self._clock = clock
         self._monotonic = monotonic
         self._counted_at: float | None = None
+        self._commits = GroupCommit(self._commit)
+        # Class folders and the index, if this process has synced their own names.
+        self._named: set[Path] = set()
 
     def save(
         self,
@@ -180,20 +212,14 @@ class FeedbackStore:
         """
         if label not in class_names:
             raise UnknownLabelError(f"label: expected one of {', '.join(class_names)}, got {label[:100]!r}")
+        content = _checked_content(text)
+        space = _blocks(len(content))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # One review at a time: the lock costs little compared with the syncs.
-            with locked(self._usage):
-                space = _blocks(len(encode_utf8(text)))
-                used = self._reserve(space)
-                path = save_review(text, label, self.folder / TEXTS, class_names)
-                stored_at = self._clock().isoformat(timespec="milliseconds")
-                try:
-                    growth = self._append(IndexEntry(path.stem, stored_at, label, source, model, audit))
-                except BaseException:
-                    path.unlink()
-                    raise
-                self._write_usage(used + space + growth)
+            self._refuse_if_full(space)
+            path = _new_path(label, self.folder / TEXTS, class_names)
+            with staged_file(path, content) as temporary:
+                self._commits.submit(_Review(temporary, path, space, label, source, model, audit))
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise
@@ -203,22 +229,77 @@ class FeedbackStore:
             ) from error
         return path.stem
 
-    def _reserve(self, space: int) -> int:
-        """Return the bytes in use, if `space` more are free."""
-        used = self._used()
-        if used + space > self.max_bytes:
-            used = self._counted(used)
-            self._write_usage(used)
-            if used + space > self.max_bytes:
-                raise StorageQuotaError(
-                    f"the stored reviews take {used} of {self.max_bytes} bytes; remove some (noticed within a minute), "
-                    f"or raise NEW_DATA_MAX_BYTES"
-                )
-        return used
+    def _commit(self, reviews: Sequence[_Review]) -> list[StorageQuotaError | None]:
+        """Give staged reviews their names and lines; return the reason against each one that exceeds the quota.
 
-    def _append(self, entry: IndexEntry) -> int:
-        """Add a line to the index, completely or not at all; return the space by which the index grew."""
-        content = f"{entry.to_line()}\n".encode()
+        Raises:
+            OSError: if the disk refuses; then none of the reviews is stored.
+        """
+        with locked(self._usage):
+            used = self._used()
+            if used + sum(review.space for review in reviews) > self.max_bytes:
+                used = self._counted(used)
+            refusals: list[StorageQuotaError | None] = []
+            fitting: list[_Review] = []
+            for review in reviews:
+                fits = used + review.space <= self.max_bytes
+                refusals.append(None if fits else self._full(used))
+                if fits:
+                    used += review.space
+                    fitting.append(review)
+            if fitting:
+                used += self._stored(fitting)
+            self._write_usage(used)
+        return refusals
+
+    def _stored(self, reviews: Sequence[_Review]) -> int:
+        """Store all reviews, or none; return the space by which the index grew."""
+        try:
+            self._publish(reviews)
+            stored_at = self._clock().isoformat(timespec="milliseconds")
+            return self._append([review.entry(stored_at) for review in reviews])
+        except BaseException:
+            for review in reviews:
+                review.path.unlink(missing_ok=True)
+            raise
+
+    def _publish(self, reviews: Sequence[_Review]) -> None:
+        """Rename staged reviews to their names, and sync these."""
+        for review in reviews:
+            review.temporary.rename(review.path)
+        folders = {review.path.parent for review in reviews}
+        for folder in folders:
+            sync_folder(folder)
+        if new := folders - self._named:
+            for parent in (self.folder / TEXTS, self.folder):
+                sync_folder(parent)
+            with contextlib.suppress(PermissionError):  # A folder that may be entered, but not listed.
+                sync_folder(self.folder.absolute().parent)
+            self._named |= new
+
+    def _refuse_if_full(self, space: int) -> None:
+        """Refuse a review before its text is written, if the quota was found used up within the last minute.
+
+        Raises:
+            StorageQuotaError: if the quota is used up.
+        """
+        if self._counted_at is None or self._monotonic() - self._counted_at >= _RECOUNT_SECONDS:
+            return
+        # Another process may remove or damage the number; the commit reads it again, under the lock.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            used = int(self._usage.read_bytes())
+            if used + space > self.max_bytes:
+                raise self._full(used)
+
+    def _full(self, used: int) -> StorageQuotaError:
+        return StorageQuotaError(
+            f"the stored reviews take {used} of {self.max_bytes} bytes; remove some (noticed within a minute), "
+            f"or raise NEW_DATA_MAX_BYTES"
+        )
+
+    def _append(self, entries: Sequence[IndexEntry]) -> int:
+        """Add lines to the index, completely or not at all; return the space by which the index grew."""
+        content = "".join(f"{entry.to_line()}\n" for entry in entries).encode()
         path = self.folder / INDEX
         is_new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -235,8 +316,9 @@ class FeedbackStore:
                 raise
         finally:
             os.close(descriptor)
-        if is_new:
+        if is_new or path not in self._named:
             sync_folder(self.folder)
+            self._named.add(path)
         return _blocks(size + len(content)) - _blocks(size)
 
     def _used(self) -> int:
@@ -257,10 +339,13 @@ class FeedbackStore:
             return known
         self._counted_at = now
         used = 0
+        for folder in self.folder.glob(f"{TEXTS}/*/"):
+            remove_leftovers(folder)
         with contextlib.suppress(FileNotFoundError):
             used += _blocks((self.folder / INDEX).stat().st_size)
         for parent, _, names in os.walk(self.folder / TEXTS):
-            for name in names:
+            # Hidden files are texts that threads are writing now, which reserve their space later.
+            for name in (name for name in names if not name.startswith(".")):
                 with contextlib.suppress(FileNotFoundError):
                     used += _blocks(os.lstat(os.path.join(parent, name)).st_size)
         return used
