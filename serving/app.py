@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 _TOKENS_PER_BATCH = 128
 # Seconds after which a request that waits for its body loses its slot to another one.
 _PATIENCE = 2.0
+# GET requests of a worker that cost more than /ping. A worker has two more threads for /ping and refusals.
+_GET_SLOTS = 2
 _OK = json_body({"status": "ok"})
 
 # Handles a POST: record of the request, model, content type, text of the body.
@@ -132,6 +134,7 @@ class Service:
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
         # Reviews wait for the disk, so they have slots of their own.
         self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE)
+        self.get_slots = RequestSlots(_GET_SLOTS, _PATIENCE)
         self.batch_budget = BatchBudget(2 * settings.max_batch)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
@@ -149,9 +152,9 @@ class Service:
             "/health/live": self.live,
             "/health/ready": self.ready,
             "/health_check": self.ready,
-            "/info": self.info,
+            "/info": self._bounded(self.info),
             "/metrics": self.metrics_text,
-            "/openapi.json": self.openapi,
+            "/openapi.json": self._bounded(self.openapi),
         }
         posts: dict[str, tuple[_Post, Collection[str], RequestSlots]] = {
             "/predict": (self.predict, (JSON,), self.slots),
@@ -227,7 +230,8 @@ class Service:
     def metrics_text(self) -> Response:
         """GET /metrics."""
         check_api_key(request.environ, self._key)
-        return _response(self.metrics.render(), METRICS_TYPE)
+        with self.get_slots.acquire():
+            return _response(self.metrics.render(), METRICS_TYPE)
 
     def openapi(self) -> Response:
         """GET /openapi.json."""
@@ -263,6 +267,15 @@ class Service:
         if batch.stages is not None:
             record.linear = int(batch.stages.exits.sum())
         return batch.predictions
+
+    def _bounded(self, get: Callable[[], Response]) -> Callable[[], Response]:
+        """Return the view of a GET that costs more than /ping."""
+
+        def view() -> Response:
+            with self.get_slots.acquire():
+                return get()
+
+        return view
 
     def _guarded(self, post: _Post, accepted: Collection[str], slots: RequestSlots) -> Callable[[], Response]:
         """Return the view of a POST; it checks key, model, slot, content type and body, in this order."""

@@ -41,6 +41,7 @@ _NGINX_503 = (
 def openapi_document(settings: Settings, class_names: Sequence[str] | None = None) -> _Json:
     """Return the document; `class_names` is None if no model is loaded yet."""
     info = {JSON: _ref("Info")}
+    busy = ErrorCode.TOO_MANY_REQUESTS
     document: _Json = {
         "openapi": "3.1.0",
         "info": {
@@ -61,9 +62,9 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/health/live": {"get": _get("Check that the process responds.", _status())},
             "/health/ready": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
             "/health_check": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
-            "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY)},
-            "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}})},
-            "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}})},
+            "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY, busy)},
+            "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}}, busy)},
+            "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},
         },
         "components": {"schemas": _schemas(class_names)},
     }

@@ -46,8 +46,8 @@ class ErrorCode(enum.Enum):
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,
-        f"The worker is handling MAX_CONCURRENT predictions, lists with twice MAX_BATCH texts, or {MAX_FEEDBACK} "
-        "reviews; retry after the seconds in Retry-After.",
+        f"The worker is handling MAX_CONCURRENT predictions, lists with twice MAX_BATCH texts, {MAX_FEEDBACK} reviews, "
+        "or two requests for /info, /metrics and /openapi.json; retry after the seconds in Retry-After.",
     )
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."

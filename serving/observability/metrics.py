@@ -1,6 +1,10 @@
 """Prometheus metrics of one worker, or of all workers through files that they share."""
 
+import math
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.observability.drift_metrics import DriftMetrics
 from serving.observability.request_record import RequestRecord
+from serving.observability.shared_values import share_values
+from serving.observability.value_file import GAUGE_MODE, WORKER
 from textclf.errors import ConfigError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
@@ -20,7 +26,11 @@ BUCKETS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
     0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
+# A scrape reads the files of all workers, which takes some milliseconds for each of them.
+_RENDER_SECONDS = 1.0
 _PREFIX = "textclf"
+# Also counted in serving/observability/unanswered.py.
+REQUESTS, REQUESTS_MEANING = f"{_PREFIX}_requests", "Finished requests."
 
 
 class Metrics:
@@ -29,18 +39,26 @@ class Metrics:
     Args:
         folder: folder where all workers write their metrics; "" keeps them in this process.
         store_path: model store with the state of monitoring; None leaves out the drift metrics.
+        clock: seconds; /metrics is computed at most once per second.
 
     Raises:
         ConfigError: if PROMETHEUS_MULTIPROC_DIR was not set before prometheus_client was imported.
     """
 
-    def __init__(self, folder: str = "", store_path: Path | None = None) -> None:
+    def __init__(
+        self, folder: str = "", store_path: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         if folder and not getattr(values.ValueClass, "_multiprocess", False):
             raise ConfigError(
                 f"PROMETHEUS_MULTIPROC_DIR: expected {folder} in the environment before the server starts, got "
                 f"{os.environ.get('PROMETHEUS_MULTIPROC_DIR')!r}; export it and start again"
             )
+        if folder:
+            share_values(Path(folder), os.environ.get(WORKER) or str(os.getpid()))
         self._folder = folder
+        self._clock = clock
+        self._rendering = threading.Lock()
+        self._rendered, self._rendered_at = b"", -math.inf
         # Separate, because the drift metrics are read at each scrape and are equal in all workers.
         self._drift = CollectorRegistry()
         if store_path is not None:
@@ -67,14 +85,12 @@ class Metrics:
         )
         cascade = self._counter("cascade_texts", "Texts scored by a cascade, by the stage that predicted.", "stage")
         self._by_linear, self._by_encoder = cascade.labels(LINEAR), cascade.labels(ENCODER)
-        self._in_flight = self._gauge("requests_in_flight", "Requests in progress.", "livesum")
-        self._model_workers = self._gauge(
-            "model_workers", "Workers that serve a version.", "livesum", "model", "version"
-        )
+        self._in_flight = self._gauge("requests_in_flight", "Requests in progress.")
+        self._model_workers = self._gauge("model_workers", "Workers that serve a version.", "model", "version")
         self._logged = self._counter("prediction_log_rows", "Predictions written to the prediction log.")
         self._dropped = self._counter("prediction_log_dropped", "Predictions dropped instead of logged.")
         self._log_failures = self._counter("prediction_log_failures", "Failed writes to the prediction log.")
-        self._waiting = self._gauge("prediction_log_waiting", "Predictions that wait for the log.", "livesum")
+        self._waiting = self._gauge("prediction_log_waiting", "Predictions that wait for the log.")
         # Looking up a child by its labels costs more than counting with it.
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
@@ -131,7 +147,13 @@ class Metrics:
         self._log_failures.inc()
 
     def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format; those of all workers if there is a folder."""
+        """Return the metrics in Prometheus' text format, up to a second old; of all workers if there is a folder."""
+        with self._rendering:
+            if self._clock() - self._rendered_at >= _RENDER_SECONDS:
+                self._rendered, self._rendered_at = self._text(), self._clock()
+            return self._rendered
+
+    def _text(self) -> bytes:
         gathered = self._registry
         if self._folder:
             gathered = CollectorRegistry()
@@ -164,5 +186,5 @@ class Metrics:
     def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
         return Histogram(f"{_PREFIX}_{name}", meaning, labels, buckets=BUCKETS, registry=self._registry)
 
-    def _gauge(self, name: str, meaning: str, mode: Any, *labels: str) -> Gauge:
-        return Gauge(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry, multiprocess_mode=mode)
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry, multiprocess_mode=GAUGE_MODE)

@@ -41,7 +41,10 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Wait before loading the model if the last load failed and other workers serve."""
+    """Tell the worker its number; let it wait before loading the model if the last load failed and others serve."""
+    from serving.observability.value_file import WORKER
+
+    os.environ[WORKER] = str(worker.number)
     failed = getattr(server, "failed_boots", 0)
     if failed and _is_any_warm(worker):
         # The arbiter's handlers are still set; gunicorn sets the worker's later.
@@ -86,10 +89,10 @@ def child_exit(server: Any, worker: Any) -> None:
         server.failed_boots = 0
     except FileNotFoundError:
         server.failed_boots = getattr(server, "failed_boots", 0) + 1
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        from prometheus_client import multiprocess
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from serving.observability.value_file import forget_gauges
 
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        forget_gauges(Path(folder), str(worker.number))
     # Without listeners the server is already stopping.
     if server.failed_boots >= _BOOTS and server.LISTENERS and not _is_any_warm(worker):
         raise HaltServer(f"{_BOOTS} workers in a row ended while loading the model", Arbiter.WORKER_BOOT_ERROR)

@@ -61,7 +61,7 @@ SERVING_PARTS: dict[str, set[str]] = {
     "model": {"api"},
     "observability": {"api"},
     "prediction_logging": {"api"},
-    "server": {"api"},
+    "server": {"api", "observability"},
     "sagemaker": set(),
 }
 API_IMPORTS = {"textclf.errors", "textclf.unicode"}

@@ -1,6 +1,7 @@
 """What each route answers: shapes, forms, headers; keys and limits; what is logged and what is not."""
 
 import base64
+import contextlib
 import csv
 import gzip
 import io
@@ -465,6 +466,32 @@ def test_a_busy_worker_refuses_at_once_and_still_answers_ping(make):
         thread.join(10)
     assert results == [200, 200]
     assert [client.post("/predict", json={"text": "good"}).status_code for _ in range(3)] == [200] * 3
+
+
+def test_costly_gets_are_bounded_apart_from_posts_and_ping(make):
+    client = make()
+    slots = client.application.extensions["textclf"].get_slots
+    costly = ("/info", "/metrics", "/openapi.json")
+    with contextlib.ExitStack() as taken:
+        for _ in range(slots.count):
+            taken.enter_context(slots.acquire())
+        for path in costly:
+            response = client.get(path)
+            assert (response.status_code, error_of(response)["code"]) == (429, "too_many_requests")
+            assert int(response.headers["Retry-After"]) >= 1
+        for path in ("/ping", "/health/live", "/health/ready", "/health_check"):
+            assert client.get(path).status_code == 200
+        assert client.post("/predict", json={"text": "good"}).status_code == 200
+    assert [client.get(path).status_code for path in costly] == [200, 200, 200]
+
+
+def test_the_key_of_metrics_is_asked_for_before_a_slot(make):
+    client = make(api_key="secret")
+    slots = client.application.extensions["textclf"].get_slots
+    with contextlib.ExitStack() as taken:
+        for _ in range(slots.count):
+            taken.enter_context(slots.acquire())
+        assert client.get("/metrics").status_code == 401
 
 
 def test_lists_are_bounded_together_and_single_texts_pass(make):

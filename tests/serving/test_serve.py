@@ -84,17 +84,19 @@ def test_both_workers_answer_and_metrics_are_of_both(stack):
         lines = stack.request("GET", "/metrics").body.decode().splitlines()
         return sum(float(line.split()[1]) for line in lines if line.startswith("textclf_texts_total"))
 
-    def answered() -> set[int]:
-        lines = [line for line in stack.log.splitlines() if line.startswith("{") and '"/predict"' in line]
-        return {json.loads(line)["pid"] for line in lines}
+    def logged() -> list[dict]:
+        lines = [json.loads(line) for line in stack.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["status"] == 200 and line["path"] != "/feedback"]
 
-    before, sent = texts(), 0
+    def answered() -> set[int]:
+        return {line["pid"] for line in logged()}
+
     deadline = time.monotonic() + 30  # Which worker gets a connection is nginx's choice.
     while answered() != stack.workers():
         assert time.monotonic() < deadline, answered()
         assert stack.request("POST", "/predict", _TEXT).status == 200
-        sent += 1
-    assert texts() == before + sent
+    # They may be a second old.
+    wait_for(lambda: texts() == sum(line["texts"] for line in logged()))
 
 
 def test_the_request_id_is_passed_on(stack):
@@ -311,6 +313,10 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
             assert time.monotonic() - start < 5
         wait_for(lambda: len(_ready_names(stack)) == 2, 30)
         assert len(stack.workers() - before) == 1
+        wait_for(lambda: re.search(r"textclf_model_workers{.*} 2.0", stack.request("GET", "/metrics").body.decode()))
+        assert "textclf_texts_total 10.0" in stack.request("GET", "/metrics").body.decode()
+        files = Path(f"/proc/{stack.programs()['nginx']}/cwd").glob("textclf-*/*.db")
+        assert len(list(files)) == 2 * 3, "the successor continues the files of the killed worker"
         assert stack.stop() == 0
 
 
@@ -508,7 +514,7 @@ def test_without_nginx_gunicorn_listens_and_gathers_metrics_in_a_folder_of_this_
         answer = stack.request("POST", "/predict", _TEXT)
         assert answer.status == 200
         assert "gunicorn" in answer.headers["server"]
-        assert "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode()
+        wait_for(lambda: "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode())
         assert list(folder.glob("textclf-*/counter_*.db"))
         assert stack.stop(signal.SIGINT) == 0, stack.log
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {

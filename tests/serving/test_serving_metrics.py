@@ -80,6 +80,18 @@ def test_strangers_make_no_labels(client):
     ]
 
 
+def test_metrics_are_computed_once_per_second():
+    now = [0.0]
+    metrics = Metrics(clock=lambda: now[0])
+    metrics.review_stored()
+    first = metrics.render()
+    metrics.review_stored()
+    now[0] += 0.9
+    assert metrics.render() == first
+    now[0] += 0.2
+    assert b"textclf_reviews_stored_total 2.0" in metrics.render()
+
+
 def test_reviews(client):
     client.post("/feedback", json={"text": "good", "label": "pos"})
     client.post("/feedback", json={"text": "good", "label": "other"})
@@ -122,19 +134,22 @@ sys.stderr.write(client.get("/metrics").get_data(as_text=True))
 """
 
 
-def test_all_workers_in_one_answer(tmp_path):
+@pytest.mark.parametrize(("workers", "processes"), [(("", ""), 2), (("0", "1"), 2), (("0", "0"), 1)])
+def test_all_workers_in_one_answer(tmp_path, workers, processes):
+    """A worker with the number of an ended one continues its counts, in the same files."""
     (tmp_path / "metrics").mkdir()
     environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"), "PYTHONPATH": str(ROOT)}
     texts = ""
-    for count in (2, 3):
+    for worker, count in zip(workers, (2, 3), strict=True):
         result = subprocess.run(
             [sys.executable, "-c", _WORKER, str(tmp_path), str(count)],
-            cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60,
+            cwd=ROOT, env={**environ, "TEXTCLF_WORKER": worker}, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         texts = result.stderr
     assert re.search(r"^textclf_texts_total 5\.0$", texts, re.M)
     assert 'textclf_requests_total{method="POST",route="/predict",status="200"} 5.0' in texts
     assert 'textclf_stage_seconds_count{stage="infer"} 5.0' in texts
-    assert 'textclf_model_workers{model="words",version="20260101T000000000Z-0a1b2c"} 2.0' in texts
+    assert f'textclf_model_workers{{model="words",version="20260101T000000000Z-0a1b2c"}} {processes}.0' in texts
     assert "pid=" not in texts
+    assert len(list((tmp_path / "metrics").iterdir())) == 3 * processes, "counters, histograms and gauges"
