@@ -1,0 +1,1 @@
+"""Work that is killed at random moments, and what must be true of its files afterwards."""
