@@ -30,7 +30,7 @@ from textclf.cli.commands import Command
 
 # Requests between two checks of log, workers and memory; then the progress is saved.
 CHUNK = 5_000
-# Of four spans of this length, the server of the last has an API key. A span has one server.
+# A span has one server. Every fourth server has an API key.
 SPAN = 125_000
 KEY = "k" * 40
 LANES = 16
@@ -184,7 +184,9 @@ def controls_of(target: Target) -> list[tuple[str, float]]:
     key = {"X-API-Key": KEY}
     answers = []
     for text in CONTROLS:
-        status, body = target.request("POST", "/predict", json.dumps({"text": text}).encode(), {"Content-Type": "application/json", **key})
+        status, body = target.request(
+            "POST", "/predict", json.dumps({"text": text}).encode(), {"Content-Type": "application/json", **key}
+        )
         if status != 200:
             raise BenchError(f"/predict: expected status 200 for a control text, got {status}: {body[:200]!r}")
         answer = json.loads(body)
@@ -224,8 +226,20 @@ def server_for(checkout: Path, python: str, model: Path, *, has_key: bool, nginx
 @click.option("--only", type=int, help="Send only the request of this number, and show the exchange.")
 @click.option("--no-nginx", is_flag=True, help="Attack gunicorn without nginx.")
 @click.option("--lanes", default=LANES, help="Connections that are kept open.", show_default=True)
-@click.option("--model", type=click.Path(path_type=Path, exists=True), default=ROOT / "model", help="Model to serve.", show_default="shipped")
-@click.option("--work-dir", type=click.Path(path_type=Path), default=Path("runs/bench/hostile"), help="Folder of the progress.", show_default=True)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True),
+    default=ROOT / "model",
+    help="Model to serve.",
+    show_default="shipped",
+)
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs/bench/hostile"),
+    help="Folder of the progress.",
+    show_default=True,
+)
 def main(
     checkout: Path, python: str, json_path: Path | None, count: int, seed: int, only: int | None, no_nginx: bool,
     lanes: int, model: Path, work_dir: Path,
@@ -239,7 +253,9 @@ def main(
         sys.exit(_replay(checkout, python, model, codes, seed, only, nginx=not no_nginx))
     work_dir.mkdir(parents=True, exist_ok=True)
     progress = Progress.read(work_dir / "progress.json", seed, count, nginx=not no_nginx)
-    options = f" --seed {seed}{' --no-nginx' if no_nginx else ''} --checkout {checkout} --python {python} --model {model}"
+    options = (
+        f" --seed {seed}{' --no-nginx' if no_nginx else ''} --checkout {checkout} --python {python} --model {model}"
+    )
     run = Run(work_dir, progress, f"python -m bench.hardening.hostile_requests{options}")
     for begin, end, has_key in spans(progress.next, count):
         with server_for(checkout, python, model, has_key=has_key, nginx=not no_nginx) as target:
@@ -293,7 +309,9 @@ def table(progress: Progress) -> str:
     return "\n".join(lines)
 
 
-def _replay(checkout: Path, python: str, model: Path, codes: dict[str, int], seed: int, index: int, *, nginx: bool) -> int:
+def _replay(
+    checkout: Path, python: str, model: Path, codes: dict[str, int], seed: int, index: int, *, nginx: bool
+) -> int:
     has_key = index // SPAN % 4 == 3
     with server_for(checkout, python, model, has_key=has_key, nginx=nginx) as target:
         checker = Checker(codes, controls_of(target), nginx=nginx)

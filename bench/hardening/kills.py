@@ -36,7 +36,8 @@ from textclf.cli.commands import Command
 
 # Shares in thousandths.
 SHARES = {
-    "feedback": 200, "prediction_log": 180, "promotions": 220, "drift": 80, "retraining": 80, "training": 40, "serving": 200,
+    "feedback": 200, "prediction_log": 180, "promotions": 220, "drift": 80, "retraining": 80, "training": 40,
+    "serving": 200,
 }  # fmt: skip
 _WINDOWS = 40
 _SHOWN_FAILURES = 30
@@ -76,7 +77,9 @@ class Progress:
             return cls(seed)
         found = cls(**json.loads(path.read_text(encoding="utf-8")))
         if found.seed != seed:
-            raise BenchError(f"{path}: expected a run with --seed {seed}, found --seed {found.seed}; name another --work-dir")
+            raise BenchError(
+                f"{path}: expected a run with --seed {seed}, found --seed {found.seed}; name another --work-dir"
+            )
         return found
 
     def add(self, name: str, seconds: float, *, has_failed: bool) -> None:
@@ -141,9 +144,22 @@ def scenarios(work: Path, checkout: Path, python: str) -> Iterator[Callable[[str
 @click.option("--seed", default=0, help="Seed of the rounds.", show_default=True)
 @click.option("--only", type=int, help="Run only the round of this number.")
 @click.option("--scenarios", "names", default=",".join(SHARES), help="Some of the scenarios.", show_default=True)
-@click.option("--work-dir", type=click.Path(path_type=Path), default=Path("runs/bench/kills"), help="Folder of progress and files.", show_default=True)
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs/bench/kills"),
+    help="Folder of progress and files.",
+    show_default=True,
+)
 def main(
-    checkout: Path, python: str, json_path: Path | None, count: int, seed: int, only: int | None, names: str, work_dir: Path
+    checkout: Path,
+    python: str,
+    json_path: Path | None,
+    count: int,
+    seed: int,
+    only: int | None,
+    names: str,
+    work_dir: Path,
 ) -> None:
     """Kill servers, writers, promotions, checks and trainings, and check their files after each kill.
 
@@ -155,7 +171,9 @@ def main(
     path = work / "progress.json"
     progress = Progress(seed, next=only) if only is not None else Progress.read(path, seed)
     numbers = [only] if only is not None else range(progress.next, count)
-    replay = f"python -m bench.hardening.kills --seed {seed} --scenarios {names} --checkout {checkout} --python {python}"
+    replay = (
+        f"python -m bench.hardening.kills --seed {seed} --scenarios {names} --checkout {checkout} --python {python}"
+    )
     with scenarios(work, checkout.absolute(), python) as get:
         for number in numbers:
             name, chance = scenario_of(seed, number, chosen)

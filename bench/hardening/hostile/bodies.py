@@ -21,7 +21,28 @@ CONTROLS = (
     "It is a movie about a camera.",
     "Not bad, not good: fine for a rainy evening.",
 )
-_WORDS = "the a film movie story actor scene music was is and but good great bad awful dull long best worst".split()
+_WORDS = [
+    "the",
+    "a",
+    "film",
+    "movie",
+    "story",
+    "actor",
+    "scene",
+    "music",
+    "was",
+    "is",
+    "and",
+    "but",
+    "good",
+    "great",
+    "bad",
+    "awful",
+    "dull",
+    "long",
+    "best",
+    "worst",
+]
 _ROUTES = ("/predict", "/invocations", "/invocations/predict", "/feedback")
 _KEY_OF = {"/predict": "text", "/invocations": "data", "/invocations/predict": "text", "/feedback": "text"}
 _TYPES = (
@@ -32,8 +53,10 @@ _TYPES = (
 )  # fmt: skip
 _ENCODINGS = ("deflate", "br", "zstd", "compress", "gzip, gzip", "gzip;q=1", "x", "identity, gzip", "*", "chunked")
 _SCRIPTS = (
-    "\ufdfa", "\ufdfb", "e\u0301\u0323\u0308", "\u202eabc\u202c", "\u0378", "\U000e0041", "\u200b\u200d\ufeff", "\u1112\u1161\u11ab",
-    "👩\u200d👩\u200d👧", "漢字仮名", "ß", "ﬃ", "İ", "Å", "\U0001d54f", "\ue000", "\ufffe", "ก็็็็", "०१२", "\u3300", "\u33ff", "ꙮ",
+    "\ufdfa", "\ufdfb", "e\u0301\u0323\u0308", "\u202eabc\u202c", "\u0378", "\U000e0041",
+    "\u200b\u200d\ufeff", "\u1112\u1161\u11ab",
+    "👩\u200d👩\u200d👧", "漢字仮名", "ß", "ﬃ", "İ", "Å", "\U0001d54f", "\ue000", "\ufffe", "ก็็็็", "०१२", "\u3300",
+    "\u33ff", "ꙮ",
 )  # fmt: skip
 
 
@@ -83,7 +106,9 @@ def broken_json(make: Maker) -> Hostile:
         lambda text: text.replace('": "', '": "\\' + make.random.choice("xq0 '"), 1),
         lambda text: text.replace('": "', '": "\\u12', 1).replace(" ", "", 1)[:-1],
         lambda text: "/* comment */" + text,
-        lambda text: text.replace("{", '{"x": ' + make.random.choice(("+1", "01", ".5", "1.", "Infinity", "0x1")) + ", "),
+        lambda text: text.replace(
+            "{", '{"x": ' + make.random.choice(("+1", "01", ".5", "1.", "Infinity", "0x1")) + ", "
+        ),
         lambda text: text[1:],
         lambda text: "\ufeff\ufeff" + text,
         lambda text: "\0" + text,
@@ -104,7 +129,18 @@ def mutated_json(make: Maker) -> Hostile:
 def broken_utf8(make: Maker) -> Hostile:
     """A text with bytes that are not UTF-8: overlong forms, surrogates, lone and missing continuation bytes."""
     route = _route(make)
-    bad = make.random.choice((b"\xff", b"\x80", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc3", b"\xf8\x88\x80\x80\x80"))
+    bad = make.random.choice(
+        (
+            b"\xff",
+            b"\x80",
+            b"\xc0\xaf",
+            b"\xe0\x80\xaf",
+            b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xc3",
+            b"\xf8\x88\x80\x80\x80",
+        )
+    )
     body = _dump(_body(make, route)).replace(b'": "', b'": "' + bad, 1)
     if make.random.random() < 0.1:
         body = json.dumps(_body(make, route)).encode(make.random.choice(("utf-16", "utf-32")))
@@ -123,7 +159,9 @@ def deep_json(make: Maker) -> Hostile:
 
 def numbers(make: Maker) -> Hostile:
     """Numbers that overflow, or have thousands of digits."""
-    number = make.random.choice(("9" * make.random.randint(20, 9000), "1e999", "-1e-999", "-0", "1E400", "0." + "1" * 5000))
+    number = make.random.choice(
+        ("9" * make.random.randint(20, 9000), "1e999", "-1e-999", "-0", "1E400", "0." + "1" * 5000)
+    )
     route = _route(make)
     body = json.dumps(_body(make, route, text=0)).replace("0", number, 1)
     return make.post(route, body.encode(), "invalid_json", "wrong_shape")
@@ -149,7 +187,7 @@ def surrogates(make: Maker) -> Hostile:
 
 def wrong_types(make: Maker) -> Hostile:
     """A value of the wrong type for any field of any route, or a body that is no object."""
-    wrong = make.random.choice((None, True, 0, 1.5, [], {}, [[]], [None], {"text": "x"}, [1], ["x", 2], -1))
+    wrong: Any = make.random.choice((None, True, 0, 1.5, [], {}, [[]], [None], {"text": "x"}, [1], ["x", 2], -1))
     route = _route(make)
     if make.random.random() < 0.2:
         return make.post(route, _dump(wrong if not isinstance(wrong, dict) else [wrong]), "wrong_shape")
@@ -160,13 +198,17 @@ def wrong_types(make: Maker) -> Hostile:
         return make.post(route, _dump({**_body(make, route), field: wrong}), "wrong_shape")
     if route == "/predict" and make.random.random() < 0.5:
         return make.post(route, _dump({"X": wrong}), "wrong_shape", "empty_list")
-    return make.post(route, _dump(_body(make, route, text=[None] if wrong is None else wrong)), "wrong_shape", "empty_list")
+    return make.post(
+        route, _dump(_body(make, route, text=[None] if wrong is None else wrong)), "wrong_shape", "empty_list"
+    )
 
 
 def unknown_fields(make: Maker) -> Hostile:
     """Fields that the route does not have, with long and odd names."""
     route = _route(make)
-    name = make.random.choice(("id", "__proto__", "", "text ", "TEXT", "\u202e", "x" * 3000, "model", "explain.", "'", "\0"))
+    name = make.random.choice(
+        ("id", "__proto__", "", "text ", "TEXT", "\u202e", "x" * 3000, "model", "explain.", "'", "\0")
+    )
     return make.post(route, _dump({**_body(make, route), name: 1}), "wrong_shape")
 
 
@@ -207,7 +249,13 @@ def large_bodies(make: Maker) -> Hostile:
     if make.random.random() < 0.5:
         head, _, _ = made.parts[0].partition(b"\r\n\r\n")
         head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
-        made = make.done(head + b"\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n", "body_too_large", "too_many_requests", method="POST", way=Way.ALONE)
+        made = make.done(
+            head + b"\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n",
+            "body_too_large",
+            "too_many_requests",
+            method="POST",
+            way=Way.ALONE,
+        )
     return made
 
 
@@ -254,7 +302,9 @@ def broken_gzip(make: Maker) -> Hostile:
             b"\x1f\x8b\x08\xff" + make.random.randbytes(40),
         )
     )
-    return make.post("/predict", body, "invalid_gzip", "empty_body", "invalid_utf8", "invalid_json", lines=["Content-Encoding: gzip"])
+    return make.post(
+        "/predict", body, "invalid_gzip", "empty_body", "invalid_utf8", "invalid_json", lines=["Content-Encoding: gzip"]
+    )
 
 
 _BOMB = gzip.compress(b" " * (8 * 1024**2), mtime=0)
@@ -279,7 +329,9 @@ def good_gzip(make: Maker) -> Hostile:
     whole = _dump({"text": text_of(make)})
     at = make.random.randrange(len(whole))
     body = gzip.compress(whole[:at], mtime=0) + gzip.compress(whole[at:], mtime=0)
-    return make.post("/predict", body, OK, lines=[f"Content-Encoding: {make.random.choice(('gzip', 'x-gzip', 'GZIP'))}"])
+    return make.post(
+        "/predict", body, OK, lines=[f"Content-Encoding: {make.random.choice(('gzip', 'x-gzip', 'GZIP'))}"]
+    )
 
 
 def broken_csv(make: Maker) -> Hostile:
@@ -331,7 +383,12 @@ def content_types(make: Maker) -> Hostile:
 def encodings(make: Maker) -> Hostile:
     """A content encoding that the server does not know."""
     route = _route(make)
-    return make.post(route, _dump(_body(make, route)), "unsupported_encoding", lines=[f"Content-Encoding: {make.random.choice(_ENCODINGS)}"])
+    return make.post(
+        route,
+        _dump(_body(make, route)),
+        "unsupported_encoding",
+        lines=[f"Content-Encoding: {make.random.choice(_ENCODINGS)}"],
+    )
 
 
 def feedback(make: Maker) -> Hostile:
@@ -351,7 +408,11 @@ def feedback(make: Maker) -> Hostile:
     )
     body = {"text": text_of(make), "label": label}
     if make.random.random() < 0.3:
-        body = {"text": text_of(make), "label": make.world.class_names[0], "source": "x" * make.random.randint(201, 900)}
+        body = {
+            "text": text_of(make),
+            "label": make.world.class_names[0],
+            "source": "x" * make.random.randint(201, 900),
+        }
         codes = ["text_too_long"]
     return make.post("/feedback", _dump(body), *codes)
 
@@ -360,7 +421,12 @@ def good_feedback(make: Maker) -> Hostile:
     """A review that is stored, from an odd source."""
     letters = string.printable + "é\u202e\u2028漢=@+-\"'\\"
     source = "".join(make.random.choices(letters, k=make.random.randint(0, 200)))
-    body = {"text": text_of(make), "label": make.random.choice(make.world.class_names), "source": source, "audit": make.random.random() < 0.5}
+    body = {
+        "text": text_of(make),
+        "label": make.random.choice(make.world.class_names),
+        "source": source,
+        "audit": make.random.random() < 0.5,
+    }
     return make.post("/feedback", _dump(body), OK, "quota_exceeded")
 
 

@@ -1,4 +1,4 @@
-"""What may come back: HTTP, status and code of each response, the right answer of controls, clean log lines."""
+"""Checks of what comes back: HTTP, status and code of each response, answers of controls, lines of the log."""
 
 import json
 import re
@@ -16,7 +16,9 @@ _ALLOWED_5XX = {"worker_lost", "timed_out", "not_ready", "quota_exceeded"}
 _HTML = "html"
 _GUNICORN_STATUSES = {400, 403, 414, 417, 431, 501}
 # Responses and log lines contain no part of the program and no folder of the server.
-_LEAKS = re.compile(rb'Traceback|File "|site-packages|\.py\b|/tmp/|/proc/|/home/|/root/|new_data|\.db\b|<lambda>|0x[0-9a-f]{8}')
+_LEAKS = re.compile(
+    rb'Traceback|File "|site-packages|\.py\b|/tmp/|/proc/|/home/|/root/|new_data|\.db\b|<lambda>|0x[0-9a-f]{8}'
+)
 _CANARY = re.compile(rb"cn([0-9]+)y\1x")
 _SCORE_TOLERANCE = 1e-6
 _LOG_FIELDS = {"time", "method", "path", "status", "latency_ms", "request_id", "pid"}
@@ -82,7 +84,9 @@ class Checker:
         codes = request.codes | ({_HTML} if request.codes & {ANY, "bad_request"} else set())
         is_right = code in codes or by_design or (ANY in codes and response.status < 500)
         if not is_right:
-            problems.append(f"expected {' or '.join(sorted(request.codes))}, got {response.status} {code}: {response.body[:200]!r}")
+            problems.append(
+                f"expected {' or '.join(sorted(request.codes))}, got {response.status} {code}: {response.body[:200]!r}"
+            )
         if request.control >= 0 and code == OK:
             self._check_control(request.control, response, problems)
         found_id = response.headers.get(b"x-request-id", b"")
@@ -110,7 +114,9 @@ class Checker:
         except (ValueError, KeyError, TypeError, AttributeError):
             is_error, code, message = False, "", ""
         if not is_error or kind != b"application/json" or not isinstance(message, str) or not message:
-            problems.append(f"expected an error in JSON with status {response.status}, got {kind!r} {response.body[:200]!r}")
+            problems.append(
+                f"expected an error in JSON with status {response.status}, got {kind!r} {response.body[:200]!r}"
+            )
             return str(response.status)
         if self._codes.get(code) != response.status:
             problems.append(f"expected a code of docs/architecture.md with its status, got {response.status} {code}")
@@ -175,7 +181,7 @@ def _log_line_problems(line: bytes, shown: str) -> list[str]:
 
 
 def growth_per_100k(samples: list[tuple[int, float]]) -> float:
-    """Return the slope of memory (bytes) over requests, for 100,000 requests, after a fifth of the samples; 0 for few."""
+    """Return the growth of memory in bytes per 100,000 requests, after a fifth of the samples; 0 for few samples."""
     kept = samples[len(samples) // 5 :]
     if len(kept) < 3:
         return 0.0

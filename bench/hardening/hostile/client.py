@@ -36,7 +36,7 @@ class Response:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a request.
+    """The result of sending a request.
 
     Attributes:
         seconds: from the end of sending, or the response before it, to the response.

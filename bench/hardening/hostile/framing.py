@@ -10,10 +10,13 @@ GETS = ("/ping", "/health/live", "/health/ready", "/health_check", "/info", "/op
 POSTS = ("/predict", "/invocations", "/invocations/predict", "/feedback")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 _TARGETS = (
-    "//", "//{0}", "/{0}/", "/./{0}", "/x/../{0}", "/%2e/{0}", "/%2e%2e/{0}", "/..%2f{0}", "/{0}%00", "/{0}%0d%0aX:%20y",
+    "//", "//{0}", "/{0}/", "/./{0}", "/x/../{0}", "/%2e/{0}", "/%2e%2e/{0}", "/..%2f{0}", "/{0}%00",
+    "/{0}%0d%0aX:%20y",
     "/%c0%af{0}", "/%ff{0}", "/{0};x=1", "/{0}.json", "/{0}%2f", "/{0}//", "/{0}%20", "/static/../{0}", "/%252e/{0}",
-    "/{0}%", "/%%{0}", "/%u0041{0}", "/{0}#x", "/.nginx/{0}", "/..", "/../../../../etc/passwd", "*", "/{0}\\", "/~{0}",
-    "/\xe9{0}", "/{0}/" + "a/" * 500, "/" + "%61" * 300, "http://localhost/{0}", "http://other.example/{0}", "/favicon.ico",
+    "/{0}%", "/%%{0}", "/%u0041{0}", "/{0}#x", "/.nginx/{0}", "/..", "/../../../../etc/passwd", "*", "/{0}\\",
+    "/~{0}",
+    "/\xe9{0}", "/{0}/" + "a/" * 500, "/" + "%61" * 300, "http://localhost/{0}", "http://other.example/{0}",
+    "/favicon.ico",
 )  # fmt: skip
 _JUNK = ("\0", "\r", "\x0b", "\x7f", "\xff", "\x01")
 
@@ -63,7 +66,9 @@ def paths(make: Maker) -> Hostile:
 
 def queries(make: Maker) -> Hostile:
     """A query that no route reads; it may contain a text, which no log line may."""
-    query = make.random.choice(("text={0}", "?{0}", "%00{0}", "&&&={0}", "x=%ff{0}", "api_key={0}", "{0}" * 200, "<script>{0}"))
+    query = make.random.choice(
+        ("text={0}", "?{0}", "%00{0}", "&&&={0}", "x=%ff{0}", "api_key={0}", "{0}" * 200, "<script>{0}")
+    )
     path = make.random.choice(GETS)
     return make.get(f"{path}?{query.format(make.canary)}", OK, "bad_request", "uri_too_long")
 
@@ -88,7 +93,9 @@ def keys(make: Maker) -> Hostile:
     if make.random.random() < 0.4:
         return make.get("/metrics", "unauthorized" if make.world.key else OK, lines=lines, key=False)
     body = json.dumps({"label": 1, "text": 1}).encode()
-    return make.post(make.random.choice(POSTS), body, "unauthorized" if make.world.key else "wrong_shape", lines=lines, key=False)
+    return make.post(
+        make.random.choice(POSTS), body, "unauthorized" if make.world.key else "wrong_shape", lines=lines, key=False
+    )
 
 
 def good_keys(make: Maker) -> Hostile:
@@ -102,10 +109,14 @@ def request_lines(make: Maker) -> Hostile:
     """A request line that is not HTTP."""
     line = make.random.choice(
         (
-            "GET", "GET ", "GET /", "/ HTTP/1.1", "GET  / HTTP/1.1", "GET / HTTP/9.9", "GET / HTTP/1", "GET / HTTP/1.10",
-            "GET / HTTP/2.0", "GET / http/1.1", "GET / HTTP/1.1 x", "GET\t/\tHTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/-1.1",
-            "GET /" + make.random.choice(_JUNK) + " HTTP/1.1", "GET ping HTTP/1.1", "GET /ping HTTP/1.0", "GET ? HTTP/1.1",
-            "GET http:///ping HTTP/1.1", "GET http://[::1/ping HTTP/1.1", "GET /" + "a" * 9000 + " HTTP/1.1", "\x16\x03\x01\x02",
+            "GET", "GET ", "GET /", "/ HTTP/1.1", "GET  / HTTP/1.1", "GET / HTTP/9.9", "GET / HTTP/1",
+            "GET / HTTP/1.10",
+            "GET / HTTP/2.0", "GET / http/1.1", "GET / HTTP/1.1 x", "GET\t/\tHTTP/1.1", " GET / HTTP/1.1",
+            "GET / HTTP/-1.1",
+            "GET /" + make.random.choice(_JUNK) + " HTTP/1.1", "GET ping HTTP/1.1", "GET /ping HTTP/1.0",
+            "GET ? HTTP/1.1",
+            "GET http:///ping HTTP/1.1", "GET http://[::1/ping HTTP/1.1", "GET /" + "a" * 9000 + " HTTP/1.1",
+            "\x16\x03\x01\x02",
             "GET /ping HTTP/1.1\r\r", "G\0T /ping HTTP/1.1", ":", "{}", "GET /ping HTTP/0.9", "POST /predict",
         )
     )  # fmt: skip
@@ -118,13 +129,18 @@ def header_lines(make: Maker) -> Hostile:
     junk = make.random.choice(_JUNK)
     line = make.random.choice(
         (
-            ": x", "X", "X Y: z", "X\t: y", " X: y", f"X{junk}: y", f"X: a{junk}b", "X: a\r\n b", "X: a\nY: b", "X: a\rY: b",
-            "\xe9: x", "X-Y: " + "v" * 9000, "N" * 9000 + ": x", "Host: a\r\nHost: b", "Host:", "Host: a b", "Host: [::1",
-            "Host: localhost:99999999", "Content-Length", "(): x", "X:" + " " * 5000, "\r\nX: y", "X: \xff\xfe", "-: -",
+            ": x", "X", "X Y: z", "X\t: y", " X: y", f"X{junk}: y", f"X: a{junk}b", "X: a\r\n b",
+            "X: a\nY: b", "X: a\rY: b",
+            "\xe9: x", "X-Y: " + "v" * 9000, "N" * 9000 + ": x", "Host: a\r\nHost: b", "Host:", "Host: a b",
+            "Host: [::1",
+            "Host: localhost:99999999", "Content-Length", "(): x", "X:" + " " * 5000, "\r\nX: y",
+            "X: \xff\xfe", "-: -",
             "Connection: close, keep-alive, X-Request-Id", "Connection: \0", "Upgrade: h2c\r\nConnection: Upgrade",
             "Range: bytes=0-,0-,0-", "If-None-Match: *", "Accept: " + "a," * 2000, "Cookie: " + "a=b;" * 1000,
-            "X-Forwarded-For: 1.1.1.1, " + "x" * 500, "Transfer_Encoding: chunked", "Content_Length: 50", "X-Request-Id: a b",
-            "Proxy: http://other.example/", "X-Original-URL: /metrics", "Forwarded: for=\"[\"", "Accept-Encoding: gzip;q=x",
+            "X-Forwarded-For: 1.1.1.1, " + "x" * 500, "Transfer_Encoding: chunked", "Content_Length: 50",
+            "X-Request-Id: a b",
+            "Proxy: http://other.example/", "X-Original-URL: /metrics", "Forwarded: for=\"[\"",
+            "Accept-Encoding: gzip;q=x",
         )
     )  # fmt: skip
     data = make.head("GET", make.random.choice(GETS), [*make.headers(), "@"]).replace(b"@", line.encode("latin-1"), 1)
@@ -157,11 +173,15 @@ def random_bytes(make: Maker) -> Hostile:
 def script_names(make: Maker) -> Hostile:
     """Headers that servers may take for variables of the environment, or for instructions of a proxy."""
     name = make.random.choice(
-        ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "REMOTE_USER", "wsgi.input", "HTTP_HOST", "SERVER_NAME", "SCGI", "REQUEST_URI",
-         "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Sendfile", "X-Accel-Redirect", "X-Forwarded-Ssl", "Request-Method")
+        ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "REMOTE_USER", "wsgi.input", "HTTP_HOST", "SERVER_NAME",
+         "SCGI", "REQUEST_URI",
+         "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Sendfile", "X-Accel-Redirect", "X-Forwarded-Ssl",
+         "Request-Method")
     )  # fmt: skip
     value = make.random.choice(("/x", "/ping", "https", "on", "\xff", "", "/metrics", "../../"))
-    data = make.head("GET", make.random.choice(GETS), [*make.headers(), "@"]).replace(b"@", f"{name}: {value}".encode("latin-1"))
+    data = make.head("GET", make.random.choice(GETS), [*make.headers(), "@"]).replace(
+        b"@", f"{name}: {value}".encode("latin-1")
+    )
     return make.done(data, ANY, way=Way.ALONE)
 
 
@@ -193,11 +213,14 @@ def odd_codings(make: Maker) -> Hostile:
     """A Transfer-Encoding that two servers may read differently (TE.TE)."""
     value = make.random.choice(
         (
-            "Transfer-Encoding: xchunked", "Transfer-Encoding : chunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
-            "Transfer-Encoding: x\r\nTransfer-Encoding: chunked", "Transfer-Encoding:\tchunked", "Transfer-Encoding: \x0bchunked",
+            "Transfer-Encoding: xchunked", "Transfer-Encoding : chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+            "Transfer-Encoding: x\r\nTransfer-Encoding: chunked", "Transfer-Encoding:\tchunked",
+            "Transfer-Encoding: \x0bchunked",
             " Transfer-Encoding: chunked", "X: y\nTransfer-Encoding: chunked", "Transfer-Encoding\r\n: chunked",
             "Transfer-Encoding: chunked, identity", "Transfer-Encoding: identity", "Transfer-Encoding: gzip, chunked",
-            "Transfer-Encoding: chunked;x=1", 'Transfer-Encoding: "chunked"', "Transfer-Encoding: CHUNKED", "transfer_encoding: chunked",
+            "Transfer-Encoding: chunked;x=1", 'Transfer-Encoding: "chunked"', "Transfer-Encoding: CHUNKED",
+            "transfer_encoding: chunked",
             "Transfer-Encoding: chunked\r\n x", "Transfer-Encoding:", "Transfer-Encoding: chunked,", "TE: chunked",
         )
     )  # fmt: skip
@@ -212,10 +235,13 @@ def lengths(make: Maker) -> Hostile:
     value = make.random.choice(
         (
             f"Content-Length: {size}\r\nContent-Length: {size}", f"Content-Length: {size}\r\nContent-Length: 0",
-            f"Content-Length: {size}, {size}", "Content-Length: -1", f"Content-Length: +{size}", f"Content-Length: 0x{size:x}",
-            "Content-Length: " + "9" * 30, f"Content-Length: {2**63}", f"Content-Length: {2**32 + size}", "Content-Length: 1e3",
+            f"Content-Length: {size}, {size}", "Content-Length: -1", f"Content-Length: +{size}",
+            f"Content-Length: 0x{size:x}",
+            "Content-Length: " + "9" * 30, f"Content-Length: {2**63}", f"Content-Length: {2**32 + size}",
+            "Content-Length: 1e3",
             f"Content-Length: {size}.0", "Content-Length: x", "Content-Length:", f"Content-Length: {size} {size}",
-            f"Content-Length: 0{size}", f"Content-Length:\t{size}", f"Content-Length : {size}", f"Content_Length: {size}",
+            f"Content-Length: 0{size}", f"Content-Length:\t{size}", f"Content-Length : {size}",
+            f"Content_Length: {size}",
             "Content-Length: \xb2", f"content-length: {size}\r\nCONTENT-LENGTH: {size + 5}",
         )
     )  # fmt: skip
@@ -232,7 +258,9 @@ def good_chunks(make: Maker) -> Hostile:
         digits = make.random.choice((b"%x", b"%X", b"0%x", b"000%x")) % len(body[:size])
         chunks += digits + extension + b"\r\n" + body[:size] + b"\r\n"
         body = body[size:]
-    trailers = make.random.choice((b"", b"", b"X-Trailer: y\r\n", b"Content-Length: 5\r\n", b"X-Request-Id: smuggled-0\r\n"))
+    trailers = make.random.choice(
+        (b"", b"", b"X-Trailer: y\r\n", b"Content-Length: 5\r\n", b"X-Request-Id: smuggled-0\r\n")
+    )
     codes = ("wrong_shape", "not_found", "bad_request", "incomplete_body", "too_many_requests")
     return _framed(make, ["Transfer-Encoding: chunked"], chunks + b"0\r\n" + trailers + b"\r\n", *codes)
 
@@ -242,10 +270,14 @@ def broken_chunks(make: Maker) -> Hostile:
     hidden = _smuggled(make)
     body = make.random.choice(
         (
-            b"x\r\n", b"-1\r\n\r\n", b"5\r\nabc\r\n0\r\n\r\n", b"3\r\nabcdef\r\n0\r\n\r\n", b"\r\n\r\n", b"1\nx\n0\n\n", b"0\n\n",
-            b"ffffffffffffffff\r\nx", b"10000000000000000\r\nx", b"1 \r\nx\r\n0\r\n\r\n", b"0x1\r\nx\r\n0\r\n\r\n", b"3\r\nabcX0\r\n\r\n",
-            b"+1\r\nx\r\n0\r\n\r\n", b"1_0\r\nx", b"1;" + b"x" * 20_000 + b"\r\nx\r\n0\r\n\r\n", b"0\r\nX" + b"y" * 20_000 + b"\r\n\r\n",
-            b"1\r\nx\r\n0\r\n\rX" + hidden, b"2\r\nxx" + b"\r\n0\r\n" * 50, b"1;a=\"\r\n\"\r\nx\r\n0\r\n\r\n", b"1\r\nx\r\n00\r\n\r\n",
+            b"x\r\n", b"-1\r\n\r\n", b"5\r\nabc\r\n0\r\n\r\n", b"3\r\nabcdef\r\n0\r\n\r\n", b"\r\n\r\n",
+            b"1\nx\n0\n\n", b"0\n\n",
+            b"ffffffffffffffff\r\nx", b"10000000000000000\r\nx", b"1 \r\nx\r\n0\r\n\r\n",
+            b"0x1\r\nx\r\n0\r\n\r\n", b"3\r\nabcX0\r\n\r\n",
+            b"+1\r\nx\r\n0\r\n\r\n", b"1_0\r\nx", b"1;" + b"x" * 20_000 + b"\r\nx\r\n0\r\n\r\n",
+            b"0\r\nX" + b"y" * 20_000 + b"\r\n\r\n",
+            b"1\r\nx\r\n0\r\n\rX" + hidden, b"2\r\nxx" + b"\r\n0\r\n" * 50,
+            b"1;a=\"\r\n\"\r\nx\r\n0\r\n\r\n", b"1\r\nx\r\n00\r\n\r\n",
         )
     )  # fmt: skip
     return _framed(make, ["Transfer-Encoding: chunked"], body)
@@ -285,7 +317,9 @@ def unread_responses(make: Maker) -> Hostile:
 
 # Functions and their shares in thousandths.
 FRAMING: dict[Callable[[Maker], Hostile], float] = {
-    gets: 35, metrics: 3, methods: 70, odd_methods: 6, paths: 80, queries: 35, keys: 40, good_keys: 3, request_lines: 10,
-    header_lines: 12, many_headers: 5, random_bytes: 6, script_names: 6, length_and_chunks: 5, odd_codings: 6, lengths: 6,
+    gets: 35, metrics: 3, methods: 70, odd_methods: 6, paths: 80, queries: 35, keys: 40,
+    good_keys: 3, request_lines: 10,
+    header_lines: 12, many_headers: 5, random_bytes: 6, script_names: 6, length_and_chunks: 5,
+    odd_codings: 6, lengths: 6,
     good_chunks: 5, broken_chunks: 5, expectations: 3, slow_requests: 3, half_requests: 6, unread_responses: 5,
 }  # fmt: skip

@@ -26,7 +26,7 @@ class Way(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a request depends on, next to seed and index.
+    """Facts that a request depends on, next to seed and index.
 
     Attributes:
         class_names: classes of the model.
@@ -99,7 +99,9 @@ class Maker:
         """Return a request line and header lines."""
         return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode("utf-8", "surrogateescape")
 
-    def get(self, path: str, *codes: str, method: str = "GET", lines: Collection[str] = (), key: bool = True) -> Hostile:
+    def get(
+        self, path: str, *codes: str, method: str = "GET", lines: Collection[str] = (), key: bool = True
+    ) -> Hostile:
         """Return a request without a body."""
         data = self.head(method, path, self.headers(*lines, key=key))
         return self.done(data, *codes, method=method)

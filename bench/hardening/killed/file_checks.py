@@ -1,4 +1,4 @@
-"""What must be true of the files of a killed writer; each function returns the problems, a sentence each."""
+"""Checks of the files of a killed writer; each function returns the problems, a sentence each."""
 
 import contextlib
 import fcntl
@@ -67,7 +67,9 @@ def check_prediction_log(database: Path, acks: Acks) -> list[str]:
         if found != "ok":
             problems.append(f"{database}: damaged: {found}")
         try:
-            counts = dict(connection.execute("SELECT label, count(*) FROM textclf_predictions GROUP BY label").fetchall())
+            counts = dict(
+                connection.execute("SELECT label, count(*) FROM textclf_predictions GROUP BY label").fetchall()
+            )
         except sqlite3.OperationalError as error:
             # The first writer was killed before it made the tables.
             counts = {}
@@ -77,7 +79,9 @@ def check_prediction_log(database: Path, acks: Acks) -> list[str]:
         connection.rollback()
     for ack in acks:
         if counts.get(ack["label"], 0) != ack["rows"]:
-            problems.append(f"{database}: expected {ack['rows']} acknowledged rows of a batch, found {counts.get(ack['label'])}")
+            problems.append(
+                f"{database}: expected {ack['rows']} acknowledged rows of a batch, found {counts.get(ack['label'])}"
+            )
     return problems
 
 
@@ -109,7 +113,9 @@ def check_store(path: Path, acks: Acks, newest: int = 3) -> list[str]:
     return problems
 
 
-def _check_decisions(path: Path, store: ModelStore, entries: list[dict[str, Any]], acks: Acks, current: str) -> Iterator[str]:
+def _check_decisions(
+    path: Path, store: ModelStore, entries: list[dict[str, Any]], acks: Acks, current: str
+) -> Iterator[str]:
     known = set(store.version_ids())
     for ack in acks:
         if "saved" in ack and ack["saved"] not in known:

@@ -21,7 +21,7 @@ from typing import Any
 # Longest life of a job.
 _SECONDS = 300
 _ENDLESS = 1_000_000
-_WORDS = "the film was good bad long short music story scene".split()
+_WORDS = ["the", "film", "was", "good", "bad", "long", "short", "music", "story", "scene"]
 
 
 def acknowledge(path: str, **fields: Any) -> None:
@@ -207,7 +207,8 @@ def _first_row(url: str) -> float:
 
 
 _JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (feedback, prediction_log, promotions, retraining, training, drift, make_model, make_log)
+    job.__name__: job
+    for job in (feedback, prediction_log, promotions, retraining, training, drift, make_model, make_log)
 }
 
 
@@ -232,7 +233,8 @@ def main() -> None:
     for line in sys.stdin:
         order, *arguments = json.loads(line)
         if order == "wait":
-            answer = os.waitstatus_to_exitcode(os.waitpid(*arguments, 0)[1])
+            (pid,) = arguments
+            answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         elif (answer := os.fork()) == 0:
             _work(_JOBS[order], arguments)
         print(answer, flush=True)  # noqa: T201

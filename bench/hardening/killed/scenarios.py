@@ -30,32 +30,29 @@ _LONGEST = 1.3
 
 @dataclass(frozen=True)
 class Material:
-    """What the scenarios start from; `folder` contains them.
-
-    Attributes:
-        store: model store with the first version.
-        version: folder of that version.
-        log: prediction log with an hour of texts per window.
-        features: features of one text, as the log stores them.
-    """
+    """Files that the scenarios start from; `folder` contains them."""
 
     folder: Path
 
     @property
     def store(self) -> Path:
+        """Model store with the first version."""
         return self.folder / "model"
 
     @property
     def version(self) -> Path:
+        """Folder of that version."""
         (found,) = (self.store / "versions").iterdir()
         return found
 
     @property
     def log(self) -> Path:
+        """Prediction log with an hour of texts per window."""
         return self.folder / "log" / "predictions.sqlite"
 
     @property
     def features(self) -> Path:
+        """Features of one text, as the log stores them."""
         return self.folder / "features.bin"
 
 
@@ -147,9 +144,11 @@ class Feedback(JobScenario):
     writers = 2
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return self._folder / "new_data", self.acks, seed
 
     def check(self) -> list[str]:
+        """Return the problems of the files."""
         return check_reviews(self._folder / "new_data", read_acks(self.acks))
 
 
@@ -160,9 +159,11 @@ class PredictionLogWriter(JobScenario):
     writers = 2
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return f"sqlite:///{self._folder}/log.sqlite", self.acks, self._material.features, seed
 
     def check(self) -> list[str]:
+        """Return the problems of the files."""
         return check_prediction_log(self._folder / "log.sqlite", read_acks(self.acks))
 
 
@@ -172,12 +173,15 @@ class Promotions(JobScenario):
     name = "promotions"
 
     def prepare(self) -> None:
+        """Fill the empty folder."""
         self.copy_store()
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return self._folder / "model", self.acks, self._material.version
 
     def check(self) -> list[str]:
+        """Return the problems of the files."""
         return check_store(self._folder / "model", read_acks(self.acks))
 
 
@@ -187,12 +191,15 @@ class Drift(JobScenario):
     name = "drift"
 
     def prepare(self) -> None:
+        """Fill the empty folder."""
         self.copy_store()
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return self._folder / "model", self.acks, f"sqlite:///{self._material.log}"
 
     def check(self) -> list[str]:
+        """Return the problems of the files."""
         return check_drift(self._folder / "model", read_acks(self.acks))
 
 
@@ -202,15 +209,18 @@ class Retraining(JobScenario):
     name = "retraining"
 
     def prepare(self) -> None:
+        """Fill the empty folder."""
         self.copy_store()
         write_table(self._folder / "old" / "train.jsonl", reviews(80, 1))
         write_table(self._folder / "old" / "test.jsonl", reviews(60, 2))
         write_table(self._folder / "new.jsonl", reviews(120, 3, new=True))
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return self._folder / "model", self.acks, self._material.version, self._folder
 
     def check(self) -> list[str]:
+        """Return the problems of the files."""
         return check_retraining(self._folder / "model", self._folder, read_acks(self.acks))
 
 
@@ -221,4 +231,5 @@ class RealTraining(Retraining):
     tensorflow = True
 
     def arguments(self, seed: int) -> tuple[object, ...]:
+        """Return the arguments of the job."""
         return self._folder / "model", self.acks, self._folder

@@ -236,7 +236,10 @@ def _is_alive(pid: int) -> bool:
 
 def _rows(database: Path) -> int:
     """Return the rows of the prediction log; 0 before the first."""
-    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection,
+    ):
         return int(connection.execute("SELECT count(*) FROM textclf_predictions").fetchone()[0])
     return 0
 

@@ -9,7 +9,7 @@ import numpy as np
 CLASSES = ("neg", "pos")
 _WIDTH, _INNER, _LAYERS, _POSITIONS = 32, 64, 2, 64
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_COMMON = "the a film was story and music scene actor is plot it with very".split()
+_COMMON = ["the", "a", "film", "was", "story", "and", "music", "scene", "actor", "is", "plot", "it", "with", "very"]
 _TELLING = (("bad", "awful", "dull", "boring"), ("good", "great", "lovely", "brilliant"))
 _NEW_TELLING = (("weak", "flat", "poor", "hate"), ("superb", "fresh", "warm", "love"))
 
