@@ -14,7 +14,7 @@ from inference import Inference
 from serving.api.auth import check_api_key
 from serving.api.concurrency import BatchBudget, RequestSlots
 from serving.api.errors import ErrorCode, api_error_of, error_body, redacted_traceback
-from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_text, stop_reading
+from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
 from serving.api.responses import json_body, render_response, score_body
 from serving.model.model_holder import ModelHolder
@@ -287,9 +287,10 @@ class Service:
             with slots.acquire() as permit:
                 content_type = media_type(environ, accepted)
                 with permit.waiting_for_client(functools.partial(stop_reading, environ)):
-                    content = read_text(environ, self.settings.max_body_bytes)
+                    body = read_body(environ, self.settings.max_body_bytes)
                 record = record_of(environ)
                 record.body_is_read = True
+                content = text_of_body(environ, body, self.settings.max_body_bytes)
                 return post(record, predictor, content_type, content)
 
         return view

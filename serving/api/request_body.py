@@ -67,21 +67,29 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
     return content_type
 
 
-def read_text(environ: _Environ, max_bytes: int) -> str:
-    """Return the body, unpacked and decoded; `max_bytes` limits its size as sent and unpacked.
+def read_body(environ: _Environ, max_bytes: int) -> bytes:
+    """Return the whole body as sent, which has at most `max_bytes`.
 
     Raises:
-        ApiError: if the body is too large, too slow, empty, incomplete, not gzip as announced, or not UTF-8.
+        ApiError: if the body is too large, too slow or incomplete, or has an unknown encoding.
     """
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    encoding = _content_encoding(environ)
     if encoding not in _GZIP and encoding not in ("", "identity"):
         raise ApiError(
             ErrorCode.UNSUPPORTED_ENCODING,
             f"expected the content encoding gzip or none, got {encoding[:100]}; use one of them",
             {"Accept-Encoding": "gzip"},
         )
-    body = _read(environ, max_bytes)
-    if encoding in _GZIP:
+    return _read(environ, max_bytes)
+
+
+def text_of_body(environ: _Environ, body: bytes, max_bytes: int) -> str:
+    """Return a body from read_body, unpacked to at most `max_bytes` and decoded.
+
+    Raises:
+        ApiError: if the body is empty, too large, not gzip as announced, or not UTF-8.
+    """
+    if _content_encoding(environ) in _GZIP:
         body = _unpacked(body, max_bytes)
     if not body:
         raise ApiError(ErrorCode.EMPTY_BODY, "expected a body, got an empty one; send one")
@@ -127,6 +135,11 @@ def stop_reading(environ: _Environ) -> None:
 def hang_up(environ: _Environ) -> None:
     """Close the connection after the written data is sent."""
     _shut_down(environ, socket.SHUT_RDWR)
+
+
+def _content_encoding(environ: _Environ) -> str:
+    encoding: str = environ.get("HTTP_CONTENT_ENCODING", "")
+    return encoding.strip().lower()
 
 
 def _read(environ: _Environ, max_bytes: int) -> bytes:

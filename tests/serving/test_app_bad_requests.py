@@ -1,5 +1,6 @@
 """Every bad request is refused with its status and code, at once, and leaves the app as it was."""
 
+import gzip
 import json
 import socket
 import time
@@ -141,6 +142,24 @@ def test_a_good_request_keeps_its_connection_and_has_a_minute_for_its_answer(app
     slow = Slow()
     case = bad_requests.Case("good", "/predict", bad_requests.GOOD, 200, "")
     assert call_with(app, case, {"gunicorn.socket": slow})[0] == 200
+    assert slow.done == [15, 60]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "code"),
+    [
+        (b"\xff", "", 400, "invalid_utf8"),
+        (b"no gzip", "gzip", 400, "invalid_gzip"),
+        (gzip.compress(b""), "gzip", 400, "empty_body"),
+        (gzip.compress(b" " * (bad_requests.MAX_BODY + 1)), "gzip", 413, "body_too_large"),
+        (b"no JSON", "", 400, "invalid_json"),
+    ],
+)
+def test_a_body_that_was_read_and_refused_keeps_its_connection(app, body, encoding, status, code):
+    slow = Slow()
+    headers = (("Content-Type", "application/json"), *([("Content-Encoding", encoding)] if encoding else []))
+    case = bad_requests.Case(code, "/predict", body, status, code, headers)
+    case.check(*call_with(app, case, {"gunicorn.socket": slow}))
     assert slow.done == [15, 60]
 
 
