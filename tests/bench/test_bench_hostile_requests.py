@@ -1,4 +1,4 @@
-"""The hostile requests of bench.hardening: what is generated, what the checks find, and a run against a tiny server."""
+"""The hostile requests of bench.hardening: what is generated, and what the checks find."""
 
 import contextlib
 import json
@@ -9,16 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from serving_stack import serving_python
-from tiny_engine import write_version
 
 from bench.errors import BenchError
 from bench.hardening.hostile.checks import Checker, check_log, codes_of, growth_per_100k
 from bench.hardening.hostile.client import BrokenResponseError, Client, Outcome, Response, parse_head
 from bench.hardening.hostile.kinds import KINDS, request_of
 from bench.hardening.hostile.request import ANY, OK, Hostile, Way, World
-from bench.hardening.hostile_requests import SPAN, Progress, main, spans
+from bench.hardening.hostile_requests import SPAN, Progress, spans
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {"invalid_json": 400, "not_found": 404, "internal_error": 500, "worker_lost": 503, "disk_full": 507}
@@ -231,20 +228,3 @@ def test_a_run_continues_where_it_ended_and_only_there(tmp_path):
     assert list(spans(0, 10)) == [(0, 10, False)]
     assert [has_key for _, _, has_key in spans(SPAN + 5, 5 * SPAN)] == [False, False, True, False]
     assert next(iter(spans(SPAN + 5, 5 * SPAN)))[:2] == (SPAN + 5, 2 * SPAN)
-
-
-@pytest.mark.bench
-@pytest.mark.parametrize("options", [(), ("--no-nginx",)])
-def test_a_tiny_server_withstands_some_hundred_requests(tmp_path, options):
-    write_version(tmp_path / "model")
-    arguments = ["--count", "600", "--python", serving_python(), "--model", str(tmp_path / "model")]
-    arguments += ["--work-dir", str(tmp_path / "work"), "--json", str(tmp_path / "found.json"), *options]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["requests"], found["failed_checks"]) == (600, 0)
-    assert found["codes"]["ok"] > 50
-    # Nothing is left to do, and one request is sent again.
-    assert CliRunner().invoke(main, arguments).exit_code == 0
-    again = CliRunner().invoke(main, [*arguments, "--only", "17"])
-    assert "as expected" in again.output

@@ -11,7 +11,7 @@ LINES = "application/jsonlines"
 # Codes that stand for an answer without an error, and for any answer below 500.
 OK = "ok"
 ANY = "any"
-# Any POST may be refused for lack of a free slot.
+# Most requests may be refused for lack of a free slot.
 _BUSY = "too_many_requests"
 
 
@@ -104,7 +104,7 @@ class Maker:
     ) -> Hostile:
         """Return a request without a body."""
         data = self.head(method, path, self.headers(*lines, key=key))
-        return self.done(data, *codes, method=method)
+        return self.done(data, *codes, _BUSY, method=method)
 
     def post(
         self,
