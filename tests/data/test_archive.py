@@ -1,15 +1,22 @@
 """Unpacking: every accepted kind, every unsafe member, damage of every sort; nothing half-written."""
 
+import gzip
 import io
 import json
+import lzma
 import stat
+import struct
+import subprocess
 import tarfile
+import time
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from textclf.data import zip_reader
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.errors import DatasetError
 
@@ -198,12 +205,147 @@ def test_limits(tmp_path, write):
     extract_archive(archive, tmp_path / "out", max_bytes=5_000_001, max_members=2)
 
 
-def test_header_that_would_fill_the_memory(tmp_path):
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
-        info = tarfile.TarInfo("header")
-        info.type, info.size = tarfile.XHDTYPE, 50_000_000
-        tar.addfile(info, io.BytesIO(bytes(info.size)))
-    assert_refused(tmp_path / "a.tar.gz", tmp_path, "a header of 50,0")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_header_that_would_fill_the_memory(tmp_path, kind):
+    archive = write_headers(tmp_path / "a.tar.gz", kind, [bytes(50_000_000)])
+    assert_refused(archive, tmp_path, "a header of 50,0")
+
+
+def write_headers(path, kind, contents):
+    with tarfile.open(path, "w:gz") as tar:
+        for content in contents:
+            info = tarfile.TarInfo("header")
+            info.type, info.size = kind, len(content)
+            tar.addfile(info, io.BytesIO(content))
+        tar.addfile(tarfile.TarInfo("file"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "contents", "match"),
+    [
+        # Python before 3.11.10 needs hours for these digits (CVE-2024-6232).
+        (tarfile.XHDTYPE, [b"1" * 2**20], "damaged record"),
+        (tarfile.XGLTYPE, [b"1" * 2**20], "damaged record"),
+        (tarfile.XHDTYPE, [b"6 a=b\n7 path=\n"], "damaged record"),
+        (tarfile.XHDTYPE, [b"60 a=b\n"], "damaged record"),
+        (tarfile.XHDTYPE, [b"3 \n"], "damaged record"),
+        (tarfile.XHDTYPE, [b"0 a=b\n"], "damaged record"),
+        (tarfile.XHDTYPE, [b"".join(b"8 %03d=b\n" % number for number in range(101))], "more than 100"),
+        (tarfile.XGLTYPE, [b"".join(b"8 %03d=b\n" % (60 * part + number) for number in range(60)) for part in (0, 1)],
+         "more than 100 global"),
+        (tarfile.XHDTYPE, [b"11 size=x1\n"], "damaged number"),
+        (tarfile.XHDTYPE, [b"6 a=b\n"] * 9, "more than 8 headers"),
+        (tarfile.GNUTYPE_LONGNAME, [b"a/" * 2000 + b"b"], "a path of 2,001 parts"),
+        (tarfile.GNUTYPE_LONGNAME, [b"a" * 5000], "5,000 characters"),
+        (tarfile.XHDTYPE, [b"21 GNU.sparse.major=1\n".replace(b"21", b"22")], "sparse"),
+        (tarfile.GNUTYPE_SPARSE, [b""], "sparse"),
+    ],
+)  # fmt: skip
+def test_hostile_headers(tmp_path, kind, contents, match):
+    start = time.monotonic()
+    assert_refused(write_headers(tmp_path / "a.tar.gz", kind, contents), tmp_path, match)
+    assert time.monotonic() - start < 5
+
+
+def test_headers_and_padding_are_bounded_in_total(tmp_path):
+    """Megabytes of zeros in a header are some kilobytes in the archive."""
+    header = b"%d comment=" % 2**20
+    header += bytes(2**20 - len(header) - 1) + b"\n"
+    with tarfile.open(tmp_path / "a", "w:gz", compresslevel=1) as tar:
+        for number in range(66):
+            info = tarfile.TarInfo("header")
+            info.type, info.size = tarfile.XHDTYPE, len(header)
+            tar.addfile(info, io.BytesIO(header))
+            tar.addfile(tarfile.TarInfo(f"{number}"))
+    assert_refused(tmp_path / "a", tmp_path, "larger than those of any")
+    write_tar(tmp_path / "b.tar", FILES, "w")
+    with gzip.open(tmp_path / "b", "wb", compresslevel=1) as file:
+        file.write((tmp_path / "b.tar").read_bytes())
+        for _ in range(65):
+            file.write(bytes(2**20))
+    assert_refused(tmp_path / "b", tmp_path, "larger than those of any")
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_format_of_tar(tmp_path, tar_format):
+    names = ["plain", "ö/ü.txt", "d" * 60 + "/" + "e" * 80, " blank ", "a/b/../c".replace("..", "...")]
+    if tar_format != tarfile.USTAR_FORMAT:
+        names += ["ö" * 120, "/".join(["f" * 100] * 8)]
+    files = {name: f"content of {name}".encode() * 100 for name in names}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tar_format, pax_headers={"comment": "for all"}) as tar:
+        folder = tarfile.TarInfo("empty")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), 1.5 if tar_format == tarfile.PAX_FORMAT else 1
+            tar.addfile(info, io.BytesIO(content))
+    out = extract_archive(tmp_path / "a.tar", tmp_path / "out")
+    assert content_of(out) == files
+    assert (out / "empty").is_dir()
+
+
+def test_archives_of_other_programs(tmp_path):
+    """The tar command, old headers without a magic number, sums of signed bytes, and numbers in GNU's binary form."""
+    (tmp_path / "in" / "d").mkdir(parents=True)
+    (tmp_path / "in" / "d" / ("long" * 40)).write_text("1")
+    for form in ("gnu", "oldgnu", "pax", "posix"):
+        archive = tmp_path / f"{form}.tar"
+        subprocess.run(["tar", f"--format={form}", "-cf", archive, "-C", tmp_path / "in", "."], check=True)
+        assert content_of(extract_archive(archive, tmp_path / form)) == {f"d/{'long' * 40}": b"1"}
+    header = bytearray(512)
+    header[:5] = b"v7/\xc3\xb6"
+    header[124:136] = b"\x80" + (3).to_bytes(11, "big")
+    unsigned = sum(header) + 8 * ord(" ")
+    for total in (unsigned, unsigned - 256 * sum(byte > 127 for byte in header)):
+        header[148:156] = b"%06o\0 " % total
+        (tmp_path / f"v7-{total}").write_bytes(bytes(header) + b"abc" + bytes(509 + 1024))
+        assert content_of(extract_archive(tmp_path / f"v7-{total}", tmp_path / f"out-{total}")) == {"v7/ö": b"abc"}
+
+
+def test_xz_of_several_streams_with_padding(tmp_path):
+    write_tar(tmp_path / "a.tar", {"bulk": BULK}, "w")
+    content = (tmp_path / "a.tar").read_bytes()
+    parts = [lzma.compress(content[:70_000]), bytes(4), lzma.compress(content[70_000:]), bytes(8)]
+    (tmp_path / "a.tar.xz").write_bytes(b"".join(parts))
+    assert content_of(extract_archive(tmp_path / "a.tar.xz", tmp_path / "out")) == {"bulk": BULK}
+    (tmp_path / "b.tar.xz").write_bytes(b"".join(parts) + b"rubbish")
+    assert_refused(tmp_path / "b.tar.xz", tmp_path, "damaged")
+
+
+def test_xz_that_asks_for_too_much_memory(tmp_path):
+    write_tar(tmp_path / "a.tar.xz", FILES, "w:xz")
+    content = bytearray((tmp_path / "a.tar.xz").read_bytes())
+    # The first block's header is at 12: its size, flags, the filter LZMA2, one byte, and the size of the dictionary.
+    size = 4 * (content[12] + 1)
+    assert content[14:16] == b"\x21\x01"
+    content[16] = 40
+    content[12 + size - 4 : 12 + size] = zlib.crc32(content[12 : 12 + size - 4]).to_bytes(4, "little")
+    (tmp_path / "a.tar.xz").write_bytes(content)
+    assert_refused(tmp_path / "a.tar.xz", tmp_path, "[Mm]emory usage limit")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_that_is_unpacked_at_once_in_memory(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as zipped:
+        zipped.writestr("zeros", bytes(10_000))
+    assert_refused(tmp_path / "a.zip", tmp_path, f"method {method}; expected stored or deflated")
+
+
+def test_zip_directory_is_bounded(tmp_path, monkeypatch):
+    archive = write_zip(tmp_path / "a.zip", {f"{number}": b"" for number in range(50)})
+    assert_refused(archive, tmp_path, "more than 49 members", max_members=49)
+    monkeypatch.setattr(zip_reader, "MAX_DIRECTORY_BYTES", 1000)
+    assert_refused(archive, tmp_path, "directory has .* more than 1,000")
+
+
+def test_zip_entries_with_long_extra_fields(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        info = zipfile.ZipInfo("a")
+        info.extra = struct.pack("<HH", 0x7777, 0) * 300
+        zipped.writestr(info, b"")
+    assert_refused(tmp_path / "a.zip", tmp_path, "an extra field of 1200 bytes")
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.tar", "w"), ("a.gz", "w:gz"), ("a.bz2", "w:bz2"), ("a.xz", "w:xz")])

@@ -7,14 +7,16 @@ import json
 import lzma
 import os
 import stat
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
+from textclf.data.tar_reader import Content, Kind, TarError, tar_members
+from textclf.data.xz_stream import XzStream
+from textclf.data.zip_reader import TooManyMembersError, check_packing, opened_zip
 from textclf.errors import DatasetError
 from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
 
@@ -23,17 +25,18 @@ MAX_MEMBERS = 1_000_000
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _RECORD = ".archive.json"
 _CHUNK_BYTES = 1 << 16
-# Headers are read whole: a larger one is an attempt to exhaust the memory.
-_MAX_HEADER_BYTES = 16 << 20
-_DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
+# Linux has no longer paths; deeper folders are an attempt to exhaust the stack.
+_MAX_NAME_BYTES = 4096
+_MAX_DEPTH = 100
+_DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": XzStream}
+_DAMAGE = (TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
 
 
 class _Member(NamedTuple):
     """A file or folder in an archive; `open` opens a file and is None for a folder."""
 
     name: str
-    open: Callable[[], IO[bytes]] | None
+    open: Callable[[], IO[bytes] | Content] | None
 
 
 def is_archive(path: Path | str) -> bool:
@@ -100,12 +103,13 @@ def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
 
 def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
     left, count = max_bytes, 0
-    with _damage_named(archive), contextlib.closing(_members(archive)) as members:
+    with (
+        _damage_named(archive, max_members),
+        contextlib.closing(_members(archive, max_members)) as members,
+    ):
         for count, member in enumerate(members, start=1):
             if count > max_members:
-                raise DatasetError(
-                    f"{archive}: more than {max_members:,} members, which is the limit; unpack it yourself"
-                )
+                raise TooManyMembersError
             file = _make(archive, member, os.path.join(folder, *_safe_parts(archive, member.name)))
             if file is None or member.open is None:
                 continue
@@ -141,10 +145,14 @@ def _make(archive: Path, member: _Member, path: str) -> IO[bytes] | None:
 
 
 @contextlib.contextmanager
-def _damage_named(archive: Path) -> Iterator[None]:
+def _damage_named(archive: Path, max_members: int) -> Iterator[None]:
     """Turn exceptions of the decompressors into a DatasetError; an OSError of the system is raised again."""
     try:
         yield
+    except TooManyMembersError:
+        raise DatasetError(
+            f"{archive}: more than {max_members:,} members, which is the limit; unpack it yourself"
+        ) from None
     except (*_DAMAGE, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -158,14 +166,19 @@ def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise DatasetError(f"{archive}: the member {name!r} points out of the archive; this is no archive to trust")
+    if len(path.parts) > _MAX_DEPTH or len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        raise DatasetError(
+            f"{archive}: the member {name[:100]!r}… has a path of {len(path.parts):,} parts and {len(name):,} "
+            f"characters; expected at most {_MAX_DEPTH} and {_MAX_NAME_BYTES:,}; this is no archive to trust"
+        )
     return path.parts
 
 
-def _members(archive: Path) -> Generator[_Member, None, None]:
+def _members(archive: Path, max_members: int) -> Generator[_Member, None, None]:
     with open(archive, "rb") as file:
         start = file.read(6)
     if start.startswith(b"PK"):
-        return _zip_members(archive)
+        return _zip_members(archive, max_members)
     for magic, decompressor in _DECOMPRESSORS.items():
         if start.startswith(magic):
             return _tar_members(archive, decompressor)
@@ -173,46 +186,27 @@ def _members(archive: Path) -> Generator[_Member, None, None]:
 
 
 def _tar_members(archive: Path, decompress: Callable[[Path], Any]) -> Generator[_Member, None, None]:
-    # mypy: tarfile's own protocol asks for writing, too.
-    with decompress(archive) as stream, tarfile.open(fileobj=cast(Any, _BoundedReads(stream)), mode="r:") as tar:
-        for member in tar:
-            if member.isdir():
+    with decompress(archive) as stream:
+        for member in tar_members(stream):
+            if member.kind is Kind.FOLDER:
                 yield _Member(member.name, None)
-            elif member.isreg():
-                # extractfile() returns None only for folders and links.
-                yield _Member(member.name, cast(Any, partial(tar.extractfile, member)))
+            elif member.kind is Kind.FILE:
+                yield _Member(member.name, partial(_same, member.content))
             else:
                 _refuse_kind(archive, member.name)
-        # The end of an archive is a block of zeros, but tarfile also stops at a damaged header or the end of the file.
-        # Reading to the end makes the decompressor compare its checksum.
-        stream.seek(tar.offset)
-        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the mark at the end of the archive is missing")
-        while stream.read(_CHUNK_BYTES):
-            pass
 
 
-class _BoundedReads:
-    """A readable file that refuses reads too large for the memory."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.seek = stream.seek
-        self.tell = stream.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        if not 0 <= size <= _MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._stream.read(size)
+def _same(content: Content) -> Content:
+    return content
 
 
-def _zip_members(archive: Path) -> Generator[_Member, None, None]:
-    with zipfile.ZipFile(archive) as zipped:
+def _zip_members(archive: Path, max_members: int) -> Generator[_Member, None, None]:
+    with opened_zip(archive, max_members) as zipped:
         for member in zipped.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if member.flag_bits & 1:
                 raise DatasetError(f"{archive}: the member {member.filename!r} is encrypted; unpack it yourself")
+            check_packing(member)
             if member.is_dir() and kind in (0, stat.S_IFDIR):
                 yield _Member(member.filename, None)
             elif kind in (0, stat.S_IFREG):
@@ -223,6 +217,6 @@ def _zip_members(archive: Path) -> Generator[_Member, None, None]:
 
 def _refuse_kind(archive: Path, name: str) -> None:
     raise DatasetError(
-        f"{archive}: the member {name!r} is a link or a device; expected plain files and folders; "
+        f"{archive}: the member {name!r} is a link or a device, or sparse; expected plain files and folders; "
         f"this is no archive to trust"
     )
