@@ -1,14 +1,17 @@
 """Downloads against a real server on the loopback interface: cut, resumed, refused, never half-named."""
 
+import contextlib
 import hashlib
 import http.server
 import json
 import logging
 import resource
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.requests.append(dict(self.headers))
+        if server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects.pop(0))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while server.endless_bodies:
+                    self.wfile.write(bytes(2**20))
+            return
         if server.statuses:
             self.send_error(server.statuses.pop(0))
             return
@@ -45,7 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if server.lengths:
+            self.send_header("Content-Length", str(len(content) - start))
         if server.etag:
             self.send_header("ETag", server.etag)
         self.end_headers()
@@ -57,17 +69,38 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server():
+CERTIFICATE = Path(__file__).parents[1] / "fixtures" / "tls" / "loopback.pem"
+
+
+@contextmanager
+def running(scheme="http"):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.content, server.etag, server.ranges = CONTENT, '"one"', True
+        server.content, server.etag, server.ranges, server.lengths = CONTENT, '"one"', True, True
         server.cuts, server.statuses, server.requests, server.sent = [], [], [], 0
-        server.url = f"http://127.0.0.1:{server.server_port}/data.tar.gz"
+        server.redirects, server.endless_bodies = [], False
+        server.url = f"{scheme}://127.0.0.1:{server.server_port}/data.tar.gz"
+        if scheme == "https":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server():
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def tls_server(monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with running("https") as server:
+        yield server
 
 
 def names(folder):
@@ -237,6 +270,86 @@ def test_secrets_are_never_shown(server, tmp_path, caplog, capfd):
     for error in (cut, refused, unreachable):
         assert error.value.__cause__ is None
         assert error.value.__suppress_context__ or error.value.__context__ is None
+
+
+# An untrusted server
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_file_above_the_limit_is_refused_and_leaves_nothing(server, tmp_path, lengths):
+    server.lengths = lengths
+    with pytest.raises(DatasetError, match=r"expected at most 1,000,000 bytes.*TEXTCLF_MAX_DOWNLOAD_BYTES"):
+        download(server.url, tmp_path / "data", max_bytes=1_000_000)
+    assert names(tmp_path) == []
+    assert len(server.requests) == 1
+    download(server.url, tmp_path / "data", max_bytes=len(CONTENT))
+    assert (tmp_path / "data").read_bytes() == CONTENT
+
+
+def test_a_resumed_file_counts_as_a_whole(server, tmp_path):
+    server.cuts = [100_000] * 4
+    with pytest.raises(DatasetError):
+        download(server.url, tmp_path / "data")
+    with pytest.raises(DatasetError, match="expected at most 1,400,000 bytes"):
+        download(server.url, tmp_path / "data", max_bytes=1_400_000)
+    assert names(tmp_path) == []
+
+
+def test_the_limit_of_the_environment(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTCLF_MAX_DOWNLOAD_BYTES", "1000")
+    with pytest.raises(DatasetError, match="at most 1,000 bytes"):
+        download(server.url, tmp_path / "data")
+    (tmp_path / "local").write_bytes(bytes(1001))
+    with pytest.raises(DatasetError, match="at most 1,000 bytes"):
+        download((tmp_path / "local").as_uri(), tmp_path / "data")
+    for text in ("1e9", "-1", "many"):
+        monkeypatch.setenv("TEXTCLF_MAX_DOWNLOAD_BYTES", text)
+        with pytest.raises(ConfigError, match="expected a number of bytes"):
+            download(server.url, tmp_path / "data")
+    monkeypatch.setenv("TEXTCLF_MAX_DOWNLOAD_BYTES", " ")
+    download(server.url, tmp_path / "data", sha256=SHA256)
+
+
+def test_redirects_are_followed_up_to_five(server, tmp_path):
+    server.redirects = ["/other", server.url, "//" + server.url.partition("//")[2], "?x", "y"]
+    download(server.url, tmp_path / "data", sha256=SHA256)
+    assert len(server.requests) == 6
+    server.redirects = ["/again"] * 6
+    with pytest.raises(DatasetError, match="at most 5 redirects"):
+        download(server.url, tmp_path / "other")
+    assert names(tmp_path) == ["data"]
+
+
+def test_the_bodies_of_redirects_are_not_read(server, tmp_path):
+    server.redirects, server.endless_bodies = ["/other"], True
+    download(server.url, tmp_path / "data", sha256=SHA256)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://host/x", "http://[::1", "javascript:x"])
+def test_redirects_to_other_kinds_of_urls_are_refused(server, tmp_path, location):
+    server.redirects = [location]
+    with pytest.raises(DatasetError, match="expected a redirect to http or https"):
+        download(server.url, tmp_path / "data")
+    assert len(server.requests) == 1
+    assert names(tmp_path) == []
+
+
+def test_https_never_continues_with_http(tls_server, server, tmp_path):
+    tls_server.redirects = ["/other"]
+    download(tls_server.url, tmp_path / "data", sha256=SHA256)
+    tls_server.redirects = [server.url]
+    with pytest.raises(DatasetError, match="expected a redirect to https, got one to http;"):
+        download(tls_server.url, tmp_path / "other")
+    assert server.requests == []
+    server.redirects = [tls_server.url]
+    download(server.url, tmp_path / "other", sha256=SHA256)
+
+
+def test_a_password_goes_to_its_own_server_only(server, tmp_path):
+    with running() as other:
+        server.redirects = ["/same", other.url]
+        download(server.url.replace("http://", "http://anna:secret@"), tmp_path / "data", sha256=SHA256)
+        assert ["Authorization" in request for request in (*server.requests, *other.requests)] == [True, True, False]
 
 
 def test_public_url():

@@ -1,4 +1,8 @@
-"""Downloads one file: resumes an interrupted download, checks the result, and renames it when it is complete."""
+"""Downloads one file: resumes an interrupted download, checks the result, and renames it when it is complete.
+
+A server is not trusted: the size of a file and the number of redirects are bounded, and a download that began with
+https never continues with http.
+"""
 
 import contextlib
 import json
@@ -10,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
@@ -24,12 +28,21 @@ _TIMEOUTS = (10.0, 60.0)  # Seconds to connect, and between two packets.
 _ATTEMPTS = 4
 # Statuses after which another attempt may succeed.
 _TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_MAX_REDIRECTS = 5
+# Largest file without TEXTCLF_MAX_DOWNLOAD_BYTES: as much as an archive may contain.
+MAX_BYTES = 20 << 30
 
 _log = logging.getLogger(__name__)
 
 
 def download(
-    url: str, target: Path | str, *, sha256: str | None = None, show_progress: bool = True, retry_wait: float = 0.5
+    url: str,
+    target: Path | str,
+    *,
+    sha256: str | None = None,
+    show_progress: bool = True,
+    retry_wait: float = 0.5,
+    max_bytes: int | None = None,
 ) -> Path:
     """Download `url` to `target` and return its path; an existing `target` is not downloaded again.
 
@@ -43,13 +56,15 @@ def download(
         target: the file to write; its folder is created.
         sha256: the expected hash as hex digits, or None to check the length only.
         retry_wait: seconds before the second attempt; doubled before each later one.
+        max_bytes: largest accepted size; None takes TEXTCLF_MAX_DOWNLOAD_BYTES, or MAX_BYTES without it.
 
     Raises:
-        ConfigError: if the URL or the hash is malformed.
-        DatasetError: if the file can't be downloaded, or its hash is not `sha256`.
+        ConfigError: if the URL, the hash or TEXTCLF_MAX_DOWNLOAD_BYTES is malformed.
+        DatasetError: if the file can't be downloaded, is too large, or its hash is not `sha256`.
     """
     target = Path(target)
-    part = _Part(target, public_url(url))
+    max_bytes = _max_bytes() if max_bytes is None else max_bytes
+    part = _Part(target, public_url(url), max_bytes)
     if sha256 is not None:
         _check_form(sha256)
     try:
@@ -105,12 +120,22 @@ def _check_form(sha256: str) -> None:
         raise ConfigError(f"sha256: expected 64 hex digits, got {sha256!r}")
 
 
+def _max_bytes() -> int:
+    text = os.environ.get("TEXTCLF_MAX_DOWNLOAD_BYTES", "").strip()
+    if not text:
+        return MAX_BYTES
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ConfigError(f"TEXTCLF_MAX_DOWNLOAD_BYTES: expected a number of bytes, got {text[:50]!r}")
+    return int(text)
+
+
 class _Part:
     """The unfinished file, and a note in the same folder with its source and validator."""
 
-    def __init__(self, target: Path, source: str) -> None:
+    def __init__(self, target: Path, source: str, max_bytes: int) -> None:
         self.target = target
         self.source = source
+        self.max_bytes = max_bytes
         self.path = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
 
@@ -146,6 +171,20 @@ class _Part:
         with atomic_file(self.note) as note:
             json.dump({"source": self.source, "validator": validator}, note)
 
+    def check_size(self, file: IO[bytes], size: int) -> None:
+        """Refuse a file of `size` bytes if that is too large, and remove its beginning.
+
+        Raises:
+            DatasetError: if it is too large.
+        """
+        if size > self.max_bytes:
+            file.truncate(0)
+            self.discard()
+            raise DatasetError(
+                f"{self.source}: expected at most {self.max_bytes:,} bytes, got {size:,} or more; check the address, "
+                f"or set TEXTCLF_MAX_DOWNLOAD_BYTES to a larger number"
+            )
+
     def finish(self, file: IO[bytes], sha256: str | None) -> None:
         if sha256 is not None:
             try:
@@ -169,6 +208,13 @@ class _Part:
             return False
 
 
+class _Session(requests.Session):
+    """A session that follows no redirect: requests would read its body without a limit."""
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """Let requests find no redirect, also not to prepare the next request."""
+
+
 class _AttemptError(Exception):
     """This attempt failed, but the next one may succeed; the message contains no secrets."""
 
@@ -177,7 +223,7 @@ def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wai
     if urlsplit(url).scheme == "file":
         _copy(part, file, url)
         return
-    with requests.Session() as session:
+    with _Session() as session:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 _fetch(session, part, file, url, show_progress)
@@ -204,7 +250,10 @@ def _copy(part: _Part, file: IO[bytes], url: str) -> None:
     except OSError as error:
         raise DatasetError(f"{part.source}: can't be read ({error.strerror}); check the path") from None
     with origin:
+        received = 0
         while chunk := origin.read(_CHUNK_BYTES):
+            received += len(chunk)
+            part.check_size(file, received)
             file.write(chunk)
     file.flush()
 
@@ -219,7 +268,7 @@ def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, sh
     else:
         have = 0
     try:
-        with session.get(url, headers=headers, stream=True, timeout=_TIMEOUTS) as response:
+        with _response(session, part, url, headers) as response:
             if response.status_code == 416:
                 if _range_total(response) == have:
                     return
@@ -233,7 +282,8 @@ def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, sh
                 part.restart(file, validator="")
                 raise _AttemptError("the server sent another range than was asked for")
             total = _length(response, have)
-            _receive(response, file, have, total, part.target.name, show_progress)
+            part.check_size(file, total or 0)
+            _receive(response, part, file, have, total, show_progress)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _AttemptError(f"the connection failed ({type(error).__name__})") from None
     received = os.fstat(file.fileno()).st_size
@@ -243,12 +293,55 @@ def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, sh
         raise _AttemptError(f"the connection ended after {received:,} of {total:,} bytes")
 
 
+@contextlib.contextmanager
+def _response(session: requests.Session, part: _Part, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    """The response at the end of the redirects."""
+    auth = requests.utils.get_auth_from_url(url)
+    for _ in range(_MAX_REDIRECTS + 1):
+        with session.get(
+            url,
+            headers=headers,
+            stream=True,
+            timeout=_TIMEOUTS,
+            allow_redirects=False,
+            auth=auth if any(auth) else None,
+        ) as response:
+            location = requests.Session.get_redirect_target(session, response)
+            if location is None:
+                yield response
+                return
+        before, url = url, _redirected(part, url, location)
+        if session.should_strip_auth(before, url):
+            auth = ("", "")
+    raise DatasetError(f"{part.source}: expected at most {_MAX_REDIRECTS} redirects, got more; check the address")
+
+
+def _redirected(part: _Part, url: str, location: str) -> str:
+    """The URL of a redirect; another kind of URL, or http after https, is refused."""
+    before = urlsplit(url).scheme
+    try:
+        target = urljoin(url, location)
+        after = urlsplit(target).scheme
+    except ValueError:
+        target = after = ""
+    if after not in ("http", "https") or (before, after) == ("https", "http"):
+        raise DatasetError(
+            f"{part.source}: expected a redirect to {'https' if before == 'https' else 'http or https'}, got one to "
+            f"{after[:20] or 'a malformed URL'}; the server, or the network before it, is not to be trusted; use "
+            f"another address"
+        )
+    return target
+
+
 def _receive(
-    response: requests.Response, file: IO[bytes], have: int, total: int | None, name: str, show_progress: bool
+    response: requests.Response, part: _Part, file: IO[bytes], have: int, total: int | None, show_progress: bool
 ) -> None:
     is_off = None if show_progress else True  # None: off if stderr is not a terminal.
-    with tqdm(desc=name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
+    received = have
+    with tqdm(desc=part.target.name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            received += len(chunk)
+            part.check_size(file, received)
             file.write(chunk)
             bar.update(len(chunk))
     file.flush()
