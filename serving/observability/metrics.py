@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.observability.drift_metrics import DriftMetrics
-from serving.observability.request_record import RequestRecord
+from serving.observability.request_record import ERROR_COUNTER, PREFIX, REQUEST_COUNTER, RequestRecord
 from serving.observability.shared_values import share_values
 from serving.observability.value_file import GAUGE_MODE, WORKER
 from textclf.errors import ConfigError
@@ -28,9 +28,6 @@ BUCKETS = (
 )  # fmt: skip
 # A scrape reads the files of all workers, which takes some milliseconds for each of them.
 _RENDER_SECONDS = 1.0
-_PREFIX = "textclf"
-# Also counted in serving/observability/unanswered.py.
-REQUESTS, REQUESTS_MEANING = f"{_PREFIX}_requests", "Finished requests."
 
 
 class Metrics:
@@ -62,10 +59,10 @@ class Metrics:
         # Separate, because the drift metrics are read at each scrape and are equal in all workers.
         self._drift = CollectorRegistry()
         if store_path is not None:
-            self._drift.register(DriftMetrics(store_path, _PREFIX))
+            self._drift.register(DriftMetrics(store_path, PREFIX))
         self._registry = CollectorRegistry()
-        self._requests = self._counter("requests", "Finished requests.", "route", "method", "status")
-        self._errors = self._counter("errors", "Requests that ended with an error, by error code.", "code")
+        self._requests = self._counter(*REQUEST_COUNTER)
+        self._errors = self._counter(*ERROR_COUNTER)
         self._texts = self._counter("texts", "Texts scored.")
         self._tokens = self._counter("tokens", "Wordpieces of scored texts, before truncation.")
         self._truncated = self._counter("truncated_texts", "Scored texts that the model read only in part.")
@@ -181,10 +178,10 @@ class Metrics:
             self._infer.observe(timings.infer)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry)
+        return Counter(f"{PREFIX}_{name}", meaning, labels, registry=self._registry)
 
     def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
-        return Histogram(f"{_PREFIX}_{name}", meaning, labels, buckets=BUCKETS, registry=self._registry)
+        return Histogram(f"{PREFIX}_{name}", meaning, labels, buckets=BUCKETS, registry=self._registry)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry, multiprocess_mode=GAUGE_MODE)
+        return Gauge(f"{PREFIX}_{name}", meaning, labels, registry=self._registry, multiprocess_mode=GAUGE_MODE)

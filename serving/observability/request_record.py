@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from textclf.runtime.backend import Timings
 
 UNKNOWN_ROUTE = "unknown"
+PREFIX = "textclf"
+# Counters of workers and of `serve` (serving/observability/unanswered.py): name, meaning, labels.
+REQUEST_COUNTER = ("requests", "Finished requests.", "route", "method", "status")
+ERROR_COUNTER = ("errors", "Requests that ended with an error, by error code.", "code")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 

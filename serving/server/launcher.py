@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
 from serving.server.supervisor import supervise
 from serving.settings import Settings
@@ -60,6 +61,7 @@ def serve(environ: Mapping[str, str]) -> int:
         parent = settings.prometheus_multiproc_dir or str(runtime)
         metrics = folders.enter_context(fresh_folder("PROMETHEUS_MULTIPROC_DIR", parent, "textclf-", make_parent=True))
         started = [programs.gunicorn_program(settings, runtime, metrics, environ, behind_nginx=nginx is not None)]
+        on_started = None
         if nginx is not None:
             connections = programs.raise_file_limit(programs.MAX_CONNECTIONS)
             user = programs.unprivileged_user() if os.geteuid() == 0 else None
@@ -68,12 +70,13 @@ def serve(environ: Mapping[str, str]) -> int:
                 _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
             (runtime / "nginx.conf").write_text(programs.nginx_conf(settings, connections, user), "utf-8")
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
+            on_started = folders.enter_context(UnansweredRequests(runtime, metrics, sys.stdout, _say).reading())
         elif not environ.get("NGINX", "").strip():
             _say(preflight.NO_NGINX)
         count = settings.model_server_workers
         workers = f"{count} gunicorn worker{'s' * (count != 1)}{' behind nginx' if nginx else ''}"
         _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {workers}")
-        return supervise(started, programs.GRACE_SECONDS)
+        return supervise(started, programs.GRACE_SECONDS, on_started)
 
 
 @contextlib.contextmanager

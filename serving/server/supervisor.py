@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +29,24 @@ class Program:
     drain_signal: signal.Signals = signal.SIGTERM
 
 
-def supervise(programs: Sequence[Program], grace: float) -> int:
+def supervise(programs: Sequence[Program], grace: float, on_started: Callable[[], None] | None = None) -> int:
     """Run the programs until SIGTERM, SIGINT or SIGHUP, or until one of them ends.
 
     Then the others are drained in their order, so the one that faces the clients is first. After `grace` seconds, or
     at a second signal, they are killed. The signals stay caught, so that they do not disturb the clean-up.
+
+    Args:
+        programs: programs to run.
+        grace: seconds.
+        on_started: called after all programs are started, for a thread, which a fork would not copy.
 
     Returns:
         Exit status: 0 if a signal stopped it and all programs were drained, else 1.
     """
     signals = _catch_signals()
     running = {_start(program): program for program in programs}
+    if on_started is not None:
+        on_started()
     stops = 0
     while not stops and len(running) == len(programs):
         stops = _stops(_next(signals))

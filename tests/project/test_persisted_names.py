@@ -28,6 +28,7 @@ import monitoring
 import retraining
 from serving.api.errors import ErrorCode
 from serving.app import create_app
+from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
 from serving.sagemaker.hyperparameters import hyperparameter_rules
 from serving.server.programs import nginx_conf
@@ -405,7 +406,8 @@ def test_http(seen):
 def test_error_codes():
     found: dict[str, set[str]] = {}
     of_nginx = re.findall(r"return (\d+) '{\"error\": {\"code\": \"(\w+)\"", nginx_conf(Settings(), connections=1))
-    for status, code in (*((str(code.status), code.public_name) for code in ErrorCode), *of_nginx):
+    of_app = [(str(code.status), code.public_name) for code in ErrorCode]
+    for status, code in (*of_app, *of_nginx, ("499", CLIENT_GONE)):
         found.setdefault(status, set()).add(code)
     assert found == LIST["Error codes"]
 

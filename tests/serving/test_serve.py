@@ -71,6 +71,12 @@ def raw(stack: Stack, request: bytes) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
+def logged(stack: Stack, request_id: str) -> dict:
+    """Return the last line of the access log with this id."""
+    wait_for(lambda: f'"request_id":"{request_id}"' in stack.log)
+    return json.loads([line for line in stack.log.splitlines() if f'"request_id":"{request_id}"' in line][-1])
+
+
 def test_answers(stack):
     answer = stack.request("POST", "/predict", _TEXT)
     assert answer.status == 200
@@ -155,6 +161,10 @@ _REFUSED_BY_NGINX = {
     "length and chunks": (
         _POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400, "bad_request"),
     "unknown transfer encoding": (_POST + b"Transfer-Encoding: rot13\r\n\r\n{}", 400, "bad_request"),
+    "chunks that are none, after a refusal": (
+        _POST.replace(b"POST", b"TRACE") + b"Transfer-Encoding: chunked\r\n\r\nnone\r\n", 400, "bad_request"),
+    "later chunks that are none": (
+        _POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnone\r\n", 400, "bad_request"),
     "chunks that are none": (_POST + b"Transfer-Encoding: chunked\r\n\r\nnone\r\n", 400, "bad_request"),
     "TRACE": (b"TRACE /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
     "CONNECT": (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "bad_request"),
@@ -172,6 +182,38 @@ def test_what_nginx_refuses_is_json_too(stack, name):
     request, status, code = _REFUSED_BY_NGINX[name]
     got, body = raw(stack, request)
     assert (got, json.loads(body)["error"]["code"]) == (status, code)
+
+
+def test_what_nginx_refuses_is_logged_and_counted(stack):
+    def counts() -> dict[str, float]:
+        text = stack.request("GET", "/metrics").body.decode()
+        found = re.findall(r'^textclf_errors_total{code="(\w+)"} (.*)$', text, re.MULTILINE)
+        return {code: float(value) for code, value in found}
+
+    before = wait_for(counts)
+    refused = [
+        (b"BREW /predict?text=my-secret HTTP/1.1\r\nHost: x\r\n", "other", "/predict", 405, "method_not_allowed"),
+        (_POST + b"Content-Length: 99999999999\r\n", "POST", "/predict", 413, "body_too_large"),
+        (b"GET /my-secret/" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n", "GET", "", 414, "uri_too_long"),
+        (b"GET /ping HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n", "GET", "/ping", 431, "headers_too_large"),
+        (b"my-secret text\r\n", "other", "", 400, "bad_request"),
+    ]
+    seen = len(stack.log)
+    for request, *_ in refused:
+        raw(stack, request + b"Connection: close\r\n\r\n")
+
+    def lines() -> list[dict]:
+        return [json.loads(line) for line in stack.log[seen:].splitlines() if '"error"' in line]
+
+    wait_for(lambda: len(lines()) == len(refused))
+    assert [[line[name] for name in ("method", "path", "status", "error")] for line in lines()] == [
+        [method, path, status, code] for _, method, path, status, code in refused
+    ]
+    of_worker = next(json.loads(line) for line in stack.log.splitlines() if '"status":200' in line)
+    assert set(lines()[0]) == {*of_worker, "error"}
+    codes = [code for *_, code in refused]
+    wait_for(lambda: (now := counts()) and all(now[code] == before.get(code, 0) + 1 for code in codes))
+    assert "my-secret" not in stack.log
 
 
 @pytest.mark.parametrize(
@@ -297,7 +339,33 @@ def test_an_answer_that_takes_too_long_is_given_up(model, tmp_path):
         assert (answer.status, answer.json["error"]["code"]) == (503, "timed_out")
         assert "MODEL_SERVER_TIMEOUT" in answer.json["error"]["message"]
         assert answer.headers["x-request-id"] == "late"
+        line = logged(stack, "late")
+        assert (line["method"], line["path"], line["status"], line["error"]) == ("POST", "/predict", 503, "timed_out")
+        assert line["latency_ms"] >= 1000
         wait_for(stack.is_ready)
+
+
+def test_a_client_that_goes_is_logged_and_counted(model, tmp_path):
+    need_nginx()
+    with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1") as stack:
+        (worker,) = stack.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait_for(lambda: is_in_state(worker, "T"))
+            body = json.dumps(_TEXT).encode()
+            with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
+                connection.sendall(_POST + b"X-Request-Id: gone\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                time.sleep(0.2)
+            line = logged(stack, "gone")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert (line["method"], line["path"], line["status"], line["error"]) == ("POST", "/predict", 499, "client_gone")
+
+        def metrics() -> str:
+            return stack.request("GET", "/metrics").body.decode()
+
+        wait_for(lambda: 'textclf_errors_total{code="client_gone"} 1.0' in metrics())
+        assert 'textclf_requests_total{method="POST",route="/predict",status="499"} 1.0' in metrics()
 
 
 def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model, tmp_path):
@@ -390,6 +458,8 @@ def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
         assert "send it again" in answer.json["error"]["message"]
         assert answer.headers["x-request-id"] == "lost"
         assert int(answer.headers["retry-after"]) >= 1
+        line = logged(stack, "lost")
+        assert (line["path"], line["status"], line["error"]) == ("/predict", 503, "worker_lost")
         wait_for(stack.is_ready, 30)
         assert "my-secret" not in stack.log
 

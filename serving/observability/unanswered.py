@@ -1,0 +1,169 @@
+"""Requests that no worker answered, or whose client did not get the whole response: counted, and logged like others.
+
+nginx writes a line for each to a named pipe. A thread of `serve` reads it, which lives as long as nginx and needs no
+process of its own. A unix socket (syslog) would lose lines, because in a container its queue has room for ten. The pipe
+has room for thousands. nginx waits while it is full, so the thread never waits for whoever reads stdout.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from serving.observability.access_log import AccessLog
+from serving.observability.request_record import (
+    ERROR_COUNTER,
+    PREFIX,
+    REQUEST_COUNTER,
+    UNKNOWN_ROUTE,
+    RequestRecord,
+    public_method,
+)
+from serving.observability.value_file import ValueFile, value_key, value_path
+
+# Name of the pipe in the runtime folder (nginx.conf.template).
+PIPE = "unanswered"
+# Error code of a client that closed its connection, or did not read.
+CLIENT_GONE = "client_gone"
+# Linux allows it to all users.
+_PIPE_BYTES = 1024 * 1024
+_BLOCK_BYTES = 64 * 1024
+# A flood of refused requests is counted, but not logged line by line.
+_LINES_PER_SECOND = 50
+_STOP_SECONDS = 2.0
+# nginx's statuses of requests without a response.
+_NO_RESPONSE = {408, 499}
+
+
+class LineLimit:
+    """Limit on lines per second; counts those that are left out."""
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.left_out = 0
+        self._per_second = per_second
+        self._clock = clock
+        self._lines = 0
+        self._end = 0.0
+
+    def allows(self) -> bool:
+        """Return whether another line may be written."""
+        if self._clock() >= self._end:
+            self._lines, self._end = 0, self._clock() + 1.0
+        self._lines += 1
+        return self._lines <= self._per_second
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the lines that were left out can be reported; None if there are none."""
+        return max(0.0, self._end - self._clock()) if self.left_out else None
+
+
+class UnansweredRequests:
+    """Counts and logs the requests in the pipe.
+
+    Args:
+        folder: runtime folder, for the pipe.
+        metrics: folder with the metrics of all workers.
+        stream: receives the lines of the access log.
+        say: receives the number of lines that were left out, as a sentence.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Path,
+        stream: IO[str],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pipe = folder / PIPE
+        self._keys: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._counts: Counter[str] = Counter()
+        self._file = ValueFile(value_path(metrics, "counter", "", "nginx"), clock)
+        self._stream = stream
+        self._log = AccessLog(stream)
+        self._say = say
+        self._limit = LineLimit(_LINES_PER_SECOND, clock)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[], None]]:
+        """Make the pipe; the block gets a function that starts the thread. At the end the thread reads what is left."""
+        os.mkfifo(self._pipe, 0o600)
+        reader = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(self._pipe, os.O_WRONLY)  # While it is open, the reader sees no end.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        thread = threading.Thread(target=self._read, args=(reader,), daemon=True)
+        try:
+            yield thread.start
+        finally:
+            os.close(writer)
+            if thread.ident is not None:
+                thread.join(_STOP_SECONDS)
+
+    def take(self, line: bytes) -> None:
+        """Count a line of nginx; log it if the limit and the stream allow it."""
+        record, by_worker = parse_line(line)
+        if not by_worker:
+            self._count(REQUEST_COUNTER, record.route, record.method, str(record.status))
+        self._count(ERROR_COUNTER, record.error)
+        if self._limit.allows() and self._can_write():
+            self._log(record)
+        else:
+            self._limit.left_out += 1
+
+    def _read(self, pipe: int) -> None:
+        rest = b""
+        try:
+            while True:
+                ready, _, _ = select.select([pipe], [], [], self._limit.seconds_left())
+                if self._limit.seconds_left() == 0:
+                    self._say(f"{self._limit.left_out} more requests without a worker's response are only counted")
+                    self._limit.left_out = 0
+                if ready:
+                    block = os.read(pipe, _BLOCK_BYTES)
+                    if not block:
+                        return
+                    *lines, rest = (rest + block).split(b"\n")
+                    for line in lines:
+                        self.take(line)
+        finally:
+            os.close(pipe)  # After a fault nginx must not wait for a reader.
+
+    def _count(self, counter: Sequence[str], *labels: str) -> None:
+        name, meaning, *label_names = counter
+        key = self._keys.get((name, labels))
+        if key is None:
+            names = dict(zip(label_names, labels, strict=True))
+            key = self._keys[name, labels] = value_key(f"{PREFIX}_{name}", f"{PREFIX}_{name}_total", names, meaning)
+        self._counts[key] += 1
+        self._file.write(key, self._counts[key])
+
+    def _can_write(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):  # The stream is closed.
+            return bool(select.select([], [self._stream], [], 0)[1])
+        return False
+
+
+def parse_line(line: bytes) -> tuple[RequestRecord, bool]:
+    """Return the record of a line of nginx (its log_format), and whether a worker has counted the request."""
+    fields = json.loads(line)
+    route, status = fields["route"], fields["status"]
+    record = RequestRecord(
+        fields["request_id"],
+        public_method(fields["method"]),
+        path="" if route == UNKNOWN_ROUTE else route,
+        route=route,
+        status=int(status),
+        error=fields["code"],
+        seconds=float(fields["seconds"]),
+    )
+    # The last worker's status, if nginx tried several.
+    is_sent = record.status not in _NO_RESPONSE and fields["worker_status"][-3:] == status
+    return record, is_sent and record.error == CLIENT_GONE
