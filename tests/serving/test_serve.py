@@ -212,7 +212,7 @@ def test_what_nginx_refuses_is_logged_and_counted(stack):
     of_worker = next(json.loads(line) for line in stack.log.splitlines() if '"status":200' in line)
     assert set(lines()[0]) == {*of_worker, "error"}
     codes = [code for *_, code in refused]
-    wait_for(lambda: (now := counts()) and all(now[code] == before.get(code, 0) + 1 for code in codes))
+    wait_for(lambda: (now := counts()) and all(now.get(code) == before.get(code, 0) + 1 for code in codes))
     assert "my-secret" not in stack.log
 
 
