@@ -235,8 +235,8 @@ class Service:
 
     def openapi(self) -> Response:
         """GET /openapi.json."""
-        class_names = self.holder.predictor.class_names if self.holder.is_ready else None
-        return _response(json_body(openapi_document(self.settings, class_names)))
+        class_names = tuple(self.holder.predictor.class_names) if self.holder.is_ready else None
+        return _response(_openapi_body(self.settings, class_names))
 
     def refuse(self, error: Exception) -> Response:
         """Return the response to a request whose view raised `error`."""
@@ -294,6 +294,11 @@ class Service:
                 return post(record, predictor, content_type, content)
 
         return view
+
+
+@functools.lru_cache(maxsize=2)  # It takes as long as a prediction, and changes with the classes only.
+def _openapi_body(settings: Settings, class_names: tuple[str, ...] | None) -> bytes:
+    return json_body(openapi_document(settings, class_names))
 
 
 def _note_route() -> None:
