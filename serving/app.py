@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
 from inference import Inference
 from serving.api.auth import check_api_key
 from serving.api.concurrency import BatchBudget, RequestSlots
-from serving.api.errors import ErrorCode, api_error_of, error_body, redacted_traceback
+from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
 from serving.api.responses import json_body, render_response, score_body
@@ -66,13 +67,19 @@ def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | No
     return PredictionRecorder(log, LogRowBuilder(projection_of, sampler, settings.prediction_log_text), metrics)
 
 
-def create_app(settings: Settings, inference: Inference | None = None, served: ServedVersion | None = None) -> Flask:
+def create_app(
+    settings: Settings,
+    inference: Inference | None = None,
+    served: ServedVersion | None = None,
+    is_draining: Callable[[], bool] = lambda: False,
+) -> Flask:
     """Create the app, with a thread that polls a model store for new versions.
 
     Args:
         inference: model to serve, loaded and warmed before this returns. None loads the model of the settings in the
             background; requests get 503 until then.
         served: version that the server's workers serve, shared by them; None for a single process.
+        is_draining: whether the server is about to stop, so that a load balancer shall use another one.
 
     Raises:
         TextClfError: if the model of `inference` can't be loaded.
@@ -100,7 +107,7 @@ def create_app(settings: Settings, inference: Inference | None = None, served: S
     if inference is not None:
         holder.set_model(inference.predictor if served is None else served.first_predictor(inference, load))
     reviews = FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes)
-    service = Service(settings, holder, metrics, reviews, recorder)
+    service = Service(settings, holder, metrics, reviews, recorder, is_draining)
     app = Flask(__name__, static_folder=None)
     # No redirects to another spelling of a path.
     app.url_map.merge_slashes = False
@@ -125,12 +132,14 @@ class Service:
         metrics: Metrics,
         reviews: FeedbackStore,
         recorder: PredictionRecorder | None = None,
+        is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings = settings
         self.holder = holder
         self.metrics = metrics
         self.reviews = reviews
         self.recorder = recorder
+        self.is_draining = is_draining
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
         # Reviews wait for the disk, so they have slots of their own.
         self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE)
@@ -202,7 +211,9 @@ class Service:
         return _response(_OK)
 
     def ready(self) -> Response:
-        """GET /ping, /health/ready and /health_check: 200 if the model is ready."""
+        """GET /ping, /health/ready and /health_check: 200 if the model is ready and the server is not draining."""
+        if self.is_draining():
+            raise ApiError(ErrorCode.DRAINING, "the server is about to stop; send requests to another one")
         record_of(request.environ).model = self.holder.predictor.full_name
         return _response(_OK)
 
@@ -303,6 +314,8 @@ def _openapi_body(settings: Settings, class_names: tuple[str, ...] | None) -> by
 
 def _note_route() -> None:
     if request.url_rule is not None:
+        if request.url_rule.rule != request.environ["PATH_INFO"]:
+            raise NotFound  # werkzeug takes //metrics for /metrics.
         record_of(request.environ).route = request.url_rule.rule
 
 

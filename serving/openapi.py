@@ -42,6 +42,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
     """Return the document; `class_names` is None if no model is loaded yet."""
     info = {JSON: _ref("Info")}
     busy = ErrorCode.TOO_MANY_REQUESTS
+    not_ready = (ErrorCode.NOT_READY, ErrorCode.DRAINING)
     document: _Json = {
         "openapi": "3.1.0",
         "info": {
@@ -58,10 +59,10 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/invocations": {"post": _invocations(settings)},
             "/invocations/predict": {"post": _score(settings)},
             "/feedback": {"post": _feedback(settings, class_names)},
-            "/ping": {"get": _get("Check that the model is ready.", _status(), ErrorCode.NOT_READY)},
+            "/ping": {"get": _get("Check that the model is ready.", _status(), *not_ready)},
             "/health/live": {"get": _get("Check that the process responds.", _status())},
-            "/health/ready": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
-            "/health_check": {"get": _get("Same as /ping.", _status(), ErrorCode.NOT_READY)},
+            "/health/ready": {"get": _get("Same as /ping.", _status(), *not_ready)},
+            "/health_check": {"get": _get("Same as /ping.", _status(), *not_ready)},
             "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY, busy)},
             "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}}, busy)},
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},

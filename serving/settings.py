@@ -62,6 +62,16 @@ class Settings:
         min=1,
         max=86_400,
     )
+    keep_alive_seconds: int = whole(
+        75, "Seconds until an idle connection of a client is closed; 0 closes it after each response.", max=86_400
+    )
+    drain_seconds: float = number(
+        5.0,
+        "Seconds after SIGTERM in which requests are still accepted, while /ping and /health/ready return 503 "
+        "(`draining`); 0 stops at once. Then requests have up to 25 seconds to finish, at most 28 seconds together.",
+        min=0,
+        max=20,
+    )
     inference_threads: int = whole(
         1,
         "Compute threads per worker. More threads serve one request faster, but fewer requests in total.",
@@ -84,6 +94,14 @@ class Settings:
     max_body_bytes: int = whole(
         2 * 1024**2, "Maximum size of a request body in bytes, unpacked; a larger body returns 413.", min=1, max=2**31
     )
+    max_pending_body_bytes: int = whole(
+        128 * 1024**2,
+        "Maximum memory of nginx for request bodies of 10 kB and more: half of it for those below 100 kB, half for "
+        "larger ones and those in chunks. An address may use half of each; more returns 429. One body is always "
+        "accepted.",
+        min=1,
+        max=2**40,
+    )
     max_concurrent: int = whole(
         10,
         "Maximum number of concurrent requests for predictions per worker; one more returns 429. "
@@ -96,8 +114,8 @@ class Settings:
     api_key: str = text(
         "",
         "Key that every POST and /metrics require, as `X-API-Key: …` or `Authorization: Bearer …`.",
-        pattern=r"[!-~]*",
-        expected="printable ASCII characters without blanks",
+        pattern=r"[!-~]{0,512}",
+        expected="at most 512 printable ASCII characters without blanks",
         shown="none: no key needed",
         is_secret=True,
     )

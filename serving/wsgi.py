@@ -7,11 +7,16 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from serving.server.worker_files import DRAINING_VARIABLE
 from serving.settings import Settings
 from textclf.errors import TextClfError
+
+if TYPE_CHECKING:
+    from serving.app import Service
 
 # gunicorn's WORKER_BOOT_ERROR.
 _BOOT_ERROR = 3
@@ -54,6 +59,17 @@ def _application() -> Flask:
 
     file = os.environ.get(VARIABLE)
     served = ServedVersion(Path(file)) if file else None
-    app = create_app(settings, inference_of(settings, settings.model_path), served)
-    atexit.register(app.extensions["textclf"].stop, _STOP_SECONDS)
+    draining = os.environ.get(DRAINING_VARIABLE)
+    is_draining = Path(draining).exists if draining else lambda: False
+    app = create_app(settings, inference_of(settings, settings.model_path), served, is_draining)
+    atexit.register(_end, app.extensions["textclf"])
     return app
+
+
+def _end(service: "Service") -> None:
+    """Stop the threads; end the process here if a new version still loads, because its thread would crash it."""
+    service.stop(_STOP_SECONDS)
+    if service.holder.is_loading:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)

@@ -51,6 +51,7 @@ class ErrorCode(enum.Enum):
     )
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
+    DRAINING = 503, "The server is about to stop; it still responds to other requests."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
     STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log has the reason."

@@ -1,20 +1,21 @@
 """gunicorn's constants and hooks; serving/server/programs.py passes the settings as arguments.
 
-Behind nginx each worker has its own unix socket. While the worker is ready, the link `<number>.ready` points to the
-socket and the file `<number>.warm` exists. nginx uses only these names, so it sends no request to a loading worker.
-
 A server ends if no worker becomes ready. While one is ready, the others are restarted again and again: a version that
 is damaged on disk must not end a server that has it in memory.
 """
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+
+from serving.server.backlog import hand_over
+from serving.server.worker_files import forget, is_any_warm, show
 
 # Load the model after the fork: the threads of an engine do not survive a fork.
 preload_app = False
@@ -24,6 +25,8 @@ control_socket_disable = True
 limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 1000
+# Without nginx clients connect directly, so no header may set the scheme or a part of the path.
+forwarded_allow_ips = ""
 
 # Failed loads in a row after which a server without a warm worker ends.
 _BOOTS = 3
@@ -41,12 +44,13 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Tell the worker its number; let it wait before loading the model if the last load failed and others serve."""
+    """Tell the worker its number; hand over late requests; pause if the last load failed and other workers serve."""
     from serving.observability.value_file import WORKER
 
     os.environ[WORKER] = str(worker.number)
+    _hand_over(worker)
     failed = getattr(server, "failed_boots", 0)
-    if failed and _is_any_warm(worker):
+    if failed and is_any_warm(_runtime(worker)):
         # The arbiter's handlers are still set; gunicorn sets the worker's later.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
             signal.signal(number, signal.SIG_DFL)
@@ -56,11 +60,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Show the loaded and warm worker to nginx."""
-    link = _in_runtime_folder(worker, "ready")
-    link.unlink(missing_ok=True)
-    link.symlink_to(f"{worker.number}.sock")
-    # nginx can test for a file, but not for a socket.
-    _in_runtime_folder(worker, "warm").touch()
+    show(worker)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
@@ -69,7 +69,7 @@ def worker_exit(_server: Any, worker: Any) -> None:
     gunicorn stops at that status, and fails if it sees a second one while it stops.
     """
     if worker.pid == os.getpid() and not worker.booted:
-        if _is_any_warm(worker):
+        if is_any_warm(_runtime(worker)):
             os._exit(1)
         try:
             Path(worker.cfg.worker_tmp_dir, "failed").mkdir()
@@ -78,29 +78,29 @@ def worker_exit(_server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Hide an ended worker from nginx and close its metrics; stop the server if no worker becomes ready.
+    """Hide an ended worker, hand over its queue and close its metrics; stop the server if no worker becomes ready.
 
     Raises:
         HaltServer: if _BOOTS workers in a row ended while loading the model, and none is warm.
     """
-    try:
-        _in_runtime_folder(worker, "warm").unlink()
-        _in_runtime_folder(worker, "ready").unlink()
-        server.failed_boots = 0
-    except FileNotFoundError:
-        server.failed_boots = getattr(server, "failed_boots", 0) + 1
+    server.failed_boots = 0 if forget(worker) else getattr(server, "failed_boots", 0) + 1
+    # Without listeners the server is already stopping.
+    if server.LISTENERS:
+        _hand_over(worker)
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         from serving.observability.value_file import forget_gauges
 
         forget_gauges(Path(folder), str(worker.number))
-    # Without listeners the server is already stopping.
-    if server.failed_boots >= _BOOTS and server.LISTENERS and not _is_any_warm(worker):
+    if server.failed_boots >= _BOOTS and server.LISTENERS and not is_any_warm(_runtime(worker)):
         raise HaltServer(f"{_BOOTS} workers in a row ended while loading the model", Arbiter.WORKER_BOOT_ERROR)
 
 
-def _is_any_warm(worker: Any) -> bool:
-    return any(Path(worker.cfg.worker_tmp_dir).glob("*.warm"))
+def _hand_over(worker: Any) -> None:
+    """Respond to the requests that wait for a worker on a socket of its own, which a server without nginx lacks."""
+    for listener in worker.sockets:
+        if listener.FAMILY == socket.AF_UNIX:
+            hand_over(listener)
 
 
-def _in_runtime_folder(worker: Any, suffix: str) -> Path:
-    return Path(worker.cfg.worker_tmp_dir, f"{worker.number}.{suffix}")
+def _runtime(worker: Any) -> Path:
+    return Path(worker.cfg.worker_tmp_dir)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
-from serving.server.supervisor import supervise
+from serving.server.supervisor import Drain, supervise
+from serving.server.worker_files import draining_file
 from serving.settings import Settings
 from textclf.errors import ConfigError, TextClfError
 
@@ -68,7 +69,10 @@ def serve(environ: Mapping[str, str]) -> int:
             if user is not None:
                 programs.open_to_group(runtime, user)
                 _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
-            (runtime / "nginx.conf").write_text(programs.nginx_conf(settings, connections, user), "utf-8")
+            (runtime / programs.NO_FOLDER).touch()
+            configuration = runtime / "nginx.conf"
+            configuration.touch(mode=0o600)  # It contains the API key.
+            configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
             on_started = folders.enter_context(UnansweredRequests(runtime, metrics, sys.stdout, _say).reading())
         elif not environ.get("NGINX", "").strip():
@@ -76,7 +80,8 @@ def serve(environ: Mapping[str, str]) -> int:
         count = settings.model_server_workers
         workers = f"{count} gunicorn worker{'s' * (count != 1)}{' behind nginx' if nginx else ''}"
         _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {workers}")
-        return supervise(started, programs.GRACE_SECONDS, on_started)
+        drain = Drain(settings.drain_seconds, draining_file(runtime).touch)
+        return supervise(started, programs.grace_seconds(settings), drain, on_started)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving.server.supervisor import Program
+from serving.server.worker_files import DRAINING_VARIABLE, draining_file
 from serving.settings import MAX_FEEDBACK, Settings
 from textclf.data.prediction_log.database_url import absolute_url
 from textclf.errors import ConfigError
@@ -22,8 +23,9 @@ from textclf.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 APPLICATION = "serving.wsgi:make_application()"
-# Limit for finishing requests when the server stops; orchestrators kill after 30 s.
-GRACE_SECONDS = 25
+# Limits for finishing requests when the server stops, and for that after the drain; orchestrators kill after 30 s.
+_GRACE_SECONDS = 25
+_STOP_SECONDS = 28
 # Connections of one nginx process, which passes on about ten times the requests that a worker can serve.
 MAX_CONNECTIONS = 4096
 
@@ -31,11 +33,19 @@ MAX_CONNECTIONS = 4096
 _SPARE_THREADS = 4
 # A worker loads and warms its model, so it may be silent for longer than a request may take.
 _BOOT_SECONDS = 60
-# Keep-alive of a client's connection if gunicorn listens itself; nginx opens one per request.
-_IDLE_SECONDS = 75
 _WORKERS_PER_NGINX = 8
 # User of an nginx that was started as root: Debian's choice, or a user that every system has.
 _UNPRIVILEGED = ("www-data", "nobody")
+# A regular file in the runtime folder, in place of nginx's folders of temporary files.
+NO_FOLDER = "no_folder"
+_KEY_CHECK = """\
+            if ($is_unauthorized) {
+                return 401;
+            }"""
+# nginx's maps of Content-Length call a body of at most this size medium (nginx.conf.template).
+_MEDIUM_BODY_BYTES = 100_000
+# Room for the sizes of chunks, which nginx reads into the same buffer: chunks of 64 bytes and more fit.
+_CHUNKS_PER_BODY = 8
 # sockaddr_un has 108 bytes for a path, 104 on some systems.
 _MAX_SOCKET_PATH = 100
 
@@ -72,6 +82,11 @@ def open_to_group(runtime: Path, user: User) -> None:
     runtime.chmod(0o750)
 
 
+def grace_seconds(settings: Settings) -> float:
+    """Return the limit for finishing requests after the drain."""
+    return min(_GRACE_SECONDS, _STOP_SECONDS - settings.drain_seconds)
+
+
 def raise_file_limit(max_connections: int) -> int:
     """Raise the limit of open files of this process and its children; return the possible number of connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -104,12 +119,13 @@ def gunicorn_program(
             )
     command = [sys.executable, "-m", "gunicorn", "--config", str(Path(__file__).with_name("gunicorn_conf.py"))]
     options = {
-        "worker-class": "serving.server.scgi_worker.ScgiWorker" if behind_nginx else "gthread",
+        "worker-class": f"serving.server.{'scgi_worker.ScgiWorker' if behind_nginx else 'http_worker.HttpWorker'}",
         "workers": settings.model_server_workers,
         "threads": settings.max_concurrent + MAX_FEEDBACK + _SPARE_THREADS,
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
-        "graceful-timeout": GRACE_SECONDS,
-        "keep-alive": _IDLE_SECONDS,
+        "graceful-timeout": math.ceil(grace_seconds(settings)),
+        # Of a client's connection if gunicorn listens itself; nginx opens one per request.
+        "keep-alive": settings.keep_alive_seconds,
         "worker-tmp-dir": runtime,
     }
     for option, value in (*(("bind", address) for address in addresses), *options.items()):
@@ -120,6 +136,7 @@ def gunicorn_program(
         "NEW_DATA_DIR": settings.new_data_dir,
         "PROMETHEUS_MULTIPROC_DIR": metrics,
         "TEXTCLF_SERVED_VERSION_FILE": runtime / "served",  # See serving/model/served_version.py.
+        DRAINING_VARIABLE: draining_file(runtime),
     }
     return Program(
         "gunicorn",
@@ -145,23 +162,79 @@ def nginx_program(nginx: str, runtime: Path, environ: Mapping[str, str]) -> Prog
 
 
 def nginx_conf(settings: Settings, connections: int, user: User | None = None) -> str:
-    """Return the text of nginx.conf; it contains no setting except whole numbers, a checked address and the user.
+    """Return the text of nginx.conf; with API_KEY it is secret.
+
+    It contains no other setting except whole numbers, a checked address and the user.
 
     `connections` limits those of one nginx process, including those to the workers.
     """
     names, markers = _names(settings, "ready"), _names(settings, "warm")
+    processes = math.ceil(settings.model_server_workers / _WORKERS_PER_NGINX)
+    body_buffer_bytes = settings.max_body_bytes + settings.max_body_bytes // _CHUNKS_PER_BODY
+    max_medium_bodies = settings.max_pending_body_bytes // 2 // _MEDIUM_BODY_BYTES
+    max_large_bodies = settings.max_pending_body_bytes // 2 // body_buffer_bytes
     values = {
         "user": f"user {user.name} {user.group};" if user else "",
-        "processes": math.ceil(settings.model_server_workers / _WORKERS_PER_NGINX),
+        "processes": processes,
         "connections": int(connections),
         "servers": "\n".join(f"        server unix:{name} max_fails=0;" for name in names),
         "warm_checks": "\n".join(f"            if (-e {name}) {{ set $warm 1; }}" for name in markers),
         "address": f"{url_host(settings.host)}:{settings.port}",
+        # As gunicorn: all addresses of version 6 are those of version 4, too.
+        "listen_option": " ipv6only=off" if _is_any_address_6(settings.host) else "",
+        "no_folder": NO_FOLDER,
         "max_body_bytes": settings.max_body_bytes,
+        "body_buffer_bytes": body_buffer_bytes,
+        # Half, so that one address leaves room for others.
+        "max_requests_of_sender": max(1, connections * processes // 2),
+        "max_medium_bodies": max(1, max_medium_bodies),
+        "max_medium_bodies_of_sender": max(1, max_medium_bodies // 2),
+        "max_large_bodies": max(1, max_large_bodies),
+        "max_large_bodies_of_sender": max(1, max_large_bodies // 2),
+        "keep_alive": settings.keep_alive_seconds,
+        "key_maps": _key_maps(settings.api_key) if settings.api_key else "",
+        "key_check": _KEY_CHECK if settings.api_key else "",
         "timeout": settings.model_server_timeout,
         "error_locations": _error_locations(settings),
     }
     return _Template(TEMPLATE.read_text("utf-8")).substitute(values)
+
+
+def _key_maps(key: str) -> str:
+    """The maps that find requests without the key, before nginx reads their bodies.
+
+    nginx before 1.23 sees only the first X-API-Key. The app sees all, so small bodies with a wrong key are passed on.
+    """
+    pattern = "".join(f"\\x{byte:02x}" for byte in key.encode("ascii"))
+    return f"""
+    map $http_x_api_key $key_of_header {{
+        "" none;
+        "~(^|,)[ \t]*{pattern}[ \t]*(,|$)" right;
+        default wrong;
+    }}
+    map $http_authorization $key {{
+        "~^[Bb][Ee][Aa][Rr][Ee][Rr] +{pattern}[ \t]*$" right;
+        default $key_of_header;
+    }}
+    map "$request_method $request_uri" $needs_key {{
+        "~^POST " 1;
+        "~^(GET|HEAD) /metrics([?]|$)" 1;
+        default 0;
+    }}
+    map "$key $body $needs_key" $is_unauthorized {{
+        "~^(none|wrong) (medium|large) " 1;
+        "none small 1" 1;
+        default 0;
+    }}
+"""
+
+
+def _is_any_address_6(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.version == 6 and address.is_unspecified
 
 
 def _error_locations(settings: Settings) -> str:
@@ -170,9 +243,11 @@ def _error_locations(settings: Settings) -> str:
     errors = (
         (404, "not_found", "There is no such path"),
         (400, "bad_request", "The request breaks a rule of HTTP"),
+        (401, "unauthorized", "The API key is missing or wrong", "WWW-Authenticate Bearer"),
         (405, "method_not_allowed", "No path takes this method", "Allow $allowed_methods"),
         (413, "body_too_large", f"The body has more than {settings.max_body_bytes} bytes (MAX_BODY_BYTES)"),
         (414, "uri_too_long", "The path and query have more than 8 KiB"),
+        (429, "too_many_requests", "Too many requests with large bodies are in progress; try again", retry),
         (431, "headers_too_large", "A header has more than 8 KiB, or all have more than 32 KiB"),
         (500, "internal_error", "The server failed"),
         (503, "not_ready", "No worker is ready; try again", retry),

@@ -17,11 +17,11 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from gunicorn.workers.base import Worker
 
 from serving.api.errors import ErrorCode, error_body, redacted_traceback
+from serving.server.worker_files import hide
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -59,7 +59,7 @@ class ScgiWorker(Worker):  # type: ignore[misc]
     """
 
     def run(self) -> None:
-        """Serve until the worker is stopped or gunicorn is gone; then finish the requests in progress."""
+        """Serve until the worker is stopped or gunicorn is gone; then finish the requests it has and those queued."""
         (listener,) = self.sockets
         # Blocking, so that a connection wakes only one of the waiting threads.
         listener.setblocking(True)
@@ -72,6 +72,7 @@ class ScgiWorker(Worker):  # type: ignore[misc]
             if select.select([self.PIPE[0]], [], [], _NOTIFY_SECONDS)[0]:  # A signal ends the wait.
                 os.read(self.PIPE[0], _BLOCK_BYTES)  # Empty the pipe for the next wait.
         self.alive = False
+        hide(self)
         end = time.monotonic() + self.cfg.graceful_timeout
         for thread in threads:
             while thread.is_alive() and time.monotonic() < end:
@@ -79,13 +80,17 @@ class ScgiWorker(Worker):  # type: ignore[misc]
                 thread.join(_NOTIFY_SECONDS)
 
     def _serve(self, listener: socket.socket) -> None:
-        while self.alive:
+        while True:
             try:
                 connection, _ = listener.accept()
             except BlockingIOError:
-                continue
+                if self.alive:
+                    continue
+                return
             except OSError as error:
                 _LOG.error("connections can't be accepted: %s", error)
+                if not self.alive:
+                    return
                 time.sleep(_FAILURE_SECONDS)
                 continue
             with connection:
@@ -122,7 +127,8 @@ def read_request(connection: socket.socket) -> "WSGIEnvironment":
     length = int(environ["CONTENT_LENGTH"])
     body = _read(connection, data[end + 1 :], length)
     path, _, query = environ["REQUEST_URI"].partition("#")[0].partition("?")
-    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+    # As sent: no path of the app needs %, and another spelling of a path is another path.
+    environ["PATH_INFO"] = path
     environ["QUERY_STRING"] = query
     environ["wsgi.input"] = io.BytesIO(body[:length])
     environ.update(_SAME_FOR_ALL)

@@ -29,34 +29,68 @@ class Program:
     drain_signal: signal.Signals = signal.SIGTERM
 
 
-def supervise(programs: Sequence[Program], grace: float, on_started: Callable[[], None] | None = None) -> int:
+@dataclass(frozen=True)
+class Drain:
+    """The time between SIGTERM and the stop, in which a load balancer notices it and sends no more requests.
+
+    Attributes:
+        seconds: its length; 0 for none.
+        announce: called at its start.
+    """
+
+    seconds: float
+    announce: Callable[[], None]
+
+
+def supervise(
+    programs: Sequence[Program],
+    grace: float,
+    drain: Drain | None = None,
+    on_started: Callable[[], None] | None = None,
+) -> int:
     """Run the programs until SIGTERM, SIGINT or SIGHUP, or until one of them ends.
 
-    Then the others are drained in their order, so the one that faces the clients is first. After `grace` seconds, or
-    at a second signal, they are killed. The signals stay caught, so that they do not disturb the clean-up.
+    Then the others are stopped in their order, so the one that faces the clients is first. After `grace` seconds, or
+    at a second signal, they are killed. SIGTERM starts the drain first, which another signal or the end of a program
+    ends. The signals stay caught, so that they do not disturb the clean-up.
 
     Args:
         programs: programs to run.
-        grace: seconds.
+        grace: seconds until the programs are killed.
+        drain: what SIGTERM starts first; None for nothing.
         on_started: called after all programs are started, for a thread, which a fork would not copy.
 
     Returns:
-        Exit status: 0 if a signal stopped it and all programs were drained, else 1.
+        Exit status: 0 if a signal stopped it and all programs ended in time, else 1.
     """
     signals = _catch_signals()
     running = {_start(program): program for program in programs}
     if on_started is not None:
         on_started()
     stops = 0
+    numbers = b""
     while not stops and len(running) == len(programs):
-        stops = _stops(_next(signals))
+        numbers = _next(signals)
+        stops = _stops(numbers)
         for message in _reap(running):
             _say(f"{message}; stopping")
-    drained = _drain(running, signals, stops, time.monotonic() + grace)
-    return 0 if stops and drained else 1
+    is_complete = len(running) == len(programs)
+    if drain is not None and drain.seconds and is_complete and stops == 1 and signal.SIGTERM in numbers:
+        drain.announce()
+        _wait(running, signals, drain.seconds)
+    stopped = _stop(running, signals, stops, time.monotonic() + grace)
+    return 0 if stops and stopped else 1
 
 
-def _drain(running: dict[int, Program], signals: int, stops: int, deadline: float) -> bool:
+def _wait(running: dict[int, Program], signals: int, seconds: float) -> None:
+    """Wait until the time is over, a signal stops the wait, or a program ends."""
+    count, end = len(running), time.monotonic() + seconds
+    while len(running) == count and (left := end - time.monotonic()) > 0 and not _stops(_next(signals, left)):
+        for message in _reap(running):
+            _say(f"{message}; stopping")
+
+
+def _stop(running: dict[int, Program], signals: int, stops: int, deadline: float) -> bool:
     """End the programs one after another; False if they had to be killed. `stops` counts the stop signals so far."""
     for pid, program in list(running.items()):
         if pid in running:

@@ -39,6 +39,11 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def any_address() -> str:
+    """Return the address that means all interfaces, of version 6 if this machine has it."""
+    return "::" if os.path.exists("/proc/net/if_inet6") else "0.0.0.0"  # noqa: S104
+
+
 def need_nginx() -> None:
     """Skip or fail if nginx is not installed (skip_or_fail)."""
     if find_nginx(os.environ) is None:
@@ -163,6 +168,7 @@ def running_stack(
         "PORT": str(port),
         "MODEL_SERVER_WORKERS": "2",
         "NEW_DATA_DIR": str(folder / "new_data"),
+        "DRAIN_SECONDS": "0",
         "PYTHONWARNINGS": "default",
     }
     with open(folder / "serve.log", "wb") as log:

@@ -257,7 +257,8 @@ def test_the_key_is_asked_for(make, path):
         {"Authorization": "Bearer"},
         {"Authorization": "Bearer other"},
         {"Authorization": "Basic " + base64.b64encode(b"x:s3cret").decode()},
-        {"X-API-Key": "other", "Authorization": "Bearer s3cret"},
+        {"X-API-Key": "s3cret2", "Authorization": "Bearer s3cre"},
+        {"X-API-Key": "s3c,ret"},
     ]
     for headers in wrong:
         response = call(path, headers=headers, **bodies)
@@ -265,8 +266,42 @@ def test_the_key_is_asked_for(make, path):
         assert error_of(response)["code"] == "unauthorized"
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert b"s3cret" not in response.data
-    for headers in ({"X-API-Key": "s3cret"}, {"Authorization": "Bearer s3cret"}, {"Authorization": "bearer s3cret"}):
-        assert call(path, headers=headers, **bodies).status_code in (200, 201)
+    right = [
+        {"X-API-Key": "s3cret"},
+        {"Authorization": "Bearer s3cret"},
+        {"Authorization": "bearer s3cret"},
+        # One right key is enough: a proxy may add its own. Servers join repeated headers with a comma.
+        {"X-API-Key": "other", "Authorization": "Bearer s3cret"},
+        {"X-API-Key": "s3cret", "Authorization": "Bearer other"},
+        {"X-API-Key": "other,s3cret"},
+        {"X-API-Key": "s3cret, other"},
+    ]
+    for headers in right:
+        assert call(path, headers=headers, **bodies).status_code in (200, 201), headers
+
+
+def test_a_key_may_have_commas(make):
+    client = make(api_key="a,,b,")
+    for given, status in (("a,,b,", 200), ("x,a,,b,", 200), ("a,,b,,a", 200), ("a,b", 401), ("a,,b", 401), (",", 401)):
+        assert client.post("/predict", json={"text": "x"}, headers={"X-API-Key": given}).status_code == status, given
+
+
+def test_no_path_has_two_spellings(make):
+    """werkzeug takes //metrics for /metrics."""
+    client = make(api_key="s3cret")
+    for path in ("//metrics", "//ping", "///info", "/ping/", "/metrics/"):
+        response = client.get("/", headers={"X-API-Key": "s3cret"}, environ_overrides={"PATH_INFO": path})
+        assert response.status_code == 404, path
+
+
+def test_a_server_that_drains_is_not_ready_but_still_predicts(make):
+    client = make()
+    client.application.extensions["textclf"].is_draining = lambda: True
+    for path in ("/ping", "/health/ready", "/health_check"):
+        response = client.get(path)
+        assert (response.status_code, error_of(response)["code"]) == (503, "draining")
+    assert client.get("/health/live").status_code == 200
+    assert client.post("/predict", json={"text": "x"}).status_code == 200
 
 
 def test_the_key_is_asked_for_before_the_body_is_read(make):

@@ -680,15 +680,15 @@ def test_a_worker_multiplies_in_one_thread_and_reads_what_nginx_sends():
 
     assert program(True).environment["OPENBLAS_NUM_THREADS"] == "1"
     assert program(True, OPENBLAS_NUM_THREADS="2").environment["OPENBLAS_NUM_THREADS"] == "2"
-    for behind_nginx, worker_class in ((True, "serving.server.scgi_worker.ScgiWorker"), (False, "gthread")):
+    for behind_nginx, worker_class in ((True, "scgi_worker.ScgiWorker"), (False, "http_worker.HttpWorker")):
         command = program(behind_nginx).command
-        assert command[command.index("--worker-class") + 1] == worker_class
+        assert command[command.index("--worker-class") + 1] == f"serving.server.{worker_class}"
 
 
 def test_the_configuration_holds_numbers_and_an_address_only():
     settings = Settings(host="::1", api_key="secret", model_path=Path("/some where/$model"), model_server_workers=3)
     text = nginx_conf(settings, 100)
-    assert "listen [::1]:8080 " in text
+    assert "listen [::1]:8080 backlog=1024 default_server;" in text
     assert text.count("max_fails=0;") == 3
     assert not any(word in text for word in ("secret", "some where", "user ", "%{"))
     assert "user nobody nogroup;" in nginx_conf(settings, 100, User("nobody", "nogroup", 65534))

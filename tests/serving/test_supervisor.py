@@ -17,13 +17,16 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _STUBBORN = "trap '' TERM; touch up; while true; do sleep 0.05; done"
 
 
-def start(folder: Path, *scripts: str, grace: float = 5, like_process_1: bool = False) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *scripts: str, grace: float = 5, like_process_1: bool = False, drain: float = 0
+) -> subprocess.Popen[str]:
     """A supervisor of shell scripts; it exits with what supervise returns."""
     code = (
-        "import os, sys; from pathlib import Path; from serving.server.supervisor import Program, supervise\n"
+        "import os, sys; from pathlib import Path; from serving.server.supervisor import Drain, Program, supervise\n"
+        f"drain = Drain({drain}, Path({str(folder / 'draining')!r}).touch)\n"
         f"programs = [Program(f'p{{i}}', ['/bin/sh', '-c', s], Path({str(folder)!r}), os.environ)"
         f" for i, s in enumerate({list(scripts)!r})]\n"
-        f"sys.exit(supervise(programs, {grace}))"
+        f"sys.exit(supervise(programs, {grace}, drain))"
     )
 
     def adopt_orphans() -> None:
@@ -98,6 +101,48 @@ def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
     process.send_signal(signal.SIGCONT)
     assert end(process) == (0, "serve: p0 ended with status -9; stopping\n")
     assert (tmp_path / "back").read_text() == "drained\n"
+
+
+_WILLING = "trap 'touch stopped; exit 0' TERM; touch up; while true; do sleep 0.02; done"
+
+
+def test_sigterm_drains_first(tmp_path):
+    process = start(tmp_path, _WILLING, drain=0.6)
+    wait_for((tmp_path / "up").exists)
+    began = time.monotonic()
+    process.terminate()
+    wait_for((tmp_path / "draining").exists)
+    assert not (tmp_path / "stopped").exists()
+    assert end(process) == (0, "")
+    assert time.monotonic() - began >= 0.6
+    assert (tmp_path / "stopped").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_drain(tmp_path, number):
+    process = start(tmp_path, _WILLING, drain=60)
+    wait_for((tmp_path / "up").exists)
+    process.terminate()
+    wait_for((tmp_path / "draining").exists)
+    process.send_signal(number)
+    assert end(process) == (0, "")
+    assert (tmp_path / "stopped").exists()
+
+
+def test_sigint_does_not_drain(tmp_path):
+    process = start(tmp_path, _WILLING, drain=60)
+    wait_for((tmp_path / "up").exists)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (0, "")
+    assert not (tmp_path / "draining").exists()
+
+
+def test_the_end_of_a_program_ends_the_drain(tmp_path):
+    process = start(tmp_path, _WILLING, "while [ ! -e draining ]; do sleep 0.02; done; exit 3", drain=60)
+    wait_for((tmp_path / "up").exists)
+    process.terminate()
+    assert end(process) == (0, "serve: p1 ended with status 3; stopping\n")
+    assert (tmp_path / "stopped").exists()
 
 
 def test_two_signals_at_once_kill(tmp_path):
