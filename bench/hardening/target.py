@@ -88,6 +88,7 @@ def running_target(
             "MODEL_SERVER_WORKERS": str(WORKERS),
             "NEW_DATA_DIR": str(folder / "new_data"),
             "PREDICTION_LOG_URL": f"sqlite:///{folder / 'predictions.db'}",
+            "DRAIN_SECONDS": "0",  # So that it stops sooner.
             **(environment or {}),
         }
         log = folder / "serve.log"

@@ -47,13 +47,13 @@ def post_fork(server: Any, worker: Any) -> None:
     """Tell the worker its number; hand over late requests; pause if the last load failed and other workers serve."""
     from serving.observability.value_file import WORKER
 
+    # The arbiter's handlers are still set; gunicorn sets the worker's later.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
+        signal.signal(number, signal.SIG_DFL)
     os.environ[WORKER] = str(worker.number)
     _hand_over(worker)
     failed = getattr(server, "failed_boots", 0)
     if failed and is_any_warm(_runtime(worker)):
-        # The arbiter's handlers are still set; gunicorn sets the worker's later.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
-            signal.signal(number, signal.SIG_DFL)
         time.sleep(min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(failed - 1, 10)))
         worker.notify()  # Restart the time-out of the load.
 

@@ -124,7 +124,7 @@ def gunicorn_program(
         "threads": settings.max_concurrent + MAX_FEEDBACK + _SPARE_THREADS,
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": math.ceil(grace_seconds(settings)),
-        # Of a client's connection if gunicorn listens itself; nginx opens one per request.
+        # For a client's connection if gunicorn listens itself; nginx opens one per request.
         "keep-alive": settings.keep_alive_seconds,
         "worker-tmp-dir": runtime,
     }
