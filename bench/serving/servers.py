@@ -81,6 +81,7 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
         "HOST": HOST,
         "PORT": "{port}",
         "MODEL_SERVER_WORKERS": str(WORKERS),
+        "DRAIN_SECONDS": "0",
         "INFERENCE_THREADS": "1",
         "NEW_DATA_DIR": str(work / "new_data"),
         "CASCADE": "on",  # If the version has one.

@@ -119,6 +119,7 @@ def test_the_whole_story(tiny_checkpoint, tmp_path):
         "NEW_DATA_DIR": str(tmp_path / "new"),
         "MODEL_POLL_SECONDS": "0.2",
         "MODEL_SERVER_WORKERS": "1",
+        "DRAIN_SECONDS": "0",
         "NGINX": "off",
     }
     with running_stack(tmp_path / "stack", story.store.path, **settings) as stack:

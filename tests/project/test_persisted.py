@@ -220,6 +220,7 @@ def served(**environment):
         "MODEL_PATH": "model",
         "PORT": str(port),
         "MODEL_SERVER_WORKERS": "1",
+        "DRAIN_SECONDS": "0",
         "NEW_DATA_DIR": "new_data",
         "PREDICTION_LOG_URL": LOG_URL,
         "PREDICTION_LOG_DAYS": "36500",

@@ -162,7 +162,8 @@ class Reader:
     def serve(self, model: str) -> None:
         self.close()
         self.port = str(free_port())
-        environment = {**os.environ, "PORT": self.port, "MODEL_SERVER_WORKERS": "1", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PORT": self.port, "MODEL_SERVER_WORKERS": "1", "DRAIN_SECONDS": "0"}
+        environment["PYTHONPATH"] = str(ROOT)
         command = [sys.executable, "-m", "textclf", "serve", "--model-path", model]
         self.server = subprocess.Popen(command, env=environment, cwd=self.folder)
         request("curl", "-s", f"http://127.0.0.1:{self.port}/ping")
