@@ -195,6 +195,7 @@ class Monitoring:
             ends[1] if until is None else until,
             window.other_versions,
             window.damaged,
+            window.from_future,
         )
         has_cascade = comparable_samples(opened.reference, features)[0] is opened.reference
         predictor = functools.partial(self._predictor, opened, cascade=has_cascade)

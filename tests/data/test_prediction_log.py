@@ -161,7 +161,7 @@ def test_what_sqlite_lets_into_a_column_is_damage_too(tmp_path):
             other.execute("UPDATE textclf_predictions SET features = 99999999999 WHERE id = 4")
             other.execute("UPDATE textclf_predictions SET time = 'noon' WHERE id = 5")
         window = log.read("v1")
-    assert (window.damaged, len(window.features), len(window.times)) == (3, 27, 27)
+    assert (window.damaged, window.from_future, len(window.features), len(window.times)) == (2, 1, 27, 27)
 
 
 def _only_failure(blob, name):
@@ -247,6 +247,74 @@ def test_prune_by_age(log):
     assert log.prune() == 0
 
 
+def agreeing_row(now=100 * DAY):
+    """A row of an earlier day, which shows that the clock is right."""
+    return [LoggedPrediction(now - 2 * DAY, "agreeing", "neg", b"")]
+
+
+def test_a_clock_ahead_removes_nothing(url, caplog):
+    now = [100 * DAY]
+    with contextlib.closing(PredictionLog(url, clock=lambda: now[0])) as log:
+        log.append(random_rows(10, start=70 * DAY - 5) + agreeing_row())
+        now[0] += 40 * DAY
+        assert [log.prune(), log.prune()] == [0, 0]
+        assert len(caplog.records) == 1, "one line"
+        assert "the clock shows 1970-05-21" in caplog.text
+        log.append(random_rows(5, version="wrong", start=now[0]))
+        assert log.prune() == 0, "a row of the wrong clock says nothing about the clock"
+        assert log.read("v1").total_rows == 10
+        now[0] = 100 * DAY
+        assert log.prune() == 5
+        assert len(caplog.records) == 2
+        assert "agrees with the rows again" in caplog.text
+
+
+def test_a_new_process_with_a_clock_ahead_removes_nothing_until_its_rows_are_a_day_old(url, caplog):
+    with contextlib.closing(PredictionLog(url, clock=lambda: 100 * DAY)) as log:
+        log.append(random_rows(10, start=99 * DAY))
+    now = [140 * DAY]
+    with contextlib.closing(PredictionLog(url, clock=lambda: now[0])) as log:
+        log.append(random_rows(1, version="new", start=now[0]))
+        assert log.prune() == 0
+        now[0] += 1.01 * DAY
+        assert log.prune() == 10
+
+
+def test_a_running_process_trusts_a_clock_that_runs_evenly(url):
+    """A server without requests for a month still deletes what is due."""
+    now, passed = [100 * DAY], [5.0]
+    with contextlib.closing(PredictionLog(url, clock=lambda: now[0], monotonic=lambda: passed[0])) as log:
+        log.append(random_rows(10, start=98 * DAY))
+        assert log.prune() == 0
+        now[0] += 40 * DAY
+        assert log.prune() == 0, "the clock was set"
+        passed[0] += 40 * DAY
+        assert log.prune() == 10
+
+
+def test_a_clock_behind_removes_nothing(url):
+    with contextlib.closing(PredictionLog(url, clock=lambda: 0.0, max_rows=3)) as log:
+        log.append(random_rows(10, start=99 * DAY))
+        assert log.prune() == 0
+
+
+def test_rows_from_the_future_are_counted_and_left_out(log):
+    log.append(random_rows(5, start=99 * DAY) + random_rows(3, start=140 * DAY))
+    log.append(random_rows(2, version="v2", start=140 * DAY))
+    for until in (None, 200 * DAY):
+        window = log.read("v1", until=until)
+        assert (window.total_rows, window.from_future, window.other_versions) == (5, 3, {})
+        assert window.times.max() < 100 * DAY
+    assert log.read("v1", until=99 * DAY + 2).total_rows == 2
+
+
+def test_rows_from_the_future_do_not_displace_others(log):
+    log.max_rows = 4
+    log.append(random_rows(6, start=140 * DAY) + random_rows(5, start=99 * DAY))
+    assert log.prune() == 1
+    assert log.read("v1").times.min() == 99 * DAY + 1
+
+
 def test_prune_by_rows_removes_the_oldest(log):
     log.max_rows = 7
     log.append(random_rows(10, start=99 * DAY))
@@ -261,17 +329,17 @@ def test_prune_by_rows_removes_the_oldest(log):
 
 def test_prune_in_batches(log, monkeypatch):
     monkeypatch.setattr("textclf.data.prediction_log.log.PRUNED_AT_ONCE", 10)
-    log.append(random_rows(35))
+    log.append(random_rows(35) + agreeing_row())
     assert log.prune(max_removed=10) == 10
     assert log.read("v1").times.min() == 10
     assert log.prune(max_removed=15) == 20
     assert log.prune() == 5
-    assert log.read("").other_versions == {}
+    assert log.read("").other_versions == {"agreeing": 1}
 
 
 def test_two_that_prune_at_a_time_remove_no_more(url, monkeypatch):
     monkeypatch.setattr("textclf.data.prediction_log.log.PRUNED_AT_ONCE", 5)
-    logs = [PredictionLog(url, max_rows=20, clock=lambda: 0.0) for _ in range(3)]
+    logs = [PredictionLog(url, max_rows=20, clock=lambda: 200.0) for _ in range(3)]
     logs[0].append(random_rows(200))
     removed = []
     threads = [threading.Thread(target=lambda log=log: removed.append(log.prune())) for log in logs]
@@ -447,7 +515,7 @@ def test_modes_that_are_there_are_left_alone(tmp_path):
 def test_what_is_removed_does_not_stay_in_the_file(tmp_path):
     with contextlib.closing(PredictionLog(f"sqlite:///{tmp_path}/log.sqlite", clock=lambda: 100 * DAY)) as log:
         row = random_rows(1)[0]
-        log.append([LoggedPrediction(1.0, "v1", "neg", row.features, "a private text " * 3)])
+        log.append([LoggedPrediction(1.0, "v1", "neg", row.features, "a private text " * 3), *agreeing_row()])
         assert _is_in_files(tmp_path, b"a private text")
         assert log.prune() == 1
         assert not _is_in_files(tmp_path, b"a private text"), "while the log is open"
@@ -463,10 +531,10 @@ def _is_in_files(folder, content):
 def test_a_reader_in_the_way_leaves_the_traces_to_the_next_pruning(tmp_path):
     file = tmp_path / "log.sqlite"
     with contextlib.closing(PredictionLog(f"sqlite:///{file}", clock=lambda: 100 * DAY)) as log:
-        log.append([LoggedPrediction(1.0, "v1", "neg", b"", "a private text " * 3)])
+        log.append([LoggedPrediction(1.0, "v1", "neg", b"", "a private text " * 3), *agreeing_row()])
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as reader:
             reader.execute("BEGIN")
-            assert reader.execute("SELECT count(*) FROM textclf_predictions").fetchone() == (1,)
+            assert reader.execute("SELECT count(*) FROM textclf_predictions").fetchone() == (2,)
             start = time.perf_counter()
             assert log.prune() == 1
             assert time.perf_counter() - start < 2, "who waited would keep others from writing"

@@ -71,6 +71,38 @@ def content(path):
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+class EndedError(Exception):
+    pass
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_runs():
+    now, passed, starts = [10.0**9], [0.0], []
+
+    def run():
+        starts.append(passed[0])
+        if len(starts) == 2:
+            now[0] -= 40 * 86_400
+        if len(starts) == 5:
+            raise EndedError
+
+    def wait(seconds):
+        now[0] += seconds
+        passed[0] += seconds
+        assert passed[0] < 6 * 3600, "the next run waits for the day that the clock showed before"
+
+    scheduler = Scheduler(
+        [sys.executable, "-c", "raise SystemExit(1)"], 3600.0, {0}, run, clock=lambda: now[0], wait=wait
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(EndedError):
+            scheduler.run(now[0])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert starts[:2] == [0.0, 3600.0]
+    assert starts[4] - starts[2] == 7200.0
+
+
 def test_a_run_that_fails_is_one_line_and_the_next_one_comes(watch, tmp_path):
     runs = tmp_path / "runs"
     process = watch(
@@ -119,10 +151,6 @@ def test_a_command_that_can_not_be_started_is_a_failure(tmp_path, capsys):
     Scheduler([str(tmp_path / "missing")], 1.0, {0}, lambda: failures.append(1), clock=lambda: 0.0).run_once()
     assert failures == [1]
     assert capsys.readouterr().err.startswith("1970-01-01 00:00:00 UTC: this run could not be started")
-
-
-class EndedError(Exception):
-    pass
 
 
 def test_runs_keep_to_the_times_that_the_first_one_set():

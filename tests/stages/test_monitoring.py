@@ -241,6 +241,16 @@ def test_damaged_rows_of_the_log_are_a_note(store, tmp_path):
     assert "Damaged rows of the prediction log, left out: 2." in report.notes
 
 
+def test_rows_from_the_future_are_a_note(store, tmp_path):
+    now = time.time()
+    url = log_texts(store, tmp_path, films(150), [now - HOUR + at for at in range(150)])
+    log_texts(store, tmp_path, films(7), [now + HOUR + at for at in range(7)])
+    report = Monitoring(store, prediction_log_url=url).check_log()
+    assert (report.verdict, report.compared.texts, report.compared.found) == (NO_DRIFT, 150, 150)
+    assert any("times in the future, left out: 7." in note for note in report.notes)
+    assert report.compared.until < datetime.fromtimestamp(now, UTC).isoformat()
+
+
 def test_audits_of_the_same_time_are_looked_at(store, tmp_path):
     now = time.time() + HOUR  # The version was made just now; labels from before it are passed over.
     url = log_texts(store, tmp_path, films(150), [now - HOUR / 2] * 150)

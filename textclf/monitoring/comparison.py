@@ -35,6 +35,11 @@ def compare_samples(
     notes = list(labelled.notes)
     if latest.damaged:
         notes.append(f"Damaged rows of the prediction log, left out: {latest.damaged}.")
+    if latest.from_future:
+        notes.append(
+            f"Rows of the prediction log with times in the future, left out: {latest.from_future:,}. Check the clocks "
+            f"of the servers and of this machine."
+        )
     reference, is_alike, left_out = comparable_samples(opened.reference, latest.features)
     notes += left_out
     sample = reference.features if baseline is None else with_held_out_outputs(baseline.features, reference.features)

@@ -89,6 +89,7 @@ class LatestSample:
         since, until: time span in seconds since the epoch; None if unknown.
         other_versions: number of texts of other versions in the span, by version id.
         damaged: number of damaged rows of the log that were left out.
+        from_future: number of rows of the log that are ahead of the clock, which were left out.
     """
 
     features: TextFeatures
@@ -98,6 +99,7 @@ class LatestSample:
     until: float | None = None
     other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
     damaged: int = 0
+    from_future: int = 0
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,10 @@ class Scheduler:
         due = max(first, self.clock())
         while True:
             while (left := due - self.clock()) > 0:
+                if left > self.every + _MAX_WAIT_SECONDS:
+                    # The clock was set back. The run tells whether the state is now in the future.
+                    due = self.clock()
+                    break
                 self.wait(min(left, _MAX_WAIT_SECONDS))
             self.run_once()
             # Keep to the times that the first run set; skip those that passed during this run.

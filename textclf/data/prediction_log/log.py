@@ -9,6 +9,7 @@ The features contain the wordpieces of a text, so the log is personal data even 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import threading
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Engine, LargeBinary, delete, func, insert, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from textclf.data.prediction_log.clock_check import AHEAD_SECONDS, ClockCheck
 from textclf.data.prediction_log.database import (
     LOCK_SECONDS,
     ROWS,
@@ -104,6 +106,7 @@ class LogWindow:
         total_rows: number of rows of the version in the span, including those that were not drawn.
         other_versions: number of rows of each other version in the span, by version id.
         damaged: number of damaged rows that were left out of the sample.
+        from_future: number of rows of the version that are more than a minute ahead of the clock; they are left out.
     """
 
     features: TextFeatures
@@ -111,6 +114,7 @@ class LogWindow:
     total_rows: int
     other_versions: dict[str, int]
     damaged: int = 0
+    from_future: int = 0
 
 
 class PredictionLog:
@@ -123,6 +127,8 @@ class PredictionLog:
         url: see textclf.data.prediction_log.database_url.
         days: prune() removes older rows.
         max_rows: prune() keeps this many rows, the latest.
+        clock: returns seconds since the epoch.
+        monotonic: returns seconds that no setting of the clock changes.
 
     Raises:
         ConfigError: if the URL can't hold a prediction log.
@@ -134,11 +140,13 @@ class PredictionLog:
         days: float = DAYS,
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = DatabaseUrl.parse(url)
         self.days = days
         self.max_rows = max_rows
         self.clock = clock
+        self._clock_check = ClockCheck(clock, self.url.shown, monotonic)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file_id: tuple[int, int] | None = None
@@ -172,6 +180,9 @@ class PredictionLog:
         Several processes may prune at a time; each counts only the rows that it removed itself. In SQLite the removed
         rows also leave the write-ahead log. If another process uses the log just then, the next call does that.
 
+        Age counts only while the clock agrees with the rows (textclf.data.prediction_log.clock_check). A row from the
+        future is not one of the latest.
+
         It stops after the batch that reaches `max_removed`; None removes everything that is due.
 
         Raises:
@@ -201,7 +212,7 @@ class PredictionLog:
         rng: np.random.Generator | None = None,
         both_stages: bool = False,
     ) -> LogWindow:
-        """Read the predictions of a model version in the span [since, until).
+        """Read the predictions of a model version in the span [since, until), without rows from the future.
 
         Args:
             version_id: model version.
@@ -214,11 +225,10 @@ class PredictionLog:
         Raises:
             PredictionLogError: if there is no log, it can't be read, or more than a tenth of the rows are damaged.
         """
-        span: list[ColumnElement[bool]] = []
+        now = self.clock() + AHEAD_SECONDS
+        span = [ROWS.c.time < (now if until is None else min(until, now))]
         if since is not None:
             span.append(ROWS.c.time >= since)
-        if until is not None:
-            span.append(ROWS.c.time < until)
         wanted = [*span, *(_scored_by_both_stages() if both_stages else ())]
         with self._reading() as connection:
             chosen = select(ROWS.c.id).where(ROWS.c.version == version_id, *wanted).order_by(ROWS.c.time, ROWS.c.id)
@@ -226,25 +236,34 @@ class PredictionLog:
             ids = np.fromiter(found, np.int64)
             others = select(ROWS.c.version, func.count()).where(ROWS.c.version != version_id, *span)
             other_versions = {row[0]: row[1] for row in connection.execute(others.group_by(ROWS.c.version))}
+            ahead = select(func.count()).where(ROWS.c.version == version_id, ROWS.c.time >= now)
+            from_future = connection.execute(ahead).scalar_one()
             total = len(ids)
             if total > max_rows:
                 rng = np.random.default_rng(0) if rng is None else rng
                 ids = ids[np.sort(rng.choice(total, max_rows, replace=False, shuffle=False))]
             rows = rows_with_ids(connection, ids.tolist())
-        return self._decoded(rows, total, other_versions)
+        return dataclasses.replace(self._decoded(rows, total, other_versions), from_future=from_future)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         with self._lock:
             self._drop_engine()
 
-    def _too_old(self, _connection: Connection) -> ColumnElement[bool] | None:
-        return ROWS.c.time < self.clock() - self.days * _SECONDS_A_DAY
+    def _too_old(self, connection: Connection) -> ColumnElement[bool] | None:
+        """Rows older than `days`; None if the clock disagrees with the rows."""
+        retention = self.days * _SECONDS_A_DAY
+        settled = ROWS.c.time < self._clock_check.settled_before(retention)
+        newest = connection.execute(select(func.max(ROWS.c.time)).where(settled)).scalar_one()
+        if not self._clock_check.is_trusted(newest, retention):
+            return None
+        return ROWS.c.time < self.clock() - retention
 
     def _too_many(self, connection: Connection) -> ColumnElement[bool] | None:
         """Rows before the oldest one to keep. Two processes that prune agree on that row, but not on a count."""
         latest_first = (ROWS.c.time.desc(), ROWS.c.id.desc())
-        oldest_kept = select(ROWS.c.time, ROWS.c.id).order_by(*latest_first).offset(self.max_rows - 1).limit(1)
+        known = select(ROWS.c.time, ROWS.c.id).where(ROWS.c.time < self.clock() + AHEAD_SECONDS)
+        oldest_kept = known.order_by(*latest_first).offset(self.max_rows - 1).limit(1)
         found = connection.execute(oldest_kept).first()
         if found is None:
             return None
