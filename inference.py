@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import click
 
@@ -202,6 +202,7 @@ class Inference:
         text_column: str = "text",
         skip_bad: bool = False,
         on_progress: Callable[[int], None] | None = None,
+        for_spreadsheets: bool = False,
     ) -> ScoringReport:
         """Score every row of a file and write it to another, in constant memory (see textclf.runtime.file_scoring).
 
@@ -211,6 +212,7 @@ class Inference:
             text_column: column or field that contains the text.
             skip_bad: skip rows that can't be scored, instead of stopping at the first.
             on_progress: called with the number of bytes read so far.
+            for_spreadsheets: put an apostrophe before each text of a CSV output that starts like a formula.
 
         Raises:
             DatasetError: if the input can't be read.
@@ -229,7 +231,7 @@ class Inference:
 
         predictor = self.predictor
         remove_leftovers(target.parent)
-        with row_writer(target, predictor.class_names, columns) as write:
+        with row_writer(target, predictor.class_names, columns, for_spreadsheets) as write:
             return score_rows(read, predictor, write, text_column, skip_bad)
 
     def _label(self, sentiment: str | int) -> str:
@@ -362,11 +364,10 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
 @field_option(DataOptions, "text_column", help="Column that contains the text.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
+@click.option("--for-spreadsheets", is_flag=True, help="Put ' before texts in a CSV that start with = + - or @.")
 @field_option(_Numbers, "tokens_per_batch", is_checked=True)
 @click.pass_obj
-def score(
-    inference: Inference, input_path: Path, output_path: Path, text_column: str, skip_bad: bool, tokens_per_batch: int
-) -> None:
+def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_per_batch: int, **options: Any) -> None:
     """Score every row of a file and write it to another.
 
     Both files are CSV or JSONL, by their endings (.csv, .jsonl, or either with .gz). A row keeps its fields in their
@@ -381,7 +382,7 @@ def score(
     """
     inference.tokens_per_batch = tokens_per_batch
     with byte_progress(input_path) as on_progress:
-        report = inference.score_file(input_path, output_path, text_column, skip_bad, on_progress)
+        report = inference.score_file(input_path, output_path, on_progress=on_progress, **options)
     click.echo(f"{output_path}: rows scored: {report.scored}")
     for warning in report.warnings():
         click.echo(warning, err=True)

@@ -50,6 +50,37 @@ def read_jsonl(path):
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
+def test_texts_that_spreadsheets_would_run(tmp_path, start):
+    formula = f'{start}HYPERLINK("http://x","pos")'
+    rows = [{"text": formula, f"{start}id": "-5", "label": start, "count": -5, "note": f"a{formula}", "none": None}]
+    with row_writer(tmp_path / "out.csv", CLASSES, list(rows[0]), for_spreadsheets=True) as write:
+        score_rows(reader_of(rows), predictor(), write)
+    header, cells = read_csv(tmp_path / "out.csv")
+    assert header[:6] == ["text", f"'{start}id", "input_label", "count", "note", "none"]
+    assert cells[:6] == [f"'{formula}", "'-5", f"'{start}", "-5", f"a{formula}", ""]
+    score(tmp_path / "plain.csv", rows)
+    assert read_csv(tmp_path / "plain.csv")[1][0] == formula
+
+
+def test_labels_that_spreadsheets_would_run(tmp_path):
+    classes = ("=neg", "@pos")
+    with row_writer(tmp_path / "out.csv", classes, ["text"], for_spreadsheets=True) as write:
+        score_rows(reader_of([{"text": "pos"}]), Predictor(WordBackend(classes), classes, max_length=4), write)
+    header, cells = read_csv(tmp_path / "out.csv")
+    assert header == ["text", "label", "score", "p:=neg", "p:@pos", "truncated"]
+    assert cells[1] in ("'=neg", "'@pos")
+
+
+def test_only_csv_is_for_spreadsheets(tmp_path):
+    with (
+        pytest.raises(InputError, match="expected an output for spreadsheets"),
+        row_writer(tmp_path / "out.jsonl", CLASSES, ["text"], for_spreadsheets=True),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_jsonl_keeps_the_fields_and_adds_the_results(tmp_path):
     rows = [{"id": 7, "text": "pos é日本,", "tags": ["a"], "ok": None}, {"text": "a neg b c", "other": 1.5}]
     score(tmp_path / "out.jsonl", rows)

@@ -7,6 +7,9 @@ one of the other names is refused, so that no field is overwritten.
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
 JSONL input become JSON text.
+
+A spreadsheet runs a cell that starts with = + - or @ as a formula. With `for_spreadsheets` such a text gets an
+apostrophe in front, which spreadsheets take for the mark of a text.
 """
 
 import contextlib
@@ -36,6 +39,8 @@ MAX_SKIPPED_LISTED = 1000
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
 CHUNK_CHARS = 4_000_000
+# Beginnings of formulas, also in full width; a tab or a line end before them is skipped.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass
@@ -141,7 +146,9 @@ def score_rows(
 
 
 @contextlib.contextmanager
-def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[WriteRow]:
+def row_writer(
+    path: Path, class_names: Sequence[str], columns: Sequence[str], for_spreadsheets: bool = False
+) -> Iterator[WriteRow]:
     """Open a file and yield a function that writes one scored row in the format of the file's ending.
 
     The complete file appears when the block ends without an exception. The function raises InputError for a row that
@@ -151,11 +158,16 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
         path: output file; it ends in one of ENDINGS.
         class_names: class names of the model.
         columns: known fields of the input; CSV has one column for each, and refuses rows with other fields.
+        for_spreadsheets: neutralise texts that start like a formula; only for CSV.
 
     Raises:
-        InputError: if the ending is unknown, or a column has a name that the results need.
+        InputError: if the ending is unknown, or does not fit for_spreadsheets; or if a column has a name that the
+            results need.
     """
     check_ending(path)
+    is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
+    if for_spreadsheets and not is_csv:
+        raise InputError(f"{path}: expected an output for spreadsheets to be .csv or .csv.gz; change its ending")
     taken = {INPUT_LABEL, "score", "probabilities", "truncated", *_probability_columns(class_names)}
     _check_free(columns, taken)
     with contextlib.ExitStack() as stack:
@@ -163,8 +175,8 @@ def row_writer(path: Path, class_names: Sequence[str], columns: Sequence[str]) -
         if path.suffix.lower() == ".gz":
             # Without name and time in the header, equal rows give equal bytes.
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
-        if path.name.lower().removesuffix(".gz").endswith(".csv"):
-            header, text_of_row = _csv_text(columns, class_names)
+        if is_csv:
+            header, text_of_row = _csv_text(columns, class_names, _neutral if for_spreadsheets else _unchanged)
         else:
             header, text_of_row = "", _json_text
         file.write(_utf8(header))
@@ -249,8 +261,10 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
     return _json(row) + "\n"
 
 
-def _csv_text(columns: Sequence[str], class_names: Sequence[str]) -> tuple[str, Callable[[Fields, Prediction], str]]:
-    """The header, and a function that turns a row into a line of CSV."""
+def _csv_text(
+    columns: Sequence[str], class_names: Sequence[str], shown: Callable[[Any], Any]
+) -> tuple[str, Callable[[Fields, Prediction], str]]:
+    """The header, and a function that turns a row into a line of CSV; `shown` is applied to each text."""
     known = set(columns)
 
     def text_of_row(fields: Fields, prediction: Prediction) -> str:
@@ -261,8 +275,8 @@ def _csv_text(columns: Sequence[str], class_names: Sequence[str]) -> tuple[str, 
             )
         return _csv_line(
             [
-                *(_cell(fields.get(name)) for name in columns),
-                prediction.label,
+                *(_cell(shown(fields.get(name))) for name in columns),
+                shown(prediction.label),
                 prediction.score,
                 *(prediction.probabilities[name] for name in class_names),
                 _cell(prediction.truncated),
@@ -270,7 +284,15 @@ def _csv_text(columns: Sequence[str], class_names: Sequence[str]) -> tuple[str, 
         )
 
     header = [*map(_renamed, columns), "label", "score", *_probability_columns(class_names), "truncated"]
-    return _csv_line(header), text_of_row
+    return _csv_line([shown(cell) for cell in header]), text_of_row
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _neutral(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
 def _cell(value: Any) -> Any:

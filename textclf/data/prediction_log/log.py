@@ -212,11 +212,11 @@ class PredictionLog:
         rng: np.random.Generator | None = None,
         both_stages: bool = False,
     ) -> LogWindow:
-        """Read the predictions of a model version in the span [since, until), without rows from the future.
+        """Read the predictions of a model version in the span [since, until).
 
         Args:
             version_id: model version.
-            since, until: seconds since the epoch; None leaves that end open.
+            since, until: seconds since the epoch; None leaves that end open, except for rows from the future.
             max_rows: draw this many rows at random if there are more.
             rng: draws the rows; None draws the same rows each time.
             both_stages: read only texts that both stages of a cascade scored. Needs a scan of the span, because no
@@ -226,7 +226,8 @@ class PredictionLog:
             PredictionLogError: if there is no log, it can't be read, or more than a tenth of the rows are damaged.
         """
         now = self.clock() + AHEAD_SECONDS
-        span = [ROWS.c.time < (now if until is None else min(until, now))]
+        end = now if until is None else until
+        span = [ROWS.c.time < end]
         if since is not None:
             span.append(ROWS.c.time >= since)
         wanted = [*span, *(_scored_by_both_stages() if both_stages else ())]
@@ -236,7 +237,7 @@ class PredictionLog:
             ids = np.fromiter(found, np.int64)
             others = select(ROWS.c.version, func.count()).where(ROWS.c.version != version_id, *span)
             other_versions = {row[0]: row[1] for row in connection.execute(others.group_by(ROWS.c.version))}
-            ahead = select(func.count()).where(ROWS.c.version == version_id, ROWS.c.time >= now)
+            ahead = select(func.count()).where(ROWS.c.version == version_id, ROWS.c.time >= max(now, end))
             from_future = connection.execute(ahead).scalar_one()
             total = len(ids)
             if total > max_rows:
