@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from serving.api.errors import ErrorCode
-from serving.api.request_body import CSV, JSON, JSON_LINES
+from serving.api.request_body import CSV, JSON, JSON_LINES, OTHER_JSON_LINES
 from serving.api.requests import MAX_SOURCE_CHARS
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.settings import Settings
@@ -22,6 +22,26 @@ _STAGE: _Json = {
     "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off.",
 }
 _MODEL: _Json = {"type": "string", "description": "Name and version of the model."}
+# A schema can't describe the inside of a string, so the descriptions do.
+_CSV_BODY: _Json = {
+    "type": "string",
+    "minLength": 1,
+    "description": "One text per record (RFC 4180), without a header. An empty line is an empty text, which is scored. "
+    "A body of no bytes returns 400 (`empty_body`).",
+}
+_LINES_BODY: _Json = {
+    "type": "string",
+    "pattern": r"\S",
+    "description": 'One {"text": string} or {"data": string} per line. Blank lines at the end are ignored, and a blank '
+    "line before another returns 400 (`invalid_json`). A body of blanks returns 422 (`empty_list`), and one of no "
+    "bytes 400 (`empty_body`).",
+}
+_RETRY_AFTER: _Json = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until another try."}}
+_HEADERS: dict[int, _Json] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
 _BODY_ERRORS = (
     ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
@@ -89,26 +109,23 @@ def _invocations(settings: Settings) -> _Json:
         {"data": {"oneOf": [text, _texts(settings)]}, "explain": {"const": False, "default": False}}, ["data"]
     )
     operation = _post(
-        "Score texts in the formats of SageMaker. text/csv has one text per record (RFC 4180, no header); the response "
-        "has one record of label and score per text. application/jsonlines (or x-ndjson, jsonl, x-jsonlines) has one "
-        '{"text": string} or {"data": string} per line; the response has one line per text, in the shape of /predict. '
-        '{"data": …} returns all labels, best first: {"prediction": […]} for a text, a list of such objects for a '
-        "list of texts.",
+        'Score texts in the formats of SageMaker. {"data": …} returns all labels, best first: {"prediction": […]} for '
+        "a text, a list of such objects for a list of texts.",
         {
             JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
-            CSV: {"type": "string"},
-            JSON_LINES: {"type": "string"},
+            CSV: _CSV_BODY,
+            **dict.fromkeys((JSON_LINES, *OTHER_JSON_LINES), _LINES_BODY),
         },
         {
             JSON: {"oneOf": [_ref("Ranking"), _ref("Rankings"), _ref("Prediction"), _ref("Predictions")]},
-            f"{CSV}; charset=utf-8": {"type": "string"},
-            JSON_LINES: {"type": "string"},
+            f"{CSV}; charset=utf-8": {"type": "string", "description": "A record of label and score for each text."},
+            JSON_LINES: {"type": "string", "description": "A Prediction in each line, also for a line with `data`."},
         },
         (*_BODY_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
-    examples = {CSV: 'A fine film.\r\n"Long, and dull."\r\n', JSON_LINES: '{"text":"A fine film."}\n'}
-    for media_type, example in examples.items():
-        operation["requestBody"]["content"][media_type]["example"] = example
+    content = operation["requestBody"]["content"]
+    content[CSV]["example"] = 'A fine film.\r\n"Long, and dull."\r\n'
+    content[JSON_LINES]["example"] = '{"text":"A fine film."}\n{"data":"Long, and dull."}\n'
     return operation
 
 
@@ -250,7 +267,11 @@ def _errors(codes: Iterable[ErrorCode]) -> _Json:
         by_status.setdefault(code.status, []).append(f"- `{code.public_name}`: {code.meaning}")
     by_status.setdefault(503, []).extend(_NGINX_503)
     return {
-        str(status): {"description": "\n".join(lines), "content": _content({JSON: _ref("Error")})}
+        str(status): {
+            "description": "\n".join(lines),
+            "content": _content({JSON: _ref("Error")}),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+        }
         for status, lines in sorted(by_status.items())
     }
 

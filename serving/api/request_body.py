@@ -19,7 +19,8 @@ from serving.api.errors import ApiError, ErrorCode
 JSON = "application/json"
 CSV = "text/csv"
 JSON_LINES = "application/jsonlines"
-_OTHER_NAMES = dict.fromkeys(("application/x-ndjson", "application/jsonl", "application/x-jsonlines"), JSON_LINES)
+OTHER_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+_OTHER_NAMES = dict.fromkeys(OTHER_JSON_LINES, JSON_LINES)
 _UTF8 = {"utf-8", "utf8"}
 _GZIP = {"gzip", "x-gzip"}
 # 16 + the largest window: zlib expects and checks gzip's header and checksum.

@@ -1,8 +1,10 @@
 """The OpenAPI document is valid, and the app does what it says: requests drawn from it, good and bad."""
 
 import json
+import re
 import warnings
 
+import bad_requests
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
@@ -55,6 +57,55 @@ def test_every_operation_has_the_codes_of_nginx_under_503():
         "`not_ready`"
         in openapi_document(Settings(api_key="x"))["paths"]["/predict"]["post"]["responses"]["503"]["description"]
     )
+
+
+def described(document, path, status, method="post"):
+    return document["paths"][path][method]["responses"].get(str(status), {"description": ""})["description"]
+
+
+@pytest.mark.parametrize("case", bad_requests.CASES, ids=str)
+def test_every_refusal_of_a_known_path_is_described(case):
+    document = openapi_document(Settings())
+    path, method = case.path.partition("?")[0], case.method.lower()
+    if method in document["paths"].get(path, {}):
+        assert f"`{case.code}`" in described(document, path, case.status, method)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "result"),
+    [
+        ("text/csv", b"", 400, "empty_body"),
+        ("text/csv", b"\r\n", 200, 1),
+        ("text/csv", b"good\n\nbad\n", 200, 3),
+        ("text/csv", b'""\n', 200, 1),
+        ("text/csv", b"\xef\xbb\xbf", 422, "empty_list"),
+        ("application/jsonlines", b"", 400, "empty_body"),
+        ("application/jsonlines", b" \n\n", 422, "empty_list"),
+        ("application/jsonlines", b'{"text":"good"}\n\n{"text":"bad"}\n', 400, "invalid_json"),
+        ("application/jsonlines", b'{"text":"good"}\n{"data":"bad"}\n\n', 200, 2),
+        ("application/x-ndjson", b'{"text":""}', 200, 1),
+        ("application/jsonl", b'{"data":["good"]}', 422, "wrong_shape"),
+    ],
+)
+def test_csv_and_lines_are_as_described(app, content_type, body, status, result):
+    document = app.test_client().get("/openapi.json").get_json()
+    operation = document["paths"]["/invocations"]["post"]
+    schema = operation["requestBody"]["content"][content_type]["schema"]
+    response = app.test_client().post("/invocations", data=body, content_type=content_type)
+    assert response.status_code == status
+    text = body.decode()
+    is_described = len(text) >= schema.get("minLength", 0) and re.search(schema.get("pattern", ""), text) is not None
+    if status == 200:
+        assert is_described
+        assert response.content_type in operation["responses"]["200"]["content"]
+        assert len(response.text.splitlines()) == result
+        if content_type != "text/csv":
+            assert {"label", "score", "probabilities"} <= json.loads(response.text.splitlines()[0]).keys()
+    else:
+        assert response.get_json()["error"]["code"] == result
+        assert f"`{result}`" in described(document, "/invocations", status)
+    if result == "empty_body" or body == b" \n\n":
+        assert not is_described
 
 
 def test_limits_and_classes_are_those_of_the_app():
