@@ -22,6 +22,7 @@ from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log.database_url import DatabaseUrl, readable_url
 from textclf.data.prediction_log.log import PredictionLog
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.reference import MAX_TEXTS
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, check_not_ahead, read_state, update_state
 from textclf.errors import ModelStoreError, TextClfError
@@ -39,6 +40,7 @@ from textclf.monitoring.samples import (
     check_given_labels,
     open_version,
     stored_labels,
+    with_audits,
 )
 from textclf.monitoring.scheduler import Scheduler
 from textclf.monitoring.windows import calls_for_retraining, extension_sentence, save_report, window_end
@@ -129,21 +131,24 @@ class Monitoring:
         count = len(texts)
         flags = [audit] * count if isinstance(audit, bool) else [False] * count if audit is None else list(audit)
         check_given_labels(count, source, labels, flags, times)
+        is_audit = np.array(flags, bool)
         opened = open_version(self.model_path)
         names, predictor = opened.class_names, self._predictor(opened)
-        ids = None if labels is None else class_ids(labels, names)
+        ids = None if labels is None else class_ids(labels, names, opened.renames)
         if labels is not None and ids is not None:
-            check_audited(labels, ids, np.array(flags, bool), names)
-            notes = [*notes, *position_notes(labels, ids, names)]
+            check_audited(labels, ids, is_audit, names)
+            notes = [*notes, *position_notes(labels, ids, names, opened.renames)]
         chosen = self.draws.positions(count, self.max_texts)
-        features = text_features(predictor, [texts[at] for at in chosen], opened.reference.projection)
-        moments = None if times is None else np.array(times, np.float64)[chosen]
+        used = with_audits(chosen, is_audit, self.draws, self.max_texts)
+        features = text_features(predictor, [texts[at] for at in used], opened.reference.projection)
+        moments = None if times is None else np.array(times, np.float64)[used]
         known_times = [float(moment) for moment in times or () if moment is not None]
         span = (min(known_times), max(known_times)) if known_times else (None, None)
         predictions = None
         if ids is not None:
-            predictions = LabelledPredictions(ids[chosen], features.predicted, np.array(flags, bool)[chosen], moments)
-        latest, labelled = LatestSample(features, source, count, *span), LabelledSample(predictions, notes=tuple(notes))
+            predictions = LabelledPredictions(ids[used], features.predicted, is_audit[used], moments)
+        latest = LatestSample(features.take(np.searchsorted(used, chosen)), source, count, *span)
+        labelled = LabelledSample(predictions, notes=tuple(notes))
         known = None
         if baseline is not None:
             some = self.draws.positions(len(baseline), min(self.max_texts, len(opened.reference.features)))
@@ -157,7 +162,11 @@ class Monitoring:
         )
 
     def check_log(
-        self, since: float | None = None, until: float | None = None, audited_since: Mapping[str, float] | None = None
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        audited_since: Mapping[str, float] | None = None,
+        audit_runs: Mapping[str, AuditRun] | None = None,
     ) -> DriftReport:
         """Compare the logged texts of the current version with its reference; labels come from new_data_dir.
 
@@ -168,6 +177,8 @@ class Monitoring:
             audited_since: for consecutive windows: by version id, the time until which random audits have been
                 tested. All later audits are used; for a version without an entry, all since its creation. None uses
                 the audits of the span.
+            audit_runs: for consecutive windows: by version id, the CUSUM of the audits until then. The report has
+                the one that the next window continues (figures.audit_run).
 
         Raises:
             PredictionLogError: if there is no log, or it can't be read.
@@ -199,8 +210,9 @@ class Monitoring:
         )
         has_cascade = comparable_samples(opened.reference, features)[0] is opened.reference
         predictor = functools.partial(self._predictor, opened, cascade=has_cascade)
+        earlier = (audit_runs or {}).get(version)
         labelled = stored_labels(
-            self.new_data_dir, opened, predictor, self.draws, since, until, audited_since, self.max_texts
+            self.new_data_dir, opened, predictor, self.draws, since, until, audited_since, earlier, self.max_texts
         )
         return compare_samples(opened, latest, labelled, options=self.options, draws=self.draws, now=self.clock())
 
@@ -321,7 +333,7 @@ def check(
             monitoring, latest, audited, DataOptions(text_column=text_column, label_column=label_column)
         )
     elif is_window:
-        report = monitoring.check_log(state.edge, until, state.audited_since)
+        report = monitoring.check_log(state.edge, until, state.audited_since, state.audit_runs)
     else:
         report = monitoring.check_log(None if since is None else max(0.0, context.clock() - since))
     is_extended = is_window and report.verdict == NOT_ENOUGH_DATA and state.last_check is not None

@@ -12,6 +12,8 @@ _PUNCTUATION = frozenset(" ._-+#")
 # Folders that are not classes: unlabelled texts (Large Movie Review Dataset), and what macOS adds to archives.
 UNLABELLED_FOLDER = "unsup"
 CLUTTER_FOLDER = "__MACOSX"
+# Label of a text whose true class the model does not have. Parentheses are not allowed in a class name.
+OTHER_LABEL = "(other)"
 
 
 def is_class_name(name: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.state import (
     DAMAGED_FILE,
     DRIFT,
@@ -26,6 +27,7 @@ from textclf.errors import ModelStoreError
 from textclf.retrain_outcome import RetrainOutcome
 
 ROOT = Path(__file__).parents[2]
+RUN = AuditRun(80, 1000, 0.1, audits=120, height=2.5, risen_audits=40, risen_errors=7)
 FULL = DriftState(
     last_check=CheckSummary(
         1_700_000_000.5,
@@ -43,7 +45,9 @@ FULL = DriftState(
     failed_runs=3,
     last_retrain=RetrainTry(1_699_000_000.0, RetrainOutcome.PROMOTED, "ab" * 32, 1200),
     audited_since={"v2": 1_699_500_000.0},
+    audit_runs={"v2": RUN},
 )
+RUN_VALUES = dataclasses.asdict(RUN)
 
 
 def test_round_trip(tmp_path):
@@ -75,6 +79,11 @@ def test_a_store_that_is_not_there_has_no_state(tmp_path):
         (json.dumps({**FULL.to_dict(), "edge": -1.0}).encode(), "edge"),
         (json.dumps({**FULL.to_dict(), "audited_since": {"v2": 9e99}}).encode(), "audited_since"),
         (json.dumps({**FULL.to_dict(), "failed_runs": -1}).encode(), "failed_runs"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": [1]}).encode(), "expected the keys"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {"audits": 1}}}).encode(), "expected the keys"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {**RUN_VALUES, "height": -1.0}}}).encode(), "audit_runs"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {**RUN_VALUES, "audits": 1.5}}}).encode(), "audit_runs"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": {"v1": RUN_VALUES, "v2": RUN_VALUES}}).encode(), "audit_runs"),
         (json.dumps({**FULL.to_dict(), "failed_runs": 10**400}).encode(), "failed_runs"),
         (json.dumps({**FULL.to_dict(), "audited_since": {"v2": "noon"}}).encode(), "audited_since"),
         (json.dumps({**FULL.to_dict(), "windows": [5]}).encode(), "expected the keys"),
@@ -122,15 +131,33 @@ def test_a_damaged_file_is_set_aside_if_that_is_asked_for(tmp_path):
 
 def test_a_window_moves_the_edge_and_that_of_the_audits_only_if_these_were_tested():
     window = Window(30.0, 40.0, "v2", DRIFT, 100)
-    state = FULL.with_window(window, tests_audits=False)
+    later = dataclasses.replace(RUN, audits=180)
+    state = FULL.with_window(window, None)
     assert (state.edge, state.windows[-1], state.audited_since) == (40.0, window, FULL.audited_since)
-    assert FULL.with_window(window, tests_audits=True).audited_since == {"v2": 40.0}
-    other = FULL.with_window(dataclasses.replace(window, version="v3"), tests_audits=True)
+    assert state.audit_runs == FULL.audit_runs
+    tested = FULL.with_window(window, later)
+    assert (tested.audited_since, tested.audit_runs) == ({"v2": 40.0}, {"v2": later})
+    other = FULL.with_window(dataclasses.replace(window, version="v3"), later)
     assert other.audited_since == {**FULL.audited_since, "v3": 40.0}
     for at in range(2 * MAX_WINDOWS):
-        state = state.with_window(dataclasses.replace(window, version=f"v{at}"), tests_audits=True)
+        state = state.with_window(dataclasses.replace(window, version=f"v{at}"), later)
     assert len(state.windows) == len(state.audited_since) == MAX_WINDOWS
+    assert len(state.audit_runs) == 1
     assert f"v{2 * MAX_WINDOWS - 1}" in state.audited_since
+
+
+def test_a_window_of_another_version_ends_the_run():
+    """After a promotion and a rollback, the first version starts again."""
+    promoted = FULL.with_window(Window(30.0, 40.0, "v3", NO_DRIFT, 100), None)
+    assert promoted.audit_runs == {}
+    back = promoted.with_window(Window(40.0, 50.0, "v2", NO_DRIFT, 100), None)
+    assert back.audit_runs == {}
+
+
+def test_a_file_without_runs_is_read():
+    values = FULL.to_dict()
+    del values["audit_runs"]
+    assert DriftState.from_dict(values) == dataclasses.replace(FULL, audit_runs={})
 
 
 def test_a_change_that_fails_leaves_the_state(tmp_path):

@@ -123,15 +123,19 @@ def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made
     labels = ["neg"] * 50 + ["sport"] * 30 + [None] * 20 + [names.index("pos")] * 10 + ["1"] * 10
     times = [created - 1] * 5 + [None] * 5 + [created + 1] * 110
     report = Monitoring(made).check(films(120), labels, True, times=times)
-    assert report.figures.labels.audit_texts == 60
-    assert any(note.startswith("30 labels are not a class") for note in report.notes)
+    # 20 texts have no label, and 10 labels are older.
+    labels = report.figures.labels
+    assert (labels.audit_texts, labels.audit_unknown) == (90, 30)
+    assert labels.audit_errors >= 30
+    assert "30 labels are not a class of the model, so each counts as an error." in report.notes
     assert "Labels were read as positions of classes: 1 as pos." in report.notes
     assert any(note.startswith("10 labels are older") for note in report.notes)
 
 
 def test_one_label_that_is_no_class_is_said_in_the_singular(made):
     report = Monitoring(made).check(films(2), ["neg", "sport"])
-    assert "1 label is not a class of the model and left out." in report.notes
+    assert "1 label is not a class of the model, so each counts as an error." in report.notes
+    assert report.figures.labels.other_unknown == 1
 
 
 def test_an_audit_in_other_names_is_refused(made):

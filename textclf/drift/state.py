@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from textclf.drift.audit_run import AuditRun
 from textclf.errors import ModelStoreError
 from textclf.files import atomic_file, locked
 from textclf.retrain_outcome import RetrainOutcome
@@ -128,6 +129,8 @@ class DriftState:
         windows: the last windows, oldest first.
         audited_since: by version id, the time until which random audits have been tested, in seconds since the
             epoch. Later audits wait until there are enough.
+        audit_runs: the CUSUM of the version's audits until then, by version id. Only the version of the last window
+            has one, so a promotion or a rollback starts another.
         failed_runs: number of failed runs of `watch`, since the file was created.
         last_retrain: last retraining; None before the first.
         format: format of the file.
@@ -139,6 +142,7 @@ class DriftState:
     failed_runs: int = 0
     last_retrain: RetrainTry | None = None
     audited_since: dict[str, float] = field(default_factory=dict)
+    audit_runs: dict[str, AuditRun] = field(default_factory=dict)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -147,15 +151,21 @@ class DriftState:
         _check("windows", len(self.windows) <= MAX_WINDOWS, len(self.windows))
         _check("audited_since", _is_numbers_by_name(self.audited_since), self.audited_since)
         _check("audited_since", all(map(_is_moment, self.audited_since.values())), self.audited_since)
+        _check("audit_runs", len(self.audit_runs) <= 1, self.audit_runs)
 
-    def with_window(self, window: Window, *, tests_audits: bool) -> Self:
-        """Add a window. The next window begins at its end, and so do the next audits if `tests_audits` is true."""
+    def with_window(self, window: Window, audit_run: AuditRun | None) -> Self:
+        """Add a window. The next window begins at its end, and so do the next audits if these were tested.
+
+        `audit_run` is the CUSUM after the audits of the window; None if they were too few to be tested.
+        """
         audited = self.audited_since
-        if tests_audits:
+        runs = {version: run for version, run in self.audit_runs.items() if version == window.version}
+        if audit_run is not None:
             others = {version: moment for version, moment in audited.items() if version != window.version}
             audited = dict([*others.items(), (window.version, window.until)][-MAX_WINDOWS:])
+            runs = {window.version: audit_run}
         windows = (*self.windows, window)[-MAX_WINDOWS:]
-        return dataclasses.replace(self, edge=window.until, windows=windows, audited_since=audited)
+        return dataclasses.replace(self, edge=window.until, windows=windows, audited_since=audited, audit_runs=runs)
 
     def to_dict(self) -> dict[str, Any]:
         """The state as a dict for JSON."""
@@ -181,9 +191,10 @@ class DriftState:
                 "last_check": None if check is None else CheckSummary(**{**check, "alarms": tuple(check["alarms"])}),
                 "windows": tuple(Window(**window) for window in windows),
                 "last_retrain": None if retrain is None else RetrainTry(**retrain),
+                "audit_runs": {version: AuditRun(**run) for version, run in values.get("audit_runs", {}).items()},
             }
             return cls(**{**values, **parts})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ModelStoreError(f"expected the keys of the state of monitoring: {error}") from error
 
 

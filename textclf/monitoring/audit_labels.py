@@ -1,14 +1,15 @@
 """Select the labels that count as evidence about the errors of a model version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.reference import Reference
 from textclf.errors import InputError
-from textclf.labels import label_choice, parse_label
+from textclf.labels import OTHER_LABEL, label_choice, parse_label
 from textclf.stats.drift_tests.error_rate_drift import AuditEvidence
 
 # Used in place of a class id: the text has no label; the label is not a class of the model.
@@ -35,8 +36,12 @@ class LabelledPredictions:
     times: NDArray[np.float64] | None
 
 
-def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) -> NDArray[np.int64]:
+def class_ids(
+    labels: Sequence[str | int | None], class_names: Sequence[str], renames: Mapping[str, str]
+) -> NDArray[np.int64]:
     """Class ids of labels, with UNLABELLED for None and UNKNOWN for an unknown class name: int64 [n].
+
+    `renames` maps names in the version's training data to its classes. A label may have either name.
 
     Raises:
         InputError: if a label is neither a text nor a class id of the model.
@@ -47,8 +52,9 @@ def class_ids(labels: Sequence[str | int | None], class_names: Sequence[str]) ->
         if label is None:
             return UNLABELLED
         if isinstance(label, str):
+            name = label if label in ids else renames.get(label.strip(), label)
             try:
-                return ids[parse_label(label, class_names)]
+                return ids[parse_label(name, class_names)]
             except InputError:
                 return UNKNOWN
         if isinstance(label, bool) or not isinstance(label, int | np.integer) or not 0 <= label < len(class_names):
@@ -66,10 +72,13 @@ def check_audited(
     """Check that a random audit uses the class names of the model.
 
     Raises:
-        InputError: if no audited label is a class of the model; lists the classes and some unknown labels.
+        InputError: if no audited label is a class of the model or OTHER_LABEL; lists the classes and some unknown
+            labels.
     """
     given = ids[is_audit]
     if not np.any(given == UNKNOWN) or np.any(given >= 0):
+        return
+    if any(labels[at] == OTHER_LABEL for at in np.flatnonzero(is_audit).tolist()):
         return
     found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
     more = f" and {len(found) - _MAX_SHOWN:,} more" if len(found) > _MAX_SHOWN else ""
@@ -80,20 +89,27 @@ def check_audited(
 
 
 def position_notes(
-    labels: Sequence[str | int | None], ids: NDArray[np.int64], class_names: Sequence[str]
+    labels: Sequence[str | int | None],
+    ids: NDArray[np.int64],
+    class_names: Sequence[str],
+    renames: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """A note if texts 0 and 1, which are not class names, were read as the positions of two classes."""
+    """A note if texts 0 and 1, which are not names of classes, were read as the positions of two classes."""
     taken = {
         label.strip(): class_names[class_id]
         for label, class_id in zip(labels, ids.tolist(), strict=True)
-        if class_id >= 0 and isinstance(label, str) and label.strip() in {"0", "1"} - set(class_names)
+        if class_id >= 0 and isinstance(label, str) and label.strip() in {"0", "1"} - {*class_names, *renames}
     }
     read_as = " and ".join(f"{label} as {name}" for label, name in sorted(taken.items()))
     return (f"Labels were read as positions of classes: {read_as}.",) if taken else ()
 
 
 def audit_evidence_of(
-    predictions: LabelledPredictions, reference: Reference, created: float, rng: np.random.Generator
+    predictions: LabelledPredictions,
+    reference: Reference,
+    created: float,
+    rng: np.random.Generator,
+    earlier: AuditRun | None = None,
 ) -> tuple[AuditEvidence | None, list[str]]:
     """Return the labels to test, None without any, and a sentence for each reason to leave labels out.
 
@@ -101,32 +117,34 @@ def audit_evidence_of(
         predictions, reference: of the version.
         created: creation time of the version, in seconds since the epoch. It may have been trained on older labels.
         rng: shuffles labels without times, which may be sorted by class.
+        earlier: CUSUM of the version's earlier audits.
     """
 
     def labels_are(count: int) -> str:
         return "1 label is" if count == 1 else f"{count:,} labels are"
 
     notes = []
-    is_known = predictions.labels >= 0
-    if unknown := int(np.sum(predictions.labels == UNKNOWN)):
-        notes.append(f"{labels_are(unknown)} not a class of the model and left out.")
-    times = rng.permutation(len(is_known)).astype(np.float64) if predictions.times is None else predictions.times
+    is_used = predictions.labels != UNLABELLED
+    times = rng.permutation(len(is_used)).astype(np.float64) if predictions.times is None else predictions.times
     if predictions.times is not None:
-        is_old = is_known & ~(times >= created)
-        is_known &= ~is_old
+        is_old = is_used & ~(times >= created)
+        is_used &= ~is_old
         if is_old.any():
             notes.append(
                 f"{labels_are(int(is_old.sum()))} older than the version or of unknown time and left out: the version "
                 f"may have been trained on these texts."
             )
-    if not is_known.any():
+    if unknown := int(np.sum(predictions.labels[is_used] == UNKNOWN)):
+        notes.append(f"{labels_are(unknown)} not a class of the model, so each counts as an error.")
+    if not is_used.any():
         return None, notes
     evidence = AuditEvidence(
-        predictions.labels[is_known],
-        predictions.predicted[is_known],
-        times[is_known],
-        predictions.is_audit[is_known],
+        predictions.labels[is_used],
+        predictions.predicted[is_used],
+        times[is_used],
+        predictions.is_audit[is_used],
         held_out_errors=int(np.sum(reference.features.predicted != reference.labels)),
         held_out_texts=len(reference.labels),
+        earlier=earlier,
     )
     return evidence, notes

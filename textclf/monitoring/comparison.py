@@ -10,7 +10,7 @@ from textclf.monitoring.audit_labels import audit_evidence_of
 from textclf.monitoring.cascade_samples import comparable_samples, stage_notes
 from textclf.monitoring.samples import Draws, LabelledSample, LatestSample, OpenedVersion, with_held_out_outputs
 from textclf.report.drift_report import Compared, DriftReport, drift_report
-from textclf.report.drift_summary import audit_sentence
+from textclf.report.drift_summary import audit_sentence, missing_prior_sentence
 from textclf.stats.drift_tests.compare import compare
 from textclf.stats.drift_tests.estimated_accuracy import estimated_accuracy
 from textclf.stats.drift_tests.label_shift import bbse_prior
@@ -53,7 +53,7 @@ def compare_samples(
     evidence = None
     if labelled.predictions is not None:
         evidence, left_out = audit_evidence_of(
-            labelled.predictions, reference, opened.created, draws.stream(draws.AUDIT_ORDER)
+            labelled.predictions, reference, opened.created, draws.stream(draws.AUDIT_ORDER), labelled.earlier
         )
         notes += left_out
     class_count = len(opened.class_names)
@@ -72,6 +72,8 @@ def compare_samples(
     prior = accuracy = None
     if results.enough:
         prior = bbse_prior(reference.labels, reference.features.predicted, features.predicted, class_count)
+        why_missing = missing_prior_sentence(prior)
+        notes += [why_missing] if why_missing else []
         accuracy = estimated_accuracy(reference.features, reference.labels, features, manifest.temperature)
     return drift_report(
         results,

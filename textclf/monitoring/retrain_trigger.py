@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,8 +30,8 @@ def retrain_if_due(
         click.echo(f"no retraining: {why_not}")
         return
 
-    def record(last: RetrainTry | None) -> None:
-        update_state(store_path, lambda state: dataclasses.replace(state, last_retrain=last))
+    def record(last: RetrainTry | None, **changes: Any) -> None:
+        update_state(store_path, lambda state: dataclasses.replace(state, last_retrain=last, **changes))
 
     before = state.last_retrain
     failed = dataclasses.replace(
@@ -50,6 +51,9 @@ def retrain_if_due(
     if outcome == RetrainOutcome.FAILED:
         raise TrainingError(outcome.sentence)
     # A model that was held back may be promoted later; with any other outcome, the same labels would give the same.
-    uses_up = outcome != RetrainOutcome.HELD
-    record(RetrainTry(now, outcome, fingerprint, labels) if uses_up else dataclasses.replace(failed, outcome=outcome))
+    if outcome == RetrainOutcome.HELD:
+        record(dataclasses.replace(failed, outcome=outcome))
+    else:
+        # The evidence of the audits has been acted on, so their CUSUM starts again.
+        record(RetrainTry(now, outcome, fingerprint, labels), audit_runs={})
     click.echo(outcome.sentence)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
@@ -53,6 +54,11 @@ class OpenedVersion:
     def class_names(self) -> tuple[str, ...]:
         """Class names; the position is the class id."""
         return self.version.manifest.class_names
+
+    @property
+    def renames(self) -> dict[str, str]:
+        """Class by the name that it has in the version's training data, where the two differ."""
+        return dict(self.version.manifest.data.get("options", {}).get("rename_labels", {}))
 
     @property
     def created(self) -> float:
@@ -109,12 +115,14 @@ class LabelledSample:
     Attributes:
         predictions: predictions of the labelled texts; None without any.
         audits_since: start of the random audits in seconds since the epoch; None if unknown.
+        earlier: CUSUM of the audits that earlier windows tested; None if these are the first.
         can_wait: True if too few audits are tested again with a later window.
         notes: sentences about labels that were left out.
     """
 
     predictions: LabelledPredictions | None = None
     audits_since: float | None = None
+    earlier: AuditRun | None = None
     can_wait: bool = False
     notes: tuple[str, ...] = ()
 
@@ -138,6 +146,17 @@ def check_given_labels(
         raise InputError(f"{source}: expected labels of the random audit, found none")
 
 
+def with_audits(
+    chosen: NDArray[np.int64], is_audit: NDArray[np.bool_], draws: Draws, max_audits: int
+) -> NDArray[np.int64]:
+    """Positions of the chosen texts and of all audits, or of `max_audits` of these at random; ascending.
+
+    A draw from many texts would lose most of a few audits.
+    """
+    audits = np.flatnonzero(is_audit)
+    return np.union1d(chosen, audits[draws.positions(len(audits), max_audits)])
+
+
 def stored_labels(
     folder: Path | None,
     opened: OpenedVersion,
@@ -146,6 +165,7 @@ def stored_labels(
     since: float | None,
     until: float | None,
     audited_since: Mapping[str, float] | None,
+    earlier: AuditRun | None,
     max_texts: int,
 ) -> LabelledSample:
     """Predict the reviews of a feedback folder that were labelled in [since, until).
@@ -156,6 +176,7 @@ def stored_labels(
         draws: draws from the reviews.
         since, until: seconds since the epoch; None leaves that end open.
         audited_since: replaces `since` for random audits, by version id; see Monitoring.check_log.
+        earlier: CUSUM of the version's audits until then.
         max_texts: maximum number of random audits.
 
     Raises:
@@ -179,12 +200,12 @@ def stored_labels(
         return LabelledSample(notes=found.notes)
     reviews = [review for review, _ in chosen]
     predictions = LabelledPredictions(
-        class_ids([review.label for review in reviews], opened.class_names),
+        class_ids([review.label for review in reviews], opened.class_names, opened.renames),
         predictor().predict_batch([review.text for review in reviews]).predicted,
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),
     )
-    return LabelledSample(predictions, audits_begin, audited_since is not None, found.notes)
+    return LabelledSample(predictions, audits_begin, earlier, audited_since is not None, found.notes)
 
 
 def with_held_out_outputs(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:

@@ -82,7 +82,7 @@ def save_report(store_path: Path, report: DriftReport, before: DriftState, until
         # Another process may have saved this window meanwhile.
         if state.edge != before.edge:
             return with_check(state)
-        return with_check(state).with_window(window, tests_audits=report.figures.tests_audits)
+        return with_check(state).with_window(window, report.figures.audit_run)
 
     if until is not None:
         return update_state(store_path, with_window)

@@ -39,12 +39,17 @@ class EffectLine:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class with its shares among the predictions, and its estimated true share; None without an estimate."""
+    """A class with its shares among the predictions, and its estimated true share; None without an estimate.
+
+    `low` and `high` are the ends of the 95% interval of the estimate.
+    """
 
     name: str
     reference: float
     latest: float
     prior: float | None
+    low: float | None
+    high: float | None
 
 
 def drift_page(report: DriftReport) -> str:
@@ -106,8 +111,12 @@ def class_rows(report: DriftReport) -> list[ClassRow]:
     mix, prior = report.figures.class_mix, report.prior
     if mix is None:
         return []
-    estimated = [None] * len(mix.latest) if prior is None or prior.latest is None else list(prior.latest)
-    rows = [ClassRow(*row) for row in zip(report.class_names, mix.reference, mix.latest, estimated, strict=True)]
+    unknown = (None,) * len(mix.latest)
+    estimated = [
+        unknown if prior is None or (values := getattr(prior, name)) is None else values
+        for name in ("latest", "latest_low", "latest_high")
+    ]
+    rows = [ClassRow(*row) for row in zip(report.class_names, mix.reference, mix.latest, *estimated, strict=True)]
     if len(rows) > _MAX_CLASSES:
         rows.sort(key=lambda row: -abs(row.latest - row.reference))
     return rows[:_MAX_CLASSES]

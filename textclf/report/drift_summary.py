@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from textclf.report.drift_terms import percent
 from textclf.stats.drift_tests.drift_results import DriftResults, FamilyResult, TestResult, WordDrift
+from textclf.stats.drift_tests.label_shift import MIN_SINGULAR_VALUE, PriorEstimate
 
 # Maximum number of words in each direction, and of classes, in a sentence.
 _MAX_WORDS = 4
@@ -75,9 +76,24 @@ def audit_sentence(results: DriftResults, min_audits: int, since: str | None, *,
         return None
     audits = f"Random audits{'' if since is None else f' since {since}'}: {_count(results.labels.audit_texts, 'label')}"
     if results.tests_audits:
-        return f"{audits}, tested."
+        run = results.audit_run
+        earlier = 0 if run is None else run.audits - results.labels.audit_texts
+        continues = f" The CUSUM continues that of {_count(earlier, 'earlier audit')}." if earlier > 0 else ""
+        return f"{audits}, tested.{continues}"
     needs = f"a test needs {min_audits:,} of them, and enough texts"
     return f"{audits}, waiting for a later window: {needs}." if can_wait else f"{audits}, not tested: {needs}."
+
+
+def missing_prior_sentence(prior: PriorEstimate | None) -> str | None:
+    """The reason why true class shares were not estimated; None if they were, or nothing was compared."""
+    if prior is None or prior.latest is not None:
+        return None
+    if prior.singular_value is not None and prior.singular_value < MIN_SINGULAR_VALUE:
+        return (
+            f"The true shares of the classes were not estimated: the model confuses the classes too much (smallest "
+            f"singular value of its confusion matrix {prior.singular_value:.3f}; an estimate needs {MIN_SINGULAR_VALUE})."
+        )
+    return "The true shares of the classes were not estimated: the reference has no labels of the predicted classes."
 
 
 def _in_words(family: FamilyResult, differences: Differences) -> list[str]:

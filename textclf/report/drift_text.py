@@ -1,8 +1,11 @@
 """A drift report as text for a terminal or a log."""
 
 from textclf.report.drift_report import DriftReport
-from textclf.report.drift_terms import EFFECTS, TITLES
+from textclf.report.drift_terms import EFFECTS, TITLES, percent
 from textclf.report.versions import table
+from textclf.stats.drift_tests.drift_results import LabelCounts
+
+_MAX_CLASSES = 3
 
 
 def describe_drift(report: DriftReport) -> str:
@@ -21,6 +24,8 @@ def describe_drift(report: DriftReport) -> str:
             f"           {rows:,} texts that {version} predicted were not compared"
             for version, rows in compared.other_versions.items()
         ),
+        *_label_lines(report.figures.labels),
+        *_prior_lines(report),
     ]
     if report.figures.families:
         rows = [("", "effect", "minimum", "adjusted p", "", "unit of the effect")]
@@ -31,6 +36,44 @@ def describe_drift(report: DriftReport) -> str:
             rows.append((title, *numbers, verdict, unit))
         lines += ["", *table(rows)]
     return "\n".join(lines)
+
+
+def _label_lines(labels: LabelCounts | None) -> list[str]:
+    """Errors among the audits and among the other labels, and the labels that are not a class of the model."""
+    if labels is None:
+        return []
+    lines = []
+    if labels.audit_interval is not None:
+        low, high = labels.audit_interval
+        interval = f"95% interval of the error rate {percent(low)} to {percent(high)}"
+        lines.append(f"audits     {labels.audit_errors:,} errors in {labels.audit_texts:,} texts ({interval})")
+    if labels.audit_unknown:
+        lines.append(
+            f"           {labels.audit_unknown:,} of these errors have a label that is not a class of the model"
+        )
+    if labels.other_texts:
+        lines.append(f"labels     {labels.other_errors:,} errors in {labels.other_texts:,} other labelled texts")
+    if labels.other_unknown:
+        lines.append(
+            f"           {labels.other_unknown:,} of these errors have a label that is not a class of the model"
+        )
+    return lines
+
+
+def _prior_lines(report: DriftReport) -> list[str]:
+    """The estimated true shares, for the classes whose shares moved most; for two classes only the second."""
+    prior = report.prior
+    if prior is None or prior.latest is None or prior.latest_low is None or prior.latest_high is None:
+        return []
+    rows = list(
+        zip(report.class_names, prior.reference, prior.latest, prior.latest_low, prior.latest_high, strict=True)
+    )
+    shown = rows[1:] if len(rows) == 2 else sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:_MAX_CLASSES]
+    return [
+        f"{'classes  ' if at == 0 else '         '}  {name}: {percent(before)} -> {percent(now)} "
+        f"(estimated true share, 95% interval {percent(low)} to {percent(high)})"
+        for at, (name, before, now, low, high) in enumerate(shown)
+    ]
 
 
 def _drawn(texts: int, found: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.config import DriftOptions
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
 from textclf.errors import InputError
 from textclf.stats.drift_tests.domain_classifier import classifier_two_sample_test
@@ -22,7 +23,8 @@ from textclf.stats.drift_tests.drift_results import (
     TestResult,
     WordDrift,
 )
-from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, cusum, error_rate_test, label_counts
+from textclf.stats.drift_tests.error_cusum import cusum
+from textclf.stats.drift_tests.error_rate_drift import AuditEvidence, error_rate_test, label_counts
 from textclf.stats.drift_tests.mmd import mmd_test
 from textclf.stats.drift_tests.two_sample import class_shares, class_test, ks_test, ks_test_of_columns, rate_test
 from textclf.stats.holm import holm
@@ -41,6 +43,7 @@ class _Measured:
     min_effect: float
     class_id: int | None = None
     words: tuple[WordDrift, ...] = ()
+    audit_run: AuditRun | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def compare(
         class_mix=_class_mix(reference, latest, class_count),
         lengths=_length_quantiles(reference, latest),
         labels=label_counts(audit) if audit else None,
+        audit_run=next((test.audit_run for tests in measured.values() for test in tests if test.audit_run), None),
     )
 
 
@@ -182,10 +186,10 @@ def _error(samples: _Samples, options: DriftOptions, rng: np.random.Generator) -
     held_out = samples.audit.held_out_errors, samples.audit.held_out_texts
     is_wrong = samples.audit.audited_errors()
     rate = error_rate_test(is_wrong, *held_out)
-    over_time = cusum(is_wrong, *held_out, options.cusum_shift, options.permutations, rng)
+    over_time = cusum(is_wrong, samples.audit.run(options.cusum_shift), options.permutations, rng)
     return [
         _Measured("error_rate", float(is_wrong.sum()), rate.p, rate.rise, options.error_floor),
-        _Measured("cusum", over_time.height, over_time.p, over_time.rise, options.error_floor),
+        _Measured("cusum", over_time.height, over_time.p, over_time.rise, options.error_floor, audit_run=over_time.run),
     ]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from textclf.drift.audit_run import AuditRun
 from textclf.errors import InputError
 
 Record = TypeVar("Record")
@@ -125,6 +126,8 @@ class LabelCounts:
         audit_interval: 95% interval of the audits' error rate (Wilson 1927); None without audits.
         other_texts, other_errors: numbers of the other labels. People mostly correct mistakes, so these do not
             estimate the error rate.
+        audit_unknown, other_unknown: numbers of audits and of other labels that are not a class of the model. They are
+            among the errors.
     """
 
     held_out_texts: int
@@ -134,6 +137,8 @@ class LabelCounts:
     audit_interval: tuple[float, float] | None
     other_texts: int
     other_errors: int
+    audit_unknown: int = 0
+    other_unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,7 @@ class DriftResults:
             "content" is significant.
         class_mix, lengths: None if a sample is empty.
         labels: None without labels.
+        audit_run: CUSUM after these audits, which the next window continues; None if they were not tested.
     """
 
     enough: bool
@@ -158,6 +164,7 @@ class DriftResults:
     class_mix: ClassMix | None
     lengths: Quantiles | None
     labels: LabelCounts | None
+    audit_run: AuditRun | None = None
 
     @property
     def is_alarm(self) -> bool:
@@ -195,6 +202,7 @@ class DriftResults:
                 "class_mix": record_of(ClassMix, values["class_mix"]),
                 "lengths": record_of(Quantiles, values["lengths"]),
                 "labels": record_of(LabelCounts, values["labels"]),
+                "audit_run": record_of(AuditRun, values.get("audit_run")),
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError) as error:

@@ -1,22 +1,17 @@
-"""Tests for a higher error rate: the error rate of audited predictions, and a CUSUM of them over time.
+"""Audited predictions, and a test of their error rate; error_cusum.py tests it over time.
 
 Only texts that were picked at random for labelling show how often the model errs. Users mostly label its mistakes.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, hypergeom
 
+from textclf.drift.audit_run import AuditRun
 from textclf.errors import InputError
 from textclf.stats.drift_tests.drift_results import LabelCounts
-from textclf.stats.drift_tests.permutations import permutation_p
-
-# Number of simulated values in memory at a time: 2^22 float64 are 32 MB.
-_BLOCK_VALUES = 2**22
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +19,13 @@ class AuditEvidence:
     """Labels of m predictions of a version, and its errors on the reference.
 
     Attributes:
-        labels: class ids given by people, int64 [m].
+        labels: class ids given by people, int64 [m]; negative if the label is not a class of the model. Each of these
+            is an error: the model cannot predict the true class.
         predicted: class ids predicted by the model, int64 [m].
         times: seconds since the epoch, float64 [m]; in any order.
         is_audit: True if the text was picked at random for labelling, bool [m]. Only these are tested.
         held_out_errors, held_out_texts: number of wrong predictions in the reference, and of its texts.
+        earlier: CUSUM of the version's earlier audits; None if this is the first window.
 
     Raises:
         InputError: if the arrays differ in length, a time is not finite, or there are more errors than texts.
@@ -40,6 +37,7 @@ class AuditEvidence:
     is_audit: NDArray[np.bool_]
     held_out_errors: int
     held_out_texts: int
+    earlier: AuditRun | None = None
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in (self.labels, self.predicted, self.times, self.is_audit)}
@@ -58,6 +56,11 @@ class AuditEvidence:
         order = np.argsort(self.times[self.is_audit], kind="stable")
         return np.asarray((self.labels != self.predicted)[self.is_audit][order])
 
+    def run(self, shift: float) -> AuditRun:
+        """The CUSUM that these audits continue: the earlier one, or a new one if that has another reference or shift."""
+        new = AuditRun(self.held_out_errors, self.held_out_texts, shift)
+        return self.earlier if self.earlier is not None and self.earlier.is_of(new) else new
+
 
 @dataclass(frozen=True)
 class ErrorRateResult:
@@ -67,26 +70,10 @@ class ErrorRateResult:
     rise: float
 
 
-@dataclass(frozen=True)
-class CusumResult:
-    """A CUSUM of errors in the order of time.
-
-    Attributes:
-        height: largest value of the sum, in nats of evidence for the raised rate.
-        p: chance of such a height without a change, by simulation.
-        rise: error rate since the estimated change, minus the rate in control.
-        start: position of the first audit after the estimated change.
-    """
-
-    height: float
-    p: float
-    rise: float
-    start: int
-
-
 def label_counts(evidence: AuditEvidence) -> LabelCounts:
     """Count the errors among random audits and among other labels."""
     is_wrong, audits = evidence.labels != evidence.predicted, int(evidence.is_audit.sum())
+    is_unknown = evidence.labels < 0
     errors = int(is_wrong[evidence.is_audit].sum())
     interval = binomtest(errors, audits).proportion_ci(0.95, method="wilson") if audits else None
     return LabelCounts(
@@ -97,6 +84,8 @@ def label_counts(evidence: AuditEvidence) -> LabelCounts:
         audit_interval=None if interval is None else (float(interval.low), float(interval.high)),
         other_texts=len(is_wrong) - audits,
         other_errors=int(is_wrong.sum()) - errors,
+        audit_unknown=int(is_unknown[evidence.is_audit].sum()),
+        other_unknown=int(is_unknown[~evidence.is_audit].sum()),
     )
 
 
@@ -110,59 +99,3 @@ def error_rate_test(is_wrong: NDArray[np.bool_], held_out_errors: int, held_out_
     errors, audits = int(is_wrong.sum()), len(is_wrong)
     p = hypergeom.sf(errors - 1, held_out_texts + audits, held_out_errors + errors, audits)
     return ErrorRateResult(min(1.0, float(p)), errors / audits - held_out_errors / held_out_texts)
-
-
-def cusum(
-    is_wrong: NDArray[np.bool_],
-    held_out_errors: int,
-    held_out_texts: int,
-    shift: float,
-    simulations: int,
-    rng: np.random.Generator,
-) -> CusumResult:
-    """Test whether the error rate rose at some time, with a CUSUM of log likelihood ratios.
-
-    E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); for errors that come one by one, M. R. Reynolds
-    and Z. G. Stoumbos, "A CUSUM chart for monitoring a proportion when inspecting continuously", Journal of Quality
-    Technology 31 (1999).
-
-    The sum is S_t = max(0, S_{t-1} + log P(x_t | raised rate) / P(x_t | rate in control)). Its largest value is
-    compared with those of simulated sequences of n audits. The held-out texts only estimate the rate in control, so
-    each simulated sequence draws its rate from the posterior (Beta, with Jeffreys' prior).
-
-    Args:
-        is_wrong: True for each audit that found an error, in the order of time, [n], n from 1.
-        held_out_errors, held_out_texts: number of wrong predictions in the reference, and of its texts.
-        shift: rise of the error rate that the sum is tuned to. The sum grows if the rise is above about half of it.
-        simulations: number of simulated sequences.
-        rng: draws the simulated sequences.
-    """
-    wrong, right = held_out_errors + 0.5, held_out_texts - held_out_errors + 0.5
-    rate = wrong / (wrong + right)
-    raised = min(rate + shift, (1 + rate) / 2)
-    gain, loss = float(np.log(raised / rate)), float(np.log((1 - raised) / (1 - rate)))
-
-    sums = _cumulative(is_wrong[None, :], gain, loss)[0]  # [n + 1]
-    lows = np.minimum.accumulate(sums)
-    top = int(np.argmax(sums - lows))
-    start = int(np.argmin(sums[: top + 1]))
-    heights = []
-    block = max(1, _BLOCK_VALUES // len(is_wrong))
-    for first in range(0, simulations, block):
-        rates = rng.beta(wrong, right, size=(min(block, simulations - first), 1))
-        simulated = _cumulative(rng.random((len(rates), len(is_wrong))) < rates, gain, loss)
-        heights.append((simulated - np.minimum.accumulate(simulated, axis=1)).max(axis=1))
-    height = float(sums[top] - lows[top])
-    return CusumResult(
-        height=height,
-        p=permutation_p(height, np.concatenate(heights), tolerance=_ROUNDING),
-        rise=float(is_wrong[start:].mean() - rate) if start < len(is_wrong) else 0.0,
-        start=start,
-    )
-
-
-def _cumulative(is_wrong: NDArray[np.bool_], gain: float, loss: float) -> NDArray[Any]:
-    """Sums of log likelihood ratios, from 0: [k, n + 1]; Page's sum is the height above the lowest value until then."""
-    sums = np.zeros((len(is_wrong), is_wrong.shape[1] + 1))
-    np.cumsum(np.where(is_wrong, gain, loss), axis=1, out=sums[:, 1:])
-    return sums
