@@ -8,6 +8,7 @@ from serving.api.request_body import CSV, JSON, JSON_LINES, OTHER_JSON_LINES
 from serving.api.requests import MAX_SOURCE_CHARS
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.settings import Settings
+from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
 
 _Json = dict[str, Any]
@@ -136,9 +137,12 @@ def _score(settings: Settings) -> _Json:
 
 
 def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
-    label: _Json = {"type": "string", "description": "A class of the model."}
+    label: _Json = {
+        "type": "string",
+        "description": f"A class of the model, or {OTHER_LABEL} if the model does not have the true class.",
+    }
     if class_names is not None:
-        label["enum"] = list(class_names)
+        label["enum"] = [*class_names, OTHER_LABEL]
     source = {"type": ["string", "null"], "maxLength": MAX_SOURCE_CHARS, "description": "Sender of the label."}
     audit = {
         "type": "boolean",

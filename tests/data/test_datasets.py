@@ -189,6 +189,16 @@ def test_blank_texts_and_other_files(tmp_path):
     assert sizes(dataset) == FULL
 
 
+def test_texts_of_no_class_are_never_trained_on(tmp_path):
+    other = [(f"neither {at}", "(other)") for at in range(5)]
+    folders = write_root(tmp_path / "folders", [*rows("train"), *other])
+    (folders / "test" / "(other)").mkdir()
+    for dataset in (load_dataset(folders), load_dataset(write_table(tmp_path / "all.csv", [*rows("all"), *other]))):
+        assert dataset.class_names == ("neg", "pos")
+        assert dataset.counts.unlabelled == 5
+        assert not any(text.startswith("neither") for split in dataset.splits.values() for text in split.texts)
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_null_text_counts_as_blank(tmp_path, suffix):
     dataset = load_dataset(write_table(tmp_path / f"all{suffix}", [*rows("all"), (None, "pos")]))

@@ -8,6 +8,7 @@ from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
 from textclf.data.readers import read_part
 from textclf.errors import InputError
+from textclf.labels import OTHER_LABEL, is_class_name
 
 CLASSES = ("neg", "pos")
 
@@ -40,6 +41,12 @@ def test_unknown_label_is_refused(tmp_path, label):
     with pytest.raises(InputError, match="expected one of neg, pos as the label"):
         save_review("Good.", label, tmp_path / "new", CLASSES)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_text_of_no_class_has_a_folder_that_no_class_can_have(tmp_path):
+    assert not is_class_name(OTHER_LABEL)
+    path = save_review("Neither.", OTHER_LABEL, tmp_path, CLASSES)
+    assert path.parent == tmp_path / "(other)"
 
 
 @pytest.mark.parametrize("label", ["../up", "..", "/abs", "a/b", ".hidden"])

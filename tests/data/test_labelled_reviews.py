@@ -8,7 +8,9 @@ import pytest
 from textclf.config import DataOptions
 from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of, read_labelled_reviews
+from textclf.data.latest_texts import read_latest
 from textclf.errors import DatasetError
+from textclf.labels import OTHER_LABEL
 
 CLASSES = ("neg", "pos")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -38,6 +40,14 @@ def test_the_server_s_reviews(stored):
     bad = by_text(found)["Bad."]
     assert (bad.label, bad.source, bad.audit, bad.model) == ("neg", "", False, "m 2")
     assert (len(found), found.without_entry, found.bad_lines, found.empty) == (2, 0, 0, 0)
+
+
+def test_a_text_of_no_class_is_read_with_its_label(stored):
+    store(stored).save("Neither.", OTHER_LABEL, CLASSES, "m 1", audit=True)
+    review = by_text(read_labelled_reviews(stored))["Neither."]
+    assert (review.label, review.audit) == (OTHER_LABEL, True)
+    latest = read_latest(stored)
+    assert dict(zip(latest.texts, latest.labels, strict=True))["Neither."] == OTHER_LABEL
 
 
 def test_the_train_folder_says_the_same(stored):

@@ -27,7 +27,7 @@ from textclf.errors import ModelStoreError
 from textclf.retrain_outcome import RetrainOutcome
 
 ROOT = Path(__file__).parents[2]
-RUN = AuditRun(80, 1000, 0.1, audits=120, height=2.5, risen_audits=40, risen_errors=7)
+RUN = AuditRun(80, 1000, 0.1, audits=120, errors=14, height=2.5, risen_audits=40, risen_errors=7)
 FULL = DriftState(
     last_check=CheckSummary(
         1_700_000_000.5,
@@ -82,7 +82,7 @@ def test_a_store_that_is_not_there_has_no_state(tmp_path):
         (json.dumps({**FULL.to_dict(), "audit_runs": [1]}).encode(), "expected the keys"),
         (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {"audits": 1}}}).encode(), "expected the keys"),
         (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {**RUN_VALUES, "height": -1.0}}}).encode(), "audit_runs"),
-        (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {**RUN_VALUES, "audits": 1.5}}}).encode(), "audit_runs"),
+        (json.dumps({**FULL.to_dict(), "audit_runs": {"v2": {**RUN_VALUES, "audits": 150.5}}}).encode(), "audit_runs"),
         (json.dumps({**FULL.to_dict(), "audit_runs": {"v1": RUN_VALUES, "v2": RUN_VALUES}}).encode(), "audit_runs"),
         (json.dumps({**FULL.to_dict(), "failed_runs": 10**400}).encode(), "failed_runs"),
         (json.dumps({**FULL.to_dict(), "audited_since": {"v2": "noon"}}).encode(), "audited_since"),

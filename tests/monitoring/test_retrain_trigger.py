@@ -9,6 +9,7 @@ import sys
 import pytest
 from serving_stack import ROOT, wait_for
 
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.state import RetrainTry, read_state, update_state
 from textclf.errors import TrainingError
 from textclf.monitoring.retrain_policy import RetrainPolicy
@@ -58,6 +59,14 @@ def test_a_model_that_was_held_back_has_used_no_labels_up(tmp_path, retrain):
     # What one before has used up, stays so.
     retrain(6, "b", 500, DAYS_LATER + 72 * HOUR)
     assert read_state(tmp_path).last_retrain == RetrainTry(DAYS_LATER + 72 * HOUR, RetrainOutcome.HELD, "a", 250)
+
+
+@pytest.mark.parametrize(("status", "restarts"), [(0, True), (3, True), (4, True), (5, False), (6, False), (7, False)])
+def test_a_model_that_was_trained_and_compared_starts_the_cusum_of_audits_again(tmp_path, retrain, status, restarts):
+    runs = {"v": AuditRun(80, 1000, 0.1, audits=300, errors=30, height=9.0, risen_audits=80, risen_errors=20)}
+    update_state(tmp_path, lambda state: dataclasses.replace(state, audit_runs=runs))
+    retrain(status)
+    assert read_state(tmp_path).audit_runs == ({} if restarts else runs)
 
 
 @pytest.mark.parametrize("status", [1, 2, 8, -9])

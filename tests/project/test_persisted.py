@@ -193,7 +193,8 @@ def test_the_log_is_checked():
     state = json.loads(Path("model/drift.json").read_text(encoding="utf-8"))
     before = json.loads((PERSISTED / "model" / "drift.json").read_text(encoding="utf-8"))
     assert state["last_check"]["texts"] == 230
-    assert {**state, "last_check": None} == {**before, "last_check": None}
+    # Runs of audits are newer than the file.
+    assert {**state, "last_check": None} == {**before, "last_check": None, "audit_runs": {}}
 
 
 def test_the_next_window_begins_where_the_last_one_ended():

@@ -36,8 +36,10 @@ from serving.settings import Settings
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.feedback_store import IndexEntry
 from textclf.data.prediction_log.log import PredictionLog
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
+from textclf.labels import OTHER_LABEL
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
@@ -56,7 +58,16 @@ OPTION_CLASSES = (
 )  # fmt: skip
 RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outcome is not RetrainOutcome.FAILED}
 # Objects whose keys depend on the data.
-_KEYED_BY_DATA = ("files", "per_class", "other_versions", "audited_since", "outcomes", "by_source", "by_source.*")
+_KEYED_BY_DATA = (
+    "files",
+    "per_class",
+    "other_versions",
+    "audited_since",
+    "audit_runs",
+    "outcomes",
+    "by_source",
+    "by_source.*",
+)
 
 
 # --- the list
@@ -234,15 +245,21 @@ def test_decisions_and_hold(written):
 
 
 def test_the_state_of_monitoring(written):
-    for path in (written / "drift.json", PERSISTED / "model" / "drift.json"):
-        assert keys_of(json_of(path)) == paths_of("drift.json")
+    of_runs = {f"audit_runs.*.{name}" for name in fields_of(AuditRun)}
+    listed = paths_of("drift.json")
+    assert of_runs <= listed
+    assert keys_of(json_of(written / "drift.json")) - {"audit_runs.*"} == listed - of_runs
+    # Written before there were runs.
+    assert keys_of(json_of(PERSISTED / "model" / "drift.json")) == listed - of_runs
     assert set(VERDICTS) == LIST["drift.json"]["values of verdict"]
     assert {outcome.value for outcome in RetrainOutcome} - {"busy"} == LIST["drift.json"]["values of outcome"]
 
 
 def test_the_drift_report(written):
     report = json_of(written / "report.json")
-    assert keys_of(report) == paths_of("Drift report")
+    # The check is without enough audits for a test.
+    run = {f"figures.audit_run.{name}" for name in fields_of(AuditRun)}
+    assert (keys_of(report) - {"figures.audit_run"}) | run == paths_of("Drift report")
     assert set(report) == fields_of(DriftReport)
 
 
@@ -363,6 +380,7 @@ def test_feedback(seen):
     assert seen.responses["files"] == LIST["Feedback"]["folder"]
     for line in (*seen.responses["index"], *lines_of(PERSISTED / "new_data" / "feedback.log")):
         assert set(line) == fields_of(IndexEntry) == LIST["Feedback"]["feedback.log"]
+    assert {OTHER_LABEL} == LIST["Feedback"]["values of label"]
 
 
 def properties_of(schema: dict) -> set[str]:

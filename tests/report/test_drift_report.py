@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from textclf.config import DriftOptions
+from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures, TokenCounts
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA
 from textclf.errors import ConfigError, InputError
 from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import Compared, DriftReport, drift_report
-from textclf.report.drift_summary import audit_sentence
+from textclf.report.drift_summary import audit_sentence, missing_prior_sentence
 from textclf.report.drift_text import describe_drift
 from textclf.stats.drift_tests.drift_results import (
     ClassMix,
@@ -88,7 +89,8 @@ def figures(*families: FamilyResult, **changes) -> DriftResults:
         ),
         class_mix=ClassMix((0.5, 0.5), (0.2, 0.8)),
         lengths=Quantiles((0.25, 0.5, 0.75), (100, 230, 300), (50, 98, 150)),
-        labels=LabelCounts(200, 16, 100, 25, (0.17, 0.34), 40, 30),
+        labels=LabelCounts(200, 16, 100, 25, (0.17, 0.34), 40, 30, audit_unknown=6, other_unknown=1),
+        audit_run=AuditRun(16, 200, 0.1, audits=140, errors=19, height=3.5, risen_audits=30, risen_errors=8),
     )
     return dataclasses.replace(found, **changes)
 
@@ -105,9 +107,9 @@ def report(found: DriftResults, class_names=("neg", "pos"), rates=2.0, **changes
         vocabulary=VOCABULARY,
         class_names=class_names,
         temperature=1.3,
-        prior=PriorEstimate((0.5, 0.5), (0.15, 0.85)),
+        prior=PriorEstimate((0.5, 0.5), (0.15, 0.85), (0.11, 0.79), (0.21, 0.89), 0.7),
         accuracy=AccuracyEstimate(0.8, 0.9, 0.91),
-        notes=["7 labels are not a class of the model and left out."],
+        notes=["7 labels are not a class of the model, so each counts as an error."],
     )
     return dataclasses.replace(made, **changes)
 
@@ -220,7 +222,10 @@ def test_many_classes_name_those_that_moved_most():
 
 def test_what_becomes_of_the_audits_is_said():
     since = "2026-01-01T00:00:00+00:00"
-    assert audit_sentence(ALL, 50, since, can_wait=True) == f"Random audits since {since}: 100 labels, tested."
+    tested = f"Random audits since {since}: 100 labels, tested."
+    assert audit_sentence(dataclasses.replace(ALL, audit_run=None), 50, since, can_wait=True) == tested
+    continued = f"{tested} The CUSUM continues that of 40 earlier audits."
+    assert audit_sentence(ALL, 50, since, can_wait=True) == continued
     untested = figures(family("length", one_test("length")))
     waiting = audit_sentence(untested, 200, since, can_wait=True)
     assert waiting.endswith("100 labels, waiting for a later window: a test needs 200 of them, and enough texts.")
@@ -330,7 +335,9 @@ def test_the_page_needs_nothing_else_and_runs_nothing():
         "17 texts that version v0 predicted",
         "7 labels are not a class",
         "an estimate",
-        "95% interval",
+        "95% interval of the error rate",
+        "79.0% to 89.0%",
+        "6 of the random audit, 1 of the other labels; each is an error",
     ):
         assert words.lower() in parsed.text.lower(), words
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
@@ -379,3 +386,40 @@ def test_the_text_has_a_line_for_each_family():
     assert sum("ALARM" in line for line in lines) == 6
     assert any(line.startswith("latest") and "300 of 1,000 texts: the log" in line for line in lines)
     assert max(map(len, lines[2:])) < 120
+    assert "audits     25 errors in 100 texts (95% interval of the error rate 17.0% to 34.0%)" in lines
+    assert "           6 of these errors have a label that is not a class of the model" in lines
+    assert "labels     30 errors in 40 other labelled texts" in lines
+    assert "classes    pos: 50.0% -> 85.0% (estimated true share, 95% interval 79.0% to 89.0%)" in lines
+
+
+def test_the_text_names_the_classes_that_moved_most():
+    prior = PriorEstimate((0.4, 0.3, 0.2, 0.1), (0.1, 0.3, 0.2, 0.4), (0.0,) * 4, (1.0,) * 4, 0.5)
+    lines = describe_drift(report(figures(), ("a", "b", "c", "d"), prior=prior)).splitlines()
+    assert [line.split(":")[0] for line in lines if "true share" in line] == [
+        "classes    a",
+        "           d",
+        "           b",
+    ]
+    none = dataclasses.replace(prior, latest=None, latest_low=None, latest_high=None)
+    assert "true share" not in describe_drift(report(figures(), ("a", "b", "c", "d"), prior=none))
+
+
+def test_the_reason_for_no_estimate_is_told():
+    assert missing_prior_sentence(None) is None
+    assert missing_prior_sentence(PriorEstimate((1.0, 0.0), (0.5, 0.5))) is None
+    confused = missing_prior_sentence(PriorEstimate((0.5, 0.5), None, singular_value=0.04))
+    assert "confuses the classes too much. The smallest singular value of its confusion matrix is 0.040" in confused
+    assert "no labels of the predicted classes" in missing_prior_sentence(PriorEstimate((1.0, 0.0), None))
+
+
+def test_a_report_of_an_earlier_version_is_read_and_drawn():
+    values = report(ALL).to_dict()
+    for name in ("latest_low", "latest_high", "singular_value"):
+        del values["prior"][name]
+    for name in ("audit_unknown", "other_unknown"):
+        del values["figures"]["labels"][name]
+    del values["figures"]["audit_run"]
+    earlier = DriftReport.from_dict(values)
+    assert earlier.figures.labels.audit_unknown == 0
+    assert "85.0%" in Page(drift_page(earlier)).text
+    assert describe_drift(earlier)

@@ -11,6 +11,7 @@ from labelled_texts import CLASSES, prose, reviews, split, texts_on_side, with_l
 
 from textclf.config import CombineOptions
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
+from textclf.labels import OTHER_LABEL
 from textclf.retraining.combining import combine
 from textclf.retraining.near_duplicates import Shingles, jaccard
 from textclf.retraining.removals import Reason
@@ -85,6 +86,13 @@ def test_unknown_labels():
     combined = run([LabelledReview("Fine.", "neutral"), *reviews(TRAIN_SIDE[:1])])
     assert why(combined) == {"Fine.": Reason.UNKNOWN_LABEL}
     assert "neg, pos" in combined.removed[0].detail
+
+
+def test_texts_of_no_class_are_neither_trained_on_nor_held_out():
+    combined = run([LabelledReview(text, OTHER_LABEL) for text in (TRAIN_SIDE[0], HELD_SIDE[0])])
+    assert set(why(combined).values()) == {Reason.UNKNOWN_LABEL}
+    assert combined.counts["outcomes"] == {"unknown_label": 2}
+    assert (combined.added, combined.held_out) == ((), ())
 
 
 def test_golden_texts_are_neither_trained_on_nor_held_out():

@@ -143,12 +143,20 @@ def test_gz_holds_the_same_bytes_and_the_same_twice(tmp_path, ending):
 def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
     rows = [
         {"label": label, "text": text}
-        for label, text in [("pos", "pos"), ("neg", "pos"), (1, "pos"), ("", "x"), (None, "x"), ("other", "x")]
+        for label, text in [
+            ("pos", "pos"),
+            ("neg", "pos"),
+            (1, "pos"),
+            ("", "x"),
+            (None, "x"),
+            ("other", "x"),
+            ("(other)", "x"),
+        ]
     ]
     report = score(tmp_path / "out.jsonl", rows)
-    assert (report.labelled, report.correct, report.unknown_labels) == (3, 2, 1)
+    assert (report.labelled, report.correct, report.unknown_labels) == (4, 2, 1)
     assert list(report.warnings()) == ["1 row has a label that is not a class of the model"]
-    assert report.accuracy == pytest.approx(2 / 3)
+    assert report.accuracy == pytest.approx(2 / 4)
     first = read_jsonl(tmp_path / "out.jsonl")[1]
     assert list(first)[:3] == ["input_label", "text", "label"]
     assert (first["input_label"], first["label"]) == ("neg", "pos")

@@ -20,6 +20,7 @@ from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.settings import Settings
 from textclf.data.feedback_store import INDEX
+from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.errors import ModelStoreError
 
 MODEL = "words 20260101T000000000Z-0a1b2c"
@@ -582,6 +583,19 @@ def test_the_app_needs_neither_tensorflow_nor_scikit_learn():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_an_audit_may_find_that_the_model_does_not_have_the_class(make, tmp_path):
+    client = make()
+    response = client.post("/feedback", json={"text": "a recipe", "label": "(other)", "audit": True})
+    assert (response.status_code, response.get_json()["label"]) == (201, "(other)")
+    (review,) = read_labelled_reviews(tmp_path / "new").reviews
+    assert (review.text, review.label, review.audit) == ("a recipe", "(other)", True)
+    refused = client.post("/feedback", json={"text": "a recipe", "label": "other", "audit": True})
+    assert refused.get_json()["error"]["code"] == "unknown_label"
+    assert "(other)" in refused.get_json()["error"]["message"]
+    schema = client.get("/openapi.json").get_json()["paths"]["/feedback"]["post"]["requestBody"]["content"]
+    assert "(other)" in schema["application/json"]["schema"]["properties"]["label"]["enum"]
 
 
 def test_feedback_leaves_an_index_that_is_no_data(make, tmp_path):

@@ -265,7 +265,12 @@ def test_ctrl_c_ends_the_loop_quietly(store, monkeypatch, capsys):
 def reviews(tmp_path):
     return make_reviews(
         tmp_path / "reviews",
-        {"bad": [f"bad thing {index}" for index in range(20)], "good": ["good", "a bad joke"], "unsup": ["x"]},
+        {
+            "bad": [f"bad thing {index}" for index in range(20)],
+            "good": ["good", "a bad joke"],
+            "unsup": ["x"],
+            "(other)": ["x"],
+        },
     )
 
 

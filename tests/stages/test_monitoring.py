@@ -35,6 +35,7 @@ from textclf.drift.state import (
     update_state,
 )
 from textclf.errors import ConfigError, DatasetError, InputError, ModelStoreError, PredictionLogError, TrainingError
+from textclf.labels import OTHER_LABEL
 from textclf.monitoring.samples import open_version
 from textclf.monitoring.windows import SETTLED_SECONDS
 from textclf.report.drift_report import DriftReport
@@ -145,9 +146,36 @@ def test_an_audit_in_other_names_is_refused(made):
     assert Monitoring(made).check(films(20), labels).verdict == NOT_ENOUGH_DATA
 
 
+def test_an_audit_that_finds_only_other_classes_is_a_finding(made):
+    report = Monitoring(made).check(films(120), [OTHER_LABEL] * 119 + ["recipe"], True)
+    assert report.verdict == DRIFT
+    assert (report.figures.labels.audit_errors, report.figures.labels.audit_unknown) == (120, 120)
+
+
+def test_labels_may_have_the_names_of_the_training_data(store):
+    """The model renamed them when it was trained, so they are no unknown classes."""
+    version = open_version(store).version
+    manifest = json.loads((version.path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["data"]["options"] = {"rename_labels": {"schlecht": "neg", "gut": "pos", "1": "neg"}}
+    (version.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    report = Monitoring(store).check(films(4), ["schlecht", "gut", "1", "egal"])
+    assert (report.figures.labels.other_texts, report.figures.labels.other_unknown) == (4, 1)
+    assert not any("positions" in note for note in report.notes)
+
+
 def test_more_texts_than_are_compared_are_drawn_from(made):
     report = Monitoring(made, max_texts=150).check(films(400))
     assert (report.compared.texts, report.compared.found) == (150, 400)
+
+
+def test_a_few_audits_among_many_texts_are_all_tested(made):
+    """A draw of 150 of 400 texts would leave about 22 of the 60 audits."""
+    texts = films(400)
+    labels = [answer.label for answer in load_predictor(made).predict(texts)]
+    report = Monitoring(made, max_texts=150).check(texts, labels, [at % 20 < 3 for at in range(400)])
+    assert (report.compared.texts, report.figures.labels.audit_texts) == (150, 60)
+    assert report.figures.labels.audit_errors + report.figures.labels.other_errors == 0
+    assert report.figures.tests_audits
 
 
 @pytest.mark.parametrize(
@@ -593,6 +621,38 @@ def test_audits_wait_with_a_window_of_too_few_texts(windows, store, tmp_path):
     assert read_state(store).audited_since == {}
     result = at(2, films(60, seed=3), "--new-data-dir", folder)
     assert (result.exit_code, "60 labels, tested." in result.output) == (3, True)
+
+
+def test_the_cusum_of_audits_continues_from_window_to_window(windows, store, tmp_path):
+    at, start = windows
+    version = load_predictor(store).version_id
+    names = load_predictor(store).class_names
+    texts = films(150, seed=9)
+    answers = [answer.label for answer in load_predictor(store).predict(texts)]
+
+    def audited(hour):
+        begin, end = 50 * (hour - 1), 50 * hour
+        moment = datetime.fromtimestamp(start + (hour - 0.5) * HOUR, UTC)
+        folder = store_reviews(
+            tmp_path / "new", texts[begin:end], wrong(answers, names), audit=True, moment=moment, begin=begin
+        )
+        result = at(hour, films(120, seed=hour), "--new-data-dir", folder, "--json", tmp_path / "out.json")
+        return result.output, read_state(store).audit_runs[version]
+
+    _, run = audited(1)
+    assert (run.audits, run.risen_audits, run.risen_errors) == (50, 50, 50)
+    assert run.height > 0
+    output, run = audited(2)
+    assert (run.audits, run.risen_audits, run.risen_errors) == (100, 100, 100)
+    assert "50 labels, tested. The CUSUM continues that of 50 earlier audits." in output
+    report = DriftReport.from_dict(json.loads((tmp_path / "out.json").read_text(encoding="utf-8")))
+    assert report.figures.audit_run == run
+    # Another reference, as with CASCADE=off, starts it again.
+    other = {version: dataclasses.replace(run, held_out_texts=run.held_out_texts + 1)}
+    update_state(store, lambda state: dataclasses.replace(state, audit_runs=other))
+    output, run = audited(3)
+    assert run.audits == 50
+    assert "earlier audits" not in output
 
 
 # Retraining

@@ -117,16 +117,34 @@ def test_a_run_is_bounded():
 
 
 @pytest.mark.statistics
-def test_every_window_of_a_run_keeps_the_level():
+@pytest.mark.parametrize(("errors", "held_out"), [(80, 1000), (24, 300)])
+def test_every_window_of_a_run_keeps_the_level(errors, held_out):
     """The chance of a small p without a change is the same in the first window and in later ones."""
-    windows, audits, runs, alpha = 12, 60, 500, 0.03
+    windows, audits, runs, alpha = 12, 60, 300, 0.04
     rng = np.random.default_rng(10)
     alarms = np.zeros(windows, int)
-    for rate in rng.beta(80.5, 920.5, size=runs):
-        run = START
+    for rate in rng.beta(errors + 0.5, held_out - errors + 0.5, size=runs):
+        run = AuditRun(errors, held_out, 0.1)
         for at in range(windows):
             found = cusum(rng.random(audits) < rate, run, 199, rng)
             run = found.run
             alarms[at] += found.p <= alpha
     assert alarms.max() <= binom.ppf(0.9999, runs, alpha)
-    assert alarms.sum() >= 0.5 * alpha * runs * windows  # The level is used, so power is not given away.
+    assert 0.7 * alpha * runs * windows <= alarms.sum() <= 1.3 * alpha * runs * windows
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize(("errors", "held_out"), [(80, 1000), (24, 300)])
+def test_a_rise_of_8_points_is_found_after_quiet_windows(errors, held_out):
+    """The quiet audits teach the rate in control, so that a small reference does not hide the rise."""
+    rng = np.random.default_rng(11)
+    found = 0
+    for _ in range(10):
+        is_wrong = rng.random((16, 50)) < np.repeat([0.08, 0.16], [6, 10])[:, None]
+        run, p_values = AuditRun(errors, held_out, 0.1), []
+        for window in is_wrong:
+            result = cusum(window, run, 1999, rng)
+            run = result.run
+            p_values.append(result.p)
+        found += min(p_values[6:]) < 0.001
+    assert found >= 7

@@ -43,7 +43,7 @@ class TestEvidence:
         assert (counts.other_texts, counts.other_errors, counts.other_unknown) == (1, 1, 1)
 
     def test_a_run_continues_only_with_the_same_reference_and_shift(self):
-        earlier = AuditRun(80, 1000, 0.1, audits=60, height=1.0, risen_audits=5, risen_errors=2)
+        earlier = AuditRun(80, 1000, 0.1, audits=60, errors=5, height=1.0, risen_audits=5, risen_errors=2)
         continued = changed(evidence([0], [1]), earlier=earlier)
         assert continued.run(0.1) == earlier
         assert continued.run(0.2) == AuditRun(80, 1000, 0.2)

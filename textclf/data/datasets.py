@@ -43,7 +43,7 @@ class Counts:
         test_duplicates: repeats within the test part, which are kept; None if the test part was not read.
         empty: blank texts left out, from both parts.
         undecodable: texts that are not UTF-8, left out from both parts.
-        unlabelled: files in `unsup` folders, which are not read.
+        unlabelled: files in `unsup` folders, which are not read, and texts with OTHER_LABEL.
         ignored: hidden files and files other than .txt in class folders.
     """
 

@@ -26,7 +26,7 @@ from typing import Self
 from textclf.data.group_commit import GroupCommit
 from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
 from textclf.files import atomic_file, locked, remove_leftovers, staged_file, sync_folder
-from textclf.labels import is_class_name
+from textclf.labels import OTHER_LABEL, is_class_name
 from textclf.unicode import encode_utf8
 
 TEXTS = "train"
@@ -116,7 +116,7 @@ def read_index(folder: Path) -> tuple[dict[str, IndexEntry], int]:
 def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
     """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, completely or not at all; return the file's path.
 
-    The text is stored unchanged, in UTF-8. A missing folder is made.
+    The label is a class or OTHER_LABEL. The text is stored unchanged, in UTF-8. A missing folder is made.
 
     Raises:
         InputError: if the text is blank or not Unicode, the label is unknown, or the class folder is a link that
@@ -137,7 +137,7 @@ def _checked_content(text: str) -> bytes:
 
 def _new_path(label: str, save_dir: Path, class_names: Sequence[str]) -> Path:
     """Return an unused path in the folder of a class."""
-    if label not in class_names or not is_class_name(label):
+    if label != OTHER_LABEL and (label not in class_names or not is_class_name(label)):
         raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
     folder = save_dir / label
     if folder.resolve().parent != save_dir.resolve():
@@ -204,14 +204,15 @@ class FeedbackStore:
         """Store a review and its line in the index (see IndexEntry), both synced to disk; return the review's id.
 
         Raises:
-            UnknownLabelError: if the label is not a class.
+            UnknownLabelError: if the label is neither a class nor OTHER_LABEL.
             InputError: if the text can't be stored.
             StorageQuotaError: if the quota is used up.
             StorageUnavailableError: if the folder can't be made or written.
             OSError: if the disk refuses for another reason; nothing is left behind.
         """
-        if label not in class_names:
-            raise UnknownLabelError(f"label: expected one of {', '.join(class_names)}, got {label[:100]!r}")
+        known = (*class_names, OTHER_LABEL)
+        if label not in known:
+            raise UnknownLabelError(f"label: expected one of {', '.join(known)}, got {label[:100]!r}")
         content = _checked_content(text)
         space = _blocks(len(content))
         try:

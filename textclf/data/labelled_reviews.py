@@ -89,7 +89,7 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     if source.is_dir() and not any(entry.name != INDEX for entry in visible_entries(source)):
         return LabelledReviews((), 0, 0, 0, 0)
     location = find_parts(source).train
-    part = read_part(location, options, is_in_use=True)
+    part = read_part(location, options, is_in_use=True, keeps_other=True)
     entries: dict[str, IndexEntry] = {}
     bad_lines = 0
     if location.is_dir():

@@ -66,7 +66,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
         if part.is_file() and options.label_column not in column_names(part):
             latest = _unlabelled(_column(part, options))
         else:
-            found = read_part(part, options)
+            found = read_part(part, options, keeps_other=True)
             notes = left_out_notes(found.empty, found.undecodable)
             latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
         latest = dataclasses.replace(latest, part=None if part == path else part)

@@ -10,7 +10,7 @@ from textclf.config import DataOptions
 from textclf.data.dataset_layout import class_folders
 from textclf.data.tables import Row, UndecodableError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, missing_column
-from textclf.labels import UNLABELLED_FOLDER
+from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -25,9 +25,10 @@ class Part:
         classes: all labels, including those of blank texts.
         empty: texts that were blank or null.
         undecodable: texts that were not UTF-8 (options.skip_undecodable).
-        unlabelled: files in an `unsup` folder.
+        unlabelled: files in an `unsup` folder, and texts with OTHER_LABEL.
         ignored: files in class folders that are hidden or do not end in .txt.
         renamed: old labels that were renamed.
+        keeps_other: whether texts with OTHER_LABEL are appended; it is no class to train.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -40,12 +41,16 @@ class Part:
     unlabelled: int = 0
     ignored: int = 0
     renamed: set[str] = field(default_factory=set)
+    keeps_other: bool = False
 
     def add(self, text: str | None, label: str, options: DataOptions, path: str, source: str = "") -> None:
         """Append one text, or count it if it is blank."""
         if label in options.rename_labels:
             self.renamed.add(label)
             label = options.rename_labels[label]
+        if label == OTHER_LABEL and not self.keeps_other:
+            self.unlabelled += 1
+            return
         self.classes.add(label)
         if text is None or not text.strip():
             self.empty += 1
@@ -56,15 +61,21 @@ class Part:
             self.sources.append(source)
 
 
-def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False) -> Part:
+def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False, keeps_other: bool = False) -> Part:
     """The labelled texts of a table file, or of a folder of class folders.
 
     If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
+    For `keeps_other` see Part.
 
     Raises:
         DatasetError: if a file can't be read or is invalid; the message names the file.
     """
-    return _read_class_folders(path, options, is_in_use) if path.is_dir() else _read_table(path, options)
+    part = Part(keeps_other=keeps_other)
+    if path.is_dir():
+        _read_class_folders(path, part, options, is_in_use)
+    else:
+        _read_table(path, part, options)
+    return part
 
 
 def read_text_file(path: Path | str) -> str:
@@ -82,8 +93,7 @@ def read_text_file(path: Path | str) -> str:
         ) from None
 
 
-def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> Part:
-    part = Part()
+def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_use: bool) -> None:
     for entry in class_folders(folder):
         found = False
         for path in _text_files(entry.path, part):
@@ -95,7 +105,7 @@ def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> 
                     raise
             except UndecodableError as error:
                 _undecodable(part, options, error)
-        if not found and not is_in_use:
+        if not found and not is_in_use and entry.name != OTHER_LABEL:
             raise DatasetError(
                 f"{entry.path}: expected .txt files in the folder of the class {entry.name!r}, found none; "
                 f"add texts, or remove the folder"
@@ -103,8 +113,7 @@ def _read_class_folders(folder: Path, options: DataOptions, is_in_use: bool) -> 
     unlabelled = folder / UNLABELLED_FOLDER
     if unlabelled.is_dir():
         with os.scandir(unlabelled) as entries:
-            part.unlabelled = sum(1 for entry in entries if entry.name.endswith(".txt"))
-    return part
+            part.unlabelled += sum(1 for entry in entries if entry.name.endswith(".txt"))
 
 
 def _text_files(folder: str, part: Part) -> Iterator[str]:
@@ -117,9 +126,7 @@ def _text_files(folder: str, part: Part) -> Iterator[str]:
             part.ignored += 1
 
 
-def _read_table(path: Path, options: DataOptions) -> Part:
-    part = Part()
-
+def _read_table(path: Path, part: Part, options: DataOptions) -> None:
     def on_bad(_number: int, error: DatasetError) -> None:
         if not isinstance(error, UndecodableError):
             raise error
@@ -131,7 +138,6 @@ def _read_table(path: Path, options: DataOptions) -> Part:
         source = row.get("source")
         text, label = _text_and_label(path, number, row, options)
         part.add(text, label, options, str(path), "" if source is None else str(source))
-    return part
 
 
 def _check_columns(where: object, names: list[str], options: DataOptions) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from textclf.data.dataset_layout import class_folders, data_root, visible_entries
 from textclf.data.readers import read_text_file
 from textclf.errors import DatasetError
+from textclf.labels import OTHER_LABEL
 
 # Parts of a data set in the order of preference: no model was trained on the test part.
 _PARTS = ("test", "train")
@@ -33,7 +34,7 @@ def sample_files(
         if part not in class_names and (folder / part).is_dir():
             folder = folder / part
             break
-    found = class_folders(folder)
+    found = [entry for entry in class_folders(folder) if entry.name != OTHER_LABEL]
     unknown = [entry.name for entry in found if entry.name not in class_names]
     if unknown or not found:
         raise DatasetError(

@@ -13,7 +13,7 @@ class AuditRun:
     Attributes:
         held_out_errors, held_out_texts: number of wrong predictions in the reference, and of its texts.
         shift: rise of the error rate that the sum is tuned to.
-        audits: number of audits since the sum was started.
+        audits, errors: audits since the sum was started, and errors among them.
         height: the sum after the last audit.
         risen_audits, risen_errors: audits since the sum was last 0, and errors among them.
 
@@ -25,18 +25,21 @@ class AuditRun:
     held_out_texts: int
     shift: float
     audits: int = 0
+    errors: int = 0
     height: float = 0.0
     risen_audits: int = 0
     risen_errors: int = 0
 
     def __post_init__(self) -> None:
-        counts = (self.held_out_errors, self.held_out_texts, self.audits, self.risen_audits, self.risen_errors)
+        right, risen_right = self.audits - self.errors, self.risen_audits - self.risen_errors
+        counts = (self.held_out_errors, self.held_out_texts, self.errors, right, self.risen_errors, risen_right)
         holds = (
-            all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
+            all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
             and all(isinstance(value, int | float) and math.isfinite(value) for value in (self.shift, self.height))
-            and 0 <= self.held_out_errors <= self.held_out_texts
+            and self.held_out_errors <= self.held_out_texts
+            and self.risen_errors <= self.errors
+            and risen_right <= right
             and 0 < self.shift < 1
-            and 0 <= self.risen_errors <= self.risen_audits <= self.audits
             and self.height >= 0
         )
         if not holds:

@@ -54,6 +54,7 @@ def retrain_if_due(
     if outcome == RetrainOutcome.HELD:
         record(dataclasses.replace(failed, outcome=outcome))
     else:
-        # The evidence of the audits has been acted on, so their CUSUM starts again.
-        record(RetrainTry(now, outcome, fingerprint, labels), audit_runs={})
+        # A model was trained because of the evidence, so the CUSUM of the audits starts again.
+        restarts: dict[str, Any] = {} if outcome == RetrainOutcome.NOTHING else {"audit_runs": {}}
+        record(RetrainTry(now, outcome, fingerprint, labels), **restarts)
     click.echo(outcome.sentence)

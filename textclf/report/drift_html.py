@@ -39,14 +39,20 @@ class EffectLine:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class with its shares among the predictions, and its estimated true share; None without an estimate.
+    """A class with its shares.
 
-    `low` and `high` are the ends of the 95% interval of the estimate.
+    Attributes:
+        name: name of the class.
+        reference, latest: shares of the predictions.
+        known: true share in the reference.
+        prior: estimated true share among the latest texts.
+        low, high: ends of the 95% interval of the estimate. Each value is None if it is not known.
     """
 
     name: str
     reference: float
     latest: float
+    known: float | None
     prior: float | None
     low: float | None
     high: float | None
@@ -114,7 +120,7 @@ def class_rows(report: DriftReport) -> list[ClassRow]:
     unknown = (None,) * len(mix.latest)
     estimated = [
         unknown if prior is None or (values := getattr(prior, name)) is None else values
-        for name in ("latest", "latest_low", "latest_high")
+        for name in ("reference", "latest", "latest_low", "latest_high")
     ]
     rows = [ClassRow(*row) for row in zip(report.class_names, mix.reference, mix.latest, *estimated, strict=True)]
     if len(rows) > _MAX_CLASSES:

@@ -90,8 +90,9 @@ def missing_prior_sentence(prior: PriorEstimate | None) -> str | None:
         return None
     if prior.singular_value is not None and prior.singular_value < MIN_SINGULAR_VALUE:
         return (
-            f"The true shares of the classes were not estimated: the model confuses the classes too much (smallest "
-            f"singular value of its confusion matrix {prior.singular_value:.3f}; an estimate needs {MIN_SINGULAR_VALUE})."
+            f"The true shares of the classes were not estimated: the model confuses the classes too much. The smallest "
+            f"singular value of its confusion matrix is {prior.singular_value:.3f}; an estimate needs "
+            f"{MIN_SINGULAR_VALUE}."
         )
     return "The true shares of the classes were not estimated: the reference has no labels of the predicted classes."
 

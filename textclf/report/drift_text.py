@@ -43,20 +43,17 @@ def _label_lines(labels: LabelCounts | None) -> list[str]:
     if labels is None:
         return []
     lines = []
+    unknown = "{:,} of these errors have a label that is not a class of the model"
     if labels.audit_interval is not None:
         low, high = labels.audit_interval
         interval = f"95% interval of the error rate {percent(low)} to {percent(high)}"
         lines.append(f"audits     {labels.audit_errors:,} errors in {labels.audit_texts:,} texts ({interval})")
     if labels.audit_unknown:
-        lines.append(
-            f"           {labels.audit_unknown:,} of these errors have a label that is not a class of the model"
-        )
+        lines.append(f"           {unknown.format(labels.audit_unknown)}")
     if labels.other_texts:
         lines.append(f"labels     {labels.other_errors:,} errors in {labels.other_texts:,} other labelled texts")
     if labels.other_unknown:
-        lines.append(
-            f"           {labels.other_unknown:,} of these errors have a label that is not a class of the model"
-        )
+        lines.append(f"           {unknown.format(labels.other_unknown)}")
     return lines
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from textclf.errors import InputError, missing_column
 from textclf.files import atomic_file
-from textclf.labels import parse_label
+from textclf.labels import OTHER_LABEL, parse_label
 from textclf.runtime.predictor import Prediction, Predictor, check_text
 from textclf.unicode import is_unicode
 
@@ -51,7 +51,7 @@ class ScoringReport:
         scored: rows written.
         skipped: rows that could not be read, scored or written.
         skipped_rows: (number, reason) of up to MAX_SKIPPED_LISTED skipped rows.
-        labelled: scored rows whose own `label` is a class of the model.
+        labelled: scored rows whose own `label` is a class of the model, or OTHER_LABEL.
         correct: labelled rows whose label was predicted.
         unknown_labels: scored rows whose own `label` is not a class of the model.
         stages: cascade stage -> rows that it predicted; empty without a cascade.
@@ -227,6 +227,9 @@ def _chunks(rows: Iterable[tuple[int, Fields, str]]) -> Iterator[list[tuple[int,
 
 def _compare(own_label: object, predicted: str, class_names: Sequence[str], report: ScoringReport) -> None:
     if own_label is None or own_label == "":
+        return
+    if own_label == OTHER_LABEL:
+        report.labelled += 1  # Wrong, whatever was predicted.
         return
     try:
         report.correct += parse_label(str(own_label), class_names) == predicted

@@ -57,7 +57,7 @@ class AuditEvidence:
         return np.asarray((self.labels != self.predicted)[self.is_audit][order])
 
     def run(self, shift: float) -> AuditRun:
-        """The CUSUM that these audits continue: the earlier one, or a new one if that has another reference or shift."""
+        """The earlier CUSUM, which these audits continue; a new one if it has another reference or shift."""
         new = AuditRun(self.held_out_errors, self.held_out_texts, shift)
         return self.earlier if self.earlier is not None and self.earlier.is_of(new) else new
 

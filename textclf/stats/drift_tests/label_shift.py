@@ -46,9 +46,9 @@ def bbse_prior(
 
     Black box shift estimation: Z. C. Lipton, Y.-X. Wang and A. Smola, "Detecting and correcting for label shift with
     black box predictors", ICML 2018 (arXiv:1802.03916); M. Saerens, P. Latinne and C. Decaestecker, "Adjusting the
-    outputs of a classifier to new a priori probabilities", Neural Computation 14 (2002). Let C[i, j] be the share of class j's texts that are predicted
-    as i, and m the shares of the predicted classes. The prior q solves C q = m; negative entries are set to 0 and the
-    others scaled to add up to 1.
+    outputs of a classifier to new a priori probabilities", Neural Computation 14 (2002). Let C[i, j] be the share of
+    class j's texts that are predicted as i, and m the shares of the predicted classes. The prior q solves C q = m;
+    negative entries are set to 0 and the others scaled to add up to 1.
 
     The interval is by the delta method: dq = C^-1 (dm - dC q). The columns of C and m are independent multinomial
     shares, so Cov(q) = C^-1 (Cov(m) + sum_j q_j^2 Cov(C_j)) C^-T. For two classes this is the variance of W. J. Rogan
