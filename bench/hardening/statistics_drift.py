@@ -36,13 +36,11 @@ def unknown_labels(rng: np.random.Generator, runs: int) -> dict[str, Any]:
         predicted = np.zeros(200, np.int64)
         labels = np.where(is_other, -2, is_wrong.astype(np.int64))
         for name, used in (("before", ~is_other), ("after", np.ones(200, bool))):
-            everything = np.ones(int(used.sum()), bool)
+            count = int(used.sum())
+            times, everything = np.arange(count, dtype=np.float64), np.ones(count, bool)
             counts = label_counts(
-                AuditEvidence(
-                    labels[used], predicted[used], np.arange(len(everything), dtype=np.float64), everything, HELD_OUT_ERRORS,
-                    HELD_OUT_TEXTS,
-                )
-            )  # fmt: skip
+                AuditEvidence(labels[used], predicted[used], times, everything, HELD_OUT_ERRORS, HELD_OUT_TEXTS)
+            )
             rates[name].append(counts.audit_errors / counts.audit_texts)
         rates["true"].append(float((is_other | is_wrong).mean()))
     return {f"error_rate_{name}": round(float(np.mean(values)), 4) for name, values in rates.items()}
