@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +68,9 @@ def _application() -> Flask:
 
 
 def _end(service: "Service") -> None:
-    """Stop the threads; end the process here if a new version still loads, because its thread would crash it."""
+    """Stop the threads; end the process here if one goes on, such as a load: the engine's code would abort it."""
     service.stop(_STOP_SECONDS)
-    if service.holder.is_loading:
+    if threading.active_count() > 1:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

@@ -33,15 +33,24 @@ _BLOCK = bytes(64 * 1024)
 @click.option("--connections", default=300, help="Connections with a body.", show_default=True)
 @click.option("--key/--no-key", default=True, help="Let the server need a key, which the attacker lacks.")
 @click.option("--chunks/--no-chunks", default=False, help="Send bodies in chunks, without their length.")
+@click.option("--nginx/--no-nginx", default=True, help="Attack the server with nginx in front, or without.")
 def main(
-    checkout: Path, python: str, json_path: Path | None, seconds: float, connections: int, key: bool, chunks: bool
+    checkout: Path,
+    python: str,
+    json_path: Path | None,
+    seconds: float,
+    connections: int,
+    key: bool,
+    chunks: bool,
+    nginx: bool,
 ) -> None:
     """Send all but the last byte of many bodies, hold the connections, and measure /ping and /predict meanwhile."""
-    with running_target(checkout, {"API_KEY": _KEY if key else ""}, python=python) as target:
-        nginx = [pid for pid in process_tree(target.pid) if pid not in target.workers()]
+    environment = {"API_KEY": _KEY if key else "", **({} if nginx else {"NGINX": "off"})}
+    with running_target(checkout, environment, python=python) as target:
+        pids = process_tree(target.pid)
         keyed = {**JSON_HEADERS, "X-API-Key": _KEY}
-        runtime = _runtime_folder(nginx)
-        memory, disk = sum(resident_bytes([pid]) for pid in nginx), _size(runtime)
+        runtime = _runtime_folder(pids) if nginx else None  # Only nginx stores bodies.
+        memory, disk = sum(resident_bytes([pid]) for pid in pids), _size(runtime)
         with (
             contextlib.ExitStack() as held,
             Probe(target, "GET", "/ping") as ping,
@@ -49,7 +58,7 @@ def main(
         ):
             numbers = iter(range(connections))
             in_threads(20, seconds, lambda: _hold(held, target, next(numbers, None), chunks=chunks))
-            grown = sum(resident_bytes([pid]) for pid in nginx) - memory
+            grown = sum(resident_bytes([pid]) for pid in pids) - memory
             stored = _size(runtime) - disk
         report(
             {
@@ -57,7 +66,8 @@ def main(
                 "key": key,
                 "chunks": chunks,
                 "connections": connections,
-                "nginx_bytes": grown,
+                "nginx": nginx,
+                "memory_bytes": grown,
                 "disk_bytes": stored,
                 "ping": ping.summary(),
                 "predict": predict.summary(),
@@ -88,9 +98,9 @@ def _runtime_folder(pids: list[int]) -> Path:
     return next(folder for folder in folders if folder.name.startswith("textclf-serve-"))
 
 
-def _size(folder: Path) -> int:
+def _size(folder: Path | None) -> int:
     sizes = []
-    for path in folder.rglob("*"):
+    for path in folder.rglob("*") if folder else ():
         with contextlib.suppress(OSError):  # It has just been removed.
             sizes.append(path.stat().st_blocks * 512)
     return sum(sizes)

@@ -75,11 +75,6 @@ class ModelHolder:
         """Whether a model is loaded."""
         return self._predictor is not None
 
-    @property
-    def is_loading(self) -> bool:
-        """Whether the thread did not end in the time of `stop`, because it loads a model."""
-        return self._ended.is_set() and self._thread is not None and self._thread.is_alive()
-
     def set_model(self, predictor: Predictor) -> None:
         """Warm a predictor that was loaded elsewhere, then serve it.
 

@@ -3,10 +3,12 @@
 import gc
 import logging
 import shutil
+import subprocess
 import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 from serving_models import Gate, WordCounter, inference, settings
@@ -20,6 +22,8 @@ from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
 from textclf.runtime.loading import load_predictor
 from textclf.store.model_store import ModelStore
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -338,3 +342,27 @@ def test_the_holder_stores_only(tmp_path):
 def test_a_model_that_is_not_there_is_an_error_where_it_is_asked_for(tmp_path):
     with pytest.raises(ModelStoreError):
         create_app(settings(tmp_path), Inference(tmp_path / "nothing"))
+
+
+def test_a_process_that_ends_while_a_version_loads_ends_well(store):
+    """Python stops the thread of the load within the engine's C++ code, which then calls abort()."""
+    code = f"""
+import atexit, sys, threading
+from types import SimpleNamespace
+from inference import Inference
+from serving import wsgi
+
+has_begun = threading.Event()
+
+def load():
+    while True:
+        Inference({str(store.path)!r}).predictor.warm_up()
+        has_begun.set()
+
+threading.Thread(target=load, daemon=True).start()
+has_begun.wait()
+atexit.register(wsgi._end, SimpleNamespace(stop=lambda seconds: None))
+print("buffered")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "buffered\n", "")
