@@ -17,6 +17,8 @@ from textclf.cli.commands import Command
 
 _PER_SECOND = 50.0
 _POLL_SECONDS = 0.5
+# Failed polls in a row after which a server gets no more requests; load balancers use 2 or 3.
+_MAX_FAILED_POLLS = 2
 _BEFORE, _AFTER = 2.0, 8.0
 _READY = 200
 
@@ -59,7 +61,7 @@ def main(checkout: Path, python: str, json_path: Path | None, nginx: bool, drain
 
 
 class _Balancer:
-    """Chooses among the servers whose last /ping was 200, in turn; it sends each request once."""
+    """Chooses among the servers that are ready, in turn; it sends each request once."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
@@ -79,8 +81,13 @@ class _Balancer:
         self._thread.join()
 
     def _poll(self) -> None:
+        failed = [0] * len(self._targets)
         while not self._ended.wait(_POLL_SECONDS):
-            self._ready = [target for target in self._targets if target.request("GET", "/ping")[0] == _READY]
+            for index, target in enumerate(self._targets):
+                failed[index] = 0 if target.request("GET", "/ping")[0] == _READY else failed[index] + 1
+            self._ready = [
+                target for target, count in zip(self._targets, failed, strict=True) if count < _MAX_FAILED_POLLS
+            ]
 
 
 def _send(balancer: _Balancer, counted: Counter[str], number: int) -> None:
