@@ -67,6 +67,23 @@ class InputError(TextClfError):
     """An input can't be scored or stored: wrong type, wrong shape or unknown label."""
 
 
+class TextTooLongError(InputError):
+    """A text has too many characters after normalisation.
+
+    Args:
+        position: position of the text in its list.
+        max_chars: maximum number of characters.
+    """
+
+    def __init__(self, position: int, max_chars: int) -> None:
+        super().__init__(
+            f"text {position} (counted from 0): expected at most {max_chars} characters after Unicode normalisation "
+            f"(NFKC), found more; shorten the text"
+        )
+        self.position = position
+        self.max_chars = max_chars
+
+
 class UnknownLabelError(InputError):
     """A label is not a class of the model."""
 

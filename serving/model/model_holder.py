@@ -16,6 +16,8 @@ _RETRY_SECONDS = 5.0
 # Pauses after a failed load of a new version; the last one repeats. Memory may become free, a damaged version be fixed.
 _PAUSES = (60.0, 300.0, 1800.0)
 _SMOKE_TEXT = "a text"
+# Wordpieces of the text that measures the speed of a model without a maximum length.
+_LONG_TEXT = 512
 
 _LOG = logging.getLogger(__name__)
 
@@ -151,8 +153,8 @@ class ModelHolder:
 
 def _warmed(predictor: Predictor) -> Predictor:
     predictor.warm_up()
-    # Run both stages: a working linear stage does not prove that the encoder works.
-    predictor.predict_batch([_SMOKE_TEXT], both_stages=True)
+    # Run both stages: a working linear stage does not prove that the encoder works. The long text measures its speed.
+    predictor.predict_batch([_SMOKE_TEXT, "a " * (predictor.max_length or _LONG_TEXT)], both_stages=True)
     return predictor
 
 

@@ -165,17 +165,11 @@ def _joined(batches: Sequence[PredictionBatch]) -> PredictionBatch:
     """Join batches of one model: the features of one batch cost less than those of several."""
     if len(batches) == 1:
         return batches[0]
-    encoded = [batch.encoded for batch in batches]
-    counts = [item.token_counts for item in encoded if item.token_counts is not None]
     stages = [batch.stages for batch in batches if batch.stages is not None]
     return PredictionBatch(
         [prediction for batch in batches for prediction in batch.predictions],
         np.concatenate([batch.predicted for batch in batches]),
-        EncodedBatch(
-            [text for item in encoded for text in item.inputs],
-            np.concatenate([item.lengths for item in encoded]),
-            np.concatenate(counts) if len(counts) == len(batches) else None,
-        ),
+        EncodedBatch.joined([batch.encoded for batch in batches]),
         ModelOutputs(np.concatenate([batch.outputs.logits for batch in batches]), _joined_embeddings(batches)),
         Stages.joined(stages) if len(stages) == len(batches) else None,
     )

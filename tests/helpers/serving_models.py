@@ -23,7 +23,7 @@ class WordCounter:
     def __init__(self) -> None:
         self.warmed = 0
 
-    def encode(self, texts: list[str]) -> EncodedBatch:
+    def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
         counts = np.array([len(text.split()) + 2 for text in texts], np.int64)
         return EncodedBatch(texts, np.minimum(counts, MAX_LENGTH), counts)
 

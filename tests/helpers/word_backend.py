@@ -32,7 +32,7 @@ class WordBackend:
         self.warmed: list[int] = []
         self.tokenizer = None
 
-    def encode(self, texts: list[str]) -> EncodedBatch:
+    def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
         if not self.counts:
             return EncodedBatch(texts, estimated_lengths(texts), None)
         counts = np.array([len(text.split()) + 2 for text in texts], np.int64)

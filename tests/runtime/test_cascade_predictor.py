@@ -31,8 +31,8 @@ class Backend(WordBackend):
         self.tokenizer = Tokenizer(vocabulary(), lower_case=True, max_length=max_length)
         self.keeps_wordpieces = keeps_wordpieces
 
-    def encode(self, texts):
-        tokenized = self.tokenizer(texts)
+    def encode(self, texts, max_chars=None):
+        tokenized = self.tokenizer(texts, max_chars)
         wordpieces = [text.wordpieces for text in tokenized] if self.keeps_wordpieces else None
         return dataclasses.replace(super().encode(texts), wordpieces=wordpieces)
 

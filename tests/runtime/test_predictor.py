@@ -9,7 +9,8 @@ from word_backend import WordBackend
 
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
 from textclf.runtime.backend import TEXTS_PER_BATCH, ModelOutputs, Timings
-from textclf.runtime.predictor import Predictor, batches_by_length
+from textclf.runtime.batching import batches_by_length
+from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import decide
 
 
@@ -173,9 +174,9 @@ def test_timings_add_up_over_batches_and_calls():
 
 def test_only_tokenising_is_timed_as_such():
     class Slow(WordBackend):
-        def encode(self, texts):
+        def encode(self, texts, max_chars=None):
             time.sleep(0.05)
-            return super().encode(texts)
+            return super().encode(texts, max_chars)
 
     timings = Timings()
     Predictor(Slow(("neg", "pos")), ("neg", "pos")).predict_batch(["pos"], timings)

@@ -179,8 +179,8 @@ def test_an_encoder_that_fails_is_not_hidden_by_a_linear_stage_that_is_sure(tmp_
     class Broken(Fault):
         tokenizer = Tokenizer(vocabulary(), lower_case=True, max_length=8)
 
-        def encode(self, texts):
-            encoded = super().encode(texts)
+        def encode(self, texts, max_chars=None):
+            encoded = super().encode(texts, max_chars)
             wordpieces = [text.wordpieces for text in self.tokenizer(texts)]
             return type(encoded)(encoded.inputs, encoded.lengths, encoded.token_counts, wordpieces)
 

@@ -36,6 +36,16 @@ class EncodedBatch:
         counts = None if self.token_counts is None else self.token_counts[rows]
         return EncodedBatch([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
 
+    @classmethod
+    def joined(cls, parts: Sequence["EncodedBatch"]) -> "EncodedBatch":
+        """The texts of all parts, at least one, in order and without their wordpieces."""
+        counts = [part.token_counts for part in parts if part.token_counts is not None]
+        return cls(
+            [text for part in parts for text in part.inputs],
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate(counts) if len(counts) == len(parts) else None,
+        )
+
 
 @dataclass(frozen=True)
 class ModelOutputs:
@@ -75,8 +85,8 @@ class Backend(Protocol):
     def tokenizer(self) -> Tokenizer | None:
         """Makes the ids in EncodedBatch.inputs; None if the inputs are not ids."""
 
-    def encode(self, texts: list[str]) -> EncodedBatch:
-        """The texts in the form that run() takes."""
+    def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
+        """The texts in the form that run() takes; raises TextTooLongError as Tokenizer does."""
 
     def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
         """Outputs for a batch of EncodedBatch.inputs; adds to `timings`."""

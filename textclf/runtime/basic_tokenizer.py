@@ -10,6 +10,7 @@ import functools
 import re
 import string
 import unicodedata
+from collections.abc import Iterator
 from itertools import groupby
 
 from textclf.errors import InputError
@@ -78,6 +79,11 @@ _NEW_FOLDS = {
 }
 # Cached characters: enough for a language, and a bound on memory for any text.
 _REMEMBERED = 2**14
+# Most characters that one character becomes (U+FDFA).
+MAX_EXPANSION = 18
+# Characters that are normalised at a time. A slice bounds memory, and the time for which one call of C keeps the
+# interpreter from other threads: about a millisecond, and 5 ms at the largest expansion.
+SLICE_CHARS = 4096
 
 
 def words(text: str, lower_case: bool) -> list[str]:
@@ -92,11 +98,71 @@ def words(text: str, lower_case: bool) -> list[str]:
     Raises:
         InputError: if the text contains a lone surrogate.
     """
+    return _WORD.findall(_normalised(text, lower_case))
+
+
+def word_slices(
+    text: str, lower_case: bool, max_word: int, slice_chars: int = SLICE_CHARS
+) -> Iterator[tuple[list[str], int]]:
+    """The words of a text, in lists of the words of a slice, each with its characters after normalisation.
+
+    The lists together are words(text), except that a word of more than `max_word` characters may lose its end.
+
+    Args:
+        text, lower_case: see words().
+        max_word: longest word that must stay whole.
+        slice_chars: characters of a slice; a slice is longer if it would end before an accent.
+
+    Raises:
+        InputError: if the text contains a lone surrogate.
+    """
+    unfinished = ""
+    start = 0
+    while True:
+        end = start + slice_chars
+        if end < len(text):
+            end = _next_beginning(text, end) if lower_case else end
+            plain = _normalised(text[start:end], lower_case)
+        else:
+            plain = _normalised(text[start:] if start else text, lower_case)
+        chars = len(plain) - plain.count(" ")
+        if unfinished:
+            plain = unfinished + plain
+        found = _WORD.findall(plain)
+        if end >= len(text):
+            yield found, chars
+            return
+        # The last word may continue in the next slice.
+        unfinished = found.pop()[: max_word + 1] if found and plain.endswith(found[-1]) else ""
+        yield found, chars
+        start = end
+
+
+def exceeds(text: str, max_chars: int) -> bool:
+    """Whether a text has more than `max_chars` characters after normalisation; stops as soon as it is known."""
+    if len(text) <= max_chars and (text.isascii() or len(text) * MAX_EXPANSION <= max_chars):
+        return False
+    total = 0
+    return any((total := total + chars) > max_chars for _, chars in word_slices(text, True, 1))
+
+
+def _normalised(text: str, lower_case: bool) -> str:
+    """A text in which spaces and ASCII characters divide the words."""
     if lower_case:
         text = text.casefold()
     if not text.isascii():
         text = _NON_ASCII.sub(_plain if lower_case else _parted, text)
-    return _WORD.findall(text)
+    return text
+
+
+def _next_beginning(text: str, position: int) -> int:
+    """The first position, from this one on, at which a text can be cut without changing the order of accents."""
+    while position < len(text):
+        folded = _folded(text[position].casefold()[0])
+        if folded and not _combining_class(folded[0]):
+            break
+        position += 1
+    return position
 
 
 def _parted(run: re.Match[str]) -> str:

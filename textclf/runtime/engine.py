@@ -6,14 +6,11 @@
 B: batch, S: sequence length in wordpieces, padding included.
 """
 
-import collections
-import contextlib
 import itertools
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from textclf.environment import import_openvino, usable_cores
 from textclf.errors import ModelStoreError
 from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.tokenizer import SPECIAL_TOKENS, Tokenizer
+from textclf.runtime.turns import Turns
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 
@@ -52,13 +50,13 @@ class Engine:
         self.steps = length_steps(tokenizer.settings.max_length)
         self._request = compiled.create_infer_request()
         self._outputs = [output.get_any_name() for output in compiled.outputs]
-        self._turns = _Turns()
+        self._turns = Turns()
         self._process = os.getpid()
         self._warm: set[tuple[int, int]] = set()
 
-    def encode(self, texts: list[str]) -> EncodedBatch:
+    def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
         """Ids of the texts, with lengths rounded up to a step of the engine."""
-        tokenized = self.tokenizer(texts)
+        tokenized = self.tokenizer(texts, max_chars)
         return EncodedBatch(
             [text.ids for text in tokenized],
             self.steps[np.searchsorted(self.steps, [len(text.ids) for text in tokenized])],
@@ -155,35 +153,6 @@ class Engine:
         results = self._request.infer([ids], share_inputs=True)
         # In the order of the outputs; each look-up by position would cost a dispatch on the type of the key.
         return dict(zip(self._outputs, results.values(), strict=True))
-
-
-class _Turns:
-    """A fair lock, granted in the order of requests; with threading.Lock, a thread in a loop can overtake others."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._is_taken = False
-        self._waiting: collections.deque[threading.Lock] = collections.deque()
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold the lock; wait for the threads that asked earlier."""
-        with self._guard:
-            mine = threading.Lock() if self._is_taken else None
-            self._is_taken = True
-            if mine is not None:
-                mine.acquire()
-                self._waiting.append(mine)
-        if mine is not None:
-            mine.acquire()  # The previous holder releases it.
-        try:
-            yield
-        finally:
-            with self._guard:
-                if self._waiting:
-                    self._waiting.popleft().release()
-                else:
-                    self._is_taken = False
 
 
 def length_steps(max_length: int) -> NDArray[np.int64]:

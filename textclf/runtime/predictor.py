@@ -1,24 +1,30 @@
 """Texts to predictions with any backend: check, sort by length, batch, decide, restore the order.
 
-With a cascade the linear stage reads every text first; only the texts that it is not sure of go to the encoder.
+A prediction has two parts. read() makes wordpieces and lets the linear stage of a cascade predict; after it the work of
+the encoder is known. score() runs the encoder on the texts that need it, and decides.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.errors import ConfigError, InputError, ModelStoreError
-from textclf.runtime.backend import TEXTS_PER_BATCH, Backend, EncodedBatch, ModelOutputs, Timings
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
+from textclf.runtime.backend import Backend, EncodedBatch, ModelOutputs, Timings
+from textclf.runtime.batching import batches_by_length, groups_by_size
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
+from textclf.runtime.encoder_speed import EncoderSpeed
+from textclf.runtime.turns import Turns
 from textclf.stats.calibration import decide, softmax
 from textclf.unicode import encode_utf8
 
 TOKENS_PER_BATCH = 4096
+# Texts with more characters are read one group at a time: each thread that computes delays the others by its turn.
+_SHORT_CHARS = 4096
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,26 @@ class PredictionBatch:
     encoded: EncodedBatch
     outputs: ModelOutputs
     stages: Stages | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTexts:
+    """Texts after read(): what the encoder computes for them is known.
+
+    Attributes:
+        texts: the texts.
+        encoded: the texts in the form that the backend reads.
+        stages: outputs of the linear stage; None without a cascade.
+    """
+
+    texts: list[str]
+    encoded: EncodedBatch
+    stages: Stages | None
+
+    @property
+    def encoder_tokens(self) -> NDArray[np.int64]:
+        """Wordpieces that the encoder computes for each text, padding included: int64 [texts]."""
+        return self.encoded.lengths if self.stages is None else np.where(self.stages.exits, 0, self.encoded.lengths)
 
 
 class Predictor:
@@ -118,6 +144,8 @@ class Predictor:
         self.name = name
         self.version_id = version_id
         self.cascade = cascade
+        self.speed = EncoderSpeed()
+        self._reading = Turns()
 
     @property
     def full_name(self) -> str:
@@ -139,32 +167,88 @@ class Predictor:
         return self.predict_batch(texts).predictions
 
     def predict_batch(
-        self, texts: Sequence[str], timings: Timings | None = None, *, both_stages: bool = False
+        self,
+        texts: Sequence[str],
+        timings: Timings | None = None,
+        *,
+        both_stages: bool = False,
+        max_chars: int | None = None,
     ) -> PredictionBatch:
         """Predictions for the texts, with the ids and outputs that they were computed from.
+
+        For the arguments see read() and score().
+
+        Raises:
+            InputError, ModelStoreError: if predict() would raise it.
+            TextTooLongError: if a text has more than `max_chars` characters.
+        """
+        timings = timings or Timings()
+        return self.score(self.read(texts, timings, max_chars=max_chars), timings, both_stages=both_stages)
+
+    def read(
+        self,
+        texts: Sequence[str],
+        timings: Timings | None = None,
+        *,
+        max_chars: int | None = None,
+        on_group: Callable[[int], None] | None = None,
+    ) -> ReadTexts:
+        """Turn texts into wordpieces, and run the linear stage of a cascade on them.
+
+        Memory for the wordpieces of whole texts is bounded: texts are read in groups.
+
+        Args:
+            timings: the seconds spent are added to it.
+            max_chars: maximum number of characters of a text after normalisation, without spaces; None: any number.
+            on_group: called after each group with its number of wordpieces; an exception from it ends the call.
+
+        Raises:
+            InputError: if `texts` is not a list or tuple of well-formed str; names the first bad item.
+            TextTooLongError: if a text has more than `max_chars` characters.
+        """
+        texts = check_texts(texts)
+        timings = timings or Timings()
+        parts = []
+        for group in groups_by_size(texts):
+            part = self._read_group(texts, group, timings, max_chars)
+            parts.append(part)
+            if on_group is not None:
+                on_group(_wordpieces_of(part.encoded))
+        if len(parts) == 1:
+            return parts[0]
+        stages = [part.stages for part in parts if part.stages is not None]
+        encoded = EncodedBatch.joined([part.encoded for part in parts])
+        return ReadTexts(texts, encoded, Stages.joined(stages) if stages else None)
+
+    def score(
+        self,
+        read: ReadTexts,
+        timings: Timings | None = None,
+        *,
+        both_stages: bool = False,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> PredictionBatch:
+        """Predictions for texts that were read.
 
         Args:
             timings: the seconds spent are added to it.
             both_stages: let the encoder read every text, also those that the linear stage of a cascade predicts. The
                 predictions stay the same, but embeddings and logits of both stages are known for all texts.
+            on_batch: see run().
 
         Raises:
-            InputError, ModelStoreError: if predict() would raise it.
+            ModelStoreError: if predict() would raise it.
         """
-        texts = check_texts(texts)
         timings = timings or Timings()
-        encoded = self.encode(texts, timings)
-        stages: Stages | None = None
-        if self.cascade is None:
-            outputs = self.run(encoded, timings)
+        encoded, stages = read.encoded, read.stages
+        if self.cascade is None or stages is None:
+            outputs = self.run(encoded, timings, on_batch)
         else:
-            outputs, stages = self._run_cascade(self.cascade, encoded, timings, both_stages)
-        # The ids of whole texts are large and no longer needed.
-        encoded = dataclasses.replace(encoded, wordpieces=None)
-        is_exit = [False] * len(texts) if stages is None else stages.exits.tolist()
+            outputs = self._run_encoder(self.cascade, encoded, stages, timings, both_stages, on_batch)
+        is_exit = [False] * len(read.texts) if stages is None else stages.exits.tolist()
         probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
-        counts: list[int] | list[None] = [None] * len(texts)
+        counts: list[int] | list[None] = [None] * len(read.texts)
         if encoded.token_counts is not None:
             counts = encoded.token_counts.tolist()
         predictions = [
@@ -178,21 +262,28 @@ class Predictor:
                 stage=None if stages is None else LINEAR if left else ENCODER,
             )
             for text, label_id, row, count, left in zip(
-                texts, ids.tolist(), probabilities.tolist(), counts, is_exit, strict=True
+                read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, strict=True
             )
         ]
         return PredictionBatch(predictions, ids.astype(np.int64), encoded, outputs, stages)
 
-    def encode(self, texts: list[str], timings: Timings | None = None) -> EncodedBatch:
-        """Encode well-formed texts (see check_texts) for run()."""
+    def encode(self, texts: list[str], timings: Timings | None = None, max_chars: int | None = None) -> EncodedBatch:
+        """Encode well-formed texts (see check_texts) for run(); for `max_chars` see read()."""
         start = time.perf_counter()
-        encoded = self.backend.encode(texts)
+        encoded = self.backend.encode(texts, max_chars)
         if timings is not None:
             timings.tokenise += time.perf_counter() - start
         return encoded
 
-    def run(self, encoded: EncodedBatch, timings: Timings | None = None) -> ModelOutputs:
+    def run(
+        self, encoded: EncodedBatch, timings: Timings | None = None, on_batch: Callable[[int], None] | None = None
+    ) -> ModelOutputs:
         """Encoder outputs of encoded texts, in their order; computed in batches of similar length.
+
+        Args:
+            timings: the seconds spent are added to it.
+            on_batch: called between two batches with the wordpieces of the first, padding included; an exception from
+                it ends the call.
 
         Raises:
             ModelStoreError: if predict() would raise it.
@@ -201,8 +292,14 @@ class Predictor:
         classes = len(self.class_names)
         logits = np.empty((len(encoded.inputs), classes), np.float32)
         embeddings: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        tokens = 0
         for batch in batches_by_length(encoded.lengths, self.tokens_per_batch):
+            if tokens and on_batch is not None:
+                on_batch(tokens)
+            seconds = timings.infer
             outputs = self.backend.run([encoded.inputs[index] for index in batch], timings)
+            tokens = len(batch) * int(encoded.lengths[batch[0]])
+            self.speed.observe(tokens, timings.infer - seconds)
             if outputs.logits.shape != (len(batch), classes):
                 raise ModelStoreError(
                     f"{self.name or 'the model'}: expected logits of shape [{len(batch)}, {classes}] "
@@ -218,28 +315,52 @@ class Predictor:
             )
         return ModelOutputs(logits, _in_order(embeddings, len(logits)))
 
-    def _run_cascade(
-        self, cascade: Cascade, encoded: EncodedBatch, timings: Timings, both_stages: bool
-    ) -> tuple[ModelOutputs, Stages]:
-        """Run the linear stage on all texts and the encoder on those that need it (see predict_batch)."""
-        if encoded.wordpieces is None:
-            raise ModelStoreError(f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none")
-        start = time.perf_counter()
-        stages = cascade.first_stage(encoded.wordpieces)
-        timings.linear += time.perf_counter() - start
+    def _read_group(self, texts: list[str], group: slice, timings: Timings, max_chars: int | None) -> ReadTexts:
+        some = texts[group]
+        is_short = sum(map(len, some)) <= _SHORT_CHARS
+        with contextlib.nullcontext() if is_short else self._reading.taken():
+            try:
+                encoded = self.encode(some, timings, max_chars)
+            except TextTooLongError as error:
+                raise TextTooLongError(group.start + error.position, error.max_chars) from None
+            stages: Stages | None = None
+            if self.cascade is not None:
+                if encoded.wordpieces is None:
+                    raise ModelStoreError(f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none")
+                start = time.perf_counter()
+                stages = self.cascade.first_stage(encoded.wordpieces)
+                timings.linear += time.perf_counter() - start
+        # The ids of whole texts are large and no longer needed.
+        return ReadTexts(some, dataclasses.replace(encoded, wordpieces=None), stages)
+
+    def _run_encoder(
+        self,
+        cascade: Cascade,
+        encoded: EncodedBatch,
+        stages: Stages,
+        timings: Timings,
+        both_stages: bool,
+        on_batch: Callable[[int], None] | None,
+    ) -> ModelOutputs:
+        """Run the encoder on the texts that need it (see score), write its logits into `stages`, and combine."""
         embeddings: NDArray[np.float32] | None = None
         # Most requests have one text; avoid copies if the encoder reads all texts or none.
         if both_stages or not stages.exits.any():
-            found = self.run(encoded, timings)
+            found = self.run(encoded, timings, on_batch)
             stages.encoder_logits[:] = found.logits
             embeddings = found.embeddings
         elif not stages.exits.all():
             rows = np.flatnonzero(~stages.exits)
-            found = self.run(encoded.take(rows), timings)
+            found = self.run(encoded.take(rows), timings, on_batch)
             stages.encoder_logits[rows] = found.logits
             if found.embeddings is not None:
                 embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
-        return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings), stages
+        return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings)
+
+
+def _wordpieces_of(encoded: EncodedBatch) -> int:
+    """Wordpieces of whole texts; where they are unknown, those that the encoder reads."""
+    return int((encoded.lengths if encoded.token_counts is None else encoded.token_counts).sum())
 
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:
@@ -278,25 +399,3 @@ def check_text(text: object) -> str:
         raise InputError(f"expected a str, got {type(text).__name__}")
     encode_utf8(text)
     return text
-
-
-def batches_by_length(
-    lengths: NDArray[np.integer[Any]], tokens_per_batch: int, texts_per_batch: int = TEXTS_PER_BATCH
-) -> Iterator[NDArray[np.intp]]:
-    """Positions of texts of similar length, longest first; each position occurs once.
-
-    Batch sizes are powers of two: an engine prepares each shape once, so there must be few shapes.
-
-    Args:
-        lengths: tokens of each text, [texts].
-        tokens_per_batch: maximum of batch size times longest length, unless the batch is one text.
-        texts_per_batch: maximum batch size.
-    """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        max_size = max(1, min(texts_per_batch, tokens_per_batch // longest, len(order) - start))
-        size = 1 << (max_size.bit_length() - 1)
-        yield order[start : start + size]
-        start += size

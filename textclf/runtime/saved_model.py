@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.environment import prepare_tensorflow_import
-from textclf.errors import ModelStoreError
+from textclf.errors import ModelStoreError, TextTooLongError
 from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimated_lengths
+from textclf.runtime.basic_tokenizer import exceeds
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
@@ -43,8 +44,12 @@ class SavedModelBackend:
     def tokenizer(self) -> None:
         """None: the model tokenizes the texts itself."""
 
-    def encode(self, texts: list[str]) -> EncodedBatch:
+    def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
         """The texts themselves; without a signature token_counts, lengths are estimated."""
+        if max_chars is not None:
+            for position, text in enumerate(texts):
+                if exceeds(text, max_chars):
+                    raise TextTooLongError(position, max_chars)
         if self._count is None:
             return EncodedBatch(texts, estimated_lengths(texts), None)
         # Count in parts: the tokenizer keeps all wordpieces of one call in memory.

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Self
 
 from textclf.config import TRUNCATIONS, Config
-from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
 from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
-from textclf.runtime.basic_tokenizer import words
+from textclf.runtime.basic_tokenizer import word_slices
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "tokenizer.json"
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 
 _CONTINUATION = "##"
+# Wordpieces of a text that TokenizedText.wordpieces contains at most: 8 MB for a text of any length.
+MAX_WORDPIECES = 2**20
 # A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer).
 _MAX_WORD_BYTES = 100
 # Marks a prefix of wordpieces that is not a wordpiece itself.
@@ -37,7 +39,7 @@ class TokenizedText:
     Attributes:
         ids: encoder input: [CLS], the wordpieces that are kept, [SEP]; at most max_length.
         length: wordpieces before truncation, with [CLS] and [SEP].
-        wordpieces: all wordpieces before truncation, without [CLS] and [SEP].
+        wordpieces: the first MAX_WORDPIECES wordpieces before truncation, without [CLS] and [SEP].
     """
 
     ids: list[int]
@@ -89,15 +91,19 @@ class Tokenizer:
         )
         self._remembered_pieces = functools.lru_cache(maxsize=_REMEMBERED)(self._pieces)
 
-    def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
+    def __call__(self, texts: Sequence[str], max_chars: int | None = None) -> list[TokenizedText]:
         """The ids of each text, in order.
+
+        Args:
+            max_chars: maximum number of characters of a text after normalisation, without spaces.
 
         Raises:
             InputError: if `texts` is a str, or a text contains a lone surrogate.
+            TextTooLongError: if a text has more than `max_chars` characters.
         """
         if isinstance(texts, str):
             raise InputError(f"expected a list of texts, got one text: {texts[:50]!r}; pass [text]")
-        return [self._tokenized(text) for text in texts]
+        return [self._tokenized(text, position, max_chars) for position, text in enumerate(texts)]
 
     def save(self, folder: Path) -> None:
         """Write vocab.txt and tokenizer.json into `folder`."""
@@ -123,17 +129,28 @@ class Tokenizer:
                 f"{source}: expected a vocabulary of wordpieces ({error})", can_export=True
             ) from error
 
-    def _tokenized(self, text: str) -> TokenizedText:
+    def _tokenized(self, text: str, position: int, max_chars: int | None) -> TokenizedText:
         ids: list[int] = []
-        for word in words(text, self.settings.lower_case):
-            piece = self._first.get(word, _NO_PIECE)
-            if piece != _NO_PIECE:
-                ids.append(piece)
-            elif len(word) > _MAX_WORD_BYTES:
-                ids.append(self.unknown_id)
-            else:
-                ids += self._remembered_pieces(word)
-        return TokenizedText([self.start_id, *self._truncated(ids), self.end_id], len(ids) + SPECIAL_TOKENS, ids)
+        chars = left_out = 0
+        end: list[int] = []
+        for words, slice_chars in word_slices(text, self.settings.lower_case, _MAX_WORD_BYTES):
+            chars += slice_chars
+            if max_chars is not None and chars > max_chars:
+                raise TextTooLongError(position, max_chars)
+            for word in words:
+                piece = self._first.get(word, _NO_PIECE)
+                if piece != _NO_PIECE:
+                    ids.append(piece)
+                elif len(word) > _MAX_WORD_BYTES:
+                    ids.append(self.unknown_id)
+                else:
+                    ids += self._remembered_pieces(word)
+            if len(ids) > MAX_WORDPIECES:
+                left_out += len(ids) - MAX_WORDPIECES
+                end = [*end, *ids[MAX_WORDPIECES:]][-self.settings.max_length :]
+                del ids[MAX_WORDPIECES:]
+        kept = self._truncated(ids + end if end else ids)
+        return TokenizedText([self.start_id, *kept, self.end_id], len(ids) + left_out + SPECIAL_TOKENS, ids)
 
     def _truncated(self, ids: list[int]) -> list[int]:
         max_pieces = self.settings.max_length - SPECIAL_TOKENS
