@@ -1,12 +1,17 @@
 """Words of a text: what parts them, what is folded, and how long it takes."""
 
+import itertools
+import sys
 import time
+import tracemalloc
+import unicodedata
 
 import pytest
 
+from bench.serving.unicode_texts import generated_texts
 from textclf.errors import InputError
 from textclf.runtime import basic_tokenizer as words_module
-from textclf.runtime.basic_tokenizer import words
+from textclf.runtime.basic_tokenizer import MAX_EXPANSION, SLICE_CHARS, exceeds, word_slices, words
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
@@ -108,3 +113,62 @@ def test_memory_does_not_grow_with_what_was_seen():
         words("".join(map(chr, range(0x20000, 0x25000))), lower_case)
     for cache in (words_module._folded, words_module._unaccented, words_module._apart):
         assert cache.cache_info().currsize == cache.cache_info().maxsize == 2**14
+
+
+# Slices
+
+_MARKS = "\u0301\u0323\u302e\U0001d165\u0345\u200d\u00ad\ufe0f\u3099\u0897"
+_UNITS = [*_MARKS, "a", "é", "각", "电", ".", " ", "\n", "\ufdfa", "\uff76", "\u33a8", "”"]
+
+
+def in_slices(text, lower_case, size):
+    return [word for found, _ in word_slices(text, lower_case, 100, size) for word in found]
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_slices_give_the_words_of_the_whole_text(size, lower_case):
+    """Every order of three characters that could interact at a cut, and texts that are hard for tokenizers."""
+    triples = map("".join, itertools.product(_UNITS, repeat=3))
+    for text in (*triples, *generated_texts(300, distinct_characters=300)):
+        found = [word[:100] for word in in_slices(text, lower_case, size)]
+        expected = [word[:100] for word in words(text, lower_case)]
+        assert found == expected, ascii(text)
+
+
+def test_a_word_across_slices_keeps_its_start_only():
+    (word,) = in_slices("é" * 50_000, True, SLICE_CHARS)
+    assert 100 < len(word) < 50_000 + 1
+    assert set(word) == {"e"}
+    assert in_slices("x" * 100 + " y", True, 7) == ["x" * 100, "y"]
+
+
+def test_memory_is_that_of_a_slice():
+    """30,000 characters that become 540,000 in 90,000 words, which would take 8 MB."""
+    text = "\ufdfa" * 30_000
+    words("\ufdfa", lower_case=True)
+    tracemalloc.start()
+    try:
+        assert sum(len(found) for found, _ in word_slices(text, True, 100)) > 80_000
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_characters_after_normalisation_are_counted_without_spaces():
+    assert sum(chars for _, chars in word_slices("\ufdfa, “é” 각\u200b", True, 100, 1)) == 15 + 1 + 3 + 3
+    assert not exceeds("é" * 10, 10)
+    assert exceeds("é" * 11, 10)
+    assert not exceeds("\ufdfa" * 10, 150)
+    assert exceeds("\ufdfa" * 10, 149)
+
+
+def test_counting_characters_stops_early():
+    start = time.thread_time()
+    assert exceeds("\ufdfa" * 10_000_000, 100_000)
+    assert time.thread_time() - start < 0.5
+
+
+def test_no_character_grows_more_than_is_assumed():
+    longest = max(len(unicodedata.normalize("NFKD", chr(point))) for point in range(sys.maxunicode + 1))
+    assert longest == MAX_EXPANSION

@@ -9,7 +9,8 @@ from word_backend import WordBackend
 
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextClfError
 from textclf.runtime.backend import TEXTS_PER_BATCH, ModelOutputs, Timings
-from textclf.runtime.batching import batches_by_length
+from textclf.runtime.batching import batches_by_length, groups_by_size
+from textclf.runtime.encoder_speed import EncoderSpeed
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import decide
 
@@ -267,3 +268,56 @@ def test_logits_that_are_no_numbers_are_refused():
 
     with pytest.raises(TextClfError, match="not finite"):
         Predictor(Broken(("neg", "pos")), ("neg", "pos")).predict(["text"])
+
+
+def test_texts_are_read_in_groups():
+    texts = ["pos " * 3000, "neg " * 8000, "pos " * 300, "neg neg"]
+    predictor = make()
+    counts = []
+    read = predictor.read(texts, on_group=counts.append)
+    assert counts == [3002, 8002, 306]
+    assert read.encoder_tokens.tolist() == [3002, 8002, 302, 4]
+    assert predictor.score(read).predictions == predictor.predict(texts)
+
+
+def test_groups_are_of_consecutive_texts_and_bounded():
+    assert [(group.start, group.stop) for group in groups_by_size(["aa", "aaa", "aaaa", "aaaaa", "", "a"], 5)] == [
+        (0, 2), (2, 3), (3, 5), (5, 6)
+    ]  # fmt: skip
+    assert list(groups_by_size([])) == [slice(0, 0)]
+
+
+def test_a_call_between_batches_can_end_the_computation():
+    predictor = make(tokens_per_batch=8)
+    done = []
+
+    def stop(tokens):
+        done.append(tokens)
+        if len(done) == 2:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        predictor.score(predictor.read(["pos"] * 8), on_batch=stop)
+    assert done == [6, 6]
+    assert len(predictor.backend.batches) == 2
+
+
+def test_nothing_is_called_for_a_single_batch():
+    predictor = make()
+    predictor.score(predictor.read(["pos", "neg"]), on_batch=lambda _: pytest.fail("called"))
+
+
+def test_speed_follows_the_batches_and_one_outlier_moves_it_little():
+    speed = EncoderSpeed()
+    speed.observe(8, 100.0)
+    assert (speed.current, speed.best) == (0, 0)  # A small batch shows nothing.
+    speed.observe(100, 1.0)
+    assert (speed.current, speed.best) == (0.01, 0.01)
+    speed.observe(100, 1000.0)
+    assert speed.current == pytest.approx(0.0115)
+    for _ in range(200):
+        speed.observe(100, 2.0)
+    assert speed.current == pytest.approx(0.02, rel=0.01)
+    assert 0.01 <= speed.best < 0.0125
+    speed.observe(100, 0.5)
+    assert speed.best == 0.005

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tiny_bert import vocabulary
 
-from textclf.errors import ConfigError, InputError, ModelStoreError
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
+from textclf.runtime import tokenizer as tokenizer_module
 from textclf.runtime.tokenizer import TokenizedText, Tokenizer, read_vocabulary
 
 PAD, UNK, CLS, SEP = (vocabulary().index(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
@@ -271,3 +272,23 @@ def test_what_makes_no_tokenizer(vocabulary_change, settings, message):
     arguments = {"lower_case": True, "max_length": 16} | settings
     with pytest.raises(ConfigError, match=message):
         Tokenizer([*vocabulary(), *vocabulary_change], **arguments)
+
+
+def test_a_text_that_is_too_long_after_normalisation_is_refused():
+    tokenizer = make()
+    assert [text.length for text in tokenizer(["\ufdfa", "good"], 15)] == [6, 3]
+    with pytest.raises(TextTooLongError, match=r"text 1 \(counted from 0\): expected at most 14 characters") as caught:
+        tokenizer(["good", "\ufdfa"], 14)
+    assert caught.value.position == 1
+
+
+@pytest.mark.parametrize("truncation", ["head", "head+tail"])
+def test_more_wordpieces_than_are_kept_change_no_id_and_no_length(monkeypatch, truncation):
+    text = "good film " * 5000 + "bad"
+    tokenizer = make(16, truncation)
+    (whole,) = tokenizer([text])
+    assert len(whole.wordpieces) == whole.length - 2 == 10_001
+    monkeypatch.setattr(tokenizer_module, "MAX_WORDPIECES", 500)
+    (bounded,) = tokenizer([text])
+    assert (bounded.ids, bounded.length) == (whole.ids, whole.length)
+    assert bounded.wordpieces == whole.wordpieces[:500]

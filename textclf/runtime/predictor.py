@@ -87,7 +87,8 @@ class ReadTexts:
     @property
     def encoder_tokens(self) -> NDArray[np.int64]:
         """Wordpieces that the encoder computes for each text, padding included: int64 [texts]."""
-        return self.encoded.lengths if self.stages is None else np.where(self.stages.exits, 0, self.encoded.lengths)
+        lengths = self.encoded.lengths
+        return lengths if self.stages is None else np.where(self.stages.exits, 0, lengths)
 
 
 class Predictor:
@@ -182,7 +183,6 @@ class Predictor:
             InputError, ModelStoreError: if predict() would raise it.
             TextTooLongError: if a text has more than `max_chars` characters.
         """
-        timings = timings or Timings()
         return self.score(self.read(texts, timings, max_chars=max_chars), timings, both_stages=both_stages)
 
     def read(
@@ -213,7 +213,8 @@ class Predictor:
             part = self._read_group(texts, group, timings, max_chars)
             parts.append(part)
             if on_group is not None:
-                on_group(_wordpieces_of(part.encoded))
+                counts = part.encoded.token_counts
+                on_group(int((part.encoded.lengths if counts is None else counts).sum()))
         if len(parts) == 1:
             return parts[0]
         stages = [part.stages for part in parts if part.stages is not None]
@@ -326,7 +327,8 @@ class Predictor:
             stages: Stages | None = None
             if self.cascade is not None:
                 if encoded.wordpieces is None:
-                    raise ModelStoreError(f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none")
+                    name = self.name or "the model"
+                    raise ModelStoreError(f"{name}: expected the wordpieces of whole texts, got none")
                 start = time.perf_counter()
                 stages = self.cascade.first_stage(encoded.wordpieces)
                 timings.linear += time.perf_counter() - start
@@ -356,11 +358,6 @@ class Predictor:
             if found.embeddings is not None:
                 embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
         return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings)
-
-
-def _wordpieces_of(encoded: EncodedBatch) -> int:
-    """Wordpieces of whole texts; where they are unknown, those that the encoder reads."""
-    return int((encoded.lengths if encoded.token_counts is None else encoded.token_counts).sum())
 
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:
