@@ -70,8 +70,7 @@ _OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
 _ERRORS = """# Errors
 
 A refused request has the body `{"error": {"code", "message"}}`. nginx adds the codes `uri_too_long` (414),
-`headers_too_large` (431), `worker_lost` and `timed_out` (503). The code `client_gone` is only in log and metrics: the
-client closed its connection.
+`headers_too_large` (431) and `worker_lost` (503); `timed_out` comes from nginx too.
 
 """
 

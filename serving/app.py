@@ -13,7 +13,8 @@ from werkzeug.exceptions import NotFound
 
 from inference import Inference
 from serving.api.auth import check_api_key
-from serving.api.concurrency import BatchBudget, RequestSlots
+from serving.api.concurrency import RequestSlots
+from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
@@ -29,6 +30,7 @@ from serving.openapi import openapi_document
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
+from serving.scoring import Scorer
 from serving.settings import MAX_FEEDBACK, Settings
 from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.database_url import OFF
@@ -144,7 +146,7 @@ class Service:
         # Reviews wait for the disk, so they have slots of their own.
         self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE)
         self.get_slots = RequestSlots(_GET_SLOTS, _PATIENCE)
-        self.batch_budget = BatchBudget(2 * settings.max_batch)
+        self.scorer = Scorer(settings)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
 
@@ -234,6 +236,8 @@ class Service:
                 "max_batch": self.settings.max_batch,
                 "max_body_bytes": self.settings.max_body_bytes,
                 "max_concurrent": self.settings.max_concurrent,
+                "max_request_wordpieces": self.settings.max_request_wordpieces,
+                "max_worker_wordpieces": self.settings.max_worker_wordpieces,
             },
         }
         return _response(json_body(body))
@@ -266,8 +270,7 @@ class Service:
         record.model = predictor.full_name
         record.scored = texts
         timings = Timings()
-        with self.batch_budget.acquire(len(texts)):
-            batch = predictor.predict_batch(texts, timings)
+        batch = self.scorer.score(predictor, texts, request.environ, timings)
         if self.recorder is not None:
             self.recorder.record(predictor, batch)
         record.timings = timings
@@ -301,6 +304,7 @@ class Service:
                     body = read_body(environ, self.settings.max_body_bytes)
                 record = record_of(environ)
                 record.body_is_read = True
+                Deadline(environ, self.settings.model_server_timeout).check()
                 content = text_of_body(environ, body, self.settings.max_body_bytes)
                 return post(record, predictor, content_type, content)
 

@@ -48,13 +48,14 @@ _BODY_ERRORS = (
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE, ErrorCode.UNSUPPORTED_ENCODING,
     ErrorCode.WRONG_SHAPE, ErrorCode.DUPLICATE_KEY, ErrorCode.TEXT_TOO_LONG, ErrorCode.INVALID_TEXT,
+    ErrorCode.TOO_MUCH_WORK,
     ErrorCode.TOO_MANY_REQUESTS, ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
 _LIST_ERRORS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
 _STORAGE_ERRORS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
 # Errors with status 503 that nginx may return for any path.
 _NGINX_503 = (
-    "- `timed_out`: From nginx: the response took more than MODEL_SERVER_TIMEOUT.",
+    f"- `timed_out`: {ErrorCode.TIMED_OUT.meaning}",
     "- `worker_lost`: From nginx: the worker ended during the request.",
 )
 
@@ -183,7 +184,10 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
     whole = {"type": "integer", "minimum": 0}
-    limits = ("max_text_chars", "max_batch", "max_body_bytes", "max_concurrent")
+    limits = (
+        "max_text_chars", "max_batch", "max_body_bytes", "max_concurrent", "max_request_wordpieces",
+        "max_worker_wordpieces",
+    )  # fmt: skip
     info = {
         "model": _MODEL,
         "name": {"type": "string"},

@@ -57,7 +57,8 @@ class Settings:
     )
     model_server_timeout: int = whole(
         60,
-        "Seconds until nginx gives up a request and returns 503 (`timed_out`). gunicorn replaces a worker whose main "
+        "Seconds until a request is given up with 503 (`timed_out`). The server refuses a request that needs more time "
+        "at once, with 422, or with 429 if it is because of other requests. gunicorn replaces a worker whose main "
         "thread is silent for this long, or for 60 seconds if that is longer.",
         min=1,
         max=86_400,
@@ -82,14 +83,27 @@ class Settings:
         True, "Let the linear stage of a version with a cascade predict easy texts; `off` always uses the encoder."
     )
     max_text_chars: int = whole(
-        100_000, "Maximum number of characters in a text; a longer text returns 422.", min=1, max=10**8
+        100_000,
+        "Maximum number of characters in a text, also after Unicode normalisation (NFKC), where spaces do not count; a "
+        "longer text returns 422.",
+        min=1,
+        max=10**8,
     )
     max_batch: int = whole(
         1000,
-        "Maximum number of texts in a request; more return 422. A worker accepts up to twice as many texts in "
-        "concurrent lists; one more returns 429.",
+        "Maximum number of texts in a request; more return 422.",
         min=1,
         max=10**6,
+    )
+    max_request_wordpieces: int = whole(
+        10**6, "Maximum number of wordpieces in the texts of a request; more return 422.", min=1, max=10**9
+    )
+    max_worker_wordpieces: int = whole(
+        2 * 10**6,
+        "Maximum number of wordpieces in the texts that a worker scores at a time; a request above it returns 429. A "
+        "request alone is accepted, and a single text of up to 4,096 characters always is.",
+        min=1,
+        max=10**9,
     )
     max_body_bytes: int = whole(
         2 * 1024**2, "Maximum size of a request body in bytes, unpacked; a larger body returns 413.", min=1, max=2**31

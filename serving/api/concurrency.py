@@ -1,6 +1,7 @@
 """Limits on the work of one worker; a request above a limit is refused at once instead of waiting."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,44 +96,97 @@ class Permit:
         self._interrupt()
 
 
-class BatchBudget:
-    """Limit on the texts of lists that are scored at a time, over all requests.
+class WorkBudget:
+    """Limits on the work that a worker accepts: wordpieces to hold, and seconds of the encoder.
 
-    Single texts do not count: the engine takes one batch from each request in turn, so a single text neither waits
-    long nor delays others.
+    Single short texts do not count: the engine takes one batch from each request in turn, so a short text neither
+    waits long nor delays others.
+
+    Args:
+        max_request: maximum number of wordpieces of a request.
+        max_worker: maximum number of wordpieces of all requests together; a request alone may have more.
     """
 
-    def __init__(self, max_texts: int) -> None:
-        self.max_texts = max_texts
-        self._lock = threading.Lock()
-        self._used = 0
+    def __init__(self, max_request: int, max_worker: int) -> None:
+        self.max_request = max_request
+        self.max_worker = max_worker
+        self.lock = threading.Lock()
+        self.wordpieces = 0
+        self.seconds = 0.0
 
     @contextlib.contextmanager
-    def acquire(self, count: int) -> Iterator[None]:
-        """Hold `count` texts of the budget during the block; a list is always accepted if it is the only one.
+    def job(self) -> Iterator["Job"]:
+        """Account for a request during the block; what it took is free again at the end."""
+        job = Job(self)
+        try:
+            yield job
+        finally:
+            with self.lock:
+                self.wordpieces -= job.wordpieces
+                self.seconds -= job.seconds
+
+
+class Job:
+    """The work of a request, from `WorkBudget.job`."""
+
+    def __init__(self, budget: WorkBudget) -> None:
+        self.wordpieces = 0
+        self.seconds = 0.0
+        self._budget = budget
+
+    def read(self, wordpieces: int) -> None:
+        """Add wordpieces that were read.
 
         Raises:
-            ApiError: if the texts exceed the budget.
+            ApiError: if the request, or all requests together, have too many.
         """
-        if count == 1:
-            yield
-            return
-        with self._lock:
-            if self._used and self._used + count > self.max_texts:
-                raise _too_many(
-                    f"{self._used} texts are in progress, and {count} more would exceed the limit of {self.max_texts}"
+        budget = self._budget
+        with budget.lock:
+            total = self.wordpieces + wordpieces
+            others = budget.wordpieces - self.wordpieces
+            if total > budget.max_request:
+                raise ApiError(
+                    ErrorCode.TOO_MUCH_WORK,
+                    f"expected texts with at most {budget.max_request} wordpieces together (MAX_REQUEST_WORDPIECES), "
+                    f"found more; send them in several requests",
                 )
-            self._used += count
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._used -= count
+            if others and others + total > budget.max_worker:
+                raise _too_many(
+                    f"texts with {others} wordpieces are in progress, and these would exceed the limit of "
+                    f"{budget.max_worker} (MAX_WORKER_WORDPIECES)"
+                )
+            self.wordpieces = total
+            budget.wordpieces += wordpieces
+
+    def accept(self, seconds: float, available: float) -> None:
+        """Add the seconds that the encoder will need; a request is always accepted if it is the only one.
+
+        Raises:
+            ApiError: if the request can't end in the available seconds because of others.
+        """
+        budget = self._budget
+        with budget.lock:
+            excess = budget.seconds + seconds - available
+            if budget.seconds > 0 and excess > 0:
+                raise _too_many(
+                    f"the texts in progress need about {budget.seconds:.0f} seconds, these about {seconds:.0f} more",
+                    math.ceil(excess),
+                )
+            self.seconds += seconds
+            budget.seconds += seconds
+
+    def done(self, seconds: float) -> None:
+        """Give back seconds of work that is computed."""
+        budget = self._budget
+        with budget.lock:
+            seconds = min(seconds, self.seconds)
+            self.seconds -= seconds
+            budget.seconds -= seconds
 
 
-def _too_many(reason: str) -> ApiError:
+def _too_many(reason: str, retry_after: int = RETRY_AFTER_SECONDS) -> ApiError:
     return ApiError(
         ErrorCode.TOO_MANY_REQUESTS,
-        f"{reason}; retry in a second, or run more workers",
-        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+        f"{reason}; retry in {retry_after} second{'s' * (retry_after != 1)}, or run more workers",
+        {"Retry-After": str(retry_after)},
     )

@@ -10,13 +10,20 @@ from types import MappingProxyType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from serving.settings import MAX_FEEDBACK
-from textclf.errors import InputError, StorageQuotaError, StorageUnavailableError, TextClfError, UnknownLabelError
+from textclf.errors import (
+    InputError,
+    StorageQuotaError,
+    StorageUnavailableError,
+    TextClfError,
+    TextTooLongError,
+    UnknownLabelError,
+)
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ErrorCode(enum.Enum):
-    """Every error of the app: its HTTP status and its meaning; nginx adds four (serving/server/programs.py)."""
+    """Every error of the app: its HTTP status and its meaning; nginx adds three (serving/server/programs.py)."""
 
     EMPTY_BODY = 400, "The body is empty."
     INCOMPLETE_BODY = 400, "The body ended too early, or its chunks are broken."
@@ -39,19 +46,26 @@ class ErrorCode(enum.Enum):
     DUPLICATE_KEY = 422, "A JSON object has the same key twice."
     EMPTY_LIST = 422, "The list has no texts."
     TOO_MANY_TEXTS = 422, "The request has more than MAX_BATCH texts."
-    TEXT_TOO_LONG = 422, "A text has more than MAX_TEXT_CHARS characters."
+    TEXT_TOO_LONG = 422, "A text has more than MAX_TEXT_CHARS characters, before or after Unicode normalisation (NFKC)."
+    TOO_MUCH_WORK = (
+        422,
+        "The texts have more than MAX_REQUEST_WORDPIECES wordpieces, or take more time than MODEL_SERVER_TIMEOUT.",
+    )
     INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
     BLANK_TEXT = 422, "The review to store is blank."
     UNKNOWN_LABEL = 422, "The label is not a class of the model."
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,
-        f"The worker is handling MAX_CONCURRENT predictions, lists with twice MAX_BATCH texts, {MAX_FEEDBACK} reviews, "
-        "or two requests for /info, /metrics and /openapi.json; retry after the seconds in Retry-After.",
+        f"The worker is handling MAX_CONCURRENT predictions, texts with MAX_WORKER_WORDPIECES wordpieces, texts for "
+        f"the whole MODEL_SERVER_TIMEOUT, {MAX_FEEDBACK} reviews, or two requests for /info, /metrics and "
+        "/openapi.json; retry after the seconds in Retry-After.",
     )
+    CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
     DRAINING = 503, "The server is about to stop; it still responds to other requests."
+    TIMED_OUT = 503, "The response took more than MODEL_SERVER_TIMEOUT; from the app, or from nginx."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
     STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log has the reason."
@@ -72,6 +86,7 @@ _EXCEPTION_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (MethodNotAllowed, ErrorCode.METHOD_NOT_ALLOWED),
     (HTTPException, ErrorCode.BAD_REQUEST),
     (UnknownLabelError, ErrorCode.UNKNOWN_LABEL),
+    (TextTooLongError, ErrorCode.TEXT_TOO_LONG),
     (InputError, ErrorCode.INVALID_TEXT),
     (StorageQuotaError, ErrorCode.QUOTA_EXCEEDED),
     (StorageUnavailableError, ErrorCode.STORAGE_UNAVAILABLE),

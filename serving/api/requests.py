@@ -8,8 +8,10 @@ import enum
 import io
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
+from json.decoder import JSONArray, JSONObject
+from json.scanner import py_make_scanner
 from typing import Any, TypeVar
 
 from serving.api.errors import ApiError, ErrorCode
@@ -20,6 +22,10 @@ from textclf.unicode import encode_utf8
 # Keys of a body that have texts.
 _TEXT_KEYS = ("text", "X", "data")
 MAX_SOURCE_CHARS = 200
+# A body of up to this many characters is decoded at once, in at most 5 ms.
+_SMALL_CHARS = 32_768
+# Values in a large body, next to its texts: enough to find what else is wrong with it.
+_MAX_OTHER_VALUES = 1000
 
 _JSON_NAMES: dict[type, str] = {
     bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"
@@ -79,7 +85,7 @@ def parse_predict_request(
         ApiError: if the body does not match media_type, has another shape, or its texts exceed the limits.
     """
     if media_type == JSON:
-        return _json_request(_json(content), limits, keys)
+        return _json_request(_json(content, limits), limits, keys)
     if media_type == CSV:
         return _checked(PayloadFormat.CSV, "record", _csv_texts(content, limits), limits)
     assert media_type == JSON_LINES, media_type  # noqa: S101 media_type() accepts no other
@@ -92,7 +98,7 @@ def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
     Raises:
         ApiError: if the body is not JSON, has another shape, or a text that can't be stored.
     """
-    body = _object(_json(content), "the body")
+    body = _object(_json(content, limits), "the body")
     _refuse_unknown(body, {"text", "label", "source", "audit"})
     text = _text(_value(body, "text", str, "a string"), "text", limits)
     if not text.strip():
@@ -168,7 +174,7 @@ def _line_texts(content: str, limits: Limits) -> list[object]:
     texts: list[object] = []
     for index, line in enumerate(content.split("\n") if content else ()):
         where = f"line {index} (counted from 0)"
-        body = _object(_json(line, f"{where}: "), where)
+        body = _object(_json(line, limits, f"{where}: "), where)
         _refuse_unknown(body, {"text", "data"}, where)
         if len(body) != 1:
             raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected exactly one of text, data, got {len(body)}")
@@ -245,6 +251,30 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _decoded_in_steps(content: str, limits: Limits) -> Any:
+    """Decode JSON value by value, so that other threads run meanwhile; the decoder in C lets none run until its end.
+
+    Raises:
+        ApiError: if there are more values than texts may be in a request, and some for keys around them.
+        ValueError, RecursionError: if it is not JSON.
+    """
+    left = limits.batch + _MAX_OTHER_VALUES
+
+    def counted(text: str, position: int) -> tuple[Any, int]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _too_many("the body", limits, "more")
+        return scan(text, position)
+
+    decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    decoder.parse_array = lambda opened, _: JSONArray(opened, counted)
+    decoder.parse_object = lambda opened, strict, _, *others: JSONObject(opened, strict, counted, *others)
+    scan = py_make_scanner(decoder)
+    decoder.scan_once = scan
+    return decoder.decode(content)
+
+
 class _ConstantError(ValueError):
     """NaN or an infinity, which Python accepts but JSON does not have."""
 
@@ -253,14 +283,12 @@ def _refuse_constant(name: str) -> Any:
     raise _ConstantError(f"{name} is not JSON")
 
 
-_decode: Callable[[str], Any] = json.JSONDecoder(
-    object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-).decode
+_decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
 
 
-def _json(content: str, where: str = "") -> Any:
+def _json(content: str, limits: Limits, where: str = "") -> Any:
     try:
-        return _decode(content)
+        return _decoder.decode(content) if len(content) <= _SMALL_CHARS else _decoded_in_steps(content, limits)
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
     except _ConstantError as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.workers.base import Worker
 
+from serving.api.deadline import CONNECTION
 from serving.api.errors import ErrorCode, error_body, redacted_traceback
 from serving.server.worker_files import hide
 
@@ -100,7 +101,9 @@ class ScgiWorker(Worker):  # type: ignore[misc]
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_READ_SECONDS))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_WRITE_SECONDS))
-            connection.sendall(render(self.wsgi, read_request(connection)))
+            environ = read_request(connection)
+            environ[CONNECTION] = connection
+            connection.sendall(render(self.wsgi, environ))
         except OSError:
             pass  # nginx has ended, or dropped the request.
         except Exception as error:  # noqa: BLE001 the thread must serve other requests

@@ -216,6 +216,8 @@ def test_info(client):
         "max_batch": 1000,
         "max_body_bytes": 2_097_152,
         "max_concurrent": Settings().max_concurrent,
+        "max_request_wordpieces": 1_000_000,
+        "max_worker_wordpieces": 2_000_000,
     }
 
 
@@ -532,7 +534,7 @@ def test_the_key_of_metrics_is_asked_for_before_a_slot(make):
 
 def test_lists_are_bounded_together_and_single_texts_pass(make):
     gate = Gate()
-    client = make(gate, max_batch=3)
+    client = make(gate, max_worker_wordpieces=15)
     assert gate.waiting.acquire(timeout=5)
     gate.open.clear()
     results = []
@@ -548,7 +550,7 @@ def test_lists_are_bounded_together_and_single_texts_pass(make):
     response = client.post("/predict", json={"X": ["good"] * 2})
     assert response.status_code == 429
     assert error_of(response)["code"] == "too_many_requests"
-    assert "5 texts are in progress" in error_of(response)["message"]
+    assert "texts with 15 wordpieces are in progress" in error_of(response)["message"]
     assert response.headers["Retry-After"] == "1"
     gate.open.set()
     for thread in threads:
@@ -557,8 +559,15 @@ def test_lists_are_bounded_together_and_single_texts_pass(make):
     assert client.post("/predict", json={"X": ["good"] * 3}).status_code == 200
 
 
+def test_a_list_with_more_wordpieces_than_a_request_may_have_is_refused(make):
+    client = make(max_request_wordpieces=12)
+    assert client.post("/predict", json={"X": ["good"] * 4}).status_code == 200
+    response = client.post("/predict", json={"X": ["good"] * 5})
+    assert (response.status_code, error_of(response)["code"]) == (422, "too_much_work")
+
+
 def test_a_fault_gives_its_texts_back(make):
-    client = make(Fault(), max_batch=3)
+    client = make(Fault(), max_worker_wordpieces=9)
     for _ in range(5):
         assert client.post("/predict", json={"X": ["crash"] * 3}).status_code == 500
     assert client.post("/predict", json={"X": ["good"] * 3}).status_code == 200

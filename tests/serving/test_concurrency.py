@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from serving.api.concurrency import BatchBudget, RequestSlots
+from serving.api.concurrency import RequestSlots, WorkBudget
 from serving.api.errors import ApiError, ErrorCode
 
 
@@ -82,11 +82,49 @@ def test_who_does_not_wait_gives_nothing_up():
         assert code_of(slots) is ErrorCode.TOO_MANY_REQUESTS
 
 
-def test_texts():
-    budget = BatchBudget(10)
-    with budget.acquire(6), budget.acquire(4), budget.acquire(1), pytest.raises(ApiError), budget.acquire(2):
-        pass
-    with budget.acquire(20), budget.acquire(1), pytest.raises(ApiError), budget.acquire(2):
-        pass
-    with budget.acquire(10):
-        pass
+def refusal(act, *arguments):
+    with pytest.raises(ApiError) as caught:
+        act(*arguments)
+    return caught.value
+
+
+def test_wordpieces_of_a_request_are_bounded():
+    budget = WorkBudget(10, 15)
+    with budget.job() as job:
+        job.read(6)
+        job.read(4)
+        assert refusal(job.read, 1).code is ErrorCode.TOO_MUCH_WORK
+    assert budget.wordpieces == 0
+
+
+def test_wordpieces_of_a_worker_are_bounded_except_for_a_request_alone():
+    budget = WorkBudget(20, 10)
+    with budget.job() as one, budget.job() as other:
+        one.read(4)
+        other.read(6)
+        assert refusal(other.read, 1).code is ErrorCode.TOO_MANY_REQUESTS
+    with budget.job() as alone:
+        alone.read(20)
+    assert budget.wordpieces == 0
+
+
+def test_seconds_of_a_worker_are_bounded_except_for_a_request_alone():
+    budget = WorkBudget(10, 10)
+    with budget.job() as one, budget.job() as other:
+        one.accept(50.0, 40.0)
+        error = refusal(other.accept, 2.5, 40.0)
+        assert (error.code, error.headers) == (ErrorCode.TOO_MANY_REQUESTS, {"Retry-After": "13"})
+        assert "need about 50 seconds, these about 2" in error.message
+        one.done(12.5)
+        other.accept(2.5, 40.0)
+    assert (budget.seconds, budget.wordpieces) == (0, 0)
+
+
+def test_work_that_is_done_is_given_back_once():
+    budget = WorkBudget(10, 10)
+    with budget.job() as job:
+        job.accept(3.0, 10.0)
+        job.done(2.0)
+        job.done(2.0)  # Estimates and batches may differ.
+        assert budget.seconds == 0
+    assert budget.seconds == 0

@@ -38,6 +38,8 @@ def test_every_variable_is_read_and_others_are_not():
         "MAX_CONCURRENT": "13",
         "DRAIN_SECONDS": "15",
         "KEEP_ALIVE_SECONDS": "16",
+        "MAX_REQUEST_WORDPIECES": "14",
+        "MAX_WORKER_WORDPIECES": "15",
         "API_KEY": "s3cret!",
         "NEW_DATA_DIR": "/data",
         "NEW_DATA_MAX_BYTES": "0",
