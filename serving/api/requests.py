@@ -10,11 +10,10 @@ import json
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from json.decoder import JSONArray, JSONObject
-from json.scanner import py_make_scanner
 from typing import Any, TypeVar
 
 from serving.api.errors import ApiError, ErrorCode
+from serving.api.json_steps import TooManyValuesError, decode_in_steps
 from serving.api.request_body import CSV, JSON, JSON_LINES
 from textclf.errors import InputError
 from textclf.unicode import encode_utf8
@@ -251,30 +250,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _decoded_in_steps(content: str, limits: Limits) -> Any:
-    """Decode JSON value by value, so that other threads run meanwhile; the decoder in C lets none run until its end.
-
-    Raises:
-        ApiError: if there are more values than texts may be in a request, and some for keys around them.
-        ValueError, RecursionError: if it is not JSON.
-    """
-    left = limits.batch + _MAX_OTHER_VALUES
-
-    def counted(text: str, position: int) -> tuple[Any, int]:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise _too_many("the body", limits, "more")
-        return scan(text, position)
-
-    decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
-    decoder.parse_array = lambda opened, _: JSONArray(opened, counted)
-    decoder.parse_object = lambda opened, strict, _, *others: JSONObject(opened, strict, counted, *others)
-    scan = py_make_scanner(decoder)
-    decoder.scan_once = scan
-    return decoder.decode(content)
-
-
 class _ConstantError(ValueError):
     """NaN or an infinity, which Python accepts but JSON does not have."""
 
@@ -288,7 +263,11 @@ _decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_
 
 def _json(content: str, limits: Limits, where: str = "") -> Any:
     try:
-        return _decoder.decode(content) if len(content) <= _SMALL_CHARS else _decoded_in_steps(content, limits)
+        if len(content) <= _SMALL_CHARS:
+            return _decoder.decode(content)
+        return decode_in_steps(content, limits.batch + _MAX_OTHER_VALUES, _without_repeats, _refuse_constant)
+    except TooManyValuesError:
+        raise _too_many("the body", limits, "more") from None
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
     except _ConstantError as error:

@@ -172,7 +172,15 @@ def _parted(run: re.Match[str]) -> str:
 
 def _plain(run: re.Match[str]) -> str:
     """A non-ASCII run as _parted returns it, but folded and without accents."""
-    decomposed = "".join(map(_folded, run[0]))
+    chars = run[0]
+    if len(chars) == 1:
+        return _plain_alone(chars)
+    plain = [*map(_plain_anywhere, chars)]
+    return _plain_in_order(chars) if None in plain else "".join(plain)  # type: ignore[arg-type]
+
+
+def _plain_in_order(chars: str) -> str:
+    decomposed = "".join(map(_folded, chars))
     if not unicodedata.is_normalized("NFD", decomposed) or not _NEW_CLASSES.keys().isdisjoint(decomposed):
         decomposed = _in_canonical_order(decomposed)
     return "".join(map(_unaccented, decomposed))
@@ -194,6 +202,18 @@ def _folded(char: str) -> str:
     if _IGNORABLE.match(char):
         return ""
     return _NEW_FOLDS.get(char) or unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _plain_alone(char: str) -> str:
+    return _plain_in_order(char)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _plain_anywhere(char: str) -> str | None:
+    """The form of a character after str.casefold that does not depend on its neighbours; None if there is none."""
+    folded = _folded(char)
+    return None if any(map(_combining_class, folded)) else "".join(map(_unaccented, folded))
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)

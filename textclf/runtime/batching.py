@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from textclf.runtime.backend import TEXTS_PER_BATCH
 
 # Characters of a group: enough to make the cost of a group negligible, few enough to bound its wordpieces.
-_GROUP_CHARS = 32_768
+_GROUP_CHARS = 16_384
 
 
 def groups_by_size(texts: Sequence[str], max_chars: int = _GROUP_CHARS) -> Iterator[slice]:

@@ -1,0 +1,94 @@
+"""JSON in steps: the values and errors of the decoder in C, a bound on values, and other threads that run meanwhile."""
+
+import json
+import sys
+import threading
+import time
+
+import pytest
+
+from serving.api.errors import ApiError, ErrorCode
+from serving.api.json_steps import TooManyValuesError, decode_in_steps
+from serving.api.requests import Limits, parse_predict_request
+
+_LIMITS = Limits(text_chars=100_000, batch=1000)
+
+
+def decoded(content, max_values=100):
+    return decode_in_steps(content, max_values, dict, float)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"X": ["a", "\\u00e9\\n", ""], "b": {"c": [1, -2.5e3, true, false, null]}}',
+        " [ ] ",
+        '{"a":"b"}',
+        '"a"',
+        "[NaN]",
+    ],
+)
+def test_values_are_those_of_json(content):
+    assert repr(decoded(content)) == repr(json.loads(content))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1,]", '{"a":}', '{"a" 1}', '["a', '"\n"', "[1] 2", "nul", "{1: 2}", "[" + "1" * 5000 + "]"]
+)
+def test_errors_are_those_of_json(content):
+    with pytest.raises(ValueError, match="") as expected:
+        json.loads(content)
+    with pytest.raises(type(expected.value)) as found:
+        decoded(content)
+    assert str(found.value) == str(expected.value)
+
+
+def test_values_are_counted_at_every_depth():
+    assert decoded("[[1], [2, {}]]", 5) == [[1], [2, {}]]
+    for content in ("[[1], [2, {}]]", '{"a": {"b": 1}, "c": [1, 2]}'):
+        with pytest.raises(TooManyValuesError):
+            decoded(content, 4)
+
+
+def test_deep_nesting_is_refused():
+    with pytest.raises(RecursionError):
+        decoded("[" * 100_000, 10**6)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" + "[]," * 680_000 + "1]", '{"X":[' + '"",' * 680_000 + '""]}', "{" + ",".join(f'"{i}":0' for i in range(190_000)) + "}"],
+)  # fmt: skip
+def test_many_tiny_values_end_early(body):
+    start = time.thread_time()
+    with pytest.raises(ApiError) as caught:
+        parse_predict_request(body, "application/json", _LIMITS)
+    assert caught.value.code is ErrorCode.TOO_MANY_TEXTS
+    assert time.thread_time() - start < 0.05
+
+
+def test_another_thread_runs_while_a_large_body_is_decoded():
+    """The decoder in C would keep the interpreter for the whole 0.15 s."""
+    body = "[" + "[]," * 300_000 + "1]"
+    gaps = []
+    ended = threading.Event()
+
+    def watch():
+        last = time.perf_counter()
+        while not ended.is_set():
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    watcher = threading.Thread(target=watch)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        watcher.start()
+        decoded(body, 10**6)
+    finally:
+        sys.setswitchinterval(before)
+        ended.set()
+        watcher.join()
+    assert len([gap for gap in gaps if gap > 0.02]) <= len(gaps) // 100
+    assert len(gaps) > 100
