@@ -43,25 +43,14 @@ class Deadline:
         self._environ = environ
         self._monotonic = monotonic
         now = monotonic()
-        self._end = now + _USED * timeout - _waited(environ, timeout, clock)
-        self._next_look = now + _LOOK_SECONDS
+        waited = _waited(environ, timeout, clock)
+        self._end = now + _USED * timeout - waited
+        self._next_look = now + _LOOK_SECONDS - waited
 
     @property
     def seconds(self) -> float:
         """Seconds that are left."""
         return self._end - self._monotonic()
-
-    def check_time(self) -> None:
-        """Check that there is time left.
-
-        Raises:
-            ApiError: if the time is over.
-        """
-        if self.seconds <= 0:
-            raise ApiError(
-                ErrorCode.TIMED_OUT,
-                f"no response within {self.timeout:g} s (MODEL_SERVER_TIMEOUT); send fewer texts at a time",
-            )
 
     def check(self) -> None:
         """Check that there is time left and, some times per second, that the client still waits.
@@ -69,12 +58,16 @@ class Deadline:
         Raises:
             ApiError: if the time is over, or the client closed the connection.
         """
-        self.check_time()
         now = self._monotonic()
-        if now >= self._next_look:
+        if now >= self._next_look or now >= self._end:
             self._next_look = now + _LOOK_SECONDS
             if is_client_gone(self._environ):
                 raise ApiError(ErrorCode.CLIENT_GONE, ErrorCode.CLIENT_GONE.meaning[:-1])
+        if now >= self._end:
+            raise ApiError(
+                ErrorCode.TIMED_OUT,
+                f"no response within {self.timeout:g} s (MODEL_SERVER_TIMEOUT); send fewer texts at a time",
+            )
 
 
 def is_client_gone(environ: _Environ) -> bool:

@@ -34,7 +34,9 @@ class AccessLog:
         self._writing = threading.Lock()
 
     def __call__(self, record: RequestRecord) -> None:
-        """Write one line; a failed write is ignored."""
+        """Write one line, except for a request that nginx logs; a failed write is ignored."""
+        if record.is_left_to_nginx:
+            return
         line = _encode(self._fields(record)) + "\n"
         # A closed pipe, a full disk, a stream closed at the end of the process.
         with contextlib.suppress(OSError, ValueError), self._writing:

@@ -98,6 +98,8 @@ class Metrics:
     def request_ended(self, record: RequestRecord) -> None:
         """Count a request that ended, with the facts in its record."""
         self._in_flight.dec()
+        if record.is_left_to_nginx:
+            return
         key = (record.route, record.method, record.status)
         children = self._children.get(key)
         if children is None:

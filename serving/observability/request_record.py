@@ -30,6 +30,7 @@ class RequestRecord:
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
         body_is_read: whether the whole body was read from the connection.
+        is_left_to_nginx: whether nginx counts and logs the request, because its client left (unanswered.py).
         seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
     """
 
@@ -47,6 +48,7 @@ class RequestRecord:
     scored: list[str] = field(default_factory=list)
     timings: "Timings | None" = None
     body_is_read: bool = False
+    is_left_to_nginx: bool = False
     seconds: float = 0.0
 
 

@@ -1,7 +1,6 @@
 """JSON in steps: the values and errors of the decoder in C, a bound on values, and other threads that run meanwhile."""
 
 import json
-import sys
 import threading
 import time
 
@@ -12,6 +11,13 @@ from serving.api.json_steps import TooManyValuesError, decode_in_steps
 from serving.api.requests import Limits, parse_predict_request
 
 _LIMITS = Limits(text_chars=100_000, batch=1000)
+
+
+def error_of(decode):
+    try:
+        return f"no error: {decode()}"
+    except ValueError as error:
+        return type(error), str(error)
 
 
 def decoded(content, max_values=100):
@@ -36,11 +42,7 @@ def test_values_are_those_of_json(content):
     "content", ["", "[1,]", '{"a":}', '{"a" 1}', '["a', '"\n"', "[1] 2", "nul", "{1: 2}", "[" + "1" * 5000 + "]"]
 )
 def test_errors_are_those_of_json(content):
-    with pytest.raises(ValueError, match="") as expected:
-        json.loads(content)
-    with pytest.raises(type(expected.value)) as found:
-        decoded(content)
-    assert str(found.value) == str(expected.value)
+    assert error_of(lambda: decoded(content)) == error_of(lambda: json.loads(content))
 
 
 def test_values_are_counted_at_every_depth():
@@ -55,10 +57,12 @@ def test_deep_nesting_is_refused():
         decoded("[" * 100_000, 10**6)
 
 
+_KEYS = ",".join(f'"{number}":0' for number in range(190_000))
+
+
 @pytest.mark.parametrize(
-    "body",
-    ["[" + "[]," * 680_000 + "1]", '{"X":[' + '"",' * 680_000 + '""]}', "{" + ",".join(f'"{i}":0' for i in range(190_000)) + "}"],
-)  # fmt: skip
+    "body", ["[" + "[]," * 680_000 + "1]", '{"X":[' + '"",' * 680_000 + '""]}', "{" + _KEYS + "}"], ids=len
+)
 def test_many_tiny_values_end_early(body):
     start = time.thread_time()
     with pytest.raises(ApiError) as caught:
@@ -68,27 +72,23 @@ def test_many_tiny_values_end_early(body):
 
 
 def test_another_thread_runs_while_a_large_body_is_decoded():
-    """The decoder in C would keep the interpreter for the whole 0.15 s."""
+    """The decoder in C would keep the interpreter from the other thread until its end."""
     body = "[" + "[]," * 300_000 + "1]"
-    gaps = []
+    gaps = [0.0]
     ended = threading.Event()
 
     def watch():
         last = time.perf_counter()
         while not ended.is_set():
             now = time.perf_counter()
-            gaps.append(now - last)
+            gaps[0] = max(gaps[0], now - last)
             last = now
 
     watcher = threading.Thread(target=watch)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    try:
-        watcher.start()
-        decoded(body, 10**6)
-    finally:
-        sys.setswitchinterval(before)
-        ended.set()
-        watcher.join()
-    assert len([gap for gap in gaps if gap > 0.02]) <= len(gaps) // 100
-    assert len(gaps) > 100
+    watcher.start()
+    start = time.perf_counter()
+    decoded(body, 10**6)
+    seconds = time.perf_counter() - start
+    ended.set()
+    watcher.join()
+    assert gaps[0] < seconds / 2

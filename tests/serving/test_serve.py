@@ -343,6 +343,10 @@ def test_an_answer_that_takes_too_long_is_given_up(model, tmp_path):
         assert (line["method"], line["path"], line["status"], line["error"]) == ("POST", "/predict", 503, "timed_out")
         assert line["latency_ms"] >= 1000
         wait_for(stack.is_ready)
+        # The worker then meets the request in its backlog: it neither computes nor logs it again.
+        assert stack.request("POST", "/predict", _TEXT).status == 200
+        assert stack.log.count('"request_id":"late"') == 1
+        wait_for(lambda: "textclf_texts_total 1.0" in stack.request("GET", "/metrics").body.decode())
 
 
 def test_a_client_that_goes_is_logged_and_counted(model, tmp_path):
@@ -366,6 +370,9 @@ def test_a_client_that_goes_is_logged_and_counted(model, tmp_path):
 
         wait_for(lambda: 'textclf_errors_total{code="client_gone"} 1.0' in metrics())
         assert 'textclf_requests_total{method="POST",route="/predict",status="499"} 1.0' in metrics()
+        assert stack.request("POST", "/predict", _TEXT).status == 200
+        assert stack.log.count('"request_id":"gone"') == 1
+        wait_for(lambda: "textclf_texts_total 1.0" in metrics())
 
 
 def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model, tmp_path):
