@@ -37,6 +37,7 @@ from textclf.monitoring.samples import (
     LabelledSample,
     LatestSample,
     OpenedVersion,
+    baseline_sample,
     check_given_labels,
     open_version,
     stored_labels,
@@ -151,12 +152,7 @@ class Monitoring:
         labelled = LabelledSample(predictions, notes=tuple(notes))
         known = None
         if baseline is not None:
-            some = self.draws.positions(len(baseline), min(self.max_texts, len(opened.reference.features)))
-            known = LatestSample(
-                text_features(predictor, [baseline[at] for at in some], opened.reference.projection),
-                "training texts that were passed",
-                len(baseline),
-            )
+            known = baseline_sample(baseline, opened, predictor, self.draws, self.max_texts)
         return compare_samples(
             opened, latest, labelled, known, options=self.options, draws=self.draws, now=self.clock()
         )

@@ -7,7 +7,7 @@ import pytest
 
 from textclf.config import DataOptions
 from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
-from textclf.data.labelled_reviews import LabelledReview, fingerprint_of, read_labelled_reviews
+from textclf.data.labelled_reviews import LabelledReview, different_texts, fingerprint_of, read_labelled_reviews
 from textclf.data.latest_texts import read_latest
 from textclf.errors import DatasetError
 from textclf.labels import OTHER_LABEL
@@ -48,6 +48,12 @@ def test_a_text_of_no_class_is_read_with_its_label(stored):
     assert (review.label, review.audit) == (OTHER_LABEL, True)
     latest = read_latest(stored)
     assert dict(zip(latest.texts, latest.labels, strict=True))["Neither."] == OTHER_LABEL
+
+
+def test_texts_of_no_class_do_not_count_as_labels_for_a_retraining(stored):
+    for label in ("pos", OTHER_LABEL):
+        store(stored).save(f"A text: {label}", label, CLASSES, "m 1")
+    assert different_texts(read_labelled_reviews(stored).reviews) == 3
 
 
 def test_the_train_folder_says_the_same(stored):

@@ -61,8 +61,8 @@ def test_a_model_that_was_held_back_has_used_no_labels_up(tmp_path, retrain):
     assert read_state(tmp_path).last_retrain == RetrainTry(DAYS_LATER + 72 * HOUR, RetrainOutcome.HELD, "a", 250)
 
 
-@pytest.mark.parametrize(("status", "restarts"), [(0, True), (3, True), (4, True), (5, False), (6, False), (7, False)])
-def test_a_model_that_was_trained_and_compared_starts_the_cusum_of_audits_again(tmp_path, retrain, status, restarts):
+@pytest.mark.parametrize(("status", "restarts"), [(0, True), (3, True), (4, False), (5, False), (6, False), (7, False)])
+def test_a_decision_of_the_gate_starts_the_cusum_of_audits_again(tmp_path, retrain, status, restarts):
     runs = {"v": AuditRun(80, 1000, 0.1, audits=300, errors=30, height=9.0, risen_audits=80, risen_errors=20)}
     update_state(tmp_path, lambda state: dataclasses.replace(state, audit_runs=runs))
     retrain(status)

@@ -12,6 +12,7 @@ from textclf.data.dataset_layout import find_parts, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
+from textclf.labels import OTHER_LABEL
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -116,8 +117,8 @@ def left_out_notes(empty: int, undecodable: int) -> tuple[str, ...]:
 
 
 def different_texts(reviews: Sequence[LabelledReview]) -> int:
-    """Number of texts, duplicates counted once."""
-    return len({content_digest(review.text) for review in reviews})
+    """Number of texts that can be trained on: duplicates are counted once, and those with OTHER_LABEL not at all."""
+    return len({content_digest(review.text) for review in reviews if review.label != OTHER_LABEL})
 
 
 def fingerprint_of(reviews: Sequence[LabelledReview]) -> str:

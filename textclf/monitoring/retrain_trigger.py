@@ -54,7 +54,8 @@ def retrain_if_due(
     if outcome == RetrainOutcome.HELD:
         record(dataclasses.replace(failed, outcome=outcome))
     else:
-        # A model was trained because of the evidence, so the CUSUM of the audits starts again.
-        restarts: dict[str, Any] = {} if outcome == RetrainOutcome.NOTHING else {"audit_runs": {}}
+        # The gate has decided about the evidence, so the CUSUM of the audits starts again.
+        is_decided = outcome in (RetrainOutcome.PROMOTED, RetrainOutcome.REJECTED)
+        restarts: dict[str, Any] = {"audit_runs": {}} if is_decided else {}
         record(RetrainTry(now, outcome, fingerprint, labels), **restarts)
     click.echo(outcome.sentence)

@@ -16,6 +16,7 @@ from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
 from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
+from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import ModelVersion, open_model
@@ -144,6 +145,15 @@ def check_given_labels(
             raise InputError(f"{name}: expected one for each of {texts} texts, got {len(values)}")
     if any(audit) and (labels is None or all(label is None for label in labels)):
         raise InputError(f"{source}: expected labels of the random audit, found none")
+
+
+def baseline_sample(
+    texts: Sequence[str], opened: OpenedVersion, predictor: Predictor, draws: Draws, max_texts: int
+) -> LatestSample:
+    """The texts that replace those of the reference, at most as many as the reference has."""
+    some = draws.positions(len(texts), min(max_texts, len(opened.reference.features)))
+    features = text_features(predictor, [texts[at] for at in some], opened.reference.projection)
+    return LatestSample(features, "training texts that were passed", len(texts))
 
 
 def with_audits(
