@@ -124,7 +124,7 @@ class UnansweredRequests:
             while True:
                 ready, _, _ = select.select([pipe], [], [], self._limit.seconds_left())
                 if self._limit.seconds_left() == 0:
-                    self._say(f"{self._limit.left_out} more requests without a worker's response are only counted")
+                    self._say(f"{self._limit.left_out} more requests that no worker answered are counted, not logged")
                     self._limit.left_out = 0
                 if ready:
                     block = os.read(pipe, _BLOCK_BYTES)

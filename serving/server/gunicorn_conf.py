@@ -15,6 +15,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from serving.server.backlog import hand_over
+from serving.server.heartbeat import use_memory
 from serving.server.worker_files import forget, is_any_warm, show
 
 # Load the model after the fork: the threads of an engine do not survive a fork.
@@ -33,6 +34,11 @@ _BOOTS = 3
 # Pause after a failed load while other workers serve; doubled each time.
 _FIRST_PAUSE = 1.0
 _MAX_PAUSE = 30.0
+
+
+def on_starting(_server: Any) -> None:
+    """Keep the workers' signs of life in memory, so that a full disk keeps none from starting."""
+    use_memory()
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -76,7 +76,8 @@ def supervise(
             _say(f"{message}; stopping")
     is_complete = len(running) == len(programs)
     if drain is not None and drain.seconds and is_complete and stops == 1 and signal.SIGTERM in numbers:
-        drain.announce()
+        with contextlib.suppress(OSError):  # A full disk must not keep the server from stopping.
+            drain.announce()
         _wait(running, signals, drain.seconds)
     stopped = _stop(running, signals, stops, time.monotonic() + grace)
     return 0 if stops and stopped else 1

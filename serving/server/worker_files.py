@@ -3,8 +3,11 @@
 Behind nginx each worker has its own unix socket, `<number>.sock`. While the worker is ready, the link `<number>.ready`
 points to the socket and the file `<number>.warm` exists. nginx uses only these names, so it sends no request to a
 loading worker.
+
+Both are renamed when a worker ends, and not removed: its successor needs no new file, which a full disk may refuse.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +22,37 @@ def draining_file(runtime: Path) -> Path:
 
 def show(worker: Any) -> None:
     """Let nginx send requests to a worker."""
-    link = _file(worker, "ready")
-    link.unlink(missing_ok=True)
-    link.symlink_to(f"{worker.number}.sock")
+    if not _rename(worker, "hidden", "ready"):
+        with contextlib.suppress(FileExistsError):
+            _file(worker, "ready").symlink_to(f"{worker.number}.sock")
     # nginx can test for a file, but not for a socket.
-    _file(worker, "warm").touch()
+    if not _rename(worker, "cold", "warm"):
+        _file(worker, "warm").touch()
 
 
 def hide(worker: Any) -> None:
     """Let nginx send no new requests to a worker that finishes its requests."""
-    _file(worker, "ready").unlink(missing_ok=True)
+    _rename(worker, "ready", "hidden")
 
 
 def forget(worker: Any) -> bool:
-    """Remove the files of an ended worker; return whether it was warm."""
+    """Hide an ended worker; return whether it was warm."""
     hide(worker)
-    try:
-        _file(worker, "warm").unlink()
-    except FileNotFoundError:
-        return False
-    return True
+    return _rename(worker, "warm", "cold")
 
 
 def is_any_warm(runtime: Path) -> bool:
     """Return whether a worker has loaded and warmed its model."""
     return any(runtime.glob("*.warm"))
+
+
+def _rename(worker: Any, old: str, new: str) -> bool:
+    """Rename a file of a worker; return whether there was one."""
+    try:
+        _file(worker, old).rename(_file(worker, new))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _file(worker: Any, suffix: str) -> Path:

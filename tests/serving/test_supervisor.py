@@ -68,6 +68,16 @@ def test_one_that_ends_ends_the_others(tmp_path, script, status):
     assert (tmp_path / "drained").exists()
 
 
+def test_a_drain_that_can_not_be_announced_stops_all_the_same(tmp_path):
+    (tmp_path / "draining").symlink_to("missing/file")
+    script = "trap 'touch stopped; exit 0' TERM; touch up; while true; do sleep 0.02; done"
+    process = start(tmp_path, script, drain=0.1)
+    wait_for((tmp_path / "up").exists)
+    process.terminate()
+    assert end(process) == (0, "")
+    assert (tmp_path / "stopped").exists()
+
+
 def test_one_that_does_not_finish_is_killed(tmp_path):
     process = start(tmp_path, _STUBBORN, grace=0.3)
     wait_for((tmp_path / "up").exists)
