@@ -390,7 +390,7 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_it_meanwhile(model
         assert len(stack.workers() - before) == 1
         wait_for(lambda: re.search(r"textclf_model_workers{.*} 2.0", stack.request("GET", "/metrics").body.decode()))
         assert "textclf_texts_total 10.0" in stack.request("GET", "/metrics").body.decode()
-        files = Path(f"/proc/{stack.programs()['nginx']}/cwd").glob("textclf-*/*.db")
+        files = Path(f"/proc/{stack.programs()['nginx']}/cwd").glob("textclf-*/*_[01].db")
         assert len(list(files)) == 2 * 3, "the successor continues the files of the killed worker"
         assert stack.stop() == 0
 
