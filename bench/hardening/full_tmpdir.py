@@ -3,13 +3,15 @@
 import contextlib
 import itertools
 import os
+import re
+import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -28,10 +30,13 @@ from bench.hardening.target import (
 from textclf.cli.commands import Command
 
 _KEY = "the-key-of-this-attack"
-_SIZE = "24m"
+_OPTIONS = "size=24m,nr_inodes=1000"
 _BODY_BYTES = 200_000
 _BODIES, _SLOW = 300, 14
 _PAUSE = 0.05
+_SUCCESSOR_SECONDS = 60.0
+# /metrics may be a second old.
+_METRICS_SECONDS = 1.5
 _PATHS = (
     *("/predict", "/invocations", "/invocations/predict", "/feedback", "/ping", "/health/live", "/health/ready"),
     *("/health_check", "/info", "/metrics", "/openapi.json", "/nowhere"),
@@ -44,9 +49,12 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 @click.option("--seconds", default=60.0, help="Duration of the attack.", show_default=True)
 @click.option("--bodies/--no-bodies", default=False, help="Send large bodies without the key, too.", show_default=True)
 def main(checkout: Path, python: str, json_path: Path | None, seconds: float, bodies: bool) -> None:
-    """Fill a TMPDIR of 24 MB, use every route and method for the first time, and measure /predict meanwhile."""
+    """Fill a TMPDIR of 24 MB, use every route and method for the first time, and measure /predict meanwhile.
+
+    The prediction log is on the same disk. At the end a worker is killed: can its successor start?
+    """
     with _small_disk() as disk:
-        environment = {"TMPDIR": str(disk), "API_KEY": _KEY}
+        environment = {"TMPDIR": str(disk), "API_KEY": _KEY, "PREDICTION_LOG_URL": f"sqlite:///{disk}/log.sqlite"}
         with running_target(checkout, environment, python=python) as target:
             before = set(target.workers())
             used_at_start = _used(disk)
@@ -60,19 +68,19 @@ def main(checkout: Path, python: str, json_path: Path | None, seconds: float, bo
                 counted[target.request(method, path, headers=keyed)[0]] += 1
                 time.sleep(_PAUSE)
 
-            with contextlib.ExitStack() as stack:
-                if bodies:
-                    threading.Thread(target=lambda: stack.enter_context(_unread_bodies(target)), daemon=True).start()
-                probe = stack.enter_context(Probe(target, "POST", "/predict", PREDICT_BODY, keyed))
+            with Probe(target, "POST", "/predict", PREDICT_BODY, keyed) as probe, _unread_bodies(target, bodies):
                 in_threads(1, seconds, use_a_route)
             status, metrics = target.request("GET", "/metrics", headers=keyed)
+            lost = len(before - set(_workers(target)))
+            seconds_of_successor = _replaced(target)
             results = {
                 "attack": "full_tmpdir",
                 "bodies": bodies,
                 "bytes_used_at_start": used_at_start,
                 "predict": probe.summary(),
                 "first_uses": {str(status): count for status, count in sorted(counted.items())},
-                "workers_lost": len(before - set(_workers(target))),
+                "workers_lost": lost,
+                "seconds_until_successor": seconds_of_successor,
                 "metrics": {"status": status, "bytes": len(metrics)},
             }
         report(results, json_path)
@@ -86,7 +94,7 @@ def _small_disk() -> Iterator[Path]:
         BenchError: if this user may not mount.
     """
     with tempfile.TemporaryDirectory(prefix="textclf-disk-") as folder:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder], check=False)  # noqa: S603, S607
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", _OPTIONS, "tmpfs", folder], check=False)  # noqa: S603, S607
         if mounted.returncode:
             raise BenchError("expected a user who may mount a tmpfs, found another one; run the attack as root")
         try:
@@ -96,10 +104,13 @@ def _small_disk() -> Iterator[Path]:
 
 
 def _fill(disk: Path) -> None:
-    """Write zeros until nothing fits."""
+    """Write zeros until nothing fits, and create files until there can't be another one."""
     with open(disk / "filling", "wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
             pass
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (disk / f"empty-{number}").touch()
 
 
 def _used(disk: Path) -> int:
@@ -115,15 +126,30 @@ def _workers(target: Target) -> list[int]:
         return []
 
 
+def _replaced(target: Target) -> float | None:
+    """Kill a worker; return the seconds until there is another one that serves, None if there is none in time."""
+    victims = _workers(target)[:1]
+    start = time.monotonic()
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    time.sleep(_METRICS_SECONDS)
+    while victims and time.monotonic() < start + _SUCCESSOR_SECONDS:
+        time.sleep(_PAUSE)
+        status, metrics = target.request("GET", "/metrics", headers={"X-API-Key": _KEY})
+        if status == HTTPStatus.OK and re.search(rb"^textclf_model_workers{.*} 2.0$", metrics, re.MULTILINE):
+            return round(time.monotonic() - start, 2)
+    return None
+
+
 @contextlib.contextmanager
-def _unread_bodies(target: Target) -> Iterator[None]:
+def _unread_bodies(target: Target, is_wanted: bool) -> Iterator[None]:
     """Hold connections that announce a large body without the key: most send it at once, some stop half-way."""
     head = (
         f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {_BODY_BYTES}\r\n\r\n"
     ).encode()
     with contextlib.ExitStack() as connections:
-        for number in range(_BODIES + _SLOW):
+        for number in range(_BODIES + _SLOW if is_wanted else 0):
             with contextlib.suppress(OSError):
                 connection = connections.enter_context(socket.create_connection((target.host, target.port), timeout=5))
                 connection.sendall(head + bytes(_BODY_BYTES - (1 if number < _BODIES else _BODY_BYTES // 20)))
