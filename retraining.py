@@ -15,12 +15,12 @@ import click
 from textclf.cli.commands import Command, Group
 from textclf.cli.options import add_options, changed_options, data_dir_option, field_options, runs_dir_option
 from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOptions, TrainingOptions
-from textclf.errors import BusyError, ConfigError, NothingNewError
+from textclf.errors import BusyError, ConfigError, NothingNewError, TooFewTextsError
 from textclf.report.decision_history import describe_decisions, printable
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.decisions import Promotion, Rejection, describe_outcome, follow_decision
 from textclf.retraining.locks import retraining_locks
-from textclf.retraining.preflight import check_old_data, check_packages
+from textclf.retraining.preflight import check_holdout, check_old_data, check_packages, labels_for_holdout
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.store.promotion import Promotions
 
@@ -77,6 +77,7 @@ class Retrain:
         self.runs_dir = runs_dir
         self.again = again
         self.clock = clock
+        self._promotions = Promotions(model_dir, clock)
         given = {**options, "epochs": epochs, "init_lr": init_lr}
         given = {name: value for name, value in given.items() if value is not None}
         self.gate_options = GateOptions(**GateOptions.pop_from(given))
@@ -114,7 +115,7 @@ class Retrain:
         from textclf.retraining.champion_data import describe_test_set, reference_test_set, trained_until
         from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
         from textclf.retraining.combining import combine
-        from textclf.retraining.comparison import predicted_labels, too_few_texts
+        from textclf.retraining.comparison import predicted_labels, too_few_test_texts
         from train_model import Training
 
         options = self._data_options
@@ -147,7 +148,7 @@ class Retrain:
                 f"{removed_file} has the reasons"
             )
         # Before an hour of training, not after it.
-        for warning in too_few_texts(len(test_set), len(combined.held_out), self.gate_options):
+        if warning := too_few_test_texts(len(test_set), self.gate_options):
             click.echo(f"warning: {warning}", err=True)
         return combined
 
@@ -155,43 +156,50 @@ class Retrain:
         """Train the challenger on the combined data set, or resume a killed training; returns the history of fit_model.
 
         Raises:
+            TooFewTextsError: if the holdout has fewer texts than the gate needs.
             TrainingError: if Training.fit_model raises it.
             DatasetError: if the combined data set is missing or can't be read.
         """
         self.again = True
+        self._check_holdout()
         return self._training.fit_model()
 
     def save_retrained_model(self) -> Promotion | Rejection:
         """Save the challenger, compare it with the champion, record the decision and follow it.
 
-        The engines that serve score both versions on the test set and on the new holdout. A challenger that is not
-        promoted stays in the store. Unless `again` is set, a training that the gate turned down is not repeated: its
-        version is compared again if the gate's options or the holdout changed; otherwise its decision is returned.
+        The engines that serve score both versions on the test set and on the new holdout, and the best version so far
+        on the test set. A challenger that is not promoted stays in the store. Unless `again` is set, a training that
+        the gate turned down is not repeated: its version is compared again if the gate's options or the holdout
+        changed; otherwise its decision is returned.
 
         Raises:
+            TooFewTextsError: if the holdout is too small to decide about a new model.
             TrainingError: if Training.save_model raises it.
             ModelStoreError: if a version can't be loaded, or the store can't be written.
         """
         from textclf.retraining.champion_data import is_test_set_of_champion, reference_test_set
         from textclf.retraining.comparison import compare_with_champion
 
-        promotions = Promotions(self.model_dir, self.clock)
-        challenger, outcome = self._earlier_challenger(promotions)
+        challenger, outcome = self._earlier_challenger()
         if outcome is not None:
             return outcome
         if challenger is None:
+            self._check_holdout()
             path = self._training.save_model(self.model_dir, self.champion.manifest.name, parent=self.champion.id)
             challenger = ModelStore(self.model_dir).open(path.name)
         test_set = reference_test_set(self._dataset, self.champion, self.combined_dataset_path)
         holdout, holdout_fingerprint = self._holdout
+        best, why_not_best = self._best
         click.echo(f"comparing:     on {len(test_set)} test and {len(holdout)} held-out texts")
-        decision = compare_with_champion(self.champion, challenger, test_set, holdout, self.gate_options)
+        decision = compare_with_champion(self.champion, challenger, test_set, holdout, self.gate_options, best)
+        decision = dataclasses.replace(decision, reasons=(*decision.reasons, *why_not_best))
         data = {
             "fingerprints": self._dataset.fingerprints,
             "holdout": holdout_fingerprint,
+            "best": (best or self.champion).id,
             "is_golden_of_champion": is_test_set_of_champion(self._dataset, self.champion),
         }
-        return follow_decision(promotions, self.champion.id, challenger, decision, data)
+        return follow_decision(self._promotions, self.champion.id, challenger, decision, data)
 
     @cached_property
     def _training(self) -> Training:
@@ -223,6 +231,27 @@ class Retrain:
         holdout = read_holdout(self.combined_dataset_path, names)
         return holdout, split_fingerprint(names, {"holdout": holdout})
 
+    @cached_property
+    def _best(self) -> tuple[ModelVersion | None, list[str]]:
+        """The best version so far if it is not the champion, and why it can't be compared if it can't."""
+        from textclf.retraining.best_version import best_version
+
+        return best_version(self._promotions, self.champion, self._dataset.fingerprints["test"])
+
+    @property
+    def _recipe(self) -> dict[str, Any]:
+        from textclf.retraining.recipe import recipe_of_training
+
+        return recipe_of_training(self._training.model_options, self._training.training_options)
+
+    def _check_holdout(self) -> None:
+        """Check that the holdout can decide about a challenger that is not trained yet."""
+        from textclf.retraining.earlier_challengers import last_inconclusive
+
+        asked = self._promotions, self.champion.id, self._recipe, self.gate_options
+        undecided = None if self.again else last_inconclusive(*asked)
+        check_holdout(len(self._holdout[0]), self.gate_options, self.combine_options, undecided)
+
     @property
     def _data_options(self) -> DataOptions:
         """How the champion's data is read, except for what was given; `rename_labels` renames the new data only."""
@@ -232,14 +261,13 @@ class Retrain:
         changes.pop("rename_labels", None)
         return data_options_of(self.champion.manifest, changes)
 
-    def _earlier_challenger(self, promotions: Promotions) -> tuple[ModelVersion | None, Rejection | None]:
+    def _earlier_challenger(self) -> tuple[ModelVersion | None, Rejection | None]:
         """The version that an equal training saved before, and its outcome if the gate would repeat it."""
         from textclf.retraining import earlier_challengers as earlier
-        from textclf.retraining.recipe import recipe_of_training
 
-        champion, entries = self.champion.id, promotions.log.entries()
-        recipe = recipe_of_training(self._training.model_options, self._training.training_options)
-        versions = list(earlier.equal_trainings(promotions.store, champion, self._dataset.fingerprints, recipe))
+        champion, entries = self.champion.id, self._promotions.log.entries()
+        fingerprints, store = self._dataset.fingerprints, self._promotions.store
+        versions = list(earlier.equal_trainings(store, champion, fingerprints, self._recipe))
         if (version := earlier.undecided_challenger(entries, champion, versions)) is not None:
             click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
             return version, None
@@ -250,7 +278,8 @@ class Retrain:
             f"not trained:   the same data and recipe gave {version.id} on {entry['time'][:10]} "
             f"({entry['action']}); --again trains anyway"
         )
-        return version, earlier.repeated_rejection(version, entry, self._holdout[1], self.gate_options)
+        best_id = (self._best[0] or self.champion).id
+        return version, earlier.repeated_rejection(version, entry, self._holdout[1], best_id, self.gate_options)
 
 
 _model_dir = click.option(
@@ -291,7 +320,8 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     """Combine, train a challenger, compare it with the current version, and promote it if it is no worse.
 
     Options without a default below are those of the current version. Run the same command again to resume a killed
-    run. A training that the gate turned down is not repeated. The store's decisions.jsonl records every decision.
+    run. A training that the gate turned down is not repeated, and nothing is trained if the held-out texts are too few
+    to decide. The store's decisions.jsonl records every decision.
 
     Exit status: 0 promoted, 1 error, 3 worse, 4 too few texts to decide, 5 another process retrains this store or
     works in the same combined folder, 6 not worse but on hold or overtaken by another version, 7 no new texts to train
@@ -312,15 +342,16 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     except BusyError as error:
         click.echo(f"error: {error}", err=True)
         return RetrainOutcome.BUSY.exit_status
-    except NothingNewError as error:
+    except (NothingNewError, TooFewTextsError) as error:
         click.echo(f"not retrained: {error}")
-        return RetrainOutcome.NOTHING.exit_status
+        nothing = isinstance(error, NothingNewError)
+        return (RetrainOutcome.NOTHING if nothing else RetrainOutcome.INCONCLUSIVE).exit_status
     click.echo(describe_outcome(outcome))
     return RetrainOutcome.of_action(outcome.action).exit_status
 
 
-def check_run(arguments: Sequence[str]) -> None:
-    """Check the arguments of `run` without running it.
+def check_run(arguments: Sequence[str]) -> int:
+    """Check the arguments of `run` without running it; returns about how many labelled texts it needs to train.
 
     Raises:
         click.UsageError: if an argument is wrong.
@@ -330,6 +361,7 @@ def check_run(arguments: Sequence[str]) -> None:
     given = run.make_context("textclf retrain", list(arguments)).params
     check_packages()
     check_old_data(Path(given["old_dataset_path"]), Path(given["data_dir"]))
+    return labels_for_holdout(given["min_holdout"], CombineOptions())
 
 
 @main.command(cls=Command)

@@ -24,6 +24,10 @@ class NothingNewError(DatasetError):
     """There are no new labelled texts to train on."""
 
 
+class TooFewTextsError(DatasetError):
+    """There are too few held-out texts to decide about a new model."""
+
+
 class EncoderError(TextClfError):
     """An encoder handle can't be resolved, or does not contain a BERT encoder."""
 

@@ -17,7 +17,7 @@ class RetrainOutcome(StrEnum):
     INCONCLUSIVE = (
         "inconclusive",
         4,
-        "the retrained model was not promoted: too few texts to decide (see textclf versions history)",
+        "no model was promoted: too few texts to decide (see above, or textclf versions history)",
     )
     BUSY = "busy", 5, "no retraining: another one of this store is running"
     HELD = (

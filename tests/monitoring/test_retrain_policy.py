@@ -39,6 +39,14 @@ def test_only_new_labels_count():
     assert why_not_retrain(TRIED, "b", 700, 2e9, POLICY) is None
 
 
+def test_too_few_labels_to_decide_start_no_retraining():
+    policy = dataclasses.replace(POLICY, min_labels=500)
+    why = why_not_retrain(DriftState(), "a", 499, 1e9, policy)
+    assert why == "there are 499 labelled texts, and it takes about 500 to decide about a model"
+    assert why_not_retrain(DriftState(), "a", 500, 1e9, policy) is None
+    assert "199" in why_not_retrain(DriftState(), "a", 199, 1e9, policy)
+
+
 def test_a_failure_does_not_use_up_the_labels_but_is_followed_by_the_cool_down():
     first = DriftState(last_retrain=RetrainTry(1e9, RetrainOutcome.FAILED))
     assert why_not_retrain(first, "a", 200, 1e9 + HOUR, POLICY) is not None

@@ -38,7 +38,6 @@ def retrain(tmp_path, capsys):
     [
         (0, RetrainOutcome.PROMOTED, "the retrained model was promoted"),
         (3, RetrainOutcome.REJECTED, "the retrained model was rejected"),
-        (4, RetrainOutcome.INCONCLUSIVE, "too few texts to decide"),
         (7, RetrainOutcome.NOTHING, "found nothing new to train on"),
     ],
 )
@@ -49,6 +48,17 @@ def test_what_came_to_an_end_has_used_the_labels_up(tmp_path, retrain, status, o
     assert "the labelled data has not changed" in retrain(status, now=DAYS_LATER)
     assert "there are 50 labelled texts" in retrain(status, "b", 300, DAYS_LATER)
     assert said in retrain(status, "b", 450, DAYS_LATER)
+
+
+def test_what_could_not_be_decided_has_used_no_labels_up(tmp_path, retrain):
+    assert "no model was promoted: too few texts to decide" in retrain(4)
+    assert read_state(tmp_path).last_retrain == RetrainTry(NOW, RetrainOutcome.INCONCLUSIVE, "a", 0)
+    assert "no retraining: the last one was" in retrain(0, "b", 251, NOW + HOUR)
+    # The same labels would give the same; one more label is enough for another try.
+    assert "the labelled data has not changed" in retrain(0, now=DAYS_LATER)
+    assert "was rejected" in retrain(3, "b", 251, DAYS_LATER)
+    assert "no model was promoted" in retrain(4, "c", 451, DAYS_LATER + 72 * HOUR)
+    assert read_state(tmp_path).last_retrain.labels == 251
 
 
 def test_a_model_that_was_held_back_has_used_no_labels_up(tmp_path, retrain):

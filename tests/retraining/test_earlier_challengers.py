@@ -8,12 +8,14 @@ from textclf.config import GateOptions, ModelOptions, TrainingOptions
 from textclf.retraining.earlier_challengers import (
     compared_challenger,
     equal_trainings,
+    last_inconclusive,
     repeated_rejection,
     undecided_challenger,
 )
 from textclf.retraining.recipe import options_of_version, recipe_of_training, recipe_of_version
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
+from textclf.store.promotion import Promotions
 
 FINGERPRINTS = {"all": "a", "train": "b", "test": "c"}
 CHAMPION = "20260101T000000000Z-000000"
@@ -104,7 +106,7 @@ def rejection(version, verdict="reject", action="reject", **options):
 
 def test_rejection_is_repeated_for_the_same_holdout_and_options(store):
     version = store.open(save(store))
-    found = repeated_rejection(version, rejection(version), "f" * 64, GateOptions())
+    found = repeated_rejection(version, rejection(version), "f" * 64, CHAMPION, GateOptions())
     assert (found.challenger, found.action, found.reasons) == (version.id, "reject", ("worse",))
 
 
@@ -114,12 +116,34 @@ def test_rejection_is_repeated_for_the_same_holdout_and_options(store):
 )
 def test_rejection_is_not_repeated_after_a_change(store, change, holdout, options):
     version = store.open(save(store))
-    assert repeated_rejection(version, rejection(version, **change), holdout, GateOptions(**options)) is None
+    assert repeated_rejection(version, rejection(version, **change), holdout, CHAMPION, GateOptions(**options)) is None
+    assert repeated_rejection(version, rejection(version), "f" * 64, "another best", GateOptions()) is None
+
+
+def test_last_inconclusive_comparison_is_of_the_same_recipe_and_gate(store):
+    version = store.open(save(store))
+    log, recipe = Promotions(store.path), recipe_of_training(ModelOptions(), TrainingOptions())
+
+    def found(recipe=recipe, **options):
+        entry = last_inconclusive(log, CHAMPION, recipe, GateOptions(**options))
+        return entry and entry["challenger"]
+
+    assert found() is None
+    written = rejection(version, "inconclusive", "inconclusive")
+    log.note("inconclusive", CHAMPION, version.id, gate=written["gate"], data=written["data"])
+    log.note("reject", "another champion", version.id)
+    assert found() == version.id
+    assert found(margin=0.02) is None
+    assert found(recipe={**recipe, "epochs": 7}) is None
+    log.note("inconclusive", CHAMPION, "20260101T000000000Z-abcdef", gate=written["gate"])
+    assert found() is None  # Its version was removed.
+    log.note("reject", CHAMPION, version.id, gate=written["gate"])
+    assert found() is None
 
 
 def test_decision_without_results_is_not_repeated(store):
     version = store.open(save(store))
-    assert repeated_rejection(version, entry("reject", version.id), "f" * 64, GateOptions()) is None
+    assert repeated_rejection(version, entry("reject", version.id), "f" * 64, CHAMPION, GateOptions()) is None
 
 
 def test_option_that_is_newer_than_the_version_has_its_default(store):

@@ -14,7 +14,14 @@ from tiny_bert import write_reviews
 
 import retraining
 from retraining import Promotion, Rejection, Retrain
-from textclf.errors import ConfigError, DatasetError, ModelStoreError, NothingNewError, TrainingError
+from textclf.errors import (
+    ConfigError,
+    DatasetError,
+    ModelStoreError,
+    NothingNewError,
+    TooFewTextsError,
+    TrainingError,
+)
 from textclf.retraining.champion_data import trained_until
 from textclf.retraining.earlier_challengers import undecided_challenger
 from textclf.runtime.loading import predictor_of_version
@@ -327,11 +334,90 @@ def test_nothing_new_to_train_on_is_said_before_the_training(undecided, tmp_path
     assert len((tmp_path / "combined" / "removed.jsonl").read_text(encoding="utf-8").splitlines()) == 240
 
 
-def test_too_few_texts_for_any_promotion_are_said_before_the_training(undecided, tmp_path, reviews, products, capsys):
-    retrain_of(tmp_path, reviews, products, margin=0.01, min_holdout=100).combine_datasets()
-    golden, holdout = capsys.readouterr().err.splitlines()
-    assert golden == "warning: with 63 test texts nothing can be promoted; at least 268 are needed"
-    assert holdout.endswith("held-out texts nothing can be promoted; at least 100 are needed")
+def test_a_small_test_set_is_said_before_the_training(undecided, tmp_path, reviews, products, capsys):
+    retrain_of(tmp_path, reviews, products, margin=0.01).combine_datasets()
+    assert capsys.readouterr().err == (
+        "warning: with 63 test texts a model can be promoted only if it predicts at least 3 more of them correctly; "
+        "268 test texts are enough if no prediction differs\n"
+    )
+
+
+@pytest.fixture
+def untrained(promoted, tmp_path, monkeypatch) -> ModelStore:
+    """The store before the retraining; a training is an error."""
+    folder, _, _, outcome = promoted
+    shutil.copytree(
+        folder / "model" / "versions" / outcome.champion, tmp_path / "model" / "versions" / outcome.champion
+    )
+    (tmp_path / "model" / "current").write_text(f"{outcome.champion}\n")
+
+    def trains(*_arguments, **_options):
+        pytest.fail("a training was started")
+
+    monkeypatch.setattr(Training, "save_model", trains)
+    monkeypatch.setattr(Training, "fit_model", trains)
+    return ModelStore(tmp_path / "model")
+
+
+def test_a_holdout_that_can_not_decide_is_no_reason_to_train(untrained, promoted, reviews, products):
+    held_out = len(promoted[1].held_out)
+    retrain = retrain_of(untrained.path.parent, reviews, products, min_holdout=100)
+    retrain.combined_dataset_path = promoted[0] / "combined"
+    for step in (retrain.retrain_model, retrain.save_retrained_model):
+        with pytest.raises(TooFewTextsError, match=f"expected at least 100 held-out texts, found {held_out}: "):
+            step()
+    assert entries(untrained) == []
+
+
+def test_run_exits_with_4_where_the_holdout_can_not_decide(untrained, reviews, products):
+    result = run(untrained, reviews, products)
+    assert result.exit_code == 4, result.output
+    assert result.stdout.splitlines()[-1].startswith("not retrained: expected at least 100 held-out texts, found ")
+    assert result.stdout.endswith(" more labelled texts are needed\n")
+    assert len(untrained.version_ids()) == 1
+
+
+def test_what_could_not_be_decided_is_not_trained_on_a_few_more_labels(
+    undecided, promoted, reviews, products, tmp_path
+):
+    """The challenger stays undecided, and the holdout has not grown by as much as it needs."""
+    outcome = outcome_of(undecided, promoted, reviews, products, margin=0.01)
+    assert outcome.action == "inconclusive"
+    more = write_products(tmp_path / "more", per_class=60)
+    for name in ("neg", "pos"):
+        (more / "train" / name / "new.txt").write_text(f"the camera was {name} never very superb flat warm", "utf-8")
+    retrain = retrain_of(tmp_path, reviews, more, epochs=3, margin=0.01)
+    retrain.combine_datasets()
+    with pytest.raises(TooFewTextsError, match=f"{outcome.challenger} could not be judged on .*--again trains anyway"):
+        retrain.save_retrained_model()
+
+
+def test_a_challenger_is_compared_with_the_best_version_so_far(undecided, promoted, reviews, products):
+    champion, challenger = promoted[3].champion, promoted[3].challenger
+    best = save_copy(undecided, champion)
+    promotions = Promotions(undecided.path)
+    promotions.move("promote_by_hand", champion, best)
+    promotions.move("promote", best, champion, data={"best": best})
+    outcome = outcome_of(undecided, promoted, reviews, products)
+    assert outcome.challenger == challenger
+    # It is a copy of the champion.
+    assert outcome.decision.figures["best"] == outcome.decision.figures["golden"]
+    assert sum("against the best version so far" in reason for reason in outcome.reasons) == 2
+    assert entries(undecided)[-1]["data"]["best"] == best
+
+
+def test_a_best_version_that_was_removed_is_said(undecided, promoted, reviews, products):
+    champion = promoted[3].champion
+    best = save_copy(undecided, champion)
+    promotions = Promotions(undecided.path)
+    promotions.move("promote_by_hand", champion, best)
+    promotions.move("promote", best, champion, data={"best": best})
+    shutil.rmtree(undecided.open(best).path)
+    outcome = outcome_of(undecided, promoted, reviews, products)
+    assert "best" not in outcome.decision.figures
+    assert outcome.reasons[-1].startswith(f"the best version so far, {best}, was not compared: ")
+    assert entries(undecided)[-1]["data"]["best"] == champion
+    assert entries(undecided)[-1]["reasons"] == list(outcome.reasons)
 
 
 def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, reviews):

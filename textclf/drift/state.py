@@ -102,9 +102,10 @@ class RetrainTry:
     Attributes:
         time: start of the retraining, in seconds since the epoch.
         outcome: a RetrainOutcome except BUSY; FAILED also while it runs, so that a crash is not retried at once.
-        fingerprint: fingerprint of the labelled data that a retraining last used up, 64 hex digits; "" before the
-            first. A retraining that FAILED or was HELD uses up nothing.
-        labels: number of different labelled texts in that data.
+        fingerprint: fingerprint of the labelled data that a retraining last used up or could not decide on, 64 hex
+            digits; "" before the first. A retraining that FAILED or was HELD leaves it.
+        labels: number of different labelled texts that retrainings have used up. One that FAILED, was HELD or
+            INCONCLUSIVE uses up none.
     """
 
     time: float

@@ -21,6 +21,8 @@ class RetrainPolicy(Config):
     cool_down: float = number(
         24 * 3600.0, "Minimum time between the starts of two retrainings.", min=0, shown="1d", metavar="TIME"
     )
+    # A retraining with fewer trains nothing (textclf.retraining.preflight.check_holdout).
+    min_labels: int = whole(1, "Minimum number of labelled texts in all, so that the held-out ones can decide.", min=1)
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class WindowRule:
 def why_not_retrain(state: DriftState, fingerprint: str, labels: int, now: float, policy: RetrainPolicy) -> str | None:
     """The reason against a retraining now, in words; None if there is none.
 
-    A retraining that failed, or whose model was held back, has not used up the labels (see RetrainTry). The cool-down
-    also follows such a retraining, so that an error is not repeated all day.
+    A retraining that failed, could not decide, or whose model was held back, has not used up the labels (see
+    RetrainTry). The cool-down also follows such a retraining, so that an error is not repeated all day.
 
     Args:
         state, policy: state of monitoring, and conditions for a retraining.
@@ -73,6 +75,8 @@ def why_not_retrain(state: DriftState, fingerprint: str, labels: int, now: float
     new = labels if last is None else max(0, labels - last.labels)
     if new < policy.min_new_labels:
         return f"there are {new:,} labelled texts that it has not used, and it needs {policy.min_new_labels:,}"
+    if labels < policy.min_labels:
+        return f"there are {labels:,} labelled texts, and it takes about {policy.min_labels:,} to decide about a model"
     return None
 
 

@@ -50,12 +50,14 @@ def retrain_if_due(
         return
     if outcome == RetrainOutcome.FAILED:
         raise TrainingError(outcome.sentence)
-    # A model that was held back may be promoted later; with any other outcome, the same labels would give the same.
-    if outcome == RetrainOutcome.HELD:
-        record(dataclasses.replace(failed, outcome=outcome))
-    else:
-        # The gate has decided about the evidence, so the CUSUM of the audits starts again.
-        is_decided = outcome in (RetrainOutcome.PROMOTED, RetrainOutcome.REJECTED)
-        restarts: dict[str, Any] = {"audit_runs": {}} if is_decided else {}
-        record(RetrainTry(now, outcome, fingerprint, labels), **restarts)
+    # A model that was held back may be promoted later. More labels may decide what these could not. With any other
+    # outcome, the same labels would give the same.
+    used = {
+        RetrainOutcome.HELD: (failed.fingerprint, failed.labels),
+        RetrainOutcome.INCONCLUSIVE: (fingerprint, failed.labels),
+    }
+    # The gate has decided about the evidence, so the CUSUM of the audits starts again.
+    is_decided = outcome in (RetrainOutcome.PROMOTED, RetrainOutcome.REJECTED)
+    restarts: dict[str, Any] = {"audit_runs": {}} if is_decided else {}
+    record(RetrainTry(now, outcome, *used.get(outcome, (fingerprint, labels))), **restarts)
     click.echo(outcome.sentence)

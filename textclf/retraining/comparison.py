@@ -13,7 +13,7 @@ from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax
 from textclf.stats.gate import GateDecision, PairedPredictions, decide_promotion
-from textclf.stats.paired_accuracy import texts_for_margin
+from textclf.stats.paired_accuracy import gains_for_margin, texts_for_margin
 from textclf.stats.parity import Parity, parity_failures
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
@@ -65,27 +65,38 @@ def pair_predictions(
 
 
 def compare_with_champion(
-    champion: ModelVersion, challenger: ModelVersion, test_set: Split, holdout: Split, options: GateOptions
+    champion: ModelVersion,
+    challenger: ModelVersion,
+    test_set: Split,
+    holdout: Split,
+    options: GateOptions,
+    best: ModelVersion | None = None,
 ) -> GateDecision:
-    """Score both versions with the engines that serve, and let the gate decide.
+    """Score the versions with the engines that serve, and let the gate decide.
 
-    Both have the same classes; the class ids of test set and holdout are in the challenger's order.
+    All have the same classes; the class ids of test set and holdout are in the challenger's order. `best` is the best
+    version so far, None if that is the champion.
 
     Raises:
         ModelStoreError: if a version can't be loaded.
     """
     names = challenger.manifest.class_names
-    predictions = []
-    for version in (champion, challenger):  # One after the other, so that one model is in memory.
+
+    def predictions(version: ModelVersion, *splits: Split) -> list[ModelPredictions]:
         predictor = predictor_of_version(version)
-        predictions.append([model_predictions(predictor, split.texts, names) for split in (test_set, holdout)])
-    (test_old, holdout_old), (test_new, holdout_new) = predictions
+        return [model_predictions(predictor, split.texts, names) for split in splits]
+
+    # One after the other, so that one model is in memory.
+    test_old, holdout_old = predictions(champion, test_set, holdout)
+    test_new, holdout_new = predictions(challenger, test_set, holdout)
+    test_best = None if best is None else predictions(best, test_set)[0]
     return decide_promotion(
         pair_predictions(test_set.labels, test_old, test_new),
         pair_predictions(holdout.labels, holdout_old, holdout_new),
         options,
         parity_failures_of(challenger.manifest),
         class_names=names,
+        best=None if test_best is None else pair_predictions(test_set.labels, test_best, test_new),
     )
 
 
@@ -105,12 +116,16 @@ def predicted_labels(version: ModelVersion, texts: Sequence[str]) -> list[str]:
     return [label_of[text] for text in texts]
 
 
-def too_few_texts(test_texts: int, holdout_texts: int, options: GateOptions) -> list[str]:
-    """A warning for each of the two sets that is too small for any promotion."""
-    min_test = texts_for_margin(0, 0, 1, options.margin, options.alpha, options.power)
-    sets = (("test", test_texts, min_test), ("held-out", holdout_texts, options.min_holdout))
-    return [
-        f"with {texts} {name} texts nothing can be promoted; at least {needed} are needed"
-        for name, texts, needed in sets
-        if needed is not None and texts < needed
-    ]
+def too_few_test_texts(texts: int, options: GateOptions) -> str | None:
+    """A warning if so small a test set needs a better challenger; None if it can show that two models are equal."""
+    gains = gains_for_margin(texts, options.margin, options.alpha)
+    if gains == 0:
+        return None
+    enough = texts_for_margin(0, 0, 1, options.margin, options.alpha, options.power)
+    needed = f"{enough:,} test texts are enough if no prediction differs"
+    if gains is None:
+        return f"with {texts:,} test texts nothing can be promoted; {needed}"
+    return (
+        f"with {texts:,} test texts a model can be promoted only if it predicts at least {gains:,} more of them "
+        f"correctly; {needed}"
+    )

@@ -11,6 +11,7 @@ from textclf.retraining.recipe import recipe_of_version
 from textclf.stats.gate import GateDecision
 from textclf.store.decision_log import MOVES
 from textclf.store.model_store import ModelStore, ModelVersion
+from textclf.store.promotion import Promotions
 
 
 def equal_trainings(
@@ -56,20 +57,38 @@ def compared_challenger(
     return None
 
 
+def last_inconclusive(
+    promotions: Promotions, champion_id: str, recipe: Mapping[str, Any], options: GateOptions
+) -> dict[str, Any] | None:
+    """The last comparison with this champion, if it was inconclusive with the same recipe and gate; None otherwise."""
+    entries = reversed(promotions.log.entries())
+    entry = next((entry for entry in entries if entry.get("champion") == champion_id), None)
+    if entry is None or entry["action"] != "inconclusive":
+        return None
+    with contextlib.suppress(ModelStoreError, KeyError, TypeError):  # Without its version, its recipe is unknown.
+        version = promotions.store.open(entry["challenger"])
+        is_same = entry["gate"]["figures"]["options"] == options.to_dict()
+        return entry if is_same and recipe_of_version(version.manifest) == recipe else None
+    return None
+
+
 def repeated_rejection(
-    version: ModelVersion, entry: Mapping[str, Any], holdout: str, options: GateOptions
+    version: ModelVersion, entry: Mapping[str, Any], holdout: str, best_id: str, options: GateOptions
 ) -> Rejection | None:
     """The outcome in a log entry, if the gate would decide the same today; None if it must be asked again.
 
-    `entry` is the last decision about `version`; `holdout` is the fingerprint of the holdout today.
+    `entry` is the last decision about `version`. `holdout` is the fingerprint of the holdout today, and `best_id` the
+    version that the gate would compare with next to the champion.
     """
     try:
         gate = entry["gate"]
-        asked = entry["data"]["holdout"], gate["figures"]["options"]
+        # Earlier versions of this program compared with the champion only.
+        best = entry["data"].get("best", entry["champion"])
+        asked = entry["data"]["holdout"], best, gate["figures"]["options"]
         decision = GateDecision(gate["verdict"], tuple(gate["reasons"]), gate["figures"], gate["texts_needed"])
     except (KeyError, TypeError):  # The entry is of a person, or of other software.
         return None
     # A hold may have ended, and an overtaken challenger may have a chance by now.
-    if entry["action"] != decision.verdict or asked != (holdout, options.to_dict()):
+    if entry["action"] != decision.verdict or asked != (holdout, best_id, options.to_dict()):
         return None
     return Rejection(entry["champion"], version.id, version.path, decision, entry["action"], decision.reasons)

@@ -1,9 +1,13 @@
 """Checks before a retraining: problems that would otherwise appear after an hour of work."""
 
 import importlib.util
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from textclf.errors import DatasetError, TrainingError
+from textclf.config import CombineOptions, GateOptions
+from textclf.errors import DatasetError, TooFewTextsError, TrainingError
 
 # Packages of training that a serving environment lacks.
 _TRAINING_PACKAGES = ("tensorflow", "tf_keras", "datasketch")
@@ -33,4 +37,43 @@ def check_old_data(old_dataset_path: Path, data_dir: Path) -> None:
         raise DatasetError(
             f"{old_dataset_path}: expected the data that the model was trained on, found nothing here and in "
             f"{data_dir}; check --old-dataset-path"
+        )
+
+
+def labels_for_holdout(held_out_texts: int, options: CombineOptions) -> int:
+    """About how many new labelled texts give this many held-out texts."""
+    return math.ceil(held_out_texts / options.holdout_share)
+
+
+def check_holdout(
+    held_out_texts: int, gate: GateOptions, combine: CombineOptions, undecided: Mapping[str, Any] | None = None
+) -> None:
+    """Check that the holdout can decide about a new model, before an hour of training.
+
+    Args:
+        held_out_texts: size of the holdout today.
+        gate, combine: options of the gate and of the holdout.
+        undecided: the last comparison with this champion in the decision log, if it was inconclusive. Each comparison
+            has a chance of a wrong promotion, so the next one needs more held-out texts: as many as the last one asked
+            for, or min_holdout more than it had, whichever is fewer.
+
+    Raises:
+        TooFewTextsError: if the holdout has too few texts.
+    """
+    needed, why = gate.min_holdout, "the gate needs them to promote a model"
+    if undecided is not None:
+        before = undecided["gate"]["figures"].get("holdout") or {"texts": 0}
+        more = before["texts"] + gate.min_holdout
+        asked_for = undecided["gate"].get("texts_needed", {}).get("holdout", more)
+        if min(more, asked_for) > needed:
+            needed = min(more, asked_for)
+            why = (
+                f"{undecided['challenger']} could not be judged on {before['texts']:,} of them "
+                f"({undecided['time'][:10]}); --again trains anyway"
+            )
+    if held_out_texts < needed:
+        labels = labels_for_holdout(needed - held_out_texts, combine)
+        raise TooFewTextsError(
+            f"expected at least {needed:,} held-out texts, found {held_out_texts:,}: {why}; about {labels:,} more "
+            f"labelled texts are needed"
         )

@@ -20,8 +20,8 @@ from textclf.stats.cascade_rules import (
     exits,
     final_logits,
 )
+from textclf.stats.folds import stratified_folds
 
-FOLDS = 5
 SHARES = tuple(share / 100 for share in range(5, 100, 5))
 # Maximum accuracy that early exits may cost, as a share of all texts.
 MAX_LOST = 0.001
@@ -100,7 +100,7 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
     if not len(outputs):
         raise InputError("expected held-out texts to fit a cascade to, got none")
     ids: NDArray[np.int64] = np.asarray(labels, np.int64)
-    folds = _folds(ids, seed)
+    folds = stratified_folds(ids, seed)
     # For each fold, fit on the other folds once: the temperature does not depend on the exit share tried.
     others = [_Fitted.to(outputs.take(~is_in), ids[~is_in]) for is_in in folds]
 
@@ -169,15 +169,6 @@ def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
     order = np.argsort(np.concatenate([np.flatnonzero(fold) for fold in folds]))
     names = ("is_exit", "linear", "everywhere", "cascade")
     return _Decided(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
-
-
-def _folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
-    """Texts of each fold, stratified by class, as bool [n]; without empty folds."""
-    chance = np.random.default_rng(seed).permutation(len(labels))
-    by_class = chance[np.argsort(labels[chance], kind="stable")]
-    of_text = np.empty(len(labels), np.int64)
-    of_text[by_class] = np.arange(len(labels)) % FOLDS
-    return [of_text == fold for fold in range(FOLDS) if (of_text == fold).any()]
 
 
 @dataclass(frozen=True, eq=False)

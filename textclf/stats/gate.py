@@ -1,13 +1,15 @@
 """The promotion gate: whether a retrained model may replace the model that serves.
 
-Accuracy on the reference test set (the test part of the champion's data) may fall by at most a margin. Accuracy on the
-new held-out texts must not fall. With too few texts to decide, the verdict is "inconclusive".
+Accuracy on the reference test set (the test part of the champion's data) may fall by at most a margin, and calibration
+may get worse by at most a margin: against the champion, and against the best version so far. Otherwise many small
+losses would add up to a large one. Accuracy on the new held-out texts must not fall. With too few texts to decide, the
+verdict is "inconclusive".
 
 Results keep the name "golden" for the reference test set, which decisions.jsonl contains.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,18 +19,17 @@ from numpy.typing import NDArray
 from textclf.config import GateOptions
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error
+from textclf.stats.calibration_loss import calibration_losses, mean_bounds, texts_for_mean
 from textclf.stats.holm import holm
 from textclf.stats.paired_accuracy import (
-    mcnemar_p,
+    p_worse,
     tango_lower_bound,
     texts_for_difference,
     texts_for_margin,
     upper_bound,
 )
 
-# Rounding error of sums of shares.
-_ROUNDING = 1e-12
-_SET_NAMES = {"golden": "test set", "holdout": "holdout"}
+_SET_NAMES = {"golden": "test set", "holdout": "holdout", "best": "test set, against the best version so far"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class _Finding:
     result: Any
     against: tuple[str, ...] = ()  # Make the verdict "reject".
     doubts: tuple[str, ...] = ()  # Make the verdict "inconclusive".
-    holds: str = ""
+    holds: tuple[str, ...] = ()
     needed: dict[str, int] = field(default_factory=dict)
 
 
@@ -114,14 +115,15 @@ def decide_promotion(
     parity_failures: Sequence[str] = (),
     *,
     class_names: Sequence[str] = (),
+    best: PairedPredictions | None = None,
 ) -> GateDecision:
     """Decide whether the challenger may be promoted.
 
-    "reject", if one of these is shown: the upper confidence bound of the difference on the test set is below -margin;
-    fewer of the new texts are correct (exact one-sided McNemar test); a class or a range of lengths is worse (same
-    test, Holm's correction, and by more than options.slice_margin); calibration on the test set is worse; the engine
-    differs from the trained model. "promote", if the lower bound on the test set is at least -margin and at least as
-    many of the new texts are correct. Otherwise "inconclusive".
+    "reject", if one of these is shown: accuracy on the test set falls by more than options.margin; the calibration loss
+    there rises by more than the square of options.calibration_margin; fewer of the new texts are correct, or a class or
+    a range of lengths loses more than options.slice_margin (one-sided tests with Holm's correction over all of them);
+    the engine differs from the trained model. "promote", if confidence bounds show that accuracy and calibration on the
+    test set are within their margins, and at least as many of the new texts are correct. Otherwise "inconclusive".
 
     Args:
         test_set: the champion's test part, on which neither model was trained.
@@ -130,6 +132,7 @@ def decide_promotion(
         parity_failures: reasons why the challenger's engine can't replace the trained model
             (textclf.stats.parity.parity_failures); [] if it can.
         class_names: names for the sentences, [K]; by default the class ids.
+        best: the test set with the best version so far in place of the champion; None if that is the champion.
 
     Raises:
         InputError: if the test set is empty, or the predictions have different shapes.
@@ -137,25 +140,34 @@ def decide_promotion(
     if not len(test_set):
         raise InputError("expected test texts to compare two models on, got none")
     names = tuple(class_names) or tuple(map(str, range(test_set.champion_probabilities.shape[1])))
-    holdout = holdout if holdout is not None and len(holdout) else None
-    sets = {"golden": test_set} if holdout is None else {"golden": test_set, "holdout": holdout}
+    sets = {"golden": test_set} if holdout is None or not len(holdout) else {"golden": test_set, "holdout": holdout}
+    references = {"golden": test_set} if best is None else {"golden": test_set, "best": best}
+    new_texts, slices = _tested_parts(sets, names, options)
     findings = {
-        "golden": _on_test_set(test_set, options),
-        "holdout": _on_holdout(holdout, options),
-        "slices": _slices(sets, names, options),
-        "calibration": _calibration(sets, options),
+        **{name: _on_test_set(pairs, _SET_NAMES[name], options) for name, pairs in references.items()},
+        "holdout": _on_holdout(new_texts, options),
+        "slices": _on_slices(slices, options),
+        "calibration": _on_calibration(references, sets.get("holdout"), options),
         "parity": _Finding(list(parity_failures), tuple(f"the engine: {text}" for text in parity_failures)),
     }
     against = tuple(text for finding in findings.values() for text in finding.against)
     doubts = tuple(text for finding in findings.values() for text in finding.doubts)
-    holds = tuple(finding.holds for finding in findings.values() if finding.holds)
+    holds = tuple(text for finding in findings.values() for text in finding.holds)
     results = {name: finding.result for name, finding in findings.items()}
     return GateDecision(
         verdict="reject" if against else "inconclusive" if doubts else "promote",
         reasons=against + doubts or holds,
         figures={**results, "options": options.to_dict()},
-        texts_needed={} if against else {k: n for finding in findings.values() for k, n in finding.needed.items()},
+        texts_needed={} if against else _most_needed(findings.values()),
     )
+
+
+def _most_needed(findings: Iterable[_Finding]) -> dict[str, int]:
+    needed: dict[str, int] = {}
+    for finding in findings:
+        for name, texts in finding.needed.items():
+            needed[name] = max(texts, needed.get(name, 0))
+    return needed
 
 
 def _compared(pairs: PairedPredictions, rows: Any = slice(None)) -> dict[str, Any]:
@@ -172,52 +184,10 @@ def _compared(pairs: PairedPredictions, rows: Any = slice(None)) -> dict[str, An
     }
 
 
-def _on_test_set(test_set: PairedPredictions, options: GateOptions) -> _Finding:
-    result = _compared(test_set)
-    counts = result["losses"], result["gains"], result["texts"]
-    lower, upper = (bound(*counts, options.alpha) for bound in (tango_lower_bound, upper_bound))
-    result |= {"lower_bound": lower, "upper_bound": upper, "margin": options.margin}
-    text = (
-        f"test set: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
-        f"{result['texts']:,} texts; with {1 - options.alpha:.0%} confidence the"
-    )
-    allowed = f"a loss of up to {options.margin:.2%} is allowed"
-    if upper < -options.margin:
-        return _Finding(result, against=(f"{text} loss is at least {-upper:.2%}; {allowed}",))
-    if lower >= -options.margin:
-        return _Finding(result, holds=f"{text} difference is at least {lower:+.2%}; {allowed}")
-    text = f"{text} difference is between {lower:+.2%} and {upper:+.2%}; {allowed}"
-    needed = texts_for_margin(*counts, options.margin, options.alpha, options.power)
-    if needed is None:
-        return _Finding(result, doubts=(f"{text}; at this difference no number of texts would decide",))
-    return _Finding(result, doubts=(f"{text}; about {needed:,} test texts would decide",), needed={"golden": needed})
-
-
-def _on_holdout(holdout: PairedPredictions | None, options: GateOptions) -> _Finding:
-    min_texts = options.min_holdout
-    if holdout is None:
-        text = f"there are no new held-out texts; at least {min_texts:,} are needed"
-        return _Finding(None, doubts=(text,), needed={"holdout": min_texts})
-    result = _compared(holdout)
-    losses, gains, n = result["losses"], result["gains"], result["texts"]
-    result["p_worse"] = mcnemar_p(losses, gains)
-    text = (
-        f"new held-out texts: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
-        f"{n:,} texts"
-    )
-    if result["p_worse"] < options.alpha:
-        return _Finding(result, against=(f"{text}, which is worse (p {result['p_worse']:.2g})",))
-    if n < min_texts:
-        text = f"{text}; at least {min_texts:,} are needed"
-        return _Finding(result, doubts=(text,), needed={"holdout": min_texts})
-    if result["difference"] < 0:
-        needed = texts_for_difference(losses, gains, n, options.alpha, options.power) or min_texts
-        text = f"{text}, which may be chance (p {result['p_worse']:.2g}); about {needed:,} held-out texts would decide"
-        return _Finding(result, doubts=(text,), needed={"holdout": needed})
-    return _Finding(result, holds=text)
-
-
-def _slices(sets: dict[str, PairedPredictions], class_names: Sequence[str], options: GateOptions) -> _Finding:
+def _tested_parts(
+    sets: Mapping[str, PairedPredictions], class_names: Sequence[str], options: GateOptions
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Results of the new held-out texts (None without any) and of all slices, with p-values adjusted together."""
     # Quarters of the test set, which never changes: so the edges do not change either.
     edges = np.unique(np.quantile(sets["golden"].lengths, [0.25, 0.5, 0.75]).astype(np.int64)).tolist()
     slices = [
@@ -226,10 +196,66 @@ def _slices(sets: dict[str, PairedPredictions], class_names: Sequence[str], opti
         for label, rows in _slices_of(pairs, class_names, edges)
         if rows.sum() >= options.min_slice
     ]
-    p_values = [mcnemar_p(result["losses"], result["gains"]) for result in slices]
-    for result, p, adjusted in zip(slices, p_values, holm(p_values).tolist(), strict=True):
-        is_large = result["difference"] < -options.slice_margin - _ROUNDING
-        result |= {"p_worse": p, "adjusted_p": adjusted, "is_worse": adjusted < options.alpha and is_large}
+    new_texts = _compared(sets["holdout"]) if "holdout" in sets else None
+    tested = [(result, options.slice_margin) for result in slices]
+    tested += [] if new_texts is None else [(new_texts, 0.0)]
+    for result, margin in tested:
+        result["p_worse"] = p_worse(result["losses"], result["gains"], result["texts"], margin)
+    adjusted = holm([result["p_worse"] for result, _ in tested]).tolist()
+    for (result, _), p in zip(tested, adjusted, strict=True):
+        result["adjusted_p"] = p
+    for result in slices:
+        result["is_worse"] = result["adjusted_p"] < options.alpha
+    return new_texts, slices
+
+
+def _on_test_set(pairs: PairedPredictions, name: str, options: GateOptions) -> _Finding:
+    result = _compared(pairs)
+    counts = result["losses"], result["gains"], result["texts"]
+    lower, upper = (bound(*counts, options.alpha) for bound in (tango_lower_bound, upper_bound))
+    result |= {"lower_bound": lower, "upper_bound": upper, "margin": options.margin}
+    text = (
+        f"{name}: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
+        f"{result['texts']:,} texts; with {1 - options.alpha:.0%} confidence the"
+    )
+    allowed = f"a loss of up to {options.margin:.2%} is allowed"
+    if upper < -options.margin:
+        return _Finding(result, against=(f"{text} loss is at least {-upper:.2%}; {allowed}",))
+    if lower >= -options.margin:
+        return _Finding(result, holds=(f"{text} difference is at least {lower:+.2%}; {allowed}",))
+    text = f"{text} difference is between {lower:+.2%} and {upper:+.2%}; {allowed}"
+    needed = texts_for_margin(*counts, options.margin, options.alpha, options.power)
+    if needed is None:
+        return _Finding(result, doubts=(f"{text}; at this difference no number of texts would let it pass",))
+    return _Finding(result, doubts=(f"{text}; about {needed:,} test texts would decide",), needed={"golden": needed})
+
+
+def _on_holdout(result: dict[str, Any] | None, options: GateOptions) -> _Finding:
+    min_texts = options.min_holdout
+    if result is None:
+        text = f"there are no new held-out texts; at least {min_texts:,} are needed"
+        return _Finding(None, doubts=(text,), needed={"holdout": min_texts})
+    losses, gains, n, p = (result[key] for key in ("losses", "gains", "texts", "adjusted_p"))
+    text = (
+        f"new held-out texts: accuracy {result['champion_accuracy']:.2%} -> {result['challenger_accuracy']:.2%} on "
+        f"{n:,} texts"
+    )
+    if p < options.alpha:
+        return _Finding(result, against=(f"{text}, which is worse (adjusted p {p:.2g})",))
+    if n < min_texts:
+        text = f"{text}; at least {min_texts:,} are needed"
+        return _Finding(result, doubts=(text,), needed={"holdout": min_texts})
+    if result["difference"] < 0:
+        needed = texts_for_difference(losses, gains, n, options.alpha, options.power) or min_texts
+        text = f"{text}, which may be chance (adjusted p {p:.2g}); about {needed:,} held-out texts would decide"
+        return _Finding(result, doubts=(text,), needed={"holdout": needed})
+    return _Finding(result, holds=(text,))
+
+
+def _on_slices(slices: Sequence[dict[str, Any]], options: GateOptions) -> _Finding:
+    none_worse = (
+        f"none of {len(slices)} classes and ranges of lengths with at least {options.min_slice:,} texts is worse"
+    )
     return _Finding(
         slices,
         against=tuple(
@@ -239,9 +265,7 @@ def _slices(sets: dict[str, PairedPredictions], class_names: Sequence[str], opti
             for result in slices
             if result["is_worse"]
         ),
-        holds=f"none of {len(slices)} classes and ranges of lengths with at least {options.min_slice:,} texts is worse"
-        if slices
-        else "",
+        holds=(none_worse,) if slices else (),
     )
 
 
@@ -258,23 +282,51 @@ def _slices_of(
         yield f"{words} tokens", np.broadcast_to(np.logical_and(over, within), len(pairs))
 
 
-def _calibration(sets: dict[str, PairedPredictions], options: GateOptions) -> _Finding:
-    result: dict[str, dict[str, float]] = {}
-    for name, pairs in sets.items():
-        champion, challenger = (
-            expected_calibration_error(probabilities, pairs.labels)
-            for probabilities in (pairs.champion_probabilities, pairs.challenger_probabilities)
-        )
-        result[name] = {"champion": champion, "challenger": challenger}
+def _on_calibration(
+    references: Mapping[str, PairedPredictions], holdout: PairedPredictions | None, options: GateOptions
+) -> _Finding:
+    results, sides = {}, []
+    for name, pairs in references.items():
+        results[name], side = _calibration_of(pairs, _SET_NAMES[name], options)
+        sides.append(side)
     # The holdout is reported and not judged: with a few hundred texts its calibration error is mostly chance.
-    error, texts = result["golden"], len(sets["golden"])
-    if error["challenger"] - error["champion"] <= options.calibration_margin + _ROUNDING:
-        return _Finding(result, holds="the calibration error on the test set is within its margin")
-    text = (
-        f"test set: calibration error rose from {error['champion']:.3f} to {error['challenger']:.3f}; at most "
-        f"+{options.calibration_margin:g} is allowed"
+    if holdout is not None:
+        results["holdout"] = _calibration_errors(holdout)
+    return _Finding(
+        results,
+        against=tuple(text for side in sides for text in side.against),
+        doubts=tuple(text for side in sides for text in side.doubts),
+        holds=tuple(text for side in sides for text in side.holds),
+        needed=_most_needed(sides),
     )
-    if texts >= options.min_slice:
-        return _Finding(result, against=(text,))
-    doubt = f"{text}; with {options.min_slice:,} texts it could be told from chance"
-    return _Finding(result, doubts=(doubt,), needed={"golden": options.min_slice})
+
+
+def _calibration_errors(pairs: PairedPredictions) -> dict[str, float]:
+    tables = {"champion": pairs.champion_probabilities, "challenger": pairs.challenger_probabilities}
+    return {name: expected_calibration_error(table, pairs.labels) for name, table in tables.items()}
+
+
+def _calibration_of(pairs: PairedPredictions, name: str, options: GateOptions) -> tuple[dict[str, float], _Finding]:
+    """Calibration on the test set: the results, and what they say for and against the challenger."""
+    errors, limit = _calibration_errors(pairs), options.calibration_margin**2
+    before, after = (
+        calibration_losses(table, pairs.labels)
+        for table in (pairs.champion_probabilities, pairs.challenger_probabilities)
+    )
+    bounds = mean_bounds(after - before, options.alpha)
+    result = {**errors, "loss_rise": bounds.mean, "lower_bound": bounds.lower, "upper_bound": bounds.upper}
+    text = (
+        f"{name}: calibration error {errors['champion']:.3f} -> {errors['challenger']:.3f}; with "
+        f"{1 - options.alpha:.0%} confidence the calibration loss rose by"
+    )
+    allowed = f"{limit:.4f} is allowed"
+    if bounds.lower > limit:
+        return result, _Finding(None, against=(f"{text} at least {bounds.lower:.4f}; {allowed}",))
+    if bounds.upper <= limit:
+        return result, _Finding(None, holds=(f"{text} at most {bounds.upper:.4f}; {allowed}",))
+    text = f"{text} {bounds.lower:.4f} to {bounds.upper:.4f}; {allowed}"
+    needed = texts_for_mean(bounds, limit, options.alpha, options.power)
+    if needed is None:
+        return result, _Finding(None, doubts=(f"{text}; at this rise no number of texts would let it pass",))
+    doubt = f"{text}; about {needed:,} test texts would decide"
+    return result, _Finding(None, doubts=(doubt,), needed={"golden": needed})

@@ -5,11 +5,20 @@ difference is (gains - losses) / n.
 """
 
 import math
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 _STEP = 1e-12
+# Counts outside these tails of their distribution do not change a power.
+_TAIL = 1e-9
+# Above it, Connor's approximation is accurate, and the exact power takes seconds.
+_MAX_EXACT = 1_000_000
+
+Counts = NDArray[np.integer[Any]] | int
 
 
 def tango_lower_bound(losses: int, gains: int, n: int, alpha: float = 0.05) -> float:
@@ -26,8 +35,7 @@ def tango_lower_bound(losses: int, gains: int, n: int, alpha: float = 0.05) -> f
 
     def excess(delta: float) -> float:
         """(Score statistic at `delta` - z) * its standard error."""
-        variance = n * (2 * _losses_share(losses, gains, n, delta) + delta * (1 - delta))
-        return gains - losses - n * delta - z * math.sqrt(max(variance, 0.0))
+        return float(_excess(losses, gains, n, delta, z))
 
     # If no text differs, the standard error is 0 at the difference itself, which is not the bound.
     return float(brentq(excess, -1.0, difference - _STEP, xtol=_STEP))
@@ -38,11 +46,25 @@ def upper_bound(losses: int, gains: int, n: int, alpha: float = 0.05) -> float:
     return -tango_lower_bound(gains, losses, n, alpha)
 
 
-def _losses_share(losses: int, gains: int, n: int, delta: float) -> float:
-    """Maximum likelihood share of losses if the difference is `delta` (Tango 1998, section 3)."""
-    linear = -gains - losses + (2 * n - gains + losses) * delta
+def is_within_margin(losses: Counts, gains: Counts, n: int, margin: float, alpha: float) -> NDArray[np.bool_]:
+    """Whether tango_lower_bound is at least -margin, for each pair of counts; both broadcast to the result's shape."""
+    return np.asarray(_excess(losses, gains, n, -margin, float(norm.ppf(1 - alpha))) >= 0)
+
+
+def _excess(losses: Counts, gains: Counts, n: int, delta: float, z: float) -> NDArray[np.float64]:
+    """(Score statistic of the difference `delta` - z) * its standard error."""
+    return np.asarray(gains - losses - n * delta - z * _standard_error(losses, gains, n, delta))
+
+
+def _standard_error(losses: Counts, gains: Counts, n: int, delta: float) -> NDArray[np.float64]:
+    """Standard error of gains - losses if the difference is `delta`, with the likeliest share of losses.
+
+    Tango 1998, section 3.
+    """
+    linear = -np.asarray(gains + losses) + (2 * n - gains + losses) * delta
     constant = -losses * delta * (1 - delta)
-    return (math.sqrt(max(linear * linear - 8 * n * constant, 0.0)) - linear) / (4 * n)
+    share = (np.sqrt(np.maximum(linear * linear - 8 * n * constant, 0.0)) - linear) / (4 * n)
+    return np.asarray(np.sqrt(np.maximum(n * (2 * share + delta * (1 - delta)), 0.0)))
 
 
 def mcnemar_p(losses: int, gains: int) -> float:
@@ -54,21 +76,68 @@ def mcnemar_p(losses: int, gains: int) -> float:
     return float(binom.sf(losses - 1, losses + gains, 0.5))
 
 
-def texts_for_margin(losses: int, gains: int, n: int, margin: float, alpha: float, power: float) -> int | None:
-    """Number of texts that lift the lower bound above -margin with this power; None if no number does.
+def p_worse(losses: int, gains: int, n: int, margin: float = 0.0) -> float:
+    """One-sided p-value of the test that the second is worse by at most `margin`.
 
-    Assumes the observed share of differing texts, and the observed difference or 0, whichever is lower. For equal
-    models: n = (z_alpha + z_power)^2 share / margin^2 (R. J. Connor, "Sample size for testing differences in
-    proportions for the paired-sample design", Biometrics 43 (1987) 207-211, with a margin instead of 0).
+    mcnemar_p without a margin. With one, Tango's score test, which is for hundreds of texts.
+    """
+    if margin == 0:
+        return mcnemar_p(losses, gains)
+    error = float(_standard_error(losses, gains, n, -margin))
+    return float(norm.cdf((gains - losses + n * margin) / error)) if error else 1.0
+
+
+def gains_for_margin(n: int, margin: float, alpha: float) -> int | None:
+    """Smallest gain (gains - losses) with which n texts can lift the lower bound to -margin; None if none can.
+
+    A loss raises the standard error, so the smallest gain is one without a loss.
+    """
+    within = np.flatnonzero(is_within_margin(0, np.arange(n + 1), n, margin, alpha))
+    return int(within[0]) if len(within) else None
+
+
+def texts_for_margin(losses: int, gains: int, n: int, margin: float, alpha: float, power: float) -> int | None:
+    """Number of texts with which the lower bound is at least -margin with this power; None if no number does.
+
+    Assumes the observed share of differing texts, and the observed difference or 0, whichever is lower. The power is
+    computed with the exact distribution of both counts. From a million texts on, the number is
+    (z_alpha + z_power)^2 share / margin^2 (R. J. Connor, "Sample size for testing differences in proportions for the
+    paired-sample design", Biometrics 43 (1987) 207-211, with a margin instead of 0).
     """
     share, difference = (losses + gains) / n, min(0.0, (gains - losses) / n)
     distance = margin + difference
     if distance <= 0:
         return None
     z_alpha, z_power = float(norm.ppf(1 - alpha)), float(norm.ppf(power))
-    needed = (z_alpha + z_power) ** 2 * (share - difference**2) / distance**2
-    # If no text differs, the bound is -z^2 / (n + z^2).
-    return math.ceil(max(needed, z_alpha**2 * (1 - margin) / margin))
+    approximate = math.ceil((z_alpha + z_power) ** 2 * (share - difference**2) / distance**2)
+    if approximate > _MAX_EXACT:
+        return approximate
+    shares = (share - difference) / 2, (share + difference) / 2
+
+    def has_power(texts: int) -> bool:
+        return _power_within_margin(*shares, texts, margin, alpha) >= power
+
+    low, high = 0, max(approximate, 1)
+    while not has_power(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if has_power(middle) else (middle, high)
+    return high
+
+
+def _power_within_margin(losses_share: float, gains_share: float, n: int, margin: float, alpha: float) -> float:
+    """Probability of is_within_margin on n texts of which these shares are losses and gains."""
+    low, high = (int(binom.ppf(tail, n, losses_share)) for tail in (_TAIL, 1 - _TAIL))
+    losses = np.arange(max(low, 0), high + 1)
+    # For each number of losses, the smallest number of gains by bisection; n - losses + 1 if none suffices.
+    few, enough = np.full_like(losses, -1), n - losses + 1
+    while (enough - few).max() > 1:
+        middle = (few + enough) // 2
+        is_enough = is_within_margin(losses, middle, n, margin, alpha)
+        few, enough = np.where(is_enough, few, middle), np.where(is_enough, middle, enough)
+    gains_share = min(1.0, gains_share / (1 - losses_share)) if losses_share < 1 else 0.0
+    return float(np.sum(binom.pmf(losses, n, losses_share) * binom.sf(enough - 1, n - losses, gains_share)))
 
 
 def texts_for_difference(losses: int, gains: int, n: int, alpha: float, power: float) -> int | None:
