@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
+from textclf.stats.cascade_objective import Objective
 from textclf.stats.cascade_rules import (
     MAX_WEIGHT,
     CascadeSettings,
@@ -20,15 +21,16 @@ from textclf.stats.cascade_rules import (
     exits,
     final_logits,
 )
+from textclf.stats.class_weights import inverse_frequencies
 from textclf.stats.folds import stratified_folds
 
 SHARES = tuple(share / 100 for share in range(5, 100, 5))
-# Maximum accuracy that early exits may cost, as a share of all texts.
+# Maximum loss of early exits in each value of the objective; for accuracy it is a share of all texts.
 MAX_LOST = 0.001
 # A smaller share of early exits saves too little time to justify a second stage.
 MIN_EXIT_SHARE = 0.1
-# Added to the expected losses, as Jeffreys' prior adds a half to a count: a calibration set of fewer than 500 texts
-# can't show a loss this small.
+# Texts added to the expected losses, as Jeffreys' prior adds a half to a count: a calibration set of fewer than 500
+# texts can't show a loss this small.
 _UNSEEN_LOSS = 0.5
 # Maximum loss counted with labels. A higher count is not chance: the probabilities may be wrong.
 _MAX_COUNTED = 2 * MAX_LOST
@@ -36,6 +38,7 @@ _MAX_COUNTED = 2 * MAX_LOST
 MIN_TEXTS_TO_COMBINE = 200
 # Share of the shortest held-out texts; only the encoder predicts shorter texts.
 _SHORT_SHARE = 0.01
+_ACCURACY = Objective()
 # One-sided critical value (level 0.05) of the test that combining makes the labels likelier.
 _Z = 1.645
 # Standard deviation of the normal prior of both weights, around (1, 0).
@@ -52,7 +55,8 @@ class CascadeFit:
         settings: settings of the cascade; None if it brings no benefit.
         why_off: why early exits or combining stay off; "" if both are on.
         results: cross-fitted results as from cascade_results, and "curve": for each share tried, the share of early
-            exits and the accuracy lost against combining everywhere, expected and counted with labels.
+            exits, the largest expected loss in a value of the objective against combining everywhere, and the accuracy
+            lost, counted with labels.
     """
 
     settings: CascadeSettings | None
@@ -77,20 +81,24 @@ def cascade_results(
     return _results(outputs, _decided(settings, outputs), labels)
 
 
-def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: int = 0) -> CascadeFit:
+def fit_cascade(
+    outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: int = 0, objective: Objective = _ACCURACY
+) -> CascadeFit:
     """Choose temperature, weights and the confidence for early exits on held-out labelled texts.
 
     Combining stays off unless it makes the labels likelier than a rescaled encoder does; so an effect that a better
     temperature would have, too, does not count. The test is one-sided and paired, on log-likelihoods, at level 0.05,
-    and needs at least MIN_TEXTS_TO_COMBINE texts.
+    and needs at least MIN_TEXTS_TO_COMBINE texts. If the training had class weights, each class weighs the same. If it
+    had class weights or another metric than accuracy, combining must not lose in these, either.
 
-    The share of early exits is the largest, in steps of 5 points, that loses at most MAX_LOST of accuracy against
-    combining everywhere. Losses are cross-fitted in FOLDS folds (temperature, weights and threshold come from the
-    other folds), with half a loss added. The expected loss uses the probabilities of the combination on early exits
-    whose label differs. Counting with labels is far noisier, because the labels of a few texts decide. On halves of
-    4,974 film reviews, counting gave a share of 81% with a deviation of 9, and cost more than 0.2 points on the other
-    half in 22% of 300 trials; probabilities gave 80% with a deviation of 1.3, and 1% of the trials. A counted loss
-    above twice MAX_LOST ends the search, too. A share below MIN_EXIT_SHARE turns early exits off.
+    The share of early exits is the largest, in steps of 5 points, that loses at most MAX_LOST against combining
+    everywhere, in each value of the objective. Losses are cross-fitted in FOLDS folds (temperature, weights and
+    threshold come from the other folds), with half a text added: one of the rarest class, if the objective weighs
+    classes the same. The expected loss uses the probabilities of the combination as labels. Counting with labels is far
+    noisier, because the labels of a few texts decide. On halves of 4,974 film reviews, counting gave a share of 81%
+    with a deviation of 9, and cost more than 0.2 points on the other half in 22% of 300 trials; probabilities gave 80%
+    with a deviation of 1.3, and 1% of the trials. A counted loss above twice MAX_LOST ends the search, too. A share
+    below MIN_EXIT_SHARE turns early exits off.
 
     Neither stage was fitted to the texts of `outputs`; `labels` are their class ids, int [n].
 
@@ -114,24 +122,40 @@ def fit_cascade(outputs: StageOutputs, labels: NDArray[np.integer[Any]], seed: i
 
     everywhere = cross_fitted(True, 0.0)
     rescaled = joined([fitted.encoder_rescaled() for fitted in others])
-    combines = len(ids) >= MIN_TEXTS_TO_COMBINE and _is_likelier(everywhere, rescaled, ids)
+    classes = everywhere.cascade.shape[1]
+    truth = np.eye(classes)[ids]
+
+    def counted(decided: _Decided) -> NDArray[np.float64]:
+        return objective.values(decided.cascade, truth)
+
+    weights = inverse_frequencies(ids, classes)[ids] if objective.class_weights else np.ones(len(ids))
+    combines = len(ids) >= MIN_TEXTS_TO_COMBINE and _is_likelier(everywhere, rescaled, ids, weights)
+    if combines and objective != _ACCURACY:
+        combines = bool((counted(rescaled) - counted(everywhere)).max() <= _MAX_COUNTED)
     if not combines:
         everywhere = cross_fitted(False, 0.0)
+    believed, unseen = everywhere.everywhere, _UNSEEN_LOSS * objective.largest_weight(ids, classes) / len(ids)
     best, share, curve = everywhere, 0.0, []
+    expected_before, counted_before = objective.values(everywhere.cascade, believed), counted(everywhere)
     for tried in SHARES:
         found = cross_fitted(combines, tried)
-        expected = float(_expected_losses(everywhere, found.is_exit).sum()) / len(ids)
-        counted = everywhere.count_right(ids) - found.count_right(ids)
-        exit_share = float(found.is_exit.mean())
-        curve.append({"exit_share": exit_share, "expected_loss": expected, "accuracy_lost": counted / len(ids)})
-        if expected + _UNSEEN_LOSS / len(ids) > MAX_LOST or counted / len(ids) > _MAX_COUNTED:
+        expected_losses = expected_before - objective.values(found.cascade, believed)
+        counted_losses = counted_before - counted(found)
+        curve.append(
+            {
+                "exit_share": float(found.is_exit.mean()),
+                "expected_loss": float(expected_losses.max()),
+                "accuracy_lost": float(counted_losses[0]),
+            }
+        )
+        if expected_losses.max() + unseen > MAX_LOST or counted_losses.max() > _MAX_COUNTED:
             break
         best, share = found, tried
     if share < MIN_EXIT_SHARE:
         best, share = everywhere, 0.0
     return CascadeFit(
         _Fitted.to(outputs, ids).settings(combines, share) if combines or share else None,
-        _why_off(len(ids), combines, share),
+        _why_off(len(ids), combines, share, objective),
         {**_results(outputs, best, ids), "curve": curve},
     )
 
@@ -145,9 +169,6 @@ class _Decided:
     everywhere: Floats
     cascade: Floats
 
-    def count_right(self, labels: NDArray[np.int64]) -> int:
-        return int(np.sum(self.cascade.argmax(axis=1) == labels))
-
 
 def _decided(settings: CascadeSettings, outputs: StageOutputs) -> _Decided:
     is_exit = exits(settings, outputs.linear_logits, outputs.lengths)
@@ -156,13 +177,6 @@ def _decided(settings: CascadeSettings, outputs: StageOutputs) -> _Decided:
         for left in (True, False)
     )
     return _Decided(is_exit, linear, everywhere, np.where(is_exit[:, None], linear, everywhere))
-
-
-def _expected_losses(everywhere: _Decided, is_exit: NDArray[np.bool_]) -> Floats:
-    """Probability of the combination's label minus that of the linear stage's, both by the combination: [exits]."""
-    combined, linear = everywhere.everywhere[is_exit], everywhere.linear[is_exit]
-    rows = np.arange(len(combined))
-    return np.asarray(combined.max(axis=1, initial=0.0) - combined[rows, linear.argmax(axis=1)])
 
 
 def _joined(parts: list[_Decided], folds: list[NDArray[np.bool_]]) -> _Decided:
@@ -232,22 +246,24 @@ def _weights(
     return float(encoder), float(linear)
 
 
-def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64]) -> bool:
-    """Whether combining makes the labels significantly likelier than the encoder alone."""
+def _is_likelier(combined: _Decided, alone: _Decided, labels: NDArray[np.int64], weights: Floats) -> bool:
+    """Whether combining makes the labels, which have weights, significantly likelier than the encoder alone."""
     rows, tiny = np.arange(len(labels)), np.finfo(np.float64).tiny
     after, before = (np.log(np.maximum(each.everywhere[rows, labels], tiny)) for each in (combined, alone))
-    gains = after - before
+    gains = weights * (after - before)
     error = gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
     return bool(gains.mean() > _Z * error)
 
 
-def _why_off(texts: int, combines: bool, share: float) -> str:
+def _why_off(texts: int, combines: bool, share: float, objective: Objective) -> str:
     on = f"of {texts:,} held-out texts"
     early = (
         f"the linear stage alone can predict too few {on}: at {MIN_EXIT_SHARE:.0%} of them it may lose more than "
-        f"{MAX_LOST:.1%} of accuracy"
+        f"{MAX_LOST:.1%} of {' or '.join(objective.names)}"
     )
     combining = f"combining both stages does not make the labels {on} likelier"
+    if objective != _ACCURACY:
+        combining += f", or it loses {' or '.join(objective.names)}"
     if texts < MIN_TEXTS_TO_COMBINE:
         combining = f"combining both stages needs at least {MIN_TEXTS_TO_COMBINE} held-out texts"
     return "; ".join(([] if share else [early]) + ([] if combines else [combining]))

@@ -1,7 +1,8 @@
 """Fits, configures and measures the cascade of a new version.
 
 The linear stage is fitted on training texts; the cascade is configured on the calibration set and measured on test. It
-is on only if it improves the results on the calibration set (textclf.stats.cascade_fit).
+is on only if it improves the results on the calibration set (textclf.stats.cascade_fit). Both honour the class weights
+and the selection metric of the training.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.config import TrainingOptions
 from textclf.data.datasets import Dataset
 from textclf.errors import TrainingError
 from textclf.runtime.backend import EncodedBatch
@@ -19,6 +21,7 @@ from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import Predictor
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
+from textclf.stats.cascade_objective import Objective
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.parity import Parity, parity_failures
 from textclf.store.manifest import Manifest
@@ -41,13 +44,15 @@ def add_cascade(
     earlier = {name: results for name, results in exported.manifest.parity.items() if name != "cascade"}
     manifest = dataclasses.replace(exported.manifest, parity=earlier)
     classes = len(dataset.class_names)
-    linear = fit_linear_stage(_wordpieces(encoder.encode(list(dataset.train.texts))), dataset.train.labels, classes)
+    objective = _objective(manifest)
+    wordpieces = _wordpieces(encoder.encode(list(dataset.train.texts)))
+    linear = fit_linear_stage(wordpieces, dataset.train.labels, classes, objective.class_weights)
     if linear is None:
         why = f"the linear stage of {classes} classes would be larger than {MAX_BYTES >> 20} MiB"
         return _with(manifest, {"settings": None, "why_off": why}), None
     calibration_set = dataset.validation_calibrate
     held_out = _stage_outputs(encoder, linear, calibration_set.texts)
-    fit = fit_cascade(held_out, calibration_set.labels, seed)
+    fit = fit_cascade(held_out, calibration_set.labels, seed, objective)
     found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.results}
     if fit.settings is None:
         return _with(manifest, found), None
@@ -66,6 +71,12 @@ def add_cascade(
         outputs = _stage_outputs(encoder, linear, dataset.test.texts)
         found["test"] = cascade_results(fit.settings, outputs, dataset.test.labels)
     return _with(manifest, found), Cascade(linear, fit.settings)
+
+
+def _objective(manifest: Manifest) -> Objective:
+    """What the encoder was trained for; an option that the manifest lacks has its default."""
+    options = TrainingOptions(**TrainingOptions.pop_from(dict(manifest.training.get("options", {}))))
+    return Objective(options.metric, options.class_weights)
 
 
 def _wordpieces(encoded: EncodedBatch) -> Sequence[Sequence[int]]:

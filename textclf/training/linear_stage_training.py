@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from textclf.runtime.linear_stage import LinearStage, features_of
+from textclf.stats.class_weights import inverse_frequencies
 
 # On film reviews 2^18 buckets lose 0.5 points of accuracy, 2^21 gain 0.1.
 _MAX_BUCKETS = 2**20
@@ -34,7 +35,10 @@ def buckets_for(classes: int) -> int | None:
 
 
 def fit_linear_stage(
-    texts: Sequence[Sequence[int]], labels: Sequence[int] | NDArray[np.integer], classes: int
+    texts: Sequence[Sequence[int]],
+    labels: Sequence[int] | NDArray[np.integer],
+    classes: int,
+    class_weights: bool = False,
 ) -> LinearStage | None:
     """Fit to training texts; None if the weights of all classes would exceed MAX_BYTES.
 
@@ -42,17 +46,19 @@ def fit_linear_stage(
         texts: all wordpiece ids of each text, without [CLS] and [SEP].
         labels: class ids, one per text; every class occurs.
         classes: number of classes.
+        class_weights: weight each class the same.
     """
     buckets = buckets_for(classes)
     if buckets is None:
         return None
     counts, features = _matrix(texts, buckets)
     ids = np.asarray(labels)
+    weight_of_text = inverse_frequencies(ids, classes)[ids] if class_weights else None
     chosen = [1] if classes == 2 else range(classes)
     weights = np.zeros((buckets, len(chosen)), np.float16)
     intercepts = np.empty(len(chosen), np.float32)
     for column, class_id in enumerate(chosen):
-        weights[features, column], intercepts[column] = _one_against_rest(counts, ids == class_id)
+        weights[features, column], intercepts[column] = _one_against_rest(counts, ids == class_id, weight_of_text)
     return LinearStage(weights, intercepts)
 
 
@@ -78,11 +84,13 @@ def log_count_ratios(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) ->
     return np.asarray(np.log(inside / inside.sum()) - np.log(outside / outside.sum()))
 
 
-def _one_against_rest(counts: sparse.csr_matrix, is_inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+def _one_against_rest(
+    counts: sparse.csr_matrix, is_inside: NDArray[np.bool_], weight_of_text: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], float]:
     """Weights [features] and intercept for a class against the others."""
     ratios = log_count_ratios(counts, is_inside)
     model = LogisticRegression(C=_C, max_iter=_MAX_STEPS)
     # float32 as the counts, which halves the memory.
-    model.fit(counts.multiply(ratios.astype(np.float32)[None, :]).tocsr(), is_inside)
+    model.fit(counts.multiply(ratios.astype(np.float32)[None, :]).tocsr(), is_inside, weight_of_text)
     limit = float(np.finfo(np.float16).max)
     return np.clip(model.coef_[0] * ratios, -limit, limit), float(model.intercept_[0])

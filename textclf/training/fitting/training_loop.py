@@ -17,6 +17,7 @@ from tqdm import tqdm
 from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
 from textclf.stats.calibration import softmax
+from textclf.stats.class_weights import inverse_frequencies
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evaluation
@@ -117,7 +118,8 @@ def fit(
     if resumed_from := progress.step:
         tqdm.write(f"continuing from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
-    class_weights = _class_weights(train.labels, len(class_names), options.class_weights)
+    classes = len(class_names)
+    class_weights = inverse_frequencies(train.labels, classes) if options.class_weights else np.ones(classes)
     step = _training_step(model, optimiser, class_weights, options.r_drop)
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
@@ -185,13 +187,6 @@ def _training_step(
         return loss
 
     return step
-
-
-def _class_weights(labels: np.ndarray, classes: int, is_wanted: bool) -> np.ndarray:
-    """Weight of each class in the loss, float [K]: n / (K * count), or ones."""
-    if not is_wanted:
-        return np.ones(classes)
-    return len(labels) / (classes * np.bincount(labels, minlength=classes))
 
 
 def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> None:
