@@ -76,7 +76,7 @@ def retrain(store: str, source: str, old: str, new: str, work: str, rounds: str 
 
     train_model.Training.save_model = save_model
     paths = ("--old-dataset-path", old, "--new-dataset-path", new, "--combined-dataset-path", f"{work}/combined")
-    gate = ("--margin", "0.3", "--min-holdout", "10")
+    gate = ("--margin", "0.3", "--calibration-margin", "0.5", "--min-holdout", "10")
     for _ in range(int(rounds)):
         status = retraining.main(["run", "--model-dir", store, *paths, *gate], standalone_mode=False)
         assert status == 0, status

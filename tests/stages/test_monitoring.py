@@ -674,6 +674,10 @@ def retraining(tmp_path):
     return exits_with
 
 
+# The 250 labels of the fixture give about 50 held-out texts.
+RETRAIN = ("--retrain", "--old-dataset-path", "old", "--retrain-args", "--min-holdout 10")
+
+
 @pytest.fixture
 def labels(tmp_path, monkeypatch):
     """250 labelled reviews of products, in a folder where the old data is, too."""
@@ -688,13 +692,16 @@ def test_drift_retrains(store, tmp_path, retraining, labels):
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--retrain", "--new-data-dir"]
     result = run(
-        *arguments, labels, "--old-dataset-path", "old data", "--retrain-args", "--runs-dir 'my runs'", context=context
+        *(*arguments, labels, "--old-dataset-path", "old data"),
+        *("--retrain-args", "--min-holdout 10 --runs-dir 'my runs'"),
+        context=context,
     )
     assert result.exit_code == 3, result.output
     assert "the retrained model was promoted" in result.output
     assert json.loads((tmp_path / "arguments.json").read_text(encoding="utf-8")) == [
         *("run", "--old-dataset-path", "old data", "--new-dataset-path", str(labels)),
-        *("--combined-dataset-path", "datasets/combined", "--model-dir", str(store), "--runs-dir", "my runs"),
+        *("--combined-dataset-path", "datasets/combined", "--model-dir", str(store)),
+        *("--min-holdout", "10", "--runs-dir", "my runs"),
     ]
     write_table(tmp_path / "texts.csv", films(120))
     result = run(*arguments, labels, "--old-dataset-path", "old data", context=context)
@@ -707,7 +714,7 @@ def test_equal_texts_count_once_for_a_retraining(store, tmp_path, retraining, la
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
     different = len(set(products(250, seed=5)))
-    arguments += ["--retrain", "--old-dataset-path", "old", "--min-new-labels"]
+    arguments += [*RETRAIN, "--min-new-labels"]
     result = run(*arguments, different + 1, context=context)
     assert f"there are {different} labelled texts" in result.output
     run(*arguments, different, context=context)
@@ -723,8 +730,22 @@ def test_a_retraining_without_a_new_model_leaves_the_exit_status_of_the_check(
     context = retraining(status)
     write_table(tmp_path / "texts.csv", products(120))
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
-    result = run(*arguments, "--retrain", "--old-dataset-path", "old", context=context)
+    result = run(*arguments, *RETRAIN, context=context)
     assert (result.exit_code, said in result.output) == (3, True), result.output
+
+
+def test_labels_that_can_not_decide_start_no_retraining(store, tmp_path, retraining, labels):
+    """250 labels give about 50 held-out texts, and the gate needs 100."""
+    context = retraining(0)
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
+    arguments += ["--retrain", "--old-dataset-path", "old"]
+    result = run(*arguments, context=context)
+    different = len(set(products(250, seed=5)))
+    assert f"there are {different} labelled texts, and it takes about 500 to decide about a model" in result.output
+    assert read_state(store).last_retrain is None
+    result = run(*arguments, "--retrain-args", "--min-holdout 50", "--min-new-labels", 100, context=context)
+    assert ("it takes about 250" in result.output) == (different < 250)
 
 
 def test_another_retraining_of_the_store_is_said_and_is_no_error(store, tmp_path, labels):
@@ -732,7 +753,7 @@ def test_another_retraining_of_the_store_is_said_and_is_no_error(store, tmp_path
     arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", labels]
     with open(store / ".retrain.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        result = run(*arguments, "--retrain", "--old-dataset-path", "old data")
+        result = run(*arguments, *RETRAIN)
     assert (result.exit_code, "another one of this store is running" in result.output) == (3, True)
     assert read_state(store).last_retrain is None
 
@@ -740,14 +761,14 @@ def test_another_retraining_of_the_store_is_said_and_is_no_error(store, tmp_path
 def test_windows_call_for_a_retraining_once_enough_of_them_drift(windows, store, labels, retraining):
     at, _ = windows
     retraining(4)
-    more = ("--retrain", "--old-dataset-path", "old", "--new-data-dir", labels)
+    more = (*RETRAIN, "--new-data-dir", labels)
     result = at(1, products(120), *more)
     assert result.exit_code == 3
     assert "drift in 1 of the last 3 windows; 2 call for a retraining" in result.output
     assert read_state(store).last_retrain is None
     result = at(2, products(120, seed=2), *more)
     assert result.exit_code == 3
-    assert "not promoted" in result.output
+    assert "no model was promoted" in result.output
     assert read_state(store).last_retrain.outcome == RetrainOutcome.INCONCLUSIVE
 
 

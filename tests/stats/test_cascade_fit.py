@@ -5,11 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from textclf.errors import InputError
-from textclf.stats.calibration import fit_temperature
+from textclf.errors import ConfigError, InputError
+from textclf.stats.calibration import fit_temperature, softmax
 from textclf.stats.cascade_fit import MAX_LOST, MIN_EXIT_SHARE, cascade_results, fit_cascade
-from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits
+from textclf.stats.cascade_objective import Objective
+from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
+from textclf.stats.metrics import classification_metrics
 
 
 def stage_logits(labels, right, rng, classes=2):
@@ -200,6 +203,72 @@ def test_the_seed_decides_the_folds():
     one, two, other = (fit_cascade(both, labels, seed) for seed in (1, 1, 2))
     assert (one.settings, one.results) == (two.settings, two.results)
     assert one.results != other.results
+
+
+def rare_class(count, seed, rare=0.02):
+    """The linear stage always says the frequent class, and is sure of it for one rare text in a few, too."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(count) < rare).astype(int)
+    encoder = stage_logits(labels, np.full(count, 0.998), rng)
+    margins = np.where(labels == 1, rng.normal(1.5, 2.5, count), rng.normal(6, 2, count))
+    linear = np.stack([margins, np.zeros(count)], axis=1).astype(np.float32)
+    return answers_to(labels, encoder, linear), labels
+
+
+def macro_f1_lost(fit, outputs, labels):
+    """Macro F1 of combining everywhere minus that of the cascade."""
+    is_exit = exits(fit.settings, outputs.linear_logits)
+    both = [final_logits(fit.settings, outputs, rows) for rows in (np.zeros_like(is_exit), is_exit)]
+    before, after = (f1_score(labels, logits.argmax(axis=1), average="macro") for logits in both)
+    return before - after
+
+
+def test_macro_f1_is_not_lost_where_the_training_selected_it():
+    """A loss of one text in a thousand is one rare text in twenty."""
+    lost = {}
+    for metric in ("accuracy", "macro_f1"):
+        fit = fit_cascade(*rare_class(10_000, 0), objective=Objective(metric))
+        lost[metric] = macro_f1_lost(fit, *rare_class(20_000, 100))
+    assert lost["accuracy"] > 5 * MAX_LOST
+    assert lost["macro_f1"] <= MAX_LOST
+
+
+def test_combining_must_not_lose_what_the_training_won():
+    """The linear stage makes labels likelier by the frequent class, and hides the rare one."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(4000) < 0.05).astype(int)
+    # A weighted training: every rare text is found, and some frequent ones are taken for rare.
+    encoder = stage_logits(labels, np.where(labels == 1, 0.97, 0.9), rng)
+    encoder[:, 1] += 1.0
+    linear = np.tile(np.array([[3.0, 0.0]], np.float32), (4000, 1)) + rng.normal(0, 0.3, (4000, 2)).astype(np.float32)
+    outputs = answers_to(labels, encoder, linear)
+    plain, weighted = (fit_cascade(outputs, labels, objective=Objective(class_weights=on)) for on in (False, True))
+    assert plain.settings.linear_weight > 0
+    assert weighted.settings is None or weighted.settings.linear_weight == 0
+    assert "or it loses accuracy or mean recall" in weighted.why_off
+
+
+def test_half_a_rare_text_is_unseen_where_each_class_weighs_the_same():
+    labels = np.array([0] * 90 + [1] * 10)
+    assert Objective().largest_weight(labels, 2) == Objective("log_loss").largest_weight(labels, 2) == 1
+    assert Objective("macro_f1").largest_weight(labels, 2) == 5
+    assert Objective(class_weights=True).largest_weight(labels, 2) == 5
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_values_of_known_labels_are_the_metrics(classes):
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(0, classes, 300)
+    probabilities = softmax(stage_logits(labels, np.full(300, 0.7), rng, classes))
+    truth = np.eye(classes)[labels]
+    expected = classification_metrics(probabilities, labels, [str(k) for k in range(classes)])
+    for metric in ("macro_f1", "roc_auc", "log_loss"):
+        accuracy, recall, value = Objective(metric, class_weights=True).values(probabilities, truth)
+        assert accuracy == pytest.approx(expected.accuracy)
+        assert recall == pytest.approx(np.mean([each["recall"] for each in expected.per_class.values()]))
+        assert value == pytest.approx(-expected.log_loss if metric == "log_loss" else getattr(expected, metric))
+    with pytest.raises(ConfigError, match="metric: expected one of"):
+        Objective("f2")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from textclf.data.datasets import Counts, Dataset, Split
 from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LINEAR_FILE
 from textclf.runtime.loading import load_predictor, predictor_with
+from textclf.stats.cascade_objective import Objective
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.stats.parity import Parity, parity_failures
 from textclf.store.model_store import ModelStore, ModelVersion
@@ -140,6 +141,23 @@ def test_too_many_classes_leave_it_off(add, monkeypatch):
         "settings": None,
         "why_off": "the linear stage of 2 classes would be larger than 64 MiB",
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "objective"),
+    [
+        ({}, Objective()),
+        ({"metric": "macro_f1", "class_weights": True, "epochs": 3}, Objective("macro_f1", class_weights=True)),
+    ],
+)
+def test_the_objective_is_that_of_the_training(add, monkeypatch, options, objective):
+    asked = []
+    fit = training.fit_cascade
+    weigh = training.fit_linear_stage
+    monkeypatch.setattr(training, "fit_cascade", lambda *args: asked.append(args[-1]) or fit(*args))
+    monkeypatch.setattr(training, "fit_linear_stage", lambda *args: asked.append(args[-1]) or weigh(*args))
+    add(dataset(half_c=30), training={"options": options})
+    assert asked == [objective.class_weights, objective]
 
 
 def test_a_child_does_not_inherit_its_parents_figures(add):

@@ -93,3 +93,13 @@ class _Huge:
 
     def fit(self, *_):
         pass
+
+
+def test_class_weights_make_rare_classes_count():
+    """Two overlapping words; the rare class is named only if it weighs as much as the other."""
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 950 + [1] * 50)
+    texts = [[7] if rng.random() < (0.3 if label == 0 else 0.8) else [8] for label in labels]
+    plain, weighted = (fit_linear_stage(texts, labels, 2, class_weights=on) for on in (False, True))
+    assert plain([[7], [8]]).argmax(axis=1).tolist() == [0, 0]
+    assert weighted([[7], [8]]).argmax(axis=1).tolist() == [1, 0]

@@ -1,4 +1,4 @@
-"""What a cascade must not lose: accuracy, and what the training of its encoder was selected and weighted by."""
+"""The values that a cascade must not lose: accuracy, and those that its encoder was selected and weighted by."""
 
 from dataclasses import dataclass
 from typing import Any

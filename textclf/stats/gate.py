@@ -158,11 +158,11 @@ def decide_promotion(
         verdict="reject" if against else "inconclusive" if doubts else "promote",
         reasons=against + doubts or holds,
         figures={**results, "options": options.to_dict()},
-        texts_needed={} if against else _most_needed(findings.values()),
+        texts_needed={} if against else _texts_needed(findings.values()),
     )
 
 
-def _most_needed(findings: Iterable[_Finding]) -> dict[str, int]:
+def _texts_needed(findings: Iterable[_Finding]) -> dict[str, int]:
     needed: dict[str, int] = {}
     for finding in findings:
         for name, texts in finding.needed.items():
@@ -297,7 +297,7 @@ def _on_calibration(
         against=tuple(text for side in sides for text in side.against),
         doubts=tuple(text for side in sides for text in side.doubts),
         holds=tuple(text for side in sides for text in side.holds),
-        needed=_most_needed(sides),
+        needed=_texts_needed(sides),
     )
 
 

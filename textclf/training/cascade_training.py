@@ -74,7 +74,7 @@ def add_cascade(
 
 
 def _objective(manifest: Manifest) -> Objective:
-    """What the encoder was trained for; an option that the manifest lacks has its default."""
+    """The objective of the encoder's training; an option that the manifest lacks has its default."""
     options = TrainingOptions(**TrainingOptions.pop_from(dict(manifest.training.get("options", {}))))
     return Objective(options.metric, options.class_weights)
 
