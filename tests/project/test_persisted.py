@@ -140,7 +140,17 @@ def test_a_retraining_knows_its_challenger_again():
     """The same data sets, recipe and gate: nothing is trained, and the decision is printed again."""
     before = entries()
     paths = ["--old-dataset-path", "old", "--new-dataset-path", "new_data", "--combined-dataset-path", "combined"]
-    said = output_of(retraining, "run", *paths, "--model-dir", "model", status=4)
+    # The default of this option was another.
+    said = output_of(
+        retraining,
+        "run",
+        *paths,
+        "--model-dir",
+        "model",
+        "--calibration-margin",
+        before[-1]["gate"]["figures"]["options"]["calibration_margin"],
+        status=4,
+    )
     assert RETRAINED in said
     assert all(reason in said for reason in before[-1]["reasons"])
     assert entries() == before

@@ -48,6 +48,8 @@ from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
 from textclf.store.decision_log import ACTIONS
+from textclf.store.model_store import ModelStore
+from textclf.store.promotion import Promotions
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.tf_setup import tf
 
@@ -152,6 +154,17 @@ def test_every_section_is_compared():
 # --- what the product writes now
 
 
+def best_version_so_far(path: Path) -> None:
+    """Make the current version follow a better one, which is a copy."""
+    store, promotions = ModelStore(path), Promotions(path)
+    champion = store.open()
+    with store.new_version() as draft:
+        shutil.copytree(champion.path / "engine", draft.path / "engine")
+        draft.manifest = champion.manifest
+    promotions.move("promote_by_hand", champion.id, draft.id)
+    promotions.move("promote", draft.id, champion.id, data={"best": draft.id})
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A copy of the persisted files in which every command has written once more."""
@@ -167,6 +180,7 @@ def written(tmp_path_factory):
     with contextlib.chdir(folder):
         for name in ("decisions.jsonl", "hold.json"):
             (folder / "model" / name).unlink()
+        best_version_so_far(folder / "model")
         options = {"model_dir": "model", "epochs": None, "init_lr": None}
         retrain = retraining.Retrain("old", "new_data", "combined", **options, min_slice=10)
         retrain.combine_datasets()

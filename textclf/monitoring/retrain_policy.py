@@ -22,7 +22,12 @@ class RetrainPolicy(Config):
         24 * 3600.0, "Minimum time between the starts of two retrainings.", min=0, shown="1d", metavar="TIME"
     )
     # A retraining with fewer trains nothing (textclf.retraining.preflight.check_holdout).
-    min_labels: int = whole(1, "Minimum number of labelled texts in all, so that the held-out ones can decide.", min=1)
+    min_labels: int = whole(
+        1,
+        "Minimum number of labelled texts in all, so that the held-out ones can decide.",
+        min=1,
+        shown="of `--min-holdout`, 500 for its default",
+    )
 
 
 @dataclass(frozen=True)
