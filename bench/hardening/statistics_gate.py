@@ -31,29 +31,31 @@ from textclf.stats.paired_accuracy import gains_for_margin, is_within_margin, mc
 OPTIONS = GateOptions()
 OLD_CALIBRATION_MARGIN = 0.02
 Result = dict[str, Any]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
 
 
 def two_models(
     random: np.random.Generator, n: int, classes: int = 4, noise: float = 0.7
-) -> tuple[NDArray[np.int64], Floats, Floats]:
+) -> tuple[Labels, Floats, Floats]:
     """Labels and the logits of two equally good, calibrated models that share most of their evidence."""
     labels = random.integers(0, classes, n)
     shared = random.normal(0, noise * math.sqrt(0.8), (n, classes))
-    logits = [
-        (np.eye(classes)[labels] + shared + random.normal(0, noise * math.sqrt(0.2), (n, classes))) / noise**2
-        for _ in range(2)
-    ]
-    return labels, *logits
+
+    def logits() -> Floats:
+        own = random.normal(0, noise * math.sqrt(0.2), (n, classes))
+        return np.asarray((np.eye(classes)[labels] + shared + own) / noise**2)
+
+    return labels, logits(), logits()
 
 
-def old_calibration_rejects(champion: Floats, challenger: Floats, labels: NDArray[np.int64]) -> bool:
+def old_calibration_rejects(champion: Floats, challenger: Floats, labels: Labels) -> bool:
     """The rise of the calibration error, without its chance."""
     before, after = (expected_calibration_error(table, labels) for table in (champion, challenger))
     return after - before > OLD_CALIBRATION_MARGIN
 
 
-def new_calibration_rejects(champion: Floats, challenger: Floats, labels: NDArray[np.int64]) -> bool:
+def new_calibration_rejects(champion: Floats, challenger: Floats, labels: Labels) -> bool:
     """The confidence bound of the rise of the calibration loss."""
     rise = calibration_losses(challenger, labels) - calibration_losses(champion, labels)
     return mean_bounds(rise, OPTIONS.alpha).lower > OPTIONS.calibration_margin**2
@@ -94,9 +96,9 @@ def whole_gate(repetitions: int) -> dict[str, Result]:
 
     def pairs(n: int) -> PairedPredictions:
         labels, one, other = two_models(random, n)
-        tables = softmax(one), softmax(other)
-        predicted = (table.argmax(axis=1) for table in tables)
-        return PairedPredictions(labels, *tables, *predicted, random.integers(5, 100, n))
+        before, after = softmax(one), softmax(other)
+        predicted = before.argmax(axis=1), after.argmax(axis=1)
+        return PairedPredictions(labels, before, after, *predicted, random.integers(5, 100, n))
 
     for _ in range(repetitions):
         test_set, holdout = pairs(2400), pairs(600)
@@ -146,7 +148,7 @@ def step(random: np.random.Generator, is_right: NDArray[np.bool_], change: float
     share = is_right.mean()
     lost, won = (0.03 - change) / 2 / share, (0.03 + change) / 2 / (1 - share)
     chance = random.random(len(is_right))
-    return np.where(is_right, chance >= lost, chance < won)
+    return np.asarray(np.where(is_right, chance >= lost, chance < won))
 
 
 def retrainings(repetitions: int, texts: int = 25_000, steps: int = 10) -> dict[str, Result]:
@@ -195,9 +197,9 @@ def retrainings(repetitions: int, texts: int = 25_000, steps: int = 10) -> dict[
     return results
 
 
-def rare_class(random: np.random.Generator, n: int) -> tuple[StageOutputs, NDArray[np.int64]]:
-    """One text in fifty is rare; the encoder finds it, and the linear stage is sure of the frequent class."""
-    labels = (random.random(n) < 0.02).astype(np.int64)
+def rare_class(random: np.random.Generator, n: int) -> tuple[StageOutputs, Labels]:
+    """One text in 25 is rare; the encoder finds it, and the linear stage is sure of the frequent class."""
+    labels = (random.random(n) < 0.04).astype(np.int64)
     margins = np.where(labels == 1, random.normal(1.5, 2.5, n), random.normal(6, 2, n))
     said = np.where(random.random(n) < 0.998, labels, 1 - labels)
     encoder = np.eye(2)[said] * math.log(0.998 / 0.002)
@@ -210,7 +212,7 @@ def cascade(repetitions: int) -> dict[str, Result]:
     for name, objective in (("before", Objective()), ("after", Objective("macro_f1"))):
         random, lost, shares = np.random.default_rng(4), [], []
         for _ in range(repetitions):
-            settings = fit_cascade(*rare_class(random, 10_000), objective=objective).settings
+            settings = fit_cascade(*rare_class(random, 8000), objective=objective).settings
             outputs, labels = rare_class(random, 20_000)
             if settings is not None:
                 is_exit = exits(settings, outputs.linear_logits)

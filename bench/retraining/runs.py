@@ -149,14 +149,16 @@ def retrain(store: Path, films: Path, new: Path, work: Path, margin: float) -> R
         margin: margin of the gate.
 
     Raises:
-        BenchError: if the retraining fails.
+        BenchError: if the retraining fails, or has too few texts to train.
     """
     combined = work / "combined"
     if not _decisions(store):
         paths = ("--old-dataset-path", films, "--new-dataset-path", new, "--combined-dataset-path", combined)
         places = ("--model-dir", store, "--runs-dir", work / "runs", "--data-dir", work, "--margin", margin)
         run("retraining.py", "run", *paths, *places, log=work / "log", good=_DECIDED)
-    entry = _decisions(store)[0]
+    if not (decisions := _decisions(store)):
+        raise BenchError(f"expected a decision, found none: the held-out texts are too few (see {work / 'log'})")
+    entry = decisions[0]
     for name in (REMOVED_FILE, SUMMARY_FILE):
         if (combined / name).exists():
             shutil.copy(combined / name, work / name)
