@@ -31,7 +31,6 @@ from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, 
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples
 from textclf.monitoring.options import MonitoringSettings, given_again, monitoring_options
-from textclf.monitoring.retrain_policy import RetrainPolicy
 from textclf.monitoring.retrain_trigger import retrain_if_due
 from textclf.monitoring.samples import (
     Draws,
@@ -316,7 +315,7 @@ def check(
         raise click.UsageError("--latest, --since and --windows exclude each other")
     if audited and latest is None:
         raise click.UsageError("--audited needs --latest; the index of stored feedback already marks its audits")
-    policy = _check_before_work(settings)
+    min_labels = _check_before_work(settings)
     is_window = settings.windows is not None
     monitoring = _monitoring(settings, context, needs_store=settings.retrain or is_window)
     store = monitoring.store
@@ -348,7 +347,7 @@ def check(
             fingerprint_of(reviews),
             different_texts(reviews),
             [sys.executable, str(context.retraining_script), *settings.retraining_arguments()],
-            policy,
+            settings.policy(min_labels),
             context.clock(),
         )
     return EXITS[report.verdict]
@@ -413,19 +412,19 @@ def watch(command: click.Context, /, every: float, settings: MonitoringSettings)
     scheduler.run(context.clock() if state.edge is None else state.edge + every)
 
 
-def _check_before_work(settings: MonitoringSettings) -> RetrainPolicy:
-    """Fail at the start for reasons that would stop the command at its end; returns when a retraining may start."""
+def _check_before_work(settings: MonitoringSettings) -> int:
+    """Fail at the start, not at the end; returns about how many labels a retraining needs."""
     import sklearn  # noqa: F401
 
     for path in (settings.html, settings.json):
         if path is not None:
             check_writable(path)
     if not settings.retrain:
-        return settings.policy
+        return 1
     from retraining import check_run
 
     _, *arguments = settings.retraining_arguments()
-    return dataclasses.replace(settings.policy, min_labels=check_run(arguments))
+    return check_run(arguments)
 
 
 def _monitoring(settings: MonitoringSettings, context: CommandContext, *, needs_store: bool) -> Monitoring:

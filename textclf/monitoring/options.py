@@ -86,10 +86,9 @@ class MonitoringSettings:
         permutations = max(_DRIFT.permutations, min_permutations(self.alpha))
         return DriftOptions(alpha=self.alpha, threshold=self.threshold, permutations=permutations)
 
-    @property
-    def policy(self) -> RetrainPolicy:
-        """Conditions under which a retraining may start."""
-        return RetrainPolicy(self.min_new_labels, self.cool_down)
+    def policy(self, min_labels: int) -> RetrainPolicy:
+        """Conditions under which a retraining may start, if it takes `min_labels` labelled texts to decide."""
+        return RetrainPolicy(self.min_new_labels, self.cool_down, min_labels)
 
     def retraining_arguments(self) -> list[str]:
         """Arguments for `retraining.py`."""
