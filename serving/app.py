@@ -14,7 +14,7 @@ from werkzeug.exceptions import NotFound
 from inference import Inference
 from serving.api.auth import check_api_key
 from serving.api.concurrency import RequestSlots
-from serving.api.deadline import CONNECTION, Deadline
+from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
@@ -258,7 +258,6 @@ class Service:
         api_error = api_error_of(error)
         record = record_of(request.environ)
         record.error = api_error.code.public_name
-        record.is_left_to_nginx = api_error.code is ErrorCode.CLIENT_GONE and CONNECTION in request.environ
         if api_error.code is ErrorCode.INTERNAL_ERROR:
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
         elif api_error.code is ErrorCode.STORAGE_UNAVAILABLE:

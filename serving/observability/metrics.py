@@ -98,18 +98,8 @@ class Metrics:
     def request_ended(self, record: RequestRecord) -> None:
         """Count a request that ended, with the facts in its record."""
         self._in_flight.dec()
-        if record.is_left_to_nginx:
-            return
-        key = (record.route, record.method, record.status)
-        children = self._children.get(key)
-        if children is None:
-            children = self._requests.labels(*map(str, key)), self._request_seconds.labels(record.route)
-            self._children[key] = children
-        requests, seconds = children
-        requests.inc()
-        seconds.observe(record.seconds)
-        if record.error:
-            self._errors.labels(record.error).inc()
+        if not record.is_left_to_nginx:
+            self._answered(record)
         if record.timings is not None:
             self._scored(record, record.timings)
 
@@ -158,6 +148,18 @@ class Metrics:
             gathered = CollectorRegistry()
             MultiProcessCollector(gathered, self._folder)  # type: ignore[no-untyped-call]
         return generate_latest(gathered) + generate_latest(self._drift)
+
+    def _answered(self, record: RequestRecord) -> None:
+        key = (record.route, record.method, record.status)
+        children = self._children.get(key)
+        if children is None:
+            children = self._requests.labels(*map(str, key)), self._request_seconds.labels(record.route)
+            self._children[key] = children
+        requests, seconds = children
+        requests.inc()
+        seconds.observe(record.seconds)
+        if record.error:
+            self._errors.labels(record.error).inc()
 
     def _scored(self, record: RequestRecord, timings: Timings) -> None:
         self._texts.inc(record.texts)

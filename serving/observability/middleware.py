@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wsgi import ClosingIterator
 
 from serving.api.concurrency import RequestSlots
+from serving.api.deadline import CONNECTION, is_client_gone
 from serving.api.errors import ApiError, ErrorCode, redacted_traceback
 from serving.api.request_body import discard_rest, hang_up, has_body, stop_reading
 from serving.observability.request_record import RequestRecord, public_method
@@ -69,6 +70,7 @@ class RequestMiddleware:
             response = self._app(environ, start_recorded)
         finally:
             record.seconds = time.perf_counter() - start
+            record.is_left_to_nginx = CONNECTION in environ and is_client_gone(environ)
             for observe in self._on_end:
                 self._notify(observe, record)
         if not record.body_is_read and has_body(environ):

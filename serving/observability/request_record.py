@@ -30,7 +30,8 @@ class RequestRecord:
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
         body_is_read: whether the whole body was read from the connection.
-        is_left_to_nginx: whether nginx counts and logs the request, because its client left (unanswered.py).
+        is_left_to_nginx: whether nginx counts and logs the request, because it has closed the connection: its client
+            left, or it gave the request up (unanswered.py).
         seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
     """
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from serving_models import Fault, inference, settings
 
+from serving.api.deadline import CONNECTION
 from serving.app import create_app
 from serving.observability.metrics import BUCKETS, Metrics
 from textclf.errors import ConfigError
@@ -78,6 +80,25 @@ def test_strangers_make_no_labels(client):
         'textclf_requests_total{method="other",route="unknown",status="404"}',
         'textclf_requests_total{method="other",route="unknown",status="405"}',
     ]
+
+
+def test_a_request_that_nginx_gave_up_is_left_to_its_log(tmp_path, capsys):
+    """nginx counts it with the status that the client got; the worker counts the texts that it scored."""
+    client = create_app(settings(tmp_path), inference()).test_client()
+    for body in ({"text": "good"}, {"text": 3}):
+        here, there = socket.socketpair()
+        with here:
+            there.close()
+            client.post("/predict", json=body, environ_overrides={CONNECTION: here})
+    here, there = socket.socketpair()
+    with here, there:
+        client.post("/predict", json={"text": "good"}, environ_overrides={CONNECTION: here})
+    found = numbers(client)
+    assert {key: value for key, value in found.items() if key.startswith(("textclf_requests_total", "textclf_er"))} == {
+        'textclf_requests_total{method="POST",route="/predict",status="200"}': 1
+    }
+    assert found["textclf_texts_total"] == 2
+    assert capsys.readouterr().out.count('"path":"/predict"') == 1
 
 
 def test_metrics_are_computed_once_per_second():
