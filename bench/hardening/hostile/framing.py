@@ -34,8 +34,8 @@ def metrics(make: Maker) -> Hostile:
 
 def methods(make: Maker) -> Hostile:
     """A method that the route does not have."""
-    path = make.random.choice((*GETS, *POSTS))
-    allowed = ("GET", "HEAD", "OPTIONS") if path in GETS else ("POST", "OPTIONS")
+    path = make.random.choice((*GETS, *POSTS, "/metrics"))
+    allowed = ("POST", "OPTIONS") if path in POSTS else ("GET", "HEAD", "OPTIONS")
     method = make.random.choice([method for method in _METHODS if method not in allowed])
     if method in ("POST", "PUT", "PATCH"):
         return make.post(path, json.dumps({"text": text_of(make)}).encode(), "method_not_allowed", method=method)
@@ -101,8 +101,16 @@ def keys(make: Maker) -> Hostile:
 def good_keys(make: Maker) -> Hostile:
     """The right key in one of its forms; a server without a key ignores it."""
     key = make.world.key or "unused"
-    line = make.random.choice((f"X-API-Key: {key}", f"Authorization: Bearer {key}", f"authorization: bearer  {key}"))
-    return make.get("/metrics", OK, lines=[line], key=False)
+    lines = make.random.choice(
+        (
+            [f"X-API-Key: {key}"],
+            [f"Authorization: Bearer {key}"],
+            [f"authorization: bearer  {key}"],
+            [f"X-API-Key: {key}", f"X-API-Key: {key}"],
+            ["X-API-Key: wrong", f"Authorization: Bearer {key}"],
+        )
+    )
+    return make.get("/metrics", OK, lines=lines, key=False)
 
 
 def request_lines(make: Maker) -> Hostile:
