@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bench.hardening.hostile.kinds import KINDS, request_of
 from bench.hardening.hostile.request import Hostile, World
 from bench.hardening.target import Target, attack_options, report, running_target
 from bench.reports import write_json
-from bench.serving.servers import ROOT, memory_of
+from bench.serving.servers import ROOT
 from textclf.cli.commands import Command
 
 # Requests between two checks of log, workers and memory; then the progress is saved.
@@ -59,7 +59,7 @@ class Progress:
         codes: number of requests by kind and code.
         slowest: longest time for a response by kind, with the request's index.
         failures: number of failed checks.
-        memory: by server, the requests sent and the bytes of a worker then.
+        memory: by server, the requests sent and the bytes of a worker then (anonymous_bytes).
         controls: label and score of the control texts.
         notes: other lines of the log, with their number.
     """
@@ -135,7 +135,7 @@ class Run:
             client = Client((target.host, target.port), _LATE_SECONDS, self._reporter(checker), DEPTH)
             client.run((request_of(progress.seed, index, world) for index in range(first, last)), lanes)
             self._check_server(first, target, workers)
-            samples.append((last, memory_of(target.pid).worker_pss))
+            samples.append((last, anonymous_bytes(workers)))
             progress.next = last
             progress.seconds += time.monotonic() - began
             self.save()
@@ -173,6 +173,15 @@ class Run:
         # Make room for more reviews.
         for folder in (target.folder / "new_data" / "train").glob("*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def anonymous_bytes(pids: Sequence[int]) -> float:
+    """Return the mean memory of the processes in bytes that belongs to no file, from /proc (Linux).
+
+    Other servers on the machine share the libraries, so resident and proportional sizes change with them.
+    """
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:")) / len(pids)
 
 
 def controls_of(target: Target) -> list[tuple[str, float]]:

@@ -21,6 +21,7 @@ _LEAKS = re.compile(
 )
 _CANARY = re.compile(rb"cn([0-9]+)y\1x")
 _SCORE_TOLERANCE = 1e-6
+_MIN_REQUESTS = 50_000
 _LOG_FIELDS = {"time", "method", "path", "status", "latency_ms", "request_id", "pid"}
 _ROW = re.compile(r"\| ([0-9]{3}) \| (`[^|]*`) \|")
 
@@ -181,9 +182,12 @@ def _log_line_problems(line: bytes, shown: str) -> list[str]:
 
 
 def growth_per_100k(samples: list[tuple[int, float]]) -> float:
-    """Return the growth of memory in bytes per 100,000 requests, after a fifth of the samples; 0 for few samples."""
+    """Return the growth of memory in bytes per 100,000 requests, after a fifth of the samples.
+
+    It is 0 if less than 50,000 requests are left: memory grows until all shapes of batches were seen.
+    """
     kept = samples[len(samples) // 5 :]
-    if len(kept) < 3:
+    if not kept or kept[-1][0] - kept[0][0] < _MIN_REQUESTS:
         return 0.0
     mean_x = sum(x for x, _ in kept) / len(kept)
     mean_y = sum(y for _, y in kept) / len(kept)
