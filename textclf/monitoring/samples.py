@@ -22,7 +22,7 @@ from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import ModelVersion, open_model
 
 # Labels other than random audits are counted but not tested; this many are enough.
-_MAX_OTHER_LABELS = 1000
+MAX_OTHER_LABELS = 1000
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,10 @@ def stored_labels(
     audits = [pair for pair in inside if pair[0].audit]
     others = [pair for pair in inside if not pair[0].audit]
     chosen = [audits[at] for at in draws.positions(len(audits), max_texts)]
-    chosen += [others[at] for at in draws.positions(len(others), _MAX_OTHER_LABELS)]
+    chosen += [others[at] for at in draws.positions(len(others), MAX_OTHER_LABELS)]
+    notes = (*found.notes, *drawn_notes(len(audits), len(others), max_texts))
     if not chosen:
-        return LabelledSample(notes=found.notes)
+        return LabelledSample(notes=notes)
     reviews = [review for review, _ in chosen]
     predictions = LabelledPredictions(
         class_ids([review.label for review in reviews], opened.class_names, opened.renames),
@@ -215,7 +216,17 @@ def stored_labels(
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),
     )
-    return LabelledSample(predictions, audits_begin, earlier, audited_since is not None, found.notes)
+    return LabelledSample(predictions, audits_begin, earlier, audited_since is not None, notes)
+
+
+def drawn_notes(audits: int, others: int, max_audits: int) -> tuple[str, ...]:
+    """A sentence for each kind of labels of which only a random draw is counted."""
+    limits = {"Random audits": (audits, max_audits), "Other labels": (others, MAX_OTHER_LABELS)}
+    return tuple(
+        f"{kind}: {limit:,} of {count:,} were drawn at random."
+        for kind, (count, limit) in limits.items()
+        if count > limit
+    )
 
 
 def with_held_out_outputs(texts: TextFeatures, held_out: TextFeatures) -> TextFeatures:
