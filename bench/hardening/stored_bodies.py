@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
+import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -49,8 +51,7 @@ def main(
     with running_target(checkout, environment, python=python) as target:
         pids = process_tree(target.pid)
         keyed = {**JSON_HEADERS, "X-API-Key": _KEY}
-        runtime = _runtime_folder(pids) if nginx else None  # Only nginx stores bodies.
-        memory, disk = sum(resident_bytes([pid]) for pid in pids), _size(runtime)
+        memory, disk = sum(resident_bytes([pid]) for pid in pids), _stored(pids)
         with (
             contextlib.ExitStack() as held,
             Probe(target, "GET", "/ping") as ping,
@@ -59,7 +60,7 @@ def main(
             numbers = iter(range(connections))
             in_threads(20, seconds, lambda: _hold(held, target, next(numbers, None), chunks=chunks))
             grown = sum(resident_bytes([pid]) for pid in pids) - memory
-            stored = _size(runtime) - disk
+            stored = _stored(pids) - disk
         report(
             {
                 "attack": "stored_bodies",
@@ -92,18 +93,15 @@ def _hold(held: contextlib.ExitStack, target: Target, number: int | None, *, chu
             connection.sendall(b"%x\r\n%s\r\n" % (len(_BLOCK), _BLOCK) if chunks else _BLOCK)
 
 
-def _runtime_folder(pids: list[int]) -> Path:
-    """Return the working folder of nginx."""
-    folders = [Path(f"/proc/{pid}/cwd").resolve() for pid in pids]
-    return next(folder for folder in folders if folder.name.startswith("textclf-serve-"))
-
-
-def _size(folder: Path | None) -> int:
-    sizes = []
-    for path in folder.rglob("*") if folder else ():
-        with contextlib.suppress(OSError):  # It has just been removed.
-            sizes.append(path.stat().st_blocks * 512)
-    return sum(sizes)
+def _stored(pids: Sequence[int]) -> int:
+    """Return the disk space of the processes' open files that have no name, such as nginx's temporary files."""
+    files: dict[int, int] = {}
+    for file in [file for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()]:
+        with contextlib.suppress(OSError):  # It has just been closed.
+            found = file.stat()
+            if stat.S_ISREG(found.st_mode) and not found.st_nlink:
+                files[found.st_ino] = found.st_blocks * 512
+    return sum(files.values())
 
 
 if __name__ == "__main__":
