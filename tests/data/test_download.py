@@ -310,6 +310,13 @@ def test_the_limit_of_the_environment(server, tmp_path, monkeypatch):
     download(server.url, tmp_path / "data", sha256=SHA256)
 
 
+def test_a_connection_that_only_drips_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("textclf.data.download._SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("textclf.data.download._MIN_BYTES_A_SECOND", 10**12)
+    with pytest.raises(DatasetError, match="less than 1,000,000,000,000 bytes a second, 4 times"):
+        download(server.url, tmp_path / "data")
+
+
 def test_redirects_are_followed_up_to_five(server, tmp_path):
     server.redirects = ["/other", server.url, "//" + server.url.partition("//")[2], "?x", "y"]
     download(server.url, tmp_path / "data", sha256=SHA256)

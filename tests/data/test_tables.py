@@ -232,3 +232,17 @@ def test_round_trip_of_what_the_csv_module_writes(tmp_path):
     with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["text", "label"], *([text, "x"] for text in texts)])
     assert [row["text"] for _, row in read_rows(tmp_path / "a.csv")] == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.csv.gz", b"text,label\n"), ("b.csv.gz", b""), ("a.jsonl.gz", b'{"text": "a"}\n')]
+)
+def test_a_line_that_would_fill_the_memory(tmp_path, monkeypatch, name, start):
+    monkeypatch.setattr("textclf.data.tables._MAX_LINE", 1000)
+    with gzip.open(tmp_path / name, "wb") as file:
+        file.write(start + b"," * 1000)
+    with pytest.raises(DatasetError, match="expected a line shorter than 1,000"):
+        list(read_rows(tmp_path / name))
+    if not start:
+        with pytest.raises(DatasetError, match="line 1: expected a line shorter than 1,000"):
+            column_names(tmp_path / name)

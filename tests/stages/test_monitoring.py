@@ -281,6 +281,9 @@ def test_rows_from_the_future_are_a_note(store, tmp_path):
     assert (report.verdict, report.compared.texts, report.compared.found) == (NO_DRIFT, 150, 150)
     assert any("times in the future, left out: 7." in note for note in report.notes)
     assert report.compared.until < datetime.fromtimestamp(now, UTC).isoformat()
+    assert not any("created in the future" in note for note in report.notes)
+    report = Monitoring(store, prediction_log_url=url, clock=lambda: now - HOUR / 2).check_log()
+    assert any("created in the future" in note for note in report.notes)
 
 
 def test_audits_of_the_same_time_are_looked_at(store, tmp_path):

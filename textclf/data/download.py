@@ -29,6 +29,9 @@ _ATTEMPTS = 4
 # Statuses after which another attempt may succeed.
 _TEMPORARY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _MAX_REDIRECTS = 5
+# A connection that is slower than this after some time would keep the caller waiting for days.
+_MIN_BYTES_A_SECOND = 1000
+_SLOW_SECONDS = 120.0
 # Largest file without TEXTCLF_MAX_DOWNLOAD_BYTES: as much as an archive may contain.
 MAX_BYTES = 20 << 30
 
@@ -337,13 +340,16 @@ def _receive(
     response: requests.Response, part: _Part, file: IO[bytes], have: int, total: int | None, show_progress: bool
 ) -> None:
     is_off = None if show_progress else True  # None: off if stderr is not a terminal.
-    received = have
+    received, began = have, time.monotonic()
     with tqdm(desc=part.target.name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
             received += len(chunk)
             part.check_size(file, received)
             file.write(chunk)
             bar.update(len(chunk))
+            seconds = time.monotonic() - began
+            if seconds > _SLOW_SECONDS and received - have < _MIN_BYTES_A_SECOND * seconds:
+                raise _AttemptError(f"the connection has less than {_MIN_BYTES_A_SECOND:,} bytes a second")
     file.flush()
 
 

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from textclf.errors import DatasetError
 from textclf.unicode import is_unicode
@@ -20,6 +20,8 @@ OnProgress = Callable[[int], None]
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 # Limits the memory for a quote that is never closed, which reads the rest of the file as one field.
 _MAX_FIELD_CHARS = 1 << 27
+# Limits the memory for a line; a compressed one of a kilobyte may have a megabyte.
+_MAX_LINE = 1 << 27
 _BATCH_ROWS = 1024
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -48,7 +50,7 @@ def column_names(path: Path | str) -> list[str]:
             match table_format(path):
                 case "csv":
                     with _csv_text(content) as text:
-                        return _csv_header(path, csv.reader(text, strict=True))
+                        return _csv_header(path, csv.reader(_lines(path, text), strict=True))
                 case "parquet":
                     return _parquet_columns(path, _parquet_file(path, raw))
                 case _:
@@ -131,6 +133,20 @@ def _csv_text(content: IO[bytes]) -> io.TextIOWrapper:
     return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
+def _lines(path: Path, content: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The lines of a file, each with its end.
+
+    Raises:
+        DatasetError: if a line is longer than _MAX_LINE.
+    """
+    number = 0
+    while line := content.readline(_MAX_LINE):
+        number += 1
+        if len(line) == _MAX_LINE:
+            raise DatasetError(f"{path}, line {number}: expected a line shorter than {_MAX_LINE:,}; check the file")
+        yield line
+
+
 def _csv_header(path: Path, reader: Any) -> list[str]:
     try:
         header: list[str] = next((fields for fields in reader if fields), [])
@@ -146,7 +162,7 @@ def _csv_header(path: Path, reader: Any) -> list[str]:
 
 def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[int, Row]]:
     with _csv_text(content) as text:
-        reader = csv.reader(text, strict=True)
+        reader = csv.reader(_lines(path, text), strict=True)
         header = _csv_header(path, reader)
         number = 0
         while True:
@@ -179,7 +195,7 @@ def _csv_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[i
 
 def _jsonl_rows(path: Path, content: IO[bytes], report: OnBad) -> Iterator[tuple[int, Row]]:
     number = 0
-    for line_number, line in enumerate(content, start=1):
+    for line_number, line in enumerate(_lines(path, content), start=1):
         if line_number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():

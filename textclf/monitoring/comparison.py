@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from textclf.config import DriftOptions
+from textclf.data.prediction_log.clock_check import AHEAD_SECONDS
 from textclf.monitoring.audit_labels import audit_evidence_of
 from textclf.monitoring.cascade_samples import comparable_samples, stage_notes
 from textclf.monitoring.samples import Draws, LabelledSample, LatestSample, OpenedVersion, with_held_out_outputs
@@ -40,6 +41,8 @@ def compare_samples(
             f"Rows of the prediction log with times in the future, left out: {latest.from_future:,}. Check the clocks "
             f"of the servers and of this machine."
         )
+    if opened.created > now + AHEAD_SECONDS:
+        notes.append("The version was created in the future, so labels are not used until then. Check the clock.")
     reference, is_alike, left_out = comparable_samples(opened.reference, latest.features)
     notes += left_out
     sample = reference.features if baseline is None else with_held_out_outputs(baseline.features, reference.features)
