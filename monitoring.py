@@ -206,11 +206,11 @@ class Monitoring:
         )
         has_cascade = comparable_samples(opened.reference, features)[0] is opened.reference
         predictor = functools.partial(self._predictor, opened, cascade=has_cascade)
-        earlier = (audit_runs or {}).get(version)
+        earlier, now = (audit_runs or {}).get(version), self.clock()
         labelled = stored_labels(
-            self.new_data_dir, opened, predictor, self.draws, since, until, audited_since, earlier, self.max_texts
+            self.new_data_dir, opened, predictor, self.draws, since, until, audited_since, earlier, self.max_texts, now
         )
-        return compare_samples(opened, latest, labelled, options=self.options, draws=self.draws, now=self.clock())
+        return compare_samples(opened, latest, labelled, options=self.options, draws=self.draws, now=now)
 
     def _predictor(self, opened: OpenedVersion, cascade: bool = True) -> Predictor:
         return predictor_of_version(opened.version, threads=self.threads, cascade=cascade)

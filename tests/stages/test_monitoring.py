@@ -302,6 +302,9 @@ def test_audits_of_the_same_time_are_looked_at(store, tmp_path):
     assert (labels.audit_texts, labels.audit_errors, labels.other_texts, labels.other_errors) == (60, 60, 20, 0)
     assert report.verdict == DRIFT
     assert [family.name for family in report.figures.families if family.is_alarm] == ["error"]
+    report = Monitoring(store, prediction_log_url=url, new_data_dir=folder, clock=lambda: now).check_log()
+    assert report.figures.labels.audit_texts == 60
+    assert any("Labels with times in the future, left out: 5." in note for note in report.notes)
 
 
 def test_a_log_that_is_off_or_missing_is_one_clear_error(store, tmp_path):

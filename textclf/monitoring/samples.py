@@ -1,7 +1,6 @@
 """Samples that a drift check compares: a version with its reference, the latest texts, and labels."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.data.prediction_log.clock_check import AHEAD_SECONDS
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
@@ -177,6 +177,7 @@ def stored_labels(
     audited_since: Mapping[str, float] | None,
     earlier: AuditRun | None,
     max_texts: int,
+    now: float,
 ) -> LabelledSample:
     """Predict the reviews of a feedback folder that were labelled in [since, until).
 
@@ -184,10 +185,11 @@ def stored_labels(
         folder: feedback folder; None or a missing folder has no labels.
         opened, predictor: the version, and what loads its predictor.
         draws: draws from the reviews.
-        since, until: seconds since the epoch; None leaves that end open.
+        since, until: seconds since the epoch; None leaves that end open, except for labels from the future.
         audited_since: replaces `since` for random audits, by version id; see Monitoring.check_log.
         earlier: CUSUM of the version's audits until then.
         max_texts: maximum number of random audits.
+        now: seconds since the epoch.
 
     Raises:
         DatasetError: if the folder can't be read.
@@ -198,15 +200,20 @@ def stored_labels(
     audits_begin = begin
     if audited_since is not None:
         audits_begin = max(audited_since.get(opened.version.id, 0.0), opened.created)
-    end = math.inf if until is None else until
+    ahead = now + AHEAD_SECONDS
+    end = ahead if until is None else until
     found = read_labelled_reviews(folder)
     timed = [(review, review.time.timestamp()) for review in found.reviews if review.time is not None]
+    from_future = sum(moment >= max(ahead, end) for _, moment in timed)
     inside = [pair for pair in timed if (audits_begin if pair[0].audit else begin) <= pair[1] < end]
     audits = [pair for pair in inside if pair[0].audit]
     others = [pair for pair in inside if not pair[0].audit]
     chosen = [audits[at] for at in draws.positions(len(audits), max_texts)]
     chosen += [others[at] for at in draws.positions(len(others), MAX_OTHER_LABELS)]
     notes = (*found.notes, *drawn_notes(len(audits), len(others), max_texts))
+    if from_future:
+        clocks = f"Labels with times in the future, left out: {from_future:,}. Check the clocks of the servers."
+        notes = (*notes, clocks)
     if not chosen:
         return LabelledSample(notes=notes)
     reviews = [review for review, _ in chosen]
