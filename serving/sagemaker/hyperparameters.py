@@ -40,7 +40,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
         given = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         given = {}
-    except ValueError as error:  # Also if the file is not UTF-8.
+    except (ValueError, RecursionError) as error:  # Also if the file is not UTF-8, or nested too deeply.
         raise ConfigError(f"{path}: expected a JSON object of hyperparameters ({error}); fix the file") from error
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a JSON object of hyperparameters, got {given!r:.80}; fix the file")
@@ -90,7 +90,7 @@ def hyperparameter_rules() -> dict[str, Rule]:
 def _parsed(name: str, value: Any, rule: Rule) -> Any:
     try:
         parsed = rule.parse(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"{name}: expected {rule.expected_text}, got {value!r:.80}") from None
     if not rule.holds(parsed):
         raise ConfigError(f"{name}: expected {rule.expected}, got {parsed!r:.80}")

@@ -80,7 +80,7 @@ def test_refused(given, says):
         parse_hyperparameters(given)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '"a"', "\xff"])
+@pytest.mark.parametrize("text", ["[]", "{", '"a"', "\xff", pytest.param("[" * 100_000, id="deep")])
 def test_a_file_that_is_no_object(tmp_path, text):
     path = tmp_path / "hyperparameters.json"
     path.write_bytes(text.encode("latin-1"))

@@ -86,7 +86,7 @@ def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"{path}: expected a JSON file of a Hugging Face checkpoint ({error})") from error
     if not isinstance(content, dict):
         raise EncoderError(f"{path}: expected a JSON object, found {type(content).__name__}")
