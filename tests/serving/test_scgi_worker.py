@@ -135,6 +135,45 @@ def test_an_app_that_fails_is_answered_for_without_a_word_of_it(caplog):
     assert "secret" not in caplog.text
 
 
+def test_a_worker_that_stops_first_serves_what_is_queued(monkeypatch, tmp_path):
+    """Behind a long request they would wait for the next worker, or be lost."""
+    monkeypatch.setattr(scgi_worker, "_NOTIFY_SECONDS", 0.05)
+    monkeypatch.setattr(scgi_worker, "_ACCEPT_SECONDS", 0.05)
+    ready = tmp_path / "0.ready"
+    ready.touch()
+
+    class Worker(ScgiWorker):
+        def __init__(self, listener: socket.socket, pipe: tuple[int, int]) -> None:
+            self.sockets, self.PIPE = [listener], pipe
+            self.cfg = SimpleNamespace(threads=1, graceful_timeout=10, worker_tmp_dir=tmp_path)
+            self.alive, self.ppid, self.number = True, os.getppid(), 0
+
+        def notify(self) -> None:
+            pass
+
+        def wsgi(self, environ, start_response):
+            self.alive = False
+            os.write(self.PIPE[1], b"x")
+            while ready.exists():  # The first request is in hand until nginx sends no more.
+                time.sleep(0.01)
+            start_response("200 OK", [])
+            return [environ["wsgi.input"].read()]
+
+    pipe = os.pipe()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            clients = [socket.create_connection(listener.getsockname(), timeout=10) for _ in range(4)]
+            for number, client in enumerate(clients):
+                client.sendall(_request(b"%d" % number))
+            Worker(listener, pipe).run()
+            for number, client in enumerate(clients):
+                with client:
+                    assert client.recv(1000) == b"Status: 200 OK\r\n\r\n%d" % number
+    finally:
+        for end in pipe:
+            os.close(end)
+
+
 def test_a_signal_that_ends_nothing_ends_one_wait(monkeypatch, tmp_path):
     """A window's new size, say: what it writes into the pipe would otherwise keep a core busy from then on."""
     monkeypatch.setattr(scgi_worker, "_NOTIFY_SECONDS", 0.05)
