@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from serving.api.errors import ApiError, ErrorCode
 
 RETRY_AFTER_SECONDS = 1
+# A request with less work ends soon, whatever the others need: the engine takes one batch from each in turn.
+SHORT_SECONDS = 1.0
 
 
 class RequestSlots:
@@ -159,7 +161,7 @@ class Job:
             budget.wordpieces += wordpieces
 
     def accept(self, seconds: float, available: float) -> None:
-        """Add the seconds that the encoder will need; a request is always accepted if it is the only one.
+        """Add the seconds that the encoder will need; a request that is short, or the only one, is always accepted.
 
         Raises:
             ApiError: if the request can't end in the available seconds because of others.
@@ -167,7 +169,7 @@ class Job:
         budget = self._budget
         with budget.lock:
             excess = budget.seconds + seconds - available
-            if budget.seconds > 0 and excess > 0:
+            if seconds > SHORT_SECONDS and budget.seconds > 0 and excess > 0:
                 raise _too_many(
                     f"the texts in progress need about {budget.seconds:.0f} seconds, these about {seconds:.0f} more",
                     math.ceil(excess),

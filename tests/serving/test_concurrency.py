@@ -115,6 +115,8 @@ def test_seconds_of_a_worker_are_bounded_except_for_a_request_alone():
         error = refusal(other.accept, 2.5, 40.0)
         assert (error.code, error.headers) == (ErrorCode.TOO_MANY_REQUESTS, {"Retry-After": "13"})
         assert "need about 50 seconds, these about 2" in error.message
+        with budget.job() as short:
+            short.accept(1.0, 40.0)
         one.done(12.5)
         other.accept(2.5, 40.0)
     assert (budget.seconds, budget.wordpieces) == (0, 0)
