@@ -13,7 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from inference import Inference
 from serving.api.auth import check_api_key
-from serving.api.concurrency import RequestSlots
+from serving.api.concurrency import Permit, RequestSlots
 from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
@@ -183,12 +183,14 @@ class Service:
     def predict(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /predict."""
         parsed = parse_predict_request(content, content_type, self._limits, ("text", "X"))
+        del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         predictions = self._predict(record, predictor, parsed.texts)
         return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
     def invocations(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations."""
         parsed = parse_predict_request(content, content_type, self._limits)
+        del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         predictions = self._predict(record, predictor, parsed.texts)
         return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
 
@@ -300,15 +302,17 @@ class Service:
             predictor = self.holder.predictor
             with slots.acquire() as permit:
                 content_type = media_type(environ, accepted)
-                with permit.waiting_for_client(functools.partial(stop_reading, environ)):
-                    body = read_body(environ, self.settings.max_body_bytes)
-                record = record_of(environ)
-                record.body_is_read = True
-                Deadline(environ, self.settings.model_server_timeout).check()
-                content = text_of_body(environ, body, self.settings.max_body_bytes)
-                return post(record, predictor, content_type, content)
+                return post(record_of(environ), predictor, content_type, self._content(environ, permit))
 
         return view
+
+    def _content(self, environ: dict[str, Any], permit: Permit) -> str:
+        """Return the text of the body; its bytes are free again while the text is scored."""
+        with permit.waiting_for_client(functools.partial(stop_reading, environ)):
+            body = read_body(environ, self.settings.max_body_bytes)
+        record_of(environ).body_is_read = True
+        Deadline(environ, self.settings.model_server_timeout).check()
+        return text_of_body(environ, body, self.settings.max_body_bytes)
 
 
 @functools.lru_cache(maxsize=2)  # It takes as long as a prediction, and changes with the classes only.

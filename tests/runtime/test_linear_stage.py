@@ -34,6 +34,13 @@ class TestFeatures:
         found = features_of(ids, buckets)
         assert (found.tolist(), found.dtype) == (features, np.int64)
 
+    @pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 8, 9, 100])
+    def test_slices_change_nothing(self, length, monkeypatch):
+        ids = np.random.default_rng(length).integers(0, 50, length).tolist()
+        whole = features_of(ids, BUCKETS)
+        monkeypatch.setattr("textclf.runtime.linear_stage._SLICE", 4)
+        np.testing.assert_array_equal(features_of(ids, BUCKETS), whole)
+
     @pytest.mark.parametrize("buckets", [2, 2**15, 2**20])
     def test_against_whole_numbers_of_python(self, buckets):
         ids = np.random.default_rng(buckets).integers(0, 60, 500).tolist()

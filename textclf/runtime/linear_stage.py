@@ -26,6 +26,8 @@ FORMAT = 1
 # Odd constants of multiplicative hashing (Knuth, The Art of Computer Programming 3, section 6.4).
 _FIRST, _SECOND, _MIX = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93))
 _HASH_BITS = 64
+# Wordpieces that are hashed at a time: each takes 100 bytes, which a thread's allocator would keep.
+_SLICE = 8192
 _MAX_BYTES = 2**27
 
 
@@ -108,6 +110,14 @@ def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
         ids: wordpiece ids of the whole text, at least 0.
         buckets: a power of two.
     """
+    if len(ids) <= _SLICE:
+        return _hashed(ids, buckets)
+    # Each slice starts with the last wordpiece of the one before, for the bigram of both.
+    slices = [_hashed(ids[start : start + _SLICE + 1], buckets) for start in range(0, len(ids) - 1, _SLICE)]
+    return np.unique(np.concatenate(slices))
+
+
+def _hashed(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
     numbers = np.array(ids, np.uint64) + np.uint64(1)  # So that id 0 does not hash to 0.
     firsts = numbers * _FIRST
     hashes = np.concatenate([firsts, firsts[:-1] ^ (numbers[1:] * _SECOND)])
