@@ -71,7 +71,7 @@ class UnansweredRequests:
         folder: runtime folder, for the pipe.
         metrics: folder with the metrics of all workers.
         stream: receives the lines of the access log.
-        say: receives the number of lines that were left out, as a sentence.
+        messages: receives the number of lines that were left out.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class UnansweredRequests:
         folder: Path,
         metrics: Path,
         stream: IO[str],
-        say: Callable[[str], None],
+        messages: IO[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipe = folder / PIPE
@@ -88,7 +88,7 @@ class UnansweredRequests:
         self._file = ValueFile(value_path(metrics, "counter", "", "nginx"), clock)
         self._stream = stream
         self._log = AccessLog(stream)
-        self._say = say
+        self._messages = messages
         self._limit = LineLimit(_LINES_PER_SECOND, clock)
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ class UnansweredRequests:
         if not by_worker:
             self._count(REQUEST_COUNTER, record.route, record.method, str(record.status))
         self._count(ERROR_COUNTER, record.error)
-        if self._limit.allows() and self._can_write():
+        if self._limit.allows() and _can_write(self._stream):
             self._log(record)
         else:
             self._limit.left_out += 1
@@ -124,17 +124,26 @@ class UnansweredRequests:
             while True:
                 ready, _, _ = select.select([pipe], [], [], self._limit.seconds_left())
                 if self._limit.seconds_left() == 0:
-                    self._say(f"{self._limit.left_out} more requests that no worker answered are counted, not logged")
-                    self._limit.left_out = 0
+                    self._report()
                 if ready:
                     block = os.read(pipe, _BLOCK_BYTES)
                     if not block:
-                        return
+                        break
                     *lines, rest = (rest + block).split(b"\n")
                     for line in lines:
                         self.take(line)
+            if self._limit.left_out:
+                self._report()
         finally:
             os.close(pipe)  # After a fault nginx must not wait for a reader.
+
+    def _report(self) -> None:
+        message = f"serve: {self._limit.left_out} more requests that no worker answered are not logged, only counted\n"
+        self._limit.left_out = 0
+        with contextlib.suppress(OSError, ValueError):
+            if _can_write(self._messages):
+                self._messages.write(message)
+                self._messages.flush()
 
     def _count(self, counter: Sequence[str], *labels: str) -> None:
         name, meaning, *label_names = counter
@@ -144,11 +153,6 @@ class UnansweredRequests:
             key = self._keys[name, labels] = value_key(f"{PREFIX}_{name}", f"{PREFIX}_{name}_total", names, meaning)
         self._counts[key] += 1
         self._file.write(key, self._counts[key])
-
-    def _can_write(self) -> bool:
-        with contextlib.suppress(OSError, ValueError):  # The stream is closed.
-            return bool(select.select([], [self._stream], [], 0)[1])
-        return False
 
 
 def parse_line(line: bytes) -> tuple[RequestRecord, bool]:
@@ -167,3 +171,10 @@ def parse_line(line: bytes) -> tuple[RequestRecord, bool]:
     # The last worker's status, if nginx tried several.
     is_sent = record.status not in _NO_RESPONSE and fields["worker_status"][-3:] == status
     return record, is_sent and record.error == CLIENT_GONE
+
+
+def _can_write(stream: IO[str]) -> bool:
+    """Return whether a line can be written without a wait."""
+    with contextlib.suppress(OSError, ValueError):  # The stream is closed.
+        return bool(select.select([], [stream], [], 0)[1])
+    return False

@@ -74,7 +74,7 @@ def serve(environ: Mapping[str, str]) -> int:
             configuration.touch(mode=0o600)  # It contains the API key.
             configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
-            on_started = folders.enter_context(UnansweredRequests(runtime, metrics, sys.stdout, _say).reading())
+            on_started = folders.enter_context(UnansweredRequests(runtime, metrics, sys.stdout, sys.stderr).reading())
         elif not environ.get("NGINX", "").strip():
             _say(preflight.NO_NGINX)
         count = settings.model_server_workers
