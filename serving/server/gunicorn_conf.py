@@ -16,7 +16,7 @@ from gunicorn.errors import HaltServer
 
 from serving.server.backlog import hand_over
 from serving.server.heartbeat import use_memory
-from serving.server.worker_files import forget, is_any_warm, show
+from serving.server.worker_files import forget, is_any_warm, prepare, show
 
 # Load the model after the fork: the threads of an engine do not survive a fork.
 preload_app = False
@@ -47,6 +47,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.number = next(number for number in range(len(taken) + 1) if number not in taken)
     if len(server.LISTENERS) > 1:
         worker.sockets = [server.LISTENERS[worker.number % len(server.LISTENERS)]]
+    prepare(worker)
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -4,7 +4,8 @@ Behind nginx each worker has its own unix socket, `<number>.sock`. While the wor
 points to the socket and the file `<number>.warm` exists. nginx uses only these names, so it sends no request to a
 loading worker.
 
-Both are renamed when a worker ends, and not removed: its successor needs no new file, which a full disk may refuse.
+Both exist from the start under other names, `.hidden` and `.cold`: a worker needs no new file, which a full disk may
+refuse.
 """
 
 import contextlib
@@ -20,8 +21,21 @@ def draining_file(runtime: Path) -> Path:
     return runtime / "draining"
 
 
+def prepare(worker: Any) -> None:
+    """Create the files of a worker that has none; without room for them, show() tries again."""
+    with contextlib.suppress(OSError):
+        if not _file(worker, "ready").is_symlink() and not _file(worker, "hidden").is_symlink():
+            _file(worker, "hidden").symlink_to(f"{worker.number}.sock")
+        if not _file(worker, "warm").exists():
+            _file(worker, "cold").touch()
+
+
 def show(worker: Any) -> None:
-    """Let nginx send requests to a worker."""
+    """Let nginx send requests to a worker.
+
+    Raises:
+        OSError: if its files don't exist and can't be created.
+    """
     if not _rename(worker, "hidden", "ready"):
         with contextlib.suppress(FileExistsError):
             _file(worker, "ready").symlink_to(f"{worker.number}.sock")

@@ -8,7 +8,7 @@ import pytest
 from gunicorn.workers import base
 
 from serving.server import heartbeat
-from serving.server.worker_files import forget, hide, is_any_warm, show
+from serving.server.worker_files import forget, hide, is_any_warm, prepare, show
 
 
 @pytest.fixture
@@ -35,10 +35,16 @@ def test_a_worker_is_shown_hidden_and_forgotten(worker, tmp_path):
         assert not is_any_warm(tmp_path)
 
 
-def test_a_successor_needs_no_new_file(worker, tmp_path):
-    show(worker)
+def test_neither_a_worker_nor_its_successor_needs_a_new_file(worker, tmp_path):
+    prepare(worker)
+    assert names(tmp_path) == set()
     inodes = {path.lstat().st_ino for path in tmp_path.iterdir()}
-    forget(worker)
+    assert len(inodes) == 2
+    for _ in range(2):
+        show(worker)
+        assert names(tmp_path) == {"1.ready", "1.warm"}
+        forget(worker)
+        prepare(worker)
     show(worker)
     assert {path.lstat().st_ino for path in tmp_path.iterdir()} == inodes
 
