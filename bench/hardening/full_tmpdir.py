@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -56,6 +55,7 @@ def main(checkout: Path, python: str, json_path: Path | None, seconds: float, bo
     with _small_disk() as disk:
         environment = {"TMPDIR": str(disk), "API_KEY": _KEY, "PREDICTION_LOG_URL": f"sqlite:///{disk}/log.sqlite"}
         with running_target(checkout, environment, python=python) as target:
+            _wait_for_both(target, _SUCCESSOR_SECONDS)
             before = set(target.workers())
             used_at_start = _used(disk)
             _fill(disk)
@@ -128,17 +128,23 @@ def _workers(target: Target) -> list[int]:
 
 def _replaced(target: Target) -> float | None:
     """Kill a worker; return the seconds until there is another one that serves, None if there is none in time."""
-    victims = _workers(target)[:1]
     start = time.monotonic()
-    for victim in victims:
+    for victim in _workers(target)[:1]:
         os.kill(victim, signal.SIGKILL)
     time.sleep(_METRICS_SECONDS)
-    while victims and time.monotonic() < start + _SUCCESSOR_SECONDS:
+    is_replaced = _wait_for_both(target, _SUCCESSOR_SECONDS)
+    return round(time.monotonic() - start, 2) if is_replaced else None
+
+
+def _wait_for_both(target: Target, seconds: float) -> bool:
+    """Wait until two workers serve; False if they don't in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        _, metrics = target.request("GET", "/metrics", headers={"X-API-Key": _KEY})
+        if re.search(rb"^textclf_model_workers{.*} 2.0$", metrics, re.MULTILINE):
+            return True
         time.sleep(_PAUSE)
-        status, metrics = target.request("GET", "/metrics", headers={"X-API-Key": _KEY})
-        if status == HTTPStatus.OK and re.search(rb"^textclf_model_workers{.*} 2.0$", metrics, re.MULTILINE):
-            return round(time.monotonic() - start, 2)
-    return None
+    return False
 
 
 @contextlib.contextmanager
