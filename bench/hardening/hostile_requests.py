@@ -134,7 +134,7 @@ class Run:
             last = min(first + CHUNK, end)
             client = Client((target.host, target.port), _LATE_SECONDS, self._reporter(checker), DEPTH)
             client.run((request_of(progress.seed, index, world) for index in range(first, last)), lanes)
-            self._check_server(first, target, workers)
+            self.check_server(first, target, workers)
             samples.append((last, anonymous_bytes(workers)))
             progress.next = last
             progress.seconds += time.monotonic() - began
@@ -155,12 +155,24 @@ class Run:
 
         return reported
 
-    def _check_server(self, first: int, target: Target, workers: list[int]) -> None:
+    def check_server(self, first: int, target: Target, workers: list[int]) -> None:
+        """Check workers and log after the chunk that began at `first`; `workers` becomes the workers found.
+
+        Raises:
+            BenchError: if the server has ended.
+        """
         where = f"requests {first} to {first + CHUNK - 1}"
-        if (found := sorted(target.workers())) != workers:
-            self.fail(-1, "workers", f"{where}: expected the workers {workers}, found {found}")
-            workers[:] = found
         content = target.log.read_bytes()
+        try:
+            found = sorted(target.workers())
+        except (StopIteration, OSError):
+            found = []
+        if found != workers:
+            self.fail(-1, "workers", f"{where}: expected the workers {workers}, found {found}")
+            (self.folder / "server.log").write_bytes(content)
+            workers[:] = found
+        if not found:
+            raise BenchError(f"{where}: the server ended; {self.folder / 'server.log'} is its log")
         if len(content) > _LOG_BYTES or first:
             with open(target.log, "r+b") as file:  # The server appends.
                 file.truncate(0)

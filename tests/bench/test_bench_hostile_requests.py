@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import subprocess
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,8 @@ from bench.hardening.hostile.checks import Checker, check_log, codes_of, growth_
 from bench.hardening.hostile.client import BrokenResponseError, Client, Outcome, Response, parse_head
 from bench.hardening.hostile.kinds import KINDS, request_of
 from bench.hardening.hostile.request import ANY, OK, Hostile, Way, World
-from bench.hardening.hostile_requests import SPAN, Progress, spans
+from bench.hardening.hostile_requests import SPAN, Progress, Run, spans
+from bench.hardening.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {"invalid_json": 400, "not_found": 404, "internal_error": 500, "worker_lost": 503, "disk_full": 507}
@@ -216,6 +218,18 @@ def test_the_codes_are_those_of_the_documentation(tmp_path):
     (tmp_path / "page.md").write_text("# Nothing\n")
     with pytest.raises(BenchError, match="table of error codes"):
         codes_of(tmp_path / "page.md")
+
+
+def test_a_server_that_ended_is_an_error_with_its_log(tmp_path):
+    (tmp_path / "serve.log").write_text("the last words\n")
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    run = Run(tmp_path / "work", Progress(0, 10, True), "replay")
+    run.folder.mkdir()
+    with pytest.raises(BenchError, match="the server ended"):
+        run.check_server(0, Target("127.0.0.1", 1, process.pid, tmp_path, tmp_path / "serve.log"), [1, 2])
+    assert (run.folder / "server.log").read_text() == "the last words\n"
+    assert json.loads((run.folder / "failures.jsonl").read_text())["kind"] == "workers"
 
 
 def test_a_run_continues_where_it_ended_and_only_there(tmp_path):
