@@ -191,8 +191,15 @@ def _retrain(store: str, acks: str, folder: str, *more: str) -> None:
     from textclf.store.model_store import ModelStore
 
     paths = ("--old-dataset-path", f"{folder}/old", "--new-dataset-path", f"{folder}/new.jsonl")
-    places = ("--combined-dataset-path", f"{folder}/combined", "--runs-dir", f"{folder}/runs")
-    gate = ("--margin", "0.3", "--min-holdout", "10", "--data-dir", f"{folder}/datasets")
+    places = (
+        "--combined-dataset-path",
+        f"{folder}/combined",
+        "--runs-dir",
+        f"{folder}/runs",
+        "--data-dir",
+        f"{folder}/datasets",
+    )
+    gate = ("--margin", "0.3", "--calibration-margin", "0.5", "--min-holdout", "10")
     status = stage.main(["run", "--model-dir", store, *paths, *places, *gate, *more], standalone_mode=False)
     if status not in (0, 3, 4, 6, 7):
         raise RuntimeError(f"retraining: expected a decision, got status {status}")
