@@ -400,6 +400,7 @@ def test_no_loss_against_the_best_version_is_promoted_and_shown():
 
 def test_calibration_against_the_best_version_counts_too():
     golden = answers(4000, wrong=400, sure=0.95, challenger_sure=0.96)
+    assert not any("-0.0000" in reason for reason in decided(answers(400), margin=0.1).reasons)
     assert decided(golden).verdict == "promote"
     best = answers(4000, wrong=400, sure=0.9, challenger_sure=0.96)
     decision = decide_promotion(golden, HOLDOUT, OPTIONS, best=best)

@@ -321,10 +321,10 @@ def _calibration_of(pairs: PairedPredictions, name: str, options: GateOptions) -
     )
     allowed = f"{limit:.4f} is allowed"
     if bounds.lower > limit:
-        return result, _Finding(None, against=(f"{text} at least {bounds.lower:.4f}; {allowed}",))
+        return result, _Finding(None, against=(f"{text} at least {bounds.lower:z.4f}; {allowed}",))
     if bounds.upper <= limit:
-        return result, _Finding(None, holds=(f"{text} at most {bounds.upper:.4f}; {allowed}",))
-    text = f"{text} {bounds.lower:.4f} to {bounds.upper:.4f}; {allowed}"
+        return result, _Finding(None, holds=(f"{text} at most {bounds.upper:z.4f}; {allowed}",))
+    text = f"{text} {bounds.lower:z.4f} to {bounds.upper:z.4f}; {allowed}"
     needed = texts_for_mean(bounds, limit, options.alpha, options.power)
     if needed is None:
         return result, _Finding(None, doubts=(f"{text}; at this rise no number of texts would let it pass",))
