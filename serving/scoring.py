@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.api.concurrency import Job, WorkBudget
+from serving.api.concurrency import Job, RequestSlots, WorkBudget
 from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode
 from serving.settings import Settings
@@ -20,6 +20,8 @@ class Scorer:
     """Scores texts for all requests of a worker; the constructor only stores."""
 
     def __init__(self, settings: Settings) -> None:
+        # So that lists leave slots to short texts.
+        self._slots = RequestSlots(max(1, settings.max_concurrent // 2), 0.0)
         self.budget = WorkBudget(settings.max_request_wordpieces, settings.max_worker_wordpieces)
         self._max_chars = settings.max_text_chars
         self._timeout = settings.model_server_timeout
@@ -41,7 +43,7 @@ class Scorer:
         if len(texts) == 1 and len(texts[0]) <= SHORT_CHARS:
             return predictor.predict_batch(texts, timings, max_chars=self._max_chars)
         deadline = Deadline(environ, self._timeout)
-        with self.budget.job() as job:
+        with self._slots.acquire(), self.budget.job() as job:
 
             def on_group(wordpieces: int) -> None:
                 job.read(wordpieces)

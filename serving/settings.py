@@ -119,6 +119,7 @@ class Settings:
     max_concurrent: int = whole(
         10,
         "Maximum number of concurrent requests for predictions per worker; one more returns 429. "
+        "Lists, and texts of more than 4,096 characters, may be half of them. "
         f"Reviews do not count; a worker stores up to {MAX_FEEDBACK} of them at a time. A higher value refuses fewer "
         "requests but makes them wait longer. nginx uses the least busy worker; without nginx one worker may refuse "
         "while another is idle.",

@@ -559,6 +559,29 @@ def test_lists_are_bounded_together_and_single_texts_pass(make):
     assert client.post("/predict", json={"X": ["good"] * 3}).status_code == 200
 
 
+def test_lists_leave_slots_to_single_texts(make):
+    gate = Gate()
+    client = make(gate, max_concurrent=3)
+    assert gate.waiting.acquire(timeout=5)
+    gate.open.clear()
+    results = []
+
+    def post(body):
+        results.append(client.application.test_client().post("/predict", json=body).status_code)
+
+    threads = [threading.Thread(target=post, args=[body]) for body in ({"X": ["good"] * 2}, {"text": "good"})]
+    for thread in threads:
+        thread.start()
+        assert gate.waiting.acquire(timeout=5)
+    for body in ({"X": ["good"] * 2}, {"text": "good " * 1000}):
+        assert client.post("/predict", json=body).status_code == 429
+    gate.open.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [200] * 2
+    assert client.post("/predict", json={"X": ["good"] * 2}).status_code == 200
+
+
 def test_a_list_with_more_wordpieces_than_a_request_may_have_is_refused(make):
     client = make(max_request_wordpieces=12)
     assert client.post("/predict", json={"X": ["good"] * 4}).status_code == 200
