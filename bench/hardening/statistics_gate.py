@@ -198,8 +198,8 @@ def retrainings(repetitions: int, texts: int = 25_000, steps: int = 10) -> dict[
 
 
 def rare_class(random: np.random.Generator, n: int) -> tuple[StageOutputs, Labels]:
-    """One text in 25 is rare; the encoder finds it, and the linear stage is sure of the frequent class."""
-    labels = (random.random(n) < 0.04).astype(np.int64)
+    """One text in fifty is rare; the encoder finds it, and the linear stage is sure of the frequent class."""
+    labels = (random.random(n) < 0.02).astype(np.int64)
     margins = np.where(labels == 1, random.normal(1.5, 2.5, n), random.normal(6, 2, n))
     said = np.where(random.random(n) < 0.998, labels, 1 - labels)
     encoder = np.eye(2)[said] * math.log(0.998 / 0.002)
@@ -212,7 +212,7 @@ def cascade(repetitions: int) -> dict[str, Result]:
     for name, objective in (("before", Objective()), ("after", Objective("macro_f1"))):
         random, lost, shares = np.random.default_rng(4), [], []
         for _ in range(repetitions):
-            settings = fit_cascade(*rare_class(random, 8000), objective=objective).settings
+            settings = fit_cascade(*rare_class(random, 20_000), objective=objective).settings
             outputs, labels = rare_class(random, 20_000)
             if settings is not None:
                 is_exit = exits(settings, outputs.linear_logits)
