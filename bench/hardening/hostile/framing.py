@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from bench.hardening.hostile.bodies import text_of
-from bench.hardening.hostile.request import ANY, JSON, OK, Hostile, Maker, Way
+from bench.hardening.hostile.request import ANY, BUSY, JSON, OK, Hostile, Maker, Way
 
 GETS = ("/ping", "/health/live", "/health/ready", "/health_check", "/info", "/openapi.json")
 POSTS = ("/predict", "/invocations", "/invocations/predict", "/feedback")
@@ -45,7 +45,7 @@ def methods(make: Maker) -> Hostile:
 def odd_methods(make: Maker) -> Hostile:
     """OPTIONS, TRACE, CONNECT and invented methods."""
     method = make.random.choice(("OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "Post", "X" * 5000, "G-T", "PRI"))
-    codes = ("bad_request", "method_not_allowed", "not_found", "uri_too_long", OK)
+    codes = ("bad_request", "method_not_allowed", "not_found", "uri_too_long", BUSY, OK)
     return make.done(make.get(make.random.choice(GETS), method=method).parts, *codes, method=method, way=Way.ALONE)
 
 
@@ -56,7 +56,7 @@ def paths(make: Maker) -> Hostile:
     if make.random.random() < 0.2:
         at = make.random.randrange(len(route))
         path = f"/{route[:at]}%{ord(route[at]):02x}{route[at + 1 :]}"
-    codes = ["not_found", "bad_request", "method_not_allowed", "uri_too_long"]
+    codes = ["not_found", "bad_request", "method_not_allowed", "uri_too_long", BUSY]
     codes += ["unauthorized"] if make.world.key else []
     codes += [OK] if route != "metrics" or not make.world.key else []
     if path[0] != "/" or "\\" in path or "#" in path or "\xe9" in path:

@@ -12,7 +12,7 @@ LINES = "application/jsonlines"
 OK = "ok"
 ANY = "any"
 # Most requests may be refused for lack of a free slot.
-_BUSY = "too_many_requests"
+BUSY = "too_many_requests"
 
 
 class Way(enum.Enum):
@@ -104,7 +104,7 @@ class Maker:
     ) -> Hostile:
         """Return a request without a body."""
         data = self.head(method, path, self.headers(*lines, key=key))
-        return self.done(data, *codes, _BUSY, method=method)
+        return self.done(data, *codes, BUSY, method=method)
 
     def post(
         self,
@@ -121,7 +121,7 @@ class Maker:
         """Return a request with a body and its length."""
         types = [] if content_type is None else [f"Content-Type: {content_type}"]
         data = self.head(method, path, self.headers(*types, f"Content-Length: {len(body)}", *lines, key=key)) + body
-        return self.done(data, *codes, _BUSY, method=method, way=way, control=control)
+        return self.done(data, *codes, BUSY, method=method, way=way, control=control)
 
     def done(
         self,
