@@ -1,6 +1,7 @@
 """The Flask app: its routes and views, and how it is put together."""
 
 import functools
+import io
 import logging
 import sys
 from collections.abc import Callable, Collection
@@ -144,7 +145,7 @@ class Service:
         self.is_draining = is_draining
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
         # Reviews wait for the disk, so they have slots of their own.
-        self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE)
+        self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE, name="reviews")
         self.get_slots = RequestSlots(_GET_SLOTS, _PATIENCE)
         self.scorer = Scorer(settings)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
@@ -311,6 +312,7 @@ class Service:
         with permit.waiting_for_client(functools.partial(stop_reading, environ)):
             body = read_body(environ, self.settings.max_body_bytes)
         record_of(environ).body_is_read = True
+        environ["wsgi.input"] = io.BytesIO()  # The stream may hold the body (serving/server/scgi_worker.py).
         Deadline(environ, self.settings.model_server_timeout).check()
         return text_of_body(environ, body, self.settings.max_body_bytes)
 

@@ -1,13 +1,17 @@
 """What comes from nginx and what goes back, byte by byte; test_serve.py runs the worker behind nginx."""
 
+import json
 import os
 import socket
 import threading
 import time
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
+from serving_models import WordCounter, inference, settings
 
+from serving.app import create_app
 from serving.server import scgi_worker
 from serving.server.scgi_worker import ScgiWorker, read_request, render
 
@@ -133,6 +137,29 @@ def test_an_app_that_fails_is_answered_for_without_a_word_of_it(caplog):
     assert "request a-1 failed" in caplog.text
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_bytes_of_a_body_are_free_while_its_texts_are_scored(tmp_path, count):
+    held = []
+
+    class Watch(WordCounter):
+        def run(self, inputs, timings):
+            if tracemalloc.is_tracing():
+                traces = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, scgi_worker.__file__)])
+                held.append(sum(trace.size for trace in traces.traces))
+            return super().run(inputs, timings)
+
+    app = create_app(settings(tmp_path, max_text_chars=10**6), inference(Watch()))
+    body = json.dumps({"X": ["good" * 100_000] * count}).encode()
+    tracemalloc.start()
+    try:
+        answer = render(app, _read(_request(body, CONTENT_TYPE="application/json", REMOTE_ADDR="127.0.0.1")))
+    finally:
+        tracemalloc.stop()
+    assert answer.startswith(b"Status: 200 ")
+    assert held
+    assert max(held) < len(body) // 10
 
 
 def test_a_worker_that_stops_first_serves_what_is_queued(monkeypatch, tmp_path):
