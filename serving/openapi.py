@@ -41,16 +41,21 @@ _RETRY_AFTER: _Json = {"Retry-After": {"schema": {"type": "integer"}, "descripti
 _HEADERS: dict[int, _Json] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     429: _RETRY_AFTER,
-    503: _RETRY_AFTER,
+    503: {
+        "Retry-After": {
+            "schema": {"type": "integer"},
+            "description": "Seconds until another try; absent with `draining` and `timed_out`.",
+        }
+    },
 }
 _BODY_ERRORS = (
     ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE, ErrorCode.UNSUPPORTED_ENCODING,
     ErrorCode.WRONG_SHAPE, ErrorCode.DUPLICATE_KEY, ErrorCode.TEXT_TOO_LONG, ErrorCode.INVALID_TEXT,
-    ErrorCode.TOO_MUCH_WORK,
     ErrorCode.TOO_MANY_REQUESTS, ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
+_PREDICT_ERRORS = (*_BODY_ERRORS, ErrorCode.TOO_MUCH_WORK)
 _LIST_ERRORS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
 _STORAGE_ERRORS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
 # Errors with status 503 that nginx may return for any path.
@@ -101,7 +106,7 @@ def _predict(settings: Settings) -> _Json:
         "Score a text, or a list of texts.",
         {JSON: {"oneOf": [_text_body(settings), _list_body(settings)]}},
         {JSON: {"oneOf": [_ref("Prediction"), _ref("Predictions")]}},
-        (*_BODY_ERRORS, *_LIST_ERRORS),
+        (*_PREDICT_ERRORS, *_LIST_ERRORS),
     )
 
 
@@ -123,7 +128,7 @@ def _invocations(settings: Settings) -> _Json:
             f"{CSV}; charset=utf-8": {"type": "string", "description": "A record of label and score for each text."},
             JSON_LINES: {"type": "string", "description": "A Prediction in each line, also for a line with `data`."},
         },
-        (*_BODY_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
+        (*_PREDICT_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
     content = operation["requestBody"]["content"]
     content[CSV]["example"] = 'A fine film.\r\n"Long, and dull."\r\n'
@@ -134,7 +139,7 @@ def _invocations(settings: Settings) -> _Json:
 def _score(settings: Settings) -> _Json:
     scored = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
     summary = "Score a text; the response has the same score as /predict."
-    return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _BODY_ERRORS)
+    return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _PREDICT_ERRORS)
 
 
 def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:

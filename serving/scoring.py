@@ -11,9 +11,7 @@ from serving.api.errors import ApiError, ErrorCode
 from serving.settings import Settings
 from textclf.runtime.backend import Timings
 from textclf.runtime.predictor import PredictionBatch, Predictor, ReadTexts
-
-# A single text of up to this many characters is always accepted: it costs less than the accounting protects from.
-SHORT_CHARS = 4096
+from textclf.runtime.turns import SHORT_CHARS
 
 
 class Scorer:
@@ -21,7 +19,7 @@ class Scorer:
 
     def __init__(self, settings: Settings) -> None:
         # So that lists leave slots to short texts.
-        self._slots = RequestSlots(max(1, settings.max_concurrent // 2), 0.0)
+        self._slots = RequestSlots(max(1, settings.max_concurrent // 2), name="lists and long texts")
         self.budget = WorkBudget(settings.max_request_wordpieces, settings.max_worker_wordpieces)
         self._max_chars = settings.max_text_chars
         self._timeout = settings.model_server_timeout
@@ -40,6 +38,7 @@ class Scorer:
                 closed the connection.
             TextTooLongError: if a text is too long after normalisation.
         """
+        # Always accepted: a short text costs less than the accounting protects from.
         if len(texts) == 1 and len(texts[0]) <= SHORT_CHARS:
             return predictor.predict_batch(texts, timings, max_chars=self._max_chars)
         deadline = Deadline(environ, self._timeout)
@@ -66,20 +65,26 @@ def _accept(job: Job, read: ReadTexts, predictor: Predictor, deadline: Deadline)
     """Add the encoder's time for the texts to the job.
 
     Raises:
-        ApiError: if the encoder can't end in time, alone or because of other requests.
+        ApiError: if the encoder can't end in time, alone or because of other requests, if the time is over, or if the
+            client closed the connection.
     """
+    deadline.check()
     tokens = np.cumsum(read.encoder_tokens)
     total = int(tokens[-1])
+    if not total:
+        return
     if total * predictor.speed.best > deadline.seconds:
         # The estimate may come from a busier time, and only batches correct it.
         predictor.run(read.encoded.take(np.argmax(read.encoder_tokens, keepdims=True)))
+        deadline.check()
     best, available = predictor.speed.best, deadline.seconds
-    if total * best > available:
-        fitting = int(np.searchsorted(tokens, available / best, side="right"))
+    needed = total * best
+    if needed > deadline.usable:
+        fitting = int(np.searchsorted(tokens, deadline.usable / best, side="right"))
         advice = f"up to {fitting} of them at a time" if fitting else "shorter texts"
         raise ApiError(
             ErrorCode.TOO_MUCH_WORK,
-            f"expected texts that take up to {max(0.0, available):.0f} seconds (MODEL_SERVER_TIMEOUT), these take "
-            f"about {total * best:.0f}; send {advice}",
+            f"expected texts that take up to {deadline.usable:.0f} seconds (MODEL_SERVER_TIMEOUT), these take about "
+            f"{needed:.0f}; send {advice}",
         )
-    job.accept(total * predictor.speed.current, available)
+    job.accept(total * predictor.speed.current, available, needed)

@@ -17,6 +17,7 @@ from textclf.data.prediction_log.database_url import (
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 from textclf.fields import Rule, markdown_table, number, option, path, rules, switch, text, whole
+from textclf.runtime.turns import SHORT_CHARS
 
 # Reviews that a worker stores at a time. They wait for the disk and share its syncs (textclf/data/group_commit.py).
 MAX_FEEDBACK = 8
@@ -57,9 +58,9 @@ class Settings:
     )
     model_server_timeout: int = whole(
         60,
-        "Seconds until a request is given up with 503 (`timed_out`). The server refuses a request that needs more time "
-        "at once, with 422, or with 429 if it is because of other requests. gunicorn replaces a worker whose main "
-        "thread is silent for this long, or for 60 seconds if that is longer.",
+        "Seconds until a request is given up with 503 (`timed_out`). The server refuses at once a request that needs "
+        "more time: with 422, or with 429 if it is because of waiting or of other requests. gunicorn replaces a worker "
+        "whose main thread is silent for this long, or for 60 seconds if that is longer.",
         min=1,
         max=86_400,
     )
@@ -101,7 +102,7 @@ class Settings:
     max_worker_wordpieces: int = whole(
         2 * 10**6,
         "Maximum number of wordpieces in the texts that a worker scores at a time; a request above it returns 429. A "
-        "request alone is accepted, and a single text of up to 4,096 characters always is.",
+        f"request alone is accepted, and a single text of up to {SHORT_CHARS:,} characters always is.",
         min=1,
         max=10**9,
     )
@@ -119,7 +120,7 @@ class Settings:
     max_concurrent: int = whole(
         10,
         "Maximum number of concurrent requests for predictions per worker; one more returns 429. "
-        "Lists, and texts of more than 4,096 characters, may be half of them. "
+        f"Lists, and texts of more than {SHORT_CHARS:,} characters, may be half of them. "
         f"Reviews do not count; a worker stores up to {MAX_FEEDBACK} of them at a time. A higher value refuses fewer "
         "requests but makes them wait longer. nginx uses the least busy worker; without nginx one worker may refuse "
         "while another is idle.",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from serving.api.errors import ApiError, ErrorCode
 
-RETRY_AFTER_SECONDS = 1
+MIN_RETRY_AFTER = 1
 # A request with less work ends soon, whatever the others need: the engine takes one batch from each in turn.
 SHORT_SECONDS = 1.0
 
@@ -22,11 +22,19 @@ class RequestSlots:
     Args:
         count: maximum number of concurrent requests.
         patience: seconds that a request may wait for its client before it can lose its slot.
+        name: what has the slots, for the message of a refusal.
     """
 
-    def __init__(self, count: int, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        count: int,
+        patience: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "requests",
+    ) -> None:
         self.count = count
         self.patience = patience
+        self._name = name
         self._clock = clock
         self._lock = threading.Lock()
         self._used = 0
@@ -57,7 +65,7 @@ class RequestSlots:
             if longest is not None and self._clock() - self._waiting[longest] >= self.patience:
                 longest.revoke()
                 return permit
-        raise _too_many(f"{self.count} requests are in progress")
+        raise _too_many(f"{self.count} {self._name} are in progress")
 
 
 class Permit:
@@ -113,19 +121,30 @@ class WorkBudget:
         self.max_request = max_request
         self.max_worker = max_worker
         self.lock = threading.Lock()
-        self.wordpieces = 0
-        self.seconds = 0.0
+        self._jobs: set[Job] = set()
+
+    @property
+    def wordpieces(self) -> int:
+        """Wordpieces of all requests; threads that share the budget hold the lock."""
+        return sum(job.wordpieces for job in self._jobs)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the encoder needs for all requests; threads that share the budget hold the lock."""
+        # Summed each time, because a running sum of floats keeps a rest when all requests have ended.
+        return sum(job.seconds for job in self._jobs)
 
     @contextlib.contextmanager
     def job(self) -> Iterator["Job"]:
         """Account for a request during the block; what it took is free again at the end."""
         job = Job(self)
+        with self.lock:
+            self._jobs.add(job)
         try:
             yield job
         finally:
             with self.lock:
-                self.wordpieces -= job.wordpieces
-                self.seconds -= job.seconds
+                self._jobs.remove(job)
 
 
 class Job:
@@ -155,38 +174,47 @@ class Job:
             if others and others + total > budget.max_worker:
                 raise _too_many(
                     f"texts with {others} wordpieces are in progress, and these would exceed the limit of "
-                    f"{budget.max_worker} (MAX_WORKER_WORDPIECES)"
+                    f"{budget.max_worker} (MAX_WORKER_WORDPIECES)",
+                    budget.seconds,
                 )
             self.wordpieces = total
-            budget.wordpieces += wordpieces
 
-    def accept(self, seconds: float, available: float) -> None:
-        """Add the seconds that the encoder will need; a request that is short, or the only one, is always accepted.
+    def accept(self, seconds: float, available: float, min_seconds: float = 0.0) -> None:
+        """Add the seconds that the encoder will need; a request that is in time and short, or alone, is accepted.
+
+        Args:
+            seconds: time at the current speed.
+            available: time that is left.
+            min_seconds: time at the best speed.
 
         Raises:
-            ApiError: if the request can't end in the available seconds because of others.
+            ApiError: if the request can't end in the available seconds, because it waited or because of others.
         """
         budget = self._budget
         with budget.lock:
-            excess = budget.seconds + seconds - available
-            if seconds > SHORT_SECONDS and budget.seconds > 0 and excess > 0:
+            others = budget.seconds
+            if min_seconds > available:
                 raise _too_many(
-                    f"the texts in progress need about {budget.seconds:.0f} seconds, these about {seconds:.0f} more",
-                    math.ceil(excess),
+                    f"the texts need about {min_seconds:.1f} seconds, and the request waited so long that "
+                    f"{available:.1f} are left",
+                    others + min_seconds - available,
+                )
+            excess = others + seconds - available
+            if seconds > SHORT_SECONDS and others > 0 and excess > 0:
+                raise _too_many(
+                    f"the texts in progress need about {others:.0f} seconds, these about {seconds:.0f} more", excess
                 )
             self.seconds += seconds
-            budget.seconds += seconds
 
     def done(self, seconds: float) -> None:
         """Give back seconds of work that is computed."""
-        budget = self._budget
-        with budget.lock:
-            seconds = min(seconds, self.seconds)
-            self.seconds -= seconds
-            budget.seconds -= seconds
+        with self._budget.lock:
+            self.seconds = max(0.0, self.seconds - seconds)
 
 
-def _too_many(reason: str, retry_after: int = RETRY_AFTER_SECONDS) -> ApiError:
+def _too_many(reason: str, wait: float = 0.0) -> ApiError:
+    """Return the refusal of a request that may come again after `wait` seconds, which are rounded up."""
+    retry_after = max(MIN_RETRY_AFTER, math.ceil(wait))
     return ApiError(
         ErrorCode.TOO_MANY_REQUESTS,
         f"{reason}; retry in {retry_after} second{'s' * (retry_after != 1)}, or run more workers",

@@ -30,6 +30,10 @@ class Deadline:
         environ: WSGI environ of the request.
         timeout: seconds after which nginx gives up the request.
         clock: seconds since the epoch, nginx's clock.
+
+    Attributes:
+        timeout: as given.
+        usable: seconds that a request may take if it does not wait.
     """
 
     def __init__(
@@ -40,11 +44,12 @@ class Deadline:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timeout = timeout
+        self.usable = _USED * timeout
         self._environ = environ
         self._monotonic = monotonic
         now = monotonic()
         waited = _waited(environ, timeout, clock)
-        self._end = now + _USED * timeout - waited
+        self._end = now + self.usable - waited
         self._next_look = now + _LOOK_SECONDS - waited
 
     @property
@@ -71,7 +76,10 @@ class Deadline:
 
 
 def is_client_gone(environ: _Environ) -> bool:
-    """Return whether the client, or nginx for it, closed the connection; false if the server does not expose it."""
+    """Return whether the client, or nginx for it, closed the connection; false if the server does not expose it.
+
+    A client that only ends its own sending counts as gone, as in nginx: over TCP both look the same until we write.
+    """
     connection = environ.get(CONNECTION) or environ.get(_CLIENT_CONNECTION)
     if connection is None or connection.fileno() < 0:
         return False

@@ -49,7 +49,8 @@ class ErrorCode(enum.Enum):
     TEXT_TOO_LONG = 422, "A text has more than MAX_TEXT_CHARS characters, before or after Unicode normalisation (NFKC)."
     TOO_MUCH_WORK = (
         422,
-        "The texts have more than MAX_REQUEST_WORDPIECES wordpieces, or take more time than MODEL_SERVER_TIMEOUT.",
+        "The texts have more than MAX_REQUEST_WORDPIECES wordpieces, or take more time than MODEL_SERVER_TIMEOUT on an "
+        "idle worker.",
     )
     INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
     BLANK_TEXT = 422, "The review to store is blank."
@@ -57,9 +58,10 @@ class ErrorCode(enum.Enum):
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,
-        f"The worker is handling MAX_CONCURRENT predictions, texts with MAX_WORKER_WORDPIECES wordpieces, texts for "
-        f"the whole MODEL_SERVER_TIMEOUT, {MAX_FEEDBACK} reviews, or two requests for /info, /metrics and "
-        "/openapi.json; retry after the seconds in Retry-After.",
+        "The worker is busy with MAX_CONCURRENT predictions, half as many lists and long texts, MAX_WORKER_WORDPIECES "
+        f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, or two "
+        "requests for /info, /metrics and /openapi.json. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one "
+        "address has half of these or of the connections. Retry after the seconds in Retry-After.",
     )
     CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."

@@ -303,6 +303,7 @@ def test_a_server_that_drains_is_not_ready_but_still_predicts(make):
     for path in ("/ping", "/health/ready", "/health_check"):
         response = client.get(path)
         assert (response.status_code, error_of(response)["code"]) == (503, "draining")
+        assert "Retry-After" not in response.headers
     assert client.get("/health/live").status_code == 200
     assert client.post("/predict", json={"text": "x"}).status_code == 200
 

@@ -122,6 +122,46 @@ def test_seconds_of_a_worker_are_bounded_except_for_a_request_alone():
     assert (budget.seconds, budget.wordpieces) == (0, 0)
 
 
+def test_the_wait_for_wordpieces_is_the_time_that_the_others_need():
+    budget = WorkBudget(10, 10)
+    with budget.job() as one, budget.job() as other:
+        one.read(6)
+        one.accept(7.5, 40.0)
+        assert refusal(other.read, 6).headers == {"Retry-After": "8"}
+        one.done(7.5)
+        assert refusal(other.read, 6).headers == {"Retry-After": "1"}
+
+
+def test_a_request_that_waited_may_come_again_when_the_wait_is_short_enough():
+    budget = WorkBudget(10, 10)
+    with budget.job() as other, budget.job() as job:
+        error = refusal(job.accept, 30.0, 17.0, 30.0)
+        assert (error.code, error.headers) == (ErrorCode.TOO_MANY_REQUESTS, {"Retry-After": "13"})
+        other.accept(5.0, 17.0)
+        assert refusal(job.accept, 30.0, 17.0, 30.0).headers == {"Retry-After": "18"}
+
+
+def test_ended_requests_leave_no_rest_that_refuses_a_list_alone():
+    budget = WorkBudget(10, 10)
+    with budget.job() as first:
+        first.accept(0.1, 10.0)
+        with budget.job() as second:
+            second.accept(0.2, 10.0)
+            with budget.job() as third:
+                third.accept(0.3, 10.0)
+                first.done(0.1)
+            second.done(0.2)
+    assert budget.seconds == 0
+    with budget.job() as alone:
+        alone.accept(20.0, 10.0)
+
+
+def test_a_refusal_names_what_has_the_slots():
+    slots = RequestSlots(3, name="lists and long texts")
+    with slots.acquire(), slots.acquire(), slots.acquire():
+        assert refusal(slots.acquire().__enter__).message.startswith("3 lists and long texts are in progress")
+
+
 def test_work_that_is_done_is_given_back_once():
     budget = WorkBudget(10, 10)
     with budget.job() as job:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import select
 import socket
 import threading
 import time
@@ -13,9 +14,10 @@ from serving_models import Gate, WordCounter, inference, settings
 from serving.api.deadline import CONNECTION, Deadline, is_client_gone
 from serving.api.errors import ApiError, ErrorCode
 from serving.app import create_app
-from serving.scoring import SHORT_CHARS, Scorer
+from serving.scoring import Scorer
 from textclf.runtime.backend import EncodedBatch, Timings
 from textclf.runtime.predictor import Predictor
+from textclf.runtime.turns import SHORT_CHARS
 
 
 class Clock:
@@ -56,6 +58,20 @@ def test_the_time_runs_out():
     deadline.check()
     clock.now += 0.2
     assert code_of(deadline.check) is ErrorCode.TIMED_OUT
+
+
+def test_a_client_that_leaves_is_noticed_over_tcp_too():
+    """There a close shows as the end of its sending only, until we write."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        connection, _ = listener.accept()
+    with connection:
+        assert not is_client_gone({"gunicorn.socket": connection})
+        client.close()
+        look = select.poll()
+        look.register(connection, select.POLLRDHUP)
+        assert look.poll(5000)
+        assert is_client_gone({"gunicorn.socket": connection})
 
 
 @pytest.mark.parametrize("key", [CONNECTION, "gunicorn.socket"])
@@ -161,6 +177,39 @@ def test_a_list_that_cannot_end_in_time_because_of_others_may_come_again(slow, t
     assert int(refusal.headers["Retry-After"]) == 4  # 10 s and 12 s, with 19 s left.
     assert scorer.budget.seconds == pytest.approx(0)
     assert len(scorer.score(slow, ["good " * 100] * 12, {}, Timings()).predictions) == 12
+
+
+@pytest.mark.parametrize(("texts", "code"), [(12, ErrorCode.TOO_MANY_REQUESTS), (20, ErrorCode.TOO_MUCH_WORK)])
+def test_a_list_that_only_waited_too_long_may_come_again(slow, tmp_path, texts, code):
+    start = {"REQUEST_START": f"{time.time() - 13:.3f}"}
+    with pytest.raises(ApiError) as caught:
+        scorer_of(tmp_path).score(slow, ["good " * 100] * texts, start, Timings())
+    assert caught.value.code is code
+    if code is ErrorCode.TOO_MANY_REQUESTS:
+        assert "the texts need about 12.0 seconds" in caught.value.message
+        assert caught.value.headers["Retry-After"] in ("6", "7")  # It needs 12 s and has 6 s.
+    else:
+        assert "send up to 18" in caught.value.message
+
+
+@pytest.mark.parametrize(("text", "speed"), [("good", 0.0), ("good", 0.01), ("", 0.01)])
+def test_a_list_whose_time_ends_after_reading_is_timed_out(tmp_path, monkeypatch, text, speed):
+    """Also before the first batch, when no speed is known, and without work for the encoder."""
+    clock = Clock()
+
+    class Late(Deadline):
+        def __init__(self, environ, timeout):
+            super().__init__(environ, timeout, clock, clock)
+
+        def check(self):
+            super().check()
+            clock.now += 30
+
+    monkeypatch.setattr("serving.scoring.Deadline", Late)
+    predictor = Predictor(Slow(), ("neg", "pos"))
+    predictor.speed.best = predictor.speed.current = speed
+    assert code_of(scorer_of(tmp_path).score, predictor, [text] * 3, {}, Timings()) is ErrorCode.TIMED_OUT
+    assert predictor.backend.runs == 0
 
 
 def test_an_estimate_from_a_busier_time_is_corrected_before_it_refuses(slow, tmp_path):

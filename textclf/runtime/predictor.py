@@ -18,13 +18,11 @@ from textclf.runtime.backend import Backend, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.batching import batches_by_length, groups_by_size
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.runtime.encoder_speed import EncoderSpeed
-from textclf.runtime.turns import Turns
+from textclf.runtime.turns import SHORT_CHARS, Turns
 from textclf.stats.calibration import decide, softmax
 from textclf.unicode import encode_utf8
 
 TOKENS_PER_BATCH = 4096
-# Texts with more characters are read one group at a time: each thread that computes delays the others by its turn.
-_SHORT_CHARS = 4096
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,10 @@ class ReadTexts:
 
     @property
     def encoder_tokens(self) -> NDArray[np.int64]:
-        """Wordpieces that the encoder computes for each text, padding included: int64 [texts]."""
+        """Wordpieces of each text that the encoder reads, without the padding of its batch: int64 [texts].
+
+        It is 0 for a text that the linear stage predicts.
+        """
         lengths = self.encoded.lengths
         return lengths if self.stages is None else np.where(self.stages.exits, 0, lengths)
 
@@ -318,7 +319,7 @@ class Predictor:
 
     def _read_group(self, texts: list[str], group: slice, timings: Timings, max_chars: int | None) -> ReadTexts:
         some = texts[group]
-        is_short = sum(map(len, some)) <= _SHORT_CHARS
+        is_short = sum(map(len, some)) <= SHORT_CHARS
         with contextlib.nullcontext() if is_short else self._reading.taken():
             try:
                 encoded = self.encode(some, timings, max_chars)

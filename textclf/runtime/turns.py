@@ -5,6 +5,9 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+# Texts with more characters together take turns: each thread that computes delays the others.
+SHORT_CHARS = 4096
+
 
 class Turns:
     """A fair lock, granted in the order of requests; with threading.Lock, a thread in a loop can overtake others."""
