@@ -193,8 +193,9 @@ def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = _temporary_name(target)
     staging.mkdir()
-    lock = os.open(staging, os.O_RDONLY)
+    lock = -1
     try:
+        lock = os.open(staging, os.O_RDONLY)
         _mark_in_use(lock)
         yield staging
         if many_files:
@@ -210,7 +211,8 @@ def atomic_folder(target: Path | str, *, many_files: bool = False, replace: bool
         shutil.rmtree(staging, ignore_errors=True)
         raise
     finally:
-        os.close(lock)
+        if lock >= 0:
+            os.close(lock)
 
 
 def _swap(staging: Path, target: Path) -> None:

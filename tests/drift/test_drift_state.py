@@ -68,7 +68,7 @@ def test_a_store_that_is_not_there_has_no_state(tmp_path):
         (b"\xff\xfe", "UTF-8"),
         (b"[]", "JSON object"),
         (b"null", "JSON object"),
-        (b'{"format": 2}', "newer version"),
+        (b'{"format": 3}', "newer version"),
         (b'{"format": 1}', "expected the keys"),
         (b'{"format": true}', "JSON object"),
         (json.dumps({**FULL.to_dict(), "other": 1}).encode(), "expected the keys"),

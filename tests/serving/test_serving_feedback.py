@@ -134,6 +134,26 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert len(entries(tmp_path)) == len(texts(tmp_path)) == 2
 
 
+def test_an_index_whose_name_is_not_synced_gets_no_line(tmp_path, monkeypatch):
+    store = FeedbackStore(tmp_path, LARGE)
+    real, synced = feedback.sync_folder, []
+
+    def refuse_after_the_texts(folder):
+        synced.append(folder)
+        if synced.count(tmp_path) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        real(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feedback, "sync_folder", refuse_after_the_texts)
+        with pytest.raises(OSError, match="Input/output"):
+            save(store)
+    assert (tmp_path / INDEX).read_bytes() == b""
+    assert texts(tmp_path) == []
+    save(store)
+    assert len(entries(tmp_path)) == len(texts(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_507(tmp_path, monkeypatch, number, caplog):
     client = create_app(settings(tmp_path), inference()).test_client()

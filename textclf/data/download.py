@@ -342,7 +342,8 @@ def _receive(
     is_off = None if show_progress else True  # None: off if stderr is not a terminal.
     received, began = have, time.monotonic()
     with tqdm(desc=part.target.name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
-        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+        # What has arrived, because a whole chunk of a slow connection may take for ever.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
             received += len(chunk)
             part.check_size(file, received)
             file.write(chunk)
@@ -371,16 +372,16 @@ def _validator_of(response: requests.Response) -> str:
 
 
 def _range_start(response: requests.Response) -> int | None:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
 
 def _range_total(response: requests.Response) -> int | None:
-    match = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
+    match = re.search(r"/([0-9]{1,18})$", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
 
 def _length(response: requests.Response, have: int) -> int | None:
     """Bytes of the whole file, or None if the server does not send the size."""
     length = response.headers.get("Content-Length", "")
-    return _range_total(response) or (have + int(length) if length.isdigit() else None)
+    return _range_total(response) or (have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None)

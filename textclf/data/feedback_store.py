@@ -312,14 +312,14 @@ class FeedbackStore:
                 if os.write(descriptor, content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
                 os.fsync(descriptor)
+                if is_new or path not in self._named:
+                    sync_folder(self.folder)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
         finally:
             os.close(descriptor)
-        if is_new or path not in self._named:
-            sync_folder(self.folder)
-            self._named.add(path)
+        self._named.add(path)
         return _blocks(size + len(content)) - _blocks(size)
 
     def _used(self) -> int:

@@ -20,7 +20,7 @@ from textclf.retrain_outcome import RetrainOutcome
 
 STATE_FILE = "drift.json"
 DAMAGED_FILE = "drift.json.damaged"
-FORMAT = 1
+FORMAT = 2
 NO_DRIFT, DRIFT, NOT_ENOUGH_DATA = "no drift", "drift", "not enough data"
 VERDICTS = (NO_DRIFT, DRIFT, NOT_ENOUGH_DATA)
 # Windows that are kept; rules "K of the last N" have N up to this.
@@ -194,7 +194,7 @@ class DriftState:
                 "last_retrain": None if retrain is None else RetrainTry(**retrain),
                 "audit_runs": {version: AuditRun(**run) for version, run in values.get("audit_runs", {}).items()},
             }
-            return cls(**{**values, **parts})
+            return cls(**{**values, **parts, "format": FORMAT})
         except (AttributeError, KeyError, TypeError) as error:
             raise ModelStoreError(f"expected the keys of the state of monitoring: {error}") from error
 
