@@ -111,7 +111,7 @@ class Settings:
     )
     max_pending_body_bytes: int = whole(
         128 * 1024**2,
-        "Maximum memory of nginx for request bodies of 10 kB and more: half of it for those below 100 kB, half for "
+        "Maximum memory of nginx for request bodies of 10 kB and more. Half of it is for bodies below 100 kB, half for "
         "larger ones and those in chunks. An address may use half of each; more returns 429. One body is always "
         "accepted.",
         min=1,

@@ -165,7 +165,7 @@ def test_torn_combined_data_and_lost_promotions_are_found(store, tmp_path):
 
 def test_a_lost_window_is_found(tmp_path):
     window = Window(0.0, 3600.0, "version", NO_DRIFT, 200)
-    update_state(tmp_path, lambda state: state.with_window(window, tests_audits=False))
+    update_state(tmp_path, lambda state: state.with_window(window, None))
     assert check_drift(tmp_path, [{"edge": 3600.0}]) == []
     assert len(check_drift(tmp_path, [{"edge": 7200.0}])) == 2
     assert "updates" in check_drift(tmp_path, [{"failed_runs": 5}])[0]
