@@ -103,6 +103,7 @@ class ValueFile:
                 self._map = self._open()
             if key not in self._positions:
                 self._append(self._map, key)
+            self._failed_at = None  # A later failure is logged again.
         except OSError as error:
             if self._failed_at is None:
                 _LOG.error("%s: no space for a metric, so /metrics lacks it until there is some: %s", self._path, error)

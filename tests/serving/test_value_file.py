@@ -85,6 +85,27 @@ def test_without_room_a_value_is_left_out_until_there_is_some(tmp_path, caplog):
     assert found_in(tmp_path / "histogram_0.db") == {a_key(_MANY): 5}
 
 
+def test_each_time_without_space_is_logged(tmp_path, caplog):
+    now = [0.0]
+    folder = tmp_path / "missing"
+    values = ValueFile(folder / "counter_0.db", lambda: now[0])
+    values.write(a_key(0), 1)
+    folder.mkdir()
+    now[0] += 60
+    values.write(a_key(0), 2)
+    assert caplog.text.count("no space for a metric") == 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        for number in range(_MANY):
+            values.write(a_key(number), 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caplog.text.count("no space for a metric") == 2
+
+
 def test_on_a_full_disk_a_process_goes_on(tmp_path):
     """With a sparse file, the process would end with SIGBUS."""
     disk = tmp_path / "disk"
