@@ -76,8 +76,10 @@ def supervise(
             _say(f"{message}; stopping")
     is_complete = len(running) == len(programs)
     if drain is not None and drain.seconds and is_complete and stops == 1 and signal.SIGTERM in numbers:
-        with contextlib.suppress(OSError):  # A full disk must not keep the server from stopping.
+        try:
             drain.announce()
+        except OSError as error:  # It must not keep the server from stopping.
+            _say(f"the drain can't be announced, so load balancers don't notice it: {error}")
         _wait(running, signals, drain.seconds)
     stopped = _stop(running, signals, stops, time.monotonic() + grace)
     return 0 if stops and stopped else 1

@@ -5,7 +5,7 @@ points to the socket and the file `<number>.warm` exists. nginx uses only these 
 loading worker.
 
 Both exist from the start under other names, `.hidden` and `.cold`: a worker needs no new file, which a full disk may
-refuse.
+refuse. So does the file `draining`, which is `serving` before.
 """
 
 import contextlib
@@ -17,8 +17,26 @@ DRAINING_VARIABLE = "TEXTCLF_DRAINING_FILE"
 
 
 def draining_file(runtime: Path) -> Path:
-    """Return the file that the supervisor makes before it stops the server."""
+    """Return the file that exists from announce_drain() on."""
     return runtime / "draining"
+
+
+def prepare_drain(runtime: Path) -> None:
+    """Create the file that announce_drain() needs.
+
+    Raises:
+        OSError: if the disk has no room for it.
+    """
+    (runtime / "serving").touch()
+
+
+def announce_drain(runtime: Path) -> None:
+    """Tell nginx and the workers that the server is about to stop.
+
+    Raises:
+        OSError: if the file of prepare_drain() is gone.
+    """
+    (runtime / "serving").rename(draining_file(runtime))
 
 
 def prepare(worker: Any) -> None:

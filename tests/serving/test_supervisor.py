@@ -74,7 +74,9 @@ def test_a_drain_that_can_not_be_announced_stops_all_the_same(tmp_path):
     process = start(tmp_path, script, drain=0.1)
     wait_for((tmp_path / "up").exists)
     process.terminate()
-    assert end(process) == (0, "")
+    status, messages = end(process)
+    assert status == 0
+    assert "the drain can't be announced" in messages
     assert (tmp_path / "stopped").exists()
 
 

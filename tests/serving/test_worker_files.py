@@ -8,7 +8,16 @@ import pytest
 from gunicorn.workers import base
 
 from serving.server import heartbeat
-from serving.server.worker_files import forget, hide, is_any_warm, prepare, show
+from serving.server.worker_files import (
+    announce_drain,
+    draining_file,
+    forget,
+    hide,
+    is_any_warm,
+    prepare,
+    prepare_drain,
+    show,
+)
 
 
 @pytest.fixture
@@ -47,6 +56,16 @@ def test_neither_a_worker_nor_its_successor_needs_a_new_file(worker, tmp_path):
         prepare(worker)
     show(worker)
     assert {path.lstat().st_ino for path in tmp_path.iterdir()} == inodes
+
+
+def test_the_drain_needs_no_new_file(tmp_path):
+    prepare_drain(tmp_path)
+    (prepared,) = tmp_path.iterdir()
+    inode = prepared.stat().st_ino
+    assert not draining_file(tmp_path).exists()
+    announce_drain(tmp_path)
+    assert [path.stat().st_ino for path in tmp_path.iterdir()] == [inode]
+    assert draining_file(tmp_path).exists()
 
 
 def test_a_worker_gives_a_sign_of_life_without_a_disk(monkeypatch):
