@@ -24,6 +24,8 @@ _MAX_OPEN = 256
 # Limit for sending headers and for reading the response while no worker is ready.
 _SECONDS = 2.0
 _POLL_SECONDS = 0.05
+# Pause after a failed accept, because the connection stays in the queue.
+_FAILURE_SECONDS = 0.1
 _HEAD = "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n"
 
 _LOG = logging.getLogger(__name__)
@@ -58,6 +60,15 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
         super().set_accept_enabled(False)
         for listener in self.sockets:
             listener.close()
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection if there is one; a failure, for example too many open files, must not end the worker."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            _LOG.error("connections can't be accepted: %s", error)
+            if self.alive:
+                time.sleep(_FAILURE_SECONDS)
 
     def _accept_all(self, listener: Any) -> None:
         before = -1

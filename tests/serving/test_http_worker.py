@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import threading
@@ -14,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
 from gunicorn.http import errors
 from serving_stack import Stack, any_address, is_in_state, running_stack, wait_for
 from tiny_engine import write_version
 
-from serving.server.http_worker import error_response, refuse_while
+from serving.server.http_worker import HttpWorker, error_response, refuse_while
 
 _TEXT = {"text": "a great film"}
 
@@ -165,3 +167,23 @@ def _queued(port: int) -> int:
     tables = "".join(path.read_text() for path in Path("/proc/net").glob("tcp*"))
     (length,) = re.findall(rf":{port:04X} 0+:0000 0A \w+:(\w+)", tables)
     return int(length, 16)
+
+
+def test_without_free_files_a_stopping_worker_goes_on(caplog):
+    """Its requests in progress would be lost."""
+    config = Config()
+    config.set("control_socket_disable", True)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        worker = HttpWorker(0, os.getppid(), [], None, 30, config, None)
+        worker.alive = False
+        free = os.dup(0)
+        os.close(free)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            worker._accept_all(listener)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            worker.tmp.close()
+        assert worker.nr_conns == 0
+    assert "Too many open files" in caplog.text
