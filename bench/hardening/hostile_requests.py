@@ -19,7 +19,7 @@ import click
 
 from bench.errors import BenchError
 from bench.hardening.hostile.bodies import CONTROLS, MAX_BATCH, MAX_BODY_BYTES, MAX_TEXT_CHARS
-from bench.hardening.hostile.checks import Checker, check_log, codes_of, growth_per_100k
+from bench.hardening.hostile.checks import Checker, check_log, check_metrics, codes_of, growth_per_100k
 from bench.hardening.hostile.client import DEPTH, Client, Outcome
 from bench.hardening.hostile.kinds import KINDS, request_of
 from bench.hardening.hostile.request import Hostile, World
@@ -284,6 +284,10 @@ def main(
             progress.controls = progress.controls or found
             world = world_of(target, has_key, not no_nginx)
             run.span(begin, end, target, world, Checker(codes, progress.controls, nginx=not no_nginx), lanes)
+            _, metrics = target.request("GET", "/metrics", headers={"X-API-Key": KEY})
+            for problem in check_metrics(metrics.decode(), codes):
+                run.fail(-1, "metrics", f"requests {begin} to {end - 1}: {problem}")
+            run.save()
     results = summary(progress)
     if results["memory"]["growth_mb_per_100k"] > _MAX_GROWTH_MB:
         run.fail(-1, "memory", f"a worker grows by {results['memory']['growth_mb_per_100k']} MB per 100,000 requests")

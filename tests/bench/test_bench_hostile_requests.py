@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.hardening.hostile.checks import Checker, check_log, codes_of, growth_per_100k
+from bench.hardening.hostile.checks import Checker, check_log, check_metrics, codes_of, growth_per_100k
 from bench.hardening.hostile.client import BrokenResponseError, Client, Outcome, Response, parse_head
 from bench.hardening.hostile.kinds import KINDS, request_of
 from bench.hardening.hostile.request import ANY, OK, Hostile, Way, World
@@ -150,6 +150,16 @@ def test_log_lines_are_checked():
         (problem,) = found(LINE, line)[0]
         assert message in problem
     assert found({**LINE, "status": 503, "error": "worker_lost"})[0] == []
+
+
+def test_metrics_are_checked():
+    lines = ["# HELP textclf_errors_total code", 'textclf_errors_total{code="not_found"} 2.0']
+    assert check_metrics("\n".join(lines), {"not_found"}) == []
+    assert check_metrics("\n".join(lines), {"not_ready"}) == ["/metrics has an undocumented code: not_found"]
+    many = [f'textclf_requests_total{{route="{number}"}} 1.0' for number in range(3000)]
+    for wrong, count in (("", 0), ("\n".join(many), 3000)):
+        (problem,) = check_metrics(wrong, ())
+        assert problem.endswith(f"found {count}")
 
 
 def test_growth_is_measured_after_the_warm_up():

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ _LEAKS = re.compile(
 _CANARY = re.compile(rb"cn([0-9]+)y\1x")
 _SCORE_TOLERANCE = 1e-6
 _MIN_REQUESTS = 50_000
+# Routes, methods, statuses and buckets are few. A server under attack has about 600.
+_MAX_SERIES = 2_000
 _LOG_FIELDS = {"time", "method", "path", "status", "latency_ms", "request_id", "pid"}
 _ROW = re.compile(r"\| ([0-9]{3}) \| (`[^|]*`) \|")
 
@@ -162,6 +164,16 @@ def check_log(content: bytes) -> tuple[list[str], list[str]]:
             if re.search(rb'Traceback|  File "| ERROR | CRITICAL |\[crit\]|\[alert\]|\[emerg\]', line):
                 problems.append(f"the log has an error: {shown}")
     return problems, others
+
+
+def check_metrics(text: str, codes: Collection[str]) -> list[str]:
+    """Return the problems of a server's /metrics: labels that clients made up, or too many series."""
+    found = set(re.findall(r'^textclf_errors_total\{code="([^"]*)"', text, re.MULTILINE))
+    problems = [f"/metrics has an undocumented code: {code}" for code in sorted(found - set(codes))]
+    series = sum(bool(line) and line[0] != "#" for line in text.splitlines())
+    if not 0 < series <= _MAX_SERIES:
+        problems.append(f"expected 1 to {_MAX_SERIES} series in /metrics, found {series}")
+    return problems
 
 
 def _log_line_problems(line: bytes, shown: str) -> list[str]:
