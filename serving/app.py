@@ -32,7 +32,7 @@ from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
 from serving.scoring import Scorer
-from serving.settings import MAX_FEEDBACK, Settings
+from serving.settings import MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
 from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
@@ -45,8 +45,6 @@ _LOG = logging.getLogger(__name__)
 _TOKENS_PER_BATCH = 128
 # Seconds after which a request that waits for its body loses its slot to another one.
 _PATIENCE = 2.0
-# GET requests of a worker that cost more than /ping. A worker has two more threads for /ping and refusals.
-_GET_SLOTS = 2
 _OK = json_body({"status": "ok"})
 
 # Handles a POST: record of the request, model, content type, text of the body.
@@ -146,7 +144,9 @@ class Service:
         self.slots = RequestSlots(settings.max_concurrent, _PATIENCE)
         # Reviews wait for the disk, so they have slots of their own.
         self.feedback_slots = RequestSlots(MAX_FEEDBACK, _PATIENCE, name="reviews")
-        self.get_slots = RequestSlots(_GET_SLOTS, _PATIENCE)
+        self.get_slots = RequestSlots(MAX_GETS, _PATIENCE)
+        # Clients without the key can't take these.
+        self.scrape_slots = RequestSlots(MAX_SCRAPES, _PATIENCE)
         self.scorer = Scorer(settings)
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self._key = settings.api_key.encode("ascii")
@@ -248,7 +248,7 @@ class Service:
     def metrics_text(self) -> Response:
         """GET /metrics."""
         check_api_key(request.environ, self._key)
-        with self.get_slots.acquire():
+        with self.scrape_slots.acquire():
             return _response(self.metrics.render(), METRICS_TYPE)
 
     def openapi(self) -> Response:

@@ -21,6 +21,11 @@ from textclf.runtime.turns import SHORT_CHARS
 
 # Reviews that a worker stores at a time. They wait for the disk and share its syncs (textclf/data/group_commit.py).
 MAX_FEEDBACK = 8
+# GET requests of a worker that cost more than /ping: for /metrics, which may need a key, and for the others.
+MAX_SCRAPES = 2
+MAX_GETS = 2
+# Refused bodies that a worker discards at a time, so that they do not hold all threads.
+MAX_DISCARDS = 3
 # Folder of SageMaker's container, if PREFIX is not set.
 DEFAULT_PREFIX = "/opt/ml"
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from serving.settings import MAX_FEEDBACK
+from serving.settings import MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES
 from textclf.errors import (
     InputError,
     StorageQuotaError,
@@ -59,9 +59,10 @@ class ErrorCode(enum.Enum):
     TOO_MANY_REQUESTS = (
         429,
         "The worker is busy with MAX_CONCURRENT predictions, half as many lists and long texts, MAX_WORKER_WORDPIECES "
-        f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, or two "
-        "requests for /info, /metrics and /openapi.json. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one "
-        "address has half of these or of the connections. Retry after the seconds in Retry-After.",
+        f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, "
+        f"{MAX_SCRAPES} requests for /metrics, or {MAX_GETS} for /info and /openapi.json. Or nginx holds bodies of "
+        "MAX_PENDING_BODY_BYTES, or one address has half of these or of the connections. Retry after the seconds in "
+        "Retry-After.",
     )
     CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."

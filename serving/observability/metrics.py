@@ -36,7 +36,7 @@ class Metrics:
     Args:
         folder: folder where all workers write their metrics; "" keeps them in this process.
         store_path: model store with the state of monitoring; None leaves out the drift metrics.
-        clock: seconds; /metrics is computed at most once per second.
+        clock: seconds; each worker computes /metrics at most once per second.
 
     Raises:
         ConfigError: if PROMETHEUS_MULTIPROC_DIR was not set before prometheus_client was imported.
@@ -139,7 +139,9 @@ class Metrics:
         """Return the metrics in Prometheus' text format, up to a second old; of all workers if there is a folder."""
         with self._rendering:
             if self._clock() - self._rendered_at >= _RENDER_SECONDS:
-                self._rendered, self._rendered_at = self._text(), self._clock()
+                # Before the files are read, so that a response is at most this old.
+                self._rendered_at = self._clock()
+                self._rendered = self._text()
             return self._rendered
 
     def _text(self) -> bytes:

@@ -19,14 +19,13 @@ from serving.api.deadline import CONNECTION, is_client_gone
 from serving.api.errors import ApiError, ErrorCode, redacted_traceback
 from serving.api.request_body import discard_rest, hang_up, has_body, stop_reading
 from serving.observability.request_record import RequestRecord, public_method
+from serving.settings import MAX_DISCARDS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _RECORD = "textclf.request"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
-# Maximum number of refused bodies that are discarded at a time, so that they do not hold all threads.
-_DISCARDS = 3
 _DISCARD_PATIENCE = 3.0
 # After these errors the start of the next request on the connection is unknown.
 _BREAKS = {ErrorCode.REQUEST_TIMEOUT.public_name, ErrorCode.INCOMPLETE_BODY.public_name}
@@ -53,7 +52,7 @@ class RequestMiddleware:
         self._on_start = on_start
         self._on_end = tuple(on_end)
         self._failed: set[Callable[..., None]] = set()
-        self._discard_slots = RequestSlots(_DISCARDS, _DISCARD_PATIENCE)
+        self._discard_slots = RequestSlots(MAX_DISCARDS, _DISCARD_PATIENCE)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve a request."""

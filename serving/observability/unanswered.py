@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +32,10 @@ from serving.observability.value_file import ValueFile, value_key, value_path
 PIPE = "unanswered"
 # Error code of a client that closed its connection, or did not read.
 CLIENT_GONE = "client_gone"
+# A code that is not nginx's own becomes this one, so that no client can add a label.
+_FALLBACK = "internal_error"
+# Codes that nginx.conf.template adds to those of nginx's responses.
+_ADDED_CODES = {CLIENT_GONE, "request_timeout"}
 # Linux allows it to all users.
 _PIPE_BYTES = 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
@@ -70,6 +74,7 @@ class UnansweredRequests:
     Args:
         folder: runtime folder, for the pipe.
         metrics: folder with the metrics of all workers.
+        codes: error codes of nginx's responses.
         stream: receives the lines of the access log.
         messages: receives the number of lines that were left out.
     """
@@ -78,6 +83,7 @@ class UnansweredRequests:
         self,
         folder: Path,
         metrics: Path,
+        codes: Collection[str],
         stream: IO[str],
         messages: IO[str],
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +92,7 @@ class UnansweredRequests:
         self._keys: dict[tuple[str, tuple[str, ...]], str] = {}
         self._counts: Counter[str] = Counter()
         self._file = ValueFile(value_path(metrics, "counter", "", "nginx"), clock)
+        self._codes = frozenset(codes) | _ADDED_CODES
         self._stream = stream
         self._log = AccessLog(stream)
         self._messages = messages
@@ -108,11 +115,16 @@ class UnansweredRequests:
                 thread.join(_STOP_SECONDS)
 
     def take(self, line: bytes) -> None:
-        """Count a line of nginx; log it if the limit and the stream allow it."""
-        record, by_worker = parse_line(line)
-        if not by_worker:
-            self._count(REQUEST_COUNTER, record.route, record.method, str(record.status))
+        """Count a line of nginx; log it if no worker has, and if the limit and the stream allow it."""
+        try:
+            record, by_worker = parse_line(line, self._codes)
+        except (KeyError, TypeError, ValueError):  # The thread must count the others.
+            self._limit.left_out += 1
+            return
         self._count(ERROR_COUNTER, record.error)
+        if by_worker:
+            return
+        self._count(REQUEST_COUNTER, record.route, record.method, str(record.status))
         if self._limit.allows() and _can_write(self._stream):
             self._log(record)
         else:
@@ -138,7 +150,7 @@ class UnansweredRequests:
             os.close(pipe)  # After a fault nginx must not wait for a reader.
 
     def _report(self) -> None:
-        message = f"serve: {self._limit.left_out} more requests that no worker answered are not logged, only counted\n"
+        message = f"serve: {self._limit.left_out} more requests that no worker answered are not logged\n"
         self._limit.left_out = 0
         with contextlib.suppress(OSError, ValueError):
             if _can_write(self._messages):
@@ -155,8 +167,12 @@ class UnansweredRequests:
         self._file.write(key, self._counts[key])
 
 
-def parse_line(line: bytes) -> tuple[RequestRecord, bool]:
-    """Return the record of a line of nginx (its log_format), and whether a worker has counted the request."""
+def parse_line(line: bytes, codes: Collection[str]) -> tuple[RequestRecord, bool]:
+    """Return the record of a line of nginx (its log_format), and whether a worker has counted and logged the request.
+
+    Raises:
+        KeyError, TypeError, ValueError: if the line is damaged.
+    """
     fields = json.loads(line)
     route, status = fields["route"], fields["status"]
     record = RequestRecord(
@@ -165,11 +181,10 @@ def parse_line(line: bytes) -> tuple[RequestRecord, bool]:
         path="" if route == UNKNOWN_ROUTE else route,
         route=route,
         status=int(status),
-        error=fields["code"],
+        error=fields["code"] if fields["code"] in codes else _FALLBACK,
         seconds=float(fields["seconds"]),
     )
-    # The last worker's status, if nginx tried several.
-    is_sent = record.status not in _NO_RESPONSE and fields["worker_status"][-3:] == status
+    is_sent = record.status not in _NO_RESPONSE and fields["worker_status"] == status
     return record, is_sent and record.error == CLIENT_GONE
 
 

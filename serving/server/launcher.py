@@ -4,6 +4,7 @@ Without nginx, or with NGINX=off, gunicorn listens itself. The app is not import
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
 from serving.server.supervisor import Drain, supervise
-from serving.server.worker_files import draining_file
+from serving.server.worker_files import announce_drain, prepare_drain
 from serving.settings import Settings
 from textclf.errors import ConfigError, TextClfError
 
@@ -74,13 +75,15 @@ def serve(environ: Mapping[str, str]) -> int:
             configuration.touch(mode=0o600)  # It contains the API key.
             configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
-            on_started = folders.enter_context(UnansweredRequests(runtime, metrics, sys.stdout, sys.stderr).reading())
+            unanswered = UnansweredRequests(runtime, metrics, programs.error_codes(settings), sys.stdout, sys.stderr)
+            on_started = folders.enter_context(unanswered.reading())
         elif not environ.get("NGINX", "").strip():
             _say(preflight.NO_NGINX)
         count = settings.model_server_workers
         workers = f"{count} gunicorn worker{'s' * (count != 1)}{' behind nginx' if nginx else ''}"
         _say(f"http://{programs.url_host(settings.host)}:{settings.port} with {workers}")
-        drain = Drain(settings.drain_seconds, draining_file(runtime).touch)
+        prepare_drain(runtime)
+        drain = Drain(settings.drain_seconds, functools.partial(announce_drain, runtime))
         return supervise(started, programs.grace_seconds(settings), drain, on_started)
 
 

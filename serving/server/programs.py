@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from serving.server.supervisor import Program
 from serving.server.worker_files import DRAINING_VARIABLE, draining_file
-from serving.settings import MAX_FEEDBACK, Settings
+from serving.settings import MAX_DISCARDS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
 from textclf.data.prediction_log.database_url import absolute_url
 from textclf.errors import ConfigError
 
@@ -29,8 +29,8 @@ _STOP_SECONDS = 28
 # Connections of one nginx process, which passes on about ten times the requests that a worker can serve.
 MAX_CONNECTIONS = 4096
 
-# Threads of a worker in addition to those of its slots: for /ping, /metrics and refusals with 429.
-_SPARE_THREADS = 4
+# Threads of a worker in addition to those that its slots can hold: for /ping and refusals.
+_SPARE_THREADS = 2
 # A worker loads and warms its model, so it may be silent for longer than a request may take.
 _BOOT_SECONDS = 60
 _WORKERS_PER_NGINX = 8
@@ -121,7 +121,7 @@ def gunicorn_program(
     options = {
         "worker-class": f"serving.server.{'scgi_worker.ScgiWorker' if behind_nginx else 'http_worker.HttpWorker'}",
         "workers": settings.model_server_workers,
-        "threads": settings.max_concurrent + MAX_FEEDBACK + _SPARE_THREADS,
+        "threads": (settings.max_concurrent + MAX_FEEDBACK + MAX_GETS + MAX_SCRAPES + MAX_DISCARDS + _SPARE_THREADS),
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": math.ceil(grace_seconds(settings)),
         # For a client's connection if gunicorn listens itself; nginx opens one per request.
@@ -185,7 +185,8 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
         "no_folder": NO_FOLDER,
         "max_body_bytes": settings.max_body_bytes,
         "body_buffer_bytes": body_buffer_bytes,
-        # Half, so that one address leaves room for others.
+        # Half, so that one address leaves room for others. Far more than workers accept, because a load balancer is
+        # one address, too.
         "max_requests_of_sender": max(1, connections * processes // 2),
         "max_medium_bodies": max(1, max_medium_bodies),
         "max_medium_bodies_of_sender": max(1, max_medium_bodies // 2),
@@ -195,6 +196,7 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
         "key_maps": _key_maps(settings.api_key) if settings.api_key else "",
         "key_check": _KEY_CHECK if settings.api_key else "",
         "timeout": settings.model_server_timeout,
+        "error_codes": "|".join(sorted(error_codes(settings))),
         "error_locations": _error_locations(settings),
     }
     return _Template(TEMPLATE.read_text("utf-8")).substitute(values)
@@ -237,25 +239,34 @@ def _is_any_address_6(host: str) -> bool:
     return address.version == 6 and address.is_unspecified
 
 
-def _error_locations(settings: Settings) -> str:
-    """The locations of nginx's own errors, whose bodies have the form of the API's errors."""
+def error_codes(settings: Settings) -> frozenset[str]:
+    """Return the codes of nginx's own errors."""
+    return frozenset(code for _, code, *_ in _errors(settings))
+
+
+def _errors(settings: Settings) -> tuple[tuple[int, str, str, *tuple[str, ...]], ...]:
+    """Status, code, message and headers of nginx's own errors."""
     retry, timeout = "Retry-After 1", settings.model_server_timeout
-    errors = (
+    return (
         (404, "not_found", "There is no such path"),
         (400, "bad_request", "The request breaks a rule of HTTP"),
         (401, "unauthorized", "The API key is missing or wrong", "WWW-Authenticate Bearer"),
         (405, "method_not_allowed", "No path takes this method", "Allow $allowed_methods"),
         (413, "body_too_large", f"The body has more than {settings.max_body_bytes} bytes (MAX_BODY_BYTES)"),
         (414, "uri_too_long", "The path and query have more than 8 KiB"),
-        (429, "too_many_requests", "Too many requests with large bodies are in progress; try again", retry),
+        (429, "too_many_requests", "Too many requests are in progress; try again", retry),
         (431, "headers_too_large", "A header has more than 8 KiB, or all have more than 32 KiB"),
         (500, "internal_error", "The server failed"),
         (503, "not_ready", "No worker is ready; try again", retry),
         (503, "worker_lost", "The worker ended during the request; send it again", retry),
         (503, "timed_out", f"No response within {timeout} s (MODEL_SERVER_TIMEOUT); send fewer texts at a time"),
     )
+
+
+def _error_locations(settings: Settings) -> str:
+    """The locations of nginx's own errors, whose bodies have the form of the API's errors."""
     lines = []
-    for status, code, message, *headers in errors:
+    for status, code, message, *headers in _errors(settings):
         lines += [f"        location = /.nginx/{code} {{", "            internal;"]
         for header in ("X-Request-Id $passed_request_id", *headers):
             lines.append(f"            add_header {header} always;")

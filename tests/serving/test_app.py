@@ -18,7 +18,8 @@ from serving_models import CLASSES, Fault, Gate, WordCounter, inference, setting
 
 from serving.api.errors import ErrorCode
 from serving.app import create_app
-from serving.settings import Settings
+from serving.server.programs import gunicorn_program
+from serving.settings import MAX_DISCARDS, Settings
 from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.errors import ModelStoreError
@@ -510,7 +511,7 @@ def test_a_busy_worker_refuses_at_once_and_still_answers_ping(make):
 def test_costly_gets_are_bounded_apart_from_posts_and_ping(make):
     client = make()
     slots = client.application.extensions["textclf"].get_slots
-    costly = ("/info", "/metrics", "/openapi.json")
+    costly = ("/info", "/openapi.json")
     with contextlib.ExitStack() as taken:
         for _ in range(slots.count):
             taken.enter_context(slots.acquire())
@@ -518,19 +519,31 @@ def test_costly_gets_are_bounded_apart_from_posts_and_ping(make):
             response = client.get(path)
             assert (response.status_code, error_of(response)["code"]) == (429, "too_many_requests")
             assert int(response.headers["Retry-After"]) >= 1
-        for path in ("/ping", "/health/live", "/health/ready", "/health_check"):
+        for path in ("/ping", "/health/live", "/health/ready", "/health_check", "/metrics"):
             assert client.get(path).status_code == 200
         assert client.post("/predict", json={"text": "good"}).status_code == 200
-    assert [client.get(path).status_code for path in costly] == [200, 200, 200]
+    assert [client.get(path).status_code for path in costly] == [200, 200]
 
 
 def test_the_key_of_metrics_is_asked_for_before_a_slot(make):
     client = make(api_key="secret")
-    slots = client.application.extensions["textclf"].get_slots
+    slots = client.application.extensions["textclf"].scrape_slots
     with contextlib.ExitStack() as taken:
         for _ in range(slots.count):
             taken.enter_context(slots.acquire())
         assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers={"X-API-Key": "secret"}).status_code == 429
+        assert client.get("/info").status_code == 200
+
+
+def test_a_worker_has_threads_beyond_its_slots(make, tmp_path):
+    """Otherwise /ping waits while all slots are taken."""
+    client = make()
+    service = client.application.extensions["textclf"]
+    slots = (service.slots, service.feedback_slots, service.get_slots, service.scrape_slots)
+    held = sum(slot.count for slot in slots) + MAX_DISCARDS
+    command = gunicorn_program(service.settings, tmp_path, tmp_path, {}, behind_nginx=False).command
+    assert int(command[command.index("--threads") + 1]) > held
 
 
 def test_lists_are_bounded_together_and_single_texts_pass(make):

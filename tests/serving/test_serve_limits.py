@@ -134,6 +134,32 @@ def test_metrics_have_one_spelling_and_need_the_key(stack):
     assert post(stack, b"", method="GET", path="/ping").status == 200
 
 
+def test_a_path_like_those_of_nginx_is_counted_once(stack):
+    """A client's path must give no label of its own, with or without the key."""
+
+    def counts() -> tuple[dict[str, float], float]:
+        lines = post(stack, b"", ("X-API-Key", _KEY), method="GET", path="/metrics").body.decode().splitlines()
+        values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+        requests = sum(value for name, value in values.items() if 'requests_total{method="GET",route="unknown"' in name)
+        return {name: value for name, value in values.items() if "textclf_errors_total" in name}, requests
+
+    time.sleep(1.1)  # A worker computes /metrics once per second.
+    (before, asked), sent = counts(), 0
+    for path in (
+        "/.nginx/foo", "/a%20/.nginx/foo", "/%2e%6eginx/foo", "/.nginx/not_ready", "/%2e%6eginx/not_ready",
+        "/a%20/.nginx/not_ready", "/.nginx/not_ready%0a", "//.nginx//not_ready", "/.nginx/", "/.nginx/not_found",
+    ):  # fmt: skip
+        for headers in ([], [("X-API-Key", _KEY)]):
+            response = post(stack, b"", *headers, method="GET", path=path)
+            assert (response.status, response.json["error"]["code"]) == (404, "not_found"), path
+            sent += 1
+    not_found = 'textclf_errors_total{code="not_found"}'
+    wait_for(lambda: counts()[1] >= asked + sent)
+    after, requests = counts()
+    assert requests == asked + sent
+    assert after == before | {not_found: before.get(not_found, 0) + sent}
+
+
 def test_unread_bodies_are_limited_by_address_and_in_total(stack):
     large, chunks = f"Content-Length: {len(_LARGE_BODY)}", "Transfer-Encoding: chunked"
     with contextlib.ExitStack() as until_the_end:

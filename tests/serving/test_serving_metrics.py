@@ -6,9 +6,12 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 from serving_models import Fault, inference, settings
 
 from serving.api.deadline import CONNECTION
@@ -110,6 +113,23 @@ def test_metrics_are_computed_once_per_second():
     now[0] += 0.9
     assert metrics.render() == first
     now[0] += 0.2
+    assert b"textclf_reviews_stored_total 2.0" in metrics.render()
+
+
+def test_metrics_are_no_older_than_a_second():
+    now = [0.0]
+    metrics = Metrics(clock=lambda: now[0])
+
+    class Slow(Collector):
+        def collect(self) -> Iterator[Metric]:
+            now[0] += 0.8
+            yield from ()
+
+    metrics._registry.register(Slow())
+    metrics.review_stored()
+    metrics.render()
+    metrics.review_stored()
+    now[0] += 0.3
     assert b"textclf_reviews_stored_total 2.0" in metrics.render()
 
 
