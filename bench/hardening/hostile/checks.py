@@ -22,7 +22,7 @@ _LEAKS = re.compile(
 _CANARY = re.compile(rb"cn([0-9]+)y\1x")
 _SCORE_TOLERANCE = 1e-6
 _MIN_REQUESTS = 50_000
-# Routes, methods, statuses and buckets are few. A server under attack has about 600.
+# Routes, methods, statuses and buckets are few. A server under attack has about 500.
 _MAX_SERIES = 2_000
 _LOG_FIELDS = {"time", "method", "path", "status", "latency_ms", "request_id", "pid"}
 _ROW = re.compile(r"\| ([0-9]{3}) \| (`[^|]*`) \|")

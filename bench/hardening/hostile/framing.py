@@ -10,6 +10,7 @@ GETS = ("/ping", "/health/live", "/health/ready", "/health_check", "/info", "/op
 POSTS = ("/predict", "/invocations", "/invocations/predict", "/feedback")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 _TARGETS = (
+    "/a%20/.nginx/{0}", "/%2e%6eginx/{0}",
     "//", "//{0}", "/{0}/", "/./{0}", "/x/../{0}", "/%2e/{0}", "/%2e%2e/{0}", "/..%2f{0}", "/{0}%00",
     "/{0}%0d%0aX:%20y",
     "/%c0%af{0}", "/%ff{0}", "/{0};x=1", "/{0}.json", "/{0}%2f", "/{0}//", "/{0}%20", "/static/../{0}", "/%252e/{0}",
