@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import selectors
 import socket
 import threading
@@ -11,15 +12,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from serving.api.errors import ErrorCode, error_body, redacted_traceback
 from serving.server.worker_files import draining_file, is_any_warm
 
 _BLOCK_BYTES = 64 * 1024
+_HEAD_END = b"\r\n\r\n"
+# Limits of all headers together, and of the time from their first byte to their last (as in nginx).
+_MAX_HEAD_BYTES = 64 * 1024
+_HEAD_SECONDS = 15.0
+# Time for which a thread waits for the first byte.
+_FIRST_MILLISECONDS = 10
 _MAX_OPEN = 256
 # Limit for sending headers and for reading the response while no worker is ready.
 _SECONDS = 2.0
@@ -76,6 +83,33 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
             before = self.nr_conns
             self.accept(listener)  # Counts a connection, or finds none.
 
+    def handle(self, conn: Any) -> Any:
+        """Serve a request after all its headers arrived, so that no thread waits for a client that sends them slowly."""
+        if _HEAD_END not in _buffered(conn):
+            arrived = _arrived(conn)
+            if arrived is None or not arrived.is_over:
+                return self._wait_for_head(conn, 0 if arrived is None else arrived.count)
+        conn.head_deadline = None
+        return super().handle(conn)
+
+    def _wait_for_head(self, conn: Any, arrived: int) -> Any:
+        if arrived + len(_buffered(conn)) >= _MAX_HEAD_BYTES:
+            self.handle_error(None, conn.sock, conn.client, LimitRequestHeaders("too many bytes"))
+            return False
+        if getattr(conn, "head_deadline", None) is None:
+            conn.head_deadline = time.monotonic() + _HEAD_SECONDS
+        elif time.monotonic() >= conn.head_deadline:
+            return False
+        # The socket becomes readable with the next byte.
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrived + 1)
+        return _DEFER
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Take a connection back from a thread."""
+        super().finish_request(conn, fs)
+        if getattr(conn, "head_deadline", None) is not None and conn.timeout is not None:
+            conn.timeout = min(conn.timeout, conn.head_deadline)
+
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Respond to a request, and close the connection afterwards if the server drains."""
         # The app gets the path as sent: it needs no %, and another spelling of a path is another path.
@@ -88,6 +122,41 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
         """Respond to a request that gunicorn could not read, or that failed outside the app."""
         with contextlib.suppress(OSError):
             client.sendall(error_response(exc))
+
+
+class _Arrived(NamedTuple):
+    """Bytes that wait in a connection; `is_over` if the headers end in them, or no more will come."""
+
+    count: int
+    is_over: bool
+
+
+def _buffered(conn: Any) -> bytes:
+    """Bytes that gunicorn read together with the request before."""
+    return conn.parser.unreader.buf.getvalue() if conn.initialized else b""
+
+
+def _arrived(conn: Any) -> _Arrived | None:
+    """Look at the bytes in a connection without taking them; None if there are none yet."""
+    connection = conn.sock
+    connection.setblocking(False)
+    # Usually the headers follow the connection at once.
+    if not conn.initialized:
+        wait = select.poll()
+        wait.register(connection, select.POLLIN)
+        wait.poll(_FIRST_MILLISECONDS)
+    try:
+        content = connection.recv(_MAX_HEAD_BYTES, socket.MSG_PEEK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return _Arrived(0, True)
+    # Readable, but with no byte more than it was to wait for: the client has closed its side.
+    lowest = connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+    is_closed = len(content) < lowest
+    if lowest > 1:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return _Arrived(len(content), is_closed or _HEAD_END in _buffered(conn)[-3:] + content)
 
 
 def error_response(error: Exception) -> bytes:

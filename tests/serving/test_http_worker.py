@@ -91,6 +91,46 @@ def test_a_failure_is_logged_without_its_message(caplog):
     assert "InvalidHeader" not in caplog.text
 
 
+def test_unfinished_headers_hold_no_thread(stack):
+    with contextlib.ExitStack() as stay:
+        clients = [stay.enter_context(socket.create_connection(("127.0.0.1", stack.port), 20)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"GET /health/live HT")
+        began = time.monotonic()
+        assert stack.request("GET", "/ping").status == 200
+        assert time.monotonic() - began < 2
+        # Byte by byte, then the rest, and a second request in pieces on the same connection.
+        slow = clients[0]
+        for end in (b"T", b"P", b"/1.1\r\nHost: x\r\n", b"\r", b"\nGET /ping HTTP/1.1\r\nHo", b"st: x\r\n\r\n"):
+            slow.sendall(end)
+            time.sleep(0.02)
+        responses = b""
+        while responses.count(b"HTTP/1.1 200 OK") < 2:
+            responses += slow.recv(10_000)
+            assert responses
+        clients[1].shutdown(socket.SHUT_WR)
+        assert clients[1].recv(100) == b""
+
+
+def test_endless_headers_are_refused(stack):
+    with socket.create_connection(("127.0.0.1", stack.port), 20) as client:
+        client.sendall(_GET)
+        with contextlib.suppress(OSError):
+            for number in range(50):
+                client.sendall(b"X-%d: " % number + b"x" * 4000 + b"\r\n")
+        assert client.recv(12).endswith(b"431")
+
+
+@pytest.mark.slow
+def test_headers_that_are_not_finished_in_time_end_the_connection(stack):
+    with socket.create_connection(("127.0.0.1", stack.port), 30) as client:
+        client.sendall(b"GET /ping HTT")
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(100) == b""
+        assert 13 < time.monotonic() - began < 20
+
+
 @pytest.fixture
 def refusing() -> Iterator[tuple[int, threading.Event]]:
     """The port of a thread that refuses until the event."""
