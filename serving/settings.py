@@ -64,7 +64,7 @@ class Settings:
     model_server_timeout: int = whole(
         60,
         "Seconds until a request is given up with 503 (`timed_out`). The server refuses at once a request that needs "
-        "more time: with 422, or with 429 if it is because of waiting or of other requests. gunicorn replaces a worker "
+        "more time: with 422, or with 429 if other requests are the reason. gunicorn replaces a worker "
         "whose main thread is silent for this long, or for 60 seconds if that is longer.",
         min=1,
         max=86_400,
@@ -102,7 +102,11 @@ class Settings:
         max=10**6,
     )
     max_request_wordpieces: int = whole(
-        10**6, "Maximum number of wordpieces in the texts of a request; more return 422.", min=1, max=10**9
+        10**6,
+        "Maximum number of wordpieces in the texts of a request; more return 422. A single text of up to "
+        f"{SHORT_CHARS:,} characters is always accepted.",
+        min=1,
+        max=10**9,
     )
     max_worker_wordpieces: int = whole(
         2 * 10**6,

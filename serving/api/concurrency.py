@@ -169,7 +169,7 @@ class Job:
                 raise ApiError(
                     ErrorCode.TOO_MUCH_WORK,
                     f"expected texts with at most {budget.max_request} wordpieces together (MAX_REQUEST_WORDPIECES), "
-                    f"found more; send them in several requests",
+                    f"found more; send fewer or shorter texts at a time",
                 )
             if others and others + total > budget.max_worker:
                 raise _too_many(
@@ -195,8 +195,8 @@ class Job:
             others = budget.seconds
             if min_seconds > available:
                 raise _too_many(
-                    f"the texts need about {min_seconds:.1f} seconds, and the request waited so long that "
-                    f"{available:.1f} are left",
+                    f"the texts need about {min_seconds:.1f} seconds, and {max(0.0, available):.1f} are left after "
+                    f"waiting",
                     others + min_seconds - available,
                 )
             excess = others + seconds - available

@@ -26,7 +26,7 @@ class ErrorCode(enum.Enum):
     """Every error of the app: its HTTP status and its meaning; nginx adds three (serving/server/programs.py)."""
 
     EMPTY_BODY = 400, "The body is empty."
-    INCOMPLETE_BODY = 400, "The body ended too early, or its chunks are broken."
+    INCOMPLETE_BODY = 400, "The body ended too early, or its chunks are broken (behind nginx: `bad_request`)."
     INVALID_GZIP = 400, "The body is not gzip data, as Content-Encoding announces, or has too many gzip members."
     INVALID_UTF8 = 400, "The body is not UTF-8."
     INVALID_JSON = (
@@ -38,7 +38,7 @@ class ErrorCode(enum.Enum):
     UNAUTHORIZED = 401, "The API key is missing or wrong."
     NOT_FOUND = 404, "There is no such path."
     METHOD_NOT_ALLOWED = 405, "The path does not allow this method; the Allow header lists the allowed ones."
-    REQUEST_TIMEOUT = 408, "The body arrived too slowly."
+    REQUEST_TIMEOUT = 408, "The body arrived too slowly. nginx closes the connection instead."
     BODY_TOO_LARGE = 413, "The body, unpacked, has more than MAX_BODY_BYTES."
     UNSUPPORTED_MEDIA_TYPE = 415, "The path does not accept this content type or character set."
     UNSUPPORTED_ENCODING = 415, "The content encoding is not gzip."
@@ -54,7 +54,7 @@ class ErrorCode(enum.Enum):
     )
     INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
     BLANK_TEXT = 422, "The review to store is blank."
-    UNKNOWN_LABEL = 422, "The label is not a class of the model."
+    UNKNOWN_LABEL = 422, "The label is neither a class of the model nor `(other)`."
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
     TOO_MANY_REQUESTS = (
         429,

@@ -44,6 +44,7 @@ _LINES_PER_SECOND = 50
 _STOP_SECONDS = 2.0
 # nginx's statuses of requests without a response.
 _NO_RESPONSE = {408, 499}
+_GONE_STATUS = 499
 
 
 class LineLimit:
@@ -184,8 +185,12 @@ def parse_line(line: bytes, codes: Collection[str]) -> tuple[RequestRecord, bool
         error=fields["code"] if fields["code"] in codes else _FALLBACK,
         seconds=float(fields["seconds"]),
     )
+    if record.error != CLIENT_GONE:
+        return record, False
     is_sent = record.status not in _NO_RESPONSE and fields["worker_status"] == status
-    return record, is_sent and record.error == CLIENT_GONE
+    if not is_sent:
+        record.status = _GONE_STATUS  # nginx has 400 if the client left within its body.
+    return record, is_sent
 
 
 def _can_write(stream: IO[str]) -> bool:

@@ -84,11 +84,11 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
             self.accept(listener)  # Counts a connection, or finds none.
 
     def handle(self, conn: Any) -> Any:
-        """Serve a request after all its headers arrived, so that no thread waits for a client that sends them slowly."""
+        """Serve a request after all its headers arrived, so that no thread waits for a slow client."""
         if _HEAD_END not in _buffered(conn):
             arrived = _arrived(conn)
             if arrived is None or not arrived.is_over:
-                return self._wait_for_head(conn, 0 if arrived is None else arrived.count)
+                return self._wait_for_head(conn, 0 if arrived is None else arrived.size)
         conn.head_deadline = None
         return super().handle(conn)
 
@@ -127,7 +127,7 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
 class _Arrived(NamedTuple):
     """Bytes that wait in a connection; `is_over` if the headers end in them, or no more will come."""
 
-    count: int
+    size: int
     is_over: bool
 
 

@@ -4,6 +4,7 @@ Without nginx, or with NGINX=off, gunicorn listens itself. The app is not import
 """
 
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -37,6 +38,9 @@ def main() -> None:
     try:
         sys.exit(serve(os.environ))
     except (TextClfError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+            sys.exit(f"error: TMPDIR: expected free space in {folder}, found none; free some, or set another folder")
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 

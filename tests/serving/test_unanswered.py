@@ -73,7 +73,10 @@ def test_a_line_is_counted_and_logged_as_a_worker_does(tmp_path, log):
     ],
 )
 def test_a_request_that_a_worker_has_counted(fields, by_worker):
-    assert parse_line(a_line(**fields), {"client_gone"})[1] == by_worker
+    record, found = parse_line(a_line(**fields), {"client_gone"})
+    assert found == by_worker
+    if record.error == "client_gone":
+        assert record.status == (200 if by_worker else 499)
 
 
 def test_a_flood_is_counted_and_not_logged_line_by_line(tmp_path, log):

@@ -342,7 +342,7 @@ def _receive(
     is_off = None if show_progress else True  # None: off if stderr is not a terminal.
     received, began = have, time.monotonic()
     with tqdm(desc=part.target.name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
-        # What has arrived, because a whole chunk of a slow connection may take for ever.
+        # Take the bytes that are there: a whole chunk of a slow connection may never arrive.
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
             received += len(chunk)
             part.check_size(file, received)
