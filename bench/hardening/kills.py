@@ -39,7 +39,7 @@ SHARES = {
     "feedback": 200, "prediction_log": 180, "promotions": 220, "drift": 80, "retraining": 80, "training": 40,
     "serving": 200,
 }  # fmt: skip
-_WINDOWS = 40
+_WINDOWS = 200
 _SHOWN_FAILURES = 30
 _JOBS = (Feedback, PredictionLogWriter, Promotions, Drift, Retraining, RealTraining)
 
