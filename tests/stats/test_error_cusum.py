@@ -134,12 +134,15 @@ def test_every_window_of_a_run_keeps_the_level(errors, held_out):
 
 
 @pytest.mark.statistics
-@pytest.mark.parametrize(("errors", "held_out"), [(80, 1000), (24, 300)])
-def test_a_rise_of_8_points_is_found_after_quiet_windows(errors, held_out):
-    """The quiet audits teach the rate in control, so that a small reference does not hide the rise."""
+@pytest.mark.parametrize(("errors", "held_out", "min_found"), [(80, 1000, 32), (24, 300, 22)])
+def test_a_rise_of_8_points_is_found_after_quiet_windows(errors, held_out, min_found):
+    """The quiet audits teach the rate in control, so that a small reference does not hide the rise.
+
+    Without them, a reference of 300 texts finds it in about 16 of 40 series.
+    """
     rng = np.random.default_rng(11)
     found = 0
-    for _ in range(10):
+    for _ in range(40):
         is_wrong = rng.random((16, 50)) < np.repeat([0.08, 0.16], [6, 10])[:, None]
         run, p_values = AuditRun(errors, held_out, 0.1), []
         for window in is_wrong:
@@ -147,4 +150,4 @@ def test_a_rise_of_8_points_is_found_after_quiet_windows(errors, held_out):
             run = result.run
             p_values.append(result.p)
         found += min(p_values[6:]) < 0.001
-    assert found >= 7
+    assert found >= min_found
