@@ -84,8 +84,13 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc]
             self.accept(listener)  # Counts a connection, or finds none.
 
     def handle(self, conn: Any) -> Any:
-        """Serve a request after all its headers arrived, so that no thread waits for a slow client."""
-        if _HEAD_END not in _buffered(conn):
+        """Serve a request after all its headers arrived, so that no thread waits for a slow client.
+
+        A stopping worker takes no connection back, so there a thread waits.
+        """
+        if not self.alive:
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        elif _HEAD_END not in _buffered(conn):
             arrived = _arrived(conn)
             if arrived is None or not arrived.is_over:
                 return self._wait_for_head(conn, 0 if arrived is None else arrived.size)

@@ -202,6 +202,21 @@ def test_connections_that_are_queued_when_it_stops_are_responded_to(stack):
     wait_for(stack.is_ready, 30)
 
 
+def test_a_queued_connection_may_send_its_headers_after_the_stop(stack):
+    (worker,) = stack.workers()
+    os.kill(worker, signal.SIGSTOP)
+    wait_for(lambda: is_in_state(worker, "T"))
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as client:
+        wait_for(lambda: _queued(stack.port) == 1)
+        os.kill(worker, signal.SIGTERM)
+        os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: _queued(stack.port) == 0)
+        time.sleep(0.2)
+        client.sendall(_GET + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    wait_for(stack.is_ready, 30)
+
+
 def _queued(port: int) -> int:
     """Return the length of the queue of a listening socket, from /proc/net/tcp (proc(5))."""
     tables = "".join(path.read_text() for path in Path("/proc/net").glob("tcp*"))
