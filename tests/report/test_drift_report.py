@@ -1,13 +1,13 @@
 """The report of a check: JSON, the sentence, the text and the page."""
 
 import dataclasses
-import html.parser
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from html_pages import Page, check_is_self_contained
 
 from textclf.config import DriftOptions
 from textclf.drift.audit_run import AuditRun
@@ -302,34 +302,10 @@ def test_the_summary_is_what_the_state_keeps():
     assert (summary.verdict, summary.version, summary.texts) == (DRIFT, "v1", 300)
 
 
-class Page(html.parser.HTMLParser):
-    """Collects what a browser would act on."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def test_the_page_needs_nothing_else_and_runs_nothing():
     page = drift_page(report(ALL))
     parsed = Page(page)
-    for tag, attributes in parsed.tags:
-        assert tag not in {"script", "img", "link", "iframe", "object", "embed", "base", "form", "image", "use"}
-        assert not any(name.startswith("on") or name in {"src", "href", "xlink:href", "action"} for name in attributes)
-    assert "url(" not in page
-    assert "@import" not in page
-    policy = next(attributes for tag, attributes in parsed.tags if "http-equiv" in attributes)
-    assert policy["content"].startswith("default-src 'none'")
-    assert "prefers-color-scheme: dark" in page
+    check_is_self_contained(page)
     for words in (
         "1,000",
         "17 texts that version v0 predicted",

@@ -1,17 +1,12 @@
 """A drift report as one self-contained HTML file with charts and without scripts."""
 
-import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-
-import jinja2
 
 from textclf.report.drift_report import DriftReport, Histogram
 from textclf.report.drift_terms import EFFECTS, TITLES, percent
+from textclf.report.html_page import render_page
 from textclf.stats.drift_tests.drift_results import FamilyResult
 
-_TEMPLATE = "drift_page.html.jinja"
 # Size of a chart in SVG units.
 WIDTH, HEIGHT = 480, 160
 _MAX_CLASSES = 20
@@ -60,15 +55,8 @@ class ClassRow:
 
 def drift_page(report: DriftReport) -> str:
     """The report as HTML; all names are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(decimal=_decimal, percent=percent, number="{:,}".format, time=_time)
-    return environment.get_template(_TEMPLATE).render(
+    return render_page(
+        "drift_page.html.jinja",
         report=report,
         compared=report.compared,
         results=report.figures,
@@ -133,15 +121,3 @@ def _share_of_min_effect(family: FamilyResult) -> float:
     if family.floor <= none:
         return 1.0 if family.effect > none else 0.0
     return max(0.0, (family.effect - none) / (family.floor - none))
-
-
-def _decimal(value: float) -> str:
-    """The number with three decimals; small p-values with a power of ten."""
-    if value != 0 and abs(value) < 0.001:
-        exponent = math.floor(math.log10(abs(value)))
-        return f"{value / 10**exponent:.1f}·10^{exponent}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
