@@ -32,8 +32,8 @@ from bench.reports import chosen_names, write_json
 from bench.serving.peer_models import make_peer_models
 from bench.serving.servers import ROOT
 from textclf.cli.commands import Command
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import open_model
+from textclf.tokenization.tokenizer import Tokenizer
 
 OURS = "project"
 TITLES = {

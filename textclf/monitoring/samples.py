@@ -18,8 +18,8 @@ from textclf.errors import InputError, ModelStoreError
 from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.store.model_store import ModelVersion, open_model
+from textclf.tokenization.tokenizer import Tokenizer
 
 # Labels other than random audits are counted but not tested; this many are enough.
 MAX_OTHER_LABELS = 1000

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.runtime.tokenizer import Tokenizer
+from textclf.tokenization.tokenizer import Tokenizer
 
 # Bounds memory where lengths are only estimated: a foreign model may pad every text to its own maximum.
 TEXTS_PER_BATCH = 64

@@ -1,7 +1,7 @@
 """Texts to logits without TensorFlow: the tokenizer and the compiled graph in a model version's engine/.
 
     engine/model.xml, model.bin   the graph (export/engine_graph.py): input_word_ids [B, S] -> logits, embeddings
-    engine/…                      the tokenizer's files (textclf.runtime.tokenizer)
+    engine/…                      the tokenizer's files (textclf.tokenization.tokenizer)
 
 B: batch, S: sequence length in wordpieces, padding included.
 """
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from textclf.environment import import_openvino, usable_cores
 from textclf.errors import ModelStoreError
 from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
-from textclf.runtime.tokenizer import SPECIAL_TOKENS, Tokenizer
 from textclf.runtime.turns import Turns
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
+from textclf.tokenization.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 GRAPH_FILE = "model.xml"
 # Precision in the manifest -> precision hint for the CPU plugin. In an int8 graph, the other operations use bfloat16.

@@ -13,10 +13,10 @@ from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.saved_model import load_saved_model
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import MANIFEST_FILE, Manifest
 from textclf.store.model_store import ModelVersion, is_saved_model_folder, open_model
+from textclf.tokenization.tokenizer import Tokenizer
 
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from textclf.environment import prepare_tensorflow_import
 from textclf.errors import ModelStoreError, TextTooLongError
 from textclf.runtime.backend import EncodedBatch, ModelOutputs, Timings, estimated_lengths
-from textclf.runtime.basic_tokenizer import exceeds
+from textclf.tokenization.basic_tokenizer import exceeds
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"

@@ -16,10 +16,10 @@ from textclf.errors import ModelStoreError, TrainingError
 from textclf.runtime.engine import load_engine
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.model_store import ModelStore, open_model
+from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export import engine_export as export
 from textclf.training.export.engine_export import GOLDEN_TEXTS, EngineTexts, checked_tokenizer, export_engine

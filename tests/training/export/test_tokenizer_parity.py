@@ -12,9 +12,9 @@ from bench.serving.tokenizer_parity import exported_preprocessing
 from bench.serving.unicode_texts import continuing, generated_texts, probe_vocabulary
 from textclf.config import ModelOptions
 from textclf.errors import EncoderError, InputError, ModelStoreError
-from textclf.runtime import basic_tokenizer as words
-from textclf.runtime.tokenizer import TokenizedText, Tokenizer
 from textclf.store.model_store import ModelStore, open_model
+from textclf.tokenization import basic_tokenizer as words
+from textclf.tokenization.tokenizer import TokenizedText, Tokenizer
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_differences, tokenizer_of_preprocessing

@@ -29,10 +29,10 @@ from textclf.runtime.engine import (
     remove_activation_quantization,
 )
 from textclf.runtime.predictor import Predictor
-from textclf.runtime.tokenizer import Tokenizer
 from textclf.stats.calibration import decide, softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
+from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_graph import build_graph

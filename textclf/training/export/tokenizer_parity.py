@@ -8,8 +8,8 @@ import numpy as np
 from textclf.config import ModelOptions
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, EncoderError
-from textclf.runtime.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.store.model_store import ModelStore, ModelVersion, open_model
+from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 

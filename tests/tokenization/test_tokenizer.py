@@ -8,8 +8,8 @@ import pytest
 from tiny_bert import vocabulary
 
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
-from textclf.runtime import tokenizer as tokenizer_module
-from textclf.runtime.tokenizer import TokenizedText, Tokenizer, read_vocabulary
+from textclf.tokenization import tokenizer as tokenizer_module
+from textclf.tokenization.tokenizer import TokenizedText, Tokenizer, read_vocabulary
 
 PAD, UNK, CLS, SEP = (vocabulary().index(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
 

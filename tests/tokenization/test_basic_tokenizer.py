@@ -10,8 +10,8 @@ import pytest
 
 from bench.serving.unicode_texts import generated_texts
 from textclf.errors import InputError
-from textclf.runtime import basic_tokenizer as words_module
-from textclf.runtime.basic_tokenizer import MAX_EXPANSION, SLICE_CHARS, exceeds, word_slices, words
+from textclf.tokenization import basic_tokenizer as words_module
+from textclf.tokenization.basic_tokenizer import MAX_EXPANSION, SLICE_CHARS, exceeds, word_slices, words
 
 
 @pytest.mark.parametrize("lower_case", [True, False])

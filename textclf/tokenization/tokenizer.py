@@ -15,7 +15,7 @@ from textclf.config import TRUNCATIONS, Config
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
 from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
-from textclf.runtime.basic_tokenizer import word_slices
+from textclf.tokenization.basic_tokenizer import word_slices
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "tokenizer.json"
@@ -25,7 +25,7 @@ _CONTINUATION = "##"
 # Wordpieces of a text that TokenizedText.wordpieces contains at most: 8 MB for a text of any length.
 MAX_WORDPIECES = 2**20
 # A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer).
-_MAX_WORD_BYTES = 100
+MAX_WORD_BYTES = 100
 # Marks a prefix of wordpieces that is not a wordpiece itself.
 _NO_PIECE = -1
 # Words whose wordpieces are cached: about 5 MB.
@@ -105,6 +105,10 @@ class Tokenizer:
             raise InputError(f"expected a list of texts, got one text: {texts[:50]!r}; pass [text]")
         return [self._tokenized(text, position, max_chars) for position, text in enumerate(texts)]
 
+    def knows(self, word: str) -> bool:
+        """Whether wordpieces spell a word of BasicTokenizer, which otherwise becomes [UNK]."""
+        return self._pieces(word) != (self.unknown_id,)
+
     def save(self, folder: Path) -> None:
         """Write vocab.txt and tokenizer.json into `folder`."""
         with atomic_file(folder / VOCABULARY_FILE) as file:
@@ -133,7 +137,7 @@ class Tokenizer:
         ids: list[int] = []
         chars = left_out = 0
         end: list[int] = []
-        for words, slice_chars in word_slices(text, self.settings.lower_case, _MAX_WORD_BYTES):
+        for words, slice_chars in word_slices(text, self.settings.lower_case, MAX_WORD_BYTES):
             chars += slice_chars
             if max_chars is not None and chars > max_chars:
                 raise TextTooLongError(position, max_chars)
@@ -141,7 +145,7 @@ class Tokenizer:
                 piece = self._first.get(word, _NO_PIECE)
                 if piece != _NO_PIECE:
                     ids.append(piece)
-                elif len(word) > _MAX_WORD_BYTES:
+                elif len(word) > MAX_WORD_BYTES:
                     ids.append(self.unknown_id)
                 else:
                     ids += self._remembered_pieces(word)
@@ -163,7 +167,7 @@ class Tokenizer:
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         """Greedy longest match: the longest wordpiece at the start, then in the rest; [UNK] if no piece fits."""
-        if len(word.encode()) > _MAX_WORD_BYTES:
+        if len(word.encode()) > MAX_WORD_BYTES:
             return (self.unknown_id,)
         pieces = []
         known, start = self._first, 0
@@ -208,7 +212,7 @@ def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Map every wordpiece to its id, and every proper prefix of one to _NO_PIECE, so that a search can stop early."""
     known: dict[str, int] = {}
     for piece, i in pieces:
-        if len(piece.encode()) > _MAX_WORD_BYTES:
+        if len(piece.encode()) > MAX_WORD_BYTES:
             continue
         end = len(piece) - 1
         while end > 0 and piece[:end] not in known:  # If a prefix is known, so are the shorter ones.
