@@ -1,4 +1,4 @@
-"""data/sample: enough reviews, each its own, long and short, split into train and test."""
+"""data/sample: enough reviews, each its own, long and short, split into train and test; and the hard ones apart."""
 
 import itertools
 import re
@@ -27,18 +27,24 @@ def trigrams(text: str) -> set[tuple[str, ...]]:
 def test_size_and_balance():
     data = load_dataset(SAMPLE)
     assert data.class_names == ("neg", "pos")
-    assert data.counts.train_read + data.counts.test_read >= 240
+    assert data.counts.train_read + data.counts.test_read == 304
     assert data.counts.duplicates == data.counts.conflicts == data.counts.in_test == data.counts.test_duplicates == 0
-    for part in ("train", "test"):
-        neg, pos = (len(list((SAMPLE / part / name).glob("*.txt"))) for name in ("neg", "pos"))
-        assert neg == pos
+    for part, count in (("train", 102), ("test", 50), ("hard", 126)):
+        for name in ("neg", "pos"):
+            assert len(list((SAMPLE / part / name).glob("*.txt"))) == count
+
+
+def test_hard_reviews_are_a_data_set_of_their_own():
+    data = load_dataset(SAMPLE / "hard")
+    assert data.class_names == ("neg", "pos")
+    assert sum(map(len, data.splits.values())) == 252
 
 
 def test_lengths_vary():
-    for part in ("train", "test"):
+    for part in ("train", "test", "hard"):
         for name in ("neg", "pos"):
             lengths = [len(words(text)) for path, text in reviews().items() if path.startswith(f"{part}/{name}")]
-            assert min(lengths) <= 30
+            assert min(lengths) <= (30 if part == "hard" else 5)
             assert max(lengths) >= LONG_WORDS
 
 
@@ -47,3 +53,11 @@ def test_each_review_is_its_own():
     grams = {name: trigrams(text) for name, text in reviews().items()}
     for (a, of_a), (b, of_b) in itertools.combinations(grams.items(), 2):
         assert len(of_a & of_b) <= min(len(of_a), len(of_b)) / 3, (a, b)
+
+
+def test_no_review_is_an_example_of_the_documentation():
+    """The model of `make demo` is asked these sentences: it must not have read them."""
+    pages = [SAMPLE.parents[1] / "README.md", *(SAMPLE.parents[1] / "docs").rglob("*.md")]
+    shown = {" ".join(words(text)) for page in pages for text in re.findall(r'"([^"\n]+)"', page.read_text("utf-8"))}
+    assert "lovely" in shown
+    assert [name for name, text in reviews().items() if " ".join(words(text)) in shown] == []
