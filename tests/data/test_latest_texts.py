@@ -92,8 +92,8 @@ def test_stored_feedback_says_which_labels_are_audits_and_when_they_were_given(t
         ("other.csv", "review\ngood\n", "--text-column"),
         ("other.jsonl", '{"review": "good"}\n', "--text-column"),
         ("number.jsonl", '{"text": 5}\n', "expected a string"),
-        ("some.jsonl", '{"text": "a"}\n{"label": 5}\n', "row 2"),
-        ("text.md", "good", "expected a .csv"),
+        ("some.jsonl", '{"text": "a"}\n{"label": 5}\n', "row 1"),
+        ("text.md", "good", "expected a table"),
     ],
 )
 def test_what_has_no_texts_is_one_clear_error(tmp_path, name, content, reason):

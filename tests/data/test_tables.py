@@ -36,6 +36,12 @@ def read_past_bad(path):
         ("a.parquet", "parquet"),
         ("a.parquet.gz", None),
         ("a.txt", None),
+        ("a.tsv", "tsv"),
+        ("a.tab.gz", "tsv"),
+        ("a.json", "json"),
+        ("A.JSON.gz", "json"),
+        ("a.xlsx", "xlsx"),
+        ("a.xlsx.gz", None),
         ("csv", None),
         ("a.gz", None),
     ],
@@ -56,7 +62,7 @@ def test_csv(tmp_path, name):
 def test_jsonl(tmp_path, name):
     path = write(tmp_path / name, '{"text": "a\\nb", "label": 1}\r\n\n{"label": null, "x": [1]}')
     assert list(read_rows(path)) == [(1, {"text": "a\nb", "label": 1}), (2, {"label": None, "x": [1]})]
-    assert column_names(path) == ["text", "label"]
+    assert column_names(path) == ["text", "label", "x"]
 
 
 def test_parquet(tmp_path):
@@ -96,13 +102,12 @@ def test_bad_csv_rows_are_named_and_passed_over(tmp_path):
     assert all(str(path) in message for _, message in bad)
 
 
-def test_quote_that_is_never_closed(tmp_path):
-    """It takes the rows after it along: nothing that may be passed over as one bad row."""
+def test_a_quote_that_is_never_closed_spoils_its_line_only(tmp_path):
     path = write(tmp_path / "a.csv", 'text,label\na,1\n"b,2\nc,3\n')
-    with pytest.raises(
-        DatasetError, match=r"row 2 \(line 3\): unexpected end of data.* quotes of lines 3 to 4 do not match"
-    ):
-        read_past_bad(path)
+    rows, ((number, message),) = read_past_bad(path)
+    assert [row["text"] for _, row in rows] == ["a", "c"]
+    assert number == 2
+    assert "row 2 (line 3): unexpected end of data: the quotes of lines 3 to 4 do not match" in message
 
 
 def test_bad_json_lines_are_named_and_passed_over(tmp_path):
@@ -120,7 +125,7 @@ def test_bad_json_lines_are_named_and_passed_over(tmp_path):
     assert [(number, row["text"]) for number, row in rows] == [(1, "a"), (8, "z")]
     assert [number for number, _ in bad] == [2, 3, 4, 5, 6, 7]
     assert "row 2 (line 2): expected a JSON object, got list" in bad[0][1]
-    assert "row 3 (line 3): expected a JSON object per line, got invalid JSON" in bad[1][1]
+    assert "row 3 (line 3): expected a JSON object, got invalid JSON (Expecting value: line 1 column 9" in bad[1][1]
     assert "row 4 (line 5): not UTF-8" in bad[2][1]
     assert "row 5 (line 6): not UTF-8" in bad[3][1]
     assert "got NoneType" in bad[4][1]
@@ -142,9 +147,7 @@ def test_without_on_bad_the_first_bad_row_ends_it(tmp_path):
         next(rows)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "\n\n", "a,a\n1,2\n", b"caf\xe9,label\n", '"a"b,c\n', "a,b\n".encode("utf-16")]
-)
+@pytest.mark.parametrize("content", ["", "\n\n", "a,a\n1,2\n", b"caf\xe9,label\n", '"a"b,c\n'])
 def test_bad_header(tmp_path, content):
     path = write(tmp_path / "a.csv", content)
     for read in (column_names, lambda path: list(read_rows(path))):
@@ -154,7 +157,7 @@ def test_bad_header(tmp_path, content):
 
 def test_an_empty_csv_file_is_named_so(tmp_path):
     (tmp_path / "a.csv").touch()
-    with pytest.raises(DatasetError, match="found an empty file; save"):
+    with pytest.raises(DatasetError, match="found an empty file; add a header"):
         column_names(tmp_path / "a.csv")
 
 
@@ -238,7 +241,7 @@ def test_round_trip_of_what_the_csv_module_writes(tmp_path):
     ("name", "start"), [("a.csv.gz", b"text,label\n"), ("b.csv.gz", b""), ("a.jsonl.gz", b'{"text": "a"}\n')]
 )
 def test_a_line_that_would_fill_the_memory(tmp_path, monkeypatch, name, start):
-    monkeypatch.setattr("textclf.data.tables._MAX_LINE", 1000)
+    monkeypatch.setattr("textclf.data.tables.source.MAX_LINE", 1000)
     with gzip.open(tmp_path / name, "wb") as file:
         file.write(start + b"," * 1000)
     with pytest.raises(DatasetError, match="expected a line shorter than 1,000"):

@@ -88,9 +88,8 @@ def read_text_file(path: Path | str) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
-        raise UndecodableError(
-            f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file, or remove it"
-        ) from None
+        found = f"not UTF-8 ({error.reason} at byte {error.start})"
+        raise UndecodableError(path, "", found, "convert the file, or remove it") from None
 
 
 def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_use: bool) -> None:

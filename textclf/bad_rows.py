@@ -1,0 +1,139 @@
+"""Rows that can't be used: why, how many, and where the first ones are."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+
+from textclf.errors import DatasetError
+
+# Bad rows that an error or a report describes.
+MAX_PLACES = 5
+SKIP_BAD = "--skip-bad"
+
+
+class Reason(StrEnum):
+    """Why a row can't be used; the values are keys of counts in files."""
+
+    UNDECODABLE = "undecodable"
+    FIELD_COUNT = "field_count"
+    QUOTES = "quotes"
+    BACKSLASH_QUOTES = "backslash_quotes"
+    CARRIAGE_RETURN = "carriage_return"
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_COLUMN = "missing_column"
+    MISSING_LABEL = "missing_label"
+    SEVERAL_LABELS = "several_labels"
+    TEXT_TYPE = "text_type"
+    LABEL_TYPE = "label_type"
+    UNWRITABLE = "unwritable"
+
+    @property
+    def words(self) -> str:
+        """The reason in words."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Reason.UNDECODABLE: "not UTF-8",
+    Reason.FIELD_COUNT: "wrong number of fields",
+    Reason.QUOTES: "quotes that do not match",
+    Reason.BACKSLASH_QUOTES: "quotes written with a backslash",
+    Reason.CARRIAGE_RETURN: "a carriage return in a text without quotes",
+    Reason.INVALID_JSON: "invalid JSON",
+    Reason.NOT_AN_OBJECT: "not a JSON object",
+    Reason.MISSING_COLUMN: "no such column",
+    Reason.MISSING_LABEL: "no label",
+    Reason.SEVERAL_LABELS: "several labels",
+    Reason.TEXT_TYPE: "a text that is not a string",
+    Reason.LABEL_TYPE: "a label that is a list or an object",
+    Reason.UNWRITABLE: "not writable in the format of the output",
+}
+
+
+class BadRowError(DatasetError):
+    """A row that can't be used.
+
+    Args:
+        path: the file.
+        place: the row in it, such as "row 3 (line 5)"; "" for the whole file.
+        reason: kind of the fault.
+        found: what was expected and what was found.
+        remedy: what to do.
+    """
+
+    def __init__(self, path: Path | str, place: str, reason: Reason, found: str, remedy: str = "") -> None:
+        super().__init__(f"{located(path, place)}: {found}{'; ' if remedy else ''}{remedy}")
+        self.path = path
+        self.place = place
+        self.reason = reason
+        self.found = found
+        self.remedy = remedy
+
+
+def located(path: Path | str, place: str) -> str:
+    """The file and the row in it, for messages."""
+    return f"{path}, {place}" if place else f"{path}"
+
+
+class UndecodableError(BadRowError):
+    """A row or a file that is well formed except that its text is not UTF-8."""
+
+    def __init__(self, path: Path | str, place: str, found: str, remedy: str) -> None:
+        super().__init__(path, place, Reason.UNDECODABLE, found, remedy)
+
+
+OnBadRow = Callable[[int, BadRowError], None]
+
+
+class BadRows:
+    """Counts of bad rows by reason, and the first of them.
+
+    Attributes:
+        counts: reason -> rows.
+        first: errors of up to MAX_PLACES rows.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Reason] = Counter()
+        self.first: list[BadRowError] = []
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def add(self, error: BadRowError) -> None:
+        """Count a row."""
+        self.counts[error.reason] += 1
+        if len(self.first) < MAX_PLACES:
+            self.first.append(error)
+
+    def places(self) -> list[str]:
+        """File, row and reason of the first rows, without their content."""
+        return [f"{located(error.path, error.place)}: {error.reason.words}" for error in self.first]
+
+    def error(self, option: str = SKIP_BAD) -> DatasetError:
+        """The error that lists the first rows and counts all; `option` leaves them out."""
+        remedies = list(dict.fromkeys(error.remedy for error in self.first if error.remedy)) or ["fix them"]
+        remedy = f"{'; '.join(remedies)}, or leave such rows out with {option}"
+        if len(self) == 1:
+            (only,) = self.first
+            return DatasetError(f"{located(only.path, only.place)}: {only.found}; {remedy}")
+        path = self.first[0].path
+        rows = "; ".join(f"{error.place or error.path}: {error.found}" for error in self.first)
+        more = "" if len(self) == len(self.first) else f"the first {len(self.first)}: "
+        return DatasetError(f"{path}: found {len(self):,} bad rows ({in_words(self.counts)}): {more}{rows}; {remedy}")
+
+
+def in_words(counts: dict[Reason, int] | dict[str, int]) -> str:
+    """Counts by reason, the most frequent first, such as "3 no label, 1 not UTF-8"."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {Reason(reason).words}" for reason, count in ordered)
+
+
+def total_counts(counts: Iterable[dict[Reason, int]]) -> dict[str, int]:
+    """The sum of counts by reason, with the values of the reasons as keys."""
+    total: Counter[str] = Counter()
+    for some in counts:
+        total.update({reason.value: count for reason, count in some.items()})
+    return dict(sorted(total.items()))

@@ -1,0 +1,113 @@
+"""The encoding of a text file: by its byte-order mark, its zero bytes, or an option; UTF-8 otherwise."""
+
+import codecs
+from typing import NamedTuple
+
+from textclf.errors import DatasetError
+
+# Bytes of a file that its encoding is detected from, and of lines with other bytes than ASCII.
+HEAD_BYTES = 1 << 16
+_MARKS = {
+    # The mark of UTF-32 starts with that of UTF-16.
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+# Share of the characters that must have a zero byte for UTF-16 without a mark; delimiters and blanks are enough.
+_MIN_ZEROS = 0.1
+
+
+class Encoding(NamedTuple):
+    """A codec and the length of the byte-order mark before the text."""
+
+    codec: str
+    mark: int = 0
+
+    @property
+    def errors(self) -> str:
+        """Error handler that keeps invalid bytes as lone surrogates (PEP 383), so that they spoil one row only."""
+        return "surrogatepass" if self.codec.startswith(("utf-16", "utf-32")) else "surrogateescape"
+
+
+def detect_encoding(head: bytes, option: str = "") -> Encoding:
+    """The encoding of a file that starts with `head`; `option` is used unless there is a byte-order mark.
+
+    Raises:
+        DatasetError: if `option` is no text encoding.
+    """
+    for mark, codec in _MARKS.items():
+        if head.startswith(mark):
+            return Encoding(codec, len(mark))
+    if option:
+        return Encoding(checked_encoding(option))
+    pairs = len(head) // 2
+    zeros = (head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0))
+    if pairs and max(zeros) >= _MIN_ZEROS * pairs and min(zeros) == 0:
+        return Encoding("utf-16-be" if zeros[0] else "utf-16-le")
+    return Encoding("utf-8")
+
+
+def checked_encoding(name: str) -> str:
+    """The name of a text encoding as Python spells it.
+
+    Raises:
+        DatasetError: if there is no such encoding.
+    """
+    try:
+        codec = codecs.lookup(name)
+        b"".decode(name)  # Refuses codecs that are not for text, such as hex.
+    except (LookupError, ValueError):
+        raise DatasetError(
+            f"--encoding: expected the name of a text encoding, such as cp1252 or shift_jis, got {name!r}"
+        ) from None
+    return codec.name
+
+
+def decode(content: bytes, option: str = "") -> str:
+    """The text of a whole file.
+
+    Raises:
+        UnicodeDecodeError: if the file is not in its encoding.
+    """
+    codec, mark = detect_encoding(content[:HEAD_BYTES], option)
+    return content[mark:].decode(codec)
+
+
+def encoding_remedy(lines: list[bytes]) -> str:
+    """The remedy for lines that are not UTF-8.
+
+    It names the likely encoding, unless some lines are UTF-8: then another encoding would spoil those.
+    """
+    if not lines or any(_is_utf8(line) for line in lines):
+        return "correct these texts"
+    likely = _likely_encoding(b"".join(lines))
+    if likely is None:
+        return "name the encoding of the file with --encoding, or convert it to UTF-8"
+    return f"the file looks like {likely}: pass --encoding {likely}, or convert it to UTF-8"
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _likely_encoding(sample: bytes) -> str | None:
+    try:
+        import logging
+
+        from charset_normalizer import from_bytes
+    except ImportError:
+        return None
+    logging.getLogger("charset_normalizer").setLevel(logging.ERROR)
+    matches = list(from_bytes(sample, cp_exclusion=["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_7"]))
+    if not matches:
+        return None
+    # In short texts Western and Central European letters look alike; the former are far more frequent.
+    possible = {name for match in matches for name in match.could_be_from_charset}
+    name = "cp1252" if "cp1252" in possible else matches[0].encoding
+    return name.replace("_", "-") if name.startswith("iso") else name

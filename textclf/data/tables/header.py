@@ -1,0 +1,109 @@
+"""Columns of a table: which of its names are those of the texts and of the labels."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textclf.errors import DatasetError, missing_column
+
+TEXT, LABEL = "text", "label"
+# fmt: off
+_SYNONYMS = {
+    TEXT: frozenset({
+        "texts", "review", "reviews", "sentence", "content", "comment", "message", "utterance", "body", "document",
+        "tweet", "query", "reviewtext", "reviewbody", "commenttext", "tweettext", "messagetext",
+    }),
+    LABEL: frozenset({
+        "labels", "sentiment", "category", "intent", "target", "class", "classname", "labeltext", "topic", "stars",
+        "rating", "polarity", "emotion",
+    }),
+}
+# fmt: on
+_OPTIONS = {TEXT: "--text-column", LABEL: "--label-column"}
+# Byte-order mark and characters of no width, which spreadsheets and web pages leave in names.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the two columns as the table spells them; `label` is None if the table has none."""
+
+    text: str
+    label: str | None
+
+    def note(self, wanted: "Wanted") -> str:
+        """Which columns are read instead of the wanted ones, as a part of a sentence; "" if none is."""
+        used = {"texts": (self.text, wanted.text), "labels": (self.label, wanted.label)}
+        parts = [f"{kind} from the column {name!r}" for kind, (name, want) in used.items() if name and name != want]
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The columns that a caller reads.
+
+    The default names also stand for their synonyms; any other name must exist. Case, blanks around a name, and the
+    difference between a blank, `_` and `-` do not count.
+
+    Attributes:
+        text: column of the texts.
+        label: column of the labels; None if they are not read.
+        needs_label: whether a table without labels is an error.
+    """
+
+    text: str = TEXT
+    label: str | None = LABEL
+    needs_label: bool = True
+
+    def find(self, names: Sequence[str], where: object) -> Columns:
+        """The columns of a table with these names; `where` is the table, for messages.
+
+        Raises:
+            DatasetError: if a column is missing, or several could be meant.
+        """
+        text = _find(names, self.text, TEXT, where)
+        others = [name for name in names if name != text]
+        label: str | None = None
+        if self.label is not None and self.label != text:
+            try:
+                label = _find(others, self.label, LABEL, where, names)
+            except DatasetError:
+                if self.needs_label:
+                    raise
+        return Columns(text, label)
+
+    def fits(self, names: Sequence[str]) -> bool:
+        """Whether a table with these names has the columns."""
+        try:
+            self.find(names, "")
+        except DatasetError:
+            return False
+        return True
+
+
+def clean_name(name: object) -> str:
+    """A column's name without blanks around it and without invisible characters; "" for None."""
+    return "" if name is None else str(name).strip(_INVISIBLE).strip()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", clean_name(name).casefold())
+
+
+def _find(names: Sequence[str], wanted: str, kind: str, where: object, shown: Sequence[str] | None = None) -> str:
+    if wanted in names:
+        return wanted
+    found = [name for name in names if _plain(name) == _plain(wanted)]
+    if not found and wanted == kind:
+        found = [name for name in names if _plain(name) in _SYNONYMS[kind]]
+    if len(found) == 1:
+        return found[0]
+    option = _OPTIONS[kind]
+    if found:
+        choices = " or ".join(f"{option} {shlex.quote(name)}" for name in found)
+        listed = ", ".join(map(repr, found))
+        raise DatasetError(
+            f"{where}: expected a column {wanted!r}, found several candidates ({listed}); pass {choices}"
+        )
+    raise DatasetError(f"{where}: {missing_column(wanted, names if shown is None else shown, option)}")
