@@ -16,6 +16,7 @@ from serving.api.errors import ApiError, ErrorCode
 from serving.api.json_steps import TooManyValuesError, decode_in_steps
 from serving.api.request_body import CSV, JSON, JSON_LINES
 from textclf.errors import InputError
+from textclf.tokenization.text_key import is_blank
 from textclf.unicode import encode_utf8
 
 # Keys of a body that have texts.
@@ -100,7 +101,7 @@ def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
     body = _object(_json(content, limits), "the body")
     _refuse_unknown(body, {"text", "label", "source", "audit"})
     text = _text(_value(body, "text", str, "a string"), "text", limits)
-    if not text.strip():
+    if is_blank(text):
         raise ApiError(ErrorCode.BLANK_TEXT, "text: expected a review, got only blanks; send a text")
     source = None
     if body.get("source") is not None:

@@ -176,7 +176,9 @@ def test_duplicates_conflicts_and_leaks(tmp_path):
 
 
 def test_blank_texts_and_other_files(tmp_path):
-    root = write_root(tmp_path, [*rows("train"), ("", "neg"), (" \n\t", "pos")], [*rows("test", 10), ("\u3000", "neg")])
+    root = write_root(
+        tmp_path, [*rows("train"), ("", "neg"), (" \n\t", "pos")], [*rows("test", 10), ("\u3000\u200b\x00", "neg")]
+    )
     write_folders(root / "train", [("no label", "unsup")] * 3)
     (root / "train" / "neg" / ".hidden.txt").write_text("hidden")
     (root / "train" / "neg" / "notes.md").write_text("notes")

@@ -29,7 +29,7 @@ def test_equal_reviews_are_two_files_and_can_be_read_back(tmp_path):
     assert sorted(zip(part.texts, part.labels, strict=True)) == [("Same.", "neg"), ("Same.", "pos"), ("Same.", "pos")]
 
 
-@pytest.mark.parametrize("text", ["", "  \n", None, b"bytes", 3, "half \ud83d of a pair"])
+@pytest.mark.parametrize("text", ["", "  \n", "\u200b\u00ad", None, b"bytes", 3, "half \ud83d of a pair"])
 def test_what_is_no_text_is_refused(tmp_path, text):
     with pytest.raises(InputError):
         save_review(text, "pos", tmp_path / "new", CLASSES)

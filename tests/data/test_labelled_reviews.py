@@ -56,6 +56,11 @@ def test_texts_of_no_class_do_not_count_as_labels_for_a_retraining(stored):
     assert different_texts(read_labelled_reviews(stored).reviews) == 3
 
 
+def test_copies_do_not_count_as_labels_for_a_retraining():
+    texts = ["So good!", "SO  GOOD !", "so\u200b go\u00adod!", "so go\u0301od\u00a0!", "so bad!"]
+    assert different_texts([LabelledReview(text, "pos") for text in texts]) == 2
+
+
 def test_the_train_folder_says_the_same(stored):
     assert read_labelled_reviews(stored / "train").reviews == read_labelled_reviews(stored).reviews
 

@@ -89,6 +89,7 @@ def test_stored_feedback_says_which_labels_are_audits_and_when_they_were_given(t
     [
         ("missing", None, "found nothing"),
         ("empty.csv", "text\n", "at least one non-blank text"),
+        ("invisible.csv", "text\n\u200b\n\u00ad\n", "at least one non-blank text"),
         ("other.csv", "review\ngood\n", "--text-column"),
         ("other.jsonl", '{"review": "good"}\n', "--text-column"),
         ("number.jsonl", '{"text": 5}\n', "expected a string"),

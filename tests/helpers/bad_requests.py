@@ -267,6 +267,7 @@ _FEEDBACK: list[tuple[str, Any, int, str, str]] = [
     ("label with NUL", {"text": "good", "label": "pos\0"}, 422, "unknown_label", ""),
     ("blank review", {"text": " \n\t", "label": "pos"}, 422, "blank_text", "text"),
     ("empty review", {"text": "", "label": "pos"}, 422, "blank_text", "text"),
+    ("invisible review", {"text": "\u200b\ufeff\x00\u00ad\u0301", "label": "pos"}, 422, "blank_text", "text"),
     ("long review", {"text": "x" * (MAX_CHARS + 1), "label": "pos"}, 422, "text_too_long", "text"),
     ("review with a surrogate", {"text": "a\ud83d", "label": "pos"}, 422, "invalid_text", "text"),
     ("audit as a string", {"text": "good", "label": "pos", "audit": "false"}, 422, "wrong_shape", "audit"),

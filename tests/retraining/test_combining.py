@@ -8,14 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from labelled_texts import CLASSES, prose, reviews, split, texts_on_side, with_last_words
+from tiny_bert import vocabulary
 
 from textclf.config import CombineOptions
+from textclf.data.content_hash import content_digest, is_held_out
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
+from textclf.data.near_duplicates import Shingles, jaccard
 from textclf.labels import OTHER_LABEL
 from textclf.retraining.combining import combine
-from textclf.retraining.near_duplicates import Shingles, jaccard
 from textclf.retraining.removals import Reason
 from textclf.retraining.sources import SMALL_SOURCES
+from textclf.tokenization.text_key import TextKeys
+from textclf.tokenization.tokenizer import Tokenizer
 
 OLD = [prose(100_000 + i) for i in range(1000)]
 TEST_SET = split([prose(200_000 + i) for i in range(50)], [i % 2 for i in range(50)])
@@ -137,6 +141,48 @@ def test_copies_leave_one(held):
     assert len(combined.held_out if held else combined.added) == 1
     assert len(combined.added) + len(combined.held_out) == 1
     assert [removed.reason for removed in combined.removed] == [Reason.DUPLICATE] * 4
+
+
+def on_side(held, stem):
+    """A disguise of the text that earlier releases put on this side; all of these are equal to the model."""
+    disguises = (f"{stem}{'!' * i} {'! ' * (9 - i)}" for i in range(10))
+    return next(text for text in disguises if is_held_out(content_digest(text), 0.2) == held)
+
+
+@pytest.mark.parametrize("held_first", [True, False])
+def test_equal_texts_are_on_the_side_of_the_one_that_was_stored_first(held_first):
+    stem = TRAIN_SIDE[0]
+    first, second = on_side(held_first, stem), on_side(not held_first, stem)
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2)]
+    new = [*stored([first], "", days[0]), *stored([second], "", days[1])]
+    for ordered in (new, new[::-1]):
+        combined = run(ordered)
+        assert len(combined.held_out) == held_first
+        assert len(combined.added) == (not held_first)
+        assert [removed.reason for removed in combined.removed] == [Reason.DUPLICATE]
+
+
+def test_copies_without_a_time_never_hold_out_a_text_that_was_trained_on():
+    stem = TRAIN_SIDE[0]
+    trained, held = on_side(False, stem), on_side(True, stem)
+    assert [len(run(reviews([trained, *copies])).added) for copies in ([], [held], [held, held.upper()])] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("disguise", ["\u200b{}", "{}\u00ad", "{}\u0301", "\x00{}", "{} \ufe0f"])
+def test_disguised_copies_of_test_texts_and_old_texts_are_found(disguise):
+    test_text, old_text = disguise.format(TEST_SET.texts[0]), disguise.format(OLD[0].upper())
+    assert why(run(reviews([test_text, old_text]))) == {test_text: Reason.COPY_OF_TEST, old_text: Reason.COPY_OF_OLD}
+
+
+def test_texts_are_compared_as_the_champion_reads_them():
+    """Its vocabulary spells neither sign, so both texts have the same wordpiece ids."""
+    tokenizer = Tokenizer([*vocabulary(), *dict.fromkeys(" ".join(TRAIN_SIDE).split())], lower_case=True, max_length=64)
+    new = [*reviews([f"{TRAIN_SIDE[0]} \u2603"], "pos"), *reviews([f"{TRAIN_SIDE[0]} \u2602"], "neg")]
+    champion = ["pos", "neg"]
+    combined = combine(old_data(), new, TEST_SET, champion, text_keys=TextKeys(tokenizer))
+    assert [removed.reason for removed in combined.removed] == [Reason.CONTRADICTORY_LABELS] * 2
+    combined = combine(old_data(), new, TEST_SET, champion)
+    assert [removed.reason for removed in combined.removed] == [Reason.NEAR_DUPLICATE]
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -1,11 +1,15 @@
-"""Decides from a text alone, and so permanently, whether a new text is held out from training."""
+"""Decides from a text alone, and so permanently, whether a new text is held out from training.
+
+The normal form decides the side only; textclf.tokenization.text_key decides which texts are equal. A store from an
+earlier release has texts whose side this form decided, so it must not change.
+"""
 
 import hashlib
 import unicodedata
 
 
 def normalised(text: str) -> str:
-    """A form that is equal for texts that read the same.
+    """A form of a text that no release changes.
 
     It ignores case, white space, invisible characters (category Cf) and compatibility forms of characters (NFKC,
     Unicode Standard Annex 15).

@@ -27,6 +27,7 @@ from textclf.data.group_commit import GroupCommit
 from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
 from textclf.files import atomic_file, locked, remove_leftovers, staged_file, sync_folder
 from textclf.labels import OTHER_LABEL, is_class_name
+from textclf.tokenization.text_key import is_blank
 from textclf.unicode import encode_utf8
 
 TEXTS = "train"
@@ -130,7 +131,7 @@ def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequen
 
 
 def _checked_content(text: str) -> bytes:
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         raise InputError(f"expected a text that is not blank, got {text!r:.80}")
     return encode_utf8(text)
 

@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.content_hash import content_digest
 from textclf.data.dataset_layout import find_parts, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
 from textclf.labels import OTHER_LABEL
+from textclf.tokenization.text_key import TextKeys
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -118,7 +118,7 @@ def left_out_notes(empty: int, undecodable: int) -> tuple[str, ...]:
 
 def different_texts(reviews: Sequence[LabelledReview]) -> int:
     """Number of texts that can be trained on: duplicates are counted once, and those with OTHER_LABEL not at all."""
-    return len({content_digest(review.text) for review in reviews if review.label != OTHER_LABEL})
+    return len(set(TextKeys()(review.text for review in reviews if review.label != OTHER_LABEL)))
 
 
 def fingerprint_of(reviews: Sequence[LabelledReview]) -> str:

@@ -14,6 +14,7 @@ from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
 from textclf.data.readers import read_part, read_text_file
 from textclf.data.tables import UndecodableError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, missing_column
+from textclf.tokenization.text_key import is_blank
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -116,5 +117,5 @@ def _column(path: Path, options: DataOptions) -> list[str | None]:
 
 
 def _unlabelled(texts: Sequence[str | None], undecodable: int = 0) -> LatestTexts:
-    kept = tuple(text for text in texts if text is not None and text.strip())
+    kept = tuple(text for text in texts if text is not None and not is_blank(text))
     return LatestTexts(kept, notes=left_out_notes(len(texts) - len(kept), undecodable))

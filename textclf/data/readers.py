@@ -11,6 +11,7 @@ from textclf.data.dataset_layout import class_folders
 from textclf.data.tables import Row, UndecodableError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, missing_column
 from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
+from textclf.tokenization.text_key import is_blank
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -52,7 +53,7 @@ class Part:
             self.unlabelled += 1
             return
         self.classes.add(label)
-        if text is None or not text.strip():
+        if text is None or is_blank(text):
             self.empty += 1
         else:
             self.texts.append(text)

@@ -1,12 +1,13 @@
 """Old and new labelled texts become one data set; each new text that is left out is listed with the reason.
 
-The decision about a new text depends on the text, its label and its source, not on its time or its file. Old texts and
-test texts are never removed: the champion was trained and measured on them, and no sender of reviews can remove one.
+The decision about a new text depends on the text, its label and its source, not on its file. Its time matters only
+among equal texts: the first one decides the side of all. Old texts and test texts are never removed: the champion was
+trained and measured on them, and no sender of reviews can remove one.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from textclf.config import CombineOptions
-from textclf.data.content_hash import content_digest, is_held_out, normalised
+from textclf.data.content_hash import content_digest, is_held_out
 from textclf.data.datasets import Dataset, Split
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
+from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles
 from textclf.data.splits import text_digest
-from textclf.retraining.near_duplicates import Familiar, NearDuplicates, Shingles
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources
 from textclf.stats.label_sources import SourceContradictions
+from textclf.tokenization.text_key import TextKeys
 
 _DEFAULT_OPTIONS = CombineOptions()
 # The time of a text whose time is unknown.
@@ -65,10 +67,11 @@ def combine(
     options: CombineOptions = _DEFAULT_OPTIONS,
     *,
     trained_until: datetime | None = None,
+    text_keys: Callable[[Iterable[str]], list[bytes]] | None = None,
 ) -> Combined:
     """Clean the new texts, hold a share of them out, and add the others to the old ones.
 
-    The rules, in their order; "equal" is by textclf.data.content_hash.normalised, "near" by shared runs of words:
+    The rules, in their order; "equal" is by textclf.tokenization.text_key, "near" by shared runs of words:
 
     1. A text with a label that the old data does not have is removed.
     2. A text equal to or near a test text is removed: it is neither trained on nor measured twice.
@@ -79,8 +82,10 @@ def combine(
        smaller digest than any other, so it is kept, and no text near it is trained on. The search is approximate
        (near_duplicates.py): it misses one in a thousand of the pairs that are just near enough, and compares a text
        with the likeliest candidates only. So a few near texts may both be kept.
-    6. The digest decides whether a text is held out. A text never changes sides: if it is removed, it is on neither.
-       Old texts were trained on, so a new text near one can't be held out.
+    6. The digest decides whether a text is held out: textclf.data.content_hash.content_digest of the text, and among
+       equal texts of the one that was stored first. So a text never changes sides, and a copy never brings it to the
+       other side; if it is removed, it is on neither. Old texts were trained on, so a new text near one can't be held
+       out.
     7. A source whose labels contradict the champion far more often than those of the others is removed from both
        sides. A single text that contradicts the champion may be drift. Sources are judged by texts that the champion
        was not trained on: those to hold out, and those first stored after `trained_until`; by all if that is None.
@@ -95,13 +100,14 @@ def combine(
         options: shares, quotas and limits.
         trained_until: creation time of the champion, if it may have been trained on some of the new texts; None if
             it was trained on `old` alone.
+        text_keys: TextKeys of the champion's tokenizer; None compares texts without a vocabulary.
 
     Raises:
         ValueError: if the lengths of champion_labels and new differ.
     """
     if len(champion_labels) != len(new):
         raise ValueError(f"expected a predicted label for each of {len(new)} new texts, got {len(champion_labels)}")
-    cleaning = _Cleaning(old.class_names, new, options)
+    cleaning = _Cleaning(old.class_names, new, options, text_keys or TextKeys())
     trained_on = old.train, old.validation_select, old.validation_calibrate
     old_texts = [text for split in trained_on for text in split.texts]
     old_labels = np.concatenate([split.labels for split in trained_on])
@@ -160,20 +166,29 @@ def _counted(new: Sequence[LabelledReview], outcomes: Mapping[int, str]) -> dict
 class _Cleaning:
     """The new texts that are left, and why the others were removed; a text is its position in `new`."""
 
-    def __init__(self, class_names: Sequence[str], new: Sequence[LabelledReview], options: CombineOptions) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        new: Sequence[LabelledReview],
+        options: CombineOptions,
+        text_keys: Callable[[Iterable[str]], list[bytes]],
+    ) -> None:
         self.new = new
         self.options = options
         self.ids = {name: i for i, name in enumerate(class_names)}
-        self.digests = [content_digest(review.text) for review in new]
+        self._text_keys = text_keys
+        self.keys = text_keys(review.text for review in new)
+        self._first = _first_stored(new, self.keys)
+        self.digests = [self._first[key][1] for key in self.keys]
         self.left = sorted(range(len(new)), key=self.rank)
         self.removed: dict[int, Removed] = {}
         self._shingles = Shingles(options.shingle_words)
-        self._runs_by_digest: dict[bytes, np.ndarray] = {}
+        self._runs_by_key: dict[bytes, np.ndarray] = {}
 
-    def rank(self, i: int) -> tuple[bytes, bytes, str, str]:
-        """Sort key that depends on content only and puts equal texts next to each other."""
+    def rank(self, i: int) -> tuple[bytes, bytes, bytes, str, str]:
+        """Sort key that puts equal texts next to each other, and held-out texts before the others."""
         review = self.new[i]
-        return self.digests[i], text_digest(review.text), review.source, review.label
+        return self.digests[i], self.keys[i], text_digest(review.text), review.source, review.label
 
     def remove(self, reasons: Mapping[int, tuple[Reason, str]]) -> None:
         """Remove texts, each for a reason with its detail."""
@@ -193,29 +208,29 @@ class _Cleaning:
 
     def remove_test_texts(self, test_texts: Sequence[str]) -> None:
         """Rule 2."""
-        by_digest = {content_digest(text): text for text in test_texts}
-        copies = [i for i in self.left if self.digests[i] in by_digest]
-        self.remove({i: (Reason.COPY_OF_TEST, _name(by_digest[self.digests[i]])) for i in copies})
+        by_key = dict(zip(self._text_keys(test_texts), test_texts, strict=True))
+        copies = [i for i in self.left if self.keys[i] in by_key]
+        self.remove({i: (Reason.COPY_OF_TEST, _name(by_key[self.keys[i]])) for i in copies})
         near = self._index(test_texts)
-        hits = {self.digests[i]: near.find(self._runs(i)) for i in self._distinct()}
+        hits = {self.keys[i]: near.find(self._runs(i)) for i in self._distinct()}
         reasons: dict[int, tuple[Reason, str]] = {}
         for i in self.left:
-            if (hit := hits[self.digests[i]]) is not None:
+            if (hit := hits[self.keys[i]]) is not None:
                 reasons[i] = (Reason.NEAR_TEST, _near(test_texts[hit.key], hit.jaccard))
         self.remove(reasons)
 
     def remove_equal(self, old: Sequence[str], old_labels: np.ndarray) -> None:
         """Rules 3 and 4."""
-        old_by_digest: dict[bytes, list[int]] = {}
-        for place, text in enumerate(old):
-            old_by_digest.setdefault(content_digest(text), []).append(place)
+        old_by_key: dict[bytes, list[int]] = {}
+        for place, key in enumerate(self._text_keys(old)):
+            old_by_key.setdefault(key, []).append(place)
         groups: dict[bytes, list[int]] = {}
         for i in self.left:
-            groups.setdefault(self.digests[i], []).append(i)
+            groups.setdefault(self.keys[i], []).append(i)
         reasons: dict[int, tuple[Reason, str]] = {}
-        for digest, members in groups.items():
+        for key, members in groups.items():
             labels = sorted({self.new[i].label for i in members})
-            copies = old_by_digest.get(digest, [])
+            copies = old_by_key.get(key, [])
             if len(labels) > 1:
                 reasons |= dict.fromkeys(members, (Reason.CONTRADICTORY_LABELS, f"labelled {', '.join(labels)}"))
             elif copies:
@@ -243,21 +258,21 @@ class _Cleaning:
 
     def _distinct(self) -> list[int]:
         """One of each set of equal texts that is left, so that copies are looked up once."""
-        return list({self.digests[i]: i for i in self.left}.values())
+        return list({self.keys[i]: i for i in self.left}.values())
 
     def _runs(self, i: int) -> np.ndarray:
         """The shingles of a new text; equal texts share them."""
-        digest = self.digests[i]
-        if digest not in self._runs_by_digest:
-            self._runs_by_digest[digest] = self._shingles.of(normalised(self.new[i].text))
-        return self._runs_by_digest[digest]
+        key = self.keys[i]
+        if key not in self._runs_by_key:
+            self._runs_by_key[key] = self._shingles.of(self.new[i].text)
+        return self._runs_by_key[key]
 
     def _index(self, texts: Sequence[str]) -> NearDuplicates:
         """An index of those texts that a new text may be near."""
         familiar = Familiar(map(self._runs, self._distinct()), self.options.near_jaccard)
         index = NearDuplicates(self.options.near_jaccard)
         for key, text in enumerate(texts if self.left else ()):
-            runs = self._shingles.of(normalised(text))
+            runs = self._shingles.of(text)
             if familiar.may_hold(runs):
                 index.add(key, runs)
         return index
@@ -266,13 +281,12 @@ class _Cleaning:
         """The texts that are left and that the champion was not trained on; all if `trained_until` is None."""
         if trained_until is None:
             return self.left
-        first_stored: dict[bytes, datetime] = {}  # The champion may have been trained on any of several equal texts.
-        for digest, review in zip(self.digests, self.new, strict=True):
-            time = review.time or _LONG_AGO
-            first_stored[digest] = min(time, first_stored.get(digest, time))
         share = self.options.holdout_share
+        # The champion may have been trained on any of several equal texts.
         return [
-            i for i in self.left if is_held_out(self.digests[i], share) or first_stored[self.digests[i]] > trained_until
+            i
+            for i in self.left
+            if is_held_out(self.digests[i], share) or _stored(self._first[self.keys[i]][0]) > trained_until
         ]
 
     def split_of(self, members: Sequence[int]) -> Split:
@@ -284,6 +298,25 @@ class _Cleaning:
         """The texts to hold out, and the others."""
         held_out = [i for i in self.left if is_held_out(self.digests[i], self.options.holdout_share)]
         return held_out, sorted(set(self.left) - set(held_out), key=self.rank)
+
+
+def _first_stored(new: Sequence[LabelledReview], keys: Sequence[bytes]) -> dict[bytes, tuple[LabelledReview, bytes]]:
+    """By key, the review that was stored first and its content_digest.
+
+    Among reviews without a time it is the one with the largest digest, because small digests are held out: a copy that
+    is added later never makes a text that was trained on a held-out one.
+    """
+    digests = [content_digest(review.text) for review in new]
+    first: dict[bytes, tuple[LabelledReview, bytes]] = {}
+    for i in sorted(range(len(new)), key=digests.__getitem__, reverse=True):
+        found = first.get(keys[i])
+        if found is None or _stored(new[i]) < _stored(found[0]):
+            first[keys[i]] = new[i], digests[i]
+    return first
+
+
+def _stored(review: LabelledReview) -> datetime:
+    return review.time or _LONG_AGO
 
 
 def _name(text: str) -> str:

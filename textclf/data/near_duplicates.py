@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from textclf.tokenization.basic_tokenizer import words
+
 # Each sign of a script that is written without spaces counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
@@ -27,21 +29,24 @@ _TABLE_BITS = 24
 
 
 class Shingles:
-    """Turns normalised texts into sets of hashed runs of words; the hashes are the same on every machine.
+    """Turns texts into sets of hashed runs of words; the hashes are the same on every machine.
+
+    Words are those of the lower-case BasicTokenizer, without punctuation.
 
     Args:
-        words: number of words in a run.
+        length: number of words in a run.
     """
 
-    def __init__(self, words: int) -> None:
-        self.words = words
+    def __init__(self, length: int) -> None:
+        self._length = length
         self._hashes = _WordHashes()
 
     def of(self, text: str) -> np.ndarray:
         """The distinct runs, sorted, uint64 [n >= 1]; a text with fewer words is one run."""
-        found = _WORD.findall(text) or [text]
+        plain = " ".join(words(text, lower_case=True))
+        found = _WORD.findall(plain) or [plain]
         hashes = np.fromiter(map(self._hashes.__getitem__, found), np.uint64, len(found))
-        length = min(self.words, len(found))
+        length = min(self._length, len(found))
         runs = np.zeros(len(found) - length + 1, np.uint64)
         for start in range(length):
             runs = runs * _MULTIPLIER + hashes[start : start + len(runs)]

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from textclf.retraining import near_duplicates
-from textclf.retraining.near_duplicates import Familiar, NearDuplicates, Shingles, jaccard
+from textclf.data import near_duplicates
+from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles, jaccard
 
 SHINGLES = Shingles(3)
 VOCABULARY = [f"word{i}" for i in range(3000)]
@@ -58,9 +58,7 @@ def test_short_texts_are_told_apart(first, second):
 
 
 def test_runs_are_numbered_alike_in_every_process():
-    code = (
-        "from textclf.retraining.near_duplicates import Shingles; print(Shingles(2).of('good film, bad end').tolist())"
-    )
+    code = "from textclf.data.near_duplicates import Shingles; print(Shingles(2).of('good film, bad end').tolist())"
     command = [sys.executable, "-c", code]
     outputs = {subprocess.run(command, capture_output=True, text=True, timeout=300).stdout for _ in range(2)}
     assert outputs == {f"{Shingles(2).of('good film, bad end').tolist()}\n"}
