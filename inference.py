@@ -1,6 +1,5 @@
 """Inference: score a list of texts, typed reviews, folders of reviews, or a file with a saved model."""
 
-import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any, overload
 import click
 
 from textclf.cli.commands import Group, byte_progress
+from textclf.cli.live_prompt import run_live_prompt
 from textclf.cli.options import field_option
 from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
@@ -28,7 +28,6 @@ from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
 from textclf.store.model_store import ModelStore, ModelVersion, open_model
 
-EXIT = "exit"
 _PATH = click.Path(path_type=Path)
 _STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
 
@@ -147,23 +146,14 @@ class Inference:
         """Prompt for reviews until `exit`, the end of the input or Ctrl-C, and print the score of each.
 
         Then prompt for its true label. A label stores the review in save_dir; an empty line does not.
+
+        Raises:
+            InputError: if a line of piped input is no review or no label; names the line.
         """
-        names = self.predictor.class_names
-        choice = label_choice(names)
-        with contextlib.suppress(EOFError, KeyboardInterrupt):
-            while (text := input(f"Review ({EXIT} to stop): ").strip()).lower() != EXIT:
-                if not text:
-                    continue
-                try:
-                    prediction = self.predict(text)
-                except InputError as error:
-                    click.echo(f"  {error}")
-                    continue
-                click.echo(f"  {_verdict(prediction)}")
-                if not self._ask_for_label(text, f"  Its true label ({choice}; empty to skip): "):
-                    break
-            return
-        click.echo()
+        def score(text: str) -> str:
+            return _verdict(self.predict(text))
+
+        run_live_prompt(score, self.save_to_directory, label_choice(self.predictor.class_names))
 
     def run_batch_inference(
         self, dir_path: Path | str, num_files: int = 3, seed: int | None = None
@@ -237,25 +227,6 @@ class Inference:
     def _label(self, sentiment: str | int) -> str:
         return parse_label(str(sentiment), self.predictor.class_names)
 
-    def _ask_for_label(self, text: str, question: str) -> bool:
-        """Prompt until the input is a label or empty; False if it is `exit`."""
-        while answer := input(question).strip():
-            try:
-                path = self.save_to_directory(text, answer)
-            except InputError as error:
-                if answer.lower() == EXIT:
-                    return False
-                click.echo(f"  {error}")
-                continue
-            except OSError as error:
-                click.echo(
-                    f"  not stored: {error.filename or self.save_dir}: {error.strerror}; choose another --save-dir"
-                )
-                break
-            click.echo(f"  stored as {path}")
-            break
-        return True
-
 
 def _shortened(text: str, max_chars: int = 200) -> str:
     line = " ".join(text.split())
@@ -327,7 +298,7 @@ def live(inference: Inference, save_dir: Path) -> None:
     """Type reviews and see scores until `exit`.
 
     After each review you may type its true label; then the review is stored for the next training. Reviews and labels
-    may also be piped in, one per line.
+    may also be piped in, one per line, an empty line for no label. A line that is no label ends the command.
 
     \b
     Example:

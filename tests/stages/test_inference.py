@@ -210,15 +210,20 @@ def test_three_classes_have_no_numbers(store_of_three, tmp_path):
 # --- live
 
 
-def test_live_scores_asks_again_and_stores(cli, tmp_path):
-    answers = "a good one\ngreat\n1\n\nbad bad\n\nneither\nbad\nexit\nnot read\n"
-    result = cli("live", "--save-dir", tmp_path / "new", input=answers)
-    assert result.exit_code == 0, result.output
-    assert "good  (score 0.7311: bad 0.269, good 0.731)" in result.output
-    assert "expected one of bad, good, 0 or 1 as the label, got 'great'" in result.output
-    stored = {path.parent.name: path.read_text() for path in (tmp_path / "new").rglob("*.txt")}
-    assert stored == {"good": "a good one", "bad": "neither"}
-    assert "not read" not in result.output
+def stored_reviews(folder):
+    return {path.read_text(): path.parent.name for path in folder.rglob("*.txt")}
+
+
+def test_live_asks_a_person_again(store, tmp_path, monkeypatch, capsys):
+    answers = iter(["gr\udcfcn", "a good one", "great", "1", "", "bad bad", "", "neither", "bad", "exit", "not read"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    Inference(store, save_dir=tmp_path / "new").run_live_inference()
+    output = capsys.readouterr().out
+    assert "lone surrogate" in output
+    assert "good  (score 0.7311: bad 0.269, good 0.731)" in output
+    assert "expected one of bad, good, 0 or 1 as the label, got 'great'" in output
+    assert stored_reviews(tmp_path / "new") == {"a good one": "good", "neither": "bad"}
 
 
 @pytest.mark.parametrize("answers", ["", "good\n", "good\nexit\nbad\n", "EXIT\n", "good\n\n"])
@@ -228,11 +233,28 @@ def test_live_ends_with_its_input_or_exit(cli, tmp_path, answers):
     assert not (tmp_path / "new").exists()
 
 
-def test_live_survives_bytes_that_are_no_text(cli, tmp_path):
-    result = cli("live", "--save-dir", tmp_path / "new", input=b"gr\xfcn\ngood\n\nexit\n")
-    assert result.exit_code == 0, result.output
-    assert "lone surrogate" in result.output
-    assert "good  (score" in result.output
+@pytest.mark.parametrize(
+    ("lines", "number", "reason"),
+    [
+        (b"a good one\n1\nneither\npositive\nbad bad\n0\n", 4, "got 'positive'"),
+        (b"a good one\n1\n\n gr\xfcn\n1\nbad\n0\n", 4, "lone surrogate"),
+        (b"a good one\n1\nneither\nbad bad", 4, "got 'bad bad'"),
+    ],
+    ids=["no label", "no text", "label missing"],
+)
+def test_live_names_the_line_of_piped_input_that_shifts_the_others(cli, tmp_path, lines, number, reason):
+    result = cli("live", "--save-dir", tmp_path / "new", input=lines)
+    assert result.exit_code == 1
+    assert f"standard input, line {number}: " in result.stderr
+    assert reason in result.stderr
+    assert stored_reviews(tmp_path / "new") == {"a good one": "good"}
+
+
+def test_live_names_the_line_of_a_piped_review_that_can_not_be_stored(cli, tmp_path):
+    (tmp_path / "new").write_text("a file")
+    result = cli("live", "--save-dir", tmp_path / "new", input="good\n1\nbad\n0\n")
+    assert result.exit_code == 1
+    assert "standard input, line 2: not stored" in result.stderr
 
 
 def test_live_in_a_real_process_with_a_pipe(store, tmp_path):
