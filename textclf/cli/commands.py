@@ -3,9 +3,7 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import click
 
+from textclf.cli.termination import ends_on_sigterm
 from textclf.errors import TextClfError
 
 
@@ -20,7 +19,7 @@ class _OneLineErrors(click.Command):
     """A click command that prints user errors as one line on stderr, exits with status 1, and takes --verbose.
 
     Usage errors are one line, too, with click's exit status 2. User errors are TextClfError and OSError; any other
-    exception is a bug and keeps its traceback. SIGTERM ends a command like Ctrl-C: unfinished files are removed.
+    exception is a bug and keeps its traceback. SIGTERM ends a command within ten seconds; unfinished files are removed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -57,10 +56,9 @@ class _OneLineErrors(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; a user error becomes one line and exit status 1."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
-            return super().invoke(context)
+            with ends_on_sigterm():
+                return super().invoke(context)
         except (TextClfError, OSError, KeyboardInterrupt) as error:
             if isinstance(error, BrokenPipeError):
                 # The reader of our output has exited (`… | head`). 141 is the shell's status for SIGPIPE.

@@ -1,0 +1,68 @@
+"""SIGTERM ends a command, also one that is inside a long call of C."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from textclf.cli.termination import ends_on_sigterm
+
+_COMMAND = """
+import hashlib, threading, time
+from textclf.cli.termination import ends_on_sigterm
+
+def sleep_again():
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+
+with ends_on_sigterm(max_seconds=0.5):
+    # The signal must not come before the work.
+    threading.Timer(0.5, lambda: print("ready", flush=True)).start()
+    try:
+        {work}
+    finally:
+        print("cleaned up", flush=True)
+"""
+_WORK = {
+    "python": ("time.sleep(60)", "cleaned up\n"),
+    "c": ("hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", ""),
+    "python that does not end": ("sleep_again()", ""),
+}
+
+
+@pytest.mark.parametrize(("work", "output"), _WORK.values(), ids=_WORK)
+def test_sigterm_ends_the_process(work, output):
+    with subprocess.Popen([sys.executable, "-c", _COMMAND.format(work=work)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.stdout.read().decode() == output
+
+
+def test_handlers_and_threads_end_with_the_block():
+    before, threads = signal.set_wakeup_fd(-1), threading.active_count()
+    with ends_on_sigterm():
+        assert threading.active_count() == threads + 1
+    assert signal.set_wakeup_fd(before) == -1
+    assert threading.active_count() == threads
+
+
+def test_nested_blocks_end_in_turn():
+    with ends_on_sigterm(), pytest.raises(SystemExit), ends_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_other_threads_may_run_commands():
+    def run():
+        with ends_on_sigterm():
+            done.append(True)
+
+    done = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert done
