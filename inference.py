@@ -9,7 +9,8 @@ from typing import Any, overload
 
 import click
 
-from textclf.cli.commands import Group, byte_progress
+from textclf.cli.byte_progress import byte_progress
+from textclf.cli.commands import Group
 from textclf.cli.live_prompt import run_live_prompt
 from textclf.cli.options import field_option
 from textclf.config import DataOptions
@@ -150,6 +151,7 @@ class Inference:
         Raises:
             InputError: if a line of piped input is no review or no label; names the line.
         """
+
         def score(text: str) -> str:
             return _verdict(self.predict(text))
 

@@ -40,6 +40,7 @@ from textclf.monitoring.samples import (
     baseline_sample,
     check_given_labels,
     open_version,
+    scored_features,
     stored_labels,
     with_audits,
 )
@@ -48,7 +49,6 @@ from textclf.monitoring.windows import calls_for_retraining, extension_sentence,
 from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_text import describe_drift
-from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
 
@@ -141,7 +141,7 @@ class Monitoring:
             notes = [*notes, *position_notes(labels, ids, names, opened.renames)]
         chosen = self.draws.positions(count, self.max_texts)
         used = with_audits(chosen, is_audit, self.draws, self.max_texts)
-        features = text_features(predictor, [texts[at] for at in used], opened.reference.projection)
+        features = scored_features([texts[at] for at in used], opened, predictor)
         moments = None if times is None else np.array(times, np.float64)[used]
         known_times = [float(moment) for moment in times or () if moment is not None]
         span = (min(known_times), max(known_times)) if known_times else (None, None)

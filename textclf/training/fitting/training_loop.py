@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
+from textclf.progress_bar import progress_bar
 from textclf.stats.calibration import softmax
 from textclf.stats.class_weights import inverse_frequencies
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
@@ -24,7 +25,6 @@ from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evalu
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.fitting.losses import training_losses
 from textclf.training.fitting.optimisers import layer_factors, make_optimiser
-from textclf.training.fitting.progress_bar import progress_bar
 from textclf.training.graphs import graph_function
 from textclf.training.precision import graph_precision
 from textclf.training.tf_setup import tf, tf_keras
