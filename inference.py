@@ -11,8 +11,9 @@ import click
 
 from textclf.cli.byte_progress import byte_progress
 from textclf.cli.commands import Group
+from textclf.cli.config_file import config_text, options_of
 from textclf.cli.live_prompt import run_live_prompt
-from textclf.cli.options import field_option
+from textclf.cli.options import field_option, recorded_options
 from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
@@ -22,12 +23,13 @@ from textclf.errors import InputError
 from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.labels import label_choice, parse_label
+from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
-from textclf.store.model_store import ModelStore, ModelVersion, open_model
+from textclf.store.model_store import ModelStore, find_version
 
 _PATH = click.Path(path_type=Path)
 _STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
@@ -381,15 +383,22 @@ def versions(inference: Inference) -> None:
 
 @main.command()
 @click.argument("version", metavar="[ID]", required=False)
+@click.option("--config", "is_config", is_flag=True, help="Print the configuration file that trains it again.")
 @click.pass_obj
-def inspect(inference: Inference, version: str | None) -> None:
+def inspect(inference: Inference, version: str | None, is_config: bool) -> None:
     """Show one version: the current one, or ID (also a version's folder).
 
     \b
-    Example:
+    Examples:
       python inference.py --model-path demo/model inspect
+      python inference.py --model-path demo/model inspect --config > run.toml
     """
-    click.echo(describe_version(_version(inference.model_path, version)))
+    found = find_version(inference.model_path, version)
+    if is_config:
+        values, comments = training_values(found.manifest), config_comments(found.manifest)
+        click.echo(config_text(options_of(recorded_options), values, comments), nl=False)
+    else:
+        click.echo(describe_version(found))
 
 
 @main.command()
@@ -405,13 +414,7 @@ def compare(inference: Inference, a: str, b: str) -> None:
     Example:
       python inference.py --model-path demo/model compare 20260101T120000000Z-0a1b2c 20260102T120000000Z-3d4e5f
     """
-    click.echo(compare_versions(_version(inference.model_path, a), _version(inference.model_path, b)))
-
-
-def _version(model_path: Path | str, name: str | None) -> ModelVersion:
-    if name is None:
-        return open_model(model_path)
-    return open_model(name) if Path(name).is_dir() else ModelStore(model_path).open(name)
+    click.echo(compare_versions(find_version(inference.model_path, a), find_version(inference.model_path, b)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textclf.cli.commands import Command, Group
+from textclf.cli.config_file import ConfiguredCommand
 from textclf.cli.options import add_options, changed_options, data_dir_option, field_options, runs_dir_option
 from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.errors import BusyError, ConfigError, NothingNewError, TooFewTextsError
@@ -299,7 +300,7 @@ def main() -> None:
     """
 
 
-@main.command(cls=Command)
+@main.command(cls=ConfiguredCommand)
 @click.option("--old-dataset-path", required=True, help="Data set that the current version was trained on.")
 @click.option(
     "--new-dataset-path", default="new_data", help="New labelled texts: the folder of POST /feedback, or any data set."

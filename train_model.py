@@ -11,8 +11,16 @@ import click
 
 from initializing import Initialize
 from make_model import MakeModel
-from textclf.cli.commands import Command
-from textclf.cli.options import data_dir_option, dataset_options, encoder_options, runs_dir_option, training_options
+from textclf.cli.config_file import ConfiguredCommand
+from textclf.cli.options import (
+    data_dir_option,
+    dataset_options,
+    dataset_path_option,
+    encoder_options,
+    model_name_option,
+    runs_dir_option,
+    training_options,
+)
 from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
@@ -202,7 +210,9 @@ class Training:
             self.predict_model()
             fitted, measured = _available(self._fitted, "fit_model"), _available(self._measured, "predict_model")
             current = store.current_id()
-            new = trained_version(ready, fitted, measured, self.data_options, name or ready.name, parent, current)
+            new = trained_version(
+                ready, fitted, measured, self.data_options, self.dataset_path, name or ready.name, parent, current
+            )
             version = write_version(store, new, promote)
             ready.run.forget()
         return version.path
@@ -264,14 +274,14 @@ def _summary(split: str, metrics: Metrics) -> str:
     )
 
 
-@click.command(cls=Command)
-@click.option("--dataset-path", required=True, help="Data set: an archive, a folder, or a CSV, JSONL or Parquet file.")
+@click.command(cls=ConfiguredCommand)
+@dataset_path_option
 @click.option("--url", default="", show_default=False, help="URL of the archive, if it is not at --dataset-path.")
 @encoder_options
 @training_options
 @dataset_options
 @click.option("--model-dir", default="model", help="Model store for the new version.")
-@click.option("--name", default="", show_default="by data and encoder", help="Name of the model.")
+@model_name_option
 @click.option("--promote", is_flag=True, help="Make the new version current; the first version of a store always is.")
 @click.option(
     "--export-again",

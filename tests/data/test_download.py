@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textclf.data.download import check_sha256, download, public_url
+from textclf.data.download import check_sha256, download
 from textclf.errors import ConfigError, DatasetError
 
 CONTENT = np.random.default_rng(7).bytes(1_500_000)
@@ -373,10 +373,6 @@ def test_a_password_goes_to_its_own_server_only(server, tmp_path):
         server.redirects = ["/same", other.url]
         download(server.url.replace("http://", "http://anna:secret@"), tmp_path / "data", sha256=SHA256)
         assert ["Authorization" in request for request in (*server.requests, *other.requests)] == [True, True, False]
-
-
-def test_public_url():
-    assert public_url("https://a:b@host.org:81/path/x?y=z#f") == "https://host.org:81/path/x"
 
 
 @pytest.mark.parametrize("url", ["", "data.tar.gz", "ftp://host/file", "http://", "http://[::1", "javascript:alert"])

@@ -26,6 +26,7 @@ from tiny_engine import write_version
 import inference
 import monitoring
 import retraining
+import train_model
 from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.observability.unanswered import CLIENT_GONE
@@ -145,7 +146,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 22
+    assert len(LIST) == 23
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -325,6 +326,14 @@ def test_option_classes():
 def sources(*places: str) -> str:
     """The product's code below these places."""
     return "\n".join(path.read_text(encoding="utf-8") for place in places for path in sorted(ROOT.glob(place)))
+
+
+def test_configuration_files():
+    listed = LIST["Configuration files"]
+    for name, command in {"train": train_model.main, "retrain": retraining.run}.items():
+        text = CliRunner().invoke(command, ["--print-config"]).stdout
+        found = set(re.findall(r"^#?(\w+) =", text, re.MULTILINE))
+        assert found == listed[name] - ({"read_test"} if name == "retrain" else set())
 
 
 def test_environment_variables():

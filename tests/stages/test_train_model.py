@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import time
+import tomllib
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tiny_bert import write_checkpoint, write_reviews
 from tiny_engine import write_version
 from tiny_training import tiny_training
 
+import inference
 import train_model
 from inference import Inference
 from textclf.data.datasets import load_dataset
@@ -486,3 +488,30 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
         np.testing.assert_array_equal(*logits)
         for path in (version.path, expected.path):
             shutil.rmtree(path / "engine", ignore_errors=True)
+
+
+def test_a_version_prints_the_configuration_that_trains_it_again(trained_version, tmp_path, monkeypatch):
+    first = open_model(trained_version).manifest
+    store = trained_version.parent.parent
+    shown = CliRunner().invoke(inference.main, ["--model-path", str(store), "inspect", "--config"]).stdout
+    assert first.id in shown.splitlines()[0]
+    assert first.data["fingerprint"]["all"] in " ".join(shown.replace("\n#", "").split())
+    assert f"tensorflow {first.software['tensorflow']}" in shown
+    (tmp_path / "run.toml").write_text(shown, encoding="utf-8")
+    # Quantising is the slow part of saving.
+    monkeypatch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
+    folders = [part for name in ("model", "data", "runs") for part in (f"--{name}-dir", str(tmp_path / name))]
+    result = CliRunner().invoke(train_model.main, ["--config", str(tmp_path / "run.toml"), *folders])
+    assert result.exit_code == 0, result.output
+    again = ModelStore(tmp_path / "model").open().manifest
+    assert again.name == first.name
+    assert again.encoder == first.encoder
+    assert again.data == first.data
+    assert again.training["options"] == first.training["options"]
+    assert again.training["history"] == first.training["history"]
+    assert again.metrics == first.metrics
+    assert again.temperature == first.temperature
+    # The next version prints the same options.
+    store = str(tmp_path / "model")
+    next_shown = CliRunner().invoke(inference.main, ["--model-path", store, "inspect", "--config"]).stdout
+    assert tomllib.loads(next_shown) == tomllib.loads(shown)

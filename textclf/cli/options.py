@@ -116,14 +116,23 @@ def changed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return record_options("changes", make, options)(command)
 
 
-def renames(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+class _Renaming(click.ParamType[Any]):
+    """OLD=NEW as a pair; a pair from a configuration file stays as it is."""
+
+    name = "renaming"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        # An old name may contain "=", a new one does not.
+        old, _, new = str(value).rpartition("=")
+        pair: tuple[str, str] = value if isinstance(value, tuple) else (old, new)
+        if not all(pair):
+            self.fail(f"expected OLD=NEW, got {value!r}", param, ctx)
+        return pair
+
+
+def renames(_context: click.Context, _parameter: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Callback of an option with values OLD=NEW: new names by old names."""
-    # An old name may contain "=", a new one does not.
-    pairs = [value.rpartition("=") for value in values]
-    for value, (old, _, new) in zip(values, pairs, strict=True):
-        if not old or not new:
-            raise click.BadParameter(f"expected OLD=NEW, got {value!r}")
-    found = {old: new for old, _, new in pairs}
+    found = dict(pairs)
     if len(found) < len(pairs):
         raise click.BadParameter("one label is renamed twice")
     return found
@@ -132,7 +141,7 @@ def renames(_context: click.Context, _parameter: click.Parameter, values: tuple[
 _KINDS: dict[type, dict[str, Any]] = {
     bool: {},
     Path: {"type": click.Path(path_type=Path)},
-    dict: {"multiple": True, "callback": renames, "default": ()},
+    dict: {"type": _Renaming(), "multiple": True, "callback": renames, "default": ()},
     tuple: {"multiple": True},
 }
 
@@ -151,6 +160,10 @@ def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions
     return ModelOptions(**dataclasses.asdict(handles_of(encoder, preprocess)), **values)
 
 
+dataset_path_option = click.option(
+    "--dataset-path", required=True, help="Data set: an archive, a folder, or a CSV, JSONL or Parquet file."
+)
+model_name_option = click.option("--name", default="", show_default="by data and encoder", help="Name of the model.")
 data_dir_option = click.option(
     "--data-dir", default="datasets", metavar="DIR", help="Folder for downloads and unpacked archives."
 )
@@ -161,3 +174,11 @@ runs_dir_option = click.option(
 dataset_options = record_options("data_options", DataOptions, field_options(DataOptions))
 encoder_options = record_options("model_options", _model_options, _encoder_fields())
 training_options = record_options("training_options", TrainingOptions, field_options(TrainingOptions))
+# The options of a training that a version records.
+recorded_options: dict[str, Decorator] = {
+    "dataset_path": dataset_path_option,
+    **_encoder_fields(),
+    **field_options(TrainingOptions),
+    **field_options(DataOptions),
+    "name": model_name_option,
+}

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -22,6 +22,7 @@ import urllib3
 from textclf.errors import ConfigError, DatasetError
 from textclf.files import atomic_file, locked, sha256_of_file, sync_folder
 from textclf.progress_bar import progress_bar
+from textclf.urls import public_url
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUTS = (10.0, 60.0)  # Seconds to connect, and between two packets.
@@ -85,23 +86,6 @@ def download(
             f"or choose a folder that you may write to"
         ) from None
     return target
-
-
-def public_url(url: str) -> str:
-    """The URL without its secret parts: user, password, query and fragment.
-
-    Raises:
-        ConfigError: if it is not an http, https or file URL.
-    """
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme == "file" or (parts.scheme in ("http", "https") and bool(parts.hostname))
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        # It may contain a password: show only its beginning.
-        raise ConfigError(f"url: expected http://…, https://… or file://…, got {url.partition(':')[0][:20]!r}…")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def check_sha256(path: Path | str, expected: str, remedy: str) -> None:

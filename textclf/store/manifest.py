@@ -45,8 +45,9 @@ class Manifest:
         threshold: with two classes, the minimum probability to predict the second.
         metrics: dict of textclf.stats.metrics.Metrics for each split.
         calibration: method of the temperature, and the error before and after.
-        data: "source" (a name), "fingerprint" (SHA-256 of "all" and of each split: metrics of equal test splits are
-            comparable), "counts" (textclf.data.datasets.Counts), "options" (textclf.config.DataOptions).
+        data: "source" (a name), "path" (as it was given to the training), "fingerprint" (SHA-256 of "all" and of
+            each split: metrics of equal test splits are comparable), "counts" (textclf.data.datasets.Counts),
+            "options" (textclf.config.DataOptions).
         training: "options" (textclf.config.TrainingOptions) and the fields of FitResult
             (textclf.training.fitting.training_loop).
         software: versions of packages and of "python".

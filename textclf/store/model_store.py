@@ -297,6 +297,17 @@ def open_model(path: Path | str) -> ModelVersion:
     )
 
 
+def find_version(path: Path | str, name: str | None) -> ModelVersion:
+    """The version that a person names: an id of the store at `path`, or a version's folder; None as in open_model.
+
+    Raises:
+        ModelStoreError: if there is no such version.
+    """
+    if name is None:
+        return open_model(path)
+    return open_model(name) if Path(name).is_dir() else ModelStore(path).open(name)
+
+
 def is_model_store(path: Path) -> bool:
     """True if `path` is a model store, also one without versions; a version's folder is none."""
     return not (path / MANIFEST_FILE).is_file() and ((path / "versions").is_dir() or (path / "current").exists())

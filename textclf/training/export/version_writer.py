@@ -84,11 +84,15 @@ def trained_version(
     fitted: FitResult,
     measured: MeasuredTraining,
     data_options: DataOptions,
+    data_path: str,
     name: str,
     parent: str | None,
     current: str | None,
 ) -> NewVersion:
-    """The version of a finished training; `parent` is the version that it was retrained from."""
+    """The version of a finished training; `parent` is the version that it was retrained from.
+
+    `data_path` is the path of the data set as it was given.
+    """
     model, dataset = ready.model_options, ready.dataset
     manifest = Manifest(
         name=name,
@@ -107,6 +111,7 @@ def trained_version(
         calibration=measured.calibration,
         data={
             "source": dataset.source.resolve().name,
+            "path": data_path,
             "fingerprint": dataset.fingerprints,
             "counts": dataclasses.asdict(dataset.counts),
             "options": data_options.to_dict(),

@@ -1,0 +1,29 @@
+"""Public forms of URLs and handles."""
+
+import pytest
+
+from textclf.errors import ConfigError
+from textclf.urls import public_handle, public_url
+
+
+def test_public_url():
+    assert public_url("https://a:b@host.org:81/path/x?y=z#f") == "https://host.org:81/path/x"
+
+
+@pytest.mark.parametrize(
+    ("handle", "shown"),
+    [
+        ("minilm-l6", "minilm-l6"),
+        ("models/a@b?c", "models/a@b?c"),
+        ("https://u:p@host/x.tar.gz?token=1", "https://host/x.tar.gz"),
+        ("s3://u:p@host/x", "s3://…"),
+    ],
+)
+def test_a_handle_is_shown_without_secrets(handle, shown):
+    assert public_handle(handle) == shown
+
+
+def test_other_urls_are_refused_without_quoting_them():
+    with pytest.raises(ConfigError) as error:
+        public_url("ftp://user:password@host/file")
+    assert "password" not in str(error.value)

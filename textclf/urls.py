@@ -1,0 +1,32 @@
+"""URLs without their secret parts: user, password, query and fragment."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from textclf.errors import ConfigError
+
+
+def public_url(url: str) -> str:
+    """The URL without its secret parts: user, password, query and fragment.
+
+    Raises:
+        ConfigError: if it is not an http, https or file URL.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme == "file" or (parts.scheme in ("http", "https") and bool(parts.hostname))
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        # It may contain a password: show only its beginning.
+        raise ConfigError(f"url: expected http://…, https://… or file://…, got {url.partition(':')[0][:20]!r}…")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def public_handle(handle: str) -> str:
+    """A name, a path or a URL; a URL is without its secret parts."""
+    if "://" not in handle:
+        return handle
+    try:
+        return public_url(handle)
+    except ConfigError:
+        return f"{handle.partition(':')[0]}://…"
