@@ -70,6 +70,14 @@ def test_help_of_a_command(words, run):
             assert line.split()[1 : 1 + len(words)] == list(words)
 
 
+def test_help_waits_for_no_slow_package():
+    """Each of these packages takes about a second to import."""
+    slow = ("tensorflow", "scipy.stats", "openvino", "sklearn", "pyarrow", "matplotlib", "pandas")
+    code = f"import sys, {', '.join(STAGES)}; print(*[name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_groups_name_their_commands(run):
     assert run("--help").output.split("Commands:")[1].split()[0] == "data"
     for group in ("data", "model", "versions"):

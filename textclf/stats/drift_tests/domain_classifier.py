@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.stats import rankdata
 
 from textclf.drift.features import TokenCounts
 from textclf.stats.drift_tests.drift_results import WordDrift
@@ -60,6 +58,8 @@ def classifier_two_sample_test(
         rng: draws halves, the classifier's seed and permutations.
         min_texts: a returned word is in at least this many texts of the sample that it points to.
     """
+    from scipy.sparse import csr_matrix
+
     ids, columns = np.unique(np.concatenate([reference.ids, latest.ids]), return_inverse=True)
     if not len(ids):
         return None
@@ -103,6 +103,8 @@ def auc_test(
     latest texts (J. A. Hanley and B. J. McNeil, Radiology 143, 1982). Permutations do not change the ranks, so all
     permuted areas are one product of a matrix with the ranks.
     """
+    from scipy.stats import rankdata
+
     ranks = rankdata(scores)  # Multiples of 0.5, whose sums are exact: equal areas compare equal.
     size = int(is_latest.sum())
     rank_sums = np.concatenate([block @ ranks for block in choices(len(ranks), size, permutations, rng)])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, hypergeom
 
 from textclf.drift.audit_run import AuditRun
 from textclf.errors import InputError
@@ -72,6 +71,8 @@ class ErrorRateResult:
 
 def label_counts(evidence: AuditEvidence) -> LabelCounts:
     """Count the errors among random audits and among other labels."""
+    from scipy.stats import binomtest
+
     is_wrong, audits = evidence.labels != evidence.predicted, int(evidence.is_audit.sum())
     is_unknown = evidence.labels < 0
     errors = int(is_wrong[evidence.is_audit].sum())
@@ -96,6 +97,8 @@ def error_rate_test(is_wrong: NDArray[np.bool_], held_out_errors: int, held_out_
     given, the errors among the audits have a hypergeometric distribution. This allows for the uncertainty of the
     held-out rate.
     """
+    from scipy.stats import hypergeom
+
     errors, audits = int(is_wrong.sum()), len(is_wrong)
     p = hypergeom.sf(errors - 1, held_out_texts + audits, held_out_errors + errors, audits)
     return ErrorRateResult(min(1.0, float(p)), errors / audits - held_out_errors / held_out_texts)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
 from textclf.stats.drift_tests.permutations import permutation_p
 
@@ -58,6 +57,8 @@ class RateResult:
 
 def rate_test(x: NDArray[np.bool_], y: NDArray[np.bool_]) -> RateResult:
     """Compare the shares of True in x [n] and y [m], both not empty: Fisher's exact test, two-sided."""
+    from scipy.stats import fisher_exact
+
     held = int(x.sum()), int(y.sum())
     result = fisher_exact([[held[0], len(x) - held[0]], [held[1], len(y) - held[1]]])
     return RateResult(float(result.pvalue), held[1] / len(y) - held[0] / len(x))
@@ -70,12 +71,16 @@ def ks_test(x: NDArray[Any], y: NDArray[Any]) -> KsResult:
     probability of the Smirnov two-sample test", Arkiv för Matematik 3, 1958). That p-value is exact; with 100 against
     100 values the asymptotic one is up to a fifth too small. Ties make the test conservative.
     """
+    from scipy.stats import ks_2samp
+
     result = ks_2samp(x, y)
     return KsResult(float(result.statistic), float(result.pvalue))
 
 
 def ks_test_of_columns(x: NDArray[Any], y: NDArray[Any]) -> KsResult:
     """Compare every column of x [n, K] with that of y [m, K]; return the clearest, its p times K (Bonferroni)."""
+    from scipy.stats import ks_2samp
+
     # All columns have the same number of values, so the largest distance has the smallest p.
     distances = [ks_2samp(x[:, k], y[:, k], method="asymp").statistic for k in range(x.shape[1])]
     column = int(np.argmax(distances))
@@ -100,6 +105,8 @@ def class_test(
     If fewer than 20 texts of a class are expected in a sample, the p-value is by permutations: the class counts of a
     random choice of n of the n + m texts have a multivariate hypergeometric distribution.
     """
+    from scipy.stats import chi2_contingency
+
     variation = float(np.abs(class_shares(x, class_count) - class_shares(y, class_count)).sum() / 2)
     table = np.stack([np.bincount(x, minlength=class_count), np.bincount(y, minlength=class_count)])  # [2, K]
     table = table[:, table.sum(axis=0) > 0]
