@@ -16,6 +16,7 @@ from textclf.data.dataset_layout import data_root
 from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import Dataset, Split, load_dataset
 from textclf.data.download import check_sha256, download
+from textclf.data.source_path import searched, source_path
 from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
@@ -31,7 +32,7 @@ class Initialize:
     """The first stage: from a file name to a Dataset for training, or to tf.data of (text, label id).
 
     Args:
-        file_name: an archive, a table file or a folder: a path, or a name in data_dir.
+        file_name: an archive, a table file or a folder: a path, or a name, which may also be in data_dir.
         data_dir: folder for downloads and unpacked archives.
         sha256: expected hash of the file, or None.
         options: how to read and split the data.
@@ -138,18 +139,15 @@ class Initialize:
             raise DatasetError(
                 "expected the path of a data set, got an empty one; name an archive, a folder or a table"
             )
-        path = Path(self.file_name)
+        path = source_path(self.file_name, self.data_dir)
         if path.exists():
             return path
-        target = Path(self.data_dir) / path.name
-        if target.exists():
-            return target
         if not url:
             raise DatasetError(
-                f"{path}: no such file or folder, neither here nor in {self.data_dir}; "
-                f"check the path, or download it first (textclf data download {path.name} --url URL)"
+                f"{self.file_name}: no such file or folder ({searched(self.file_name, self.data_dir)}); check the path, "
+                f"or download it first (textclf data download {self.file_name} --url URL)"
             )
-        return download(url, target, sha256=self.sha256)
+        return download(url, path, sha256=self.sha256)
 
 
 def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> Any:

@@ -17,6 +17,7 @@ from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
 from textclf.cli.options import field_option
 from textclf.config import DataOptions, DriftOptions
+from textclf.data.dataset_layout import shortened
 from textclf.data.iterables import texts_and_labels
 from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
 from textclf.data.latest_texts import read_latest
@@ -360,7 +361,8 @@ def _check_texts(monitoring: Monitoring, path: Path, audited: bool, options: Dat
     notes = data.notes
     if data.labels is not None and data.audit is None and not audited:
         notes += (f"{len(data.labels):,} labels: not a random sample, so errors were not tested; see --audited.",)
-    source = str(path) if data.part is None else f"{path}, only its part {data.part.name}"
+    names = shortened([part.name for part in data.part])
+    source = f"{path}, only its part {names}" if names else str(path)
     return monitoring.check(
         data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=notes
     )

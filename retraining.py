@@ -112,6 +112,7 @@ class Retrain:
             TrainingError: if the old data has other classes than the champion.
             ModelStoreError: if the champion is missing or can't be loaded.
         """
+        from textclf.data.dataset_summary import data_line
         from textclf.data.labelled_reviews import read_labelled_reviews
         from textclf.retraining.champion_data import describe_test_set, reference_test_set, trained_until
         from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
@@ -121,6 +122,7 @@ class Retrain:
 
         options = self._data_options
         old = Training(dataset_path=self.old_dataset_path, data_dir=self.data_dir, **options.to_dict()).read_dataset()
+        click.echo(f"old texts:     {data_line(old)}")
         test_set = reference_test_set(old, self.champion, self.old_dataset_path)
         # New data may have the champion's class names, or the names of its data, or names given here.
         renames = {**options.rename_labels, **self.changes.get("rename_labels", {})}
@@ -361,7 +363,7 @@ def check_run(arguments: Sequence[str]) -> int:
     """
     given = run.make_context("textclf retrain", list(arguments)).params
     check_packages()
-    check_old_data(Path(given["old_dataset_path"]), Path(given["data_dir"]))
+    check_old_data(given["old_dataset_path"], given["data_dir"])
     return labels_for_holdout(given["min_holdout"], CombineOptions())
 
 

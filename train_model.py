@@ -29,6 +29,7 @@ from textclf.config import (
     ModelOptions,
     TrainingOptions,
 )
+from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce
@@ -140,8 +141,11 @@ class Training:
         options = self.training_options
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
         dataset = self.read_dataset()
-        sizes = ", ".join(f"{name} {len(split)}" for name, split in dataset.splits.items())
-        click.echo(f"data:          {sizes}; {len(dataset.class_names)} classes: {', '.join(dataset.class_names[:8])}")
+        click.echo(f"data:          {data_line(dataset)}")
+        if unread := not_read(dataset):
+            click.echo(f"not read:      {unread}")
+        for warning in warnings_of(dataset):
+            click.echo(f"warning: {warning}", err=True)
         model = self.model_options
         maker = MakeModel.from_options(model, class_names=dataset.class_names, seed=options.seed)
         preprocessing = maker.select_model()
@@ -242,7 +246,7 @@ class Training:
         parent.verify()
         parent.part("saved_model")  # Fail before the data is read.
         data = parent.manifest.data
-        dataset = self._read_dataset(DataOptions.from_dict(data["options"]))
+        dataset = self._read_dataset(DataOptions.from_record(data["options"]))
         if dataset.fingerprints != data["fingerprint"]:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "

@@ -81,10 +81,24 @@ class DataOptions(Config):
         False, "Skip and count texts that are not UTF-8, instead of refusing the file.", flag="--skip-undecodable"
     )
     read_test: bool = switch(True, "Read the test part.", flag="--test/--no-test")
+    read_validation: bool = switch(
+        True,
+        "Use the validation part of the data, if it has one, instead of splitting one off.",
+        flag="--validation-part/--no-validation-part",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("label_column", self.label_column != self.text_column, "a second column name")
+
+    @classmethod
+    def from_record(cls, values: dict[str, Any]) -> Self:
+        """The options with which a version's data was read; an earlier product did not read validation parts.
+
+        Raises:
+            ConfigError: if a key is unknown, or a value is outside its bounds.
+        """
+        return cls.from_dict({"read_validation": False, **values})
 
 
 @dataclass(frozen=True)

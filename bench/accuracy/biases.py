@@ -73,7 +73,7 @@ def read_reviews(path: Path) -> tuple[list[str], IntArray, list[str]]:
         BenchError: if it has no test part, or other classes.
     """
     part = find_parts(path).test
-    if part is None:
+    if not part:
         raise BenchError(f"{path}: expected a data set with a test part, found none; accuracy is measured on it")
     read = read_part(part, DataOptions())
     if read.classes != set(NAMES):

@@ -55,9 +55,9 @@ def own_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]
         BenchError: if it has no test part, or a class that the model does not have.
     """
     part = find_parts(path).test
-    if part is None:
+    if not part:
         raise BenchError(f"{path}: expected a data set with a test part, found none; accuracy is measured on it")
-    return _read([part], class_names, renamed)
+    return _read(part, class_names, renamed)
 
 
 def all_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]) -> LabelledTexts:
@@ -67,7 +67,7 @@ def all_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]
         DatasetError: if there is no data set.
         BenchError: if it has a class that the model does not have.
     """
-    return _read([part for part in find_parts(path) if part is not None], class_names, renamed)
+    return _read(find_parts(path).paths, class_names, renamed)
 
 
 def _read(paths: Sequence[Path], class_names: Sequence[str], renamed: Mapping[str, str]) -> LabelledTexts:

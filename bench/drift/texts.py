@@ -87,11 +87,8 @@ def film_reviews(data: Path, part: str) -> LabelledTexts:
 
 def product_reviews(folder: Path) -> LabelledTexts:
     """Read both parts of the product reviews, each text once."""
-    layout = find_parts(folder)
-    parts = [read_part(path, DataOptions()) for path in layout if path is not None]
-    return _each_once(
-        [text for part in parts for text in part.texts], [label for part in parts for label in part.labels]
-    )
+    read = read_part(find_parts(folder).paths, DataOptions())
+    return _each_once(read.texts, read.labels)
 
 
 def cut(text: str, share: float) -> str:

@@ -40,7 +40,7 @@ def sample_of_test_texts(dataset_path: Path, manifest: Manifest, count: int, see
         BenchError: if the data set has no test part, fewer texts in it, or other classes than the model.
     """
     layout = find_parts(dataset_path)
-    if layout.test is None:
+    if not layout.test:
         raise BenchError(
             f"{dataset_path}: expected a data set with a test part, found none; accuracy is measured on it"
         )

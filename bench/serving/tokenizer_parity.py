@@ -93,9 +93,7 @@ def _compared_with_probe(
 
 def _texts_of(source: Path) -> list[str]:
     """Read all texts of both parts, with repeats."""
-    layout = find_parts(source)
-    options = DataOptions(skip_undecodable=True)
-    return [text for part in layout if part is not None for text in read_part(part, options).texts]
+    return read_part(find_parts(source).paths, DataOptions(skip_undecodable=True)).texts
 
 
 def _code_point_texts() -> dict[str, list[str]]:

@@ -1,23 +1,16 @@
 """Join the data channels of a training job into one data set for Training."""
 
-import dataclasses
-import json
 from pathlib import Path
 
-from textclf.config import DataOptions
-from textclf.data.dataset_layout import find_parts
-from textclf.data.readers import read_part
-from textclf.data.tables import table_format
+from textclf.data.dataset_layout import Paths, find_part, find_parts
 from textclf.errors import DatasetError
 
 
-def join_channels(channels: Path, root: Path, options: DataOptions) -> None:
-    """Make the folder `root` with a train and a test part of the channels.
+def join_channels(channels: Path, root: Path) -> None:
+    """Make the folder `root` with the parts of the channels, as links.
 
-    A channel contains class folders of .txt files, or one table (.csv, .jsonl, .parquet). A train channel that is a
-    whole data set also gives the test part, unless there is a test channel. Parts are links. The texts of a validation
-    channel are written into one file with those of train, because Training itself splits off options.val_split of the
-    training texts.
+    A channel contains class folders of .txt files, or tables. A train channel that is a whole data set also gives the
+    other parts, unless they have channels.
 
     Args:
         channels: folder with train, and perhaps validation and test.
@@ -33,17 +26,17 @@ def join_channels(channels: Path, root: Path, options: DataOptions) -> None:
             f"{train}: expected the channel train with class folders or a table, found "
             f"{', '.join(found) or 'nothing'}; name the channel train, or set the hyperparameter dataset_path"
         )
-    test = channels / "test"
-    # Search only inside: a test part in the folder above belongs to the other channel.
-    layout = find_parts(train.resolve(), test.resolve() if _has_data(test) else None)
+    # Search only inside: a part in the folder above belongs to the other channel.
+    inner = train.resolve()
+    layout = find_parts(inner)
     root.mkdir(parents=True)
-    validation = channels / "validation"
-    if _has_data(validation):
-        _write_together([layout.train, find_parts(validation.resolve()).train], root / "train.jsonl", options)
-    else:
-        _link(layout.train, root, "train")
-    if layout.test is not None and _has_data(layout.test):
-        _link(layout.test, root, "test")
+    _link(layout.train, root / "train")
+    for name, paths in (("validation", layout.validation), ("test", layout.test)):
+        channel = channels / name
+        if _has_data(channel):
+            _link(find_part(channel.resolve(), name), root / name)
+        elif paths and inner in paths[0].parents:
+            _link(paths, root / name)
 
 
 def _has_data(channel: Path) -> bool:
@@ -51,19 +44,11 @@ def _has_data(channel: Path) -> bool:
     return channel.is_file() or (channel.is_dir() and any(not path.name.startswith(".") for path in channel.iterdir()))
 
 
-def _link(part: Path, root: Path, name: str) -> None:
-    suffix = ""
-    if table_format(part) is not None and part.is_file():
-        suffix = Path(part.stem).suffix + part.suffix if part.suffix.lower() == ".gz" else part.suffix
-    (root / f"{name}{suffix}").symlink_to(part.resolve())
-
-
-def _write_together(parts: list[Path], target: Path, options: DataOptions) -> None:
-    # Labels are renamed later, when the result is read.
-    options = dataclasses.replace(options, rename_labels={})
-    with target.open("w", encoding="utf-8") as file:
-        for path in parts:
-            part = read_part(path, options)
-            for text, label in zip(part.texts, part.labels, strict=True):
-                row = {options.text_column: text, options.label_column: label}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+def _link(paths: Paths, part: Path) -> None:
+    """Make `part` a link to a folder of class folders, or a folder with links to tables."""
+    if paths[0].is_dir():
+        part.symlink_to(paths[0].resolve())
+        return
+    part.mkdir()
+    for path in paths:
+        (part / path.name).symlink_to(path.resolve())

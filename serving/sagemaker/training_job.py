@@ -20,7 +20,6 @@ from pathlib import Path
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
 from serving.settings import DEFAULT_PREFIX
-from textclf.config import DataOptions
 from textclf.errors import ConfigError, TextClfError
 
 _USAGE = """\
@@ -101,9 +100,7 @@ def _dataset(channels: Path, prefix: Path, asked: Hyperparameters) -> Iterator[P
         return
     with tempfile.TemporaryDirectory(prefix="textclf-train-") as folder:
         root = Path(folder, "dataset")
-        known = DataOptions().to_dict()
-        options = DataOptions.from_dict({name: value for name, value in asked.options.items() if name in known})
-        join_channels(channels, root, options)
+        join_channels(channels, root)
         yield root
 
 

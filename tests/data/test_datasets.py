@@ -187,7 +187,7 @@ def test_blank_texts_and_other_files(tmp_path):
     (root / "train" / ".git").mkdir()
     dataset = load_dataset(root)
     assert dataset.class_names == ("neg", "pos")
-    assert (dataset.counts.empty, dataset.counts.unlabelled, dataset.counts.ignored) == (3, 3, 3)
+    assert (dataset.counts.empty, dataset.counts.unlabelled, dataset.counts.ignored) == (3, 3, 2)
     assert sizes(dataset) == FULL
 
 
@@ -413,7 +413,7 @@ def test_report(tmp_path):
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert [split["texts"] for split in values["splits"]] == [48, 6, 6, 20]
     assert values["fingerprint"] == dataset.fingerprint
-    assert values["counts"]["duplicates"] == 1
+    assert values["duplicates"] == {"train": 1, "validation": None, "test": 0}
     assert max(split["lengths"]["maximum"] for split in values["splits"]) == 50
     test = values["splits"][3]
     assert test["classes"] == {"neg": 10, "pos": 10}
@@ -427,7 +427,7 @@ def test_report(tmp_path):
 def test_report_says_what_was_not_looked_for(tmp_path):
     dataset = load_dataset(write_root(tmp_path), options=DataOptions(read_test=False))
     text = str(dataset_report(dataset, lambda texts: np.ones(len(texts), int), max_length=10))
-    assert "training texts were not compared with it" in text
+    assert "the other texts were not compared with it" in text
     assert "are in the test part" not in text
 
 

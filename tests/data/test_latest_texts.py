@@ -42,9 +42,9 @@ def test_of_a_data_set_the_test_part_is_taken(tmp_path):
         for label in ("neg", "pos"):
             write(tmp_path / part / label / "a.txt", f"{part} {label}")
     latest = read_latest(tmp_path)
-    assert (latest.texts, latest.part) == (("test neg", "test pos"), tmp_path / "test")
+    assert (latest.texts, latest.part) == (("test neg", "test pos"), (tmp_path / "test",))
     latest = read_latest(tmp_path / "train")
-    assert (latest.texts, latest.part) == (("train neg", "train pos"), None)
+    assert (latest.texts, latest.part) == (("train neg", "train pos"), ())
 
 
 def test_a_table_may_have_labels_or_none(tmp_path):

@@ -220,7 +220,8 @@ def test_the_manifest(trained_version):
     before = set().union(*(keys_of(json_of(path)) for path in PERSISTED.glob("model/versions/*/manifest.json")))
     # A cascade that is off, and options without a value.
     before -= {"metrics", "calibration", "data", "training", "software", "parity", "cascade"}
-    assert before == listed
+    # Earlier versions lack the keys that came later.
+    assert before <= listed
     now = keys_of(json_of(trained_version / "manifest.json")) - {"cascade.settings"}
     assert now <= listed
     assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()

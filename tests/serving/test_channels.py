@@ -7,7 +7,7 @@ import pytest
 
 from serving.sagemaker.channels import join_channels
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import find_parts
+from textclf.data.dataset_layout import Paths, find_parts
 from textclf.data.datasets import load_dataset
 from textclf.data.readers import read_part
 from textclf.errors import DatasetError
@@ -32,13 +32,12 @@ def table(path: Path, word: str, count: int = 4) -> Path:
     return path
 
 
-def joined(tmp_path: Path, options: DataOptions = OPTIONS) -> Path:
-    join_channels(tmp_path / "data", tmp_path / "dataset", options)
+def joined(tmp_path: Path) -> Path:
+    join_channels(tmp_path / "data", tmp_path / "dataset")
     return tmp_path / "dataset"
 
 
-def texts(part: Path | None) -> list[tuple[str, str]]:
-    assert part is not None
+def texts(part: Paths) -> list[tuple[str, str]]:
     read = read_part(part, OPTIONS)
     return sorted(zip(read.texts, read.labels, strict=True))
 
@@ -58,7 +57,7 @@ def test_tables_are_linked(tmp_path, name):
     layout = find_parts(joined(tmp_path))
     assert texts(layout.train)[0] == ("a neg 0", "neg")
     assert texts(layout.test)[0] == ("b neg 0", "neg")
-    assert layout.train.is_symlink()
+    assert layout.train[0].is_symlink()
 
 
 def test_parts_may_be_of_different_kinds(tmp_path):
@@ -71,7 +70,7 @@ def test_parts_may_be_of_different_kinds(tmp_path):
 def test_without_a_test_channel_there_is_no_test_part(tmp_path):
     folders(tmp_path / "data/train", "a")
     (tmp_path / "data/test").mkdir()  # As platforms leave it.
-    assert find_parts(joined(tmp_path)).test is None
+    assert find_parts(joined(tmp_path)).test == ()
 
 
 def test_a_whole_data_set_in_the_train_channel(tmp_path):
@@ -87,22 +86,28 @@ def test_a_test_channel_goes_before_the_test_part_of_train(tmp_path):
     assert texts(find_parts(joined(tmp_path)).test)[0] == ("c neg 0", "neg")
 
 
-def test_validation_joins_train(tmp_path):
+def test_validation_is_a_part(tmp_path):
     folders(tmp_path / "data/train", "a")
     table(tmp_path / "data/validation/v.csv", "b")
     folders(tmp_path / "data/test", "c")
+    dataset = load_dataset(joined(tmp_path))
+    assert {text[0] for text in dataset.train.texts} == {"a"}
+    assert {text[0] for text in dataset.validation_select.texts + dataset.validation_calibrate.texts} == {"b"}
+    assert {text[0] for text in dataset.test.texts} == {"c"}
+
+
+def test_a_channel_of_several_tables(tmp_path):
+    for name in ("a", "b"):
+        table(tmp_path / f"data/train/{name}.csv", name)
+        table(tmp_path / f"data/test/{name}.csv", f"test {name}")
     layout = find_parts(joined(tmp_path))
-    assert [text for text, _ in texts(layout.train)] == sorted(
-        f"{word} {label} {i}" for word in "ab" for label in ("neg", "pos") for i in range(4)
-    )
-    assert texts(layout.test)[0] == ("c neg 0", "neg")
+    assert len(texts(layout.train)) == len(texts(layout.test)) == 16
 
 
 def test_labels_are_renamed_once(tmp_path):
     folders(tmp_path / "data/train", "a", 8)
     folders(tmp_path / "data/validation", "b", 8)
-    options = DataOptions(rename_labels={"neg": "pos", "pos": "neg"})
-    dataset = load_dataset(joined(tmp_path, options), options=options)
+    dataset = load_dataset(joined(tmp_path), options=DataOptions(rename_labels={"neg": "pos", "pos": "neg"}))
     for text, label in zip(dataset.train.texts, dataset.train.labels, strict=True):
         assert dataset.class_names[label] not in text
 

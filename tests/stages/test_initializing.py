@@ -136,6 +136,23 @@ def test_what_can_not_be_had(tmp_path, archive, root):
     assert not (tmp_path / "datasets").exists()
 
 
+def test_a_path_is_not_looked_for_elsewhere(tmp_path, archive, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "train.csv").write_text("text,label\n")
+    assert Initialize("train.csv").download_dataset() == Path("datasets/train.csv")
+    for name in ("other/train.csv", "./train.csv", tmp_path / "other" / "train.csv"):
+        with pytest.raises(DatasetError, match="train.csv: no such file or folder") as caught:
+            Initialize(name).download_dataset()
+        assert f"({tmp_path.joinpath(name)})" in str(caught.value)
+    with pytest.raises(DatasetError) as caught:
+        Initialize("none.csv").download_dataset()
+    assert f"({tmp_path / 'none.csv'} and {tmp_path / 'datasets' / 'none.csv'})" in str(caught.value)
+    # A download of a path is stored at that path.
+    assert Initialize("other/reviews.tar.gz").download_dataset(url) == Path("datasets/reviews/reviews")
+    assert (tmp_path / "other" / "reviews.tar.gz").is_file()
+
+
 def test_make_dataset(root):
     stage = Initialize(root)
     train_ds, val_ds, test_ds = stage.make_dataset(root, root, val_split=0.2, batch_size=16)

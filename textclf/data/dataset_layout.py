@@ -1,22 +1,47 @@
-"""Where the training part and the test part of a data set are, and which folders are classes."""
+"""Where the parts of a data set are, which folders are classes, and what else is there."""
 
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from textclf.config import DataOptions
+from textclf.data.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_name
 from textclf.data.tables import table_format
 from textclf.errors import DatasetError
 from textclf.labels import CLUTTER_FOLDER, UNLABELLED_FOLDER
 
+Paths = tuple[Path, ...]
+# Reason of a file that is not read.
+NO_TABLE = "not a table"
+_Group = dict[str, list[Path]]
+
+
+class Unread(NamedTuple):
+    """A file or folder of a data set that is not read, and the reason."""
+
+    path: Path
+    reason: str
+
 
 class Layout(NamedTuple):
-    """For each part a table file or a folder of class folders; `test` is None if there is no test part."""
+    """The paths of each part: a folder of class folders, or one or more tables; () for a part that is not there.
 
-    train: Path
-    test: Path | None
+    `unread` has the other entries of the data set's folder and of the parts' folders.
+    """
+
+    train: Paths
+    validation: Paths = ()
+    test: Paths = ()
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def paths(self) -> Paths:
+        """The paths of all parts."""
+        return self.train + self.validation + self.test
 
 
-def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+def visible_entries(folder: Path | str) -> list[os.DirEntry[str]]:
     """The entries of a folder, sorted by name, without hidden ones and those that archivers add."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name != CLUTTER_FOLDER]
@@ -28,84 +53,264 @@ def class_folders(folder: Path) -> list[os.DirEntry[str]]:
     return [entry for entry in visible_entries(folder) if entry.is_dir() and entry.name != UNLABELLED_FOLDER]
 
 
+def class_files(folder: Path | str) -> Iterator[tuple[os.DirEntry[str], bool]]:
+    """The files of a class folder and of its subfolders in a fixed order, and whether each is a visible text file."""
+    with os.scandir(folder) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        is_hidden = entry.name.startswith(".") or entry.name == CLUTTER_FOLDER
+        # A link to a folder above would have no end.
+        if entry.is_dir(follow_symlinks=False) and not is_hidden:
+            yield from class_files(entry.path)
+        else:
+            yield entry, not is_hidden and entry.name.lower().endswith(".txt") and entry.is_file()
+
+
 def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     """The parts of a data set.
 
-    Each argument may be a data set's root (with train/ and test/, or with train.* and test.* tables, or with one folder
-    that contains these, as in archives), one of its parts, or labelled texts without parts: class folders or one table,
-    which are used whole. If `source` is a part named train, the test part is looked for in the same folder.
+    Each argument may be a data set's root (with a folder or tables for each part, or with one folder that contains
+    these, as in archives), one of its parts, or labelled texts without parts: class folders or one table, which are
+    used whole. textclf.data.part_names describes the names of parts. If `source` is a train part itself, the other
+    parts are looked for in its folder.
 
     Raises:
-        DatasetError: if a part is missing or ambiguous.
+        DatasetError: if a part is missing, ambiguous or incomplete.
     """
     root = data_root(source)
-    train = _part(root, "train") or _whole(root, "train")
-    test: Path | None
+    parts = _parts(root)
+    if TRAIN not in parts:
+        parts = {**_siblings(root), TRAIN: _whole(root, TRAIN, parts)}
     if test_source is not None:
-        test_root = data_root(test_source)
-        test = _part(test_root, "test") or _whole(test_root, "test")
-    else:
-        test = _part(train.parent if _part_name(train) == "train" else root, "test")
-        if root.is_file() and test is not None and test.is_dir():
-            test = None  # A folder test/ next to a table need not belong to it.
+        parts[TEST] = find_part(test_source, TEST)
+    train, validation, test = (parts.get(part, ()) for part in (TRAIN, VALIDATION, TEST))
     # The same texts as both parts are no test: they are split instead.
-    return Layout(train, None if test is not None and test.resolve() == train.resolve() else test)
+    if {path.resolve() for path in test} == {path.resolve() for path in train}:
+        test = ()
+    layout = Layout(train, validation, test)
+    return layout._replace(unread=tuple(_unread(root, layout.paths)))
+
+
+def find_part(source: Path, part: str) -> Paths:
+    """The paths of one part: of a data set's root, or of labelled texts that are used whole.
+
+    Raises:
+        DatasetError: if the part is missing, ambiguous or incomplete.
+    """
+    root = data_root(source)
+    parts = _parts(root)
+    return parts.get(part) or _whole(root, part, parts)
+
+
+def chosen_parts(found: Layout, options: DataOptions) -> Layout:
+    """The parts that the options ask for; the paths of the others are unread."""
+    validation = found.validation if options.read_validation else ()
+    test = found.test if options.read_test else ()
+    unread = [Unread(path, "left out by --no-validation-part") for path in found.validation if not validation]
+    unread += [Unread(path, "left out by --no-test") for path in found.test if not test]
+    return Layout(found.train, validation, test, (*found.unread, *unread))
 
 
 def data_root(path: Path) -> Path:
-    """The path itself, or the data set's folder in it if it contains only that folder.
+    """The path itself, or the data set's folder in it if it contains only folders in one another.
 
     Raises:
         DatasetError: if the path does not exist.
     """
     if not path.exists():
-        raise DatasetError(f"{path}: expected a data set (a folder or a table file), found nothing; check the path")
-    if path.is_dir() and not _has_parts(path) and not _tables(path):
-        folders = [Path(entry.path) for entry in visible_entries(path) if entry.is_dir()]
-        if len(folders) == 1 and (_has_parts(folders[0]) or _tables(folders[0]) or class_folders(folders[0])):
-            return folders[0]
+        raise DatasetError(
+            f"{path.absolute()}: expected a data set (a folder or a table file), found nothing; check the path"
+        )
+    while path.is_dir() and not _parts(path) and not _tables(path):
+        folders = class_folders(path)
+        inner = Path(folders[0].path) if len(folders) == 1 else path
+        if inner == path or not (_parts(inner) or _tables(inner) or class_folders(inner)):
+            break
+        path = inner
     return path
 
 
-def _has_parts(folder: Path) -> bool:
-    return _part(folder, "train") is not None or _part(folder, "test") is not None
+# --- parts by their names
 
 
-def _part(folder: Path, name: str) -> Path | None:
-    """A subfolder, or a table such as `name`.csv."""
-    if not folder.is_dir():
-        return None
-    found = [path for path in _tables(folder) if _part_name(path) == name]
-    if (folder / name).is_dir():
-        found.append(folder / name)
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise DatasetError(f"{folder}: expected one {name} part, found {names}; give the path of the one to use")
-    return found[0] if found else None
+def _parts(folder: Path) -> dict[str, Paths]:
+    """The parts in a folder: those with plain names, or else those of a train part with other words in its name."""
+    groups = _groups(folder)
+    plain = groups.pop("*", {})
+    # Names such as imdb-train are a sign of parts only if imdb-test is there, too.
+    others = {affixes: group for affixes, group in groups.items() if TRAIN in group and len(group) > 1}
+    if TRAIN in plain or not others:
+        return _complete(folder, plain)
+    if len(others) > 1:
+        names = ", ".join(_names(group[TRAIN]) for _, group in sorted(others.items()))
+        raise DatasetError(f"{folder}: expected one data set, found the train parts {names}; give the path of one")
+    return _complete(folder, *others.values())
 
 
-def _part_name(path: Path) -> str:
-    return path.name if path.is_dir() else path.name.partition(".")[0]
+def _siblings(part: Path) -> dict[str, Paths]:
+    """The other parts next to a train part, with the same other words in their names."""
+    name = part_name(part.name)
+    if name.part != TRAIN:
+        return {}
+    group = _groups(part.parent).get(name.affixes, {})
+    group.pop(TRAIN, None)
+    if part.is_file():  # A folder test/ next to a table need not belong to it.
+        tables = {other: [path for path in paths if path.is_file()] for other, paths in group.items()}
+        group = {other: paths for other, paths in tables.items() if paths}
+    return _complete(part.parent, group)
 
 
-def _tables(folder: Path) -> list[Path]:
-    return [Path(e.path) for e in visible_entries(folder) if e.is_file() and table_format(e.name) is not None]
+def _groups(folder: Path) -> dict[str, _Group]:
+    """What the names in a folder say: files and folders by part, for each set of other words in the names."""
+    groups: dict[str, _Group] = {}
+    for entry in visible_entries(folder) if folder.is_dir() else ():
+        name, path = part_name(entry.name), Path(entry.path)
+        if name.part and (_may_be_part(path) if entry.is_dir() else _is_table(path)):
+            groups.setdefault(name.affixes, {}).setdefault(name.part, []).append(path)
+    return groups
 
 
-def _whole(path: Path, name: str) -> Path:
-    """The path as one part: a table file, a folder with one table, or a folder of class folders."""
+def _may_be_part(folder: Path) -> bool:
+    """Whether a folder may contain a part: a folder of .txt files alone is a class."""
+    entries = visible_entries(folder)
+    return not entries or any(entry.is_dir() or _is_table(Path(entry.path)) for entry in entries)
+
+
+def _complete(folder: Path, group: _Group) -> dict[str, Paths]:
+    """The paths of each part, after a check that each is there once and with all its shards."""
+    group = dict(group)
+    if EVALUATION in group:
+        part = VALIDATION if TEST in group else TEST
+        group[part] = [*group.get(part, []), *group.pop(EVALUATION)]
+    return {part: _one_part(folder, part, paths) for part, paths in group.items()}
+
+
+def _one_part(folder: Path, part: str, paths: list[Path]) -> Paths:
+    if len(paths) == 1 and paths[0].is_dir():
+        tables = _tables(paths[0])
+        return _all_tables(paths[0], part, tables) if tables and not _has_classes(paths[0], tables) else tuple(paths)
+    if len(paths) == 1 and part_name(paths[0].name).number is None:
+        return tuple(paths)
+    return _shards(folder, part, paths)
+
+
+def _all_tables(folder: Path, part: str, tables: Sequence[Path]) -> Paths:
+    """The tables in the folder of a part, which all belong to it."""
+    are_shards = all(part_name(table.name).total is not None for table in tables)
+    return _shards(folder, part, tables) if are_shards else tuple(tables)
+
+
+def _shards(folder: Path, part: str, paths: Sequence[Path]) -> Paths:
+    """The files of one part in the order of their numbers.
+
+    Raises:
+        DatasetError: if they are not all shards of one table, or one is missing.
+    """
+    names = [part_name(path.name) for path in paths]
+    numbers = sorted(name.number for name in names if name.number is not None)
+    kinds = {(name.affixes, name.total, path.suffix.lower()) for name, path in zip(names, paths, strict=True)}
+    if len(set(numbers)) < len(paths) or len(kinds) > 1:
+        raise DatasetError(
+            f"{folder}: expected one {part} part, found {_names(paths)}; give the path of the one to use, or move the "
+            f"others away"
+        )
+    start = min(numbers[0], 1)
+    expected = range(start, start + (names[0].total or numbers[-1] + 1 - start))
+    if missing := sorted(set(expected) - set(numbers)):
+        raise DatasetError(
+            f"{folder}: expected {len(expected)} files of the {part} part, found {_names(paths)}, without number "
+            f"{', '.join(map(str, missing[:5]))}; add the missing files, or give the path of one file"
+        )
+    return tuple(sorted(paths, key=lambda path: part_name(path.name).number or 0))
+
+
+# --- labelled texts without parts
+
+
+def _whole(path: Path, part: str, parts: Mapping[str, Paths]) -> Paths:
+    """The path as one part: a table file, a folder with one table, or a folder of class folders.
+
+    Raises:
+        DatasetError: if it is none of these.
+    """
     if path.is_file():
-        return path  # The reader checks the format.
-    other = "test" if name == "train" else "train"
-    if _part(path, other) is not None:
-        raise DatasetError(f"{path}: expected a {name} part, found only a {other} part; add one, or give its path")
+        return (path,)  # The reader checks the format.
+    if parts:
+        found = " and a ".join(parts)
+        raise DatasetError(f"{path}: expected a {part} part, found only a {found} part; add one, or give its path")
     tables = _tables(path)
-    if class_folders(path):
-        return path
-    if len(tables) == 1:
-        return tables[0]
+    if _has_classes(path, tables):
+        _check_classes(path)
+        return (path,)
+    are_shards = all(part_name(table.name).total is not None for table in tables)
+    if len(tables) == 1 or (tables and (are_shards or part_name(path.name).part)):
+        return _all_tables(path, part, tables)
     raise DatasetError(
         f"{path}: expected train/ and test/ with a folder of .txt files for each class, or such class folders, or "
         f"tables train.* and test.* (.csv, .jsonl, .parquet), or one table; "
-        f"found {'several tables: give the path of one' if tables else 'no such files'}"
+        f"found {f'several tables ({_names(tables)}): give the path of one' if tables else 'no such files'}"
     )
+
+
+def _has_classes(folder: Path, tables: Sequence[Path]) -> bool:
+    """Whether a folder contains class folders; next to tables, at least two of them must have texts."""
+    folders = class_folders(folder)
+    if not tables:
+        return bool(folders)
+    return sum(any(is_text for _, is_text in class_files(entry.path)) for entry in folders) > 1
+
+
+def _check_classes(folder: Path) -> None:
+    """Refuse data sets in folders that would be read as classes."""
+    for entry in class_folders(folder):
+        inner = [Path(inner.path) for inner in visible_entries(entry.path) if inner.is_dir()]
+        if parts := [path for path in inner if part_name(path.name).part == TRAIN and _may_be_part(path)]:
+            raise DatasetError(
+                f"{folder}: expected a folder of texts for each class, found the data set {entry.path} with "
+                f"{parts[0].name}/; give its path"
+            )
+
+
+def _is_table(path: Path) -> bool:
+    return table_format(path) is not None and path.is_file()
+
+
+def _tables(folder: Path) -> list[Path]:
+    return [path for entry in visible_entries(folder) if _is_table(path := Path(entry.path))]
+
+
+# --- the rest
+
+
+def _unread(root: Path, used: Sequence[Path]) -> Iterator[Unread]:
+    """The entries of a data set's folder, and of its parts' folders, that are not read."""
+    parents = [path.parent for path in used if root in path.parents]
+    for folder in dict.fromkeys([root, *parents, *(path for path in used if root in (path, *path.parents))]):
+        if folder.is_dir():
+            has_classes = folder in used
+            for entry in visible_entries(folder):
+                path = Path(entry.path)
+                if path not in used and path not in parents and not (has_classes and entry.is_dir()):
+                    yield Unread(path, "not in a class folder" if has_classes else _why_unread(path))
+
+
+def _why_unread(path: Path) -> str:
+    if part := part_name(path.name).part:
+        return f"not a {part} part of this data set, although its name has the word"
+    return "no part has this name" if path.is_dir() or _is_table(path) else NO_TABLE
+
+
+def shortened(names: Sequence[object], most: int = 3) -> str:
+    """The first names, and the number of the others."""
+    others = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + others
+
+
+def unread_names(unread: Iterable[Unread], root: Path) -> str:
+    """The first paths of unread entries, as seen from the data set's folder."""
+    paths = [entry.path for entry in unread]
+    return shortened([path.relative_to(root) if root in path.parents else path for path in paths])
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return shortened([path.name for path in paths], most=10)

@@ -3,12 +3,17 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textclf.data.datasets import Counts, Dataset
+from textclf.data.dataset_layout import Paths, shortened
+from textclf.data.dataset_summary import few_texts, missing_in_test, warnings_of
+from textclf.data.datasets import Dataset
 
+_MAX_UNREAD = 20
+_KINDS = ("duplicates", "with contradictory labels", "that are in the validation part", "that are in the test part")
 TokenCounts = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -35,14 +40,46 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
+class PartReport:
+    """One part: "given", "split off" or "not read"; its files, and the texts that were read from them."""
+
+    origin: str
+    paths: tuple[str, ...]
+    read: int | None
+
+
+@dataclass(frozen=True)
 class DatasetReport:
-    """The whole report; to_dict() for JSON, str() for a person."""
+    """The whole report; to_dict() for JSON, str() for a person.
+
+    Attributes:
+        parts: train, validation and test.
+        splits: sizes, balance and lengths of the splits.
+        duplicates, contradictions: texts that occur again in the same part, by part; None if the part was not read.
+            Contradictory labels are not counted in the test part, which is kept as published.
+        leaks: texts that were left out of one part because they are in another one.
+        left_out: blank texts, texts that are not UTF-8, texts without a class, and other files in class folders.
+        few_texts: classes with few training texts, and their number.
+        missing_in_test: classes without a test text.
+        nested: files in subfolders of class folders, by class folder.
+        unread: path and reason of every other file and folder.
+        warnings: sentences about what makes results doubtful.
+    """
 
     source: str
     fingerprint: str
     max_length: int
+    parts: dict[str, PartReport]
     splits: tuple[SplitReport, ...]
-    counts: Counts
+    duplicates: dict[str, int | None]
+    contradictions: dict[str, int | None]
+    leaks: dict[str, int | None]
+    left_out: dict[str, int]
+    few_texts: dict[str, int]
+    missing_in_test: tuple[str, ...]
+    nested: dict[str, int]
+    unread: tuple[dict[str, str], ...]
+    warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a dict that JSON can hold."""
@@ -62,7 +99,13 @@ class DatasetReport:
         names = [split.name for split in self.splits]
         tables = _table(("", *names), sizes), _table(("tokens", *names), tokens)
         head = f"{self.source}\nfingerprint {self.fingerprint}"
-        return "\n\n".join([head, *tables, "\n".join(_left_out(self.counts))])
+        parts = "\n".join(f"{name + ':':12}{_shown(part)}" for name, part in self.parts.items())
+        blocks = [head, parts, *tables, "\n".join(_left_out(self))]
+        if self.unread:
+            shown = [f"  {entry['path']}: {entry['reason']}" for entry in self.unread[:_MAX_UNREAD]]
+            more = len(self.unread) - len(shown)
+            blocks.append("\n".join(["not read:", *shown, *([f"  … and {more:,} more"] if more else [])]))
+        return "\n\n".join([*blocks, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int) -> DatasetReport:
@@ -72,13 +115,15 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
         token_counts: texts -> lengths in tokens, including [CLS] and [SEP], int [n]; called once.
         max_length: tokens that a text is truncated to, for the share of truncated texts.
     """
-    splits = dataset.splits
-    counts = token_counts([text for split in splits.values() for text in split.texts])
-    by_split = np.split(counts, np.cumsum([len(split) for split in splits.values()])[:-1])
+    splits, counts = dataset.splits, dataset.counts
+    tokens = token_counts([text for split in splits.values() for text in split.texts])
+    by_split = np.split(tokens, np.cumsum([len(split) for split in splits.values()])[:-1])
+    read = {"train": counts.train_read, "validation": counts.validation_read, "test": counts.test_read}
     return DatasetReport(
         source=str(dataset.source),
         fingerprint=dataset.fingerprint,
         max_length=max_length,
+        parts={name: _part_report(paths, read[name]) for name, paths in dataset.origins.items()},
         splits=tuple(
             SplitReport(
                 name=name,
@@ -88,8 +133,34 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
             )
             for (name, split), lengths in zip(splits.items(), by_split, strict=True)
         ),
-        counts=dataset.counts,
+        duplicates={
+            "train": counts.duplicates,
+            "validation": counts.validation_duplicates,
+            "test": counts.test_duplicates,
+        },
+        contradictions={"train": counts.conflicts, "validation": counts.validation_conflicts},
+        leaks={
+            "train_in_test": counts.in_test,
+            "train_in_validation": counts.in_validation,
+            "validation_in_test": counts.validation_in_test,
+        },
+        left_out={
+            "empty": counts.empty,
+            "undecodable": counts.undecodable,
+            "unlabelled": counts.unlabelled,
+            "ignored": counts.ignored,
+        },
+        few_texts=few_texts(dataset),
+        missing_in_test=missing_in_test(dataset),
+        nested=dict(dataset.nested),
+        unread=tuple({"path": str(path), "reason": reason} for path, reason in dataset.layout.unread),
+        warnings=warnings_of(dataset),
     )
+
+
+def _part_report(paths: Paths | None, read: int | None) -> PartReport:
+    origin = "not read" if paths is None else "given" if paths else "split off"
+    return PartReport(origin, tuple(map(str, paths or ())), read)
 
 
 def _class_counts(labels: np.ndarray, dataset: Dataset) -> list[int]:
@@ -122,19 +193,29 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _left_out(counts: Counts) -> list[str]:
-    lines = [
-        f"read: {counts.train_read:,} training texts"
-        + ("" if counts.test_read is None else f", {counts.test_read:,} test texts"),
-        f"left out of training: {counts.duplicates:,} duplicates, {counts.conflicts:,} with contradictory labels"
-        + ("" if counts.in_test is None else f", {counts.in_test:,} that are in the test part"),
-    ]
-    if counts.test_duplicates is None:
-        lines.append("no test part was read: training texts were not compared with it")
+def _shown(part: PartReport) -> str:
+    names = shortened([Path(path).name for path in part.paths], most=10)
+    return f"{part.origin}{f' ({names}), {part.read:,} texts' if part.paths else ''}"
+
+
+def _left_out(report: DatasetReport) -> list[str]:
+    duplicates, contradictions, leaks = report.duplicates, report.contradictions, report.leaks
+    kinds = {
+        "train": (duplicates["train"], contradictions["train"], leaks["train_in_validation"], leaks["train_in_test"]),
+        "validation": (duplicates["validation"], contradictions["validation"], None, leaks["validation_in_test"]),
+    }
+    lines = []
+    for part, counts in kinds.items():
+        said = [f"{count:,} {name}" for count, name in zip(counts, _KINDS, strict=True) if count is not None]
+        if said:
+            lines.append(f"left out of {part}: {', '.join(said)}")
+    if duplicates["test"] is None:
+        lines.append("no test part was read, so the other texts were not compared with it")
     else:
-        lines.append(f"duplicates within the test part, kept as published: {counts.test_duplicates:,}")
+        lines.append(f"duplicates within the test part, kept as published: {duplicates['test']:,}")
+    left_out = report.left_out
     lines.append(
-        f"not read: {counts.empty:,} blank texts, {counts.undecodable:,} not UTF-8, "
-        f"{counts.unlabelled:,} unlabelled, {counts.ignored:,} other files"
+        f"left out of all parts: {left_out['empty']:,} blank texts, {left_out['undecodable']:,} not UTF-8, "
+        f"{left_out['unlabelled']:,} unlabelled, {left_out['ignored']:,} other files"
     )
     return lines

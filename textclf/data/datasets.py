@@ -1,15 +1,17 @@
 """Labelled data sets: reads, cleans and splits one, and computes its fingerprint."""
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import find_parts
+from textclf.data.dataset_layout import Layout, Paths, chosen_parts, find_parts
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import check_class_sizes, hold_out, text_digest
 from textclf.errors import DatasetError
@@ -34,17 +36,21 @@ class Counts:
     """Counts of the texts that were read, and of those that were left out.
 
     Attributes:
-        train_read, test_read: texts read from each part, without blank and undecodable ones;
-            test_read is None if the test part was not read, or the data has none.
+        train_read, validation_read, test_read: texts read from each part, without blank and undecodable ones;
+            validation_read and test_read are None if the part was not read, or the data has none.
         duplicates: repeats of a training text with the same label; the first one is kept.
         conflicts: training texts with more than one label; none of them is kept.
         in_test: training texts left out because they are in the test part, with any label;
             None if the test part was not read.
         test_duplicates: repeats within the test part, which are kept; None if the test part was not read.
-        empty: blank texts left out, from both parts.
-        undecodable: texts that are not UTF-8, left out from both parts.
+        empty: blank texts left out, from all parts.
+        undecodable: texts that are not UTF-8, left out from all parts.
         unlabelled: files in `unsup` folders, which are not read, and texts with OTHER_LABEL.
         ignored: hidden files and files other than .txt in class folders.
+        validation_duplicates, validation_conflicts: the same of the validation part.
+        validation_in_test: validation texts left out because they are in the test part.
+        in_validation: training texts left out because they are in the validation part, with any label.
+            These four are None if no validation part was read.
     """
 
     train_read: int
@@ -57,6 +63,11 @@ class Counts:
     undecodable: int
     unlabelled: int
     ignored: int
+    validation_read: int | None = None
+    validation_duplicates: int | None = None
+    validation_conflicts: int | None = None
+    validation_in_test: int | None = None
+    in_validation: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +84,8 @@ class Dataset:
         fingerprint: SHA-256 over class names, splits, labels and texts, as 64 hex digits; independent of the order
             and the location of the files.
         source: path that was read.
+        layout: paths of the parts that were read, and what was not read.
+        nested: number of texts in subfolders of class folders, by class folder.
     """
 
     class_names: tuple[str, ...]
@@ -83,6 +96,17 @@ class Dataset:
     counts: Counts
     fingerprint: str
     source: Path
+    layout: Layout = Layout(train=())
+    nested: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def origins(self) -> dict[str, Paths | None]:
+        """For train, validation and test: the paths of the part, () if it was split off, or None if it was not read."""
+        return {
+            "train": self.layout.train,
+            "validation": self.layout.validation,
+            "test": None if self.test is None else self.layout.test,
+        }
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -102,66 +126,97 @@ def load_dataset(
 ) -> Dataset:
     """Read, check, clean and split a data set.
 
-    Training texts are cleaned before they are split. Repeats are removed (white space around a text is ignored), and so
-    are texts with contradictory labels and texts that are also in the test part. Training and validation texts are
-    ordered by hash, so that the beginning of a split is a fair sample of it. Test texts keep the order of the files.
+    Training and validation texts are cleaned before they are split. Repeats are removed (white space around a text is
+    ignored), and so are texts with contradictory labels. A text is in one part only: test wins over validation, and
+    validation over train. Training and validation texts are ordered by hash, so that the beginning of a split is a fair
+    sample of it. Test texts keep the order of the files.
 
     Args:
-        source: a data set's root (train/ and test/, or train.* and test.* tables), its train part, a
-            folder of class folders, or a table file; see textclf.data.dataset_layout.
-        test_source: path of the test part; None looks for it in `source`. Without a test part,
-            options.test_split of the texts is held out first.
-        options: how to read and split. With read_test=False no test file is opened, and a held-out test split is
-            dropped.
+        source: a data set's root (with folders or tables for its parts), its train part, a folder of class folders, or
+            a table file; see textclf.data.dataset_layout.
+        test_source: path of the test part; None looks for it in `source`. Without a test part, options.test_split of
+            the training texts is held out first.
+        options: how to read and split. A validation part is halved into both validation splits; without one, or with
+            read_validation=False, options.val_split of the training texts is. With read_test=False no test file is
+            opened, and a held-out test split is dropped.
 
     Raises:
         DatasetError: if files can't be read, or are not a classification problem.
     """
     source = Path(source)
-    layout = find_parts(source, None if test_source is None else Path(test_source))
+    found = find_parts(source, None if test_source is None else Path(test_source))
+    layout = chosen_parts(found, options)
     part = read_part(layout.train, options)
     _check_renamed(part, options, source)
     class_names = check_class_names(part.classes, source)
-    test_part = read_part(layout.test, options) if layout.test is not None and options.read_test else None
-    test = None if layout.test is None or test_part is None else _as_split(test_part, class_names, layout.test)
+    validation_part = read_part(layout.validation, options) if layout.validation else None
+    test_part = read_part(layout.test, options) if layout.test else None
 
-    texts, labels, duplicates, conflicts, in_test = _cleaned(_as_split(part, class_names, source), test)
-    check_class_sizes(labels, class_names, 3 if layout.test is not None else 4, source)
-    digests = [text_digest(text) for text in texts]
-    everything = np.arange(len(texts))
-    if layout.test is None:
-        # Leave three texts per class: one each for train, selection and calibration.
-        held = hold_out(digests, labels, options.test_split, options.split_seed, min_rest=3)
-        test = _split(texts, labels, everything[held]) if options.read_test else None
-        everything = everything[~held]
-    train, validation = _divided(digests, labels, everything, options.val_split, options.split_seed, min_held=2)
-    calibrate, select = _divided(digests, labels, validation, 0.5, options.split_seed + 1)
+    test = None if test_part is None else _as_split(test_part, class_names, layout.test[0])
+    in_test = set() if test is None else {_key(text) for text in test.texts}
+    validation = None
+    if validation_part is not None:
+        validation = _cleaned(_as_split(validation_part, class_names, layout.validation[0]), in_test)
+        _check_validation(validation.split, class_names, layout.validation[0])
+    in_validation = set() if validation is None else {_key(text) for text in validation.split.texts}
+    cleaned = _cleaned(_as_split(part, class_names, source), in_test, in_validation)
+    train = cleaned.split
+    # Each split that is divided off needs a text of each class; validation is two of them.
+    needed = 1 if validation is not None else 3
+    check_class_sizes(train.labels, class_names, needed + (not found.test), source)
+    if not found.test:
+        train, held_out = _divided(train, options.test_split, options.split_seed, min_rest=needed)
+        test = held_out if options.read_test else None
+    if validation is None:
+        train, halves = _divided(train, options.val_split, options.split_seed, min_held=2)
+    else:
+        halves = validation.split
+    calibrate, select = _divided(halves, 0.5, options.split_seed + 1)
 
-    parts = [part] if test_part is None else [part, test_part]
-    splits = {
-        "train": _split(texts, labels, train),
-        "validation_select": _split(texts, labels, select),
-        "validation_calibrate": _split(texts, labels, calibrate),
-    }
+    parts = [read for read in (part, validation_part, test_part) if read is not None]
+    splits = {"train": train, "validation_select": select, "validation_calibrate": calibrate}
+    counts = Counts(
+        train_read=len(part.texts),
+        test_read=None if test_part is None else len(test_part.texts),
+        duplicates=cleaned.duplicates,
+        conflicts=cleaned.conflicts,
+        in_test=None if test_part is None else cleaned.in_test,
+        test_duplicates=None if test_part is None else len(test_part.texts) - len(in_test),
+        empty=sum(p.empty for p in parts),
+        undecodable=sum(p.undecodable for p in parts),
+        unlabelled=sum(p.unlabelled for p in parts),
+        ignored=sum(p.ignored for p in parts),
+    )
+    if validation_part is not None and validation is not None:
+        counts = dataclasses.replace(
+            counts,
+            validation_read=len(validation_part.texts),
+            validation_duplicates=validation.duplicates,
+            validation_conflicts=validation.conflicts,
+            validation_in_test=None if test_part is None else validation.in_test,
+            in_validation=cleaned.in_validation,
+        )
     return Dataset(
         class_names=class_names,
         **splits,
         test=test,
-        counts=Counts(
-            train_read=len(part.texts),
-            test_read=None if test_part is None else len(test_part.texts),
-            duplicates=duplicates,
-            conflicts=conflicts,
-            in_test=None if test_part is None else in_test,
-            test_duplicates=None if test_part is None else len(test_part.texts) - len(set(map(_key, test_part.texts))),
-            empty=sum(p.empty for p in parts),
-            undecodable=sum(p.undecodable for p in parts),
-            unlabelled=sum(p.unlabelled for p in parts),
-            ignored=sum(p.ignored for p in parts),
-        ),
+        counts=counts,
         fingerprint=split_fingerprint(class_names, splits | ({} if test is None else {"test": test})),
         source=source,
+        layout=layout._replace(unread=(*layout.unread, *(entry for read in parts for entry in read.unread))),
+        nested=sum((read.nested for read in parts), Counter()),
     )
+
+
+def _check_validation(split: Split, class_names: Sequence[str], source: Path) -> None:
+    counts = np.bincount(split.labels, minlength=len(class_names))
+    small = [f"{name!r} has {count}" for name, count in zip(class_names, counts, strict=True) if count < 2]
+    if small:
+        raise DatasetError(
+            f"{source}: expected at least 2 distinct validation texts of every class that are not in the test part, "
+            f"one to select the epoch and one to calibrate, but {', '.join(small[:5])}{' …' if len(small) > 5 else ''};"
+            f" add texts, or split validation texts off the training texts with --no-validation-part"
+        )
 
 
 def _check_renamed(part: Part, options: DataOptions, source: Path) -> None:
@@ -191,37 +246,48 @@ def _key(text: str) -> str:
     return text.strip()
 
 
-def _cleaned(train: Split, test: Split | None) -> tuple[list[str], np.ndarray, int, int, int]:
-    """Distinct texts in order of their hash, their labels, and counts: duplicates, conflicts, texts in test."""
-    order = sorted(range(len(train)), key=lambda i: text_digest(train.texts[i]))
+@dataclass(frozen=True, eq=False)
+class _Cleaned:
+    """Distinct texts in order of their hash, and how many were left out, by the reason."""
+
+    split: Split
+    duplicates: int
+    conflicts: int
+    in_test: int
+    in_validation: int
+
+
+def _cleaned(split: Split, in_test: Set[str], in_validation: Set[str] = frozenset()) -> _Cleaned:
+    """A part without repeats, contradictions, and texts with a key of another part."""
+    order = sorted(range(len(split)), key=lambda i: text_digest(split.texts[i]))
     seen: dict[str, list[int]] = {}
     for i in order:
-        seen.setdefault(_key(train.texts[i]), []).append(i)
-    in_test = set() if test is None else {_key(text) for text in test.texts}
+        seen.setdefault(_key(split.texts[i]), []).append(i)
     kept: list[int] = []
-    duplicates = conflicts = test_texts = 0
+    left_out = Counter[str]()
     for key, members in seen.items():
         if key in in_test:
-            test_texts += len(members)
-        elif len({int(train.labels[i]) for i in members}) > 1:
-            conflicts += len(members)
+            left_out["in_test"] += len(members)
+        elif key in in_validation:
+            left_out["in_validation"] += len(members)
+        elif len({int(split.labels[i]) for i in members}) > 1:
+            left_out["conflicts"] += len(members)
         else:
             kept.append(members[0])
-            duplicates += len(members) - 1
-    return [train.texts[i] for i in kept], train.labels[kept], duplicates, conflicts, test_texts
+            left_out["duplicates"] += len(members) - 1
+    reasons = ("duplicates", "conflicts", "in_test", "in_validation")
+    return _Cleaned(_chosen(split, kept), **{reason: left_out[reason] for reason in reasons})
 
 
-def _divided(
-    digests: Sequence[bytes], labels: np.ndarray, members: np.ndarray, share: float, seed: int, min_held: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """The members without a stratified share of them, and that share."""
-    held = hold_out([digests[i] for i in members], labels[members], share, seed, min_held=min_held)
-    return members[~held], members[held]
+def _divided(split: Split, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple[Split, Split]:
+    """A split without a stratified share of its texts, and that share."""
+    digests = [text_digest(text) for text in split.texts]
+    held = hold_out(digests, split.labels, share, seed, min_held=min_held, min_rest=min_rest)
+    return _chosen(split, np.flatnonzero(~held)), _chosen(split, np.flatnonzero(held))
 
 
-def _split(texts: Sequence[str], labels: np.ndarray, members: Iterable[int]) -> Split:
-    chosen = list(members)
-    return Split(tuple(texts[i] for i in chosen), labels[chosen])
+def _chosen(split: Split, members: Sequence[int] | np.ndarray) -> Split:
+    return Split(tuple(split.texts[i] for i in members), split.labels[members])
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import find_parts, visible_entries
+from textclf.data.dataset_layout import Unread, find_parts, unread_names, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
@@ -50,6 +50,7 @@ class LabelledReviews:
         bad_lines: number of damaged index lines, which were skipped.
         empty: number of blank texts, which were skipped.
         undecodable: number of texts that are not UTF-8, which were skipped (options.skip_undecodable).
+        not_read: names of other files, and of the other parts of a data set; "" if there are none.
     """
 
     reviews: tuple[LabelledReview, ...]
@@ -57,6 +58,7 @@ class LabelledReviews:
     bad_lines: int
     empty: int
     undecodable: int
+    not_read: str = ""
 
     def __len__(self) -> int:
         return len(self.reviews)
@@ -71,7 +73,10 @@ class LabelledReviews:
             f"Labelled texts that the index does not know: {unknown:,}; their time, sender and audit flag are "
             f"unknown.": unknown,
         }
-        return (*left_out_notes(self.empty, self.undecodable), *(note for note, count in of_index.items() if count))
+        notes = [note for note, count in of_index.items() if count]
+        if self.not_read:
+            notes.append(f"Not read: {self.not_read}.")
+        return (*left_out_notes(self.empty, self.undecodable), *notes)
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -89,13 +94,15 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     source = Path(source)
     if source.is_dir() and not any(entry.name != INDEX for entry in visible_entries(source)):
         return LabelledReviews((), 0, 0, 0, 0)
-    location = find_parts(source).train
-    part = read_part(location, options, is_in_use=True, keeps_other=True)
+    layout = find_parts(source)
+    part = read_part(layout.train, options, is_in_use=True, keeps_other=True)
+    unread = [entry for entry in (*layout.unread, *part.unread) if entry.path.name != INDEX]
+    unread += [Unread(path, "no train part") for path in layout.validation + layout.test]
     entries: dict[str, IndexEntry] = {}
     bad_lines = 0
-    if location.is_dir():
+    if layout.train[0].is_dir():
         # After the reviews, because a review is written before its line.
-        entries, bad_lines = read_index(location.parent)
+        entries, bad_lines = read_index(layout.train[0].parent)
     reviews = []
     without_entry = 0
     for text, label, path, sender in zip(part.texts, part.labels, part.paths, part.sources, strict=True):
@@ -107,7 +114,8 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
             time = datetime.fromisoformat(entry.time)
             review = LabelledReview(text, label, entry.source or "", time, entry.audit, entry.model, Path(path))
         reviews.append(review)
-    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, part.undecodable)
+    not_read = unread_names(unread, source)
+    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, part.undecodable, not_read)
 
 
 def left_out_notes(empty: int, undecodable: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import class_folders, find_parts, visible_entries
+from textclf.data.dataset_layout import Paths, class_folders, find_parts, visible_entries
 from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
 from textclf.data.readers import read_part, read_text_file
@@ -29,7 +29,7 @@ class LatestTexts:
         audit: n flags, True for a label of a random audit; None if unknown for all.
         times: n times of labelling, in seconds since the epoch or None if unknown; None if unknown for all.
         notes: sentences about texts and labels that were left out.
-        part: part of the data set that was read; None if the path itself was read.
+        part: paths of the part of the data set that was read; () if the path itself was read.
     """
 
     texts: tuple[str, ...]
@@ -37,7 +37,7 @@ class LatestTexts:
     audit: tuple[bool, ...] | None = None
     times: tuple[float | None, ...] | None = None
     notes: tuple[str, ...] = ()
-    part: Path | None = None
+    part: Paths = ()
 
 
 def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LatestTexts:
@@ -63,14 +63,14 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
     else:
         layout = find_parts(path)
         # A train part that was passed itself may have a test part next to it: do not read that.
-        part = layout.train if layout.train == path else layout.test or layout.train
-        if part.is_file() and options.label_column not in column_names(part):
-            latest = _unlabelled(_column(part, options))
+        part = tuple(test for test in layout.test if path in test.parents) or layout.train
+        if not any(table.is_dir() or options.label_column in column_names(table) for table in part):
+            latest = _unlabelled([text for table in part for text in _column(table, options)])
         else:
             found = read_part(part, options, keeps_other=True)
             notes = left_out_notes(found.empty, found.undecodable)
             latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
-        latest = dataclasses.replace(latest, part=None if part == path else part)
+        latest = dataclasses.replace(latest, part=() if part == (path,) else part)
     if not latest.texts:
         raise DatasetError(f"{path}: expected at least one non-blank text, found none; check the path")
     return latest

@@ -1,13 +1,14 @@
 """Reads the labelled texts of a part of a data set, in an order that does not depend on the file system."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import class_folders
+from textclf.data.dataset_layout import Unread, class_files, class_folders
 from textclf.data.tables import Row, UndecodableError, column_names, read_rows, table_format
 from textclf.errors import DatasetError, missing_column
 from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
@@ -28,6 +29,8 @@ class Part:
         undecodable: texts that were not UTF-8 (options.skip_undecodable).
         unlabelled: files in an `unsup` folder, and texts with OTHER_LABEL.
         ignored: files in class folders that are hidden or do not end in .txt.
+        unread: one entry for each class folder with such files, except hidden ones.
+        nested: files in subfolders of class folders, by the class folder.
         renamed: old labels that were renamed.
         keeps_other: whether texts with OTHER_LABEL are appended; it is no class to train.
     """
@@ -41,6 +44,8 @@ class Part:
     undecodable: int = 0
     unlabelled: int = 0
     ignored: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    nested: Counter[str] = field(default_factory=Counter)
     renamed: set[str] = field(default_factory=set)
     keeps_other: bool = False
 
@@ -62,8 +67,10 @@ class Part:
             self.sources.append(source)
 
 
-def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False, keeps_other: bool = False) -> Part:
-    """The labelled texts of a table file, or of a folder of class folders.
+def read_part(
+    paths: Path | Sequence[Path], options: DataOptions, *, is_in_use: bool = False, keeps_other: bool = False
+) -> Part:
+    """The labelled texts of a folder of class folders, or of one or more tables.
 
     If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
     For `keeps_other` see Part.
@@ -72,10 +79,11 @@ def read_part(path: Path, options: DataOptions, *, is_in_use: bool = False, keep
         DatasetError: if a file can't be read or is invalid; the message names the file.
     """
     part = Part(keeps_other=keeps_other)
-    if path.is_dir():
-        _read_class_folders(path, part, options, is_in_use)
-    else:
-        _read_table(path, part, options)
+    for path in (paths,) if isinstance(paths, Path) else paths:
+        if path.is_dir():
+            _read_class_folders(path, part, options, is_in_use)
+        else:
+            _read_table(path, part, options)
     return part
 
 
@@ -94,36 +102,34 @@ def read_text_file(path: Path | str) -> str:
 
 
 def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_use: bool) -> None:
-    for entry in class_folders(folder):
-        found = False
-        for path in _text_files(entry.path, part):
-            found = True
+    for folder_entry in class_folders(folder):
+        found, others = 0, []
+        for entry, is_text in class_files(folder_entry.path):
+            if not is_text:
+                others.append(entry.name)
+                continue
+            found += 1
+            part.nested[folder_entry.name] += os.path.dirname(entry.path) != folder_entry.path
             try:
-                part.add(read_text_file(path), entry.name, options, path)
+                part.add(read_text_file(entry.path), folder_entry.name, options, entry.path)
             except FileNotFoundError:
                 if not is_in_use:
                     raise
             except UndecodableError as error:
                 _undecodable(part, options, error)
-        if not found and not is_in_use and entry.name != OTHER_LABEL:
+        if not found and not is_in_use and folder_entry.name != OTHER_LABEL:
             raise DatasetError(
-                f"{entry.path}: expected .txt files in the folder of the class {entry.name!r}, found none; "
-                f"add texts, or remove the folder"
+                f"{folder_entry.path}: expected .txt files in the folder of the class {folder_entry.name!r}, found "
+                f"{f'others, such as {others[0]}' if others else 'none'}; add texts, or remove the folder"
             )
+        part.ignored += len(others)
+        if visible := [name for name in others if not name.startswith(".")]:
+            reason = f"{len(visible):,} file{'s' * (len(visible) > 1)} other than .txt, such as {visible[0]}"
+            part.unread.append(Unread(Path(folder_entry.path), reason))
     unlabelled = folder / UNLABELLED_FOLDER
     if unlabelled.is_dir():
         with os.scandir(unlabelled) as entries:
             part.unlabelled += sum(1 for entry in entries if entry.name.endswith(".txt"))
-
-
-def _text_files(folder: str, part: Part) -> Iterator[str]:
-    with os.scandir(folder) as scan:
-        entries = sorted(scan, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.name.endswith(".txt") and not entry.name.startswith(".") and entry.is_file():
-            yield entry.path
-        else:
-            part.ignored += 1
 
 
 def _read_table(path: Path, part: Part, options: DataOptions) -> None:

@@ -13,7 +13,7 @@ from textclf.store.model_store import ModelVersion
 
 def data_options_of(manifest: Manifest, changes: Mapping[str, Any]) -> DataOptions:
     """The options that the champion's data was read with, changed by `changes`; the test part is always read."""
-    return DataOptions.from_dict({**manifest.data.get("options", {}), **changes, "read_test": True})
+    return DataOptions.from_record({**manifest.data.get("options", {}), **changes, "read_test": True})
 
 
 def trained_until(manifest: Manifest, old: Dataset) -> datetime | None:

@@ -3,10 +3,10 @@
 import importlib.util
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from textclf.config import CombineOptions, GateOptions
+from textclf.data.source_path import searched, source_path
 from textclf.errors import DatasetError, TooFewTextsError, TrainingError
 
 # Packages of training that a serving environment lacks.
@@ -27,16 +27,16 @@ def check_packages() -> None:
         )
 
 
-def check_old_data(old_dataset_path: Path, data_dir: Path) -> None:
+def check_old_data(old_dataset_path: str, data_dir: str) -> None:
     """Check that the champion's data is at its path or in the folder for downloads.
 
     Raises:
         DatasetError: if it is in neither.
     """
-    if not old_dataset_path.exists() and not (data_dir / old_dataset_path.name).exists():
+    if not source_path(old_dataset_path, data_dir).exists():
         raise DatasetError(
-            f"{old_dataset_path}: expected the data that the model was trained on, found nothing here and in "
-            f"{data_dir}; check --old-dataset-path"
+            f"{old_dataset_path}: expected the data that the model was trained on, found nothing "
+            f"({searched(old_dataset_path, data_dir)}); check --old-dataset-path"
         )
 
 

@@ -1,0 +1,68 @@
+"""A data set in a few lines: where each split is from, what was not read, and what makes results doubtful."""
+
+import numpy as np
+
+from textclf.data.dataset_layout import NO_TABLE, Paths, shortened, unread_names
+from textclf.data.datasets import Dataset
+
+# With fewer training texts a class is learnt by chance.
+FEW_TEXTS = 10
+
+
+def data_line(dataset: Dataset) -> str:
+    """The path of a data set, the sizes of its splits and the files that they are from, and its classes."""
+    select, calibrate = len(dataset.validation_select), len(dataset.validation_calibrate)
+    sizes = {"train": f"{len(dataset.train):,}", "validation": f"{select:,} + {calibrate:,}"}
+    sizes["test"] = "none" if dataset.test is None else f"{len(dataset.test):,}"
+    parts = [f"{part} {sizes[part]} ({_origin(paths)})" for part, paths in dataset.origins.items()]
+    names = dataset.class_names
+    return f"{dataset.source.absolute()}: {', '.join(parts)}; {len(names)} classes: {shortened(names, most=8)}"
+
+
+def not_read(dataset: Dataset) -> str:
+    """The first files and folders that were not read; "" if everything was."""
+    unread = dataset.layout.unread
+    # Data comes before notes.
+    return unread_names(sorted(unread, key=lambda entry: entry.reason == NO_TABLE), dataset.source)
+
+
+def few_texts(dataset: Dataset) -> dict[str, int]:
+    """The classes with fewer than FEW_TEXTS training texts, and their number."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names)).tolist()
+    return {name: count for name, count in zip(dataset.class_names, counts, strict=True) if count < FEW_TEXTS}
+
+
+def missing_in_test(dataset: Dataset) -> tuple[str, ...]:
+    """The classes without a test text."""
+    present = set() if dataset.test is None else set(dataset.test.labels.tolist())
+    return tuple(name for i, name in enumerate(dataset.class_names) if present and i not in present)
+
+
+def warnings_of(dataset: Dataset) -> tuple[str, ...]:
+    """Sentences about what makes the results on this data doubtful."""
+    found = []
+    if missing := missing_in_test(dataset):
+        tested = [name for name in dataset.class_names if name not in missing]
+        if len(tested) == 1:
+            found.append(
+                f"the test part has texts of {tested[0]!r} only: a model that always predicts it seems perfect"
+            )
+        else:
+            found.append(f"the test part has no texts of {_quoted(missing)}: its results say nothing about them")
+    if few := few_texts(dataset):
+        counts = shortened([f"{name!r} ({count})" for name, count in few.items()], most=5)
+        found.append(f"fewer than {FEW_TEXTS} training texts of {counts}: expect many errors in these classes")
+    if dataset.nested:
+        counts = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], most=5)
+        found.append(f"texts in subfolders were read as texts of the class folder above: {counts}")
+    return tuple(found)
+
+
+def _origin(paths: Paths | None) -> str:
+    if paths is None:
+        return "not read"
+    return shortened([path.name for path in paths]) if paths else "split off"
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return shortened([repr(name) for name in names], most=5)
