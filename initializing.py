@@ -144,8 +144,8 @@ class Initialize:
             return path
         if not url:
             raise DatasetError(
-                f"{self.file_name}: no such file or folder ({searched(self.file_name, self.data_dir)}); check the path, "
-                f"or download it first (textclf data download {self.file_name} --url URL)"
+                f"{self.file_name}: no such file or folder ({searched(self.file_name, self.data_dir)}); "
+                f"check the path, or download it first (textclf data download {self.file_name} --url URL)"
             )
         return download(url, path, sha256=self.sha256)
 

@@ -28,9 +28,8 @@ def texts(*splits):
 
 
 def test_its_halves_are_both_validation_splits(tmp_path):
-    data = load_dataset(
-        write(tmp_path, train=rows("train", 20), validation=rows("validation", 6), test=rows("test", 5))
-    )
+    write(tmp_path, train=rows("train", 20), validation=rows("validation", 6), test=rows("test", 5))
+    data = load_dataset(tmp_path)
     assert {name: len(split) for name, split in data.splits.items()} == {
         "train": 40,
         "validation_select": 6,
@@ -53,14 +52,8 @@ def test_a_text_is_in_one_part_only(tmp_path):
     train = [*rows("train", 9), ("in both", "neg"), (" in validation ", "pos"), ("in test", "neg")]
     validation = [*rows("validation", 4), ("in validation", "neg"), ("in both", "neg"), ("in validation", "neg")]
     validation += [("torn", "neg"), ("torn", "pos")]
-    data = load_dataset(
-        write(
-            tmp_path,
-            train=train,
-            validation=validation,
-            test=[*rows("test", 4), ("in test", "neg"), ("in both", "pos")],
-        )
-    )
+    test = [*rows("test", 4), ("in test", "neg"), ("in both", "pos")]
+    data = load_dataset(write(tmp_path, train=train, validation=validation, test=test))
     counts = dataclasses.asdict(data.counts)
     expected = {
         "validation_read": 13, "validation_duplicates": 1, "validation_conflicts": 2, "validation_in_test": 1,

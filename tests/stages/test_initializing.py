@@ -142,7 +142,7 @@ def test_a_path_is_not_looked_for_elsewhere(tmp_path, archive, monkeypatch, url)
     (tmp_path / "datasets" / "train.csv").write_text("text,label\n")
     assert Initialize("train.csv").download_dataset() == Path("datasets/train.csv")
     for name in ("other/train.csv", "./train.csv", tmp_path / "other" / "train.csv"):
-        with pytest.raises(DatasetError, match="train.csv: no such file or folder") as caught:
+        with pytest.raises(DatasetError, match=r"train\.csv: no such file or folder") as caught:
             Initialize(name).download_dataset()
         assert f"({tmp_path.joinpath(name)})" in str(caught.value)
     with pytest.raises(DatasetError) as caught:

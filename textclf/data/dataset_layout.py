@@ -161,7 +161,7 @@ def _siblings(part: Path) -> dict[str, Paths]:
 
 
 def _groups(folder: Path) -> dict[str, _Group]:
-    """What the names in a folder say: files and folders by part, for each set of other words in the names."""
+    """Files and folders by the part that their names stand for, for each set of other words in the names."""
     groups: dict[str, _Group] = {}
     for entry in visible_entries(folder) if folder.is_dir() else ():
         name, path = part_name(entry.name), Path(entry.path)
@@ -231,7 +231,7 @@ def _whole(path: Path, part: str, parts: Mapping[str, Paths]) -> Paths:
     """The path as one part: a table file, a folder with one table, or a folder of class folders.
 
     Raises:
-        DatasetError: if it is none of these.
+        DatasetError: if the path is something else.
     """
     if path.is_file():
         return (path,)  # The reader checks the format.
@@ -300,10 +300,10 @@ def _why_unread(path: Path) -> str:
     return "no part has this name" if path.is_dir() or _is_table(path) else NO_TABLE
 
 
-def shortened(names: Sequence[object], most: int = 3) -> str:
+def shortened(names: Sequence[object], max_names: int = 3) -> str:
     """The first names, and the number of the others."""
-    others = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + others
+    others = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
+    return ", ".join(map(str, names[:max_names])) + others
 
 
 def unread_names(unread: Iterable[Unread], root: Path) -> str:
@@ -313,4 +313,4 @@ def unread_names(unread: Iterable[Unread], root: Path) -> str:
 
 
 def _names(paths: Sequence[Path]) -> str:
-    return shortened([path.name for path in paths], most=10)
+    return shortened([path.name for path in paths], max_names=10)

@@ -194,7 +194,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _shown(part: PartReport) -> str:
-    names = shortened([Path(path).name for path in part.paths], most=10)
+    names = shortened([Path(path).name for path in part.paths], max_names=10)
     return f"{part.origin}{f' ({names}), {part.read:,} texts' if part.paths else ''}"
 
 

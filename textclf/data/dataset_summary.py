@@ -16,7 +16,7 @@ def data_line(dataset: Dataset) -> str:
     sizes["test"] = "none" if dataset.test is None else f"{len(dataset.test):,}"
     parts = [f"{part} {sizes[part]} ({_origin(paths)})" for part, paths in dataset.origins.items()]
     names = dataset.class_names
-    return f"{dataset.source.absolute()}: {', '.join(parts)}; {len(names)} classes: {shortened(names, most=8)}"
+    return f"{dataset.source.absolute()}: {', '.join(parts)}; {len(names)} classes: {shortened(names, max_names=8)}"
 
 
 def not_read(dataset: Dataset) -> str:
@@ -44,16 +44,14 @@ def warnings_of(dataset: Dataset) -> tuple[str, ...]:
     if missing := missing_in_test(dataset):
         tested = [name for name in dataset.class_names if name not in missing]
         if len(tested) == 1:
-            found.append(
-                f"the test part has texts of {tested[0]!r} only: a model that always predicts it seems perfect"
-            )
+            found.append(f"the test part has texts of {tested[0]!r} only: predicting it always seems perfect")
         else:
             found.append(f"the test part has no texts of {_quoted(missing)}: its results say nothing about them")
     if few := few_texts(dataset):
-        counts = shortened([f"{name!r} ({count})" for name, count in few.items()], most=5)
+        counts = shortened([f"{name!r} ({count})" for name, count in few.items()], max_names=5)
         found.append(f"fewer than {FEW_TEXTS} training texts of {counts}: expect many errors in these classes")
     if dataset.nested:
-        counts = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], most=5)
+        counts = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], max_names=5)
         found.append(f"texts in subfolders were read as texts of the class folder above: {counts}")
     return tuple(found)
 
@@ -65,4 +63,4 @@ def _origin(paths: Paths | None) -> str:
 
 
 def _quoted(names: tuple[str, ...]) -> str:
-    return shortened([repr(name) for name in names], most=5)
+    return shortened([repr(name) for name in names], max_names=5)

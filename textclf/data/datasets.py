@@ -96,7 +96,7 @@ class Dataset:
     counts: Counts
     fingerprint: str
     source: Path
-    layout: Layout = Layout(train=())
+    layout: Layout = field(default_factory=lambda: Layout(train=()))
     nested: Mapping[str, int] = field(default_factory=dict)
 
     @property
