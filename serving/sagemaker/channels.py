@@ -31,12 +31,11 @@ def join_channels(channels: Path, root: Path) -> None:
     layout = find_parts(inner)
     root.mkdir(parents=True)
     _link(layout.train, root / "train")
-    for name, paths in (("validation", layout.validation), ("test", layout.test)):
-        channel = channels / name
+    for channel, paths in ((channels / "validation", layout.validation), (channels / "test", layout.test)):
         if _has_data(channel):
-            _link(find_part(channel.resolve(), name), root / name)
+            _link(find_part(channel.resolve(), channel.name), root / channel.name)
         elif paths and inner in paths[0].parents:
-            _link(paths, root / name)
+            _link(paths, root / channel.name)
 
 
 def _has_data(channel: Path) -> bool:
