@@ -440,8 +440,8 @@ def _monitoring(settings: MonitoringSettings, context: CommandContext, *, needs_
     )
     if needs_store and monitoring.store is None:
         raise ModelStoreError(
-            f"{settings.model_path}: expected a model store, which records windows and retrainings, found none; pass "
-            f"one with --model-path"
+            f"{settings.model_path.absolute()}: expected a model store, which records windows and retrainings, found "
+            f"none; pass one with --model-path"
         )
     return monitoring
 

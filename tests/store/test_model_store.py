@@ -652,3 +652,13 @@ class TestCheckWritable:
         (tmp_path / "current").mkdir()
         with pytest.raises(ModelStoreError, match="expected a file with the id of a version"):
             ModelStore(tmp_path).check_writable()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [ModelStore.check_exists, ModelStore.open, lambda store: store.open("x"), lambda store: open_model(store.path)],
+)
+def test_the_error_of_a_missing_store_shows_where_it_was_looked_for(use, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelStoreError, match=f"^{tmp_path}/model: "):
+        use(ModelStore("model"))

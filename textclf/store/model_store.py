@@ -136,7 +136,10 @@ class ModelStore:
             ModelStoreError: if the folder has no versions/.
         """
         if not self._versions.is_dir():
-            raise ModelStoreError(f"{self.path}: expected a model store (a folder with versions/), found none")
+            raise ModelStoreError(
+                f"{self.path.absolute()}: expected a model store (a folder with versions/), found none; "
+                f"train a model with textclf train, or name another folder"
+            )
 
     def version_ids(self) -> list[str]:
         """The ids of the saved versions, newest last."""
@@ -178,13 +181,15 @@ class ModelStore:
         wanted = self.current_id() if version_id is None else version_id
         if wanted is None:
             raise ModelStoreError(
-                f"{self.path}: expected a model store with a current version; versions here: {self._listing()}; "
-                f"train one (textclf train), or make one of them current "
-                f"(textclf versions promote ID --model-dir {self.path})"
+                f"{self.path.absolute()}: expected a model store with a current version; versions here: "
+                f"{self._listing()}; train one (textclf train), or make one of them current (textclf versions "
+                f"promote ID --model-dir {self.path})"
             )
         if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
             asked = "current names" if version_id is None else "asked for"
-            raise ModelStoreError(f"{self.path}: no version {wanted!r} ({asked}); versions here: {self._listing()}")
+            raise ModelStoreError(
+                f"{self.path.absolute()}: no version {wanted!r} ({asked}); versions here: {self._listing()}"
+            )
         version = _read_version(self._versions / wanted)
         if version.id != wanted:
             raise ModelStoreError(
@@ -292,8 +297,8 @@ def open_model(path: Path | str) -> ModelVersion:
         "a plain SavedModel" if is_saved_model_folder(path) else "no such folder" if not path.exists() else "neither"
     )
     raise ModelStoreError(
-        f"{path}: expected a model store (with versions/ and current) or one version's folder (with {MANIFEST_FILE}), "
-        f"found {found}; train a model with textclf train, or name another folder"
+        f"{path.absolute()}: expected a model store (with versions/ and current) or one version's folder (with "
+        f"{MANIFEST_FILE}), found {found}; train a model with textclf train, or name another folder"
     )
 
 
