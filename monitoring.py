@@ -282,12 +282,14 @@ def main() -> None:
     type=click.Path(path_type=Path),
     metavar="DIR|FILE",
     help="Texts to check: .txt files, class folders, the root of a data set (its test part, or train if there is no "
-    "test), a CSV, JSONL or Parquet table, or stored feedback.",
+    "test), a table (CSV, JSON, Parquet, .xlsx), or stored feedback.",
 )
 @click.option("--since", type=Duration(), metavar="TIME", help="Check the predictions of the last TIME, such as 7d.")
 @click.option("--audited", is_flag=True, help="The labels of --latest are a random sample: they measure errors.")
 @field_option(DataOptions, "text_column")
 @field_option(DataOptions, "label_column", help="Column of the labels in a table; may be missing.")
+@field_option(DataOptions, "skip_bad")
+@field_option(DataOptions, "encoding")
 @monitoring_options(None)
 @click.make_pass_decorator(CommandContext, ensure=True)
 def check(
@@ -298,6 +300,8 @@ def check(
     audited: bool,
     text_column: str,
     label_column: str,
+    skip_bad: bool,
+    encoding: str,
     settings: MonitoringSettings,
 ) -> int:
     """Compare texts with the training reference, once.
@@ -326,9 +330,8 @@ def check(
         check_not_ahead(store, state, context.clock())
     until = window_end(state, context.clock())
     if latest is not None:
-        report = _check_texts(
-            monitoring, latest, audited, DataOptions(text_column=text_column, label_column=label_column)
-        )
+        options = DataOptions(text_column=text_column, label_column=label_column, skip_bad=skip_bad, encoding=encoding)
+        report = _check_texts(monitoring, latest, audited, options)
     elif is_window:
         report = monitoring.check_log(state.edge, until, state.audited_since, state.audit_runs)
     else:
@@ -360,7 +363,8 @@ def _check_texts(monitoring: Monitoring, path: Path, audited: bool, options: Dat
         raise click.UsageError(f"--audited: the index of {path} already marks its audits; leave the option out")
     notes = data.notes
     if data.labels is not None and data.audit is None and not audited:
-        notes += (f"{len(data.labels):,} labels: not a random sample, so errors were not tested; see --audited.",)
+        count = len(data.labels) - data.labels.count(None)
+        notes += (f"{count:,} labels: not a random sample, so errors were not tested; see --audited.",)
     names = shortened([part.name for part in data.part])
     source = f"{path}, only its part {names}" if names else str(path)
     return monitoring.check(

@@ -210,7 +210,7 @@ class Retrain:
         from train_model import Training
 
         # The combined data set has the renamed labels.
-        data = dataclasses.replace(self._data_options, rename_labels={}).to_dict()
+        data = dataclasses.replace(self._data_options, rename_labels={}, encoding="").to_dict()
         changes = {name: value for name, value in self.changes.items() if name not in data}
         return Training(
             dataset_path=str(self.combined_dataset_path),

@@ -142,6 +142,8 @@ class Training:
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
         dataset = self.read_dataset()
         click.echo(f"data:          {data_line(dataset)}")
+        for note in dataset.notes:
+            click.echo(f"note:          {note}")
         if unread := not_read(dataset):
             click.echo(f"not read:      {unread}")
         for warning in warnings_of(dataset):

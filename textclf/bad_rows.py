@@ -1,7 +1,8 @@
 """Rows that can't be used: why, how many, and where the first ones are."""
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -60,16 +61,26 @@ class BadRowError(DatasetError):
         place: the row in it, such as "row 3 (line 5)"; "" for the whole file.
         reason: kind of the fault.
         found: what was expected and what was found.
-        remedy: what to do.
+        remedy: what to do; a function is called when the remedy is needed.
     """
 
-    def __init__(self, path: Path | str, place: str, reason: Reason, found: str, remedy: str = "") -> None:
-        super().__init__(f"{located(path, place)}: {found}{'; ' if remedy else ''}{remedy}")
+    def __init__(
+        self, path: Path | str, place: str, reason: Reason, found: str, remedy: str | Callable[[], str] = ""
+    ) -> None:
+        super().__init__(path, place, reason, found, remedy)
         self.path = path
         self.place = place
         self.reason = reason
         self.found = found
-        self.remedy = remedy
+        self._remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{located(self.path, self.place)}: {self.found}{'; ' if self.remedy else ''}{self.remedy}"
+
+    @functools.cached_property
+    def remedy(self) -> str:
+        """The remedy as text."""
+        return self._remedy if isinstance(self._remedy, str) else self._remedy()
 
 
 def located(path: Path | str, place: str) -> str:
@@ -80,7 +91,7 @@ def located(path: Path | str, place: str) -> str:
 class UndecodableError(BadRowError):
     """A row or a file that is well formed except that its text is not UTF-8."""
 
-    def __init__(self, path: Path | str, place: str, found: str, remedy: str) -> None:
+    def __init__(self, path: Path | str, place: str, found: str, remedy: str | Callable[[], str]) -> None:
         super().__init__(path, place, Reason.UNDECODABLE, found, remedy)
 
 
@@ -112,6 +123,12 @@ class BadRows:
         """File, row and reason of the first rows, without their content."""
         return [f"{located(error.path, error.place)}: {error.reason.words}" for error in self.first]
 
+    def note(self) -> str:
+        """A sentence with the counts and the first places; "" without bad rows."""
+        if not self.counts:
+            return ""
+        return f"Bad rows, left out: {in_words(self.counts)}. The first: {'; '.join(self.places())}."
+
     def error(self, option: str = SKIP_BAD) -> DatasetError:
         """The error that lists the first rows and counts all; `option` leaves them out."""
         remedies = list(dict.fromkeys(error.remedy for error in self.first if error.remedy)) or ["fix them"]
@@ -125,15 +142,16 @@ class BadRows:
         return DatasetError(f"{path}: found {len(self):,} bad rows ({in_words(self.counts)}): {more}{rows}; {remedy}")
 
 
-def in_words(counts: dict[Reason, int] | dict[str, int]) -> str:
+def in_words(counts: Mapping[Reason, int] | Mapping[str, int]) -> str:
     """Counts by reason, the most frequent first, such as "3 no label, 1 not UTF-8"."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {Reason(reason).words}" for reason, count in ordered)
 
 
-def total_counts(counts: Iterable[dict[Reason, int]]) -> dict[str, int]:
-    """The sum of counts by reason, with the values of the reasons as keys."""
-    total: Counter[str] = Counter()
-    for some in counts:
-        total.update({reason.value: count for reason, count in some.items()})
-    return dict(sorted(total.items()))
+def joined(parts: Iterable[BadRows]) -> BadRows:
+    """The counts of all parts, and the first rows of them."""
+    together = BadRows()
+    for part in parts:
+        together.counts += part.counts
+        together.first += part.first[: MAX_PLACES - len(together.first)]
+    return together

@@ -70,8 +70,12 @@ class DataOptions(Config):
         0.2, "Share of the texts used for testing if the data has no test part.", above=0, below=1
     )
     split_seed: int = whole(42, "Random seed of the splits.")
-    text_column: str = filled_text("text", "Column of the texts in a CSV, JSONL or Parquet file.")
-    label_column: str = filled_text("label", "Column of the labels in a CSV, JSONL or Parquet file.")
+    text_column: str = filled_text(
+        "text", "Column of the texts in a table; the default also stands for review, sentence and the like."
+    )
+    label_column: str = filled_text(
+        "label", "Column of the labels in a table; the default also stands for sentiment, category and the like."
+    )
     rename_labels: dict[str, str] = mapping(
         "Rename a class while reading; may be repeated. Classes with the same new name are merged.",
         flag="--rename-label",
@@ -85,6 +89,14 @@ class DataOptions(Config):
         True,
         "Use the validation part of the data, if it has one, instead of splitting one off.",
         flag="--validation-part/--no-validation-part",
+    )
+    skip_bad: bool = switch(
+        False,
+        "Leave out and count bad rows and texts that are not UTF-8, instead of refusing the file.",
+        flag="--skip-bad",
+    )
+    encoding: str = text(
+        "", "Encoding of text files without a byte-order mark, such as cp1252.", shown="UTF-8 or UTF-16, as detected"
     )
 
     def __post_init__(self) -> None:

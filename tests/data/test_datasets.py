@@ -222,7 +222,7 @@ def test_texts_that_are_not_utf8(tmp_path, kind):
         path = write_table(tmp_path / f"all.{kind}", [*rows("all"), ("caf@", "neg")])
         path.write_bytes(path.read_bytes().replace(b"caf@", b"caf\xe9"))
         named = r"row 61 \(line 6\d\): not UTF-8"
-    with pytest.raises(DatasetError, match=f"{named}.*--skip-undecodable"):
+    with pytest.raises(DatasetError, match=f"{named}.*--encoding cp1252.*--skip-bad"):
         load_dataset(tmp_path)
     dataset = load_dataset(tmp_path, options=DataOptions(skip_undecodable=True))
     assert dataset.counts.undecodable == 1
@@ -242,16 +242,10 @@ def test_whole_numbers_are_labels(tmp_path, suffix):
     assert load_dataset(write_table(tmp_path / f"all{suffix}", pairs)).class_names == ("0", "1")
 
 
-@pytest.mark.parametrize("label", [True, 1.0, None, ["pos"], ""])
+@pytest.mark.parametrize("label", [None, ["pos"], "", float("nan")])
 def test_other_labels_are_refused(tmp_path, label):
     path = write_table(tmp_path / "all.jsonl", [*rows("all", 4), ("text", label)])
-    with pytest.raises(DatasetError, match=r"all.jsonl, row 9: expected a class name or a whole number in 'label'"):
-        load_dataset(path)
-
-
-def test_floats_in_parquet_are_refused(tmp_path):
-    path = write_table(tmp_path / "all.parquet", [(text, 1.0) for text, _ in rows("all", 4)])
-    with pytest.raises(DatasetError, match=r"row 1: expected a class name or a whole number in 'label', got 1.0"):
+    with pytest.raises(DatasetError, match=r"all.jsonl, row 9: expected a text, a number or a truth value in 'label'"):
         load_dataset(path)
 
 
@@ -263,10 +257,10 @@ def test_text_that_is_a_number(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_columns(tmp_path, suffix):
-    path = write_table(tmp_path / f"all{suffix}", rows("all"), columns=("review", "stars"))
-    with pytest.raises(DatasetError, match=r"expected a column 'text', found 'review', 'stars'.*--text-column"):
+    path = write_table(tmp_path / f"all{suffix}", rows("all"), columns=("opinion", "points"))
+    with pytest.raises(DatasetError, match=r"expected a column 'text', found 'opinion', 'points'.*--text-column"):
         load_dataset(path)
-    dataset = load_dataset(path, options=DataOptions(text_column="review", label_column="stars"))
+    dataset = load_dataset(path, options=DataOptions(text_column="opinion", label_column="points"))
     assert dataset.class_names == ("neg", "pos")
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from textclf.bad_rows import Reason
 from textclf.config import DataOptions
 from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
 from textclf.data.labelled_reviews import LabelledReview, different_texts, fingerprint_of, read_labelled_reviews
@@ -124,7 +125,7 @@ def test_what_was_passed_over_is_said(stored):
     notes = read_labelled_reviews(stored, DataOptions(skip_undecodable=True)).notes
     assert [note.partition(":")[0] for note in notes] == [
         "Blank texts, left out",
-        "Texts that are not UTF-8, left out",
+        "Bad rows, left out",
         "Damaged lines in the index of the labels, skipped",
         "Labelled texts that the index does not know",
     ]
@@ -219,7 +220,7 @@ def test_texts_that_are_not_utf_8(stored):
     with pytest.raises(DatasetError, match=r"latin\.txt: not UTF-8"):
         read_labelled_reviews(stored)
     found = read_labelled_reviews(stored, DataOptions(skip_undecodable=True))
-    assert (len(found), found.undecodable) == (2, 1)
+    assert (len(found), dict(found.skipped)) == (2, {Reason.UNDECODABLE: 1})
 
 
 def test_fingerprint():

@@ -90,10 +90,10 @@ def test_stored_feedback_says_which_labels_are_audits_and_when_they_were_given(t
         ("missing", None, "found nothing"),
         ("empty.csv", "text\n", "at least one non-blank text"),
         ("invisible.csv", "text\n\u200b\n\u00ad\n", "at least one non-blank text"),
-        ("other.csv", "review\ngood\n", "--text-column"),
-        ("other.jsonl", '{"review": "good"}\n', "--text-column"),
+        ("other.csv", "opinion\ngood\n", "--text-column"),
+        ("other.jsonl", '{"opinion": "good"}\n', "--text-column"),
         ("number.jsonl", '{"text": 5}\n', "expected a string"),
-        ("some.jsonl", '{"text": "a"}\n{"label": 5}\n', "row 1"),
+        ("some.jsonl", '{"text": "a"}\n{"label": 5}\n', "row 2: expected the column"),
         ("text.md", "good", "expected a table"),
     ],
 )
@@ -111,4 +111,4 @@ def test_a_text_that_is_not_utf_8_is_named_or_left_out(tmp_path):
     with pytest.raises(DatasetError, match=r"b\.txt: not UTF-8"):
         read_latest(tmp_path)
     latest = read_latest(tmp_path, DataOptions(skip_undecodable=True))
-    assert (latest.texts, latest.notes) == (("good",), ("Texts that are not UTF-8, left out: 1.",))
+    assert (latest.texts, latest.notes) == (("good",), ("Bad rows, left out: 1 not UTF-8.",))

@@ -34,6 +34,7 @@ from serving.openapi import openapi_document
 from serving.sagemaker.hyperparameters import hyperparameter_rules
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
+from textclf.bad_rows import Reason as BadRowReason
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.feedback_store import IndexEntry
 from textclf.data.prediction_log.log import PredictionLog
@@ -70,6 +71,7 @@ _KEYED_BY_DATA = (
     "outcomes",
     "by_source",
     "by_source.*",
+    "bad_rows",
 )
 
 
@@ -226,6 +228,7 @@ def test_the_manifest(trained_version):
     assert now <= listed
     assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()
     assert fields_of(Parity) == LIST["manifest.json"]["parity.engine"]
+    assert {str(reason) for reason in BadRowReason} == LIST["manifest.json"]["values of bad_rows"]
 
 
 def test_the_cascade_in_the_manifest():

@@ -80,6 +80,8 @@ class DatasetReport:
     nested: dict[str, int]
     unread: tuple[dict[str, str], ...]
     warnings: tuple[str, ...]
+    bad_rows: dict[str, int]
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a dict that JSON can hold."""
@@ -100,7 +102,7 @@ class DatasetReport:
         tables = _table(("", *names), sizes), _table(("tokens", *names), tokens)
         head = f"{self.source}\nfingerprint {self.fingerprint}"
         parts = "\n".join(f"{name + ':':12}{_shown(part)}" for name, part in self.parts.items())
-        blocks = [head, parts, *tables, "\n".join(_left_out(self))]
+        blocks = [head, parts, *tables, "\n".join([*_left_out(self), *self.notes])]
         if self.unread:
             shown = [f"  {entry['path']}: {entry['reason']}" for entry in self.unread[:_MAX_UNREAD]]
             more = len(self.unread) - len(shown)
@@ -155,6 +157,8 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
         nested=dict(dataset.nested),
         unread=tuple({"path": str(path), "reason": reason} for path, reason in dataset.layout.unread),
         warnings=warnings_of(dataset),
+        bad_rows=counts.bad_rows,
+        notes=dataset.notes,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from textclf.bad_rows import Reason, joined
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Layout, Paths, chosen_parts, find_parts
 from textclf.data.readers import Part, read_part
@@ -51,6 +52,8 @@ class Counts:
         validation_in_test: validation texts left out because they are in the test part.
         in_validation: training texts left out because they are in the validation part, with any label.
             These four are None if no validation part was read.
+        bad_rows: rows left out by options.skip_bad, by reason (textclf.bad_rows.Reason), except undecodable ones.
+        bad_places: file, row and reason of the first bad rows.
     """
 
     train_read: int
@@ -68,6 +71,8 @@ class Counts:
     validation_conflicts: int | None = None
     validation_in_test: int | None = None
     in_validation: int | None = None
+    bad_rows: dict[str, int] = field(default_factory=dict)
+    bad_places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,7 @@ class Dataset:
         source: path that was read.
         layout: paths of the parts that were read, and what was not read.
         nested: number of texts in subfolders of class folders, by class folder.
+        notes: sentences about columns that were read instead of the default ones, and about bad rows.
     """
 
     class_names: tuple[str, ...]
@@ -98,6 +104,7 @@ class Dataset:
     source: Path
     layout: Layout = field(default_factory=lambda: Layout(train=()))
     nested: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def origins(self) -> dict[str, Paths | None]:
@@ -174,6 +181,7 @@ def load_dataset(
     calibrate, select = _divided(halves, 0.5, options.split_seed + 1)
 
     parts = [read for read in (part, validation_part, test_part) if read is not None]
+    skipped = joined([read.skipped for read in parts])
     splits = {"train": train, "validation_select": select, "validation_calibrate": calibrate}
     counts = Counts(
         train_read=len(part.texts),
@@ -183,9 +191,11 @@ def load_dataset(
         in_test=None if test_part is None else cleaned.in_test,
         test_duplicates=None if test_part is None else len(test_part.texts) - len(in_test),
         empty=sum(p.empty for p in parts),
-        undecodable=sum(p.undecodable for p in parts),
+        undecodable=skipped.counts[Reason.UNDECODABLE],
         unlabelled=sum(p.unlabelled for p in parts),
         ignored=sum(p.ignored for p in parts),
+        bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
+        bad_places=tuple(skipped.places()),
     )
     if validation_part is not None and validation is not None:
         counts = dataclasses.replace(
@@ -205,6 +215,7 @@ def load_dataset(
         source=source,
         layout=layout._replace(unread=(*layout.unread, *(entry for read in parts for entry in read.unread))),
         nested=sum((read.nested for read in parts), Counter()),
+        notes=tuple(note for note in (*(note for read in parts for note in read.notes), skipped.note()) if note),
     )
 
 

@@ -1,11 +1,13 @@
 """Read labelled reviews: texts with their label, sender, time and audit flag."""
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from textclf.bad_rows import Reason, in_words
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Unread, find_parts, unread_names, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
@@ -49,7 +51,8 @@ class LabelledReviews:
         without_entry: number of reviews without a line in the index.
         bad_lines: number of damaged index lines, which were skipped.
         empty: number of blank texts, which were skipped.
-        undecodable: number of texts that are not UTF-8, which were skipped (options.skip_undecodable).
+        skipped: number of bad rows and texts, which were skipped, by reason (textclf.bad_rows).
+        columns: sentences about columns of tables that were read instead of the default ones.
         not_read: names of other files, and of the other parts of a data set; "" if there are none.
     """
 
@@ -57,7 +60,8 @@ class LabelledReviews:
     without_entry: int
     bad_lines: int
     empty: int
-    undecodable: int
+    skipped: Mapping[Reason, int] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
     not_read: str = ""
 
     def __len__(self) -> int:
@@ -76,7 +80,7 @@ class LabelledReviews:
         notes = [note for note, count in of_index.items() if count]
         if self.not_read:
             notes.append(f"Not read: {self.not_read}.")
-        return (*left_out_notes(self.empty, self.undecodable), *notes)
+        return (*self.columns, *left_out_notes(self.empty, self.skipped), *notes)
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -93,8 +97,10 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     """
     source = Path(source)
     if source.is_dir() and not any(entry.name != INDEX for entry in visible_entries(source)):
-        return LabelledReviews((), 0, 0, 0, 0)
+        return LabelledReviews((), 0, 0, 0)
     layout = find_parts(source)
+    if (layout.train[0].parent / INDEX).is_file():
+        options = dataclasses.replace(options, encoding="utf-8")  # The server writes it.
     part = read_part(layout.train, options, is_in_use=True, keeps_other=True)
     unread = [entry for entry in (*layout.unread, *part.unread) if entry.path.name != INDEX]
     unread += [Unread(path, "no train part") for path in layout.validation + layout.test]
@@ -115,13 +121,16 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
             review = LabelledReview(text, label, entry.source or "", time, entry.audit, entry.model, Path(path))
         reviews.append(review)
     not_read = unread_names(unread, source)
-    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, part.undecodable, not_read)
+    skipped, columns = part.skipped.counts, tuple(part.notes)
+    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, skipped, columns, not_read)
 
 
-def left_out_notes(empty: int, undecodable: int) -> tuple[str, ...]:
-    """One sentence for each kind of texts that was left out."""
-    kinds = {"Blank texts": empty, "Texts that are not UTF-8": undecodable}
-    return tuple(f"{kind}, left out: {count:,}." for kind, count in kinds.items() if count)
+def left_out_notes(empty: int, skipped: Mapping[Reason, int]) -> tuple[str, ...]:
+    """A sentence for blank texts and one for bad rows that were left out."""
+    notes = [f"Blank texts, left out: {empty:,}."] if empty else []
+    if skipped:
+        notes.append(f"Bad rows, left out: {in_words(skipped)}.")
+    return tuple(notes)
 
 
 def different_texts(reviews: Sequence[LabelledReview]) -> int:

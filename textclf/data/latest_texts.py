@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from textclf.bad_rows import UndecodableError
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Paths, class_folders, find_parts, visible_entries
 from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
-from textclf.data.readers import read_part, read_text_file
-from textclf.data.tables import UndecodableError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, missing_column
-from textclf.tokenization.text_key import is_blank
+from textclf.data.readers import Part, read_part, read_text_file
+from textclf.errors import DatasetError
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -25,7 +23,7 @@ class LatestTexts:
 
     Attributes:
         texts: texts that are not blank.
-        labels: n class names as read; None without labels.
+        labels: n class names as read, None for a text without one; None if no text has a label.
         audit: n flags, True for a label of a random audit; None if unknown for all.
         times: n times of labelling, in seconds since the epoch or None if unknown; None if unknown for all.
         notes: sentences about texts and labels that were left out.
@@ -33,7 +31,7 @@ class LatestTexts:
     """
 
     texts: tuple[str, ...]
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str | None, ...] | None = None
     audit: tuple[bool, ...] | None = None
     times: tuple[float | None, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -47,7 +45,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
     - class folders of .txt files;
     - the root of a data set: its test part, which models are not trained on, or else its train part; or a part itself;
     - the folder of POST /feedback: its index marks the audits and contains the times of the labels;
-    - a table (.csv, .jsonl, .parquet), with labels if it has the column.
+    - a table, with labels if it has such a column.
 
     Raises:
         DatasetError: if the path is none of these, has no text, or can't be read.
@@ -57,19 +55,13 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
         raise DatasetError(f"{path}: expected a folder or a table of texts, found nothing; check the path")
     if path.is_dir() and any((folder / INDEX).is_file() for folder in (path, path.parent)):
         latest = _feedback(path, options)
-    elif path.is_dir() and not class_folders(path) and (files := _text_files(path)):
-        read = [_read(file, options) for file in files]
-        latest = _unlabelled([text for text in read if text is not None], read.count(None))
+    elif path.is_dir() and not class_folders(path) and _has_text_files(path):
+        latest = _text_files(path, options)
     else:
         layout = find_parts(path)
         # A train part that was passed itself may have a test part next to it: do not read that.
         part = tuple(test for test in layout.test if path in test.parents) or layout.train
-        if not any(table.is_dir() or options.label_column in column_names(table) for table in part):
-            latest = _unlabelled([text for table in part for text in _column(table, options)])
-        else:
-            found = read_part(part, options, keeps_other=True)
-            notes = left_out_notes(found.empty, found.undecodable)
-            latest = LatestTexts(tuple(found.texts), tuple(found.labels), notes=notes)
+        latest = _part(part, options)
         latest = dataclasses.replace(latest, part=() if part == (path,) else part)
     if not latest.texts:
         raise DatasetError(f"{path}: expected at least one non-blank text, found none; check the path")
@@ -88,34 +80,29 @@ def _feedback(folder: Path, options: DataOptions) -> LatestTexts:
     )
 
 
-def _text_files(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in visible_entries(folder) if entry.name.endswith(".txt") and entry.is_file()]
+def _part(paths: Paths, options: DataOptions) -> LatestTexts:
+    part = read_part(paths, options, keeps_other=True, needs_label=False)
+    labels = tuple(label or None for label in part.labels)
+    notes = (*part.notes, *left_out_notes(part.empty, part.skipped.counts))
+    if (missing := labels.count(None)) < len(labels):
+        notes += (f"Texts without a label: {missing:,}.",) if missing else ()
+        return LatestTexts(tuple(part.texts), labels, notes=notes)
+    return LatestTexts(tuple(part.texts), notes=notes)
 
 
-def _read(path: Path, options: DataOptions) -> str | None:
-    try:
-        return read_text_file(path)
-    except UndecodableError:
-        if options.skip_undecodable:
-            return None
-        raise
+def _text_files(folder: Path, options: DataOptions) -> LatestTexts:
+    """The texts of the .txt files in a folder."""
+    part = Part()
+    for entry in visible_entries(folder):
+        if entry.name.endswith(".txt") and entry.is_file():
+            try:
+                part.add(read_text_file(entry.path, options.encoding), "", options, entry.path)
+            except UndecodableError as error:
+                part.leave_out(error, options)
+    if part.refused:
+        raise part.refused.error()
+    return LatestTexts(tuple(part.texts), notes=left_out_notes(part.empty, part.skipped.counts))
 
 
-def _column(path: Path, options: DataOptions) -> list[str | None]:
-    names, name = column_names(path), options.text_column
-    if table_format(path) != "jsonl" and name not in names:
-        raise DatasetError(f"{path}: {missing_column(name, names)}")
-    texts: list[str | None] = []
-    for number, row in read_rows(path):
-        if name not in row:
-            raise DatasetError(f"{path}, row {number}: {missing_column(name, row)}")
-        text = row[name]
-        if not isinstance(text, str | None):
-            raise DatasetError(f"{path}, row {number}: expected a string in {name!r}, got {text!r:.80}")
-        texts.append(text)
-    return texts
-
-
-def _unlabelled(texts: Sequence[str | None], undecodable: int = 0) -> LatestTexts:
-    kept = tuple(text for text in texts if text is not None and not is_blank(text))
-    return LatestTexts(kept, notes=left_out_notes(len(texts) - len(kept), undecodable))
+def _has_text_files(folder: Path) -> bool:
+    return any(entry.name.endswith(".txt") and entry.is_file() for entry in visible_entries(folder))

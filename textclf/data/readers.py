@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from textclf.bad_rows import BadRowError, BadRows, UndecodableError
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Unread, class_files, class_folders
-from textclf.data.tables import Row, UndecodableError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, missing_column
+from textclf.data.table_rows import LabelledTable
+from textclf.data.tables.encoding import HEAD_BYTES, decode, encoding_remedy
+from textclf.errors import DatasetError
 from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
 from textclf.tokenization.text_key import is_blank
 
@@ -22,11 +23,14 @@ class Part:
     """The labelled texts of one part (train or test), and counts of what was left out.
 
     Attributes:
-        texts, labels: as read, one label per text; labels are renamed already.
+        texts, labels: as read, one label per text; labels are renamed already. A label is "" if it is optional and
+            missing.
         paths, sources: the file of each text, and its value in a table's column `source`, else "".
         classes: all labels, including those of blank texts.
         empty: texts that were blank or null.
-        undecodable: texts that were not UTF-8 (options.skip_undecodable).
+        skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).
+        refused: bad rows that are an error.
+        notes: a sentence about each table with other columns than the wanted ones.
         unlabelled: files in an `unsup` folder, and texts with OTHER_LABEL.
         ignored: files in class folders that are hidden or do not end in .txt.
         unread: one entry for each class folder with such files, except hidden ones.
@@ -41,7 +45,9 @@ class Part:
     sources: list[str] = field(default_factory=list)
     classes: set[str] = field(default_factory=set)
     empty: int = 0
-    undecodable: int = 0
+    skipped: BadRows = field(default_factory=BadRows)
+    refused: BadRows = field(default_factory=BadRows)
+    notes: list[str] = field(default_factory=list)
     unlabelled: int = 0
     ignored: int = 0
     unread: list[Unread] = field(default_factory=list)
@@ -66,14 +72,24 @@ class Part:
             self.paths.append(path)
             self.sources.append(source)
 
+    def leave_out(self, error: BadRowError, options: DataOptions) -> None:
+        """Count a bad row, which is an error later unless the options skip it."""
+        may_skip = options.skip_bad or (options.skip_undecodable and isinstance(error, UndecodableError))
+        (self.skipped if may_skip else self.refused).add(error)
+
 
 def read_part(
-    paths: Path | Sequence[Path], options: DataOptions, *, is_in_use: bool = False, keeps_other: bool = False
+    paths: Path | Sequence[Path],
+    options: DataOptions,
+    *,
+    is_in_use: bool = False,
+    keeps_other: bool = False,
+    needs_label: bool = True,
 ) -> Part:
     """The labelled texts of a folder of class folders, or of one or more tables.
 
     If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
-    For `keeps_other` see Part.
+    For `keeps_other` see Part. Without `needs_label`, rows of a table may have no label.
 
     Raises:
         DatasetError: if a file can't be read or is invalid; the message names the file.
@@ -83,22 +99,26 @@ def read_part(
         if path.is_dir():
             _read_class_folders(path, part, options, is_in_use)
         else:
-            _read_table(path, part, options)
+            _read_table(path, part, options, needs_label)
+    if part.refused:
+        raise part.refused.error()
     return part
 
 
-def read_text_file(path: Path | str) -> str:
-    """The text of a UTF-8 file, without a byte-order mark.
+def read_text_file(path: Path | str, encoding: str = "") -> str:
+    """The text of a file, without a byte-order mark; for `encoding` see DataOptions.
 
     Raises:
         OSError: if the file can't be read.
-        UndecodableError: if the file is not UTF-8.
+        UndecodableError: if the file is not in its encoding.
     """
+    content = Path(path).read_bytes()
     try:
-        return Path(path).read_bytes().decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+        return decode(content, encoding)
     except UnicodeDecodeError as error:
-        found = f"not UTF-8 ({error.reason} at byte {error.start})"
-        raise UndecodableError(path, "", found, "convert the file, or remove it") from None
+        found = f"not {error.encoding.upper()} ({error.reason} at byte {error.start})"
+        remedy = "convert the file" if encoding else lambda: encoding_remedy([content[:HEAD_BYTES]])
+        raise UndecodableError(path, "", found, remedy) from None
 
 
 def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_use: bool) -> None:
@@ -111,12 +131,12 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
             found += 1
             part.nested[folder_entry.name] += os.path.dirname(entry.path) != folder_entry.path
             try:
-                part.add(read_text_file(entry.path), folder_entry.name, options, entry.path)
+                part.add(read_text_file(entry.path, options.encoding), folder_entry.name, options, entry.path)
             except FileNotFoundError:
                 if not is_in_use:
                     raise
             except UndecodableError as error:
-                _undecodable(part, options, error)
+                part.leave_out(error, options)
         if not found and not is_in_use and folder_entry.name != OTHER_LABEL:
             raise DatasetError(
                 f"{folder_entry.path}: expected .txt files in the folder of the class {folder_entry.name!r}, found "
@@ -132,44 +152,10 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
             part.unlabelled += sum(1 for entry in entries if entry.name.endswith(".txt"))
 
 
-def _read_table(path: Path, part: Part, options: DataOptions) -> None:
-    def on_bad(_number: int, error: DatasetError) -> None:
-        if not isinstance(error, UndecodableError):
-            raise error
-        _undecodable(part, options, error)
-
-    if table_format(path) != "jsonl":  # In JSONL each row has its own keys.
-        _check_columns(path, column_names(path), options)
-    for number, row in read_rows(path, on_bad=on_bad):
-        source = row.get("source")
-        text, label = _text_and_label(path, number, row, options)
-        part.add(text, label, options, str(path), "" if source is None else str(source))
-
-
-def _check_columns(where: object, names: list[str], options: DataOptions) -> None:
-    for name, option in ((options.text_column, "--text-column"), (options.label_column, "--label-column")):
-        if name not in names:
-            raise DatasetError(f"{where}: {missing_column(name, names, option)}")
-
-
-def _text_and_label(path: Path, number: int, row: Row, options: DataOptions) -> tuple[str | None, str]:
-    _check_columns(f"{path}, row {number}", list(row), options)
-    text: Any = row[options.text_column]
-    label: Any = row[options.label_column]
-    if not isinstance(text, str | None):
-        raise DatasetError(
-            f"{path}, row {number}: expected a string in {options.text_column!r}, got {text!r:.80}; "
-            f"name the column of the texts with --text-column"
-        )
-    if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-        raise DatasetError(
-            f"{path}, row {number}: expected a class name or a whole number in {options.label_column!r}, "
-            f"got {label!r:.80}; write the labels as text or whole numbers, or name another column with --label-column"
-        )
-    return text, str(label)
-
-
-def _undecodable(part: Part, options: DataOptions, error: DatasetError) -> None:
-    if not options.skip_undecodable:
-        raise DatasetError(f"{error}, or leave such texts out with --skip-undecodable") from None
-    part.undecodable += 1
+def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool) -> None:
+    table = LabelledTable(path, options, needs_label)
+    if table.note:
+        part.notes.append(table.note)
+    for row in table.rows(lambda _number, error: part.leave_out(error, options)):
+        label = "" if row.label is None else str(row.label)
+        part.add(row.text, label, options, str(path), row.source)

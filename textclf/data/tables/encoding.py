@@ -32,21 +32,26 @@ class Encoding(NamedTuple):
 
 
 def detect_encoding(head: bytes, option: str = "") -> Encoding:
-    """The encoding of a file that starts with `head`; `option` is used unless there is a byte-order mark.
+    """The encoding of a table that starts with `head`; `option` is used unless there is a byte-order mark.
 
     Raises:
         DatasetError: if `option` is no text encoding.
     """
-    for mark, codec in _MARKS.items():
-        if head.startswith(mark):
-            return Encoding(codec, len(mark))
-    if option:
-        return Encoding(checked_encoding(option))
+    if option or (marked := _marked(head)).mark:
+        return _marked(head, option)
     pairs = len(head) // 2
     zeros = (head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0))
     if pairs and max(zeros) >= _MIN_ZEROS * pairs and min(zeros) == 0:
         return Encoding("utf-16-be" if zeros[0] else "utf-16-le")
-    return Encoding("utf-8")
+    return marked
+
+
+def _marked(head: bytes, option: str = "") -> Encoding:
+    """The encoding by the byte-order mark, else `option`, else UTF-8."""
+    for mark, codec in _MARKS.items():
+        if head.startswith(mark):
+            return Encoding(codec, len(mark))
+    return Encoding(checked_encoding(option or "utf-8"))
 
 
 def checked_encoding(name: str) -> str:
@@ -66,12 +71,14 @@ def checked_encoding(name: str) -> str:
 
 
 def decode(content: bytes, option: str = "") -> str:
-    """The text of a whole file.
+    """The text of a whole file, which is UTF-8 unless it has a byte-order mark or `option` names the encoding.
 
     Raises:
         UnicodeDecodeError: if the file is not in its encoding.
+        DatasetError: if `option` is no text encoding.
     """
-    codec, mark = detect_encoding(content[:HEAD_BYTES], option)
+    # A text may contain zero bytes, so these are no sign of UTF-16 here.
+    codec, mark = _marked(content[:4], option)
     return content[mark:].decode(codec)
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from textclf.errors import DatasetError, missing_column
 
@@ -25,8 +26,7 @@ _OPTIONS = {TEXT: "--text-column", LABEL: "--label-column"}
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """The names of the two columns as the table spells them; `label` is None if the table has none."""
 
     text: str

@@ -60,7 +60,7 @@ class Source:
         if self.encoding.codec != "utf-8":
             found = f"not {self.encoding.codec}"
             return UndecodableError(self.path, place, found, "name the encoding of the file with --encoding")
-        return UndecodableError(self.path, place, "not UTF-8", self._encoding_remedy)
+        return UndecodableError(self.path, place, "not UTF-8", lambda: self._encoding_remedy)
 
     @functools.cached_property
     def _encoding_remedy(self) -> str:

@@ -1,0 +1,103 @@
+"""Labelled texts of a table: finds the two columns, and reports the rows that have no usable text or label."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from textclf.bad_rows import BadRowError, OnBadRow, Reason
+from textclf.config import DataOptions
+from textclf.data.tables import Columns, Row, Wanted, column_names, read_rows
+
+SOURCE = "source"
+
+
+class LabelledRow(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        text: None if the row has no text.
+        label: as read; None if the row has none.
+        source: value of the column `source`, else "".
+    """
+
+    text: str | None
+    label: str | int | float | None
+    source: str
+
+
+class LabelledTable:
+    """A table with texts and labels.
+
+    Args:
+        path: the table file.
+        options: names of the columns, and the encoding.
+        needs_label: whether a row without a label is bad. If not, a table without labels may have no such column.
+
+    Raises:
+        DatasetError: if the table can't be read, a column is missing, or several could be meant.
+    """
+
+    def __init__(self, path: Path, options: DataOptions, needs_label: bool = True) -> None:
+        self.path = path
+        self._needs_label = needs_label
+        self._encoding = options.encoding
+        self._wanted = Wanted(options.text_column, options.label_column, needs_label)
+        names = column_names(path, self._wanted, self._encoding)
+        # Without a good row, a JSON file has no columns: the bad rows tell more than missing columns.
+        as_wanted = Columns(self._wanted.text, self._wanted.label)
+        self.columns = self._wanted.find(names, path) if names else as_wanted
+
+    @property
+    def note(self) -> str:
+        """A sentence about columns that are read instead of the wanted ones; "" if none is."""
+        note = self.columns.note(self._wanted)
+        return f"{self.path.name}: {note}." if note else ""
+
+    def rows(self, on_bad: OnBadRow) -> Iterator[LabelledRow]:
+        """The good rows; each bad one is passed to `on_bad`, with its number.
+
+        Raises:
+            DatasetError: if the file is damaged.
+        """
+        rows = read_rows(self.path, wanted=self._wanted, encoding=self._encoding, on_bad=on_bad)
+        for number, row in rows:
+            fault = self._fault(row)
+            if fault is not None:
+                on_bad(number, BadRowError(self.path, f"row {number}", *fault))
+                continue
+            label = None if self.columns.label is None else row.get(self.columns.label)
+            source = row.get(SOURCE)
+            yield LabelledRow(
+                row[self.columns.text], None if is_missing(label) else label, "" if source is None else str(source)
+            )
+
+    def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
+        """Reason, finding and remedy for a row that is not usable."""
+        text_column, label_column = self.columns
+        for name, option in ((text_column, "--text-column"), (label_column, "--label-column")):
+            if name not in row and (name == text_column or self._needs_label):
+                found = f"expected the column {name!r}, found {', '.join(map(repr, row)) or 'none'}"
+                return Reason.MISSING_COLUMN, found, f"add it, or name another column with {option}"
+        text: Any = row[text_column]
+        if not isinstance(text, str | None):
+            found = f"expected a string in {text_column!r}, got {text!r:.80}"
+            return Reason.TEXT_TYPE, found, "put quotes around it, or name the column of the texts with --text-column"
+        label: Any = None if label_column is None else row.get(label_column)
+        if is_missing(label) and not self._needs_label:
+            return None
+        found = f"expected a text, a number or a truth value in {label_column!r}, got {label!r:.80}"
+        if is_missing(label):
+            return Reason.MISSING_LABEL, found, "add the label, or name another column with --label-column"
+        if not isinstance(label, str | int | float):
+            return Reason.LABEL_TYPE, found, "name another column with --label-column"
+        return None
+
+
+def is_missing(label: object) -> bool:
+    """Whether a row has no label: null, NaN, or a text of blanks."""
+    return (
+        label is None
+        or (isinstance(label, float) and math.isnan(label))
+        or (isinstance(label, str) and not label.strip())
+    )
