@@ -1,5 +1,6 @@
 """SageMaker's hyperparameters, which are all strings, parsed by the rules of the option classes."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
 def parse_hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
     """The hyperparameters from strings; a value that is not a string is used unchanged.
 
-    Names that the platform adds (_tuning_…, sagemaker_…) are ignored.
+    SageMaker's Python SDK writes each value as JSON, so that a string has quotes around it; these are removed. Names
+    that the platform adds (_tuning_…, sagemaker_…) are ignored.
 
     Raises:
         ConfigError: if a name is unknown, or a value has the wrong type or is outside its bounds.
@@ -89,9 +91,19 @@ def hyperparameter_rules() -> dict[str, Rule]:
 
 def _parsed(name: str, value: Any, rule: Rule) -> Any:
     try:
-        parsed = rule.parse(value) if isinstance(value, str) else value
+        parsed = rule.parse(_decoded(value)) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         raise ConfigError(f"{name}: expected {rule.expected_text}, got {value!r:.80}") from None
     if not rule.holds(parsed):
         raise ConfigError(f"{name}: expected {rule.expected}, got {parsed!r:.80}")
     return parsed
+
+
+def _decoded(value: str) -> str:
+    """The string that a JSON string stands for; any other value unchanged."""
+    if not value.startswith('"'):
+        return value
+    with contextlib.suppress(ValueError):
+        decoded = json.loads(value)
+        return decoded if isinstance(decoded, str) else value
+    return value

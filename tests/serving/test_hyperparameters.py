@@ -15,9 +15,13 @@ from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.errors import ConfigError
 
 
-def test_every_option_survives_as_a_string():
+@pytest.mark.parametrize("is_quoted", [False, True])
+def test_every_option_survives_as_a_string(is_quoted):
     options = {**DataOptions().to_dict(), **ModelOptions().to_dict(), **TrainingOptions().to_dict()}
-    strings = {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
+    strings = {
+        name: value if isinstance(value, str) and not is_quoted else json.dumps(value)
+        for name, value in options.items()
+    }
     assert parse_hyperparameters(strings) == Hyperparameters(options)
 
 
@@ -29,6 +33,11 @@ def test_every_option_survives_as_a_string():
         ({"init_lr": "1e-4"}, {"init_lr": 1e-4}),
         ({"init_lr": " .5 "}, {"init_lr": 0.5}),
         ({"class_weights": "True"}, {"class_weights": True}),
+        (
+            {"metric": '"log_loss"', "text_column": '"body"', "epochs": '"3"'},
+            {"metric": "log_loss", "text_column": "body", "epochs": 3},
+        ),
+        ({"text_column": '"quoted'}, {"text_column": '"quoted'}),
         ({"read_test": "no"}, {"read_test": False}),
         ({"rename_labels": '{"1": "pos"}'}, {"rename_labels": {"1": "pos"}}),
         ({"_tuning_objective_metric": "x", "sagemaker_region": "y"}, {}),
