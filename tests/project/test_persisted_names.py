@@ -36,6 +36,8 @@ from serving.server.programs import nginx_conf
 from serving.settings import Settings
 from textclf.bad_rows import Reason as BadRowReason
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.data.dataset_report import dataset_report
+from textclf.data.datasets import load_dataset
 from textclf.data.feedback_store import IndexEntry
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
@@ -71,6 +73,10 @@ _KEYED_BY_DATA = (
     "outcomes",
     "by_source",
     "by_source.*",
+    "classes",
+    "few_texts",
+    "nested",
+    "bad_rows",
     "bad_rows",
 )
 
@@ -148,7 +154,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 23
+    assert len(LIST) == 24
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -272,6 +278,19 @@ def test_the_state_of_monitoring(written):
     assert keys_of(json_of(PERSISTED / "model" / "drift.json")) == listed - of_runs
     assert set(VERDICTS) == LIST["drift.json"]["values of verdict"]
     assert {outcome.value for outcome in RetrainOutcome} - {"busy"} == LIST["drift.json"]["values of outcome"]
+
+
+def test_the_data_set_report(tmp_path):
+    for part in ("train", "val", "test"):
+        for label in ("neg", "pos"):
+            for i in range(3):
+                path = tmp_path / part / label / "2024" / f"{i}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{part} {label} {i}", encoding="utf-8")
+    (tmp_path / "bad.csv").touch()
+    report = dataset_report(load_dataset(tmp_path), lambda texts: np.full(len(texts), 5), max_length=9)
+    found = keys_of(report.to_dict()) - {"bad_rows"}
+    assert found | {"bad_rows.*"} == paths_of("Data set report")
 
 
 def test_the_drift_report(written):
