@@ -57,6 +57,14 @@ def test_texts_of_no_class_do_not_count_as_labels_for_a_retraining(stored):
     assert different_texts(read_labelled_reviews(stored).reviews) == 3
 
 
+def test_other_parts_and_files_are_named(tmp_path):
+    for name in ("train.csv", "Test.csv", "dev.csv", "more.csv"):
+        (tmp_path / name).write_text(f"text,label\n{name},pos\n")
+    found = read_labelled_reviews(tmp_path)
+    assert [review.text for review in found.reviews] == ["train.csv"]
+    assert found.notes == ("Not read: more.csv, dev.csv, Test.csv.",)
+
+
 def test_copies_do_not_count_as_labels_for_a_retraining():
     texts = ["So good!", "SO  GOOD !", "so\u200b go\u00adod!", "so go\u0301od\u00a0!", "so bad!"]
     assert different_texts([LabelledReview(text, "pos") for text in texts]) == 2

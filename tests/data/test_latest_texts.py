@@ -27,7 +27,7 @@ def test_a_folder_of_texts_has_no_labels(tmp_path):
         write(tmp_path / name, text)
     latest = read_latest(tmp_path)
     assert (latest.texts, latest.labels, latest.audit, latest.times) == (("one", "two"), None, None, None)
-    assert latest.notes == LEFT_OUT
+    assert latest.notes == (*LEFT_OUT, "Not read: e.md.")
 
 
 def test_class_folders_have_labels(tmp_path):
@@ -45,6 +45,18 @@ def test_of_a_data_set_the_test_part_is_taken(tmp_path):
     assert (latest.texts, latest.part) == (("test neg", "test pos"), (tmp_path / "test",))
     latest = read_latest(tmp_path / "train")
     assert (latest.texts, latest.part) == (("train neg", "train pos"), ())
+
+
+def test_the_test_part_under_other_names(tmp_path):
+    write(tmp_path / "train.csv", "text,label\ntrain,pos\n")
+    write(tmp_path / "Test-00000-of-00002.csv", "text,label\none,pos\n")
+    write(tmp_path / "Test-00001-of-00002.csv", "text,label\ntwo,neg\n")
+    write(tmp_path / "more.csv", "text,label\nmore,neg\n")
+    latest = read_latest(tmp_path)
+    assert (latest.texts, latest.labels) == (("one", "two"), ("pos", "neg"))
+    assert [path.name[:10] for path in latest.part] == ["Test-00000", "Test-00001"]
+    assert latest.notes == ("Not read: more.csv.",)
+    assert read_latest(tmp_path / "train.csv").texts == ("train",)
 
 
 def test_a_table_may_have_labels_or_none(tmp_path):

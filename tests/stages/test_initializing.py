@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,17 @@ def test_what_can_not_be_had(tmp_path, archive, root):
     with pytest.raises(DatasetError, match=r"notes\.txt: expected an archive"):
         Initialize(tmp_path / "notes.txt", tmp_path / "datasets").download_dataset()
     assert not (tmp_path / "datasets").exists()
+
+
+def test_the_parts_of_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "reviews.zip", "w") as archive:
+        for name, count in (("Train.csv", 20), ("Test.csv", 5), ("dev-0-of-2.csv", 3), ("dev-1-of-2.csv", 2)):
+            rows = [f"{name} {i} is {label},{label}" for label in CLASSES for i in range(count)]
+            archive.writestr(f"reviews/v1/{name}", "\n".join(["text,label", *rows]))
+        archive.writestr("reviews/v1/README", "")
+    data = Initialize(tmp_path / "reviews.zip", tmp_path / "datasets").read_dataset()
+    assert [len(split) for split in data.splits.values()] == [40, 5, 5, 10]
+    assert [entry.path.name for entry in data.layout.unread] == ["README"]
 
 
 def test_a_path_is_not_looked_for_elsewhere(tmp_path, archive, monkeypatch, url):

@@ -12,8 +12,9 @@ from textclf.errors import DatasetError
 from textclf.labels import CLUTTER_FOLDER, UNLABELLED_FOLDER
 
 Paths = tuple[Path, ...]
-# Reason of a file that is not read.
+# Reasons of a file that is not read.
 NO_TABLE = "not a table"
+NO_TEXT = "not a .txt file"
 _Group = dict[str, list[Path]]
 
 
@@ -63,7 +64,12 @@ def class_files(folder: Path | str) -> Iterator[tuple[os.DirEntry[str], bool]]:
         if entry.is_dir(follow_symlinks=False) and not is_hidden:
             yield from class_files(entry.path)
         else:
-            yield entry, not is_hidden and entry.name.lower().endswith(".txt") and entry.is_file()
+            yield entry, not is_hidden and is_text_file(entry)
+
+
+def is_text_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file with one text."""
+    return entry.name.lower().endswith(".txt") and entry.is_file()
 
 
 def find_parts(source: Path, test_source: Path | None = None) -> Layout:

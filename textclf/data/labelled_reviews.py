@@ -77,10 +77,8 @@ class LabelledReviews:
             f"Labelled texts that the index does not know: {unknown:,}; their time, sender and audit flag are "
             f"unknown.": unknown,
         }
-        notes = [note for note, count in of_index.items() if count]
-        if self.not_read:
-            notes.append(f"Not read: {self.not_read}.")
-        return (*self.columns, *left_out_notes(self.empty, self.skipped), *notes)
+        notes = left_out_notes(self.empty, self.skipped, self.not_read)
+        return (*self.columns, *notes, *(note for note, count in of_index.items() if count))
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -125,11 +123,13 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, skipped, columns, not_read)
 
 
-def left_out_notes(empty: int, skipped: Mapping[Reason, int]) -> tuple[str, ...]:
-    """A sentence for blank texts and one for bad rows that were left out."""
+def left_out_notes(empty: int, skipped: Mapping[Reason, int], not_read: str = "") -> tuple[str, ...]:
+    """Sentences for blank texts, bad rows and files (`not_read` has their names) that were left out."""
     notes = [f"Blank texts, left out: {empty:,}."] if empty else []
     if skipped:
         notes.append(f"Bad rows, left out: {in_words(skipped)}.")
+    if not_read:
+        notes.append(f"Not read: {not_read}.")
     return tuple(notes)
 
 

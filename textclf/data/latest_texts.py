@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.bad_rows import UndecodableError
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import Paths, class_folders, find_parts, visible_entries
+from textclf.data.dataset_layout import (
+    NO_TEXT,
+    Paths,
+    Unread,
+    class_folders,
+    find_parts,
+    is_text_file,
+    unread_names,
+    visible_entries,
+)
 from textclf.data.feedback_store import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
 from textclf.data.readers import Part, read_part, read_text_file
@@ -61,7 +71,7 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
         layout = find_parts(path)
         # A train part that was passed itself may have a test part next to it: do not read that.
         part = tuple(test for test in layout.test if path in test.parents) or layout.train
-        latest = _part(part, options)
+        latest = _part(path, part, layout.unread, options)
         latest = dataclasses.replace(latest, part=() if part == (path,) else part)
     if not latest.texts:
         raise DatasetError(f"{path}: expected at least one non-blank text, found none; check the path")
@@ -80,10 +90,11 @@ def _feedback(folder: Path, options: DataOptions) -> LatestTexts:
     )
 
 
-def _part(paths: Paths, options: DataOptions) -> LatestTexts:
+def _part(root: Path, paths: Paths, unread: Sequence[Unread], options: DataOptions) -> LatestTexts:
     part = read_part(paths, options, keeps_other=True, needs_label=False)
     labels = tuple(label or None for label in part.labels)
-    notes = (*part.notes, *left_out_notes(part.empty, part.skipped.counts))
+    not_read = unread_names([*unread, *part.unread], root)
+    notes = (*part.notes, *left_out_notes(part.empty, part.skipped.counts, not_read))
     if (missing := labels.count(None)) < len(labels):
         notes += (f"Texts without a label: {missing:,}.",) if missing else ()
         return LatestTexts(tuple(part.texts), labels, notes=notes)
@@ -93,16 +104,21 @@ def _part(paths: Paths, options: DataOptions) -> LatestTexts:
 def _text_files(folder: Path, options: DataOptions) -> LatestTexts:
     """The texts of the .txt files in a folder."""
     part = Part()
+    unread = []
     for entry in visible_entries(folder):
-        if entry.name.endswith(".txt") and entry.is_file():
-            try:
-                part.add(read_text_file(entry.path, options.encoding), "", options, entry.path)
-            except UndecodableError as error:
-                part.leave_out(error, options)
+        if not is_text_file(entry):
+            unread.append(Unread(Path(entry.path), NO_TEXT))
+            continue
+        try:
+            part.add(read_text_file(entry.path, options.encoding), "", options, entry.path)
+        except UndecodableError as error:
+            part.leave_out(error, options)
     if part.refused:
         raise part.refused.error()
-    return LatestTexts(tuple(part.texts), notes=left_out_notes(part.empty, part.skipped.counts))
+    return LatestTexts(
+        tuple(part.texts), notes=left_out_notes(part.empty, part.skipped.counts, unread_names(unread, folder))
+    )
 
 
 def _has_text_files(folder: Path) -> bool:
-    return any(entry.name.endswith(".txt") and entry.is_file() for entry in visible_entries(folder))
+    return any(is_text_file(entry) for entry in visible_entries(folder))
