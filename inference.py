@@ -1,8 +1,9 @@
 """Inference: score a list of texts, typed reviews, folders of reviews, or a file with a saved model."""
 
+import csv
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -22,7 +23,7 @@ from textclf.data.tables import table_format
 from textclf.errors import InputError
 from textclf.fields import whole
 from textclf.files import remove_leftovers
-from textclf.labels import label_choice, parse_label
+from textclf.label_column import label_choice, label_text, parse_label
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
@@ -41,7 +42,7 @@ class ScoredReview:
 
     Attributes:
         path, text: file of the review, and its text.
-        label: its class, the name of its folder.
+        label: its class.
         prediction: the prediction of the model.
     """
 
@@ -176,12 +177,10 @@ class Inference:
         if num_files < 1:
             raise InputError(f"num_files: expected at least 1, got {num_files!r}")
         seed = self.seed if seed is None else seed
-        chosen = sample_files(Path(dir_path), self.predictor.class_names, num_files, seed)
-        predictions = self.predict([text for _, text in chosen])
-        results = [
-            ScoredReview(path, text, path.parent.name, prediction)
-            for (path, text), prediction in zip(chosen, predictions, strict=True)
-        ]
+        predictor = self.predictor
+        chosen = sample_files(Path(dir_path), predictor.class_names, num_files, seed, predictor.other_names)
+        predictions = self.predict([file.text for file in chosen])
+        results = [ScoredReview(*file, prediction) for file, prediction in zip(chosen, predictions, strict=True)]
         for result in results:
             click.echo(f"{result.path}\n  {_shortened(result.text)}")
             click.echo(f"  {result.label} -> {_verdict(result.prediction)}{'' if result.is_right else '  WRONG'}")
@@ -197,6 +196,7 @@ class Inference:
         skip_bad: bool = False,
         on_progress: Callable[[int], None] | None = None,
         for_spreadsheets: bool = False,
+        rename_labels: Mapping[str, str] | None = None,
     ) -> ScoringReport:
         """Score every row of a file and write it to another, in constant memory (see textclf.runtime.file_scoring).
 
@@ -207,6 +207,7 @@ class Inference:
             skip_bad: skip rows that can't be scored, instead of stopping at the first.
             on_progress: called with the number of bytes read so far.
             for_spreadsheets: put an apostrophe before each text of a CSV output that starts like a formula.
+            rename_labels: class names by labels of the file, for the accuracy.
 
         Raises:
             DatasetError: if the input can't be read.
@@ -226,10 +227,10 @@ class Inference:
         predictor = self.predictor
         remove_leftovers(target.parent)
         with row_writer(target, predictor.class_names, columns, for_spreadsheets) as write:
-            return score_rows(read, predictor, write, text_column, skip_bad)
+            return score_rows(read, predictor, write, text_column, skip_bad, rename_labels)
 
     def _label(self, sentiment: str | int) -> str:
-        return parse_label(str(sentiment), self.predictor.class_names)
+        return parse_label(label_text(sentiment) or "", self.predictor.class_names)
 
 
 def _shortened(text: str, max_chars: int = 200) -> str:
@@ -285,7 +286,8 @@ def main(
       python inference.py score --input reviews.csv --output scored.jsonl.gz
       python inference.py --model-path demo/model versions
     """
-    names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
+    # A name with a comma needs quotes, as in CSV.
+    names = None if class_names is None else tuple(next(csv.reader([class_names], skipinitialspace=True), []))
     context.obj = Inference(model_path, names, threads=threads, cascade=not no_cascade)
 
 
@@ -338,6 +340,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 @click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
 @field_option(DataOptions, "text_column", help="Column that contains the text.")
+@field_option(DataOptions, "rename_labels", help="Class of a label of the file, for the accuracy; may be repeated.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
 @click.option("--for-spreadsheets", is_flag=True, help="Put ' before texts in a CSV that start with = + - or @.")
 @field_option(_Numbers, "tokens_per_batch", is_checked=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Initialize:
         data_dir: folder for downloads and unpacked archives.
         sha256: expected hash of the file, or None.
         options: how to read and split the data.
+        spellings: class names whose spelling counts, such as those of an earlier version.
 
     Attributes:
         class_names: class names, set by read_dataset and make_dataset; the position is the class id.
@@ -48,11 +50,13 @@ class Initialize:
         data_dir: str | Path = _DEFAULT_DATA_DIR,
         sha256: str | None = None,
         options: DataOptions = _DEFAULT_OPTIONS,
+        spellings: Collection[str] = (),
     ) -> None:
         self.file_name = file_name
         self.data_dir = data_dir
         self.sha256 = sha256
         self.options = options
+        self.spellings = spellings
         self.class_names: tuple[str, ...] = ()
         self.dataset: Dataset | None = None
 
@@ -130,7 +134,7 @@ class Initialize:
             click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
 
     def _read(self, source: str | Path, test_source: str | Path | None, options: DataOptions) -> Dataset:
-        dataset = load_dataset(source, test_source, options)
+        dataset = load_dataset(source, test_source, options, spellings=self.spellings)
         self.dataset, self.class_names = dataset, dataset.class_names
         return dataset
 

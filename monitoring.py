@@ -28,7 +28,8 @@ from textclf.drift.reference import MAX_TEXTS
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, check_not_ahead, read_state, update_state
 from textclf.errors import ModelStoreError, TextClfError
 from textclf.files import atomic_file, check_writable
-from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids, position_notes
+from textclf.label_column import label_notes
+from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples
 from textclf.monitoring.options import MonitoringSettings, given_again, monitoring_options
@@ -136,10 +137,11 @@ class Monitoring:
         is_audit = np.array(flags, bool)
         opened = open_version(self.model_path)
         names, predictor = opened.class_names, self._predictor(opened)
-        ids = None if labels is None else class_ids(labels, names, opened.renames)
-        if labels is not None and ids is not None:
+        ids = None
+        if labels is not None:
+            ids, changes = class_ids(labels, names, opened.renames)
             check_audited(labels, ids, is_audit, names)
-            notes = [*notes, *position_notes(labels, ids, names, opened.renames)]
+            notes = [*notes, *label_notes(changes)]
         chosen = self.draws.positions(count, self.max_texts)
         used = with_audits(chosen, is_audit, self.draws, self.max_texts)
         features = scored_features([texts[at] for at in used], opened, predictor)

@@ -113,7 +113,7 @@ class Retrain:
             ModelStoreError: if the champion is missing or can't be loaded.
         """
         from textclf.data.dataset_summary import data_line
-        from textclf.data.labelled_reviews import read_labelled_reviews
+        from textclf.data.labelled_reviews import read_labelled_reviews, with_class_names
         from textclf.retraining.champion_data import describe_test_set, reference_test_set, trained_until
         from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
         from textclf.retraining.combining import combine
@@ -121,12 +121,14 @@ class Retrain:
         from train_model import Training
 
         options = self._data_options
-        old = Training(dataset_path=self.old_dataset_path, data_dir=self.data_dir, **options.to_dict()).read_dataset()
+        names = self.champion.manifest.class_names
+        old_data = {"dataset_path": self.old_dataset_path, "data_dir": self.data_dir, **options.to_dict()}
+        old = Training(**old_data, spellings=names).read_dataset()
         click.echo(f"old texts:     {data_line(old)}")
         test_set = reference_test_set(old, self.champion, self.old_dataset_path)
         # New data may have the champion's class names, or the names of its data, or names given here.
-        renames = {**options.rename_labels, **self.changes.get("rename_labels", {})}
-        found = read_labelled_reviews(self.new_dataset_path, dataclasses.replace(options, rename_labels=renames))
+        found = read_labelled_reviews(self.new_dataset_path, options)
+        found = with_class_names(found, names, self.changes.get("rename_labels", {}), options.rename_labels)
         reviews = found.reviews
         combined = combine(
             old,
@@ -216,6 +218,7 @@ class Retrain:
             dataset_path=str(self.combined_dataset_path),
             data_dir=self.data_dir,
             runs_dir=self.runs_dir,
+            spellings=self.champion.manifest.class_names,
             **data,
             **(options_of_version(self.champion.manifest) | changes),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,7 @@ class Training:
         url: where to download `dataset_path` from, if the file is missing.
         data_dir: folder for downloads and unpacked archives.
         runs_dir: folder for checkpoints and TensorBoard logs.
+        spellings: class names whose spelling counts, such as those of an earlier version.
         **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
 
     Raises:
@@ -78,12 +80,14 @@ class Training:
         *,
         data_dir: str = "datasets",
         runs_dir: str = "runs",
+        spellings: Collection[str] = (),
         **options: Any,
     ) -> None:
         self.dataset_path = str(dataset_path)
         self.url = url
         self.data_dir = data_dir
         self.runs_dir = runs_dir
+        self.spellings = spellings
         given = {
             **options,
             "epochs": epochs,
@@ -124,7 +128,7 @@ class Training:
         Raises:
             DatasetError: if the data can't be downloaded or read.
         """
-        return self._read_dataset(self.data_options)
+        return self._read_dataset(self.data_options, self.spellings)
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
@@ -248,7 +252,7 @@ class Training:
         parent.verify()
         parent.part("saved_model")  # Fail before the data is read.
         data = parent.manifest.data
-        dataset = self._read_dataset(DataOptions.from_record(data["options"]))
+        dataset = self._read_dataset(DataOptions.from_record(data["options"]), parent.manifest.class_names)
         if dataset.fingerprints != data["fingerprint"]:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
@@ -257,8 +261,9 @@ class Training:
             )
         return write_version(store, reexported_version(parent, dataset, current), promote).path
 
-    def _read_dataset(self, options: DataOptions) -> Dataset:
-        return Initialize(self.dataset_path, data_dir=self.data_dir, options=options).read_dataset(self.url)
+    def _read_dataset(self, options: DataOptions, spellings: Collection[str]) -> Dataset:
+        data = Initialize(self.dataset_path, data_dir=self.data_dir, options=options, spellings=spellings)
+        return data.read_dataset(self.url)
 
     def _ready(self) -> CompiledTraining:
         if self._compiled is None:

@@ -33,7 +33,7 @@ from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_ver
 from serving.prediction_logging.recorder import PredictionRecorder
 from serving.scoring import Scorer
 from serving.settings import MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
-from textclf.data.feedback_store import FeedbackStore
+from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.runtime.backend import Timings
@@ -206,10 +206,11 @@ class Service:
         record.model = predictor.full_name
         record.scored = [review.text]
         classes, model = predictor.class_names, predictor.full_name
-        review_id = self.reviews.save(review.text, review.label, classes, model, review.source, review.audit)
+        label = stored_label(review.label, classes)
+        review_id = self.reviews.save(review.text, label, classes, model, review.source, review.audit)
         record.texts = 1
         self.metrics.review_stored()
-        return _response(json_body({"id": review_id, "label": review.label}), status=HTTPStatus.CREATED)
+        return _response(json_body({"id": review_id, "label": label}), status=HTTPStatus.CREATED)
 
     def live(self) -> Response:
         """GET /health/live: 200 if the process responds."""

@@ -1,34 +1,32 @@
-"""Class names: allowed names, their order (ids 0 … K-1), and the parsing of labels."""
+"""Class names: allowed names, their order (ids 0 … K-1), and names that have a meaning of their own."""
 
+import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from textclf.errors import DatasetError, InputError
+from textclf.errors import DatasetError
 
-MAX_CLASS_NAME_CHARS = 100
-# A class name is a folder name, and file systems limit its bytes.
-_MAX_CLASS_NAME_BYTES = 255
-_PUNCTUATION = frozenset(" ._-+#")
+MAX_CLASS_NAME_CHARS = 200
 # Folders that are not classes: unlabelled texts (Large Movie Review Dataset), and what macOS adds to archives.
 UNLABELLED_FOLDER = "unsup"
 CLUTTER_FOLDER = "__MACOSX"
-# Label of a text whose true class the model does not have. Parentheses are not allowed in a class name.
+# Label of a text whose true class the model does not have.
 OTHER_LABEL = "(other)"
+# Control characters, halves of surrogate pairs, and the two separators that break a line.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_MAX_SHOWN = 20
 
 
 def is_class_name(name: str) -> bool:
-    """True if `name` is allowed as the name of a class and of its folder.
+    """True if `name` is allowed as the name of a class: up to MAX_CLASS_NAME_CHARS printable characters.
 
-    Letters with their marks, digits, space and ``. _ - + #`` are allowed. Names with a special meaning in file systems
-    or data sets are not: a dot at the start, blanks at an end, `unsup` and `__MACOSX`.
+    Blanks at an end and OTHER_LABEL are not allowed. textclf.data.class_folders makes the name of a folder of it.
     """
     return (
         0 < len(name) <= MAX_CLASS_NAME_CHARS
-        and all(char.isalnum() or char in _PUNCTUATION or unicodedata.category(char)[0] == "M" for char in name)
-        and not name.startswith(".")
+        and not any(unicodedata.category(char) in _UNPRINTABLE for char in name)
         and name == name.strip()
-        and name not in (UNLABELLED_FOLDER, CLUTTER_FOLDER)
-        and len(name.encode()) <= _MAX_CLASS_NAME_BYTES
+        and name != OTHER_LABEL
     )
 
 
@@ -36,24 +34,15 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     """The distinct class names, sorted; the position is the class id. `source` is their origin, for the message.
 
     Raises:
-        DatasetError: if a name is not allowed, two names differ only in case (one folder on some file systems), or
-            there are fewer than two names.
+        DatasetError: if names are not allowed (the message has an option for each, ready to copy), or there are fewer
+            than two names.
     """
     distinct = sorted(set(names))
-    for name in distinct:
-        if not is_class_name(name):
-            raise DatasetError(
-                f"{source}: the class name {name!r} is not allowed (letters, digits, space and . _ - + # are, "
-                f"up to {MAX_CLASS_NAME_CHARS} characters, no dot at the start); rename the folder or the label, "
-                f"or pass --rename-label OLD=NEW"
-            )
-    folded: dict[str, str] = {}
-    for name in distinct:
-        other = folded.setdefault(name.casefold(), name)
-        if other != name:
-            raise DatasetError(
-                f"{source}: the class names {other!r} and {name!r} differ only in case; use one spelling"
-            )
+    if bad := [name for name in distinct if not is_class_name(name)]:
+        raise DatasetError(
+            f"{source}: expected class names of up to {MAX_CLASS_NAME_CHARS} printable characters, found {len(bad)} "
+            f"that {'is not' if len(bad) == 1 else 'are not'} allowed; rename the labels, or pass {rename_options(bad)}"
+        )
     if len(distinct) < 2:
         raise DatasetError(
             f"{source}: expected at least two classes, found {distinct or 'none'}; "
@@ -62,28 +51,28 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def parse_label(label: str, class_names: Sequence[str]) -> str:
-    """The class name for a typed label: a name in any case, or for two classes also 0 or 1.
-
-    Raises:
-        InputError: if it is neither.
-    """
-    label = label.strip()
-    if label in class_names:
-        return label
-    if _has_ids(class_names) and label in ("0", "1"):
-        return class_names[int(label)]
-    folded = {name.casefold(): name for name in class_names}
-    if label.casefold() in folded:
-        return folded[label.casefold()]
-    raise InputError(f"expected one of {label_choice(class_names)} as the label, got {label!r}")
+def rename_options(labels: Iterable[str], new_names: Iterable[str] | None = None) -> str:
+    """An option --rename-label for each label, quoted for a shell; without `new_names` each suggests one."""
+    labels = list(labels)
+    suggested = [_suggestion(label) for label in labels] if new_names is None else new_names
+    options = [f"--rename-label {_quoted(f'{old}={new}')}" for old, new in zip(labels, suggested, strict=True)]
+    more = f" … and {len(options) - _MAX_SHOWN} more" if len(options) > _MAX_SHOWN else ""
+    return " ".join(options[:_MAX_SHOWN]) + more
 
 
-def label_choice(class_names: Sequence[str]) -> str:
-    """The labels that parse_label() accepts, as text for a prompt or message."""
-    return ", ".join(class_names) + (", 0 or 1" if _has_ids(class_names) else "")
+def _suggestion(name: str) -> str:
+    """An allowed name that resembles `name`."""
+    kept = "".join(" " if unicodedata.category(char) in _UNPRINTABLE else char for char in name).strip(" ()=")
+    return " ".join(kept.replace("=", "-").split())[:MAX_CLASS_NAME_CHARS].strip() or "NEW"
 
 
-def _has_ids(class_names: Sequence[str]) -> bool:
-    """Whether 0 and 1 are ids of two classes; false if 0 or 1 is a class name itself."""
-    return len(class_names) == 2 and not {"0", "1"} & set(class_names)
+def _quoted(text: str) -> str:
+    """`text` as one word of a shell; characters that a terminal does not show become escapes, as in $'a\\nb'."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(char if char.isprintable() else _escape(char) for char in text.replace("\\", "\\\\"))
+    return "$'" + escaped.replace("'", "\\'") + "'"
+
+
+def _escape(char: str) -> str:
+    return f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\U{ord(char):08x}"

@@ -76,8 +76,8 @@ def read_reviews(path: Path) -> tuple[list[str], IntArray, list[str]]:
     if not part:
         raise BenchError(f"{path}: expected a data set with a test part, found none; accuracy is measured on it")
     read = read_part(part, DataOptions())
-    if read.classes != set(NAMES):
-        raise BenchError(f"{path}: expected the classes {', '.join(NAMES)}, got {', '.join(sorted(read.classes))}")
+    if set(read.label_counts) != set(NAMES):
+        raise BenchError(f"{path}: expected the classes {', '.join(NAMES)}, got {', '.join(sorted(read.label_counts))}")
     labels = np.array([NAMES.index(label) for label in read.labels], np.int64)
     return read.texts, labels, [Path(file).name for file in read.paths]
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from textclf.config import DataOptions
 from textclf.data.dataset_layout import find_parts
 from textclf.data.readers import read_part
 from textclf.environment import usable_cores
+from textclf.label_column import match_labels
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
 from textclf.stats.cascade_rules import CascadeSettings
@@ -71,14 +73,17 @@ def all_texts(path: Path, class_names: Sequence[str], renamed: Mapping[str, str]
 
 
 def _read(paths: Sequence[Path], class_names: Sequence[str], renamed: Mapping[str, str]) -> LabelledTexts:
-    parts = [read_part(path, DataOptions(rename_labels=dict(renamed))) for path in paths]
-    unknown = set().union(*(part.classes for part in parts)) - set(class_names)
-    if unknown:
+    parts = [read_part(path, DataOptions()) for path in paths]
+    counts = sum((part.label_counts for part in parts), Counter[str]())
+    names = match_labels(counts, class_names, renamed, has_positions=False).names
+    if unknown := set(counts) - set(names):
         raise BenchError(
             f"{paths[0]}: expected the model's classes, {', '.join(class_names)}, got {', '.join(sorted(unknown))}; "
             f"map them with --rename-label OLD=NEW"
         )
-    return LabelledTexts([t for part in parts for t in part.texts], [label for part in parts for label in part.labels])
+    return LabelledTexts(
+        [text for part in parts for text in part.texts], [names[label] for part in parts for label in part.labels]
+    )
 
 
 def sample(found: LabelledTexts, max_texts: int | None, seed: int) -> LabelledTexts:

@@ -45,10 +45,10 @@ def sample_of_test_texts(dataset_path: Path, manifest: Manifest, count: int, see
             f"{dataset_path}: expected a data set with a test part, found none; accuracy is measured on it"
         )
     part = read_part(layout.test, DataOptions())
-    if part.classes != set(manifest.class_names):
+    if set(part.label_counts) != set(manifest.class_names):
         raise BenchError(
             f"{dataset_path}: expected the model's classes, {', '.join(manifest.class_names)}, "
-            f"got {', '.join(sorted(part.classes))}"
+            f"got {', '.join(sorted(part.label_counts))}"
         )
     if len(part.texts) < count:
         raise BenchError(f"{dataset_path}: expected {count} test texts, found {len(part.texts)}; ask for fewer")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from textclf.config import DataOptions
+from textclf.data.class_folders import make_class_folder
 from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import load_dataset
 from textclf.data.splits import hold_out, text_digest
@@ -249,6 +250,52 @@ def test_other_labels_are_refused(tmp_path, label):
         load_dataset(path)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        ([("train.csv", "0", "1"), ("test.csv", "0.0", "1.0")], ("0", "1")),
+        ([("train.parquet", 0.0, 1.0), ("test.jsonl", 0, 1)], ("0", "1")),
+        ([("train.jsonl", False, True), ("test.csv", "FALSE", "True")], ("false", "true")),
+        ([("train.csv", "__label__neg", "__label__pos"), ("test.csv", "Neg", "POS ")], ("neg", "pos")),
+    ],
+)
+def test_parts_in_other_formats_have_equal_labels(tmp_path, kinds, names):
+    for path, *labels in kinds:
+        part = path.partition(".")[0]
+        pairs = [(text, labels[label == "pos"]) for text, label in rows(part)]
+        write_table(tmp_path / path, pairs)
+    dataset = load_dataset(tmp_path)
+    assert dataset.class_names == names
+    assert np.bincount(dataset.test.labels).tolist() == [30, 30]
+    changed = {change.name for change in dataset.counts.normalised_labels}
+    assert changed == set(names)
+    assert sum(change.texts for change in dataset.counts.normalised_labels) in (60, 120)
+
+
+def test_spellings_of_a_class_are_merged_and_reported(tmp_path):
+    pairs = [(text, label if index % 3 else label.title()) for index, (text, label) in enumerate(rows("all", 30))]
+    dataset = load_dataset(write_table(tmp_path / "all.csv", pairs))
+    assert dataset.class_names == ("neg", "pos")
+    changes = {(change.read, change.name): change.texts for change in dataset.counts.normalised_labels}
+    assert changes == {("Neg", "neg"): 10, ("Pos", "pos"): 10}
+
+
+def test_the_names_of_an_earlier_version_have_the_last_word(tmp_path):
+    path = write_table(tmp_path / "all.csv", rows("all", 30, ("False", "True")))
+    assert load_dataset(path).class_names == ("false", "true")
+    before = load_dataset(path, spellings=("False", "True"))
+    assert before.class_names == ("False", "True")
+    assert before.counts.normalised_labels == ()
+
+
+def test_class_folders_with_escaped_names(tmp_path):
+    for name in ("C/C++", "unsup", "Java", "50%"):
+        for index in range(6):
+            path = make_class_folder(tmp_path, name) / f"{index}.txt"
+            path.write_text(f"text {index} about {name}")
+    assert load_dataset(tmp_path).class_names == ("50%", "C/C++", "Java", "unsup")
+
+
 def test_text_that_is_a_number(tmp_path):
     path = write_table(tmp_path / "all.jsonl", [(7, "pos"), *rows("all")])
     with pytest.raises(DatasetError, match=r"row 1: expected a string in 'text', got 7"):
@@ -265,10 +312,11 @@ def test_columns(tmp_path, suffix):
 
 
 def test_label_that_is_not_allowed_leads_to_its_remedy(tmp_path):
-    path = write_table(tmp_path / "all.csv", rows("all", classes=("a", "b?=c")))
-    with pytest.raises(DatasetError, match=r"'b\?=c' is not allowed.*--rename-label"):
+    long = "b" * 201
+    path = write_table(tmp_path / "all.csv", rows("all", classes=("a", long)))
+    with pytest.raises(DatasetError, match=rf"found 1 that is not allowed; .* --rename-label {long}=b{{200}}$"):
         load_dataset(path)
-    assert load_dataset(path, options=DataOptions(rename_labels={"b?=c": "b"})).class_names == ("a", "b")
+    assert load_dataset(path, options=DataOptions(rename_labels={long: "b"})).class_names == ("a", "b")
 
 
 def test_renaming_merges_and_refuses_what_is_not_there(tmp_path):
@@ -282,8 +330,18 @@ def test_renaming_merges_and_refuses_what_is_not_there(tmp_path):
 
 def test_unknown_test_label(tmp_path):
     root = write_root(tmp_path, test=[*rows("test"), ("odd", "neutral")])
-    with pytest.raises(DatasetError, match=r"test: the test label 'neutral' does not occur.*neg, pos"):
+    with pytest.raises(DatasetError, match=r"test: expected the labels .*'neg', 'pos', found 1 other; ") as refused:
         load_dataset(root)
+    assert "--rename-label neutral=CLASS" in str(refused.value)
+    assert load_dataset(root, options=DataOptions(rename_labels={"neutral": "pos"})).counts.test_read == 61
+
+
+def test_other_names_in_the_test_part_are_listed_with_their_classes(tmp_path):
+    root = write_root(tmp_path, test=rows("test", 9, ("negative", "1")))
+    with pytest.raises(DatasetError, match=r"--rename-label 1=CLASS --rename-label negative=neg$"):
+        load_dataset(root)
+    unread = DataOptions(rename_labels={"negative": "neg", "1": "pos"}, read_test=False)
+    assert load_dataset(root, options=unread).test is None
 
 
 def test_empty_class_folder(tmp_path):

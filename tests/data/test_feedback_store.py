@@ -5,9 +5,9 @@ import os
 import pytest
 
 from textclf.config import DataOptions
-from textclf.data.feedback_store import save_review
+from textclf.data.feedback_store import save_review, stored_label
 from textclf.data.readers import read_part
-from textclf.errors import InputError
+from textclf.errors import InputError, UnknownLabelError
 from textclf.labels import OTHER_LABEL, is_class_name
 
 CLASSES = ("neg", "pos")
@@ -49,11 +49,23 @@ def test_a_text_of_no_class_has_a_folder_that_no_class_can_have(tmp_path):
     assert path.parent == tmp_path / "(other)"
 
 
-@pytest.mark.parametrize("label", ["../up", "..", "/abs", "a/b", ".hidden"])
-def test_class_names_that_are_paths_do_not_help(tmp_path, label):
-    with pytest.raises(InputError):
-        save_review("Good.", label, tmp_path / "new", ("neg", label))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("label", ["../up", "..", "/abs", "a/b", ".hidden", "unsup", "x" * 200 + "é" * 60])
+def test_class_names_that_are_paths_stay_in_the_folder(tmp_path, label):
+    path = save_review("Good.", label, tmp_path / "new", ("neg", label))
+    assert path.parent.parent == tmp_path / "new"
+    part = read_part(tmp_path / "new", DataOptions())
+    assert (part.texts, part.labels, part.ignored) == (["Good."], [label], 0)
+
+
+@pytest.mark.parametrize(("label", "name"), [("pos", "pos"), (" POS ", "pos"), ("(Other)", OTHER_LABEL)])
+def test_a_label_is_stored_under_the_equal_class_name(label, name):
+    assert stored_label(label, CLASSES) == name
+
+
+@pytest.mark.parametrize("label", ["0", "1", "positive", "", "p" * 10_000])
+def test_an_unknown_label_is_refused(label):
+    with pytest.raises(UnknownLabelError, match=r"^label: expected one of neg, pos, \(other\), got"):
+        stored_label(label, CLASSES)
 
 
 def test_link_that_leads_out_is_refused(tmp_path):

@@ -8,9 +8,16 @@ import pytest
 from textclf.bad_rows import Reason
 from textclf.config import DataOptions
 from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
-from textclf.data.labelled_reviews import LabelledReview, different_texts, fingerprint_of, read_labelled_reviews
+from textclf.data.labelled_reviews import (
+    LabelledReview,
+    different_texts,
+    fingerprint_of,
+    read_labelled_reviews,
+    with_class_names,
+)
 from textclf.data.latest_texts import read_latest
 from textclf.errors import DatasetError
+from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
 
 CLASSES = ("neg", "pos")
@@ -208,11 +215,17 @@ def test_tables_with_and_without_a_source(tmp_path, suffix):
     else:
         keys = ("text", "label", "source")
         path.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in rows))
-    found = read_labelled_reviews(path, DataOptions(rename_labels={"1": "pos", "0": "neg", "2": "other"}))
+    found = read_labelled_reviews(path)
     assert found.reviews == (
-        LabelledReview("Good.", "pos", "shop", path=path),
-        LabelledReview("Bad.", "neg", "", path=path),
+        LabelledReview("Good.", "1", "shop", path=path),
+        LabelledReview("Bad.", "0", "", path=path),
     )
+    named = with_class_names(found, ("neg", "pos"), {}, {})
+    assert [review.label for review in named.reviews] == ["pos", "neg"]
+    assert named.label_changes == (LabelChange("0", "neg", 1), LabelChange("1", "pos", 1))
+    assert named.notes[-1] == 'Labels were normalised: 1 "0" read as "neg", 1 "1" read as "pos".'
+    named = with_class_names(found, ("neg", "pos"), {"1": "neg"}, {"1": "pos", "0": "pos"})
+    assert [review.label for review in named.reviews] == ["neg", "pos"]
     path.write_text('{"text": "Good.", "label": 1}\n' if suffix == "jsonl" else "text,label\nGood.,1\n")
     assert read_labelled_reviews(path).reviews == (LabelledReview("Good.", "1", path=path),)
 

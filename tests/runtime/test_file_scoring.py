@@ -154,7 +154,8 @@ def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
         ]
     ]
     report = score(tmp_path / "out.jsonl", rows)
-    assert (report.labelled, report.correct, report.unknown_labels) == (4, 2, 1)
+    # Next to names of classes, 1 is no position.
+    assert (report.labelled, report.correct, report.unknown_labels) == (3, 1, 2)
     assert list(report.warnings()) == ["1 row has a label that is not a class of the model"]
     assert report.accuracy == pytest.approx(2 / 4)
     first = read_jsonl(tmp_path / "out.jsonl")[1]

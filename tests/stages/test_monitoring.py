@@ -124,13 +124,19 @@ def test_labels_that_say_nothing_of_the_version_are_passed_over_and_counted(made
     labels = ["neg"] * 50 + ["sport"] * 30 + [None] * 20 + [names.index("pos")] * 10 + ["1"] * 10
     times = [created - 1] * 5 + [None] * 5 + [created + 1] * 110
     report = Monitoring(made).check(films(120), labels, True, times=times)
-    # 20 texts have no label, and 10 labels are older.
+    # 20 texts have no label, and 10 labels are older. Next to names, "1" is no position of a class.
     labels = report.figures.labels
-    assert (labels.audit_texts, labels.audit_unknown) == (90, 30)
-    assert labels.audit_errors >= 30
-    assert "30 labels are not a class of the model, so each counts as an error." in report.notes
-    assert "Labels were read as positions of classes: 1 as pos." in report.notes
+    assert (labels.audit_texts, labels.audit_unknown) == (90, 40)
+    assert labels.audit_errors >= 40
+    assert "40 labels are not a class of the model, so each counts as an error." in report.notes
+    assert not any(note.startswith("Labels were normalised") for note in report.notes)
     assert any(note.startswith("10 labels are older") for note in report.notes)
+
+
+def test_a_column_of_0_and_1_has_the_positions_of_two_classes(made):
+    report = Monitoring(made).check(films(4), ["0", "1", "1.0", None])
+    assert 'Labels were normalised: 1 "0" read as "neg", 1 "1" read as "pos", 1 "1.0" read as "pos".' in report.notes
+    assert report.figures.labels.other_unknown == 0
 
 
 def test_one_label_that_is_no_class_is_said_in_the_singular(made):

@@ -422,9 +422,9 @@ def test_a_best_version_that_was_removed_is_said(undecided, promoted, reviews, p
 
 def test_new_texts_may_have_other_names_for_the_classes(undecided, tmp_path, reviews):
     new = write_products(tmp_path / "new", per_class=20)
-    for old, name in (("neg", "0"), ("pos", "1")):
+    for old, name in (("neg", "1"), ("pos", "2")):
         (new / "train" / old).rename(new / "train" / name)
-    combined = retrain_of(tmp_path, reviews, new, rename_labels={"0": "neg", "1": "pos"}).combine_datasets()
+    combined = retrain_of(tmp_path, reviews, new, rename_labels={"1": "neg", "2": "pos"}).combine_datasets()
     assert combined.class_names == ("neg", "pos")
     assert len(combined.added) + len(combined.held_out) > 20
     with pytest.raises(DatasetError):

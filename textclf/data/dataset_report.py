@@ -11,6 +11,7 @@ import numpy as np
 from textclf.data.dataset_layout import Paths, shortened
 from textclf.data.dataset_summary import few_texts, missing_in_test, warnings_of
 from textclf.data.datasets import Dataset
+from textclf.label_column import LabelChange
 
 _MAX_UNREAD = 20
 _KINDS = ("duplicates", "with contradictory labels", "that are in the validation part", "that are in the test part")
@@ -81,6 +82,7 @@ class DatasetReport:
     unread: tuple[dict[str, str], ...]
     warnings: tuple[str, ...]
     bad_rows: dict[str, int]
+    normalised_labels: tuple[LabelChange, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,6 +160,7 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
         unread=tuple({"path": str(path), "reason": reason} for path, reason in dataset.layout.unread),
         warnings=warnings_of(dataset),
         bad_rows=counts.bad_rows,
+        normalised_labels=counts.normalised_labels,
         notes=dataset.notes,
     )
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import numpy as np
 from textclf.bad_rows import Reason, joined
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Layout, Paths, chosen_parts, find_parts
+from textclf.data.part_labels import name_labels
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import check_class_sizes, hold_out, text_digest
 from textclf.errors import DatasetError
-from textclf.labels import check_class_names
+from textclf.label_column import LabelChange, label_notes
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -54,6 +55,7 @@ class Counts:
             These four are None if no validation part was read.
         bad_rows: rows left out by options.skip_bad, by reason (textclf.bad_rows.Reason), except undecodable ones.
         bad_places: file, row and reason of the first bad rows.
+        normalised_labels: spellings of labels that differ from their class names, from all parts that were read.
     """
 
     train_read: int
@@ -73,6 +75,7 @@ class Counts:
     in_validation: int | None = None
     bad_rows: dict[str, int] = field(default_factory=dict)
     bad_places: tuple[str, ...] = ()
+    normalised_labels: tuple[LabelChange, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class Dataset:
         source: path that was read.
         layout: paths of the parts that were read, and what was not read.
         nested: number of texts in subfolders of class folders, by class folder.
-        notes: sentences about columns that were read instead of the default ones, and about bad rows.
+        notes: sentences about columns that were read instead of the default ones, bad rows and normalised labels.
     """
 
     class_names: tuple[str, ...]
@@ -129,7 +132,11 @@ class Dataset:
 
 
 def load_dataset(
-    source: Path | str, test_source: Path | str | None = None, options: DataOptions = _DEFAULT_OPTIONS
+    source: Path | str,
+    test_source: Path | str | None = None,
+    options: DataOptions = _DEFAULT_OPTIONS,
+    *,
+    spellings: Collection[str] = (),
 ) -> Dataset:
     """Read, check, clean and split a data set.
 
@@ -146,6 +153,8 @@ def load_dataset(
         options: how to read and split. A validation part is halved into both validation splits; without one, or with
             read_validation=False, options.val_split of the training texts is. With read_test=False no test file is
             opened, and a held-out test split is dropped.
+        spellings: class names whose spelling counts, such as those of an earlier version; the data decides about
+            all others.
 
     Raises:
         DatasetError: if files can't be read, or are not a classification problem.
@@ -154,10 +163,20 @@ def load_dataset(
     found = find_parts(source, None if test_source is None else Path(test_source))
     layout = chosen_parts(found, options)
     part = read_part(layout.train, options)
-    _check_renamed(part, options, source)
-    class_names = check_class_names(part.classes, source)
     validation_part = read_part(layout.validation, options) if layout.validation else None
     test_part = read_part(layout.test, options) if layout.test else None
+    class_names, normalised_labels = name_labels(
+        part,
+        [
+            (paths[0], other)
+            for paths, other in ((layout.validation, validation_part), (layout.test, test_part))
+            if other
+        ],
+        options.rename_labels,
+        source,
+        spellings=spellings,
+        all_read=(layout.validation, layout.test) == (found.validation, found.test),
+    )
 
     test = None if test_part is None else _as_split(test_part, class_names, layout.test[0])
     in_test = set() if test is None else {_key(text) for text in test.texts}
@@ -182,6 +201,7 @@ def load_dataset(
 
     parts = [read for read in (part, validation_part, test_part) if read is not None]
     skipped = joined([read.skipped for read in parts])
+    notes = [*(note for read in parts for note in read.notes), skipped.note(), *label_notes(normalised_labels)]
     splits = {"train": train, "validation_select": select, "validation_calibrate": calibrate}
     counts = Counts(
         train_read=len(part.texts),
@@ -196,6 +216,7 @@ def load_dataset(
         ignored=sum(p.ignored for p in parts),
         bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
         bad_places=tuple(skipped.places()),
+        normalised_labels=normalised_labels,
     )
     if validation_part is not None and validation is not None:
         counts = dataclasses.replace(
@@ -215,7 +236,7 @@ def load_dataset(
         source=source,
         layout=layout._replace(unread=(*layout.unread, *(entry for read in parts for entry in read.unread))),
         nested=sum((read.nested for read in parts), Counter()),
-        notes=tuple(note for note in (*(note for read in parts for note in read.notes), skipped.note()) if note),
+        notes=tuple(filter(None, notes)),
     )
 
 
@@ -230,23 +251,8 @@ def _check_validation(split: Split, class_names: Sequence[str], source: Path) ->
         )
 
 
-def _check_renamed(part: Part, options: DataOptions, source: Path) -> None:
-    unknown = sorted(set(options.rename_labels) - part.renamed)
-    if unknown:
-        raise DatasetError(
-            f"{source}: --rename-label names {unknown[0]!r}, which is not a label of the training texts; "
-            f"they have {', '.join(sorted(part.classes)[:20])}"
-        )
-
-
 def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
     ids = {name: i for i, name in enumerate(class_names)}
-    unknown = sorted(part.classes - set(ids))
-    if unknown:
-        raise DatasetError(
-            f"{source}: the test label {unknown[0]!r} does not occur in the training texts, which have "
-            f"{', '.join(class_names[:20])}; remove it from the test part, or pass --rename-label OLD=NEW"
-        )
     if not part.texts:
         raise DatasetError(f"{source}: expected labelled texts, found none; check the path")
     return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))

@@ -23,10 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from textclf.data.class_folders import class_folder, make_class_folder
 from textclf.data.group_commit import GroupCommit
 from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
 from textclf.files import atomic_file, locked, remove_leftovers, staged_file, sync_folder
-from textclf.labels import OTHER_LABEL, is_class_name
+from textclf.label_column import parse_label
+from textclf.labels import OTHER_LABEL
 from textclf.tokenization.text_key import is_blank
 from textclf.unicode import encode_utf8
 
@@ -48,7 +50,7 @@ class IndexEntry:
     Attributes:
         id: name of the review's file, without its suffix.
         time: time of storing, ISO 8601 with the time zone.
-        label: label as it was sent; the class folder has the last word.
+        label: class name when it was sent; the class folder has the last word.
         source: sender as named by the sender; None if not given.
         model: model version that was serving.
         audit: whether the text was drawn at random to be labelled.
@@ -114,10 +116,30 @@ def read_index(folder: Path) -> tuple[dict[str, IndexEntry], int]:
     return entries, damaged
 
 
-def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
-    """Store a labelled text as `<save_dir>/<label>/<uuid>.txt`, completely or not at all; return the file's path.
+def stored_label(label: str, class_names: Sequence[str]) -> str:
+    """The class name (or OTHER_LABEL) under which a label is stored: the label itself, or an equal one.
 
-    The label is a class or OTHER_LABEL. The text is stored unchanged, in UTF-8. A missing folder is made.
+    Raises:
+        UnknownLabelError: if no class has such a name; 0 and 1 are no positions here.
+    """
+    known = (*class_names, OTHER_LABEL)
+    if label in known:
+        return label
+    try:
+        return parse_label(label, known, has_positions=False)
+    except InputError:
+        raise _unknown(label, known) from None
+
+
+def _unknown(label: str, known: Sequence[str]) -> UnknownLabelError:
+    return UnknownLabelError(f"label: expected one of {', '.join(known)}, got {label[:100]!r}")
+
+
+def save_review(text: str, label: str, save_dir: Path | str, class_names: Sequence[str]) -> Path:
+    """Store a labelled text in the folder of its class in `save_dir`, completely or not at all; return the file's path.
+
+    The label is a class or OTHER_LABEL; textclf.data.class_folders names its folder, which is made if it is missing.
+    The text is stored unchanged, in UTF-8.
 
     Raises:
         InputError: if the text is blank or not Unicode, the label is unknown, or the class folder is a link that
@@ -138,13 +160,14 @@ def _checked_content(text: str) -> bytes:
 
 def _new_path(label: str, save_dir: Path, class_names: Sequence[str]) -> Path:
     """Return an unused path in the folder of a class."""
-    if label != OTHER_LABEL and (label not in class_names or not is_class_name(label)):
-        raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r}")
-    folder = save_dir / label
+    if label not in (*class_names, OTHER_LABEL):
+        raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r:.220}")
+    folder = class_folder(save_dir, label)
     if folder.resolve().parent != save_dir.resolve():
         raise InputError(
             f"{folder}: expected a folder in {save_dir}, found a link that leads out of it; remove the link"
         )
+    make_class_folder(save_dir, label)
     return folder / f"{uuid.uuid4()}.txt"
 
 
@@ -211,9 +234,8 @@ class FeedbackStore:
             StorageUnavailableError: if the folder can't be made or written.
             OSError: if the disk refuses for another reason; nothing is left behind.
         """
-        known = (*class_names, OTHER_LABEL)
-        if label not in known:
-            raise UnknownLabelError(f"label: expected one of {', '.join(known)}, got {label[:100]!r}")
+        if label not in (known := (*class_names, OTHER_LABEL)):
+            raise _unknown(label, known)
         content = _checked_content(text)
         space = _blocks(len(content))
         try:

@@ -1,9 +1,9 @@
 """Read labelled reviews: texts with their label, sender, time and audit flag."""
 
-import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from textclf.data.dataset_layout import Unread, find_parts, unread_names, visibl
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
+from textclf.label_column import LabelChange, label_notes, match_labels
 from textclf.labels import OTHER_LABEL
 from textclf.tokenization.text_key import TextKeys
 
@@ -54,6 +55,7 @@ class LabelledReviews:
         skipped: number of bad rows and texts, which were skipped, by reason (textclf.bad_rows).
         columns: sentences about columns of tables that were read instead of the default ones.
         not_read: names of other files, and of the other parts of a data set; "" if there are none.
+        label_changes: spellings of labels that with_class_names normalised.
     """
 
     reviews: tuple[LabelledReview, ...]
@@ -63,6 +65,7 @@ class LabelledReviews:
     skipped: Mapping[Reason, int] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     not_read: str = ""
+    label_changes: tuple[LabelChange, ...] = ()
 
     def __len__(self) -> int:
         return len(self.reviews)
@@ -78,7 +81,8 @@ class LabelledReviews:
             f"unknown.": unknown,
         }
         notes = left_out_notes(self.empty, self.skipped, self.not_read)
-        return (*self.columns, *notes, *(note for note, count in of_index.items() if count))
+        more = (note for note, count in of_index.items() if count)
+        return (*self.columns, *notes, *more, *label_notes(self.label_changes))
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -98,8 +102,8 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
         return LabelledReviews((), 0, 0, 0)
     layout = find_parts(source)
     if (layout.train[0].parent / INDEX).is_file():
-        options = dataclasses.replace(options, encoding="utf-8")  # The server writes it.
-    part = read_part(layout.train, options, is_in_use=True, keeps_other=True)
+        options = replace(options, encoding="utf-8")  # The server writes it.
+    part = read_part(layout.train, options, is_in_use=True)
     unread = [entry for entry in (*layout.unread, *part.unread) if entry.path.name != INDEX]
     unread += [Unread(path, "no train part") for path in layout.validation + layout.test]
     entries: dict[str, IndexEntry] = {}
@@ -121,6 +125,24 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
     not_read = unread_names(unread, source)
     skipped, columns = part.skipped.counts, tuple(part.notes)
     return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, skipped, columns, not_read)
+
+
+def with_class_names(
+    found: LabelledReviews, class_names: Sequence[str], renames: Mapping[str, str], other_names: Mapping[str, str]
+) -> LabelledReviews:
+    """The reviews with class names as labels; an unknown label stays.
+
+    Args:
+        found: reviews with labels as read.
+        class_names: class names of the model.
+        renames: new names by labels as read.
+        other_names: class names by the names that the classes have in the training data.
+    """
+    counts = Counter(review.label for review in found.reviews)
+    column = match_labels(counts, class_names, renames, other_names=other_names)
+    names = [column.names.get(review.label, review.label) for review in found.reviews]
+    reviews = tuple(replace(review, label=name) for review, name in zip(found.reviews, names, strict=True))
+    return replace(found, reviews=reviews, label_changes=column.changes)
 
 
 def left_out_notes(empty: int, skipped: Mapping[Reason, int], not_read: str = "") -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def _feedback(folder: Path, options: DataOptions) -> LatestTexts:
 
 
 def _part(root: Path, paths: Paths, unread: Sequence[Unread], options: DataOptions) -> LatestTexts:
-    part = read_part(paths, options, keeps_other=True, needs_label=False)
+    part = read_part(paths, options, needs_label=False)
     labels = tuple(label or None for label in part.labels)
     not_read = unread_names([*unread, *part.unread], root)
     notes = (*part.notes, *left_out_notes(part.empty, part.skipped.counts, not_read))
@@ -110,7 +110,7 @@ def _text_files(folder: Path, options: DataOptions) -> LatestTexts:
             unread.append(Unread(Path(entry.path), NO_TEXT))
             continue
         try:
-            part.add(read_text_file(entry.path, options.encoding), "", options, entry.path)
+            part.add(read_text_file(entry.path, options.encoding), "", entry.path)
         except UndecodableError as error:
             part.leave_out(error, options)
     if part.refused:

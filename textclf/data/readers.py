@@ -8,10 +8,12 @@ from pathlib import Path
 
 from textclf.bad_rows import BadRowError, BadRows, UndecodableError
 from textclf.config import DataOptions
+from textclf.data.class_folders import NAME_FILE, class_of_folder
 from textclf.data.dataset_layout import Unread, class_files, class_folders
 from textclf.data.table_rows import LabelledTable
 from textclf.data.tables.encoding import HEAD_BYTES, decode, encoding_remedy
 from textclf.errors import DatasetError
+from textclf.label_column import label_text
 from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
 from textclf.tokenization.text_key import is_blank
 
@@ -23,27 +25,25 @@ class Part:
     """The labelled texts of one part (train or test), and counts of what was left out.
 
     Attributes:
-        texts, labels: as read, one label per text; labels are renamed already. A label is "" if it is optional and
-            missing.
+        texts, labels: as read, one label per text, "" if it is optional and missing; textclf.data.part_labels makes
+            class names of the labels.
         paths, sources: the file of each text, and its value in a table's column `source`, else "".
-        classes: all labels, including those of blank texts.
+        label_counts: number of texts by label, including blank texts.
         empty: texts that were blank or null.
         skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).
         refused: bad rows that are an error.
         notes: a sentence about each table with other columns than the wanted ones.
-        unlabelled: files in an `unsup` folder, and texts with OTHER_LABEL.
+        unlabelled: files in an `unsup` folder.
         ignored: files in class folders that are hidden or do not end in .txt.
         unread: one entry for each class folder with such files, except hidden ones.
         nested: files in subfolders of class folders, by the class folder.
-        renamed: old labels that were renamed.
-        keeps_other: whether texts with OTHER_LABEL are appended; it is no class to train.
     """
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    classes: set[str] = field(default_factory=set)
+    label_counts: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     skipped: BadRows = field(default_factory=BadRows)
     refused: BadRows = field(default_factory=BadRows)
@@ -52,18 +52,10 @@ class Part:
     ignored: int = 0
     unread: list[Unread] = field(default_factory=list)
     nested: Counter[str] = field(default_factory=Counter)
-    renamed: set[str] = field(default_factory=set)
-    keeps_other: bool = False
 
-    def add(self, text: str | None, label: str, options: DataOptions, path: str, source: str = "") -> None:
+    def add(self, text: str | None, label: str, path: str, source: str = "") -> None:
         """Append one text, or count it if it is blank."""
-        if label in options.rename_labels:
-            self.renamed.add(label)
-            label = options.rename_labels[label]
-        if label == OTHER_LABEL and not self.keeps_other:
-            self.unlabelled += 1
-            return
-        self.classes.add(label)
+        self.label_counts[label] += 1
         if text is None or is_blank(text):
             self.empty += 1
         else:
@@ -83,18 +75,17 @@ def read_part(
     options: DataOptions,
     *,
     is_in_use: bool = False,
-    keeps_other: bool = False,
     needs_label: bool = True,
 ) -> Part:
     """The labelled texts of a folder of class folders, or of one or more tables.
 
     If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
-    For `keeps_other` see Part. Without `needs_label`, rows of a table may have no label.
+    Without `needs_label`, rows of a table may have no label.
 
     Raises:
         DatasetError: if a file can't be read or is invalid; the message names the file.
     """
-    part = Part(keeps_other=keeps_other)
+    part = Part()
     for path in (paths,) if isinstance(paths, Path) else paths:
         if path.is_dir():
             _read_class_folders(path, part, options, is_in_use)
@@ -124,14 +115,15 @@ def read_text_file(path: Path | str, encoding: str = "") -> str:
 def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_use: bool) -> None:
     for folder_entry in class_folders(folder):
         found, others = 0, []
+        label = class_of_folder(folder_entry.path)
         for entry, is_text in class_files(folder_entry.path):
             if not is_text:
-                others.append(entry.name)
+                others += [entry.name] if entry.name != NAME_FILE else []
                 continue
             found += 1
             part.nested[folder_entry.name] += os.path.dirname(entry.path) != folder_entry.path
             try:
-                part.add(read_text_file(entry.path, options.encoding), folder_entry.name, options, entry.path)
+                part.add(read_text_file(entry.path, options.encoding), label, entry.path)
             except FileNotFoundError:
                 if not is_in_use:
                     raise
@@ -157,5 +149,4 @@ def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool)
     if table.note:
         part.notes.append(table.note)
     for row in table.rows(lambda _number, error: part.leave_out(error, options)):
-        label = "" if row.label is None else str(row.label)
-        part.add(row.text, label, options, str(path), row.source)
+        part.add(row.text, label_text(row.label) or "", str(path), row.source)

@@ -1,27 +1,43 @@
 """Random text files from the class folders of a data set."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from textclf.data.class_folders import class_of_folder
 from textclf.data.dataset_layout import class_folders, data_root, visible_entries
 from textclf.data.readers import read_text_file
 from textclf.errors import DatasetError
+from textclf.label_column import match_labels
 from textclf.labels import OTHER_LABEL
 
 # Parts of a data set in the order of preference: no model was trained on the test part.
 _PARTS = ("test", "train")
 
 
+class SampleFile(NamedTuple):
+    """A file from a class folder, its text, and the name of its class."""
+
+    path: Path
+    text: str
+    label: str
+
+
 def sample_files(
-    folder: Path, class_names: Sequence[str], max_per_class: int, seed: int | None
-) -> list[tuple[Path, str]]:
-    """Path and text of up to `max_per_class` random .txt files from each class folder, class by class.
+    folder: Path,
+    class_names: Sequence[str],
+    max_per_class: int,
+    seed: int | None,
+    other_names: Mapping[str, str] | None = None,
+) -> list[SampleFile]:
+    """Up to `max_per_class` random .txt files from each class folder, class by class.
 
     Args:
         folder: a folder of class folders, or a data set's root; of its parts test/ is used, else train/.
         class_names: class names of the model.
         seed: random seed; None gives another choice in each call.
+        other_names: class names by the names that the classes have in the training data.
 
     Raises:
         DatasetError: if the folder is missing, has no class folders or other folders, a class folder has no file, or
@@ -34,22 +50,24 @@ def sample_files(
         if part not in class_names and (folder / part).is_dir():
             folder = folder / part
             break
-    found = [entry for entry in class_folders(folder) if entry.name != OTHER_LABEL]
-    unknown = [entry.name for entry in found if entry.name not in class_names]
+    found = {entry.path: class_of_folder(entry.path) for entry in class_folders(folder) if entry.name != OTHER_LABEL}
+    names = match_labels(dict.fromkeys(found.values(), 1), class_names, other_names=other_names).names
+    unknown = [label for label in found.values() if label not in names]
     if unknown or not found:
         raise DatasetError(
             f"{folder}: expected folders named like the classes of the model ({', '.join(class_names)}), "
             f"found {', '.join(unknown) or 'none'}; name such a folder, or a data set's root"
         )
     chance = random.Random(seed)  # noqa: S311
-    chosen: list[Path] = []
-    for class_folder in found:
+    chosen: list[tuple[Path, str]] = []
+    for class_folder, label in found.items():
         files = [
             entry.path
-            for entry in visible_entries(Path(class_folder.path))
+            for entry in visible_entries(Path(class_folder))
             if entry.name.endswith(".txt") and entry.is_file()
         ]
         if not files:
-            raise DatasetError(f"{class_folder.path}: expected .txt files in the folder of a class, found none")
-        chosen += [Path(path) for path in sorted(chance.sample(files, min(max_per_class, len(files))))]
-    return [(path, read_text_file(path)) for path in chosen]
+            raise DatasetError(f"{class_folder}: expected .txt files in the folder of a class, found none")
+        sampled = sorted(chance.sample(files, min(max_per_class, len(files))))
+        chosen += [(Path(path), names[label]) for path in sampled]
+    return [SampleFile(path, read_text_file(path), label) for path, label in chosen]

@@ -1,13 +1,14 @@
 """Labelled texts of a table: finds the two columns, and reports the rows that have no usable text or label."""
 
-import math
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from textclf.bad_rows import BadRowError, OnBadRow, Reason
 from textclf.config import DataOptions
 from textclf.data.tables import Columns, Row, Wanted, column_names, read_rows
+from textclf.label_column import label_text
 
 SOURCE = "source"
 
@@ -22,7 +23,7 @@ class LabelledRow(NamedTuple):
     """
 
     text: str | None
-    label: str | int | float | None
+    label: str | int | float | Decimal | None
     source: str
 
 
@@ -89,15 +90,11 @@ class LabelledTable:
         found = f"expected a text, a number or a truth value in {label_column!r}, got {label!r:.80}"
         if is_missing(label):
             return Reason.MISSING_LABEL, found, "add the label, or name another column with --label-column"
-        if not isinstance(label, str | int | float):
+        if not isinstance(label, str | int | float | Decimal):
             return Reason.LABEL_TYPE, found, "name another column with --label-column"
         return None
 
 
 def is_missing(label: object) -> bool:
     """Whether a row has no label: null, NaN, or a text of blanks."""
-    return (
-        label is None
-        or (isinstance(label, float) and math.isnan(label))
-        or (isinstance(label, str) and not label.strip())
-    )
+    return isinstance(label, str | float | Decimal | None) and label_text(label) is None

@@ -1,5 +1,6 @@
 """Select the labels that count as evidence about the errors of a model version."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.reference import Reference
 from textclf.errors import InputError
-from textclf.labels import OTHER_LABEL, label_choice, parse_label
+from textclf.label_column import LabelChange, label_choice, label_key, label_text, match_labels
+from textclf.labels import OTHER_LABEL
 from textclf.stats.drift_tests.error_rate_drift import AuditEvidence
 
 # Used in place of a class id: the text has no label; the label is not a class of the model.
@@ -37,37 +39,39 @@ class LabelledPredictions:
 
 
 def class_ids(
-    labels: Sequence[str | int | None], class_names: Sequence[str], renames: Mapping[str, str]
-) -> NDArray[np.int64]:
-    """Class ids of labels, with UNLABELLED for None and UNKNOWN for an unknown class name: int64 [n].
+    labels: Sequence[str | int | float | None], class_names: Sequence[str], renames: Mapping[str, str]
+) -> tuple[NDArray[np.int64], tuple[LabelChange, ...]]:
+    """Class ids of labels, with UNLABELLED for a missing label and UNKNOWN for an unknown name, int64 [n].
 
-    `renames` maps names in the version's training data to its classes. A label may have either name.
+    The second result is the spellings that were normalised. `renames` maps names in the version's training data to its
+    classes. A label may have either name.
 
     Raises:
         InputError: if a label is neither a text nor a class id of the model.
     """
     ids = {name: at for at, name in enumerate(class_names)}
+    counts = Counter(label for label in labels if isinstance(label, str) and label_text(label) is not None)
+    column = match_labels(counts, class_names, other_names=renames)
 
-    def class_id(label: str | int | None) -> int:
-        if label is None:
+    def class_id(label: str | int | float | None) -> int:
+        if isinstance(label, str | float | None) and label_text(label) is None:
             return UNLABELLED
         if isinstance(label, str):
-            name = label if label in ids else renames.get(label.strip(), label)
-            try:
-                return ids[parse_label(name, class_names)]
-            except InputError:
-                return UNKNOWN
+            return ids.get(column.names.get(label, OTHER_LABEL), UNKNOWN)
         if isinstance(label, bool) or not isinstance(label, int | np.integer) or not 0 <= label < len(class_names):
             raise InputError(
                 f"labels: expected class names, or ids from 0 to {len(class_names) - 1}, got {label!r:.80}"
             )
         return int(label)
 
-    return np.array([class_id(label) for label in labels], np.int64)
+    return np.array([class_id(label) for label in labels], np.int64), column.changes
 
 
 def check_audited(
-    labels: Sequence[str | int | None], ids: NDArray[np.int64], is_audit: NDArray[np.bool_], class_names: Sequence[str]
+    labels: Sequence[str | int | float | None],
+    ids: NDArray[np.int64],
+    is_audit: NDArray[np.bool_],
+    class_names: Sequence[str],
 ) -> None:
     """Check that a random audit uses the class names of the model.
 
@@ -78,7 +82,7 @@ def check_audited(
     given = ids[is_audit]
     if not np.any(given == UNKNOWN) or np.any(given >= 0):
         return
-    if any(labels[at] == OTHER_LABEL for at in np.flatnonzero(is_audit).tolist()):
+    if any(label_key(str(labels[at])) == OTHER_LABEL for at in np.flatnonzero(is_audit).tolist()):
         return
     found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
     more = f" and {len(found) - _MAX_SHOWN:,} more" if len(found) > _MAX_SHOWN else ""
@@ -86,22 +90,6 @@ def check_audited(
         f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
         f"{', '.join(map(repr, found[:_MAX_SHOWN]))}{more}; choose another label column, or rename the labels"
     )
-
-
-def position_notes(
-    labels: Sequence[str | int | None],
-    ids: NDArray[np.int64],
-    class_names: Sequence[str],
-    renames: Mapping[str, str],
-) -> tuple[str, ...]:
-    """A note if texts 0 and 1, which are not names of classes, were read as the positions of two classes."""
-    taken = {
-        label.strip(): class_names[class_id]
-        for label, class_id in zip(labels, ids.tolist(), strict=True)
-        if class_id >= 0 and isinstance(label, str) and label.strip() in {"0", "1"} - {*class_names, *renames}
-    }
-    read_as = " and ".join(f"{label} as {name}" for label, name in sorted(taken.items()))
-    return (f"Labels were read as positions of classes: {read_as}.",) if taken else ()
 
 
 def audit_evidence_of(

@@ -15,6 +15,7 @@ from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
+from textclf.label_column import label_notes
 from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
 from textclf.phases import announce_scoring
 from textclf.runtime.feature_extraction import text_features
@@ -226,8 +227,10 @@ def stored_labels(
     reviews = [review for review, _ in chosen]
     texts = [review.text for review in reviews]
     announce_scoring(texts, opened.version.manifest.max_length, f"{len(texts):,} labelled texts")
+    ids, changes = class_ids([review.label for review in reviews], opened.class_names, opened.renames)
+    notes = (*notes, *label_notes(changes))
     predictions = LabelledPredictions(
-        class_ids([review.label for review in reviews], opened.class_names, opened.renames),
+        ids,
         predictor().predict_batch(texts).predicted,
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),

@@ -1,6 +1,6 @@
 """A combined data set on disk.
 
-    train/<class>/<sha256 of the text>.txt   old and new texts
+    train/<class>/<sha256 of the text>.txt   old and new texts (<class>: textclf.data.class_folders)
     test/<class>/…                           the reference test set, unchanged
     holdout/<class>/…                        new texts that are never trained on
     removed.jsonl                            each new text that was left out, and the reason
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from textclf.config import DataOptions
+from textclf.data.class_folders import make_class_folder
 from textclf.data.datasets import Split, split_fingerprint
 from textclf.data.readers import BYTE_ORDER_MARK, read_part
 from textclf.data.splits import text_digest
@@ -90,9 +91,9 @@ def read_holdout(path: Path | str, class_names: tuple[str, ...]) -> Split:
     if not folder.exists():
         return Split((), np.zeros(0, np.int32))
     part = read_part(folder, DataOptions())
-    if not part.classes <= set(class_names):
-        raise DatasetError(f"{folder}: expected the classes {', '.join(class_names)}, found {sorted(part.classes)}")
     ids = {name: i for i, name in enumerate(class_names)}
+    if unknown := sorted(set(part.label_counts) - set(ids)):
+        raise DatasetError(f"{folder}: expected the classes {', '.join(class_names)}, found {unknown}")
     return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
 
 
@@ -110,8 +111,7 @@ def _may_be_replaced(path: Path) -> bool:
 
 
 def _write_split(folder: Path, split: Split, class_names: tuple[str, ...]) -> None:
-    for class_id in np.unique(split.labels).tolist():
-        (folder / class_names[class_id]).mkdir(parents=True)
+    folders = {class_id: make_class_folder(folder, class_names[class_id]) for class_id in np.unique(split.labels)}
     copies: Counter[tuple[int, bytes]] = Counter()
     for text, class_id in zip(split.texts, split.labels.tolist(), strict=True):
         digest = text_digest(text)
@@ -120,5 +120,5 @@ def _write_split(folder: Path, split: Split, class_names: tuple[str, ...]) -> No
         name = f"{digest.hex()}.txt" if number == 1 else f"{digest.hex()}-{number}.txt"
         # The reader removes one byte order mark.
         content = BYTE_ORDER_MARK + text if text.startswith(BYTE_ORDER_MARK) else text
-        with open(folder / class_names[class_id] / name, "wb") as file:
+        with open(folders[class_id] / name, "wb") as file:
             file.write(content.encode("utf-8"))

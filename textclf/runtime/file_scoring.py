@@ -18,14 +18,15 @@ import gzip
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from textclf.errors import InputError, missing_column
 from textclf.files import atomic_file
-from textclf.labels import OTHER_LABEL, parse_label
+from textclf.label_column import describe_changes
+from textclf.runtime.label_accuracy import LabelComparison, LabelResults
 from textclf.runtime.predictor import Prediction, Predictor, check_text
 from textclf.unicode import is_unicode
 
@@ -51,18 +52,14 @@ class ScoringReport:
         scored: rows written.
         skipped: rows that could not be read, scored or written.
         skipped_rows: (number, reason) of up to MAX_SKIPPED_LISTED skipped rows.
-        labelled: scored rows whose own `label` is a class of the model, or OTHER_LABEL.
-        correct: labelled rows whose label was predicted.
-        unknown_labels: scored rows whose own `label` is not a class of the model.
+        labels: the rows' own labels, compared with the predictions.
         stages: cascade stage -> rows that it predicted; empty without a cascade.
     """
 
     scored: int = 0
     skipped: int = 0
     skipped_rows: list[tuple[int, str]] = field(default_factory=list)
-    labelled: int = 0
-    correct: int = 0
-    unknown_labels: int = 0
+    labels: LabelResults = field(default_factory=LabelResults)
     stages: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -75,16 +72,33 @@ class ScoringReport:
         """Share of the labelled rows whose label was predicted; None without labelled rows."""
         return self.correct / self.labelled if self.labelled else None
 
+    @property
+    def labelled(self) -> int:
+        """Number of rows with a label that is a class of the model, or OTHER_LABEL."""
+        return self.labels.labelled
+
+    @property
+    def correct(self) -> int:
+        """Number of labelled rows whose label was predicted."""
+        return self.labels.correct
+
+    @property
+    def unknown_labels(self) -> int:
+        """Number of rows whose label is not a class of the model."""
+        return self.labels.unknown
+
     def warnings(self) -> Iterator[str]:
-        """Lines about skipped rows and unknown labels."""
+        """Lines about skipped rows, and about labels that were normalised or are unknown."""
         if self.skipped:
             yield f"skipped {self.skipped} of {self.rows} rows:"
             yield from (f"  {_row(number, reason)}" for number, reason in self.skipped_rows)
         if self.skipped > len(self.skipped_rows):
             yield f"  … and {self.skipped - len(self.skipped_rows)} more"
+        if self.labels.changes:
+            yield f"labels: {describe_changes(self.labels.changes)}"
         if self.unknown_labels:
             rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
-            yield f"{rows} a label that is not a class of the model"
+            yield f"{rows} a label that is not a class of the model{self.labels.remedy}"
 
 
 def score_rows(
@@ -93,6 +107,7 @@ def score_rows(
     write: WriteRow,
     text_column: str = "text",
     skip_bad: bool = False,
+    rename_labels: Mapping[str, str] | None = None,
 ) -> ScoringReport:
     """Score rows chunk by chunk and write each, in order.
 
@@ -102,11 +117,13 @@ def score_rows(
         write: takes a row's fields and its prediction; raises InputError for a row that can't be written.
         text_column: field that contains the text.
         skip_bad: skip rows that can't be read, scored or written, instead of stopping.
+        rename_labels: class names by labels of the file.
 
     Raises:
         InputError: if a row is bad and skip_bad is false, or every row is bad.
     """
     report = ScoringReport()
+    labels = LabelComparison(predictor.class_names, rename_labels or {}, predictor.other_names)
 
     def leave_out(number: int, error: Exception) -> None:
         if not skip_bad:
@@ -136,7 +153,8 @@ def score_rows(
             if prediction.stage is not None:
                 report.stages[prediction.stage] += 1
             if text_column != "label":
-                _compare(fields.get("label"), prediction.label, predictor.class_names, report)
+                labels.add(fields.get("label"), prediction.label)
+    report.labels = labels.results()
     # Read errors are reported before write errors of earlier rows; restore the row order.
     report.skipped_rows.sort()
     if report.skipped and not report.scored:
@@ -223,19 +241,6 @@ def _chunks(rows: Iterable[tuple[int, Fields, str]]) -> Iterator[list[tuple[int,
             chunk, chars = [], 0
     if chunk:
         yield chunk
-
-
-def _compare(own_label: object, predicted: str, class_names: Sequence[str], report: ScoringReport) -> None:
-    if own_label is None or own_label == "":
-        return
-    if own_label == OTHER_LABEL:
-        report.labelled += 1  # Wrong, whatever was predicted.
-        return
-    try:
-        report.correct += parse_label(str(own_label), class_names) == predicted
-        report.labelled += 1
-    except InputError:
-        report.unknown_labels += 1
 
 
 def _check_free(names: Iterable[str], taken: set[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from textclf.errors import ConfigError, ModelStoreError
-from textclf.labels import is_class_name
+from textclf.labels import MAX_CLASS_NAME_CHARS, is_class_name
 from textclf.runtime.backend import Backend, Timings
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import load_engine
@@ -140,6 +140,7 @@ def predictor_with(
         name=manifest.name,
         version_id=manifest.id,
         cascade=cascade,
+        other_names=manifest.data.get("options", {}).get("rename_labels", {}),
     )
 
 
@@ -154,6 +155,7 @@ def _predictor_of_plain_model(folder: Path, class_names: Sequence[str] | None, t
         )
     if len(set(names)) != len(names) or not all(is_class_name(name) for name in names):
         raise ConfigError(
-            f"class_names: expected different names of letters, digits, space and . _ - + #, got {', '.join(names)}"
+            f"class_names: expected different names of up to {MAX_CLASS_NAME_CHARS} printable characters, got "
+            f"{', '.join(map(repr, names))}"
         )
     return Predictor(backend, names, tokens_per_batch=tokens_per_batch, name=folder.resolve().name)

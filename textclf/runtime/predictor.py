@@ -7,7 +7,7 @@ the encoder is known. score() runs the encoder on the texts that need it, and de
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +105,7 @@ class Predictor:
         name: display name of the model.
         version_id: id of the model version; "" for a model without versions.
         cascade: linear stage that predicts the texts it is sure of; None sends every text to the encoder.
+        other_names: class names by the names that the classes have in the training data, to compare with labels.
 
     Raises:
         ConfigError: if a number is out of its range, if the cascade has another number of classes, or if it is used
@@ -122,6 +123,7 @@ class Predictor:
         name: str = "",
         version_id: str = "",
         cascade: Cascade | None = None,
+        other_names: Mapping[str, str] | None = None,
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -146,6 +148,7 @@ class Predictor:
         self.name = name
         self.version_id = version_id
         self.cascade = cascade
+        self.other_names = dict(other_names or {})
         self.speed = EncoderSpeed()
         self._reading = Turns()
 

@@ -1,0 +1,94 @@
+"""The labels of a data set's parts become class names, once all parts are read."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from textclf.data.readers import Part
+from textclf.errors import DatasetError
+from textclf.label_column import LabelChange, LabelColumn, match_labels, read_labels
+from textclf.labels import OTHER_LABEL, check_class_names, rename_options
+
+_MAX_SHOWN = 20
+
+
+def name_labels(
+    train: Part,
+    others: Sequence[tuple[Path, Part]],
+    renames: Mapping[str, str],
+    source: Path,
+    *,
+    spellings: Collection[str] = (),
+    all_read: bool = True,
+) -> tuple[tuple[str, ...], tuple[LabelChange, ...]]:
+    """Replace the labels of all parts by class names, and leave out texts with OTHER_LABEL; return the class names.
+
+    The training part decides about the classes and their spelling. The second result is what was normalised.
+
+    Args:
+        train, others: the training part, and the other parts with their paths; changed in place.
+        renames: new names by old ones (DataOptions.rename_labels).
+        source: the data set, for messages.
+        spellings: class names whose spelling counts (textclf.label_column.read_labels).
+        all_read: whether these are all parts, so that each old name must occur in one.
+
+    Raises:
+        DatasetError: if a class name is not allowed, another part has an unknown label, or no part has the old name
+            of a rename.
+    """
+    column = read_labels(train.label_counts, renames, spellings)
+    class_names = check_class_names(set(column.names.values()) - {OTHER_LABEL}, source)
+    columns = [match_labels(part.label_counts, class_names, renames, has_positions=False) for _, part in others]
+    if all_read:
+        _check_renames(renames, [column, *columns], source)
+    for (path, part), found in zip(others, columns, strict=True):
+        if unknown := sorted(set(part.label_counts) - set(found.names)):
+            raise DatasetError(
+                f"{path}: expected the labels of the training texts, {_some(class_names)}, found {len(unknown)} "
+                f"other{'s' if len(unknown) > 1 else ''}; remove the texts, or replace CLASS in "
+                f"{rename_options(unknown, [_similar(label, class_names) for label in unknown])}"
+            )
+    _apply(train, column)
+    for (_, part), found in zip(others, columns, strict=True):
+        _apply(part, found)
+    return class_names, _sum([column, *columns])
+
+
+def _check_renames(renames: Mapping[str, str], columns: Sequence[LabelColumn], source: Path) -> None:
+    unknown = sorted(set(renames).difference(*(column.renamed for column in columns)))
+    if unknown:
+        found = sorted({label for column in columns for label in column.names})
+        raise DatasetError(
+            f"{source}: --rename-label names {unknown[0]!r}, which is not a label of the data; it has {_some(found)}"
+        )
+
+
+def _similar(label: str, class_names: Sequence[str]) -> str:
+    """The only class name that is an abbreviation of the label, or the other way round; else CLASS."""
+    folded = label.strip().casefold()
+    found = [name for name in class_names if folded.startswith(name.casefold()) or name.casefold().startswith(folded)]
+    return found[0] if len(found) == 1 else "CLASS"
+
+
+def _apply(part: Part, column: LabelColumn) -> None:
+    names = [column.names[label] for label in part.labels]
+    kept = [at for at, name in enumerate(names) if name != OTHER_LABEL]
+    part.unlabelled += len(names) - len(kept)
+    part.labels = [names[at] for at in kept]
+    for values in (part.texts, part.paths, part.sources) if len(kept) < len(names) else ():
+        values[:] = [values[at] for at in kept]
+
+
+def _sum(columns: Sequence[LabelColumn]) -> tuple[LabelChange, ...]:
+    """The changes of several columns, the most frequent first."""
+    texts = Counter[tuple[str, str]]()
+    for column in columns:
+        texts.update({(change.read, change.name): change.texts for change in column.changes})
+    return tuple(
+        LabelChange(*pair, count) for pair, count in sorted(texts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(map(repr, names[:_MAX_SHOWN])) + more
