@@ -156,7 +156,10 @@ def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
     report = score(tmp_path / "out.jsonl", rows)
     # Next to names of classes, 1 is no position.
     assert (report.labelled, report.correct, report.unknown_labels) == (3, 1, 2)
-    assert list(report.warnings()) == ["1 row has a label that is not a class of the model"]
+    assert list(report.warnings()) == [
+        "2 rows have a label that is not a class of the model; if each means one, give its class: "
+        "--rename-label 1=CLASS --rename-label other=CLASS"
+    ]
     assert report.accuracy == pytest.approx(2 / 4)
     first = read_jsonl(tmp_path / "out.jsonl")[1]
     assert list(first)[:3] == ["input_label", "text", "label"]

@@ -123,7 +123,7 @@ def test_a_plain_saved_model(plain):
     assert Inference(plain, class_names=["neg", "pos"]).predict("good").label == "pos"
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], ["a", "a"], ["a", "../b"]])
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], ["a", "a"], ["a", "b\n"]])
 def test_class_names_that_do_not_fit_a_plain_model(plain, names):
     with pytest.raises(ConfigError, match="class_names"):
         Inference(plain, class_names=names).predict("good")
