@@ -29,7 +29,8 @@ from textclf.report.versions import compare_versions, describe_version, describe
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import TOKENS_PER_BATCH, Prediction, Predictor
+from textclf.runtime.prediction import Prediction
+from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.store.model_store import ModelStore, find_version
 
 _PATH = click.Path(path_type=Path)

@@ -15,7 +15,6 @@ import numpy as np
 
 from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
-from textclf.cli.options import field_option
 from textclf.config import DataOptions, DriftOptions
 from textclf.data.dataset_layout import shortened
 from textclf.data.iterables import texts_and_labels
@@ -29,10 +28,10 @@ from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, ch
 from textclf.errors import ModelStoreError, TextClfError
 from textclf.files import atomic_file, check_writable
 from textclf.label_column import label_notes
-from textclf.monitoring.audit_labels import LabelledPredictions, check_audited, class_ids
+from textclf.monitoring.audit_labels import check_audited, class_ids
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples
-from textclf.monitoring.options import MonitoringSettings, given_again, monitoring_options
+from textclf.monitoring.options import MonitoringSettings, given_again, latest_options, monitoring_options
 from textclf.monitoring.retrain_trigger import retrain_if_due
 from textclf.monitoring.samples import (
     Draws,
@@ -41,6 +40,7 @@ from textclf.monitoring.samples import (
     OpenedVersion,
     baseline_sample,
     check_given_labels,
+    labelled_predictions,
     open_version,
     scored_features,
     stored_labels,
@@ -150,7 +150,7 @@ class Monitoring:
         span = (min(known_times), max(known_times)) if known_times else (None, None)
         predictions = None
         if ids is not None:
-            predictions = LabelledPredictions(ids[used], features.predicted, is_audit[used], moments)
+            predictions = labelled_predictions(ids[used], features, is_audit[used], moments)
         latest = LatestSample(features.take(np.searchsorted(used, chosen)), source, count, *span)
         labelled = LabelledSample(predictions, notes=tuple(notes))
         known = None
@@ -288,10 +288,7 @@ def main() -> None:
 )
 @click.option("--since", type=Duration(), metavar="TIME", help="Check the predictions of the last TIME, such as 7d.")
 @click.option("--audited", is_flag=True, help="The labels of --latest are a random sample: they measure errors.")
-@field_option(DataOptions, "text_column")
-@field_option(DataOptions, "label_column", help="Column of the labels in a table; may be missing.")
-@field_option(DataOptions, "skip_bad")
-@field_option(DataOptions, "encoding")
+@latest_options
 @monitoring_options(None)
 @click.make_pass_decorator(CommandContext, ensure=True)
 def check(
@@ -300,10 +297,7 @@ def check(
     latest: Path | None,
     since: float | None,
     audited: bool,
-    text_column: str,
-    label_column: str,
-    skip_bad: bool,
-    encoding: str,
+    reading: DataOptions,
     settings: MonitoringSettings,
 ) -> int:
     """Compare texts with the training reference, once.
@@ -332,8 +326,7 @@ def check(
         check_not_ahead(store, state, context.clock())
     until = window_end(state, context.clock())
     if latest is not None:
-        options = DataOptions(text_column=text_column, label_column=label_column, skip_bad=skip_bad, encoding=encoding)
-        report = _check_texts(monitoring, latest, audited, options)
+        report = _check_texts(monitoring, latest, audited, reading)
     elif is_window:
         report = monitoring.check_log(state.edge, until, state.audited_since, state.audit_runs)
     else:

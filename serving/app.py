@@ -37,7 +37,8 @@ from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.runtime.backend import Timings
-from textclf.runtime.predictor import Prediction, Predictor
+from textclf.runtime.prediction import Prediction
+from textclf.runtime.predictor import Predictor
 
 _LOG = logging.getLogger(__name__)
 # On one thread, batching saves up to half the time of texts below 64 tokens, and nothing above. A small batch keeps
@@ -282,6 +283,7 @@ class Service:
         for prediction in batch.predictions:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
+            record.empty += prediction.is_empty
         if batch.stages is not None:
             record.linear = int(batch.stages.exits.sum())
         return batch.predictions

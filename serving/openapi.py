@@ -18,6 +18,7 @@ _TRUNCATED: _Json = {
     "type": ["boolean", "null"],
     "description": "Whether the model read only a part of the text; null if unknown.",
 }
+_EMPTY: _Json = {"const": True, "description": "Present if the text has no wordpieces, such as a text of blanks."}
 _STAGE: _Json = {
     "enum": [LINEAR, ENCODER],
     "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off.",
@@ -137,7 +138,7 @@ def _invocations(settings: Settings) -> _Json:
 
 
 def _score(settings: Settings) -> _Json:
-    scored = _object({"text": {"type": "string"}, "score": _PROBABILITY}, ["text", "score"])
+    scored = _object({"text": {"type": "string"}, "score": _PROBABILITY, "empty": _EMPTY}, ["text", "score"])
     summary = "Score a text; the response has the same score as /predict."
     return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _PREDICT_ERRORS)
 
@@ -178,6 +179,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "truncated": _TRUNCATED,
         "stage": _STAGE,
         "model": _MODEL,
+        "empty": _EMPTY,
     }
     predictions = {
         "predictions": _list(label),
@@ -186,6 +188,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "truncated": _list(_TRUNCATED),
         "stage": _list(_STAGE),
         "model": _MODEL,
+        "empty": {**_list({"type": "boolean"}), "description": "Present if a text of the list has no wordpieces."},
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
     whole = {"type": "integer", "minimum": 0}
@@ -210,10 +213,10 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     }
     error = _object({"code": {"type": "string"}, "message": {"type": "string"}}, ["code", "message"])
     return {
-        "Prediction": _object(prediction, _all_but_stage(prediction)),
-        "Predictions": _object(predictions, _all_but_stage(predictions)),
-        "Ranking": _object({"prediction": ranking}, ["prediction"]),
-        "Rankings": {**_list(_object({"prediction": ranking}, ["prediction"])), "minItems": 1},
+        "Prediction": _object(prediction, _always_present(prediction)),
+        "Predictions": _object(predictions, _always_present(predictions)),
+        "Ranking": _object({"prediction": ranking, "empty": _EMPTY}, ["prediction"]),
+        "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         "Info": _object(info, info),
         "Error": _object({"error": error}, ["error"]),
     }
@@ -239,8 +242,8 @@ def _object(properties: _Json, required: Iterable[str]) -> _Json:
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-def _all_but_stage(properties: _Json) -> list[str]:
-    return [name for name in properties if name != "stage"]
+def _always_present(properties: _Json) -> list[str]:
+    return [name for name in properties if name not in ("stage", "empty")]
 
 
 def _list(items: _Json) -> _Json:

@@ -1,7 +1,8 @@
 """Response bodies: predictions in the format of the request. The Accept header is ignored.
 
 `score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
-ranking (`data`) has a score for each label. `stage` is present if a cascade predicts.
+ranking (`data`) has a score for each label. `stage` is present if a cascade predicts. `empty` is present, and true, for
+a text without wordpieces; for a list that contains one it has a value for each text.
 """
 
 import csv
@@ -14,7 +15,7 @@ from serving.api.request_body import CSV, JSON, JSON_LINES
 from serving.api.requests import PayloadFormat
 
 if TYPE_CHECKING:
-    from textclf.runtime.predictor import Prediction
+    from textclf.runtime.prediction import Prediction
 
 _encode: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -35,7 +36,7 @@ def render_response(payload_format: PayloadFormat, predictions: Sequence["Predic
 
 def score_body(prediction: "Prediction") -> bytes:
     """Return the response body of /invocations/predict."""
-    return json_body({"text": prediction.text, "score": prediction.score})
+    return json_body({"text": prediction.text, "score": prediction.score, **_mark(prediction)})
 
 
 def _single(prediction: "Prediction", model: str) -> dict[str, Any]:
@@ -47,7 +48,12 @@ def _single(prediction: "Prediction", model: str) -> dict[str, Any]:
         "truncated": prediction.truncated,
         **({} if prediction.stage is None else {"stage": prediction.stage}),
         "model": model,
+        **_mark(prediction),
     }
+
+
+def _mark(prediction: "Prediction") -> dict[str, bool]:
+    return {"empty": True} if prediction.is_empty else {}
 
 
 def _text(predictions: Sequence["Prediction"], model: str) -> _Body:
@@ -64,6 +70,8 @@ def _columns(predictions: Sequence["Prediction"], model: str) -> _Body:
         **({} if predictions[0].stage is None else {"stage": [item.stage for item in predictions]}),
         "model": model,
     }
+    if any(empty := [item.is_empty for item in predictions]):
+        body["empty"] = empty
     return json_body(body), JSON
 
 
@@ -74,11 +82,11 @@ def _ranking(prediction: "Prediction") -> list[dict[str, Any]]:
 
 
 def _data(predictions: Sequence["Prediction"], _model: str) -> _Body:
-    return json_body({"prediction": _ranking(predictions[0])}), JSON
+    return json_body({"prediction": _ranking(predictions[0]), **_mark(predictions[0])}), JSON
 
 
 def _data_list(predictions: Sequence["Prediction"], _model: str) -> _Body:
-    return json_body([{"prediction": _ranking(item)} for item in predictions]), JSON
+    return json_body([{"prediction": _ranking(item), **_mark(item)} for item in predictions]), JSON
 
 
 def _csv(predictions: Sequence["Prediction"], _model: str) -> _Body:

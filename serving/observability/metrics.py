@@ -66,6 +66,7 @@ class Metrics:
         self._texts = self._counter("texts", "Texts scored.")
         self._tokens = self._counter("tokens", "Wordpieces of scored texts, before truncation.")
         self._truncated = self._counter("truncated_texts", "Scored texts that the model read only in part.")
+        self._empty = self._counter("empty_texts", "Scored texts without wordpieces.")
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
         self._swap_failures = self._counter(
@@ -168,6 +169,8 @@ class Metrics:
         self._tokens.inc(record.tokens)
         if record.truncated:
             self._truncated.inc(record.truncated)
+        if record.empty:
+            self._empty.inc(record.empty)
         self._tokenise.observe(timings.tokenise)
         by_encoder = record.texts
         if record.linear is not None:

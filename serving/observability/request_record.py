@@ -26,6 +26,7 @@ class RequestRecord:
         error: error code; "" if the request succeeded.
         texts, tokens: number of texts scored or stored, and of wordpieces of the scored texts.
         truncated: number of texts that the model read only in part.
+        empty: number of texts without wordpieces.
         linear: number of texts that the cascade's linear stage predicted; None without a cascade.
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
@@ -44,6 +45,7 @@ class RequestRecord:
     texts: int = 0
     tokens: int = 0
     truncated: int = 0
+    empty: int = 0
     linear: int | None = None
     model: str = ""
     scored: list[str] = field(default_factory=list)

@@ -15,7 +15,8 @@ from textclf.runtime import feature_extraction as module
 from textclf.runtime.backend import EncodedBatch, ModelOutputs
 from textclf.runtime.feature_extraction import features_of, reference_of, text_features, wordpieces_of
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.predictor import Prediction, PredictionBatch, Predictor
+from textclf.runtime.prediction import Prediction
+from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.store.model_store import open_model
 
 # What ran before decides in which order an engine adds.

@@ -85,7 +85,7 @@ def test_score_is_that_of_the_label_of_three(make):
 def test_predict_texts(client):
     texts = ["good", "bad", "word " * 40, ""]
     answer = client.post("/predict", json={"X": texts}).get_json()
-    assert list(answer) == ["predictions", "prediction_probs", "probabilities", "truncated", "model"]
+    assert list(answer) == ["predictions", "prediction_probs", "probabilities", "truncated", "model", "empty"]
     assert answer["predictions"] == ["pos", "neg", "pos", "pos"]
     for label, probability, row in zip(
         answer["predictions"], answer["prediction_probs"], answer["probabilities"], strict=True
@@ -104,6 +104,21 @@ def test_every_well_formed_text_is_scored_and_comes_back_as_it_was(client, text)
         response = client.post("/predict", data=body.encode(), headers=JSON)
         assert response.status_code == 200
         assert response.get_json()["text"] == text
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_text_without_wordpieces_is_marked(client, blank):
+    assert client.post("/predict", json={"text": blank}).get_json()["empty"] is True
+    assert client.post("/predict", json={"X": ["good", blank]}).get_json()["empty"] == [False, True]
+    assert client.post("/invocations/predict", json={"text": blank}).get_json()["empty"] is True
+    assert client.post("/invocations", json={"data": blank}).get_json()["empty"] is True
+    ranked = client.post("/invocations", json={"data": ["good", blank]}).get_json()
+    assert ["empty" in item for item in ranked] == [False, True]
+    body = f"{json.dumps({'text': 'good'})}\n{json.dumps({'data': blank})}\n"
+    lines = client.post("/invocations", data=body, content_type="application/jsonlines").get_data(as_text=True)
+    assert ["empty" in json.loads(line) for line in lines.splitlines()] == [False, True]
+    counted = client.get("/metrics").get_data(as_text=True)
+    assert "textclf_empty_texts_total 6.0" in counted
 
 
 def test_invocations_rank_all_labels(client):

@@ -63,6 +63,17 @@ def run(*arguments, context=None):
     return CliRunner().invoke(main, [str(argument) for argument in arguments], obj=context)
 
 
+def test_blank_texts_are_counted_and_not_compared(made):
+    texts = [text for text, _ in tiny_reviews(120, seed=3)]
+    monitoring = Monitoring(made)
+    alone = monitoring.check(texts)
+    mixed = monitoring.check([*texts, *["", " \u200b"] * 40], ["pos"] * 200)
+    assert mixed.compared.texts == alone.compared.texts == 120
+    assert mixed.compared.found == 200
+    assert "Blank texts, not compared: 80." in mixed.notes
+    assert mixed.verdict == alone.verdict
+
+
 def wrong(predictions, class_names):
     """A label for each text that the model does not give it."""
     return lambda at: next(name for name in class_names if name != predictions[at])

@@ -9,7 +9,14 @@ from textclf.config import DriftOptions
 from textclf.data.prediction_log.clock_check import AHEAD_SECONDS
 from textclf.monitoring.audit_labels import audit_evidence_of
 from textclf.monitoring.cascade_samples import comparable_samples, stage_notes
-from textclf.monitoring.samples import Draws, LabelledSample, LatestSample, OpenedVersion, with_held_out_outputs
+from textclf.monitoring.samples import (
+    Draws,
+    LabelledSample,
+    LatestSample,
+    OpenedVersion,
+    blank_rows,
+    with_held_out_outputs,
+)
 from textclf.report.drift_report import Compared, DriftReport, drift_report
 from textclf.report.drift_summary import audit_sentence, missing_prior_sentence
 from textclf.stats.drift_tests.compare import compare
@@ -46,7 +53,10 @@ def compare_samples(
     reference, is_alike, left_out = comparable_samples(opened.reference, latest.features)
     notes += left_out
     sample = reference.features if baseline is None else with_held_out_outputs(baseline.features, reference.features)
-    features = latest.features.take(np.flatnonzero(is_alike))
+    is_blank = blank_rows(latest.features)
+    if is_blank.any():
+        notes.append(f"Blank texts, not compared: {int(is_blank.sum()):,}.")
+    features = latest.features.take(np.flatnonzero(is_alike & ~is_blank))
     if not len(features):
         features = reference.features.take(np.arange(0))  # An empty sample with the columns of the model.
     about_stages = stage_notes(sample, features, options.min_texts)

@@ -10,7 +10,7 @@ import click
 
 from textclf.cli.durations import Duration
 from textclf.cli.options import Decorator, field_option, field_options, record_options
-from textclf.config import DriftOptions, min_permutations
+from textclf.config import DataOptions, DriftOptions, min_permutations
 from textclf.errors import ConfigError
 from textclf.fields import number, path, rules, switch, text, whole
 from textclf.monitoring.retrain_policy import RetrainPolicy, WindowRule
@@ -100,6 +100,16 @@ class MonitoringSettings:
         }
         words = [word for option, value in paths.items() for word in (option, str(value))]
         return ["run", *words, *shlex.split(self.retrain_args)]
+
+
+# Decorates a click command, which gets the DataOptions of --latest as the keyword argument `reading`.
+latest_options = record_options(
+    "reading",
+    DataOptions,
+    field_options(DataOptions, "text_column")
+    | field_options(DataOptions, "label_column", help="Column of the labels in a table; may be missing.")
+    | field_options(DataOptions, "skip_bad", "encoding"),
+)
 
 
 class _Windows(click.ParamType[WindowRule]):

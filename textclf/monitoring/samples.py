@@ -16,11 +16,13 @@ from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
 from textclf.errors import InputError, ModelStoreError
 from textclf.label_column import label_notes
-from textclf.monitoring.audit_labels import LabelledPredictions, class_ids
+from textclf.monitoring.audit_labels import UNLABELLED, LabelledPredictions, class_ids
 from textclf.phases import announce_scoring
 from textclf.runtime.feature_extraction import text_features
+from textclf.runtime.prediction import MARKERS
 from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import ModelVersion, open_model
+from textclf.tokenization.text_key import is_blank
 from textclf.tokenization.tokenizer import Tokenizer
 
 # Labels other than random audits are counted but not tested; this many are enough.
@@ -159,9 +161,26 @@ def baseline_sample(
     texts: Sequence[str], opened: OpenedVersion, predictor: Predictor, draws: Draws, max_texts: int
 ) -> LatestSample:
     """The texts that replace those of the reference, at most as many as the reference has."""
+    texts = [text for text in texts if not is_blank(text)]
     some = draws.positions(len(texts), min(max_texts, len(opened.reference.features)))
     features = scored_features([texts[at] for at in some], opened, predictor)
     return LatestSample(features, "training texts that were passed", len(texts))
+
+
+def blank_rows(features: TextFeatures) -> NDArray[np.bool_]:
+    """Whether each text has no wordpieces, bool [n]: it is counted, but not compared."""
+    return features.lengths <= MARKERS
+
+
+def labelled_predictions(
+    ids: NDArray[np.int64],
+    features: TextFeatures,
+    is_audit: NDArray[np.bool_],
+    times: NDArray[np.float64] | None,
+) -> LabelledPredictions:
+    """Labels of n texts and their predictions; a blank text counts as unlabelled."""
+    known = np.where(blank_rows(features), UNLABELLED, ids)
+    return LabelledPredictions(known, features.predicted, is_audit, times)
 
 
 def with_audits(

@@ -27,7 +27,8 @@ from textclf.errors import InputError, missing_column
 from textclf.files import atomic_file
 from textclf.label_column import describe_changes
 from textclf.runtime.label_accuracy import LabelComparison, LabelResults
-from textclf.runtime.predictor import Prediction, Predictor, check_text
+from textclf.runtime.prediction import Prediction
+from textclf.runtime.predictor import Predictor, check_text
 from textclf.unicode import is_unicode
 
 Fields = dict[str, Any]

@@ -18,35 +18,12 @@ from textclf.runtime.backend import Backend, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.batching import batches_by_length, groups_by_size
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.runtime.encoder_speed import EncoderSpeed
+from textclf.runtime.prediction import Prediction
 from textclf.runtime.turns import SHORT_CHARS, Turns
 from textclf.stats.calibration import decide, softmax
 from textclf.unicode import encode_utf8
 
 TOKENS_PER_BATCH = 4096
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one text.
-
-    Attributes:
-        text: the text, as given.
-        label: the predicted class.
-        score: with two classes the probability of the second class, else the probability of `label`.
-        probabilities: class name -> probability, in the order of the class ids.
-        truncated: whether the model read only a part of the text; None if unknown. The linear stage reads the whole
-            text, so its predictions are never truncated.
-        tokens: wordpieces of the whole text, with [CLS] and [SEP]; None if unknown.
-        stage: "linear" or "encoder", the cascade stage that predicted; None without a cascade.
-    """
-
-    text: str
-    label: str
-    score: float
-    probabilities: dict[str, float]
-    truncated: bool | None
-    tokens: int | None = None
-    stage: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
