@@ -1,6 +1,7 @@
 """Inference: score a list of texts, typed reviews, folders of reviews, or a file with a saved model."""
 
 import csv
+import dataclasses
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,7 @@ from textclf.cli.options import field_option, recorded_options
 from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
-from textclf.data.scoring_input import input_columns, input_rows
-from textclf.data.tables import table_format
+from textclf.data.scoring_input import open_input
 from textclf.errors import InputError
 from textclf.fields import whole
 from textclf.files import remove_leftovers
@@ -27,7 +27,7 @@ from textclf.label_column import label_choice, label_text, parse_label
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.file_scoring import ENDINGS, Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
@@ -198,17 +198,19 @@ class Inference:
         on_progress: Callable[[int], None] | None = None,
         for_spreadsheets: bool = False,
         rename_labels: Mapping[str, str] | None = None,
+        encoding: str = "",
     ) -> ScoringReport:
         """Score every row of a file and write it to another, in constant memory (see textclf.runtime.file_scoring).
 
         Args:
-            input_path: file that ends in .csv, .csv.gz, .jsonl or .jsonl.gz.
-            output_path: such a file, also of the other format. The complete file appears at the end.
-            text_column: column or field that contains the text.
-            skip_bad: skip rows that can't be scored, instead of stopping at the first.
+            input_path: a table (see textclf.data.tables).
+            output_path: file that ends in .csv, .csv.gz, .jsonl or .jsonl.gz. The complete file appears at the end.
+            text_column: column or field that contains the text; the default also stands for its synonyms.
+            skip_bad: skip rows that can't be scored, instead of refusing the file.
             on_progress: called with the number of bytes read so far.
             for_spreadsheets: put an apostrophe before each text of a CSV output that starts like a formula.
             rename_labels: class names by labels of the file, for the accuracy.
+            encoding: encoding of a text file without a byte-order mark; "" detects UTF-8 and UTF-16.
 
         Raises:
             DatasetError: if the input can't be read.
@@ -216,19 +218,19 @@ class Inference:
         """
         source, target = Path(input_path), Path(output_path)
         check_ending(target)
-        if table_format(source) not in ("csv", "jsonl"):
-            raise InputError(f"{source}: expected a file name that ends in {', '.join(ENDINGS)}")
         if target.exists() and source.exists() and target.samefile(source):
             raise InputError(f"{target}: the output would replace the input; name another file")
-        columns = input_columns(source, text_column)
+        table = open_input(source, text_column, encoding)
+        text_column, label_column = table.columns
 
         def read(on_bad: OnBad) -> Iterator[tuple[int, Fields]]:
-            return input_rows(source, on_bad, on_progress)
+            return table.rows(on_bad, on_progress)
 
         predictor = self.predictor
         remove_leftovers(target.parent)
-        with row_writer(target, predictor.class_names, columns, for_spreadsheets) as write:
-            return score_rows(read, predictor, write, text_column, skip_bad, rename_labels)
+        with row_writer(target, predictor.class_names, table.names, for_spreadsheets) as write:
+            report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, label_column, source)
+        return dataclasses.replace(report, columns=table.note)
 
     def _label(self, sentiment: str | int) -> str:
         return parse_label(label_text(sentiment) or "", self.predictor.class_names)
@@ -340,7 +342,8 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 @main.command()
 @click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
-@field_option(DataOptions, "text_column", help="Column that contains the text.")
+@field_option(DataOptions, "text_column")
+@field_option(DataOptions, "encoding")
 @field_option(DataOptions, "rename_labels", help="Class of a label of the file, for the accuracy; may be repeated.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
 @click.option("--for-spreadsheets", is_flag=True, help="Put ' before texts in a CSV that start with = + - or @.")
@@ -349,7 +352,8 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
 def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_per_batch: int, **options: Any) -> None:
     """Score every row of a file and write it to another.
 
-    Both files are CSV or JSONL, by their endings (.csv, .jsonl, or either with .gz). A row keeps its fields in their
+    The input is a table (CSV, TSV, JSON, Parquet, .xlsx or fastText). The output is CSV or JSONL, by its ending (.csv,
+    .jsonl, or either with .gz). A row keeps its fields in their
     order and gains `label`, `score` (with two classes the probability of the second class, else of the label),
     `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is kept as
     `input_label`, and the accuracy is printed. An input with one of the other columns is refused. The complete output

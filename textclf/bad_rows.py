@@ -57,7 +57,7 @@ class BadRowError(DatasetError):
     """A row that can't be used.
 
     Args:
-        path: the file.
+        path: the file; "" if it is unknown.
         place: the row in it, such as "row 3 (line 5)"; "" for the whole file.
         reason: kind of the fault.
         found: what was expected and what was found.
@@ -85,7 +85,7 @@ class BadRowError(DatasetError):
 
 def located(path: Path | str, place: str) -> str:
     """The file and the row in it, for messages."""
-    return f"{path}, {place}" if place else f"{path}"
+    return ", ".join(filter(None, [str(path), place]))
 
 
 class UndecodableError(BadRowError):
@@ -136,10 +136,10 @@ class BadRows:
         if len(self) == 1:
             (only,) = self.first
             return DatasetError(f"{located(only.path, only.place)}: {only.found}; {remedy}")
-        path = self.first[0].path
+        path = f"{self.first[0].path}: " if self.first[0].path else ""
         rows = "; ".join(f"{error.place or error.path}: {error.found}" for error in self.first)
         more = "" if len(self) == len(self.first) else f"the first {len(self.first)}: "
-        return DatasetError(f"{path}: found {len(self):,} bad rows ({in_words(self.counts)}): {more}{rows}; {remedy}")
+        return DatasetError(f"{path}found {len(self):,} bad rows ({in_words(self.counts)}): {more}{rows}; {remedy}")
 
 
 def in_words(counts: Mapping[Reason, int] | Mapping[str, int]) -> str:

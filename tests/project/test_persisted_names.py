@@ -48,6 +48,7 @@ from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
+from textclf.runtime.file_scoring import EMPTY
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
@@ -329,7 +330,7 @@ def test_the_prediction_log(tmp_path):
 def test_scored_files(written):
     header = (written / "scored.csv").read_text(encoding="utf-8").partition("\n")[0].strip().split(",")
     assert {"p:*" if name.startswith("p:") else name for name in header} - {"text"} == LIST["Scored files"]["CSV"]
-    assert set(lines_of(written / "scored.jsonl")[0]) - {"text"} == LIST["Scored files"]["JSONL"]
+    assert {*lines_of(written / "scored.jsonl")[0], EMPTY} - {"text"} == LIST["Scored files"]["JSONL"]
 
 
 def test_checkpoints(tmp_path):

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from word_backend import WordBackend
 
+from textclf.bad_rows import BadRowError, Reason
 from textclf.errors import InputError
 from textclf.runtime.file_scoring import CHUNK_ROWS, MAX_SKIPPED_LISTED, check_ending, row_writer, score_rows
 from textclf.runtime.predictor import Predictor
 
 CLASSES = ("neg", "pos")
+UNREADABLE = BadRowError("in.jsonl", "row 4", Reason.INVALID_JSON, "unreadable")
 
 
 def predictor(max_length=4):
@@ -181,13 +183,12 @@ def test_rows_stay_in_order_over_many_chunks(tmp_path):
 
 BAD_ROWS = [
     ({"other": "x"}, "expected a column 'text', found 'other'"),
-    ({"text": None}, "column 'text': expected a str, got NoneType"),
-    ({"text": 3}, "expected a str, got int"),
+    ({"text": 3}, "column 'text': expected a str, got int"),
     ({"text": "\ud800"}, "lone surrogate"),
     ({"text": "x", "more": "\ud800"}, "well-formed Unicode in every field"),
     ({"text": "x", "more": float("nan")}, "NaN"),
     ({"text": "x", "score": 1}, "already has a field score"),
-    (InputError("expected JSON"), "expected JSON"),
+    (BadRowError("in.jsonl", "row 2", Reason.INVALID_JSON, "expected JSON"), "expected JSON"),
 ]
 
 
@@ -214,14 +215,46 @@ def test_skip_bad_leaves_it_out_and_lists_it(tmp_path, name, bad, message):
     assert len(written) == 2
 
 
+def test_an_error_lists_the_first_five_rows_and_counts_all(tmp_path):
+    unreadable = BadRowError("in.jsonl", "row 2", Reason.INVALID_JSON, "unreadable")
+    rows = [{"text": "x"}, unreadable, *[{"text": 3}] * 3, {"other": 1}, {"text": 5}, {"text": "x"}, {"text": 7}]
+    with pytest.raises(InputError, match="found 7 bad rows ") as refused:
+        score(tmp_path / "out.csv", rows, columns=["text"], source="in.jsonl")
+    message = str(refused.value)
+    assert "5 a text that is not a string, 1 invalid JSON, 1 no such column" in message
+    assert [f"row {number}: " in message for number in range(1, 10)] == [False, *[True] * 5, False, False, False]
+    assert message.endswith("--skip-bad")
+    report = score(tmp_path / "out.csv", rows, columns=["text"], skip_bad=True)
+    assert next(report.warnings()).startswith("skipped 7 of 9 rows (5 a text that is not a string, ")
+
+
+@pytest.mark.parametrize("blank", [None, "", " \u00a0"])
+def test_blank_texts_are_scored_marked_and_counted(tmp_path, blank):
+    rows = [{"text": "pos"}, *[{"text": blank, "id": 2}] * 6]
+    for name in ("out.csv", "out.jsonl"):
+        report = score(tmp_path / name, rows, columns=["text", "id"])
+        assert (report.scored, report.empty, report.empty_rows) == (7, 6, [2, 3, 4, 5, 6])
+        assert "blank texts: 6 (rows 2, 3, 4, 5, 6, …)" in next(report.warnings())
+    marked = read_jsonl(tmp_path / "out.jsonl")
+    assert [row.get("empty") for row in marked] == [None, *[True] * 6]
+    assert marked[1]["text"] == blank
+
+
+def test_a_field_named_empty_is_not_overwritten(tmp_path):
+    score(tmp_path / "out.jsonl", [{"text": "pos", "empty": "mine"}])
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["empty"] == "mine"
+    with pytest.raises(InputError, match="row 1: the input already has a field empty"):
+        score(tmp_path / "out.jsonl", [{"text": "", "empty": "mine"}])
+
+
 def test_skipped_rows_are_listed_by_number(tmp_path):
-    rows = [{"text": "x"}, {"text": "x", "late": "\ud800"}, {"text": None}, InputError("unreadable")]
+    rows = [{"text": "x"}, {"text": "x", "late": "\ud800"}, {"text": 3}, UNREADABLE]
     report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
     assert [number for number, _ in report.skipped_rows] == [2, 3, 4]
 
 
 def test_more_skipped_rows_than_are_listed_are_counted(tmp_path):
-    rows = [{"text": "x"}] + [{"text": None}] * (MAX_SKIPPED_LISTED + 5)
+    rows = [{"text": "x"}] + [{"text": 3}] * (MAX_SKIPPED_LISTED + 5)
     report = score(tmp_path / "out.jsonl", rows, skip_bad=True)
     assert (report.skipped, len(report.skipped_rows)) == (MAX_SKIPPED_LISTED + 5, MAX_SKIPPED_LISTED)
 
@@ -272,7 +305,7 @@ def test_no_rows_give_a_header_only(tmp_path):
 def test_an_old_result_stays_when_scoring_fails(tmp_path):
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(InputError):
-        score(tmp_path / "out.csv", [{"text": "x"}, {"text": None}])
+        score(tmp_path / "out.csv", [{"text": "x"}, {"text": 3}])
     assert (tmp_path / "out.csv").read_text() == "old"
 
 

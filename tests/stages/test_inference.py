@@ -424,7 +424,7 @@ def test_score_gives_what_predict_gives(store, cli, tmp_path):
 
 
 def test_score_stops_at_a_bad_row(cli, tmp_path):
-    write_table(tmp_path / "in.jsonl", [{"text": "good"}, {"text": None}, {"text": "bad"}])
+    write_table(tmp_path / "in.jsonl", [{"text": "good"}, {"text": 7}, {"text": "bad"}])
     result = cli("score", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.csv")
     assert result.exit_code == 1
     assert "row 2: " in result.output
@@ -434,7 +434,7 @@ def test_score_stops_at_a_bad_row(cli, tmp_path):
 def test_score_names_row_and_line(cli, tmp_path):
     (tmp_path / "in.csv").write_text("text,n\ngood,1\nbad\n", encoding="utf-8")
     result = cli("score", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
-    assert result.output.startswith("error: row 2 (line 3): expected 2 fields (text, n), found 1; ")
+    assert "in.csv, row 2 (line 3): expected 2 fields (text, n), found 1; " in result.output
 
 
 def test_score_skips_bad_rows_on_demand(cli, tmp_path):
@@ -444,9 +444,36 @@ def test_score_skips_bad_rows_on_demand(cli, tmp_path):
     assert result.exit_code == 0, result.output
     assert "skipped 3 of 5 rows" in result.output
     listed = [line.split(":")[0].strip() for line in result.output.splitlines() if line.startswith("  row")]
-    assert listed == ["row 2 (line 2)", "row 3", "row 4"]
-    assert "  row 4: not well-formed UTF-8" in result.output
+    assert listed == ["row 2 (line 2)", "row 3", "row 4 (line 4)"]
+    assert "  row 4 (line 4): not UTF-8" in result.output
     assert [row["label"] for row in read_table(tmp_path / "out.csv")] == ["good", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.tsv", "review\tsentiment\ngood\tgood\nbad\tgood\n"),
+        ("in.csv", "Review;Sentiment\ngood;good\nbad;good\n"),
+        ("in.json", '[{"review": "good", "sentiment": "good"},\n {"review": "bad", "sentiment": "good"}]'),
+    ],
+)
+def test_score_says_which_columns_it_reads(cli, tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-16")
+    result = cli("score", "--input", tmp_path / name, "--output", tmp_path / "out.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "accuracy: 1 of 2 labelled rows right" in result.output
+    assert result.output.lower().count("columns: texts from the column 'review' and labels from the column 'sent") == 1
+    assert [row["label"] for row in read_table(tmp_path / "out.jsonl")] == ["good", "bad"]
+
+
+def test_score_reads_the_encoding_that_its_error_names(cli, tmp_path):
+    (tmp_path / "in.csv").write_bytes("text\ncafé – good\nça va très bien là-bas\n".encode("cp1252"))
+    arguments = ["score", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl"]
+    result = cli(*arguments)
+    assert result.exit_code == 1
+    assert "--encoding cp1252" in result.output
+    assert cli(*arguments, "--encoding", "cp1252").exit_code == 0
+    assert read_table(tmp_path / "out.jsonl")[0]["text"] == "café – good"
 
 
 def test_score_names_the_columns_it_found(cli, tmp_path):

@@ -1,41 +1,52 @@
-"""Reads the rows of a file that is scored, with short reasons for rows that can't be read."""
+"""Reads the rows of a file that is scored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from textclf.data.tables import OnProgress, Row, UndecodableError, column_names, read_rows, table_format
-from textclf.errors import DatasetError, InputError, missing_column
-
-
-def input_columns(path: Path, text_column: str) -> list[str]:
-    """The columns of a CSV file; for JSONL the keys of the first row that has the text, or [].
-
-    Raises:
-        DatasetError: if the file can't be read.
-        InputError: if the CSV file has no such column.
-    """
-    if table_format(path) == "jsonl":
-        rows = read_rows(path, on_bad=lambda _number, _error: None)
-        return next((list(row) for _, row in rows if isinstance(row.get(text_column), str)), [])
-    columns = column_names(path)
-    if text_column not in columns:
-        raise InputError(f"{path}: {missing_column(text_column, columns)}")
-    return columns
+from textclf.bad_rows import OnBadRow
+from textclf.data.tables import Columns, OnProgress, Row, Wanted, column_names, read_rows
 
 
-def input_rows(
-    path: Path, on_bad: Callable[[int, InputError], None], on_progress: OnProgress | None = None
-) -> Iterator[tuple[int, Row]]:
-    """The rows as read_rows() gives them; the errors for `on_bad` do not repeat file and row.
+class ScoringInput(NamedTuple):
+    """A table of texts.
 
-    Raises:
-        DatasetError: if the file can't be read.
+    Attributes:
+        path: the file.
+        names: its columns; for JSON the keys of its first good rows, or [].
+        columns: the columns of the texts and of the labels.
+        wanted: the columns that were asked for.
+        encoding: encoding of a text file without a byte-order mark; "" detects it.
     """
 
-    def report(number: int, error: DatasetError) -> None:
-        reason = str(error).removeprefix(f"{path}, row {number} ")
-        if isinstance(error, UndecodableError):
-            reason = "not well-formed UTF-8; convert the file (iconv -f latin1 -t utf-8, if it is Latin-1)"
-        on_bad(number, InputError(reason))
+    path: Path
+    names: list[str]
+    columns: Columns
+    wanted: Wanted
+    encoding: str
 
-    return read_rows(path, on_bad=report, on_progress=on_progress)
+    @property
+    def note(self) -> str:
+        """The columns that are read instead of those that were asked for; "" if there are none."""
+        return self.columns.note(self.wanted)
+
+    def rows(self, on_bad: OnBadRow, on_progress: OnProgress | None = None) -> Iterator[tuple[int, Row]]:
+        """The rows as read_rows() gives them.
+
+        Raises:
+            DatasetError: if the file can't be read.
+        """
+        return read_rows(self.path, wanted=self.wanted, encoding=self.encoding, on_bad=on_bad, on_progress=on_progress)
+
+
+def open_input(path: Path, text_column: str, encoding: str = "") -> ScoringInput:
+    """Find the columns of a table; a column of labels is optional.
+
+    Raises:
+        DatasetError: if the file can't be read, or the text column is missing or ambiguous.
+    """
+    wanted = Wanted(text_column, needs_label=False)
+    names = column_names(path, wanted, encoding)
+    # Without a good row, a JSON file has no columns; the bad rows tell more.
+    columns = wanted.find(names, path) if names else Columns(text_column, None)
+    return ScoringInput(path, names, columns, wanted, encoding)

@@ -1,8 +1,9 @@
 """Score rows in constant memory and write them to a file, for `inference.py score`.
 
 A scored row contains the input's fields in their order, then `label`, `score`, `probabilities` (in CSV a column
-`p:<class>` for each class) and `truncated`. The input's own `label` becomes `input_label`. An input with a field of
-one of the other names is refused, so that no field is overwritten.
+`p:<class>` for each class) and `truncated`; in JSONL a text without wordpieces also has `empty`, which is true. The
+input's own `label` becomes `input_label`. An input with a field of one of the other names is refused, so that no field
+is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
@@ -23,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textclf.errors import InputError, missing_column
+from textclf.bad_rows import MAX_PLACES, BadRowError, BadRows, Reason, in_words
+from textclf.errors import InputError
 from textclf.files import atomic_file
 from textclf.label_column import describe_changes
 from textclf.runtime.label_accuracy import LabelComparison, LabelResults
@@ -32,11 +34,12 @@ from textclf.runtime.predictor import Predictor, check_text
 from textclf.unicode import is_unicode
 
 Fields = dict[str, Any]
-OnBad = Callable[[int, Exception], None]
+OnBad = Callable[[int, BadRowError], None]
 WriteRow = Callable[[Fields, Prediction], None]
 
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
+EMPTY = "empty"
 MAX_SKIPPED_LISTED = 1000
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
@@ -53,6 +56,10 @@ class ScoringReport:
         scored: rows written.
         skipped: rows that could not be read, scored or written.
         skipped_rows: (number, reason) of up to MAX_SKIPPED_LISTED skipped rows.
+        reasons: number of skipped rows by reason.
+        empty: rows written whose text has no wordpieces.
+        empty_rows: numbers of the first of them.
+        columns: the columns that were read instead of those that were asked for; "" if there are none.
         labels: the rows' own labels, compared with the predictions.
         stages: cascade stage -> rows that it predicted; empty without a cascade.
     """
@@ -60,6 +67,10 @@ class ScoringReport:
     scored: int = 0
     skipped: int = 0
     skipped_rows: list[tuple[int, str]] = field(default_factory=list)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    empty: int = 0
+    empty_rows: list[int] = field(default_factory=list)
+    columns: str = ""
     labels: LabelResults = field(default_factory=LabelResults)
     stages: Counter[str] = field(default_factory=Counter)
 
@@ -89,9 +100,15 @@ class ScoringReport:
         return self.labels.unknown
 
     def warnings(self) -> Iterator[str]:
-        """Lines about skipped rows, and about labels that were normalised or are unknown."""
+        """Lines about columns, skipped and blank rows, and labels that were normalised or are unknown."""
+        if self.columns:
+            yield f"columns: {self.columns}"
+        if self.empty:
+            numbers = ", ".join(map(str, self.empty_rows))
+            more = ", …" if self.empty > len(self.empty_rows) else ""
+            yield f"blank texts: {self.empty} (rows {numbers}{more}); their predictions depend on the model alone"
         if self.skipped:
-            yield f"skipped {self.skipped} of {self.rows} rows:"
+            yield f"skipped {self.skipped} of {self.rows} rows ({in_words(self.reasons)}):"
             yield from (f"  {_row(number, reason)}" for number, reason in self.skipped_rows)
         if self.skipped > len(self.skipped_rows):
             yield f"  … and {self.skipped - len(self.skipped_rows)} more"
@@ -101,6 +118,25 @@ class ScoringReport:
             rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
             yield f"{rows} a label that is not a class of the model{self.labels.remedy}"
 
+    def leave_out(self, number: int, error: BadRowError) -> None:
+        """Count a bad row."""
+        self.skipped += 1
+        self.reasons[error.reason] += 1
+        if len(self.skipped_rows) < MAX_SKIPPED_LISTED:
+            line = error.place.removeprefix(f"row {number}").strip()
+            reason = "; ".join(filter(None, [error.found, error.remedy]))
+            self.skipped_rows.append((number, f"{line}: {reason}" if line else reason))
+
+    def count(self, number: int, prediction: Prediction) -> None:
+        """Count a row that was written."""
+        self.scored += 1
+        if prediction.stage is not None:
+            self.stages[prediction.stage] += 1
+        if prediction.is_empty:
+            self.empty += 1
+            if len(self.empty_rows) < MAX_PLACES:
+                self.empty_rows.append(number)
+
 
 def score_rows(
     read: Callable[[OnBad], Iterable[tuple[int, Fields]]],
@@ -109,6 +145,8 @@ def score_rows(
     text_column: str = "text",
     skip_bad: bool = False,
     rename_labels: Mapping[str, str] | None = None,
+    label_column: str | None = "label",
+    source: Path | str = "",
 ) -> ScoringReport:
     """Score rows chunk by chunk and write each, in order.
 
@@ -119,42 +157,47 @@ def score_rows(
         text_column: field that contains the text.
         skip_bad: skip rows that can't be read, scored or written, instead of stopping.
         rename_labels: class names by labels of the file.
+        label_column: field of the rows' own labels; None if they have none.
+        source: the file, for messages.
 
     Raises:
-        InputError: if a row is bad and skip_bad is false, or every row is bad.
+        InputError: if a row is bad and skip_bad is false, or every row is bad. The message lists the first bad rows
+            and counts all of the rest of the file.
     """
     report = ScoringReport()
+    refused = BadRows()
     labels = LabelComparison(predictor.class_names, rename_labels or {}, predictor.other_names)
 
-    def leave_out(number: int, error: Exception) -> None:
-        if not skip_bad:
-            raise InputError(f"{_row(number, str(error))}; fix the row, or skip such rows with --skip-bad") from error
-        report.skipped += 1
-        if len(report.skipped_rows) < MAX_SKIPPED_LISTED:
-            report.skipped_rows.append((number, str(error)))
+    def leave_out(number: int, error: BadRowError) -> None:
+        if skip_bad:
+            report.leave_out(number, error)
+        else:
+            refused.add(error)
 
     def scoreable_rows() -> Iterator[tuple[int, Fields, str]]:
         for number, fields in read(leave_out):
             try:
-                text = _text_of(fields, text_column)
-            except InputError as error:
+                text = _text_of(fields, text_column, source, number)
+            except BadRowError as error:
                 leave_out(number, error)
             else:
                 yield number, fields, text
 
     for chunk in _chunks(scoreable_rows()):
+        if refused:
+            continue  # Only counts the other bad rows.
         predictions = predictor.predict([text for _, _, text in chunk])
         for (number, fields, _), prediction in zip(chunk, predictions, strict=True):
             try:
                 write(fields, prediction)
             except InputError as error:
-                leave_out(number, error)
+                leave_out(number, BadRowError(source, f"row {number}", Reason.UNWRITABLE, str(error)))
                 continue
-            report.scored += 1
-            if prediction.stage is not None:
-                report.stages[prediction.stage] += 1
-            if text_column != "label":
-                labels.add(fields.get("label"), prediction.label)
+            report.count(number, prediction)
+            if label_column is not None and label_column != text_column:
+                labels.add(fields.get(label_column), prediction.label)
+    if refused:
+        raise InputError(str(refused.error()))
     report.labels = labels.results()
     # Read errors are reported before write errors of earlier rows; restore the row order.
     report.skipped_rows.sort()
@@ -201,7 +244,7 @@ def row_writer(
         file.write(_utf8(header))
 
         def write(fields: Fields, prediction: Prediction) -> None:
-            _check_free(fields, taken)
+            _check_free(fields, taken | {EMPTY} if prediction.is_empty and not is_csv else taken)
             file.write(_utf8(text_of_row(fields, prediction)))
 
         yield write
@@ -222,13 +265,22 @@ def _row(number: int, reason: str) -> str:
     return f"row {number}{'' if reason.startswith('(line ') else ':'} {reason}"
 
 
-def _text_of(fields: Fields, text_column: str) -> str:
+def _text_of(fields: Fields, text_column: str, source: Path | str, number: int) -> str:
+    """The text of a row; "" for null.
+
+    Raises:
+        BadRowError: if the row has no such column, or it has no text.
+    """
+    place = f"row {number}"
     if text_column not in fields:
-        raise InputError(missing_column(text_column, fields))
+        found = f"expected a column {text_column!r}, found {', '.join(map(repr, fields)) or 'none'}"
+        remedy = "add it, or name the column with --text-column"
+        raise BadRowError(source, place, Reason.MISSING_COLUMN, found, remedy)
     try:
-        return check_text(fields[text_column])
+        return check_text("" if fields[text_column] is None else fields[text_column])
     except InputError as error:
-        raise InputError(f"column {text_column!r}: {error}") from None
+        remedy = "put quotes around it, or name the column of the texts with --text-column"
+        raise BadRowError(source, place, Reason.TEXT_TYPE, f"column {text_column!r}: {error}", remedy) from None
 
 
 def _chunks(rows: Iterable[tuple[int, Fields, str]]) -> Iterator[list[tuple[int, Fields, str]]]:
@@ -266,6 +318,7 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
         "score": prediction.score,
         "probabilities": prediction.probabilities,
         "truncated": prediction.truncated,
+        **({EMPTY: True} if prediction.is_empty else {}),
     }
     return _json(row) + "\n"
 
