@@ -1,10 +1,11 @@
 """Initialize: downloads, checks and splits a data set."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -22,6 +23,10 @@ from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
 from textclf.fields import whole
+from textclf.tokenization.text_key import KeyFunction, made_at_first_use
+
+if TYPE_CHECKING:
+    from textclf.training.encoders.preprocessing import TextPreprocessing
 
 _DEFAULT_FILE = "aclImdb_v1.tar.gz"
 _DEFAULT_DATA_DIR = "datasets"
@@ -38,6 +43,7 @@ class Initialize:
         sha256: expected hash of the file, or None.
         options: how to read and split the data.
         spellings: class names whose spelling counts, such as those of an earlier version.
+        text_keys: the rule by which two texts are equal to an encoder; None compares them without a vocabulary.
 
     Attributes:
         class_names: class names, set by read_dataset and make_dataset; the position is the class id.
@@ -51,12 +57,14 @@ class Initialize:
         sha256: str | None = None,
         options: DataOptions = _DEFAULT_OPTIONS,
         spellings: Collection[str] = (),
+        text_keys: KeyFunction | None = None,
     ) -> None:
         self.file_name = file_name
         self.data_dir = data_dir
         self.sha256 = sha256
         self.options = options
         self.spellings = spellings
+        self.text_keys = text_keys
         self.class_names: tuple[str, ...] = ()
         self.dataset: Dataset | None = None
 
@@ -134,7 +142,7 @@ class Initialize:
             click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
 
     def _read(self, source: str | Path, test_source: str | Path | None, options: DataOptions) -> Dataset:
-        dataset = load_dataset(source, test_source, options, spellings=self.spellings)
+        dataset = load_dataset(source, test_source, options, spellings=self.spellings, text_keys=self.text_keys)
         self.dataset, self.class_names = dataset, dataset.class_names
         return dataset
 
@@ -228,10 +236,26 @@ def report_command(
     Example:
       python initializing.py report data/sample --max-length 128 --json
     """
-    dataset = Initialize(path, data_dir, options=data_options).read_dataset()
-    from textclf.training.encoders.preprocessing import token_counts  # Needs TensorFlow.
 
-    report = dataset_report(dataset, lambda texts: token_counts(texts, encoder), max_length)
+    # After the data: these need TensorFlow.
+    @functools.cache
+    def preprocessing() -> "TextPreprocessing":
+        from textclf.training.encoders.preprocessing import encoder_preprocessing
+
+        return encoder_preprocessing(encoder)
+
+    def text_keys() -> KeyFunction:
+        from textclf.training.export.tokenizer_parity import text_keys_of_preprocessing
+
+        return text_keys_of_preprocessing(preprocessing())
+
+    def lengths(texts: Sequence[str]) -> np.ndarray:
+        from textclf.training.encoders.preprocessing import token_counts
+
+        return token_counts(texts, preprocessing())
+
+    initialize = Initialize(path, data_dir, options=data_options, text_keys=made_at_first_use(text_keys))
+    report = dataset_report(initialize.read_dataset(), lengths, max_length)
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
 
 

@@ -18,6 +18,7 @@ from textclf.stats.calibration import softmax
 
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
+    from textclf.tokenization.text_key import TextKeys
     from textclf.training.encoders.preprocessing import TextPreprocessing
     from textclf.training.encoders.resolve import EncoderFolders
     from textclf.training.tf_setup import hub, tf_keras
@@ -140,6 +141,18 @@ class MakeModel:
         plot_structure(layers_of(classifier_model), to_file)
         click.echo(f"structure: {to_file}")
         return Path(to_file)
+
+    @cached_property
+    def text_keys(self) -> TextKeys:
+        """The rule by which two texts are equal to the encoder; without its vocabulary if it is not BERT's.
+
+        Raises:
+            ConfigError: if an option is invalid.
+            EncoderError: if a handle can't be resolved.
+        """
+        from textclf.training.export.tokenizer_parity import text_keys_of_preprocessing
+
+        return text_keys_of_preprocessing(self._preprocessing)
 
     @cached_property
     def _preprocessing(self) -> TextPreprocessing:

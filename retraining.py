@@ -114,7 +114,7 @@ class Retrain:
         """
         from textclf.data.dataset_summary import data_line
         from textclf.data.labelled_reviews import read_labelled_reviews, with_class_names
-        from textclf.retraining.champion_data import describe_test_set, reference_test_set, trained_until
+        from textclf.retraining import champion_data
         from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
         from textclf.retraining.combining import combine
         from textclf.retraining.comparison import predicted_labels, too_few_test_texts
@@ -122,10 +122,11 @@ class Retrain:
 
         options = self._data_options
         names = self.champion.manifest.class_names
+        text_keys = champion_data.text_keys_of(self.champion)
         old_data = {"dataset_path": self.old_dataset_path, "data_dir": self.data_dir, **options.to_dict()}
-        old = Training(**old_data, spellings=names).read_dataset()
+        old = Training(**old_data, spellings=names).read_dataset(text_keys)
         click.echo(f"old texts:     {data_line(old)}")
-        test_set = reference_test_set(old, self.champion, self.old_dataset_path)
+        test_set = champion_data.reference_test_set(old, self.champion, self.old_dataset_path)
         # New data may have the champion's class names, or the names of its data, or names given here.
         found = read_labelled_reviews(self.new_dataset_path, options)
         found = with_class_names(found, names, self.changes.get("rename_labels", {}), options.rename_labels)
@@ -136,7 +137,8 @@ class Retrain:
             test_set,
             predicted_labels(self.champion, [review.text for review in reviews]),
             self.combine_options,
-            trained_until=trained_until(self.champion.manifest, old),
+            trained_until=champion_data.trained_until(self.champion.manifest, old),
+            text_keys=text_keys,
         )
         write_combined(combined, test_set, self.combined_dataset_path)
         removed_file = self.combined_dataset_path / REMOVED_FILE
@@ -146,14 +148,14 @@ class Retrain:
         )
         for note in found.notes:
             click.echo(f"note:          {note}")
-        click.echo(f"test set:      {len(test_set)} texts{describe_test_set(old, self.champion)}")
+        click.echo(f"test set:      {len(test_set)} texts{champion_data.describe_test_set(old, self.champion)}")
         if not combined.added:
             raise NothingNewError(
                 f"{self.new_dataset_path}: expected new labelled texts to train on, found none among {len(reviews)}; "
                 f"{removed_file} has the reasons"
             )
         # Before an hour of training, not after it.
-        if warning := too_few_test_texts(len(test_set), self.gate_options):
+        if warning := too_few_test_texts(len(champion_data.distinct_texts(test_set, text_keys)), self.gate_options):
             click.echo(f"warning: {warning}", err=True)
         return combined
 
@@ -182,7 +184,7 @@ class Retrain:
             TrainingError: if Training.save_model raises it.
             ModelStoreError: if a version can't be loaded, or the store can't be written.
         """
-        from textclf.retraining.champion_data import is_test_set_of_champion, reference_test_set
+        from textclf.retraining import champion_data
         from textclf.retraining.comparison import compare_with_champion
 
         challenger, outcome = self._earlier_challenger()
@@ -192,7 +194,8 @@ class Retrain:
             self._check_holdout()
             path = self._training.save_model(self.model_dir, self.champion.manifest.name, parent=self.champion.id)
             challenger = ModelStore(self.model_dir).open(path.name)
-        test_set = reference_test_set(self._dataset, self.champion, self.combined_dataset_path)
+        test_set = champion_data.reference_test_set(self._dataset, self.champion, self.combined_dataset_path)
+        test_set = champion_data.distinct_texts(test_set, champion_data.text_keys_of(self.champion))
         holdout, holdout_fingerprint = self._holdout
         best, why_not_best = self._best
         click.echo(f"comparing:     on {len(test_set)} test and {len(holdout)} held-out texts")
@@ -202,7 +205,7 @@ class Retrain:
             "fingerprints": self._dataset.fingerprints,
             "holdout": holdout_fingerprint,
             "best": (best or self.champion).id,
-            "is_golden_of_champion": is_test_set_of_champion(self._dataset, self.champion),
+            "is_golden_of_champion": champion_data.is_test_set_of_champion(self._dataset, self.champion),
         }
         return follow_decision(self._promotions, self.champion.id, challenger, decision, data)
 
@@ -225,17 +228,16 @@ class Retrain:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        return self._training.read_dataset()
+        from textclf.retraining.champion_data import known_text_keys
+
+        return self._training.read_dataset(known_text_keys(self.champion, self.changes))
 
     @cached_property
     def _holdout(self) -> tuple[Split, str]:
         """The held-out texts of the combined data set, and their fingerprint."""
-        from textclf.data.datasets import split_fingerprint
         from textclf.retraining.combined_dataset import read_holdout
 
-        names = self._dataset.class_names
-        holdout = read_holdout(self.combined_dataset_path, names)
-        return holdout, split_fingerprint(names, {"holdout": holdout})
+        return read_holdout(self.combined_dataset_path, self._dataset.class_names)
 
     @cached_property
     def _best(self) -> tuple[ModelVersion | None, list[str]]:

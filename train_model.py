@@ -36,6 +36,7 @@ from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore
+from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
@@ -122,13 +123,17 @@ class Training:
         """Split to Metrics, after predict_model() has measured them."""
         return _available(self._measured, "predict_model").metrics
 
-    def read_dataset(self) -> Dataset:
+    def read_dataset(self, text_keys: KeyFunction | None = None) -> Dataset:
         """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
+
+        `text_keys` is the rule by which two texts are equal; None takes it from the encoder.
 
         Raises:
             DatasetError: if the data can't be downloaded or read.
+            EncoderError: if the encoder can't be downloaded or loaded, and `text_keys` is None.
         """
-        return self._read_dataset(self.data_options, self.spellings)
+        text_keys = text_keys or _text_keys(MakeModel.from_options(self.model_options))
+        return self._read_dataset(self.data_options, self.spellings, text_keys)
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
@@ -144,7 +149,10 @@ class Training:
 
         options = self.training_options
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
-        dataset = self.read_dataset()
+        model = self.model_options
+        maker = MakeModel.from_options(model, seed=options.seed)
+        dataset = self.read_dataset(_text_keys(maker))
+        maker.class_names = dataset.class_names
         click.echo(f"data:          {data_line(dataset)}")
         for note in dataset.notes:
             click.echo(f"note:          {note}")
@@ -152,8 +160,6 @@ class Training:
             click.echo(f"not read:      {unread}")
         for warning in warnings_of(dataset):
             click.echo(f"warning: {warning}", err=True)
-        model = self.model_options
-        maker = MakeModel.from_options(model, class_names=dataset.class_names, seed=options.seed)
         preprocessing = maker.select_model()
         classifier = maker.build_model(model.dropout)
         self._compiled = compile_training(
@@ -243,6 +249,7 @@ class Training:
                 SavedModel; nothing is kept.
             ModelStoreError: if there is no such version, it has no saved_model/, or the store can't be written.
         """
+        from textclf.training.export.tokenizer_parity import preprocessing_of_version, text_keys_of_preprocessing
         from textclf.training.export.version_writer import reexported_version, write_version
 
         store = ModelStore(model_dir)
@@ -252,7 +259,9 @@ class Training:
         parent.verify()
         parent.part("saved_model")  # Fail before the data is read.
         data = parent.manifest.data
-        dataset = self._read_dataset(DataOptions.from_record(data["options"]), parent.manifest.class_names)
+        text_keys = made_at_first_use(lambda: text_keys_of_preprocessing(preprocessing_of_version(parent)))
+        options = DataOptions.from_record(data["options"])
+        dataset = self._read_dataset(options, parent.manifest.class_names, text_keys)
         if dataset.fingerprints != data["fingerprint"]:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
@@ -261,14 +270,20 @@ class Training:
             )
         return write_version(store, reexported_version(parent, dataset, current), promote).path
 
-    def _read_dataset(self, options: DataOptions, spellings: Collection[str]) -> Dataset:
-        data = Initialize(self.dataset_path, data_dir=self.data_dir, options=options, spellings=spellings)
-        return data.read_dataset(self.url)
+    def _read_dataset(self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction) -> Dataset:
+        return Initialize(
+            self.dataset_path, data_dir=self.data_dir, options=options, spellings=spellings, text_keys=text_keys
+        ).read_dataset(self.url)
 
     def _ready(self) -> CompiledTraining:
         if self._compiled is None:
             self.compile()
         return _available(self._compiled, "compile")
+
+
+def _text_keys(maker: MakeModel) -> KeyFunction:
+    # The encoder is loaded after the files were read: their errors are cheaper to find.
+    return made_at_first_use(lambda: maker.text_keys)
 
 
 def _available(result: _Result | None, verb: str) -> _Result:

@@ -14,6 +14,8 @@ DEFAULT_ENCODER_HANDLE = "https://tfhub.dev/tensorflow/small_bert/bert_en_uncase
 DEFAULT_PREPROCESS_HANDLE = "https://tfhub.dev/tensorflow/bert_en_uncased_preprocess/3"
 
 TRUNCATIONS = ("head", "head+tail")
+EQUAL_TEXTS = ("wordpieces", "characters")
+NEAR_DUPLICATES = ("count", "drop", "ignore")
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Name of the selection metric -> True where more is better.
 SELECTION_METRICS = {"accuracy": True, "macro_f1": True, "roc_auc": True, "log_loss": False}
@@ -98,6 +100,16 @@ class DataOptions(Config):
     encoding: str = text(
         "", "Encoding of text files without a byte-order mark, such as cp1252.", shown="UTF-8 or UTF-16, as detected"
     )
+    equal_texts: str = choice(
+        "wordpieces",
+        "When two texts are equal: if the model reads the same, or if they have the same characters.",
+        EQUAL_TEXTS,
+    )
+    near_duplicates: str = choice(
+        "count",
+        "Near duplicates in the training texts, and of test texts: count them, drop them, or do not search them.",
+        NEAR_DUPLICATES,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,12 +117,14 @@ class DataOptions(Config):
 
     @classmethod
     def from_record(cls, values: dict[str, Any]) -> Self:
-        """The options with which a version's data was read; an earlier product did not read validation parts.
+        """The options with which a version's data was read.
+
+        An earlier product did not read validation parts, and compared characters.
 
         Raises:
             ConfigError: if a key is unknown, or a value is outside its bounds.
         """
-        return cls.from_dict({"read_validation": False, **values})
+        return cls.from_dict({"read_validation": False, "equal_texts": "characters", **values})
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_bert import vocabulary
 
 from textclf.config import DataOptions
 from textclf.data.class_folders import make_class_folder
 from textclf.data.dataset_report import dataset_report
+from textclf.data.dataset_summary import warnings_of
 from textclf.data.datasets import load_dataset
 from textclf.data.splits import hold_out, text_digest
 from textclf.errors import DatasetError
+from textclf.tokenization.text_key import TextKeys
+from textclf.tokenization.tokenizer import Tokenizer
 
 
 def rows(part, n=30, classes=("neg", "pos")):
@@ -174,6 +178,61 @@ def test_duplicates_conflicts_and_leaks(tmp_path):
     assert fitted.count("twice") == 1
     assert not {"torn", "known"} & set(fitted)
     assert list(dataset.test.texts).count("known") == 2
+
+
+# Each is another text to a computer, and the same text to an uncased model.
+DISGUISES = [str.upper, str.title, lambda text: text.replace(" ", "  "), lambda text: text.replace(" ", "\u00a0")]
+DISGUISES += [
+    lambda text: text.replace("e", "e\u200b"),
+    lambda text: text.replace("e", "e\u0301"),
+    "\u00ad{}\x00".format,
+]
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_disguised_training_part_is_no_test_part(tmp_path, disguise):
+    """The model would be tested on the texts that it was trained on."""
+    disguised = [(disguise(text), label) for text, label in rows("train")]
+    with pytest.raises(DatasetError, match=r"'neg' has 0, 'pos' has 0 \(left out: 60 that are in the test part\)"):
+        load_dataset(write_root(tmp_path / "all", rows("train"), disguised))
+    # Many copies are worth a warning.
+    dataset = load_dataset(write_root(tmp_path / "some", rows("train"), [*disguised[:9], *rows("test", 10)]))
+    assert dataset.counts.in_test == 9
+    assert any("9 of 60 training texts are also in the test part (29 texts)" in said for said in warnings_of(dataset))
+    few = load_dataset(write_root(tmp_path / "few", rows("train"), [disguised[0], *rows("test", 10)]))
+    assert (few.counts.in_test, [said for said in warnings_of(few) if "also in" in said]) == (1, [])
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_disguised_duplicates_and_contradictions(tmp_path, disguise):
+    twice, torn = rows("train")[0], rows("train")[-1]
+    train = [*rows("train"), (disguise(twice[0]), twice[1]), (disguise(torn[0]), "neg")]
+    test = [*rows("test", 10), *((disguise(text), label) for text, label in rows("test", 10)[:3])]
+    counts = load_dataset(write_root(tmp_path, train, test)).counts
+    assert (counts.duplicates, counts.conflicts, counts.in_test, counts.test_duplicates) == (1, 2, 0, 3)
+
+
+def test_many_contradictions_are_worth_a_warning(tmp_path):
+    torn = [(text.upper(), "pos") for text, _ in rows("train")[:9]]
+    dataset = load_dataset(write_table(tmp_path / "all.csv", [*rows("train"), *torn]))
+    assert any("18 of 69 training texts occur with more than one label" in said for said in warnings_of(dataset))
+
+
+def test_texts_are_equal_as_the_encoder_reads_them(tmp_path):
+    """A cased encoder tells cases apart; a vocabulary cannot spell some words."""
+    train = [*rows("train"), (rows("train")[0][0].upper(), "neg"), ("good \u2603", "neg"), ("good \u2602", "neg")]
+    root = write_root(tmp_path, train)
+    cased = load_dataset(root, text_keys=TextKeys(Tokenizer(vocabulary(), lower_case=False, max_length=8)))
+    uncased = load_dataset(root, text_keys=TextKeys(Tokenizer(vocabulary(), lower_case=True, max_length=8)))
+    assert (cased.counts.duplicates, uncased.counts.duplicates, load_dataset(root).counts.duplicates) == (1, 2, 1)
+
+
+def test_an_earlier_version_compared_characters(tmp_path):
+    root = write_root(tmp_path, [*rows("train"), *((text.upper(), label) for text, label in rows("train")[:4])])
+    recorded = {name: value for name, value in DataOptions().to_dict().items() if name != "equal_texts"}
+    earlier = load_dataset(root, options=DataOptions.from_record(recorded))
+    now = load_dataset(root, options=DataOptions.from_record(DataOptions().to_dict()))
+    assert (earlier.counts.duplicates, now.counts.duplicates) == (0, 4)
 
 
 def test_blank_texts_and_other_files(tmp_path):

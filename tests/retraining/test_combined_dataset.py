@@ -104,7 +104,7 @@ def test_load_dataset_reads_it_back(tmp_path, old, new):
 def test_the_holdout_comes_back(tmp_path, old, new):
     combined = combined_with(old, new)
     summary = write_combined(combined, old.test, tmp_path / "combined")
-    held = read_holdout(tmp_path / "combined", CLASSES)
+    held, _ = read_holdout(tmp_path / "combined", CLASSES)
     assert len(held) > 10
     assert pairs(held) == pairs(combined.holdout)
     assert summary["fingerprints"]["holdout"] == split_fingerprint(CLASSES, {"holdout": held})
@@ -116,7 +116,7 @@ def test_the_holdout_comes_back(tmp_path, old, new):
 
 def test_without_new_texts(tmp_path, old):
     write_combined(combined_with(old, []), old.test, tmp_path / "combined")
-    assert len(read_holdout(tmp_path / "combined", CLASSES)) == 0
+    assert len(read_holdout(tmp_path / "combined", CLASSES)[0]) == 0
     assert trained_on(load_dataset(tmp_path / "combined")) == trained_on(old)
     assert (tmp_path / "combined" / "removed.jsonl").read_bytes() == b""
 

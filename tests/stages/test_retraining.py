@@ -29,6 +29,7 @@ from textclf.store.decision_log import DecisionLog
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions
 from textclf.store.promotion_hold import PromotionHold
+from textclf.tokenization.text_key import TextKeys
 from train_model import Training
 
 # 63 golden texts without one that differs have a lower bound of -4 points.
@@ -444,11 +445,11 @@ def test_what_was_passed_over_in_the_new_texts_is_said(undecided, tmp_path, revi
 
 def test_champion_trained_on_the_combined_data_may_know_new_texts(undecided, promoted, tmp_path, reviews):
     data = {"data_dir": str(tmp_path)}
-    old = Training(dataset_path=str(reviews), **data).read_dataset()
+    old = Training(dataset_path=str(reviews), **data).read_dataset(TextKeys())
     assert trained_until(undecided.open().manifest, old) is None
     challenger = undecided.open(promoted[3].challenger).manifest
     assert trained_until(challenger, old) == datetime.fromisoformat(challenger.created)
-    both = Training(dataset_path=str(promoted[0] / "combined"), **data).read_dataset()
+    both = Training(dataset_path=str(promoted[0] / "combined"), **data).read_dataset(TextKeys())
     assert trained_until(challenger, both) is None
 
 
@@ -475,7 +476,7 @@ def test_a_champion_that_was_saved_without_a_test_part_is_said(undecided, tmp_pa
     undecided.promote(save_copy(undecided, champion, data=data), expected_current=champion)
     retrain_of(tmp_path, reviews, products).combine_datasets()
     assert "was saved without a test part" in capsys.readouterr().out
-    assert Training(dataset_path=str(tmp_path / "combined")).read_dataset().test is not None
+    assert Training(dataset_path=str(tmp_path / "combined")).read_dataset(TextKeys()).test is not None
 
 
 # --- the command line

@@ -1,7 +1,7 @@
 """Report of a data set as text and as JSON: sizes, balance, lengths, and texts that were left out."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class DatasetReport:
         duplicates, contradictions: texts that occur again in the same part, by part; None if the part was not read.
             Contradictory labels are not counted in the test part, which is kept as published.
         leaks: texts that were left out of one part because they are in another one.
+        near_duplicates: training texts near another one, and near a test text; None if they were not searched. "kept"
+            tells whether they were left in the training texts.
         left_out: blank texts, texts that are not UTF-8, texts without a class, and other files in class folders.
         few_texts: classes with few training texts, and their number.
         missing_in_test: classes without a test text.
@@ -75,6 +77,7 @@ class DatasetReport:
     duplicates: dict[str, int | None]
     contradictions: dict[str, int | None]
     leaks: dict[str, int | None]
+    near_duplicates: dict[str, int | bool | None]
     left_out: dict[str, int]
     few_texts: dict[str, int]
     missing_in_test: tuple[str, ...]
@@ -148,6 +151,11 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
             "train_in_validation": counts.in_validation,
             "validation_in_test": counts.validation_in_test,
         },
+        near_duplicates={
+            "in_train": counts.near_duplicates,
+            "in_test": counts.near_test,
+            "kept": dataset.near_are_kept,
+        },
         left_out={
             "empty": counts.empty,
             "undecodable": counts.undecodable,
@@ -205,6 +213,15 @@ def _shown(part: PartReport) -> str:
     return f"{part.origin}{f' ({names}), {part.read:,} texts' if part.paths else ''}"
 
 
+def _near(near: Mapping[str, int | bool | None]) -> list[str]:
+    """A line about near duplicates, if they were searched."""
+    if near["in_train"] is None:
+        return []
+    of_test = "" if near["in_test"] is None else f", {near['in_test']:,} near a test text"
+    kept = "kept (--near-duplicates drop leaves them out)" if near["kept"] else "left out"
+    return [f"near duplicates, {kept}: {near['in_train']:,} training texts near another one{of_test}"]
+
+
 def _left_out(report: DatasetReport) -> list[str]:
     duplicates, contradictions, leaks = report.duplicates, report.contradictions, report.leaks
     kinds = {
@@ -220,6 +237,7 @@ def _left_out(report: DatasetReport) -> list[str]:
         lines.append("no test part was read, so the other texts were not compared with it")
     else:
         lines.append(f"duplicates within the test part, kept as published: {duplicates['test']:,}")
+    lines += _near(report.near_duplicates)
     left_out = report.left_out
     lines.append(
         f"left out of all parts: {left_out['empty']:,} blank texts, {left_out['undecodable']:,} not UTF-8, "

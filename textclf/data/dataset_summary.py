@@ -7,6 +7,11 @@ from textclf.data.datasets import Dataset
 
 # With fewer training texts a class is learnt by chance.
 FEW_TEXTS = 10
+# Shares of the test texts from which on copies of them are worth a warning: left out, and near ones that are kept.
+MANY_COPIES = 0.05
+MANY_NEAR_COPIES = 0.01
+# Share of the training texts with contradictory labels from which on they are worth a warning.
+MANY_CONFLICTS = 0.05
 
 
 def data_line(dataset: Dataset) -> str:
@@ -38,6 +43,24 @@ def missing_in_test(dataset: Dataset) -> tuple[str, ...]:
     return tuple(name for i, name in enumerate(dataset.class_names) if present and i not in present)
 
 
+def copies_of_test(dataset: Dataset) -> tuple[str, ...]:
+    """Sentences about many training texts that are equal to or near a test text."""
+    if dataset.test is None:
+        return ()
+    counts, tested, found = dataset.counts, len(dataset.test), []
+    if counts.in_test and counts.in_test >= MANY_COPIES * tested:
+        found.append(
+            f"{counts.in_test:,} of {counts.train_read:,} training texts are also in the test part ({tested:,} texts), "
+            f"and were left out: check where the test part is from"
+        )
+    if dataset.near_are_kept and counts.near_test and counts.near_test >= MANY_NEAR_COPIES * tested:
+        found.append(
+            f"{counts.near_test:,} training texts are near duplicates of test texts, which makes the test results too "
+            f"good: leave them out with --near-duplicates drop"
+        )
+    return tuple(found)
+
+
 def warnings_of(dataset: Dataset) -> tuple[str, ...]:
     """Sentences about what makes the results on this data doubtful."""
     found = []
@@ -48,11 +71,18 @@ def warnings_of(dataset: Dataset) -> tuple[str, ...]:
         else:
             found.append(f"the test part has no texts of {_quoted(missing)}: its results say nothing about them")
     if few := few_texts(dataset):
-        counts = shortened([f"{name!r} ({count})" for name, count in few.items()], max_names=5)
-        found.append(f"fewer than {FEW_TEXTS} training texts of {counts}: expect many errors in these classes")
+        small = shortened([f"{name!r} ({count})" for name, count in few.items()], max_names=5)
+        found.append(f"fewer than {FEW_TEXTS} training texts of {small}: expect many errors in these classes")
+    found += copies_of_test(dataset)
+    counts = dataset.counts
+    if counts.conflicts >= max(1, MANY_CONFLICTS * counts.train_read):
+        found.append(
+            f"{counts.conflicts:,} of {counts.train_read:,} training texts occur with more than one label, and were "
+            f"left out: check the labels"
+        )
     if dataset.nested:
-        counts = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], max_names=5)
-        found.append(f"texts in subfolders were read as texts of the class folder above: {counts}")
+        nested = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], max_names=5)
+        found.append(f"texts in subfolders were read as texts of the class folder above: {nested}")
     return tuple(found)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 from textclf.bad_rows import Reason, joined
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Layout, Paths, chosen_parts, find_parts
+from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
 from textclf.data.part_labels import name_labels
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import check_class_sizes, hold_out, text_digest
 from textclf.errors import DatasetError
 from textclf.label_column import LabelChange, label_notes
+from textclf.tokenization.text_key import KeyFunction, TextKeys
 
 _DEFAULT_OPTIONS = DataOptions()
 
@@ -56,6 +58,10 @@ class Counts:
         bad_rows: rows left out by options.skip_bad, by reason (textclf.bad_rows.Reason), except undecodable ones.
         bad_places: file, row and reason of the first bad rows.
         normalised_labels: spellings of labels that differ from their class names, from all parts that were read.
+        near_duplicates: training texts that are near an earlier one.
+        near_test: training texts that are near a test text; if the test part was split off, those in a group of near
+            duplicates that has a test text. Both are None if near duplicates were not searched, and near_test also
+            without a test part. With options.near_duplicates "drop" these texts are left out.
     """
 
     train_read: int
@@ -76,6 +82,8 @@ class Counts:
     bad_rows: dict[str, int] = field(default_factory=dict)
     bad_places: tuple[str, ...] = ()
     normalised_labels: tuple[LabelChange, ...] = ()
+    near_duplicates: int | None = None
+    near_test: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +100,7 @@ class Dataset:
         fingerprint: SHA-256 over class names, splits, labels and texts, as 64 hex digits; independent of the order
             and the location of the files.
         source: path that was read.
+        near_are_kept: whether near duplicates were left in the training texts.
         layout: paths of the parts that were read, and what was not read.
         nested: number of texts in subfolders of class folders, by class folder.
         notes: sentences about columns that were read instead of the default ones, bad rows and normalised labels.
@@ -105,6 +114,7 @@ class Dataset:
     counts: Counts
     fingerprint: str
     source: Path
+    near_are_kept: bool = True
     layout: Layout = field(default_factory=lambda: Layout(train=()))
     nested: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -137,13 +147,14 @@ def load_dataset(
     options: DataOptions = _DEFAULT_OPTIONS,
     *,
     spellings: Collection[str] = (),
+    text_keys: KeyFunction | None = None,
 ) -> Dataset:
     """Read, check, clean and split a data set.
 
-    Training and validation texts are cleaned before they are split. Repeats are removed (white space around a text is
-    ignored), and so are texts with contradictory labels. A text is in one part only: test wins over validation, and
-    validation over train. Training and validation texts are ordered by hash, so that the beginning of a split is a fair
-    sample of it. Test texts keep the order of the files.
+    Training and validation texts are cleaned before they are split. Repeats are removed, and so are texts with
+    contradictory labels. Texts are equal if the model reads the same (textclf.tokenization.text_key). A text is in one
+    part only: test wins over validation, and validation over train. Training and validation texts are ordered by hash,
+    so that the beginning of a split is a fair sample of it. Test texts keep the order of the files.
 
     Args:
         source: a data set's root (with folders or tables for its parts), its train part, a folder of class folders, or
@@ -155,10 +166,13 @@ def load_dataset(
             opened, and a held-out test split is dropped.
         spellings: class names whose spelling counts, such as those of an earlier version; the data decides about
             all others.
+        text_keys: TextKeys of the encoder's tokenizer; None compares texts without a vocabulary. It is called after
+            the files were read.
 
     Raises:
         DatasetError: if files can't be read, or are not a classification problem.
     """
+    keys_of = _exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
     source = Path(source)
     found = find_parts(source, None if test_source is None else Path(test_source))
     layout = chosen_parts(found, options)
@@ -179,17 +193,27 @@ def load_dataset(
     )
 
     test = None if test_part is None else _as_split(test_part, class_names, layout.test[0])
-    in_test = set() if test is None else {_key(text) for text in test.texts}
+    in_test = set() if test is None else set(keys_of(test.texts))
     validation = None
     if validation_part is not None:
-        validation = _cleaned(_as_split(validation_part, class_names, layout.validation[0]), in_test)
+        validation = _cleaned(_as_split(validation_part, class_names, layout.validation[0]), keys_of, in_test)
         _check_validation(validation.split, class_names, layout.validation[0])
-    in_validation = set() if validation is None else {_key(text) for text in validation.split.texts}
-    cleaned = _cleaned(_as_split(part, class_names, source), in_test, in_validation)
+    in_validation = set() if validation is None else set(keys_of(validation.split.texts))
+    cleaned = _cleaned(_as_split(part, class_names, source), keys_of, in_test, in_validation)
     train = cleaned.split
+    near = _near_texts(train, test, options)
+    if near is not None and options.near_duplicates == "drop":
+        train = _chosen(train, np.flatnonzero(~(near.test | near.repeats)))
     # Each split that is divided off needs a text of each class; validation is two of them.
     needed = 1 if validation is not None else 3
-    check_class_sizes(train.labels, class_names, needed + (not found.test), source)
+    left_out = {
+        "that are in the test part": cleaned.in_test,
+        "that are in the validation part": cleaned.in_validation,
+        "with contradictory labels": cleaned.conflicts,
+        "duplicates": cleaned.duplicates,
+        "near duplicates": len(cleaned.split) - len(train),
+    }
+    check_class_sizes(train.labels, class_names, needed + (not found.test), source, left_out)
     if not found.test:
         train, held_out = _divided(train, options.test_split, options.split_seed, min_rest=needed)
         test = held_out if options.read_test else None
@@ -217,6 +241,8 @@ def load_dataset(
         bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
         bad_places=tuple(skipped.places()),
         normalised_labels=normalised_labels,
+        near_duplicates=None if near is None else int(near.repeats.sum()),
+        near_test=None if near is None or test is None else near.count_near_test(cleaned.split.texts, test.texts),
     )
     if validation_part is not None and validation is not None:
         counts = dataclasses.replace(
@@ -234,6 +260,7 @@ def load_dataset(
         counts=counts,
         fingerprint=split_fingerprint(class_names, splits | ({} if test is None else {"test": test})),
         source=source,
+        near_are_kept=options.near_duplicates != "drop",
         layout=layout._replace(unread=(*layout.unread, *(entry for read in parts for entry in read.unread))),
         nested=sum((read.nested for read in parts), Counter()),
         notes=tuple(filter(None, notes)),
@@ -258,9 +285,22 @@ def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
     return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
 
 
-def _key(text: str) -> str:
-    """Equal for texts that are the same to a reader and to a tokenizer."""
-    return text.strip()
+def _exact_keys(texts: Iterable[str]) -> list[bytes]:
+    """Keys of characters, without white space around a text, as earlier products compared texts."""
+    return [text_digest(text.strip()) for text in texts]
+
+
+def _near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTexts | None:
+    if options.near_duplicates == "ignore":
+        return None
+    if can_find_near_texts():
+        return find_near_texts(train.texts, () if test is None else test.texts)
+    if options.near_duplicates == "drop":
+        raise DatasetError(
+            "expected the package datasketch to search near duplicates, found none; install the extra `train`, or "
+            "leave out --near-duplicates"
+        )
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,12 +314,15 @@ class _Cleaned:
     in_validation: int
 
 
-def _cleaned(split: Split, in_test: Set[str], in_validation: Set[str] = frozenset()) -> _Cleaned:
+def _cleaned(
+    split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation: Set[bytes] = frozenset()
+) -> _Cleaned:
     """A part without repeats, contradictions, and texts with a key of another part."""
     order = sorted(range(len(split)), key=lambda i: text_digest(split.texts[i]))
-    seen: dict[str, list[int]] = {}
+    keys = keys_of(split.texts)
+    seen: dict[bytes, list[int]] = {}
     for i in order:
-        seen.setdefault(_key(split.texts[i]), []).append(i)
+        seen.setdefault(keys[i], []).append(i)
     kept: list[int] = []
     left_out = Counter[str]()
     for key, members in seen.items():

@@ -84,6 +84,18 @@ class Familiar:
         return float(np.count_nonzero(self._table[_slots(runs)])) >= self._jaccard * len(runs)
 
 
+class Repeated(Familiar):
+    """The same filter for texts that may be near another one of the texts themselves."""
+
+    def __init__(self, runs: Iterable[np.ndarray], jaccard: float) -> None:
+        super().__init__((), jaccard)
+        seen = np.zeros(1 << _TABLE_BITS, bool)
+        for some in runs:
+            slots = _slots(some)
+            self._table[slots] |= seen[slots]
+            seen[slots] = True
+
+
 def _slots(runs: np.ndarray) -> np.ndarray:
     return (runs >> np.uint64(64 - _TABLE_BITS)).astype(np.intp)
 

@@ -1,7 +1,7 @@
 """Stratified splits by text hash: the same texts give the same split, in any order."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -53,8 +53,12 @@ def _sizes(counts: np.ndarray, share: float, min_held: int, min_rest: int) -> np
     return bounded
 
 
-def check_class_sizes(labels: np.ndarray, class_names: Sequence[str], needed: int, source: object) -> None:
+def check_class_sizes(
+    labels: np.ndarray, class_names: Sequence[str], needed: int, source: object, left_out: Mapping[str, int]
+) -> None:
     """Refuse a class that is too small for every split to have a text of it.
+
+    `left_out` has the numbers of training texts that cleaning removed, by the reason.
 
     Raises:
         DatasetError: if a class has fewer than `needed` distinct texts; the message names it.
@@ -62,8 +66,10 @@ def check_class_sizes(labels: np.ndarray, class_names: Sequence[str], needed: in
     counts = np.bincount(labels, minlength=len(class_names))
     small = [f"{name!r} has {count}" for name, count in zip(class_names, counts, strict=True) if count < needed]
     if small:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count)
         raise DatasetError(
             f"{source}: expected at least {needed} distinct training texts of every class, one for each split, but "
-            f"{', '.join(small[:5])}{' …' if len(small) > 5 else ''}; add texts, remove the class, or merge it "
+            f"{', '.join(small[:5])}{' …' if len(small) > 5 else ''}{f' (left out: {reasons})' if reasons else ''}; "
+            f"add texts, remove the class, or merge it "
             f"into another with --rename-label OLD=NEW"
         )

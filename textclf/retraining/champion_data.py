@@ -7,13 +7,37 @@ from typing import Any
 from textclf.config import DataOptions
 from textclf.data.datasets import Dataset, Split
 from textclf.errors import TrainingError
-from textclf.store.manifest import Manifest
+from textclf.store.manifest import ENCODER_KEYS, Manifest
 from textclf.store.model_store import ModelVersion
+from textclf.tokenization.text_key import KeyFunction, TextKeys
+from textclf.tokenization.tokenizer import Tokenizer
 
 
 def data_options_of(manifest: Manifest, changes: Mapping[str, Any]) -> DataOptions:
-    """The options that the champion's data was read with, changed by `changes`; the test part is always read."""
-    return DataOptions.from_record({**manifest.data.get("options", {}), **changes, "read_test": True})
+    """The options that the champion's data was read with, changed by `changes`; the test part is always read.
+
+    A champion of an earlier product may have been trained on disguised test texts; its challengers are not. Near
+    duplicates are not counted: those of new texts are left out anyway.
+    """
+    recorded = {"equal_texts": "wordpieces", **manifest.data.get("options", {})}
+    if recorded.get("near_duplicates") != "drop":
+        recorded["near_duplicates"] = "ignore"
+    return DataOptions.from_record({**recorded, **changes, "read_test": True})
+
+
+def text_keys_of(champion: ModelVersion) -> TextKeys:
+    """The rule by which two texts are equal to the champion; without its vocabulary if it has no engine.
+
+    Raises:
+        ModelStoreError: if the engine is damaged.
+    """
+    return TextKeys(Tokenizer.load(champion.part("engine")) if champion.has("engine") else None)
+
+
+def known_text_keys(champion: ModelVersion, changes: Mapping[str, Any]) -> TextKeys | None:
+    """The rule of the champion's challengers; None if it is known only after their encoder was loaded."""
+    is_known = champion.has("engine") and changes.keys().isdisjoint(ENCODER_KEYS)
+    return text_keys_of(champion) if is_known else None
 
 
 def trained_until(manifest: Manifest, old: Dataset) -> datetime | None:
@@ -39,6 +63,17 @@ def reference_test_set(dataset: Dataset, champion: ModelVersion, source: object)
     if dataset.test is None:
         raise TrainingError(f"{source}: expected a test part, which is the reference test set, found none")
     return dataset.test
+
+
+def distinct_texts(test_set: Split, text_keys: KeyFunction) -> Split:
+    """One of each set of equal test texts, so that none counts twice; none of those with contradictory labels."""
+    labels: dict[bytes, set[int]] = {}
+    first: dict[bytes, int] = {}
+    for i, key in enumerate(text_keys(test_set.texts)):
+        labels.setdefault(key, set()).add(int(test_set.labels[i]))
+        first.setdefault(key, i)
+    kept = [i for key, i in first.items() if len(labels[key]) == 1]
+    return Split(tuple(test_set.texts[i] for i in kept), test_set.labels[kept])
 
 
 def is_test_set_of_champion(dataset: Dataset, champion: ModelVersion) -> bool | None:

@@ -81,13 +81,17 @@ def summary_of(combined: Combined, test_set: Split) -> dict[str, Any]:
     }
 
 
-def read_holdout(path: Path | str, class_names: tuple[str, ...]) -> Split:
-    """The held-out texts of a combined data set, in the order of their file names; empty without any.
+def read_holdout(path: Path | str, class_names: tuple[str, ...]) -> tuple[Split, str]:
+    """The held-out texts of a combined data set, in the order of their file names, and their fingerprint.
 
     Raises:
         DatasetError: if the texts can't be read, or have other classes.
     """
-    folder = Path(path) / HOLDOUT
+    holdout = _read_holdout(Path(path) / HOLDOUT, class_names)
+    return holdout, split_fingerprint(class_names, {"holdout": holdout})
+
+
+def _read_holdout(folder: Path, class_names: tuple[str, ...]) -> Split:
     if not folder.exists():
         return Split((), np.zeros(0, np.int32))
     part = read_part(folder, DataOptions())

@@ -7,7 +7,7 @@ trained and measured on them, and no sender of reviews can remove one.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from textclf.data.splits import text_digest
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources
 from textclf.stats.label_sources import SourceContradictions
-from textclf.tokenization.text_key import TextKeys
+from textclf.tokenization.text_key import KeyFunction, TextKeys
 
 _DEFAULT_OPTIONS = CombineOptions()
 # The time of a text whose time is unknown.
@@ -67,7 +67,7 @@ def combine(
     options: CombineOptions = _DEFAULT_OPTIONS,
     *,
     trained_until: datetime | None = None,
-    text_keys: Callable[[Iterable[str]], list[bytes]] | None = None,
+    text_keys: KeyFunction | None = None,
 ) -> Combined:
     """Clean the new texts, hold a share of them out, and add the others to the old ones.
 
@@ -171,7 +171,7 @@ class _Cleaning:
         class_names: Sequence[str],
         new: Sequence[LabelledReview],
         options: CombineOptions,
-        text_keys: Callable[[Iterable[str]], list[bytes]],
+        text_keys: KeyFunction,
     ) -> None:
         self.new = new
         self.options = options

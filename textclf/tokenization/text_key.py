@@ -4,13 +4,17 @@ Wordpieces can be joined to words again, except for [UNK]. So two texts have equ
 are equal after every word that the vocabulary can't spell became [UNK]. Words are those of BERT's BasicTokenizer.
 """
 
+import functools
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from textclf.errors import InputError
 from textclf.tokenization.basic_tokenizer import word_slices
 from textclf.tokenization.tokenizer import MAX_WORD_BYTES, Tokenizer
+
+# Texts -> their keys, such as TextKeys(tokenizer).
+KeyFunction = Callable[[Iterable[str]], list[bytes]]
 
 # No word: "[" and "]" are words themselves.
 _UNKNOWN = "[UNK]"
@@ -64,6 +68,12 @@ def is_blank(text: str) -> bool:
         return not any(words for words, _ in word_slices(text, True, MAX_WORD_BYTES))
     except InputError:
         return False  # A lone surrogate is an error, which the reader of the text reports.
+
+
+def made_at_first_use(make: Callable[[], KeyFunction]) -> KeyFunction:
+    """Keys by a function that `make` returns at the first use, because loading an encoder takes seconds."""
+    made = functools.cache(make)
+    return lambda texts: made()(texts)
 
 
 class _ReadAs(dict[str, str]):

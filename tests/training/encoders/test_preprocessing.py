@@ -6,7 +6,12 @@ from tiny_bert import vocabulary
 
 from textclf.errors import EncoderError
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.preprocessing import TextPreprocessing, token_counts, tokenize_texts
+from textclf.training.encoders.preprocessing import (
+    TextPreprocessing,
+    encoder_preprocessing,
+    token_counts,
+    tokenize_texts,
+)
 from textclf.training.tf_setup import hub, tf
 
 CLS, SEP = vocabulary().index("[CLS]"), vocabulary().index("[SEP]")
@@ -139,12 +144,12 @@ def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):
     # A word of more than 100 bytes would be one [UNK]; 100 letters are 100 pieces.
     expected = [2, 3, 4, 102, 602]
     assert make(4).token_counts(tf.constant(texts)).numpy().tolist() == expected
-    counts = token_counts(texts * 300, str(tiny_checkpoint))
+    counts = token_counts(texts * 300, encoder_preprocessing(str(tiny_checkpoint)))
     assert counts.dtype == np.int32
     assert counts.tolist() == expected * 300
-    assert token_counts([], str(tiny_checkpoint)).tolist() == []
+    assert token_counts([], encoder_preprocessing(str(tiny_checkpoint))).tolist() == []
     with pytest.raises(EncoderError, match="no encoder at"):
-        token_counts(texts, "no/such")
+        encoder_preprocessing("no/such")
 
 
 def test_case_is_folded_or_kept(make, cased_checkpoint):

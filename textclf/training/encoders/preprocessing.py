@@ -159,17 +159,17 @@ def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk
     return TokenizedTexts(ids.astype(np.int32), offsets, whole_lengths)
 
 
-def token_counts(texts: Sequence[str], name_or_handle: str) -> np.ndarray:
-    """Length in wordpieces of each text before truncation, including [CLS] and [SEP]: int32 [n].
-
-    Args:
-        texts: n texts.
-        name_or_handle: encoder whose preprocessing is used, as for --encoder.
+def encoder_preprocessing(name_or_handle: str) -> TextPreprocessing:
+    """The preprocessing of an encoder, named as for --encoder.
 
     Raises:
         EncoderError: if the encoder can't be downloaded or loaded.
     """
     handles = handles_of(name_or_handle)
     folders = encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
-    preprocessing = TextPreprocessing(folders.preprocessing, max_length=512)
+    return TextPreprocessing(folders.preprocessing, max_length=512)
+
+
+def token_counts(texts: Sequence[str], preprocessing: TextPreprocessing) -> np.ndarray:
+    """Length in wordpieces of each of n texts before truncation, including [CLS] and [SEP]: int32 [n]."""
     return tokenize_texts(preprocessing, texts).whole_lengths.astype(np.int32)

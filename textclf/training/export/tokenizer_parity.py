@@ -9,6 +9,7 @@ from textclf.config import ModelOptions
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, EncoderError
 from textclf.store.model_store import ModelStore, ModelVersion, open_model
+from textclf.tokenization.text_key import TextKeys
 from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
@@ -106,6 +107,14 @@ def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
             f"{what}; only that can be served without TensorFlow"
         )
     return tokenizer
+
+
+def text_keys_of_preprocessing(preprocessing: TextPreprocessing) -> TextKeys:
+    """The rule by which two texts are equal to an encoder; it has no vocabulary if the preprocessing is not BERT's."""
+    try:
+        return TextKeys(tokenizer_of_preprocessing(preprocessing))
+    except EncoderError:
+        return TextKeys()
 
 
 def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:

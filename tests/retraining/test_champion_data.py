@@ -1,0 +1,61 @@
+"""The champion's data: how it is read again, and which of its test texts the gate counts."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_bert import vocabulary
+
+from textclf.config import DataOptions
+from textclf.data.datasets import Split
+from textclf.retraining.champion_data import data_options_of, distinct_texts, known_text_keys, text_keys_of
+from textclf.tokenization.text_key import TextKeys, text_key
+from textclf.tokenization.tokenizer import Tokenizer
+
+
+def manifest(**options):
+    return SimpleNamespace(data={"options": options})
+
+
+def champion(folder, lower_case=None):
+    """Only what the functions read of a version: its engine/, or none."""
+    if lower_case is not None:
+        folder.mkdir(exist_ok=True)
+        Tokenizer(vocabulary(), lower_case, max_length=8).save(folder)
+    return SimpleNamespace(has=lambda part: lower_case is not None, part=lambda part: folder)
+
+
+def test_no_test_text_counts_twice():
+    texts = ("Good.", "good .", "bad", "BAD", "so\u200b so", "fine")
+    test_set = Split(texts, np.array([1, 1, 0, 1, 0, 1], np.int32))
+    distinct = distinct_texts(test_set, TextKeys())
+    assert distinct.texts == ("Good.", "so\u200b so", "fine")
+    assert distinct.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "changes", "expected"),
+    [
+        ({}, {}, ("wordpieces", "ignore")),
+        ({"near_duplicates": "count"}, {}, ("wordpieces", "ignore")),
+        ({"equal_texts": "characters", "near_duplicates": "drop"}, {}, ("characters", "drop")),
+        ({}, {"near_duplicates": "count", "equal_texts": "characters"}, ("characters", "count")),
+    ],
+)
+def test_how_the_champion_s_data_is_read(recorded, changes, expected):
+    options = data_options_of(manifest(**recorded), changes)
+    assert isinstance(options, DataOptions)
+    assert (options.equal_texts, options.near_duplicates) == expected
+
+
+def test_texts_are_equal_as_the_champion_reads_them(tmp_path):
+    cased, uncased = champion(tmp_path / "cased", False), champion(tmp_path / "uncased", True)
+    assert len(set(text_keys_of(cased)(["good", "GOOD"]))) == 2
+    assert len(set(text_keys_of(uncased)(["good", "GOOD"]))) == 1
+    assert text_keys_of(champion(tmp_path))(["good"]) == [text_key("good")]
+
+
+def test_another_encoder_reads_texts_in_its_own_way(tmp_path):
+    assert known_text_keys(champion(tmp_path, True), {"epochs": 2}) is not None
+    assert known_text_keys(champion(tmp_path, True), {"name_to_handle": "other"}) is None
+    assert known_text_keys(champion(tmp_path), {}) is None
