@@ -2,11 +2,16 @@
 
 import gzip
 import json
+import re
+import sys
+import tracemalloc
 
+import openpyxl
 import pytest
 
-from textclf.bad_rows import BadRows
-from textclf.data.tables import Wanted, find_columns, read_rows
+from textclf.bad_rows import BadRows, Reason
+from textclf.data.tables import Wanted, column_names, find_columns, read_rows, table_format
+from textclf.errors import DatasetError
 
 ROWS = [("good, or not; it | runs", "pos"), ('he said "no"', "neg"), ("schön – 很好", "pos")]
 WANTED = Wanted()
@@ -79,3 +84,277 @@ def test_detected_encodings(tmp_path, name, encoding):
     if name == "a.txt":
         content = "".join(f"__label__{label} {text}\n" for text, label in ROWS)
     assert texts_and_labels(write(tmp_path / name, content, encoding)) == ROWS
+
+
+def test_utf16_without_a_mark_in_cyrillic(tmp_path):
+    path = write(tmp_path / "a.csv", "text;label\nхороший фильм;да\n", "utf-16-be")
+    assert texts_and_labels(path) == [("хороший фильм", "да")]
+
+
+def test_an_odd_byte_at_the_end_of_utf16(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na,pos\n".encode("utf-16") + b"x")
+    with pytest.raises(DatasetError, match="damaged or cut short"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Très bien, à côté de l’hôtel — « super »"),
+        ("cp1251", "Привет, это очень хороший фильм и мне понравилось"),
+        ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy"),
+    ],
+)
+def test_the_error_names_an_encoding_that_reads_the_file(tmp_path, encoding, text):
+    path = write(tmp_path / "a.csv", f'text,label\nplain,neg\n"{text}",pos\n', encoding)
+    with pytest.raises(DatasetError, match=r"row 2 .*not UTF-8; the file looks like") as refused:
+        list(read_rows(path))
+    named = re.search(r"--encoding (\S+?),", str(refused.value))[1]
+    assert named == encoding
+    assert texts_and_labels(path, encoding=named) == [("plain", "neg"), (text, "pos")]
+
+
+def test_a_file_with_one_bad_row_is_no_file_in_another_encoding(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\nschön,pos\n".encode() + b"caf\xe9,neg\n")
+    with pytest.raises(DatasetError, match="not UTF-8; correct these texts"):
+        list(read_rows(path))
+    rows, counts = reasons(path)
+    assert ([row["text"] for row in rows], counts) == (["schön"], {Reason.UNDECODABLE: 1})
+
+
+@pytest.mark.parametrize("name", ["hex", "no-such-encoding", "rot13"])
+def test_unknown_encodings_are_refused(tmp_path, name):
+    with pytest.raises(DatasetError, match="--encoding: expected the name of a text encoding"):
+        column_names(write(tmp_path / "a.csv", "text,label\n"), encoding=name)
+
+
+# --- headers and rows as spreadsheets write them
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Text , Label", "TEXT,LABEL", "\ufefftext,label", '" text","label "', "text\u200b,\u00a0label", "text, label"],
+)
+def test_header_names_without_case_and_blanks(tmp_path, header):
+    assert texts_and_labels(write(tmp_path / "a.csv", f"{header}\na,pos\n")) == [("a", "pos")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text,label,,\na,pos,,\nb,neg,,\n", [("a", "pos"), ("b", "neg")]),
+        ("text,label\na,pos\n,\n\n,,\n", [("a", "pos")]),
+        ("text,label\na,pos,\nb,neg,,\n", [("a", "pos"), ("b", "neg")]),
+        (",text,label\n0,a,pos\n1,b,neg\n", [("a", "pos"), ("b", "neg")]),
+        ('text, label\n"a, b", pos\n', [("a, b", "pos")]),
+        ("text,label\r\na,pos\r\n", [("a", "pos")]),
+        ("text,label\ra,pos\rb,neg\r", [("a", "pos"), ("b", "neg")]),
+        ("\n,\ntext,label\na,pos\n", [("a", "pos")]),
+    ],
+)
+def test_dialects_of_spreadsheets(tmp_path, content, expected):
+    assert texts_and_labels(write(tmp_path / "a.csv", content)) == expected
+
+
+def test_a_value_in_a_column_without_a_name_is_a_bad_row(tmp_path):
+    """An unquoted comma would move the label into that column."""
+    rows, counts = reasons(write(tmp_path / "a.csv", "text,label,,\none, two,pos,\nb,neg,,\n"))
+    assert ([row["text"] for row in rows], counts) == (["b"], {Reason.FIELD_COUNT: 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('"Good morning" he said', '"Good morning" he said'),
+        ('He said "no"', 'He said "no"'),
+        ('"never closed', '"never closed'),
+        ('"all of ""it"""', 'all of "it"'),
+        ('"two\nlines"', "two\nlines"),
+        ('"a\ttab"', "a\ttab"),
+    ],
+)
+def test_quotes_in_tab_separated_files(tmp_path, text, read):
+    path = write(tmp_path / "a.tsv", f"text\tlabel\n{text}\tpos\nnext\tneg\n")
+    assert texts_and_labels(path) == [(read, "pos"), ("next", "neg")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "cause", "good"),
+    [
+        ('text,label\n"he said \\"so\\"",pos\nb,neg\n', Reason.BACKSLASH_QUOTES, r'written as \\"', ["b"]),
+        ("text,label\nwarm and\rlovely,pos\nb,neg\n", Reason.CARRIAGE_RETURN, "carriage return", ["b"]),
+        ('text,label\n"a,pos\nb,neg\nc,pos\n', Reason.QUOTES, "lines 2 to 4 do not match", ["b", "c"]),
+        ('text,label\n"a,pos\nb,neg\nc,"pos"\n', Reason.QUOTES, "lines 2 to 4 do not match", ["b", "c"]),
+        ("text,label\na,pos\nb\nc,neg\n", Reason.FIELD_COUNT, "expected 2 fields", ["a", "c"]),
+        ("text,label\na,b,pos\nc,neg\n", Reason.FIELD_COUNT, "expected 2 fields", ["c"]),
+    ],
+)
+def test_a_bad_row_names_its_cause_and_spoils_no_other(tmp_path, content, reason, cause, good):
+    path = write(tmp_path / "a.csv", content)
+    rows, counts = reasons(path)
+    assert ([row["text"] for row in rows], counts) == (good, {reason: 1})
+    with pytest.raises(DatasetError, match=cause):
+        list(read_rows(path))
+
+
+def test_many_open_quotes_take_linear_time(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\n" + '"open,pos\n' * 20_000)
+    assert reasons(path) == ([], {Reason.QUOTES: 20_000})
+
+
+# --- columns
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("review,sentiment", ("review", "sentiment")),
+        ("id,Review_Text,Category", ("Review_Text", "Category")),
+        ("sentence,target,text,label", ("text", "label")),
+        ("utterance,intent", ("utterance", "intent")),
+        ("Content;Class", ("Content", "Class")),
+        ("text,stars", ("text", "stars")),
+    ],
+)
+def test_synonyms(tmp_path, header, found):
+    path = write(tmp_path / "a.csv", f"{header}\n")
+    columns = find_columns(path, WANTED)
+    assert tuple(columns) == found
+    note = columns.note(WANTED)
+    assert all((f"'{name}'" in note) == (name not in ("text", "label")) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted", "message"),
+    [
+        ("review,comment,label", Wanted(), "pass --text-column review or --text-column comment$"),
+        ("text,class,topic name,target", Wanted(), "pass --label-column class or --label-column target$"),
+        ("Text,TEXT,label", Wanted(), "pass --text-column Text or --text-column TEXT$"),
+        ("review,label", Wanted("body"), "expected a column 'body', found 'review', 'label'; name .* --text-column$"),
+        ("text,sentiment", Wanted(label="stars"), "expected a column 'stars', found 'text', 'sentiment'"),
+        ("a,b", Wanted(), "expected a column 'text', found 'a', 'b'"),
+    ],
+)
+def test_columns_that_are_missing_or_ambiguous(tmp_path, header, wanted, message):
+    path = write(tmp_path / "a.csv", f"{header}\n")
+    with pytest.raises(DatasetError, match=message):
+        find_columns(path, wanted)
+    # The remedy of the message works.
+    if named := re.search(r"(--\w+)-column (\w+)", message):
+        which = {"--text": "text", "--label": "label"}[named[1]]
+        assert getattr(find_columns(path, Wanted(**{which: named[2]})), which) == named[2]
+
+
+# --- JSON
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
+@pytest.mark.parametrize("indent", [None, 1, 4, "\t"])
+@pytest.mark.parametrize("wrapper", ["{}", "\n {} \n", '{{"version": "1.0", "n": 2, "data": {}}}', '{{"rows":{}}}'])
+def test_arrays_of_objects(tmp_path, name, indent, wrapper):
+    if wrapper.startswith("{{") and name == "a.jsonl":
+        wrapper = "{}"  # Such a file is not called .jsonl.
+    rows = [{"text": text, "label": label, "more": {"a": ["]", "}", '"']}} for text, label in ROWS]
+    path = write(tmp_path / name, wrapper.format(json.dumps(rows, indent=indent)))
+    assert [row for _, row in read_rows(path)] == rows
+    assert column_names(path) == ["text", "label", "more"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_objects_one_after_the_other(tmp_path, name, indent):
+    objects = [json.dumps({"text": text, "label": label}, indent=indent) for text, label in ROWS]
+    assert texts_and_labels(write(tmp_path / name, "\n".join(objects) + "\n")) == ROWS
+
+
+def test_bad_values_in_an_array(tmp_path):
+    content = '[{"text": "a", "label": 1}, 7, {"text": "b", "label": nope}, ["x"], null, {"text": "c", "label": 2}]'
+    rows, counts = reasons(write(tmp_path / "a.json", content))
+    assert [row["text"] for row in rows] == ["a", "c"]
+    assert counts == {Reason.NOT_AN_OBJECT: 3, Reason.INVALID_JSON: 1}
+
+
+@pytest.mark.parametrize("content", ['[{"text": "a"}', '[{"text": "a"}, {"text": "b', '[{"text": "a"}, {"text": {'])
+def test_an_array_that_is_cut_short(tmp_path, content):
+    with pytest.raises(DatasetError, match="after row 1: damaged or cut short"):
+        list(read_rows(write(tmp_path / "a.json", content)))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_memory_does_not_grow_with_an_array(tmp_path, name):
+    row = json.dumps({"text": "x" * 500, "label": "pos"}, indent=1)
+    path = write(tmp_path / name, f"[{','.join([row] * 5_000)}]")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_rows(path)) == 5_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_value_longer_than_a_chunk(tmp_path):
+    text = "ein Wort " * 100_000
+    path = write(tmp_path / "a.json", json.dumps([{"text": text, "label": "a"}, {"text": "b", "label": "b"}], indent=1))
+    assert texts_and_labels(path) == [(text, "a"), ("b", "b")]
+
+
+# --- fastText
+
+
+def test_fasttext_lines(tmp_path):
+    path = write(tmp_path / "a.txt", "__label__pos good film\n\n__label__neg\n__label__a __label__b two\n")
+    rows, counts = reasons(path)
+    assert rows == [{"text": "good film", "label": "pos"}, {"text": "", "label": "neg"}]
+    assert counts == {Reason.SEVERAL_LABELS: 1}
+
+
+def test_other_text_files_are_no_tables(tmp_path):
+    assert table_format(write(tmp_path / "a.txt", "a review about __label__x\n")) is None
+
+
+# --- .xlsx
+
+
+def workbook(path, **sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_a_workbook(tmp_path):
+    rows = [(), ("Review", "Stars", None), ("good", 5, None), (None, None, None), ("bad", 1.0), ("fair", None), (12, 3)]
+    path = workbook(tmp_path / "a.xlsx", notes=[("made by",)], data=rows)
+    assert [row for _, row in read_rows(path, wanted=WANTED)] == [
+        {"Review": "good", "Stars": 5}, {"Review": "bad", "Stars": 1}, {"Review": "fair", "Stars": None},
+        {"Review": 12, "Stars": 3},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sheets", "message"),
+    [
+        ({"a": [("text", "label")], "b": [("Text", "Label")]}, "expected one sheet with the columns, found 'a', 'b'"),
+        ({"a": []}, "empty workbook"),
+        ({"a": [("x", "y")]}, "expected a column 'text', found 'x', 'y'"),
+        ({"a": [("text", "text")]}, "distinct column names"),
+    ],
+)
+def test_workbooks_without_the_one_sheet(tmp_path, sheets, message):
+    with pytest.raises(DatasetError, match=message):
+        find_columns(workbook(tmp_path / "a.xlsx", **sheets), WANTED)
+
+
+def test_a_file_that_is_no_workbook(tmp_path):
+    with pytest.raises(DatasetError, match=r"expected an \.xlsx workbook"):
+        column_names(write(tmp_path / "a.xlsx", "text,label\n"))
+
+
+def test_a_workbook_without_openpyxl_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DatasetError, match="python -m pip install openpyxl, or save the sheet as CSV"):
+        column_names(write(tmp_path / "a.xlsx", b"PK"))

@@ -62,7 +62,7 @@ def checked_encoding(name: str) -> str:
     """
     try:
         codec = codecs.lookup(name)
-        b"".decode(name)  # Refuses codecs that are not for text, such as hex.
+        b"a".decode(name, "ignore")  # Refuses codecs that are not for text, such as hex.
     except (LookupError, ValueError):
         raise DatasetError(
             f"--encoding: expected the name of a text encoding, such as cp1252 or shift_jis, got {name!r}"

@@ -142,7 +142,8 @@ class _Scanner:
         while True:
             token = _TOKEN.match(self._buffer, at)
             # A string or a word at the end of the buffer may go on in the next chunk.
-            if token is None or token.end() == len(self._buffer) or token[0] == '"':
+            is_bracket = token is not None and token[0] in "{}[]"
+            if token is None or token[0] == '"' or (token.end() == len(self._buffer) and not is_bracket):
                 if self._read():
                     continue
                 if depth or token is None or token[0] == '"':
