@@ -24,6 +24,7 @@ from textclf.errors import InputError
 from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.label_column import label_choice, label_text, parse_label
+from textclf.report.excerpts import excerpt
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
@@ -183,7 +184,7 @@ class Inference:
         predictions = self.predict([file.text for file in chosen])
         results = [ScoredReview(*file, prediction) for file, prediction in zip(chosen, predictions, strict=True)]
         for result in results:
-            click.echo(f"{result.path}\n  {_shortened(result.text)}")
+            click.echo(f"{result.path}\n  {excerpt(result.text)}")
             click.echo(f"  {result.label} -> {_verdict(result.prediction)}{'' if result.is_right else '  WRONG'}")
         right = sum(result.is_right for result in results)
         click.echo(f"accuracy: {right} of {len(results)} right ({right / len(results):.1%})")
@@ -234,11 +235,6 @@ class Inference:
 
     def _label(self, sentiment: str | int) -> str:
         return parse_label(label_text(sentiment) or "", self.predictor.class_names)
-
-
-def _shortened(text: str, max_chars: int = 200) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= max_chars else f"{line[:max_chars]}…"
 
 
 def _verdict(prediction: Prediction) -> str:
@@ -392,17 +388,27 @@ def versions(inference: Inference) -> None:
 @main.command()
 @click.argument("version", metavar="[ID]", required=False)
 @click.option("--config", "is_config", is_flag=True, help="Print the configuration file that trains it again.")
+@click.option("--html", type=_PATH, metavar="OUT", help="Write the evaluation of the version as an HTML page.")
+@click.option("--dataset-path", type=_PATH, help="Data set of the training, for a page with the texts of errors.")
 @click.pass_obj
-def inspect(inference: Inference, version: str | None, is_config: bool) -> None:
+def inspect(
+    inference: Inference, version: str | None, is_config: bool, html: Path | None, dataset_path: Path | None
+) -> None:
     """Show one version: the current one, or ID (also a version's folder).
 
     \b
     Examples:
       python inference.py --model-path demo/model inspect
       python inference.py --model-path demo/model inspect --config > run.toml
+      python inference.py --model-path demo/model inspect --html evaluation.html --dataset-path data/sample
     """
     found = find_version(inference.model_path, version)
-    if is_config:
+    if html is not None:
+        from textclf.evaluation.version_page import write_evaluation_page  # Needs Jinja.
+
+        write_evaluation_page(found, html, dataset_path, inference.threads)
+        click.echo(f"page:          {html.resolve()}")
+    elif is_config:
         values, comments = training_values(found.manifest), config_comments(found.manifest)
         click.echo(config_text(options_of(recorded_options), values, comments), nl=False)
     else:

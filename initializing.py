@@ -23,6 +23,7 @@ from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
 from textclf.fields import whole
+from textclf.report.excerpts import excerpt
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ class Initialize:
         """Print the labels and the beginnings of n texts."""
         for text, label in train_ds.unbatch().take(n).as_numpy_iterator():
             name = self.class_names[label] if self.class_names else str(label)
-            line = " ".join(text.decode("utf-8").split())
-            click.echo(f"[{name}] {line[:_PREVIEW_CHARS]}{'…' if len(line) > _PREVIEW_CHARS else ''}")
+            click.echo(f"[{name}] {excerpt(text.decode('utf-8'), _PREVIEW_CHARS)}")
 
     def _read(self, source: str | Path, test_source: str | Path | None, options: DataOptions) -> Dataset:
         dataset = load_dataset(source, test_source, options, spellings=self.spellings, text_keys=self.text_keys)

@@ -16,7 +16,7 @@ from textclf.cli.commands import Command, Group
 _STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
 _OWN = {"textclf", "serving", *_STAGES}
 # Extra that installs the missing packages of a command; every other command can only miss those of training.
-_EXTRAS = {"serve": "serve", "check": "monitor", "watch": "monitor"}
+_EXTRAS = {"serve": "serve", "check": "monitor", "watch": "monitor", "versions": "monitor"}
 # Distributions that are not named like their modules.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.

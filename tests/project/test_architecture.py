@@ -43,7 +43,8 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "data": {"drift"},
     "runtime": _RECORDS,
     "report": _RECORDS,
-    "training": {"data", "runtime", "report", *_RECORDS},
+    "evaluation": {"data", "runtime", "report", *_RECORDS},
+    "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
 }

@@ -260,6 +260,10 @@ def test_the_files_of_a_version(tmp_path):
     assert set(json_of(version / "engine" / "tokenizer.json")) == paths_of("tokenizer.json")
 
 
+def test_the_evaluation(trained_version):
+    assert keys_of(json_of(trained_version / "evaluation.json")) - {"words"} == paths_of("evaluation.json")
+
+
 def test_decisions_and_hold(written):
     now = set().union(*map(keys_of, lines_of(written / "model" / "decisions.jsonl")))
     now -= {"gate.figures.slices"}  # Keys of a gate without slices.

@@ -20,10 +20,12 @@ from inference import Inference
 from textclf.data.datasets import load_dataset
 from textclf.drift.reference import REFERENCE_FILE, load_projection, load_reference, projection_of
 from textclf.errors import ConfigError, DatasetError, ModelStoreError, TrainingError
+from textclf.report.versions import describe_version
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import load_predictor
 from textclf.stats.calibration import expected_calibration_error, softmax
 from textclf.stats.metrics import classification_metrics
+from textclf.store.evaluation import EVALUATION_FILE, Evaluation
 from textclf.store.model_store import ModelStore, open_model
 from textclf.training.encoders import hf_bert
 from textclf.training.encoders import resolve as encoders
@@ -129,7 +131,7 @@ def version(trained):
 def test_the_version_is_whole_and_current(trained, version):
     version.verify()
     assert ModelStore(version.path.parent.parent).current_id() == version.id
-    parts = {"saved_model", "engine", "reference.npz", "plots"}
+    parts = {"saved_model", "engine", "reference.npz", "evaluation.json", "plots"}
     assert {path.name for path in version.path.iterdir()} == {"manifest.json", *parts}
     assert {path.split("/")[0] for path in version.manifest.files} == parts
 
@@ -259,6 +261,30 @@ def test_the_manifest_tells_where_the_model_comes_from(trained, version, reviews
     assert 0 <= manifest.parity["saved_model_largest_logit_difference"] < 1e-4
     assert manifest.software["tensorflow"].startswith("2.")
     assert {"python", "tf-keras", "tf-models-official", "numpy", "openvino", "nncf"} < set(manifest.software)
+
+
+def test_the_evaluation_is_of_the_engine_on_the_test_part(trained, version, engine_only):
+    training, _ = trained
+    found = Evaluation.load(version.part(EVALUATION_FILE), 2)
+    test = training.dataset.test
+    predictions = load_predictor(engine_only).predict(list(test.texts))
+    assert (found.split, found.found) == ("test", len(test))
+    assert found.labels.tolist() == test.labels.tolist()
+    assert [("neg", "pos")[label] for label in found.predicted] == [each.label for each in predictions]
+    assert found.lengths.tolist() == [each.tokens for each in predictions]
+    assert found.confidences == pytest.approx([max(each.probabilities.values()) for each in predictions], abs=1e-4)
+    assert {word.word for word in found.words[1]} & {"great", "lovely", "brilliant", "good"}
+    content = version.part(EVALUATION_FILE).read_text(encoding="utf-8")
+    assert not any(text in content for text in test.texts)
+
+
+def test_few_test_texts_are_a_warning(trained, capsys):
+    training, path = trained
+    training._measured = None
+    training.predict_model()
+    warning = f"warning: {len(training.dataset.test)} test texts are few: the accuracy is known to ±"
+    assert warning in capsys.readouterr().err
+    assert describe_version(open_model(path)).startswith(warning)
 
 
 def test_plots_are_pictures(version):

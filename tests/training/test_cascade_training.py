@@ -61,7 +61,7 @@ def add(version, tmp_path):
             original = encoder.run(encoder.encode(list(data.validation_calibrate.texts))).logits
             compared = np.arange(len(original))[-max_compared:]
             exported = ExportedEngine(manifest, compared, logits_of(original)[compared])
-            draft.manifest, cascade = add_cascade(exported, encoder, data, draft.path / "engine")
+            draft.manifest, cascade, _ = add_cascade(exported, encoder, data, draft.path / "engine")
         return store.open(draft.id), cascade
 
     return add
@@ -186,5 +186,5 @@ def test_half_c_is_read_by_the_encoder_once(version, monkeypatch, tmp_path):
     run = encoder.run
     monkeypatch.setattr(encoder, "run", lambda encoded: read.append(len(encoded.inputs)) or run(encoded))
     exported = ExportedEngine(version.manifest, np.arange(len(logits)), logits)
-    assert add_cascade(exported, encoder, data, tmp_path)[1] is not None
+    assert add_cascade(exported, encoder, data, tmp_path).cascade is not None
     assert read == [700]

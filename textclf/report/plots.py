@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from textclf.files import atomic_file
 from textclf.report.graph_layout import layered_layout
 from textclf.stats.calibration import ReliabilityBins
+from textclf.stats.confusions import largest_confusions
 
 INK, SOFT_INK, GRID = "#1f2a37", "#6b7785", "#e3e8ee"
 BLUE, ORANGE = "#2563a8", "#d97706"
@@ -196,11 +197,8 @@ def _list_confusions(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[
     """List the pairs with the most confusions, which are hard to find in a large matrix."""
     axes.set_axis_off()
     axes.set_title("largest confusions", loc="left", fontsize=12, fontweight="bold", color=INK, pad=10)
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:max_pairs]
-    pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)]
-    lines = [(int(wrong[pair]), names[pair[0]], names[pair[1]]) for pair in pairs if wrong[pair] > 0]
+    found = largest_confusions(counts, max_pairs)
+    lines = [(confusion.texts, names[confusion.true], names[confusion.predicted]) for confusion in found]
     for place, (count, true, predicted) in enumerate(lines or [(0, "none", "")]):
         at: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
         down = -4 - 31 * place

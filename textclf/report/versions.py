@@ -9,6 +9,7 @@ from typing import Any
 
 from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.errors import ModelStoreError
+from textclf.report.shortcomings import sentences_of_metrics
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 
@@ -99,7 +100,7 @@ def describe_versions(store: ModelStore) -> str:
 
 
 def describe_version(version: ModelVersion) -> str:
-    """All about one version: model, metrics, data, options and software."""
+    """All about one version: warnings, model, metrics, data, options and software."""
     manifest = version.manifest
     missing = sorted({path.split("/", 1)[0] for path in manifest.files} - set(_parts(version)))
     cut = f"{manifest.max_length} wordpieces, {manifest.truncation}"
@@ -128,7 +129,8 @@ def describe_version(version: ModelVersion) -> str:
     head += _cascade_state(manifest)
     if version.has(REFERENCE_FILE):
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
-    lines = table([row for row in head if row[1]])
+    warnings = [f"warning: {sentence}" for sentence in sentences_of_metrics(manifest.metrics, manifest.class_names)]
+    lines = [*warnings, *([""] if warnings else []), *table([row for row in head if row[1]])]
     if splits := _splits(manifest):
         titles = ["", "texts", *(title for title, _ in _METRICS.values())]
         rows = [titles] + [

@@ -116,8 +116,13 @@ def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: 
     if bins < 1:
         raise InputError(f"expected at least one bin, got {bins!r}")
     values, ids = check_probabilities(probabilities, labels)
-    confidence = values.max(axis=1)  # [n]
-    is_right = values.argmax(axis=1) == ids  # [n]
+    return bins_of_confidence(values.max(axis=1), values.argmax(axis=1) == ids, bins)
+
+
+def bins_of_confidence(
+    confidence: npt.NDArray[np.floating[Any]], is_right: npt.NDArray[np.bool_], bins: int = DEFAULT_BINS
+) -> ReliabilityBins:
+    """The bins of predictions with a confidence [n], of which some are right, bool [n]; see reliability_bins."""
     inner_edges = np.linspace(0.0, 1.0, bins + 1)[1:-1]
     of_bin = np.searchsorted(inner_edges, confidence, side="left")  # [n]
     count = np.bincount(of_bin, minlength=bins)  # [bins]

@@ -8,7 +8,6 @@ verdict is "inconclusive".
 Results keep the name "golden" for the reference test set, which decisions.jsonl contains.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +27,7 @@ from textclf.stats.paired_accuracy import (
     texts_for_margin,
     upper_bound,
 )
+from textclf.stats.slices import length_slices, quartile_edges
 
 _SET_NAMES = {"golden": "test set", "holdout": "holdout", "best": "test set, against the best version so far"}
 
@@ -189,7 +189,7 @@ def _tested_parts(
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Results of the new held-out texts (None without any) and of all slices, with p-values adjusted together."""
     # Quarters of the test set, which never changes: so the edges do not change either.
-    edges = np.unique(np.quantile(sets["golden"].lengths, [0.25, 0.5, 0.75]).astype(np.int64)).tolist()
+    edges = quartile_edges(sets["golden"].lengths)
     slices = [
         {"set": name, "slice": label, **_compared(pairs, rows)}
         for name, pairs in sets.items()
@@ -275,11 +275,7 @@ def _slices_of(
     """The name and the texts, bool [n], of each class and of each range of lengths."""
     for class_id, name in enumerate(class_names):
         yield f"class {name}", np.asarray(pairs.labels == class_id)
-    for low, high in itertools.pairwise([None, *edges, None]):
-        words = f"up to {high}" if low is None else f"over {low}" if high is None else f"{low + 1} to {high}"
-        over = True if low is None else pairs.lengths > low
-        within = True if high is None else pairs.lengths <= high
-        yield f"{words} tokens", np.broadcast_to(np.logical_and(over, within), len(pairs))
+    yield from length_slices(pairs.lengths, edges)
 
 
 def _on_calibration(

@@ -8,7 +8,7 @@ and the selection metric of the training.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,18 @@ from textclf.training.export.engine_export import ExportedEngine, parity_of_logi
 from textclf.training.linear_stage_training import MAX_BYTES, fit_linear_stage
 
 
+class AddedCascade(NamedTuple):
+    """The manifest with the results, the cascade if it is on, and the linear stage unless it would be too large."""
+
+    manifest: Manifest
+    cascade: Cascade | None
+    linear: LinearStage | None
+
+
 def add_cascade(
     exported: ExportedEngine, encoder: Predictor, dataset: Dataset, folder: Path, seed: int = 0
-) -> tuple[Manifest, Cascade | None]:
-    """Fit a cascade and, if it is on, write its linear stage into `folder`; returns the manifest with the results.
+) -> AddedCascade:
+    """Fit a cascade and, if it is on, write its linear stage into `folder`.
 
     Args:
         exported, folder: the engine and its folder.
@@ -49,19 +57,20 @@ def add_cascade(
     linear = fit_linear_stage(wordpieces, dataset.train.labels, classes, objective.class_weights)
     if linear is None:
         why = f"the linear stage of {classes} classes would be larger than {MAX_BYTES >> 20} MiB"
-        return _with(manifest, {"settings": None, "why_off": why}), None
+        return AddedCascade(_with(manifest, {"settings": None, "why_off": why}), None, None)
     calibration_set = dataset.validation_calibrate
     held_out = _stage_outputs(encoder, linear, calibration_set.texts)
     fit = fit_cascade(held_out, calibration_set.labels, seed, objective)
     found: dict[str, Any] = {"settings": None, "why_off": fit.why_off, "validation": fit.results}
     if fit.settings is None:
-        return _with(manifest, found), None
+        return AddedCascade(_with(manifest, found), None, linear)
     rows = exported.compared
     labels = calibration_set.labels[rows]
     compared = _parity(fit.settings, encoder, held_out.take(rows), exported.saved_model_logits, labels)
     manifest = dataclasses.replace(manifest, parity={**earlier, "cascade": compared.to_dict()})
     if failures := parity_failures(compared):
-        return _with(manifest, {**found, "why_off": f"with the engine, {'; '.join(failures)}"}), None
+        found |= {"why_off": f"with the engine, {'; '.join(failures)}"}
+        return AddedCascade(_with(manifest, found), None, linear)
     linear.save(folder)
     found |= {
         "settings": fit.settings.to_dict(),
@@ -70,7 +79,7 @@ def add_cascade(
     if dataset.test is not None:
         outputs = _stage_outputs(encoder, linear, dataset.test.texts)
         found["test"] = cascade_results(fit.settings, outputs, dataset.test.labels)
-    return _with(manifest, found), Cascade(linear, fit.settings)
+    return AddedCascade(_with(manifest, found), Cascade(linear, fit.settings), linear)
 
 
 def _objective(manifest: Manifest) -> Objective:

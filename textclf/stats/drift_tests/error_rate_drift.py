@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from textclf.drift.audit_run import AuditRun
 from textclf.errors import InputError
 from textclf.stats.drift_tests.drift_results import LabelCounts
+from textclf.stats.intervals import wilson_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +72,15 @@ class ErrorRateResult:
 
 def label_counts(evidence: AuditEvidence) -> LabelCounts:
     """Count the errors among random audits and among other labels."""
-    from scipy.stats import binomtest
-
     is_wrong, audits = evidence.labels != evidence.predicted, int(evidence.is_audit.sum())
     is_unknown = evidence.labels < 0
     errors = int(is_wrong[evidence.is_audit].sum())
-    interval = binomtest(errors, audits).proportion_ci(0.95, method="wilson") if audits else None
     return LabelCounts(
         held_out_texts=evidence.held_out_texts,
         held_out_errors=evidence.held_out_errors,
         audit_texts=audits,
         audit_errors=errors,
-        audit_interval=None if interval is None else (float(interval.low), float(interval.high)),
+        audit_interval=wilson_interval(errors, audits) if audits else None,
         other_texts=len(is_wrong) - audits,
         other_errors=int(is_wrong.sum()) - errors,
         audit_unknown=int(is_unknown[evidence.is_audit].sum()),

@@ -1,4 +1,4 @@
-"""Writes a new model version: SavedModel, plots, engine, cascade, drift reference and manifest, in this order."""
+"""Writes a new model version: SavedModel, plots, engine, cascade, reference, evaluation, manifest, in this order."""
 
 import contextlib
 import dataclasses
@@ -16,12 +16,15 @@ from textclf.config import DataOptions
 from textclf.data.datasets import Dataset, Split
 from textclf.drift.reference import REFERENCE_FILE, save_reference
 from textclf.errors import TrainingError
+from textclf.evaluation.class_words import class_words
+from textclf.evaluation.scoring import evaluate, evaluated_split
 from textclf.phases import announce, announce_scoring
 from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
 from textclf.runtime.engine import load_engine
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
 from textclf.stats.calibration import reliability_bins
+from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
@@ -169,7 +172,7 @@ def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float
 
 
 def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
-    """Write the engine, the cascade and the drift reference of the SavedModel in `folder`; complete the manifest."""
+    """Write what is made from the SavedModel in `folder`, from the engine to the evaluation; complete the manifest."""
     calibration_set, train = new.dataset.validation_calibrate, new.dataset.train.texts
     checked_texts = [*calibration_set.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]]
     tokenizer = checked_tokenizer(new.preprocessing, checked_texts)
@@ -181,7 +184,7 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     # Load the engine as a server does, so that drift is compared with the outputs of the same computation.
     engine = load_engine(ModelVersion(folder, manifest))
     announce(f"fitting the linear stage to {len(train):,} texts", len(train) * _LINEAR_SECONDS_PER_TEXT)
-    manifest, cascade = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
+    manifest, cascade, linear = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
     click.echo(_cascade_summary(manifest))
     predictor = predictor_with(engine, manifest, cascade=cascade)
     held_out = calibration_set.texts
@@ -189,6 +192,14 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
+    name, split = evaluated_split(new.dataset)
+    announce_scoring(
+        split.texts[:MAX_TEXTS], manifest.max_length, f"up to {MAX_TEXTS:,} {name} texts for the evaluation"
+    )
+    words = () if linear is None else class_words(linear, engine.tokenizer, train)
+    evaluation = evaluate(predictor, name, split.texts, split.labels, words)
+    evaluation.save(folder)
+    click.echo(f"evaluation:    {len(evaluation)} {name} texts, error rate {1 - evaluation.is_right.mean():.2%}")
     return manifest
 
 
