@@ -34,7 +34,6 @@ from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce
-from textclf.report.shortcomings import sentences_of_metrics
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
@@ -196,12 +195,8 @@ class Training:
         if self._measured is None:
             self.fit_model()
             self._measured = self._ready().measure()
-            found = self._measured.metrics
-            for name, metrics in found.items():
+            for name, metrics in self._measured.metrics.items():
                 click.echo(_summary(name, metrics))
-            to_dict = {name: metrics.to_dict() for name, metrics in found.items()}
-            for sentence in sentences_of_metrics(to_dict, self.dataset.class_names):
-                click.echo(f"warning: {sentence}", err=True)
         return self._measured.metrics
 
     def save_model(

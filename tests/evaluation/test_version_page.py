@@ -24,6 +24,7 @@ from textclf.report.evaluation_figures import (
     slice_figures,
 )
 from textclf.report.evaluation_html import WIDTH, coverage_line, evaluation_page, reliability_bars
+from textclf.report.versions import describe_version
 from textclf.runtime.loading import load_predictor
 from textclf.stats.calibration import bins_of_confidence
 from textclf.store.evaluation import EVALUATION_FILE, ClassWord, Evaluation
@@ -116,7 +117,7 @@ def test_the_page_of_an_older_version(store):
     check_is_self_contained(page)
     text = Page(page).text
     assert "70 of 100 test texts are right" in text
-    assert "the trained model, before its engine was made" in text
+    assert "the trained encoder, before its engine was made" in text
     assert "--export-again ID" in text
     assert "60.4% to 78.1%" in text  # Wilson's interval of 70 of 100.
     assert "Reliability" not in text
@@ -303,6 +304,18 @@ def test_other_texts_are_noted(store, tmp_path):
     write_version(tmp_path / "model", **fingerprint)
     write_evaluation_page(open_model(tmp_path / "model"), tmp_path / "page.html", store / "data")
     assert "differ from those at the training" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_inspect_warns_first(store, tmp_path):
+    version = with_evaluation(store / "model", evaluation_of([0] * 50 + [1] * 49, [0] * 99))
+    lines = describe_version(version).splitlines()
+    assert lines[0].startswith("warning: the class 'pos' is never predicted for the 99 test texts; train longer")
+    assert lines[1].startswith("warning: the accuracy of 50.5% is not significantly better than that of always answ")
+    assert lines[2].startswith("warning: 99 test texts are few: the accuracy is known to ±9.7 points only")
+    old = write_version(tmp_path / "model", metrics={"test": {"confusion_matrix": [[900, 0], [20, 0]]}})
+    assert describe_version(open_model(old)).startswith("warning: the class 'pos' is never predicted for the 920 test")
+    fine = write_version(tmp_path / "model", metrics={"test": {"confusion_matrix": [[450, 9], [9, 450]]}})
+    assert describe_version(open_model(fine)).startswith("version ")
 
 
 def test_the_command(store, tmp_path):

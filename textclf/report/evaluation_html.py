@@ -42,7 +42,7 @@ _DATA_OPTION = "textclf versions inspect --model-path STORE ID --html FILE --dat
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of the engine, with its interval if it has one, and of the trained model; None if unknown."""
+    """A metric of the engine, with its interval if it has one, and of the trained encoder alone; None if unknown."""
 
     name: str
     value: str | None
@@ -174,7 +174,7 @@ def _metrics(
 
 def _facts(manifest: Manifest, evaluation: Evaluation | None, split_name: str) -> list[tuple[str, str]]:
     """Titles and texts: which model was measured, on what."""
-    rows = [("model", "the trained model, before its engine was made")]
+    rows = [("model", "the trained encoder, before its engine was made")]
     if evaluation is not None:
         precision = manifest.engine.get("precision") or "SavedModel"
         stages = ", with the linear stage" if manifest.cascade.get("settings") else ""

@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.errors import ModelStoreError
 from textclf.report.drift_terms import percent
+from textclf.stats.confusions import confusion_matrix
 from textclf.stats.shortcomings import MAX_HALF_WIDTH, find_shortcomings
+from textclf.store.evaluation import EVALUATION_FILE, Evaluation
+from textclf.store.model_store import ModelVersion
 
 _SHOWN = 5
 # Name of a split -> its name in a sentence.
@@ -46,11 +50,24 @@ def shortcoming_sentences(matrix: NDArray[np.integer[Any]], class_names: Sequenc
     return sentences
 
 
-def sentences_of_metrics(metrics: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[str]:
-    """shortcoming_sentences for the metrics of a manifest; [] if they contain no confusion matrix."""
-    split = measured_split(metrics)
-    matrix = None if split is None else matrix_of(metrics[split], len(class_names))
-    return [] if split is None or matrix is None else shortcoming_sentences(matrix, class_names, split)
+def evaluation_shortcomings(evaluation: Evaluation, class_names: Sequence[str]) -> list[str]:
+    """shortcoming_sentences of the engine that serves."""
+    matrix = confusion_matrix(evaluation.labels, evaluation.predicted, len(class_names))
+    return shortcoming_sentences(matrix, class_names, evaluation.split)
+
+
+def version_shortcomings(version: ModelVersion) -> list[str]:
+    """shortcoming_sentences of a version: of its engine, or of the trained encoder if it contains no evaluation."""
+    manifest = version.manifest
+    names = manifest.class_names
+    if version.has(EVALUATION_FILE):
+        try:
+            return evaluation_shortcomings(Evaluation.load(version.part(EVALUATION_FILE), len(names)), names)
+        except ModelStoreError as error:
+            return [str(error)]
+    split = measured_split(manifest.metrics)
+    matrix = None if split is None else matrix_of(manifest.metrics[split], len(names))
+    return [] if split is None or matrix is None else shortcoming_sentences(matrix, names, split)
 
 
 def measured_split(metrics: Mapping[str, Mapping[str, Any]]) -> str | None:

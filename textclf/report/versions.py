@@ -9,7 +9,7 @@ from typing import Any
 
 from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.errors import ModelStoreError
-from textclf.report.shortcomings import sentences_of_metrics
+from textclf.report.shortcomings import version_shortcomings
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 
@@ -129,7 +129,7 @@ def describe_version(version: ModelVersion) -> str:
     head += _cascade_state(manifest)
     if version.has(REFERENCE_FILE):
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
-    warnings = [f"warning: {sentence}" for sentence in sentences_of_metrics(manifest.metrics, manifest.class_names)]
+    warnings = [f"warning: {sentence}" for sentence in version_shortcomings(version)]
     lines = [*warnings, *([""] if warnings else []), *table([row for row in head if row[1]])]
     if splits := _splits(manifest):
         titles = ["", "texts", *(title for title, _ in _METRICS.values())]

@@ -20,6 +20,7 @@ from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import evaluate, evaluated_split
 from textclf.phases import announce, announce_scoring
 from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
+from textclf.report.shortcomings import evaluation_shortcomings
 from textclf.runtime.engine import load_engine
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
@@ -200,6 +201,8 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
     click.echo(f"evaluation:    {len(evaluation)} {name} texts, error rate {1 - evaluation.is_right.mean():.2%}")
+    for sentence in evaluation_shortcomings(evaluation, manifest.class_names):
+        click.echo(f"warning: {sentence}", err=True)
     return manifest
 
 
