@@ -99,6 +99,17 @@ def test_the_page_from_the_data_set(store):
         assert all(float(bar.attrib["width"]) >= 0 and float(bar.attrib["height"]) >= 0 for bar in root.iter("rect"))
 
 
+def test_errors_and_slices_name_the_source(store, tmp_path):
+    for part, seed in (("train", 1), ("test", 2)):
+        rows = (f'"{text}",{("neg", "pos")[label]},shop {label}\n' for text, label in tiny_reviews(60, seed=seed))
+        (tmp_path / f"{part}.csv").write_text("".join(["text,label,source\n", *rows]), encoding="utf-8")
+    write_evaluation_page(open_model(store / "model"), tmp_path / "page.html", tmp_path)
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "Accuracy by source" in text
+    assert re.search(r"shop 0\s*30", text)
+    assert re.search(r"\(shop [01]\)", text.partition("Most confident errors")[2])
+
+
 def test_the_page_of_what_a_version_contains(store):
     words = ((ClassWord("dull", 1.5, 7),), (ClassWord("great", 2.25, 9),))
     version = with_evaluation(store / "model", evaluation_of([0, 0, 1, 1], [0, 1, 1, 1], words=words))

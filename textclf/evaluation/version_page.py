@@ -1,11 +1,14 @@
 """Writes the evaluation page of a version, from what it contains or from its data set."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from textclf.config import DataOptions
 from textclf.data.datasets import Dataset, load_dataset
+from textclf.data.readers import read_part
 from textclf.errors import DatasetError
 from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import drawn_rows, evaluate, evaluated_split
@@ -16,6 +19,7 @@ from textclf.report.evaluation_html import evaluation_page
 from textclf.runtime.loading import predictor_of_version
 from textclf.store.evaluation import EVALUATION_FILE, Evaluation
 from textclf.store.model_store import ModelVersion
+from textclf.tokenization.text_key import TextKeys
 
 
 def write_evaluation_page(
@@ -53,7 +57,12 @@ def _evaluated(
 ) -> tuple[Evaluation, EvaluatedTexts, list[str]]:
     """Score the test part of a data set; returns the evaluation, its texts, and notes on the data."""
     manifest = version.manifest
-    dataset = load_dataset(dataset_path, options=DataOptions.from_dict(manifest.data.get("options", {})))
+    options = DataOptions.from_record(manifest.data.get("options", {}))
+    if options.near_duplicates != "drop":  # Counting them takes long, and changes no split.
+        options = dataclasses.replace(options, near_duplicates="ignore")
+    predictor = predictor_of_version(version, threads=threads)
+    tokenizer = predictor.backend.tokenizer
+    dataset = load_dataset(dataset_path, options=options, spellings=manifest.class_names, text_keys=TextKeys(tokenizer))
     if dataset.class_names != manifest.class_names:
         raise DatasetError(
             f"{dataset_path}: expected the classes of version {version.id} ({', '.join(manifest.class_names[:20])}), "
@@ -64,14 +73,22 @@ def _evaluated(
     texts = [split.texts[row] for row in rows]
     click.echo(f"measuring:     {len(texts):,} {name} texts of {dataset_path.resolve()}")
     announce_scoring(texts, manifest.max_length, f"{len(texts):,} {name} texts")
-    predictor = predictor_of_version(version, threads=threads)
     linear = None if predictor.cascade is None else predictor.cascade.linear
-    tokenizer = predictor.backend.tokenizer
     words = () if linear is None or tokenizer is None else class_words(linear, tokenizer, dataset.train.texts)
     if not words and version.has(EVALUATION_FILE):
         words = Evaluation.load(version.part(EVALUATION_FILE), len(manifest.class_names)).words
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
-    return evaluation, EvaluatedTexts(texts, []), _notes(version, dataset, name)
+    return evaluation, EvaluatedTexts(texts, _sources(dataset, texts, options)), _notes(version, dataset, name)
+
+
+def _sources(dataset: Dataset, texts: Sequence[str], options: DataOptions) -> list[str]:
+    """The source of each text: its value in a table's column `source`, or else the name of its table."""
+    sources: dict[str, str] = {}
+    for path in (*dataset.layout.train, *dataset.layout.test):
+        if not path.is_dir():
+            part = read_part(path, options)
+            sources |= {text: source or path.name for text, source in zip(part.texts, part.sources, strict=True)}
+    return [sources.get(text, "") for text in texts]
 
 
 def _notes(version: ModelVersion, dataset: Dataset, name: str) -> list[str]:
