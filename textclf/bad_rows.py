@@ -130,22 +130,25 @@ class BadRows:
         return f"Bad rows, left out: {in_words(self.counts)}. The first: {'; '.join(self.places())}."
 
     def error(self, option: str = SKIP_BAD) -> DatasetError:
-        """The error that lists the first rows and counts all; `option` leaves them out."""
+        """The error that lists the first rows and counts all; `option`, if not "", leaves them out."""
         remedies = list(dict.fromkeys(error.remedy for error in self.first if error.remedy)) or ["fix them"]
-        remedy = f"{'; '.join(remedies)}, or leave such rows out with {option}"
+        remedy = f"{'; '.join(remedies)}, or leave such rows out with {option}" if option else "; ".join(remedies)
         if len(self) == 1:
             (only,) = self.first
             return DatasetError(f"{located(only.path, only.place)}: {only.found}; {remedy}")
+        places: dict[str, list[str]] = {}
+        for error in self.first:
+            places.setdefault(error.found, []).append(error.place or str(error.path))
+        rows = "; ".join(f"{', '.join(same)}: {found}" for found, same in places.items())
+        first = rows if len(self) == len(self.first) else f"the first {len(self.first)} are {rows}"
         path = f"{self.first[0].path}: " if self.first[0].path else ""
-        rows = "; ".join(f"{error.place or error.path}: {error.found}" for error in self.first)
-        more = "" if len(self) == len(self.first) else f"the first {len(self.first)}: "
-        return DatasetError(f"{path}found {len(self):,} bad rows ({in_words(self.counts)}): {more}{rows}; {remedy}")
+        return DatasetError(f"{path}found {len(self):,} bad rows: {in_words(self.counts)}; {first}; {remedy}")
 
 
 def in_words(counts: Mapping[Reason, int] | Mapping[str, int]) -> str:
-    """Counts by reason, the most frequent first, such as "3 no label, 1 not UTF-8"."""
+    """Counts by reason, the most frequent first, such as "no label (3), not UTF-8 (1)"."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {Reason(reason).words}" for reason, count in ordered)
+    return ", ".join(f"{Reason(reason).words} ({count:,})" for reason, count in ordered)
 
 
 def joined(parts: Iterable[BadRows]) -> BadRows:

@@ -289,6 +289,51 @@ def test_texts_that_are_not_utf8(tmp_path, kind):
     assert sum(sizes(dataset).values()) == 60
 
 
+BAD_LINES = ["one field", '"open,pos', "a,b,neg", "no label,", "warm and\rlovely,pos", "\u00a0,pos", "\u200b\u00ad,neg"]
+
+
+def test_bad_rows_are_left_out_and_counted_by_reason(tmp_path):
+    path = write_table(tmp_path / "all.csv", rows("all"))
+    with open(path, "a", newline="") as file:
+        file.write("\n".join([*BAD_LINES, ""]))
+    with pytest.raises(DatasetError, match=r"found 5 bad rows: wrong number of fields \(2\), .*--skip-bad$") as refused:
+        load_dataset(path)
+    assert all(f"row {number}" in str(refused.value) for number in range(61, 66))
+    dataset = load_dataset(path, options=DataOptions(skip_bad=True))
+    reasons = {"field_count": 2, "quotes": 1, "missing_label": 1, "carriage_return": 1}
+    assert (dataset.counts.bad_rows, dataset.counts.undecodable, dataset.counts.empty) == (reasons, 0, 2)
+    assert sum(sizes(dataset).values()) == 60
+    assert dataset.counts.bad_places[0] == f"{path}, row 61 (line 62): wrong number of fields"
+    assert len(dataset.counts.bad_places) == 5
+    (note,) = dataset.notes
+    assert note.startswith("Bad rows, left out: wrong number of fields (2), ")
+
+
+def test_a_table_without_a_good_row_is_an_error_with_the_reason(tmp_path):
+    path = tmp_path / "all.csv"
+    path.write_text("text,label\none\ntwo\n")
+    with pytest.raises(DatasetError, match=r"found 2 bad rows: wrong number of fields \(2\)"):
+        load_dataset(path, options=DataOptions(skip_bad=True))
+
+
+def test_the_columns_that_are_read_are_told(tmp_path):
+    path = write_table(tmp_path / "all.csv", rows("all"), columns=("Review", "sentiment"))
+    dataset = load_dataset(path)
+    assert dataset.notes == ("all.csv: texts from the column 'Review' and labels from the column 'sentiment'.",)
+    assert dataset.class_names == ("neg", "pos")
+
+
+def test_another_encoding_of_tables_and_text_files(tmp_path):
+    texts = [(f"{text} très bien".encode("cp1252"), label) for text, label in rows("all")]
+    write_folders(tmp_path / "folders", texts)
+    (tmp_path / "all.csv").write_bytes(
+        b"text,label\n" + b"".join(b"%s,%s\n" % (text, label.encode()) for text, label in texts)
+    )
+    for source in ("folders", "all.csv"):
+        dataset = load_dataset(tmp_path / source, options=DataOptions(encoding="latin-1"))
+        assert all("très" in text for split in dataset.splits.values() for text in split.texts)
+
+
 def test_skip_undecodable_skips_nothing_else(tmp_path):
     path = write_table(tmp_path / "all.csv", rows("all"))
     path.write_text(path.read_text() + "one field\n")

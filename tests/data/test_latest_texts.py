@@ -71,6 +71,28 @@ def test_a_table_may_have_labels_or_none(tmp_path):
     assert (latest.texts, latest.labels) == (("good",), None)
 
 
+def test_an_empty_label_is_no_error_where_labels_are_optional(tmp_path):
+    write(tmp_path / "t.csv", "review;sentiment\ngood;pos\nbad;\n\u00a0;neg\n")
+    latest = read_latest(tmp_path / "t.csv")
+    assert (latest.texts, latest.labels) == (("good", "bad"), ("pos", None))
+    assert latest.notes == (
+        "t.csv: texts from the column 'review' and labels from the column 'sentiment'.",
+        "Blank texts, left out: 1.",
+        "Texts without a label: 1.",
+    )
+    write(tmp_path / "u.jsonl", '{"text": "good", "label": null}\n{"text": "bad"}\n')
+    assert read_latest(tmp_path / "u.jsonl").labels is None
+
+
+def test_bad_rows_of_the_latest_texts(tmp_path):
+    write(tmp_path / "t.jsonl", '{"text": "good"}\n{"text": 5}\n{"tex": "bad"}\nno json\n')
+    with pytest.raises(DatasetError, match="found 3 bad rows: .*row 2: .*row 3: .*row 4 .*--skip-bad"):
+        read_latest(tmp_path / "t.jsonl")
+    latest = read_latest(tmp_path / "t.jsonl", DataOptions(skip_bad=True))
+    assert latest.texts == ("good",)
+    assert "a text that is not a string (1)" in latest.notes[0]
+
+
 def test_parquet(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -123,4 +145,4 @@ def test_a_text_that_is_not_utf_8_is_named_or_left_out(tmp_path):
     with pytest.raises(DatasetError, match=r"b\.txt: not UTF-8"):
         read_latest(tmp_path)
     latest = read_latest(tmp_path, DataOptions(skip_undecodable=True))
-    assert (latest.texts, latest.notes) == (("good",), ("Bad rows, left out: 1 not UTF-8.",))
+    assert (latest.texts, latest.notes) == (("good",), ("Bad rows, left out: not UTF-8 (1).",))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import subprocess
 import sys
 import tracemalloc
 
@@ -222,6 +223,27 @@ def test_synonyms(tmp_path, header, found):
     assert tuple(columns) == found
     note = columns.note(WANTED)
     assert all((f"'{name}'" in note) == (name not in ("text", "label")) for name in found)
+
+
+def test_another_case_is_not_worth_a_note(tmp_path):
+    path = write(tmp_path / "a.csv", "Text , LABEL\n")
+    assert find_columns(path, WANTED).note(WANTED) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ('text,label\n"he said \\"so\\"",pos\n', r"sed .*?' (?=FILE)"),
+        ("text,label\nwarm and\rlovely,pos\n", r"tr .*?' < (?=FILE)"),
+    ],
+)
+def test_the_command_of_the_remedy_makes_the_file_readable(tmp_path, content, command):
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(DatasetError) as refused:
+        list(read_rows(path))
+    shell = re.search(command, str(refused.value))[0] + str(path)
+    mended = subprocess.run(["sh", "-c", shell], capture_output=True, check=True).stdout
+    assert texts_and_labels(write(tmp_path / "b.csv", mended))[0][0] in ('he said "so"', "warm and lovely")
 
 
 @pytest.mark.parametrize(

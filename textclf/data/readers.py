@@ -93,6 +93,8 @@ def read_part(
             _read_table(path, part, options, needs_label)
     if part.refused:
         raise part.refused.error()
+    if part.skipped and not part.label_counts:
+        raise part.skipped.error(option="")  # Nothing else is left.
     return part
 
 

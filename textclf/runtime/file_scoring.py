@@ -108,7 +108,7 @@ class ScoringReport:
             more = ", …" if self.empty > len(self.empty_rows) else ""
             yield f"blank texts: {self.empty} (rows {numbers}{more}); their predictions depend on the model alone"
         if self.skipped:
-            yield f"skipped {self.skipped} of {self.rows} rows ({in_words(self.reasons)}):"
+            yield f"skipped {self.skipped} of {self.rows} rows: {in_words(self.reasons)}"
             yield from (f"  {_row(number, reason)}" for number, reason in self.skipped_rows)
         if self.skipped > len(self.skipped_rows):
             yield f"  … and {self.skipped - len(self.skipped_rows)} more"

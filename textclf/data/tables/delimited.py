@@ -116,7 +116,7 @@ class DelimitedTable:
             found = "a carriage return (CR) in a text without quotes"
             remedy = "put quotes around the text, or replace the character (tr '\\r' ' ' < FILE)"
             return BadRowError(path, place, Reason.CARRIAGE_RETURN, found, remedy)
-        if any('\\"' in line for line in record):
+        if '\\"' in record[0]:
             found = 'quotes in a text are written as \\", which is not CSV'
             remedy = 'double them: write "" (sed \'s/\\\\"/""/g\' FILE)'
             return BadRowError(path, place, Reason.BACKSLASH_QUOTES, found, remedy)

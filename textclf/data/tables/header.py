@@ -35,7 +35,11 @@ class Columns(NamedTuple):
     def note(self, wanted: "Wanted") -> str:
         """Which columns are read instead of the wanted ones, as a part of a sentence; "" if none is."""
         used = {"texts": (self.text, wanted.text), "labels": (self.label, wanted.label)}
-        parts = [f"{kind} from the column {name!r}" for kind, (name, want) in used.items() if name and name != want]
+        parts = [
+            f"{kind} from the column {name!r}"
+            for kind, (name, want) in used.items()
+            if name and want and _plain(name) != _plain(want)
+        ]
         return " and ".join(parts)
 
 
