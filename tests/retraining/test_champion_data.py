@@ -1,5 +1,6 @@
 """The champion's data: how it is read again, and which of its test texts the gate counts."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from tiny_bert import vocabulary
 
 from textclf.config import DataOptions
-from textclf.data.datasets import Split
-from textclf.retraining.champion_data import data_options_of, distinct_texts, known_text_keys, text_keys_of
+from textclf.data.datasets import Split, load_dataset
+from textclf.retraining.champion_data import data_options_of, distinct_texts, known_text_keys, text_keys_of, trained_until
+from textclf.store.manifest import Manifest
 from textclf.tokenization.text_key import TextKeys, text_key
 from textclf.tokenization.tokenizer import Tokenizer
 
@@ -59,3 +61,41 @@ def test_another_encoder_reads_texts_in_its_own_way(tmp_path):
     assert known_text_keys(champion(tmp_path, True), {"epochs": 2}) is not None
     assert known_text_keys(champion(tmp_path, True), {"name_to_handle": "other"}) is None
     assert known_text_keys(champion(tmp_path), {}) is None
+
+
+def write(path: Path, count: int) -> None:
+    rows = [f"{path.stem} {label} {i},{label}" for label in ("neg", "pos") for i in range(count)]
+    path.write_text("\n".join(["text,label", *rows]))
+
+
+@pytest.fixture
+def source(tmp_path):
+    for name, count in (("train", 20), ("validation", 5), ("test", 5)):
+        write(tmp_path / f"{name}.csv", count)
+    return tmp_path
+
+
+def manifest_of_training(dataset, options) -> Manifest:
+    encoder = {"model_name": "m", "name_to_handle": "h", "model_to_handle": ""}
+    data = {"fingerprint": dataset.fingerprints, "options": options}
+    return Manifest(
+        "name", dataset.class_names, encoder, 64, "head", 0.25, True, data=data, created="2026-01-01T00:00:00+00:00"
+    )
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_validation_part_is_read_as_it_was(source, ignored):
+    options = DataOptions(read_validation=not ignored)
+    champion_manifest = manifest_of_training(load_dataset(source, options=options), options.to_dict())
+    again = load_dataset(source, options=data_options_of(champion_manifest, {}))
+    assert again.fingerprints == champion_manifest.data["fingerprint"]
+    assert trained_until(champion_manifest, again) is None
+    other = load_dataset(source, options=data_options_of(champion_manifest, {"read_validation": ignored}))
+    assert trained_until(champion_manifest, other) is not None
+
+
+def test_an_earlier_version_had_ignored_it(source):
+    recorded = DataOptions().to_dict()
+    del recorded["read_validation"]
+    champion_manifest = manifest_of_training(load_dataset(source, options=DataOptions(read_validation=False)), recorded)
+    assert trained_until(champion_manifest, load_dataset(source, options=data_options_of(champion_manifest, {}))) is None

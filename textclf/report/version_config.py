@@ -22,7 +22,7 @@ def training_values(manifest: Manifest) -> dict[str, Any]:
         "head_fraction": manifest.head_fraction,
         "dropout": manifest.training.get("dropout", ModelOptions().dropout),
         **TrainingOptions.from_dict(manifest.training.get("options", {})).to_dict(),
-        **DataOptions.from_dict(manifest.data.get("options", {})).to_dict(),
+        **DataOptions.from_record(manifest.data.get("options", {})).to_dict(),
         "name": manifest.name,
     }
 
