@@ -287,7 +287,7 @@ def test_the_state_of_monitoring(written):
 
 def test_the_data_set_report(tmp_path):
     for part in ("train", "val", "test"):
-        for label in ("neg", "pos"):
+        for label in ("neg", "POS" if part == "test" else "pos"):
             for i in range(3):
                 path = tmp_path / part / label / "2024" / f"{i}.txt"
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -315,12 +315,29 @@ def test_the_seed_chooses(store, reviews):
     assert len({tuple(chosen(model, seed)) for seed in range(8)}) > 1
 
 
-@pytest.mark.parametrize(("parts", "taken"), [(("train", "test"), "test"), (("train",), "train")])
+@pytest.mark.parametrize(
+    ("parts", "taken"), [(("train", "test"), "test"), (("train",), "train"), (("Train", "TESTING"), "TESTING")]
+)
 def test_a_data_set_root_gives_its_test_part(store, tmp_path, parts, taken):
     for part in parts:
         make_reviews(tmp_path / part, {"bad": ["bad"], "good": ["good"]})
     results = Inference(store).run_batch_inference(tmp_path)
     assert {result.path.parent.parent.name for result in results} == {taken}
+
+
+def test_a_data_set_of_tables_leads_to_score(store, tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\ngood,good\nbad,bad\n")
+    with pytest.raises(DatasetError, match=r"found the table train.csv; score a table with textclf score"):
+        Inference(store).run_batch_inference(tmp_path)
+
+
+def test_files_in_subfolders_of_a_class_are_its_texts(store, tmp_path):
+    for label in ("bad", "good"):
+        make_reviews(tmp_path / label, {"2024": [label]})
+    assert [(result.label, result.is_right) for result in Inference(store).run_batch_inference(tmp_path)] == [
+        ("bad", True),
+        ("good", True),
+    ]
 
 
 def test_long_reviews_are_shortened_on_the_screen_only(store, tmp_path, capsys):
@@ -334,8 +351,8 @@ def test_long_reviews_are_shortened_on_the_screen_only(store, tmp_path, capsys):
     ("reviews", "message"),
     [
         ({"bad": ["x"], "awful": ["x"]}, "found awful"),
-        ({}, r"\(bad, good\), found none"),
-        ({"unsup": ["x"]}, "found none"),
+        ({}, "found no such files"),
+        ({"unsup": ["x"]}, "found no such files"),
         ({"bad": [], "good": []}, r"expected \.txt files"),
     ],
 )

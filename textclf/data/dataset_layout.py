@@ -108,6 +108,20 @@ def find_part(source: Path, part: str) -> Paths:
     return parts.get(part) or _whole(root, part, parts)
 
 
+def held_out_part(source: Path) -> tuple[Paths, tuple[Unread, ...]]:
+    """The test part in `source`, which models are not trained on, or else its train part; and what is no part.
+
+    Labelled texts without parts are used whole.
+
+    Raises:
+        DatasetError: if there is no such part, or it is ambiguous or incomplete.
+    """
+    root = data_root(source)
+    parts = _parts(root)
+    part = parts.get(TEST) or parts.get(TRAIN) or _whole(root, TRAIN, parts)
+    return part, tuple(_unread(root, [*part, *(path for paths in parts.values() for path in paths)]))
+
+
 def chosen_parts(found: Layout, options: DataOptions) -> Layout:
     """The parts that the options ask for; the paths of the others are unread."""
     validation = found.validation if options.read_validation else ()

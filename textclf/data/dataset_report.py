@@ -64,7 +64,7 @@ class DatasetReport:
         left_out: blank texts, texts that are not UTF-8, texts without a class, and other files in class folders.
         few_texts: classes with few training texts, and their number.
         missing_in_test: classes without a test text.
-        nested: files in subfolders of class folders, by class folder.
+        nested: files in subfolders of class folders, by label.
         unread: path and reason of every other file and folder.
         warnings: sentences about what makes results doubtful.
     """

@@ -102,7 +102,7 @@ class Dataset:
         source: path that was read.
         near_are_kept: whether near duplicates were left in the training texts.
         layout: paths of the parts that were read, and what was not read.
-        nested: number of texts in subfolders of class folders, by class folder.
+        nested: number of texts in subfolders of class folders, by label.
         notes: sentences about columns that were read instead of the default ones, bad rows and normalised labels.
     """
 

@@ -14,7 +14,7 @@ from textclf.data.dataset_layout import (
     Paths,
     Unread,
     class_folders,
-    find_parts,
+    held_out_part,
     is_text_file,
     unread_names,
     visible_entries,
@@ -68,10 +68,8 @@ def read_latest(path: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> La
     elif path.is_dir() and not class_folders(path) and _has_text_files(path):
         latest = _text_files(path, options)
     else:
-        layout = find_parts(path)
-        # A train part that was passed itself may have a test part next to it: do not read that.
-        part = tuple(test for test in layout.test if path in test.parents) or layout.train
-        latest = _part(path, part, layout.unread, options)
+        part, unread = held_out_part(path)
+        latest = _part(path, part, unread, options)
         latest = dataclasses.replace(latest, part=() if part == (path,) else part)
     if not latest.texts:
         raise DatasetError(f"{path}: expected at least one non-blank text, found none; check the path")

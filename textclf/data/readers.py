@@ -36,7 +36,7 @@ class Part:
         unlabelled: files in an `unsup` folder.
         ignored: files in class folders that are hidden or do not end in .txt.
         unread: one entry for each class folder with such files, except hidden ones.
-        nested: files in subfolders of class folders, by the class folder.
+        nested: files in subfolders of class folders, by label.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
                 others += [entry.name] if entry.name != NAME_FILE else []
                 continue
             found += 1
-            part.nested[folder_entry.name] += os.path.dirname(entry.path) != folder_entry.path
+            part.nested[label] += os.path.dirname(entry.path) != folder_entry.path
             try:
                 part.add(read_text_file(entry.path, options.encoding), label, entry.path)
             except FileNotFoundError:

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textclf.data.class_folders import class_of_folder
-from textclf.data.dataset_layout import class_folders, data_root, visible_entries
+from textclf.data.dataset_layout import class_files, class_folders, held_out_part
 from textclf.data.readers import read_text_file
 from textclf.errors import DatasetError
 from textclf.label_column import match_labels
 from textclf.labels import OTHER_LABEL
-
-# Parts of a data set in the order of preference: no model was trained on the test part.
-_PARTS = ("test", "train")
 
 
 class SampleFile(NamedTuple):
@@ -34,7 +31,7 @@ def sample_files(
     """Up to `max_per_class` random .txt files from each class folder, class by class.
 
     Args:
-        folder: a folder of class folders, or a data set's root; of its parts test/ is used, else train/.
+        folder: a folder of class folders, or a data set's root; its test part is used, or else its train part.
         class_names: class names of the model.
         seed: random seed; None gives another choice in each call.
         other_names: class names by the names that the classes have in the training data.
@@ -45,11 +42,13 @@ def sample_files(
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: expected a folder of class folders with .txt files, found no such folder")
-    folder = data_root(folder)
-    for part in _PARTS:
-        if part not in class_names and (folder / part).is_dir():
-            folder = folder / part
-            break
+    part, _ = held_out_part(folder)
+    if part[0].is_file():
+        raise DatasetError(
+            f"{folder}: expected a folder of class folders with .txt files, found the table {part[0].name}; score a "
+            f"table with textclf score"
+        )
+    folder = part[0]
     found = {entry.path: class_of_folder(entry.path) for entry in class_folders(folder) if entry.name != OTHER_LABEL}
     names = match_labels(dict.fromkeys(found.values(), 1), class_names, other_names=other_names).names
     unknown = [label for label in found.values() if label not in names]
@@ -61,11 +60,7 @@ def sample_files(
     chance = random.Random(seed)  # noqa: S311
     chosen: list[tuple[Path, str]] = []
     for class_folder, label in found.items():
-        files = [
-            entry.path
-            for entry in visible_entries(Path(class_folder))
-            if entry.name.endswith(".txt") and entry.is_file()
-        ]
+        files = [entry.path for entry, is_text in class_files(class_folder) if is_text]
         if not files:
             raise DatasetError(f"{class_folder}: expected .txt files in the folder of a class, found none")
         sampled = sorted(chance.sample(files, min(max_per_class, len(files))))
