@@ -9,7 +9,13 @@ from tiny_bert import vocabulary
 
 from textclf.config import DataOptions
 from textclf.data.datasets import Split, load_dataset
-from textclf.retraining.champion_data import data_options_of, distinct_texts, known_text_keys, text_keys_of, trained_until
+from textclf.retraining.champion_data import (
+    data_options_of,
+    distinct_texts,
+    known_text_keys,
+    text_keys_of,
+    trained_until,
+)
 from textclf.store.manifest import Manifest
 from textclf.tokenization.text_key import TextKeys, text_key
 from textclf.tokenization.tokenizer import Tokenizer
@@ -86,16 +92,16 @@ def manifest_of_training(dataset, options) -> Manifest:
 @pytest.mark.parametrize("ignored", [True, False])
 def test_a_validation_part_is_read_as_it_was(source, ignored):
     options = DataOptions(read_validation=not ignored)
-    champion_manifest = manifest_of_training(load_dataset(source, options=options), options.to_dict())
-    again = load_dataset(source, options=data_options_of(champion_manifest, {}))
-    assert again.fingerprints == champion_manifest.data["fingerprint"]
-    assert trained_until(champion_manifest, again) is None
-    other = load_dataset(source, options=data_options_of(champion_manifest, {"read_validation": ignored}))
-    assert trained_until(champion_manifest, other) is not None
+    trained = manifest_of_training(load_dataset(source, options=options), options.to_dict())
+    again = load_dataset(source, options=data_options_of(trained, {}))
+    assert again.fingerprints == trained.data["fingerprint"]
+    assert trained_until(trained, again) is None
+    other = load_dataset(source, options=data_options_of(trained, {"read_validation": ignored}))
+    assert trained_until(trained, other) is not None
 
 
 def test_an_earlier_version_had_ignored_it(source):
     recorded = DataOptions().to_dict()
     del recorded["read_validation"]
-    champion_manifest = manifest_of_training(load_dataset(source, options=DataOptions(read_validation=False)), recorded)
-    assert trained_until(champion_manifest, load_dataset(source, options=data_options_of(champion_manifest, {}))) is None
+    trained = manifest_of_training(load_dataset(source, options=DataOptions(read_validation=False)), recorded)
+    assert trained_until(trained, load_dataset(source, options=data_options_of(trained, {}))) is None
