@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOption
 from textclf.errors import BusyError, ConfigError, NothingNewError, TooFewTextsError
 from textclf.report.decision_history import describe_decisions, printable
 from textclf.retrain_outcome import RetrainOutcome
+from textclf.retraining import preflight
 from textclf.retraining.decisions import Promotion, Rejection, describe_outcome, follow_decision
 from textclf.retraining.locks import retraining_locks
-from textclf.retraining.preflight import check_holdout, check_old_data, check_packages, labels_for_holdout
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.store.promotion import Promotions
 
@@ -109,7 +109,8 @@ class Retrain:
         Raises:
             NothingNewError: if no new text is left to train on; removed.jsonl in the combined folder has the reasons.
             DatasetError: if the old or new data can't be read, or the combined folder contains something else.
-            TrainingError: if the old data has other classes than the champion.
+            TrainingError: if the old data has a class that the champion lacks, or the combined data lacks one of its.
+            TooFewTextsError: if a new class has too few texts to train on.
             ModelStoreError: if the champion is missing or can't be loaded.
         """
         from textclf.data.dataset_summary import data_line
@@ -117,7 +118,9 @@ class Retrain:
         from textclf.retraining import champion_data
         from textclf.retraining.combined_dataset import REMOVED_FILE, write_combined
         from textclf.retraining.combining import combine
+        from textclf.retraining.combining_report import describe_combined
         from textclf.retraining.comparison import predicted_labels, too_few_test_texts
+        from textclf.retraining.new_classes import check_training_texts, relabelled
         from train_model import Training
 
         options = self._data_options
@@ -126,7 +129,8 @@ class Retrain:
         old_data = {"dataset_path": self.old_dataset_path, "data_dir": self.data_dir, **options.to_dict()}
         old = Training(**old_data, spellings=names).read_dataset(text_keys)
         click.echo(f"old texts:     {data_line(old)}")
-        test_set = champion_data.reference_test_set(old, self.champion, self.old_dataset_path)
+        champion_data.check_old_classes(old, self.champion, self.old_dataset_path)
+        test_set = champion_data.reference_test_set(old, self.old_dataset_path)
         # New data may have the champion's class names, or the names of its data, or names given here.
         found = read_labelled_reviews(self.new_dataset_path, options)
         found = with_class_names(found, names, self.changes.get("rename_labels", {}), options.rename_labels)
@@ -137,24 +141,17 @@ class Retrain:
             test_set,
             predicted_labels(self.champion, [review.text for review in reviews]),
             self.combine_options,
+            class_names=names,
             trained_until=champion_data.trained_until(self.champion.manifest, old),
             text_keys=text_keys,
         )
-        write_combined(combined, test_set, self.combined_dataset_path)
-        removed_file = self.combined_dataset_path / REMOVED_FILE
-        click.echo(
-            f"new texts:     {len(reviews)}: {len(combined.added)} to train on, {len(combined.held_out)} held out, "
-            f"{len(combined.removed)} left out (reasons: {removed_file})"
-        )
-        for note in found.notes:
-            click.echo(f"note:          {note}")
+        names, removed_file = combined.class_names, self.combined_dataset_path / REMOVED_FILE
+        write_combined(combined, relabelled(test_set, old.class_names, names), self.combined_dataset_path)
+        click.echo("\n".join(describe_combined(combined, found.notes, removed_file)))
         click.echo(f"test set:      {len(test_set)} texts{champion_data.describe_test_set(old, self.champion)}")
-        if not combined.added:
-            raise NothingNewError(
-                f"{self.new_dataset_path}: expected new labelled texts to train on, found none among {len(reviews)}; "
-                f"{removed_file} has the reasons"
-            )
         # Before an hour of training, not after it.
+        preflight.check_new_texts(len(combined.added), len(reviews), self.new_dataset_path, removed_file)
+        check_training_texts(combined, self.old_dataset_path)
         if warning := too_few_test_texts(len(champion_data.distinct_texts(test_set, text_keys)), self.gate_options):
             click.echo(f"warning: {warning}", err=True)
         return combined
@@ -194,7 +191,7 @@ class Retrain:
             self._check_holdout()
             path = self._training.save_model(self.model_dir, self.champion.manifest.name, parent=self.champion.id)
             challenger = ModelStore(self.model_dir).open(path.name)
-        test_set = champion_data.reference_test_set(self._dataset, self.champion, self.combined_dataset_path)
+        test_set = champion_data.reference_test_set(self._dataset, self.combined_dataset_path)
         test_set = champion_data.distinct_texts(test_set, champion_data.text_keys_of(self.champion))
         holdout, holdout_fingerprint = self._holdout
         best, why_not_best = self._best
@@ -243,8 +240,9 @@ class Retrain:
     def _best(self) -> tuple[ModelVersion | None, list[str]]:
         """The best version so far if it is not the champion, and why it can't be compared if it can't."""
         from textclf.retraining.best_version import best_version
+        from textclf.retraining.champion_data import fingerprint_of_test_set
 
-        return best_version(self._promotions, self.champion, self._dataset.fingerprints["test"])
+        return best_version(self._promotions, self.champion, partial(fingerprint_of_test_set, self._dataset))
 
     @property
     def _recipe(self) -> dict[str, Any]:
@@ -255,39 +253,32 @@ class Retrain:
     def _check_holdout(self) -> None:
         """Check that the holdout can decide about a challenger that is not trained yet."""
         from textclf.retraining.earlier_challengers import last_inconclusive
+        from textclf.retraining.new_classes import check_held_out_texts
 
+        names, champion = self._dataset.class_names, self.champion.manifest.class_names
+        check_held_out_texts(names, self._holdout[0].labels, champion, self.gate_options)
         asked = self._promotions, self.champion.id, self._recipe, self.gate_options
         undecided = None if self.again else last_inconclusive(*asked)
-        check_holdout(len(self._holdout[0]), self.gate_options, self.combine_options, undecided)
+        preflight.check_holdout(len(self._holdout[0]), self.gate_options, self.combine_options, undecided)
 
     @property
     def _data_options(self) -> DataOptions:
         """How the champion's data is read, except for what was given; `rename_labels` renames the new data only."""
         from textclf.retraining.champion_data import data_options_of
 
-        changes = DataOptions.pop_from(dict(self.changes))
-        changes.pop("rename_labels", None)
-        return data_options_of(self.champion.manifest, changes)
+        return data_options_of(self.champion.manifest, self.changes)
 
     def _earlier_challenger(self) -> tuple[ModelVersion | None, Rejection | None]:
         """The version that an equal training saved before, and its outcome if the gate would repeat it."""
-        from textclf.retraining import earlier_challengers as earlier
+        from textclf.retraining.earlier_challengers import earlier_challenger, repeated_rejection
 
-        champion, entries = self.champion.id, self._promotions.log.entries()
-        fingerprints, store = self._dataset.fingerprints, self._promotions.store
-        versions = list(earlier.equal_trainings(store, champion, fingerprints, self._recipe))
-        if (version := earlier.undecided_challenger(entries, champion, versions)) is not None:
-            click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
-            return version, None
-        if self.again or (found := earlier.compared_challenger(entries, champion, versions)) is None:
-            return None, None
-        version, entry = found
-        click.echo(
-            f"not trained:   the same data and recipe gave {version.id} on {entry['time'][:10]} "
-            f"({entry['action']}); --again trains anyway"
+        version, entry = earlier_challenger(
+            self._promotions, self.champion.id, self._dataset.fingerprints, self._recipe, again=self.again
         )
+        if version is None or entry is None:
+            return version, None
         best_id = (self._best[0] or self.champion).id
-        return version, earlier.repeated_rejection(version, entry, self._holdout[1], best_id, self.gate_options)
+        return version, repeated_rejection(version, entry, self._holdout[1], best_id, self.gate_options)
 
 
 _model_dir = click.option(
@@ -320,7 +311,8 @@ def main() -> None:
 @_model_dir
 @changed_options
 @add_options(field_options(GateOptions, "margin", "slice_margin", "calibration_margin", "alpha", "min_holdout"))
-@add_options(field_options(CombineOptions, "new_share", "trusted_sources"))
+@add_options(field_options(CombineOptions, "new_share", "trusted_sources", "add_classes", "min_class_texts"))
+@add_options(field_options(GateOptions, "new_class_recall"))
 @click.option("--again", is_flag=True, help="Train even if the same training was already done and not promoted.")
 @data_dir_option
 @runs_dir_option
@@ -339,7 +331,7 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     Example:
       python retraining.py run --old-dataset-path data/sample --new-dataset-path new_data --model-dir my-models
     """
-    check_packages()
+    preflight.check_packages()
     retrain = Retrain(**{"model_dir": model_dir, "epochs": None, "init_lr": None, **changes, **options})
     ModelStore(model_dir).check_exists()
     try:
@@ -367,9 +359,9 @@ def check_run(arguments: Sequence[str]) -> int:
         DatasetError: if the old data is missing.
     """
     given = run.make_context("textclf retrain", list(arguments)).params
-    check_packages()
-    check_old_data(given["old_dataset_path"], given["data_dir"])
-    return labels_for_holdout(given["min_holdout"], CombineOptions())
+    preflight.check_packages()
+    preflight.check_old_data(given["old_dataset_path"], given["data_dir"])
+    return preflight.labels_for_holdout(given["min_holdout"], CombineOptions())
 
 
 @main.command(cls=Command)

@@ -217,6 +217,10 @@ class GateOptions(Config):
     min_slice: int = whole(500, "Minimum number of texts for a separate test of a class or length range.", min=1)
     # Two trainings often trade a point of recall between two classes. With 10,000 texts that is significant.
     slice_margin: float = share(0.0, "Accuracy that a class or length range may lose, as a share.")
+    # With half, a class is more often found than missed.
+    new_class_recall: float = share(
+        0.5, "Minimum recall that the held-out texts of each new class must show (--add-classes)."
+    )
     # The gate compares its square with the rise of the calibration loss, which is a mean of squared errors.
     calibration_margin: float = share(
         0.04, "Error that the challenger's probabilities may add on the reference test set (root mean square)."
@@ -312,6 +316,11 @@ class CombineOptions(Config):
     trusted_sources: tuple[str, ...] = texts(
         "Source of labels that is never set aside; may be repeated.", flag="--trusted-source"
     )
+    add_classes: bool = switch(
+        False, "Train on new classes too: labels that the current version does not know.", flag="--add-classes"
+    )
+    # A fifth is held out: ten texts, of which eight must be found to show a recall of 0.5.
+    min_class_texts: int = whole(50, "Minimum number of different texts of a new class (--add-classes).", min=10)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,14 +16,7 @@ from textclf.errors import ConfigError
 
 COMMANDS = {"train": train_model.main, "retrain": retraining.run}
 REQUIRED = {"train": ["--dataset-path", "d"], "retrain": ["--old-dataset-path", "d"]}
-# A value of each option that is not its default; other texts get one that TOML must escape.
-VALUES = {
-    "truncation": "head+tail",
-    "precision": "float32",
-    "metric": "macro_f1",
-    "url": "https://host/file.tar.gz",
-    "optimiser": "lamb",
-}
+# A text that TOML must escape.
 TEXT = 'a "b" \\ c\t=#é😀\x7f'
 
 
@@ -64,7 +57,9 @@ def arguments_for(option: click.Option) -> list[str]:
     if option.type in (click.INT, click.FLOAT):
         value = {click.INT: 2 * option.default + 4, click.FLOAT: option.default / 2 or 0.25}[option.type]
         return [flag, str(value)]
-    return [flag, VALUES.get(option.name, TEXT)]
+    if isinstance(option.type, click.Choice):
+        return [flag, next(value for value in option.type.choices if value != option.default)]
+    return [flag, TEXT]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

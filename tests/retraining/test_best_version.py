@@ -68,30 +68,43 @@ def test_where_the_best_was_missing_the_champion_follows_it():
 
 @pytest.fixture
 def promotions(tmp_path):
-    """A store with a champion that was promoted instead of a better version, which is first in version_ids."""
+    """A store with a champion that was promoted instead of a better version, which is second in version_ids."""
     path = write_version(tmp_path / "model", reference_texts=[])
     store = ModelStore(tmp_path / "model")
-    with store.new_version() as draft:
-        shutil.copytree(path / "engine", draft.path / "engine")
-        draft.manifest = dataclasses.replace(store.open(path.name).manifest, data={"fingerprint": {"test": "t"}})
-    promotions, (first, second) = Promotions(store.path), store.version_ids()
-    promotions.move("promote", store.current_id(), second, gate={}, data={"best": first})
+    for _ in range(2):
+        with store.new_version() as draft:
+            shutil.copytree(path / "engine", draft.path / "engine")
+            draft.manifest = dataclasses.replace(store.open(path.name).manifest, data={"fingerprint": {"test": "t"}})
+    promotions, (_, better, champion) = Promotions(store.path), store.version_ids()
+    promotions.move("promote", store.current_id(), champion, gate={}, data={"best": better})
     return promotions
 
 
 def test_best_version_of_a_store(promotions):
     champion = promotions.store.open()
-    first, _ = promotions.store.version_ids()
-    fingerprint = promotions.store.open(first).manifest.data.get("fingerprint", {}).get("test")
-    best, problems = best_version(promotions, champion, fingerprint)
+    _, first, _ = promotions.store.version_ids()
+    best, problems = best_version(promotions, champion, lambda _names: "t")
     assert (best.id, problems) == (first, [])
-    assert best_version(promotions, champion, "other")[1] == [
+    assert best_version(promotions, champion, lambda _names: "other")[1] == [
         f"the best version so far, {first}, was not compared: it was measured on another test set"
     ]
     shutil.rmtree(best.path)
-    best, (problem,) = best_version(promotions, champion, fingerprint)
+    best, (problem,) = best_version(promotions, champion, lambda _names: "t")
     assert best is None
     assert f"the best version so far, {first}, was not compared: " in problem
     assert f"no version '{first}'" in problem
     promotions.log.path.unlink()
-    assert best_version(promotions, champion, fingerprint) == (None, [])
+    assert best_version(promotions, champion, lambda _names: "t") == (None, [])
+
+
+def test_the_best_version_may_lack_a_class_that_was_added_since(promotions):
+    """Its test set is the same, but it recorded the fingerprint with its own classes."""
+    champion = promotions.store.open()
+    names = champion.manifest.class_names
+    more = dataclasses.replace(champion.manifest, class_names=(*names, "refund"))
+    extended = dataclasses.replace(champion, manifest=more)
+    best, problems = best_version(promotions, extended, {names: "t", more.class_names: "u"}.get)
+    assert best is not None
+    assert problems == []
+    fewer = dataclasses.replace(champion, manifest=dataclasses.replace(more, class_names=("refund", "praise")))
+    assert "it has other classes" in best_version(promotions, fewer, lambda _names: "t")[1][0]

@@ -13,7 +13,7 @@ from textclf.data.dataset_layout import Unread, find_parts, unread_names, visibl
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
-from textclf.label_column import LabelChange, label_notes, match_labels
+from textclf.label_column import LabelChange, label_notes, match_labels, read_labels
 from textclf.labels import OTHER_LABEL
 from textclf.tokenization.text_key import TextKeys
 
@@ -130,7 +130,7 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
 def with_class_names(
     found: LabelledReviews, class_names: Sequence[str], renames: Mapping[str, str], other_names: Mapping[str, str]
 ) -> LabelledReviews:
-    """The reviews with class names as labels; an unknown label stays.
+    """The reviews with class names as labels; unknown labels that are equal get one spelling.
 
     Args:
         found: reviews with labels as read.
@@ -140,9 +140,10 @@ def with_class_names(
     """
     counts = Counter(review.label for review in found.reviews)
     column = match_labels(counts, class_names, renames, other_names=other_names)
-    names = [column.names.get(review.label, review.label) for review in found.reviews]
-    reviews = tuple(replace(review, label=name) for review, name in zip(found.reviews, names, strict=True))
-    return replace(found, reviews=reviews, label_changes=column.changes)
+    unknown = read_labels({label: count for label, count in counts.items() if label not in column.names}, renames)
+    names = {**column.names, **unknown.names}
+    reviews = tuple(replace(review, label=names[review.label]) for review in found.reviews)
+    return replace(found, reviews=reviews, label_changes=(*column.changes, *unknown.changes))
 
 
 def left_out_notes(empty: int, skipped: Mapping[Reason, int], not_read: str = "") -> tuple[str, ...]:

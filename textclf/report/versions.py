@@ -302,6 +302,8 @@ def _difference(before: float | None, after: float | None, more_is_better: bool)
 
 def _same_texts(one: Manifest, two: Manifest, split: str) -> bool | None:
     """Whether both were measured on the same texts; None if the manifests do not record it."""
+    if one.class_names != two.class_names:
+        return None  # The fingerprint depends on the list of classes.
     before, after = one.data.get("fingerprint"), two.data.get("fingerprint")
     if isinstance(before, dict) and isinstance(after, dict):
         before, after = before.get(split), after.get(split)

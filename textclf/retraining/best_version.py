@@ -4,7 +4,7 @@ A promoted version becomes the best only if it was shown to be better. Each prom
 most accurate of several equal versions is so by chance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from textclf.errors import ModelStoreError
@@ -42,12 +42,13 @@ def _best_after(entry: Mapping[str, Any], before: str | None) -> str | None:
 
 
 def best_version(
-    promotions: Promotions, champion: ModelVersion, test_fingerprint: str
+    promotions: Promotions, champion: ModelVersion, fingerprint_of_test_set: Callable[[Sequence[str]], str | None]
 ) -> tuple[ModelVersion | None, list[str]]:
     """The best version to compare a challenger with, and a sentence if it can't be compared.
 
-    None without a sentence if the champion is the best. A version with other classes or another test part is not
-    comparable: it may have been trained on texts of this test set.
+    None without a sentence if the champion is the best. A version with another test part is not comparable: it may have
+    been trained on texts of this test set. The version may lack classes that were added since, as does the test set.
+    `fingerprint_of_test_set` gives the fingerprint of the reference test set for a list of classes.
     """
     best_id = best_in_log(promotions.log.entries(), champion.id)
     if best_id == champion.id:
@@ -58,8 +59,10 @@ def best_version(
         best.verify()
     except ModelStoreError as error:
         return None, [f"{missing}{error}"]
-    if set(best.manifest.class_names) != set(champion.manifest.class_names):
+    names = best.manifest.class_names
+    if not set(names) <= set(champion.manifest.class_names):
         return None, [f"{missing}it has other classes"]
-    if best.manifest.data.get("fingerprint", {}).get("test") != test_fingerprint:
+    recorded = best.manifest.data.get("fingerprint", {}).get("test")
+    if recorded is None or recorded != fingerprint_of_test_set(names):
         return None, [f"{missing}it was measured on another test set"]
     return best, []

@@ -1,12 +1,13 @@
 """The champion's data: how it was read, its test set, and until when the champion may have seen new texts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from textclf.config import DataOptions
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset, Split, split_fingerprint
 from textclf.errors import TrainingError
+from textclf.retraining.new_classes import relabelled
 from textclf.store.manifest import ENCODER_KEYS, Manifest
 from textclf.store.model_store import ModelVersion
 from textclf.tokenization.text_key import KeyFunction, TextKeys
@@ -16,9 +17,13 @@ from textclf.tokenization.tokenizer import Tokenizer
 def data_options_of(manifest: Manifest, changes: Mapping[str, Any]) -> DataOptions:
     """The options that the champion's data was read with, changed by `changes`; the test part is always read.
 
+    Only fields of DataOptions in `changes` count, without rename_labels, which is for the new data.
+
     A champion of an earlier product may have been trained on disguised test texts; its challengers are not. Near
     duplicates are not counted: those of new texts are left out anyway.
     """
+    changes = DataOptions.pop_from({**changes})
+    changes.pop("rename_labels", None)
     recorded = {"equal_texts": "wordpieces", **manifest.data.get("options", {})}
     if recorded.get("near_duplicates") != "drop":
         recorded["near_duplicates"] = "ignore"
@@ -47,19 +52,29 @@ def trained_until(manifest: Manifest, old: Dataset) -> datetime | None:
     return None if trained_on.items() <= known.items() else datetime.fromisoformat(manifest.created)
 
 
-def reference_test_set(dataset: Dataset, champion: ModelVersion, source: object) -> Split:
-    """The reference test set of the gate: the test part of a data set with the champion's classes.
+def check_old_classes(old: Dataset, champion: ModelVersion, source: object) -> None:
+    """Check that the old data has no class that the champion does not know.
+
+    It may lack classes that an earlier retraining added: their texts are among the new ones.
 
     Raises:
-        TrainingError: if the classes differ, or `source` has no test part.
+        TrainingError: if it has such a class.
     """
     names = champion.manifest.class_names
-    if set(dataset.class_names) != set(names):
+    if unknown := sorted(set(old.class_names) - set(names)):
         raise TrainingError(
-            f"{source}: expected the classes of the champion {champion.id}, {', '.join(names)}, got "
-            f"{', '.join(dataset.class_names)}; only models with the same classes are compared: train a model with "
-            f"other classes with textclf train, and promote it with textclf versions promote"
+            f"{source}: expected the classes of the champion {champion.id}, {', '.join(names)}, got also "
+            f"{', '.join(unknown)}; name the data that the champion was trained on, and give texts of other classes as "
+            f"new data, with --add-classes"
         )
+
+
+def reference_test_set(dataset: Dataset, source: object) -> Split:
+    """The reference test set of the gate: the test part of a data set.
+
+    Raises:
+        TrainingError: if `source` has no test part.
+    """
     if dataset.test is None:
         raise TrainingError(f"{source}: expected a test part, which is the reference test set, found none")
     return dataset.test
@@ -79,7 +94,21 @@ def distinct_texts(test_set: Split, text_keys: KeyFunction) -> Split:
 def is_test_set_of_champion(dataset: Dataset, champion: ModelVersion) -> bool | None:
     """Whether the champion was measured on this test part; None if it was saved without a test part."""
     known = champion.manifest.data.get("fingerprint", {}).get("test")
-    return None if known is None else known == dataset.fingerprints["test"]
+    return None if known is None else known == fingerprint_of_test_set(dataset, champion.manifest.class_names)
+
+
+def fingerprint_of_test_set(dataset: Dataset, class_names: Sequence[str]) -> str | None:
+    """The fingerprint that a version with these classes records of the test part; None if it lacks one of its classes.
+
+    The fingerprint depends on the list of classes, which a retraining may extend.
+    """
+    if dataset.test is None:
+        return None
+    try:
+        test = relabelled(dataset.test, dataset.class_names, class_names)
+    except ValueError:
+        return None
+    return split_fingerprint(class_names, {"test": test})
 
 
 def describe_test_set(dataset: Dataset, champion: ModelVersion) -> str:

@@ -36,7 +36,8 @@ def write_combined(combined: Combined, test_set: Split, path: Path | str) -> dic
     """Write the folder as a whole; an earlier combined data set is replaced once the new one is complete.
 
     Texts are stored byte for byte, so the fingerprint of the test set does not change. Labels have the model's names:
-    load the folder without rename_labels. `path` is the folder, or a link to it. Returns the content of combined.json.
+    load the folder without rename_labels. The class ids of `test_set` are those of `combined`. `path` is the folder, or
+    a link to it. Returns the content of combined.json.
 
     Raises:
         DatasetError: if `path` is neither empty nor a combined data set.

@@ -20,6 +20,7 @@ from textclf.data.datasets import Dataset, Split
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles
 from textclf.data.splits import text_digest
+from textclf.labels import OTHER_LABEL, check_class_names
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources
 from textclf.stats.label_sources import SourceContradictions
@@ -35,7 +36,8 @@ class Combined:
     """A data set to train a challenger on.
 
     Attributes:
-        class_names: of the old data; the position is the class id.
+        class_names: of the champion and of `new_classes`; the position is the class id.
+        new_classes: classes that the champion does not have.
         train: the old texts (training and validation), then those of `added`.
         holdout: the texts of `held_out`, on which no model is trained; may be empty.
         added, held_out: new reviews, in an order by hash.
@@ -48,6 +50,7 @@ class Combined:
     """
 
     class_names: tuple[str, ...]
+    new_classes: tuple[str, ...]
     train: Split
     holdout: Split
     added: tuple[LabelledReview, ...]
@@ -66,6 +69,7 @@ def combine(
     champion_labels: Sequence[str],
     options: CombineOptions = _DEFAULT_OPTIONS,
     *,
+    class_names: Sequence[str] | None = None,
     trained_until: datetime | None = None,
     text_keys: KeyFunction | None = None,
 ) -> Combined:
@@ -73,7 +77,8 @@ def combine(
 
     The rules, in their order; "equal" is by textclf.tokenization.text_key, "near" by shared runs of words:
 
-    1. A text with a label that the old data does not have is removed.
+    1. A text with a label that the champion does not have is removed. With options.add_classes the label becomes a
+       class if at least options.min_class_texts different texts have it, also after rule 7.
     2. A text equal to or near a test text is removed: it is neither trained on nor measured twice.
     3. Equal texts with different labels are all removed. If one equals an old text with another label, the old label
        counts: otherwise anybody could remove old texts.
@@ -89,8 +94,10 @@ def combine(
     7. A source whose labels contradict the champion far more often than those of the others is removed from both
        sides. A single text that contradicts the champion may be drift. Sources are judged by texts that the champion
        was not trained on: those to hold out, and those first stored after `trained_until`; by all if that is None.
+       A label that the champion does not have contradicts nothing.
     8. Quotas limit the training texts and the holdout, so that a flood fills neither (CombineOptions). Sources take
-       turns, each with its texts by digest, so that a source with few texts keeps most of them.
+       turns, each with its texts by digest, so that a source with few texts keeps most of them. The quota of a class
+       follows from its share of the old texts; a class without old texts counts as one with an even share.
 
     Args:
         old: the champion's data, loaded with its DataOptions.
@@ -98,28 +105,38 @@ def combine(
         test_set: the reference test set, which is the test part of `old`.
         champion_labels: the champion's prediction for each new text, [len(new)].
         options: shares, quotas and limits.
+        class_names: of the champion, by default those of `old`. It may have more: classes that were added before, whose
+            texts are among the new ones.
         trained_until: creation time of the champion, if it may have been trained on some of the new texts; None if
             it was trained on `old` alone.
         text_keys: TextKeys of the champion's tokenizer; None compares texts without a vocabulary.
 
     Raises:
         ValueError: if the lengths of champion_labels and new differ.
+        DatasetError: if the name of a new class is not allowed.
     """
     if len(champion_labels) != len(new):
         raise ValueError(f"expected a predicted label for each of {len(new)} new texts, got {len(champion_labels)}")
-    cleaning = _Cleaning(old.class_names, new, options, text_keys or TextKeys())
+    known = tuple(class_names or old.class_names)
+    cleaning = _Cleaning(known, new, options, text_keys or TextKeys())
+    cleaning.remove_unknown_labels()
     trained_on = old.train, old.validation_select, old.validation_calibrate
     old_texts = [text for split in trained_on for text in split.texts]
-    old_labels = np.concatenate([split.labels for split in trained_on])
-    cleaning.remove_unknown_labels()
+    old_names = [old.class_names[i] for split in trained_on for i in split.labels.tolist()]
+    old_labels = np.array([cleaning.ids[name] for name in old_names])
     cleaning.remove_test_texts(test_set.texts)
     cleaning.remove_equal(old_texts, old_labels)
     cleaning.remove_near(old_texts)
-    sources = Sources({i: new[i].source for i in cleaning.left}, cleaning.not_trained_on(trained_until), options)
+    judged = [i for i in cleaning.not_trained_on(trained_until) if new[i].label in known]
+    sources = Sources({i: new[i].source for i in cleaning.left}, judged, options)
     contradicts = {i: new[i].label != champion_labels[i] for i in cleaning.left}
     source_results, outliers = sources.judge(contradicts)
     cleaning.remove(outliers)
-    old_shares = np.bincount(old_labels, minlength=len(old.class_names)) / len(old_labels)
+    cleaning.remove_unknown_labels()
+    names = tuple(cleaning.ids)
+    old_labels = np.array([cleaning.ids[name] for name in old_names], np.int32)
+    old_texts_of = np.bincount(old_labels, minlength=len(names))
+    old_shares = np.where(old_texts_of, old_texts_of / len(old_labels), 1 / len(names))
     capacity = math.floor(options.new_share / (1 - options.new_share) * len(old_labels))
     holdout_capacity = math.floor(options.holdout_share / (1 - options.holdout_share) * capacity)
     several = len({sources[i] for i in cleaning.left}) > 1
@@ -142,7 +159,8 @@ def combine(
     outcomes = {i: str(removed.reason) for i, removed in cleaning.removed.items()}
     outcomes |= dict.fromkeys(added, "added") | dict.fromkeys(held_out, "held")
     return Combined(
-        class_names=old.class_names,
+        class_names=names,
+        new_classes=tuple(name for name in names if name not in known),
         train=Split((*old_texts, *train.texts), np.concatenate([old_labels, train.labels])),
         holdout=holdout,
         added=tuple(new[i] for i in added),
@@ -175,6 +193,7 @@ class _Cleaning:
     ) -> None:
         self.new = new
         self.options = options
+        self.known = tuple(class_names)
         self.ids = {name: i for i, name in enumerate(class_names)}
         self._text_keys = text_keys
         self.keys = text_keys(review.text for review in new)
@@ -201,10 +220,27 @@ class _Cleaning:
         return {i: self.ids[self.new[i].label] for i in self.left}
 
     def remove_unknown_labels(self) -> None:
-        """Rule 1."""
-        known = ", ".join(self.ids)
-        unknown = [i for i in self.left if self.new[i].label not in self.ids]
-        self.remove(dict.fromkeys(unknown, (Reason.UNKNOWN_LABEL, f"the labels are {known}")))
+        """Rule 1; `ids` then has the classes of the labels that are left."""
+        texts: dict[str, set[bytes]] = {}
+        for i in self.left:
+            if (label := self.new[i].label) not in self.known:
+                texts.setdefault(label, set()).add(self.keys[i])
+        needed = self.options.min_class_texts
+        added = {
+            label
+            for label, keys in texts.items()
+            if self.options.add_classes and len(keys) >= needed and label != OTHER_LABEL
+        }
+        reasons: dict[int, tuple[Reason, str]] = {}
+        for i in self.left:
+            if (label := self.new[i].label) in texts.keys() - added:
+                count = (
+                    f"; {len(texts[label])} of at least {needed} different texts" if self.options.add_classes else ""
+                )
+                reasons[i] = Reason.UNKNOWN_LABEL, f"the labels are {', '.join(self.known)}{count}"
+        self.remove(reasons)
+        names = check_class_names([*self.known, *added], "labels of the new texts") if added else self.known
+        self.ids = {name: i for i, name in enumerate(names)}
 
     def remove_test_texts(self, test_texts: Sequence[str]) -> None:
         """Rule 2."""

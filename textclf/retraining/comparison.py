@@ -38,6 +38,8 @@ class ModelPredictions:
 def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: Sequence[str]) -> ModelPredictions:
     """Score texts and bring the model's classes into the order of `class_names` [K].
 
+    A class that the model does not have gets the probability 0.
+
     Raises:
         ValueError: if the model has a class that is not in `class_names`.
     """
@@ -45,7 +47,7 @@ def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: S
     encoded = batch.encoded
     own = softmax(batch.outputs.logits, predictor.temperature)  # [n, K] in the model's order
     ids = np.array([class_names.index(name) for name in predictor.class_names])
-    probabilities = np.empty_like(own)
+    probabilities = np.zeros((len(own), len(class_names)))
     probabilities[:, ids] = own
     lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
     return ModelPredictions(probabilities, ids[batch.predicted], lengths)
@@ -75,8 +77,8 @@ def compare_with_champion(
 ) -> GateDecision:
     """Score the versions with the engines that serve, and let the gate decide.
 
-    All have the same classes; the class ids of test set and holdout are in the challenger's order. `best` is the best
-    version so far, None if that is the champion.
+    The challenger has all classes of the others, and may have new ones; the class ids of test set and holdout are in
+    its order. `best` is the best version so far, None if that is the champion.
 
     Raises:
         ModelStoreError: if a version can't be loaded.
@@ -99,6 +101,7 @@ def compare_with_champion(
         options,
         parity_failures_of(challenger.manifest),
         class_names=names,
+        new_classes=[name for name in names if name not in champion.manifest.class_names],
         best=None if test_best is None else pair_predictions(test_set.labels, test_best, test_new),
     )
 

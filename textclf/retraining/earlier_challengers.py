@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import click
+
 from textclf.config import GateOptions
-from textclf.errors import ModelStoreError
+from textclf.errors import ConfigError, ModelStoreError
 from textclf.retraining.decisions import Rejection
 from textclf.retraining.recipe import recipe_of_version
 from textclf.stats.gate import GateDecision
@@ -28,6 +30,33 @@ def equal_trainings(
                 and recipe_of_version(manifest) == recipe
             ):
                 yield version
+
+
+def earlier_challenger(
+    promotions: Promotions,
+    champion_id: str,
+    fingerprints: Mapping[str, str],
+    recipe: Mapping[str, Any],
+    *,
+    again: bool = False,
+) -> tuple[ModelVersion | None, dict[str, Any] | None]:
+    """The version that an equal training saved before, and its last decision if it has one; prints what is found.
+
+    With `again`, a version with a decision does not count.
+    """
+    entries = promotions.log.entries()
+    versions = list(equal_trainings(promotions.store, champion_id, fingerprints, recipe))
+    if (version := undecided_challenger(entries, champion_id, versions)) is not None:
+        click.echo(f"saved before:  {version.path}, which was not compared or promoted yet")
+        return version, None
+    if again or (found := compared_challenger(entries, champion_id, versions)) is None:
+        return None, None
+    version, entry = found
+    click.echo(
+        f"not trained:   the same data and recipe gave {version.id} on {entry['time'][:10]} "
+        f"({entry['action']}); --again trains anyway"
+    )
+    return version, entry
 
 
 def undecided_challenger(
@@ -65,9 +94,11 @@ def last_inconclusive(
     entry = next((entry for entry in entries if entry.get("champion") == champion_id), None)
     if entry is None or entry["action"] != "inconclusive":
         return None
-    with contextlib.suppress(ModelStoreError, KeyError, TypeError):  # Without its version, its recipe is unknown.
+    with contextlib.suppress(
+        ModelStoreError, ConfigError, KeyError, TypeError
+    ):  # Without its version, its recipe is unknown.
         version = promotions.store.open(entry["challenger"])
-        is_same = entry["gate"]["figures"]["options"] == options.to_dict()
+        is_same = _options_in(entry) == options
         return entry if is_same and recipe_of_version(version.manifest) == recipe else None
     return None
 
@@ -84,11 +115,16 @@ def repeated_rejection(
         gate = entry["gate"]
         # Earlier versions of this program compared with the champion only.
         best = entry["data"].get("best", entry["champion"])
-        asked = entry["data"]["holdout"], best, gate["figures"]["options"]
+        asked = entry["data"]["holdout"], best, _options_in(entry)
         decision = GateDecision(gate["verdict"], tuple(gate["reasons"]), gate["figures"], gate["texts_needed"])
-    except (KeyError, TypeError):  # The entry is of a person, or of other software.
+    except (KeyError, TypeError, ConfigError):  # The entry is of a person, or of other software.
         return None
     # A hold may have ended, and an overtaken challenger may have a chance by now.
-    if entry["action"] != decision.verdict or asked != (holdout, best_id, options.to_dict()):
+    if entry["action"] != decision.verdict or asked != (holdout, best_id, options):
         return None
     return Rejection(entry["champion"], version.id, version.path, decision, entry["action"], decision.reasons)
+
+
+def _options_in(entry: Mapping[str, Any]) -> GateOptions:
+    """The options of the gate in a log entry; an option newer than the entry has its default."""
+    return GateOptions.from_dict(entry["gate"]["figures"]["options"])

@@ -3,11 +3,12 @@
 import importlib.util
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from textclf.config import CombineOptions, GateOptions
 from textclf.data.source_path import searched, source_path
-from textclf.errors import DatasetError, TooFewTextsError, TrainingError
+from textclf.errors import DatasetError, NothingNewError, TooFewTextsError, TrainingError
 
 # Packages of training that a serving environment lacks.
 _TRAINING_PACKAGES = ("tensorflow", "tf_keras", "datasketch")
@@ -37,6 +38,19 @@ def check_old_data(old_dataset_path: str, data_dir: str) -> None:
         raise DatasetError(
             f"{old_dataset_path}: expected the data that the model was trained on, found nothing "
             f"({searched(old_dataset_path, data_dir)}); check --old-dataset-path"
+        )
+
+
+def check_new_texts(added: int, found: int, source: Path, removed_file: Path) -> None:
+    """Check that some of the new texts that were found are left to train on.
+
+    Raises:
+        NothingNewError: if none is.
+    """
+    if not added:
+        raise NothingNewError(
+            f"{source}: expected new labelled texts to train on, found none among {found}; {removed_file} has the "
+            f"reasons"
         )
 
 

@@ -2,15 +2,16 @@
 
 Accuracy on the reference test set (the test part of the champion's data) may fall by at most a margin, and calibration
 may get worse by at most a margin: against the champion, and against the best version so far. Otherwise many small
-losses would add up to a large one. Accuracy on the new held-out texts must not fall. With too few texts to decide, the
-verdict is "inconclusive".
+losses would add up to a large one. Accuracy on the new held-out texts must not fall. Classes that the champion does not
+have must be found often enough. With too few texts to decide, the verdict is "inconclusive".
 
 Results keep the name "golden" for the reference test set, which decisions.jsonl contains.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from textclf.config import GateOptions
 from textclf.errors import InputError
 from textclf.stats.calibration import expected_calibration_error
 from textclf.stats.calibration_loss import calibration_losses, mean_bounds, texts_for_mean
+from textclf.stats.class_recall import recall_bounds, texts_for_recall
 from textclf.stats.holm import holm
 from textclf.stats.paired_accuracy import (
     p_worse,
@@ -36,7 +38,8 @@ _SET_NAMES = {"golden": "test set", "holdout": "holdout", "best": "test set, aga
 class PairedPredictions:
     """Predictions of the champion (current model) and the challenger (new model) for the same n labelled texts.
 
-    Class ids are positions in the list of K classes that both models share.
+    Class ids are positions in the challenger's list of K classes. A class that the champion does not have has the
+    probability 0 there.
 
     Attributes:
         labels: true class ids, int [n].
@@ -68,6 +71,12 @@ class PairedPredictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> Self:
+        """The predictions for some of the texts, bool [n]."""
+        return dataclasses.replace(
+            self, **{item.name: getattr(self, item.name)[chosen] for item in dataclasses.fields(self)}
+        )
 
     @property
     def champion_is_right(self) -> NDArray[np.bool_]:
@@ -115,6 +124,7 @@ def decide_promotion(
     parity_failures: Sequence[str] = (),
     *,
     class_names: Sequence[str] = (),
+    new_classes: Sequence[str] = (),
     best: PairedPredictions | None = None,
 ) -> GateDecision:
     """Decide whether the challenger may be promoted.
@@ -132,6 +142,9 @@ def decide_promotion(
         parity_failures: reasons why the challenger's engine can't replace the trained model
             (textclf.stats.parity.parity_failures); [] if it can.
         class_names: names for the sentences, [K]; by default the class ids.
+        new_classes: those that the champion does not have. Its accuracy on the holdout is compared without their texts,
+            of which the challenger must predict a share of options.new_class_recall correctly. A text of an old class
+            that the challenger gives a new one is wrong.
         best: the test set with the best version so far in place of the champion; None if that is the champion.
 
     Raises:
@@ -140,12 +153,16 @@ def decide_promotion(
     if not len(test_set):
         raise InputError("expected test texts to compare two models on, got none")
     names = tuple(class_names) or tuple(map(str, range(test_set.champion_probabilities.shape[1])))
+    new_ids = [names.index(name) for name in new_classes]
+    of_new = None if holdout is None else holdout.rows(np.isin(holdout.labels, new_ids))
+    holdout = None if holdout is None else holdout.rows(~np.isin(holdout.labels, new_ids))
     sets = {"golden": test_set} if holdout is None or not len(holdout) else {"golden": test_set, "holdout": holdout}
     references = {"golden": test_set} if best is None else {"golden": test_set, "best": best}
     new_texts, slices = _tested_parts(sets, names, options)
     findings = {
         **{name: _on_test_set(pairs, _SET_NAMES[name], options) for name, pairs in references.items()},
-        "holdout": _on_holdout(new_texts, options),
+        "holdout": _on_holdout(new_texts, 0 if of_new is None else len(of_new), options),
+        "new_classes": _on_new_classes(of_new, dict(zip(new_classes, new_ids, strict=True)), options),
         "slices": _on_slices(slices, options),
         "calibration": _on_calibration(references, sets.get("holdout"), options),
         "parity": _Finding(list(parity_failures), tuple(f"the engine: {text}" for text in parity_failures)),
@@ -230,8 +247,11 @@ def _on_test_set(pairs: PairedPredictions, name: str, options: GateOptions) -> _
     return _Finding(result, doubts=(f"{text}; about {needed:,} test texts would decide",), needed={"golden": needed})
 
 
-def _on_holdout(result: dict[str, Any] | None, options: GateOptions) -> _Finding:
+def _on_holdout(result: dict[str, Any] | None, of_new_classes: int, options: GateOptions) -> _Finding:
+    """The old classes on the holdout; its texts of new classes count among those that are needed."""
     min_texts = options.min_holdout
+    if result is None and of_new_classes >= min_texts:
+        return _Finding(None, holds=(f"all {of_new_classes:,} new held-out texts are of new classes",))
     if result is None:
         text = f"there are no new held-out texts; at least {min_texts:,} are needed"
         return _Finding(None, doubts=(text,), needed={"holdout": min_texts})
@@ -242,7 +262,7 @@ def _on_holdout(result: dict[str, Any] | None, options: GateOptions) -> _Finding
     )
     if p < options.alpha:
         return _Finding(result, against=(f"{text}, which is worse (adjusted p {p:.2g})",))
-    if n < min_texts:
+    if n + of_new_classes < min_texts:
         text = f"{text}; at least {min_texts:,} are needed"
         return _Finding(result, doubts=(text,), needed={"holdout": min_texts})
     if result["difference"] < 0:
@@ -250,6 +270,30 @@ def _on_holdout(result: dict[str, Any] | None, options: GateOptions) -> _Finding
         text = f"{text}, which may be chance (adjusted p {p:.2g}); about {needed:,} held-out texts would decide"
         return _Finding(result, doubts=(text,), needed={"holdout": needed})
     return _Finding(result, holds=(text,))
+
+
+def _on_new_classes(pairs: PairedPredictions | None, ids: Mapping[str, int], options: GateOptions) -> _Finding:
+    """The recall of each new class on its held-out texts."""
+    results, against, doubts, holds = [], [], [], []
+    minimum = options.new_class_recall
+    for name, class_id in ids.items():
+        is_right = pairs.challenger_is_right[pairs.labels == class_id] if pairs is not None else np.zeros(0, bool)
+        texts, right = len(is_right), int(np.sum(is_right))
+        lower, upper = recall_bounds(right, texts, options.alpha)
+        results.append({"class": name, "texts": texts, "right": right, "lower_bound": lower, "upper_bound": upper})
+        text = (
+            f"new class {name}: {right:,} of {texts:,} held-out texts are found; with {1 - options.alpha:.0%} "
+            f"confidence the recall is"
+        )
+        if upper < minimum:
+            against.append(f"{text} at most {upper:.1%}; {minimum:.1%} is needed")
+        elif lower >= minimum:
+            holds.append(f"{text} at least {lower:.1%}; {minimum:.1%} is needed")
+        else:
+            needed = texts_for_recall(right / texts, minimum, options.alpha, options.power) if texts else None
+            more = "more texts of it are needed" if needed is None else f"about {needed:,} of its texts would decide"
+            doubts.append(f"{text} between {lower:.1%} and {upper:.1%}; {minimum:.1%} is needed; {more}")
+    return _Finding(results, tuple(against), tuple(doubts), tuple(holds))
 
 
 def _on_slices(slices: Sequence[dict[str, Any]], options: GateOptions) -> _Finding:
