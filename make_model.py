@@ -58,6 +58,7 @@ class MakeModel:
         self.truncation = truncation
         self.head_fraction = head_fraction
         self.seed = seed
+        self._loaded_encoder: hub.KerasLayer | None = None
 
     @classmethod
     def from_options(cls, options: ModelOptions, **more: Any) -> MakeModel:
@@ -108,6 +109,16 @@ class MakeModel:
             lines.append(f"{title + ':':17}shape {values.shape}, first values {first}")
         click.echo("\n".join(lines))
 
+    def check_encoder(self) -> None:
+        """Load the encoder and check the options against it; the next build_model() uses it.
+
+        Raises:
+            ConfigError: if an option is invalid.
+            EncoderError: if a handle can't be resolved, or max_length is larger than the encoder allows.
+        """
+        self._check()
+        self._loaded_encoder = self._load_encoder()
+
     def build_model(self, dropout: float = 0.1) -> tf_keras.Model:
         """A new classifier: strings [batch] -> logits [batch, classes].
 
@@ -119,8 +130,9 @@ class MakeModel:
         from textclf.training.classifier import build_classifier
         from textclf.training.tf_setup import tf_keras
 
+        encoder, self._loaded_encoder = self._loaded_encoder or self._load_encoder(), None
         tf_keras.utils.set_random_seed(self.seed)
-        return build_classifier(self._preprocessing, self._load_encoder(), len(self.class_names), dropout)
+        return build_classifier(self._preprocessing, encoder, len(self.class_names), dropout)
 
     def test_model(self, classifier_model: tf_keras.Model, text_test: Sequence[str]) -> np.ndarray:
         """Print and return the probabilities [batch, classes] of a model; an untrained model is near chance."""

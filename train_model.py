@@ -132,7 +132,8 @@ class Training:
             DatasetError: if the data can't be downloaded or read.
             EncoderError: if the encoder can't be downloaded or loaded, and `text_keys` is None.
         """
-        text_keys = text_keys or _text_keys(MakeModel.from_options(self.model_options))
+        maker = MakeModel.from_options(self.model_options)
+        text_keys = text_keys or made_at_first_use(lambda: maker.text_keys)
         return self._read_dataset(self.data_options, self.spellings, text_keys)
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
@@ -151,7 +152,8 @@ class Training:
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
         model = self.model_options
         maker = MakeModel.from_options(model, seed=options.seed)
-        dataset = self.read_dataset(_text_keys(maker))
+        # The files are read first, because their errors are cheaper to find; then the options meet the encoder.
+        dataset = self.read_dataset(made_at_first_use(lambda: _checked_text_keys(maker)))
         maker.class_names = dataset.class_names
         click.echo(f"data:          {data_line(dataset)}")
         for note in dataset.notes:
@@ -281,9 +283,9 @@ class Training:
         return _available(self._compiled, "compile")
 
 
-def _text_keys(maker: MakeModel) -> KeyFunction:
-    # The encoder is loaded after the files were read: their errors are cheaper to find.
-    return made_at_first_use(lambda: maker.text_keys)
+def _checked_text_keys(maker: MakeModel) -> KeyFunction:
+    maker.check_encoder()
+    return maker.text_keys
 
 
 def _available(result: _Result | None, verb: str) -> _Result:

@@ -19,7 +19,7 @@ import train_model
 from inference import Inference
 from textclf.data.datasets import load_dataset
 from textclf.drift.reference import REFERENCE_FILE, load_projection, load_reference, projection_of
-from textclf.errors import ConfigError, DatasetError, ModelStoreError, TrainingError
+from textclf.errors import ConfigError, DatasetError, EncoderError, ModelStoreError, TrainingError
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import load_predictor
 from textclf.stats.calibration import expected_calibration_error, softmax
@@ -78,6 +78,15 @@ def test_an_unknown_optimiser_is_refused_before_any_work(tmp_path):
     training = Training(dataset_path=str(tmp_path / "missing"))
     with pytest.raises(ConfigError, match="optimiser: expected one of adamw"):
         training.compile("adamww")
+
+
+def test_options_are_checked_against_the_encoder_before_texts_are_compared(tmp_path, tiny_checkpoint):
+    (tmp_path / "data.csv").write_text("text,label\nsplendid,pos\ndull,neg\n")  # Too few texts to split.
+    training = Training(
+        dataset_path=str(tmp_path / "data.csv"), model_name="tiny", name_to_handle=str(tiny_checkpoint), max_length=65
+    )
+    with pytest.raises(EncoderError, match="max_length: expected at most 64"):
+        training.compile()
 
 
 def test_what_is_not_made_yet_says_which_verb_makes_it():
