@@ -16,9 +16,10 @@ from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.dataset_layout import data_root
 from textclf.data.dataset_report import dataset_report
-from textclf.data.datasets import Dataset, Split, load_dataset
+from textclf.data.datasets import Dataset, load_dataset
 from textclf.data.download import check_sha256, download
 from textclf.data.source_path import searched, source_path
+from textclf.data.splits import Split
 from textclf.data.tables import table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError

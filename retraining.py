@@ -26,7 +26,8 @@ from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.store.promotion import Promotions
 
 if TYPE_CHECKING:  # These take seconds to import or are not installed where models are served.
-    from textclf.data.datasets import Dataset, Split
+    from textclf.data.datasets import Dataset
+    from textclf.data.splits import Split
     from textclf.retraining.combining import Combined
     from train_model import Training
 

@@ -38,7 +38,8 @@ from bench.training.runs import Drawn, both, code_digest, draw, train_here
 from textclf.cli.commands import Command
 from textclf.cli.options import changed_options
 from textclf.config import DataOptions, TrainingOptions
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
+from textclf.data.splits import Split
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, TextClfError
 from textclf.stats.calibration import softmax

@@ -25,7 +25,8 @@ from bench.serving.servers import ROOT
 from bench.steps import Result
 from textclf.cli.options import field_option, record_options
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
-from textclf.data.datasets import Split, load_dataset
+from textclf.data.datasets import load_dataset
+from textclf.data.splits import Split
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
 from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 

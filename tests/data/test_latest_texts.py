@@ -86,7 +86,7 @@ def test_an_empty_label_is_no_error_where_labels_are_optional(tmp_path):
 
 def test_bad_rows_of_the_latest_texts(tmp_path):
     write(tmp_path / "t.jsonl", '{"text": "good"}\n{"text": 5}\n{"tex": "bad"}\nno json\n')
-    with pytest.raises(DatasetError, match="found 3 bad rows: .*row 2: .*row 3: .*row 4 .*--skip-bad"):
+    with pytest.raises(DatasetError, match=r"found 3 bad rows: .*row 2: .*row 3: .*row 4 .*--skip-bad"):
         read_latest(tmp_path / "t.jsonl")
     latest = read_latest(tmp_path / "t.jsonl", DataOptions(skip_bad=True))
     assert latest.texts == ("good",)

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 
 from textclf.data.content_hash import content_digest, is_held_out
-from textclf.data.datasets import Split
 from textclf.data.labelled_reviews import LabelledReview
+from textclf.data.splits import Split
 
 CLASSES = ("neg", "pos")
 SHARE = 0.2

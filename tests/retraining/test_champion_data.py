@@ -8,7 +8,8 @@ import pytest
 from tiny_bert import vocabulary
 
 from textclf.config import DataOptions
-from textclf.data.datasets import Split, load_dataset
+from textclf.data.datasets import load_dataset
+from textclf.data.splits import Split
 from textclf.retraining.champion_data import (
     data_options_of,
     distinct_texts,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny_engine import tiny_reviews, write_version
 
-from textclf.data.datasets import Counts, Dataset, Split
+from textclf.data.datasets import Counts, Dataset
+from textclf.data.splits import Split
 from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LINEAR_FILE
 from textclf.runtime.loading import load_predictor, predictor_with

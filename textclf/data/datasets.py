@@ -3,36 +3,22 @@
 import dataclasses
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from textclf.bad_rows import Reason, joined
+from textclf.bad_rows import Reason
 from textclf.config import DataOptions
-from textclf.data.dataset_layout import Layout, Paths, chosen_parts, find_parts
-from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
-from textclf.data.part_labels import name_labels
-from textclf.data.readers import Part, read_part
-from textclf.data.splits import check_class_sizes, hold_out, text_digest
-from textclf.errors import DatasetError
-from textclf.label_column import LabelChange, label_notes
+from textclf.data.cleaning import Cleaned, clean, exact_keys, near_texts
+from textclf.data.dataset_layout import Layout, Paths
+from textclf.data.dataset_parts import DatasetParts, read_parts
+from textclf.data.splits import Split, check_class_sizes, check_validation_sizes, text_digest
+from textclf.label_column import LabelChange
 from textclf.tokenization.text_key import KeyFunction, TextKeys
 
 _DEFAULT_OPTIONS = DataOptions()
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """n unchanged texts, and their class ids: positions in Dataset.class_names, int32 [n]."""
-
-    texts: tuple[str, ...]
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.texts)
 
 
 @dataclass(frozen=True)
@@ -172,38 +158,23 @@ def load_dataset(
     Raises:
         DatasetError: if files can't be read, or are not a classification problem.
     """
-    keys_of = _exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
+    keys_of = exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
     source = Path(source)
-    found = find_parts(source, None if test_source is None else Path(test_source))
-    layout = chosen_parts(found, options)
-    part = read_part(layout.train, options)
-    validation_part = read_part(layout.validation, options) if layout.validation else None
-    test_part = read_part(layout.test, options) if layout.test else None
-    class_names, normalised_labels = name_labels(
-        part,
-        [
-            (paths[0], other)
-            for paths, other in ((layout.validation, validation_part), (layout.test, test_part))
-            if other
-        ],
-        options.rename_labels,
-        source,
-        spellings=spellings,
-        all_read=(layout.validation, layout.test) == (found.validation, found.test),
-    )
+    parts = read_parts(source, None if test_source is None else Path(test_source), options, spellings)
+    layout, class_names = parts.layout, parts.class_names
 
-    test = None if test_part is None else _as_split(test_part, class_names, layout.test[0])
+    test = None if parts.test is None else parts.split(parts.test, layout.test[0])
     in_test = set() if test is None else set(keys_of(test.texts))
     validation = None
-    if validation_part is not None:
-        validation = _cleaned(_as_split(validation_part, class_names, layout.validation[0]), keys_of, in_test)
-        _check_validation(validation.split, class_names, layout.validation[0])
+    if parts.validation is not None:
+        validation = clean(parts.split(parts.validation, layout.validation[0]), keys_of, in_test)
+        check_validation_sizes(validation.split.labels, class_names, layout.validation[0])
     in_validation = set() if validation is None else set(keys_of(validation.split.texts))
-    cleaned = _cleaned(_as_split(part, class_names, source), keys_of, in_test, in_validation)
+    cleaned = clean(parts.split(parts.train, source), keys_of, in_test, in_validation)
     train = cleaned.split
-    near = _near_texts(train, test, options)
+    near = near_texts(train, test, options)
     if near is not None and options.near_duplicates == "drop":
-        train = _chosen(train, np.flatnonzero(~(near.test | near.repeats)))
+        train = train.chosen(np.flatnonzero(~(near.test | near.repeats)))
     # Each split that is divided off needs a text of each class; validation is two of them.
     needed = 1 if validation is not None else 3
     left_out = {
@@ -213,46 +184,21 @@ def load_dataset(
         "duplicates": cleaned.duplicates,
         "near duplicates": len(cleaned.split) - len(train),
     }
-    check_class_sizes(train.labels, class_names, needed + (not found.test), source, left_out)
-    if not found.test:
-        train, held_out = _divided(train, options.test_split, options.split_seed, min_rest=needed)
+    check_class_sizes(train.labels, class_names, needed + (not parts.has_test), source, left_out)
+    if not parts.has_test:
+        train, held_out = train.divided(options.test_split, options.split_seed, min_rest=needed)
         test = held_out if options.read_test else None
     if validation is None:
-        train, halves = _divided(train, options.val_split, options.split_seed, min_held=2)
+        train, halves = train.divided(options.val_split, options.split_seed, min_held=2)
     else:
         halves = validation.split
-    calibrate, select = _divided(halves, 0.5, options.split_seed + 1)
+    calibrate, select = halves.divided(0.5, options.split_seed + 1)
 
-    parts = [read for read in (part, validation_part, test_part) if read is not None]
-    skipped = joined([read.skipped for read in parts])
-    notes = [*(note for read in parts for note in read.notes), skipped.note(), *label_notes(normalised_labels)]
     splits = {"train": train, "validation_select": select, "validation_calibrate": calibrate}
-    counts = Counts(
-        train_read=len(part.texts),
-        test_read=None if test_part is None else len(test_part.texts),
-        duplicates=cleaned.duplicates,
-        conflicts=cleaned.conflicts,
-        in_test=None if test_part is None else cleaned.in_test,
-        test_duplicates=None if test_part is None else len(test_part.texts) - len(in_test),
-        empty=sum(p.empty for p in parts),
-        undecodable=skipped.counts[Reason.UNDECODABLE],
-        unlabelled=sum(p.unlabelled for p in parts),
-        ignored=sum(p.ignored for p in parts),
-        bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
-        bad_places=tuple(skipped.places()),
-        normalised_labels=normalised_labels,
-        near_duplicates=None if near is None else int(near.repeats.sum()),
-        near_test=None if near is None or test is None else near.count_near_test(cleaned.split.texts, test.texts),
-    )
-    if validation_part is not None and validation is not None:
-        counts = dataclasses.replace(
-            counts,
-            validation_read=len(validation_part.texts),
-            validation_duplicates=validation.duplicates,
-            validation_conflicts=validation.conflicts,
-            validation_in_test=None if test_part is None else validation.in_test,
-            in_validation=cleaned.in_validation,
-        )
+    counts = _counts(parts, cleaned, validation, len(in_test))
+    if near is not None:
+        near_test = None if test is None else near.count_near_test(cleaned.split.texts, test.texts)
+        counts = dataclasses.replace(counts, near_duplicates=int(near.repeats.sum()), near_test=near_test)
     return Dataset(
         class_names=class_names,
         **splits,
@@ -261,93 +207,35 @@ def load_dataset(
         fingerprint=split_fingerprint(class_names, splits | ({} if test is None else {"test": test})),
         source=source,
         near_are_kept=options.near_duplicates != "drop",
-        layout=layout._replace(unread=(*layout.unread, *(entry for read in parts for entry in read.unread))),
-        nested=sum((read.nested for read in parts), Counter()),
-        notes=tuple(filter(None, notes)),
+        layout=layout,
+        nested=parts.nested,
+        notes=parts.notes,
     )
 
 
-def _check_validation(split: Split, class_names: Sequence[str], source: Path) -> None:
-    counts = np.bincount(split.labels, minlength=len(class_names))
-    small = [f"{name!r} has {count}" for name, count in zip(class_names, counts, strict=True) if count < 2]
-    if small:
-        raise DatasetError(
-            f"{source}: expected at least 2 distinct validation texts of every class that are not in the test part, "
-            f"one to select the epoch and one to calibrate, but {', '.join(small[:5])}{' …' if len(small) > 5 else ''};"
-            f" add texts, or split validation texts off the training texts with --no-validation-part"
-        )
-
-
-def _as_split(part: Part, class_names: Sequence[str], source: Path) -> Split:
-    ids = {name: i for i, name in enumerate(class_names)}
-    if not part.texts:
-        raise DatasetError(f"{source}: expected labelled texts, found none; check the path")
-    return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
-
-
-def _exact_keys(texts: Iterable[str]) -> list[bytes]:
-    """Keys of characters, without white space around a text, as earlier products compared texts."""
-    return [text_digest(text.strip()) for text in texts]
-
-
-def _near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTexts | None:
-    if options.near_duplicates == "ignore":
-        return None
-    if can_find_near_texts():
-        return find_near_texts(train.texts, () if test is None else test.texts)
-    if options.near_duplicates == "drop":
-        raise DatasetError(
-            "expected the package datasketch to search near duplicates, found none; install the extra `train`, or "
-            "leave out --near-duplicates"
-        )
-    return None
-
-
-@dataclass(frozen=True, eq=False)
-class _Cleaned:
-    """Distinct texts in order of their hash, and how many were left out, by the reason."""
-
-    split: Split
-    duplicates: int
-    conflicts: int
-    in_test: int
-    in_validation: int
-
-
-def _cleaned(
-    split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation: Set[bytes] = frozenset()
-) -> _Cleaned:
-    """A part without repeats, contradictions, and texts with a key of another part."""
-    order = sorted(range(len(split)), key=lambda i: text_digest(split.texts[i]))
-    keys = keys_of(split.texts)
-    seen: dict[bytes, list[int]] = {}
-    for i in order:
-        seen.setdefault(keys[i], []).append(i)
-    kept: list[int] = []
-    left_out = Counter[str]()
-    for key, members in seen.items():
-        if key in in_test:
-            left_out["in_test"] += len(members)
-        elif key in in_validation:
-            left_out["in_validation"] += len(members)
-        elif len({int(split.labels[i]) for i in members}) > 1:
-            left_out["conflicts"] += len(members)
-        else:
-            kept.append(members[0])
-            left_out["duplicates"] += len(members) - 1
-    reasons = ("duplicates", "conflicts", "in_test", "in_validation")
-    return _Cleaned(_chosen(split, kept), **{reason: left_out[reason] for reason in reasons})
-
-
-def _divided(split: Split, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple[Split, Split]:
-    """A split without a stratified share of its texts, and that share."""
-    digests = [text_digest(text) for text in split.texts]
-    held = hold_out(digests, split.labels, share, seed, min_held=min_held, min_rest=min_rest)
-    return _chosen(split, np.flatnonzero(~held)), _chosen(split, np.flatnonzero(held))
-
-
-def _chosen(split: Split, members: Sequence[int] | np.ndarray) -> Split:
-    return Split(tuple(split.texts[i] for i in members), split.labels[members])
+def _counts(parts: DatasetParts, train: Cleaned, validation: Cleaned | None, distinct_test_texts: int) -> Counts:
+    """The counts without those of near duplicates."""
+    skipped, has_test = parts.skipped, parts.test is not None
+    return Counts(
+        train_read=len(parts.train.texts),
+        test_read=len(parts.test.texts) if parts.test else None,
+        duplicates=train.duplicates,
+        conflicts=train.conflicts,
+        in_test=train.in_test if has_test else None,
+        test_duplicates=len(parts.test.texts) - distinct_test_texts if parts.test else None,
+        empty=sum(part.empty for part in parts.all_read),
+        undecodable=skipped.counts[Reason.UNDECODABLE],
+        unlabelled=sum(part.unlabelled for part in parts.all_read),
+        ignored=sum(part.ignored for part in parts.all_read),
+        validation_read=len(parts.validation.texts) if parts.validation else None,
+        validation_duplicates=validation.duplicates if validation else None,
+        validation_conflicts=validation.conflicts if validation else None,
+        validation_in_test=validation.in_test if validation and has_test else None,
+        in_validation=train.in_validation if validation else None,
+        bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
+        bad_places=tuple(skipped.places()),
+        normalised_labels=parts.normalised_labels,
+    )
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:

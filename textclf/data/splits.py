@@ -2,10 +2,32 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from textclf.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """n unchanged texts, and their class ids: positions in Dataset.class_names, int32 [n]."""
+
+    texts: tuple[str, ...]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def chosen(self, members: Sequence[int] | np.ndarray) -> "Split":
+        """The texts at these positions."""
+        return Split(tuple(self.texts[i] for i in members), self.labels[members])
+
+    def divided(self, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple["Split", "Split"]:
+        """The split without a stratified share of its texts, and that share; for the arguments see hold_out()."""
+        digests = [text_digest(text) for text in self.texts]
+        held = hold_out(digests, self.labels, share, seed, min_held=min_held, min_rest=min_rest)
+        return self.chosen(np.flatnonzero(~held)), self.chosen(np.flatnonzero(held))
 
 
 def text_digest(text: str) -> bytes:
@@ -72,4 +94,20 @@ def check_class_sizes(
             f"{', '.join(small[:5])}{' …' if len(small) > 5 else ''}{f' (left out: {reasons})' if reasons else ''}; "
             f"add texts, remove the class, or merge it "
             f"into another with --rename-label OLD=NEW"
+        )
+
+
+def check_validation_sizes(labels: np.ndarray, class_names: Sequence[str], source: object) -> None:
+    """Refuse a validation part with a class that is too small for both halves to have a text of it.
+
+    Raises:
+        DatasetError: if a class has fewer than two distinct texts; the message names it.
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    small = [f"{name!r} has {count}" for name, count in zip(class_names, counts, strict=True) if count < 2]
+    if small:
+        raise DatasetError(
+            f"{source}: expected at least 2 distinct validation texts of every class that are not in the test part, "
+            f"one to select the epoch and one to calibrate, but {', '.join(small[:5])}{' …' if len(small) > 5 else ''};"
+            f" add texts, or split validation texts off the training texts with --no-validation-part"
         )

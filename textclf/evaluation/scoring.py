@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
+from textclf.data.splits import Split
 from textclf.runtime.predictor import Predictor
 from textclf.store.evaluation import MAX_TEXTS, ClassWord, Evaluation
 

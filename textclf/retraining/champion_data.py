@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from textclf.config import DataOptions
-from textclf.data.datasets import Dataset, Split, split_fingerprint
+from textclf.data.datasets import Dataset, split_fingerprint
+from textclf.data.splits import Split
 from textclf.errors import TrainingError
 from textclf.retraining.new_classes import relabelled
 from textclf.store.manifest import ENCODER_KEYS, Manifest

@@ -19,9 +19,9 @@ import numpy as np
 
 from textclf.config import DataOptions
 from textclf.data.class_folders import make_class_folder
-from textclf.data.datasets import Split, split_fingerprint
+from textclf.data.datasets import split_fingerprint
 from textclf.data.readers import BYTE_ORDER_MARK, read_part
-from textclf.data.splits import text_digest
+from textclf.data.splits import Split, text_digest
 from textclf.errors import DatasetError
 from textclf.files import atomic_folder, remove_leftovers
 from textclf.retraining.combining import Combined

@@ -16,10 +16,10 @@ import numpy as np
 
 from textclf.config import CombineOptions
 from textclf.data.content_hash import content_digest, is_held_out
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles
-from textclf.data.splits import text_digest
+from textclf.data.splits import Split, text_digest
 from textclf.labels import OTHER_LABEL, check_class_names
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources

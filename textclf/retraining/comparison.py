@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.config import GateOptions
-from textclf.data.datasets import Split
+from textclf.data.splits import Split
 from textclf.phases import announce_scoring
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor

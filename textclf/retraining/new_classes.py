@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textclf.config import GateOptions
-from textclf.data.datasets import Split
+from textclf.data.splits import Split
 from textclf.errors import TooFewTextsError, TrainingError
 from textclf.retraining.combining import Combined
 from textclf.stats.class_recall import min_texts_for_recall

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from textclf.config import ModelOptions, TrainingOptions
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
+from textclf.data.splits import Split
 from textclf.errors import ConfigError
 from textclf.phases import rough_wordpieces
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.data.datasets import Split
+from textclf.data.splits import Split
 from textclf.environment import import_openvino
 from textclf.errors import ModelStoreError, TrainingError
 from textclf.phases import rough_wordpieces

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from textclf.config import DataOptions
-from textclf.data.datasets import Dataset, Split
+from textclf.data.datasets import Dataset
+from textclf.data.splits import Split
 from textclf.drift.reference import REFERENCE_FILE, save_reference
 from textclf.errors import TrainingError
 from textclf.evaluation.class_words import class_words

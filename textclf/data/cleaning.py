@@ -1,0 +1,68 @@
+"""Cleans a part of a data set: repeats, contradictions, texts of other parts, and near duplicates."""
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from textclf.config import DataOptions
+from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
+from textclf.data.splits import Split, text_digest
+from textclf.errors import DatasetError
+from textclf.tokenization.text_key import KeyFunction
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned:
+    """Distinct texts in order of their hash, and how many were left out, by the reason."""
+
+    split: Split
+    duplicates: int
+    conflicts: int
+    in_test: int
+    in_validation: int
+
+
+def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation: Set[bytes] = frozenset()) -> Cleaned:
+    """A part without repeats, contradictions, and texts with a key of another part."""
+    order = sorted(range(len(split)), key=lambda i: text_digest(split.texts[i]))
+    keys = keys_of(split.texts)
+    seen: dict[bytes, list[int]] = {}
+    for i in order:
+        seen.setdefault(keys[i], []).append(i)
+    kept: list[int] = []
+    left_out = Counter[str]()
+    for key, members in seen.items():
+        if key in in_test:
+            left_out["in_test"] += len(members)
+        elif key in in_validation:
+            left_out["in_validation"] += len(members)
+        elif len({int(split.labels[i]) for i in members}) > 1:
+            left_out["conflicts"] += len(members)
+        else:
+            kept.append(members[0])
+            left_out["duplicates"] += len(members) - 1
+    reasons = ("duplicates", "conflicts", "in_test", "in_validation")
+    return Cleaned(split.chosen(kept), **{reason: left_out[reason] for reason in reasons})
+
+
+def exact_keys(texts: Iterable[str]) -> list[bytes]:
+    """Keys of characters, without white space around a text, as earlier products compared texts."""
+    return [text_digest(text.strip()) for text in texts]
+
+
+def near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTexts | None:
+    """The near duplicates of training texts; None if they are not searched.
+
+    Raises:
+        DatasetError: if options.near_duplicates is "drop", and the package for it is missing.
+    """
+    if options.near_duplicates == "ignore":
+        return None
+    if can_find_near_texts():
+        return find_near_texts(train.texts, () if test is None else test.texts)
+    if options.near_duplicates == "drop":
+        raise DatasetError(
+            "expected the package datasketch to search near duplicates, found none; install the extra `train`, or "
+            "leave out --near-duplicates"
+        )
+    return None
