@@ -20,7 +20,7 @@ from textclf.data.datasets import Dataset, load_dataset
 from textclf.data.download import check_sha256, download
 from textclf.data.source_path import searched, source_path
 from textclf.data.splits import Split
-from textclf.data.tables import table_format
+from textclf.data.tables import TABLE_ENDINGS, table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
 from textclf.fields import whole
@@ -90,7 +90,7 @@ class Initialize:
         if is_archive(path):
             return data_root(extract_archive(path, Path(self.data_dir) / archive_stem(path)))
         raise DatasetError(
-            f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table (.csv, .jsonl, .parquet) "
+            f"{path}: expected an archive (.tar.gz, .tar.bz2, .tar.xz, .tar, .zip), a table ({TABLE_ENDINGS}) "
             f"or a folder; give the file a name that says what it is"
         )
 
@@ -231,7 +231,7 @@ def report_command(
     """Check the data set at PATH and print its sizes, balance, lengths, duplicates and fingerprint.
 
     PATH is an archive, a folder (train/ and test/ with a folder of .txt files for each class, or tables
-    train.csv and test.csv), or one table (.csv, .jsonl, .parquet).
+    train.csv and test.csv), or one table (CSV, TSV, JSON, Parquet, .xlsx, fastText).
 
     \b
     Example:

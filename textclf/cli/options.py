@@ -161,7 +161,7 @@ def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions
 
 
 dataset_path_option = click.option(
-    "--dataset-path", required=True, help="Data set: an archive, a folder, or a CSV, JSONL or Parquet file."
+    "--dataset-path", required=True, help="Data set: an archive, a folder, or a table (CSV, JSON, Parquet, …)."
 )
 model_name_option = click.option("--name", default="", show_default="by data and encoder", help="Name of the model.")
 data_dir_option = click.option(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textclf.config import DataOptions
 from textclf.data.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_name
-from textclf.data.tables import table_format
+from textclf.data.tables import TABLE_ENDINGS, table_format
 from textclf.errors import DatasetError
 from textclf.labels import CLUTTER_FOLDER, UNLABELLED_FOLDER
 
@@ -267,7 +267,7 @@ def _whole(path: Path, part: str, parts: Mapping[str, Paths]) -> Paths:
         return _all_tables(path, part, tables)
     raise DatasetError(
         f"{path}: expected train/ and test/ with a folder of .txt files for each class, or such class folders, or "
-        f"tables train.* and test.* (.csv, .jsonl, .parquet), or one table; "
+        f"tables train.* and test.* ({TABLE_ENDINGS}), or one table; "
         f"found {f'several tables ({_names(tables)}): give the path of one' if tables else 'no such files'}"
     )
 

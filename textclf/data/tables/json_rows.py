@@ -15,11 +15,12 @@ from textclf.unicode import is_unicode
 # Rows whose keys are the columns; a row need not have every key.
 _ROWS_FOR_NAMES = 50
 _CHUNK_CHARS = 1 << 16
-_SCALAR = r'(?:"(?:[^"\\]|\\.)*"|[-\w.+]+)'
+_BLANKS, _BLANKS_AND_COMMAS = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
+_SCALAR = r'(?:"[^"\\]*(?:\\.[^"\\]*)*"|[-\w.+]+)'
 # {"version": 1, "data": [ … ]}: an object around the array, as some tools write it.
 _WRAPPER = re.compile(rf'\s*\{{(?:\s*"\w+"\s*:\s*{_SCALAR}\s*,)*\s*"(?:data|rows|records|examples|items)"\s*:\s*\[')
 # Marks the end of a value: strings, brackets, and the end of a number or a word.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s,{}\[\]":]+|[,:\s]+|"', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|[^\s,{}\[\]":]+|[,:\s]+|"', re.DOTALL)
 
 
 class _Value(NamedTuple):
@@ -116,31 +117,33 @@ class _Scanner:
         self.values = 0
         self._source = source
         self._text = text
+        # What was read and is not taken yet: the buffer from position `_at` on.
         self._buffer = ""
+        self._at = 0
         self._line = 1
 
     def skip(self, count: int) -> None:
         """Leave out characters."""
-        while len(self._buffer) < count and self._read():
+        while len(self._buffer) - self._at < count and self._read():
             pass
-        self._take(count)
+        self._take(self._at + count)
 
     def skip_if(self, char: str) -> bool:
         """Leave out blanks, and then the character if it follows; returns whether it did."""
-        self._skip_blanks(" \t\r\n")
-        if not self._buffer.startswith(char):
+        self._skip_blanks(_BLANKS)
+        if not self._buffer.startswith(char, self._at):
             return False
-        self._take(1)
+        self._take(self._at + 1)
         return True
 
     def value(self) -> _Value | None:
         """The next value; None before a closing bracket or at the end of the file."""
-        self._skip_blanks(" \t\r\n,")
-        if not self._buffer or self._buffer[0] in "]}":
+        self._skip_blanks(_BLANKS_AND_COMMAS)
+        if self._buffer[self._at : self._at + 1] in ("", "]", "}"):
             return None
-        at, depth = 0, 0
+        length, depth = 0, 0
         while True:
-            token = _TOKEN.match(self._buffer, at)
+            token = _TOKEN.match(self._buffer, self._at + length)
             # A string or a word at the end of the buffer may go on in the next chunk.
             is_bracket = token is not None and token[0] in "{}[]"
             if token is None or token[0] == '"' or (token.end() == len(self._buffer) and not is_bracket):
@@ -152,33 +155,35 @@ class _Scanner:
                 depth += 1
             elif token[0] in "}]":
                 depth -= 1
-            at = token.end()
+            length = token.end() - self._at
             if depth == 0:
                 break
         self.values += 1
         line = self._line
-        return _Value(self._take(at), line)
+        return _Value(self._take(self._at + length), line)
 
-    def _skip_blanks(self, blanks: str) -> None:
+    def _skip_blanks(self, blanks: re.Pattern[str]) -> None:
         while True:
-            kept = self._buffer.lstrip(blanks)
-            self._take(len(self._buffer) - len(kept))
-            if self._buffer or not self._read():
+            found = blanks.match(self._buffer, self._at)
+            self._take(self._at if found is None else found.end())
+            if self._at < len(self._buffer) or not self._read():
                 return
 
-    def _take(self, count: int) -> str:
-        taken = self._buffer[:count]
+    def _take(self, end: int) -> str:
+        """Return and leave out what comes before the position `end`."""
+        taken = self._buffer[self._at : end]
         self._line += taken.count("\n")
-        self._buffer = self._buffer[count:]
+        self._at = end
         return taken
 
     def _read(self) -> bool:
         """Append a chunk as long as the buffer, so that a long value is not scanned again and again."""
-        if len(self._buffer) >= source_module.MAX_LINE:
+        kept = self._buffer[self._at :]
+        if len(kept) >= source_module.MAX_LINE:
             raise DatasetError(
                 f"{self._source.path}, line {self._line}: expected a row shorter than {source_module.MAX_LINE:,} "
                 f"characters; check the file"
             )
-        chunk: str = self._text.read(max(_CHUNK_CHARS, len(self._buffer)))
-        self._buffer += chunk
+        chunk: str = self._text.read(max(_CHUNK_CHARS, len(kept)))
+        self._buffer, self._at = kept + chunk, 0
         return bool(chunk)
