@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from textclf.audit.settings import AuditSettings
 from textclf.cli.commands import Command, Group
-from textclf.cli.options import dataset_options, field_option
+from textclf.cli.options import dataset_options, field_option, field_options, record_options
 from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.dataset_layout import data_root
@@ -185,6 +186,7 @@ def main() -> None:
     Examples:
       python initializing.py download --url https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz
       python initializing.py report data/sample
+      python initializing.py audit data/sample
       python initializing.py preview reviews.csv --text-column review --label-column stars -n 5
     """
 
@@ -195,6 +197,9 @@ _data_dir = click.option(
     default=_DEFAULT_DATA_DIR,
     help="Folder for downloads and unpacked archives.",
 )
+
+
+audit_options = record_options("settings", AuditSettings, field_options(AuditSettings, is_checked=True))
 
 
 @main.command("download", cls=Command)
@@ -258,6 +263,54 @@ def report_command(
     initialize = Initialize(path, data_dir, options=data_options, text_keys=made_at_first_use(text_keys))
     report = dataset_report(initialize.read_dataset(), lengths, max_length)
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+
+
+@main.command("audit", cls=Command)
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, without texts.")
+@_data_dir
+@audit_options
+@dataset_options
+def audit_command(path: str, as_json: bool, data_dir: Path, settings: AuditSettings, data_options: DataOptions) -> None:
+    """Tell whether the data set at PATH is good: label errors, contradictions, copies, outliers, leaks, lengths.
+
+    Writes DIR/review.csv, the rows that a person should look at, and DIR/audit.html. Both contain texts of the data.
+    After you have edited review.csv, `correct` writes the corrected data set.
+
+    \b
+    Example:
+      python initializing.py audit data/sample --output sample-audit
+    """
+    from textclf.audit.command import audit_to_folder
+    from textclf.report.audit_text import describe_audit
+
+    source = Initialize(path, data_dir, options=data_options).download_dataset()
+    report, files = audit_to_folder(source, settings, data_options)
+    click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else describe_audit(report))
+    click.echo(f"written (with texts of the data): {', '.join(map(str, files))}", err=as_json)
+
+
+@main.command("correct", cls=Command)
+@click.argument("path")
+@click.argument("review", type=click.Path(path_type=Path))
+@click.option("--output", required=True, metavar="DIR", type=click.Path(path_type=Path), help="New folder.")
+@_data_dir
+@dataset_options
+def correct_command(path: str, review: Path, output: Path, data_dir: Path, data_options: DataOptions) -> None:
+    """Write the data set at PATH with the corrections in REVIEW, an edited review.csv, into a new folder.
+
+    In REVIEW only the column label counts: another class corrects the label; (remove) or an empty cell removes the
+    text. The data set at PATH is not changed.
+
+    \b
+    Example:
+      python initializing.py correct data/sample sample-audit/review.csv --output sample-corrected
+    """
+    from textclf.audit.command import correct
+
+    click.echo(
+        correct(Initialize(path, data_dir, options=data_options).download_dataset(), review, output, data_options)
+    )
 
 
 @main.command("preview", cls=Command)

@@ -30,7 +30,12 @@ STAGE_IMPORTS = {
 CONSOLE = "textclf.__main__"
 # Modules that may import TensorFlow (or textclf.training, which does), and those that may inside a function only.
 WITH_TENSORFLOW = {"make_model", "train_model"}
-WITH_LAZY_TENSORFLOW = {"initializing", "textclf.runtime.saved_model"}
+WITH_LAZY_TENSORFLOW = {
+    "initializing",
+    "textclf.runtime.saved_model",
+    "textclf.audit.label_search",
+    "textclf.audit.reading_model",
+}
 _RECORDS = {"stats", "store", "drift"}
 # Imports base modules only; every package may import it.
 TOKENIZATION = "tokenization"
@@ -44,6 +49,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "runtime": _RECORDS,
     "report": _RECORDS,
     "evaluation": {"data", "runtime", "report", *_RECORDS},
+    "audit": {"data", "runtime", "report", "training", *_RECORDS},
     "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
-from tiny_engine import write_version
+from tiny_engine import tiny_reviews, write_version
 
 import inference
 import monitoring
@@ -34,6 +34,9 @@ from serving.openapi import openapi_document
 from serving.sagemaker.hyperparameters import hyperparameter_rules
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
+from textclf.audit.command import audit_to_folder
+from textclf.audit.review_file import COLUMNS, REMOVE
+from textclf.audit.settings import AuditSettings
 from textclf.bad_rows import Reason as BadRowReason
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
 from textclf.data.dataset_report import dataset_report
@@ -44,6 +47,7 @@ from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
 from textclf.labels import OTHER_LABEL
+from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SIMILAR_CONTRADICTION
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
@@ -296,6 +300,22 @@ def test_the_data_set_report(tmp_path):
     report = dataset_report(load_dataset(tmp_path), lambda texts: np.full(len(texts), 5), max_length=9)
     found = keys_of(report.to_dict()) - {"bad_rows"}
     assert found | {"bad_rows.*"} == paths_of("Data set report")
+
+
+def test_the_audit(tmp_path):
+    rows = [(text, "pos" if label else "neg") for text, label in tiny_reviews(120, 1)]
+    # A copy with another label is a contradiction, a leak and a group.
+    for part, its_rows in (("train", rows), ("test", [(rows[0][0], "pos"), (rows[1][0], "pos")])):
+        lines = ["text,label", *(f'"{text}",{label}' for text, label in its_rows)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(lines), encoding="utf-8")
+    write_version(tmp_path / "store", cascade=False)
+    settings = AuditSettings(output=tmp_path / "audit", model_path=tmp_path / "store")
+    report, files = audit_to_folder(tmp_path, settings, DataOptions())
+    assert {file.name for file in files} == LIST["Audit"]["folder"]
+    assert set(COLUMNS) == LIST["Audit"]["review.csv"]
+    assert {CONTRADICTION, LIKELY_ERROR, SIMILAR_CONTRADICTION, OUTLIER} == LIST["Audit"]["values of reason"]
+    assert {REMOVE} == LIST["Audit"]["values of label"]
+    assert keys_of(report.to_dict()) == paths_of("Audit", "report")
 
 
 def test_the_drift_report(written):

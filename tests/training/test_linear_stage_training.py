@@ -103,3 +103,14 @@ def test_class_weights_make_rare_classes_count():
     plain, weighted = (fit_linear_stage(texts, labels, 2, class_weights=on) for on in (False, True))
     assert plain([[7], [8]]).argmax(axis=1).tolist() == [0, 0]
     assert weighted([[7], [8]]).argmax(axis=1).tolist() == [1, 0]
+
+
+def test_a_rough_fit_predicts_almost_the_same():
+    texts, labels = zip(*tiny_reviews(300, seed=5), strict=True)
+    others = wordpieces_of_texts([text for text, _ in tiny_reviews(200, seed=6)])
+    exact, rough = (
+        fit_linear_stage(wordpieces_of_texts(list(texts)), labels, 2, is_rough=is_rough)(others)
+        for is_rough in (False, True)
+    )
+    assert np.mean(exact.argmax(axis=1) == rough.argmax(axis=1)) >= 0.99
+    np.testing.assert_allclose(exact, rough, atol=0.5)

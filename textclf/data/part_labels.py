@@ -75,8 +75,11 @@ def _apply(part: Part, column: LabelColumn) -> None:
     kept = [at for at, name in enumerate(names) if name != OTHER_LABEL]
     part.unlabelled += len(names) - len(kept)
     part.labels = [names[at] for at in kept]
-    for values in (part.texts, part.paths, part.sources) if len(kept) < len(names) else ():
-        values[:] = [values[at] for at in kept]
+    if len(kept) < len(names):
+        part.texts, part.paths, part.sources = (
+            [values[at] for at in kept] for values in (part.texts, part.paths, part.sources)
+        )
+        part.rows = [part.rows[at] for at in kept]
 
 
 def _sum(columns: Sequence[LabelColumn]) -> tuple[LabelChange, ...]:

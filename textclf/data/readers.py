@@ -28,6 +28,7 @@ class Part:
         texts, labels: as read, one label per text, "" if it is optional and missing; textclf.data.part_labels makes
             class names of the labels.
         paths, sources: the file of each text, and its value in a table's column `source`, else "".
+        rows: the row of each text in its table, counted from 1; 0 for a text file.
         label_counts: number of texts by label, including blank texts.
         empty: texts that were blank or null.
         skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).
@@ -43,6 +44,7 @@ class Part:
     labels: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
     label_counts: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     skipped: BadRows = field(default_factory=BadRows)
@@ -53,7 +55,7 @@ class Part:
     unread: list[Unread] = field(default_factory=list)
     nested: Counter[str] = field(default_factory=Counter)
 
-    def add(self, text: str | None, label: str, path: str, source: str = "") -> None:
+    def add(self, text: str | None, label: str, path: str, source: str = "", row: int = 0) -> None:
         """Append one text, or count it if it is blank."""
         self.label_counts[label] += 1
         if text is None or is_blank(text):
@@ -63,6 +65,7 @@ class Part:
             self.labels.append(label)
             self.paths.append(path)
             self.sources.append(source)
+            self.rows.append(row)
 
     def leave_out(self, error: BadRowError, options: DataOptions) -> None:
         """Count a bad row, which is an error later unless the options skip it."""
@@ -151,4 +154,4 @@ def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool)
     if table.note:
         part.notes.append(table.note)
     for row in table.rows(lambda _number, error: part.leave_out(error, options)):
-        part.add(row.text, label_text(row.label) or "", str(path), row.source)
+        part.add(row.text, label_text(row.label) or "", str(path), row.source, row.number)

@@ -17,11 +17,13 @@ class LabelledRow(NamedTuple):
     """A row of a table.
 
     Attributes:
+        number: number of the row, counted from 1 after the header.
         text: None if the row has no text.
         label: as read; None if the row has none.
         source: value of the column `source`, else "".
     """
 
+    number: int
     text: str | None
     label: str | int | float | Decimal | None
     source: str
@@ -69,9 +71,8 @@ class LabelledTable:
                 continue
             label = None if self.columns.label is None else row.get(self.columns.label)
             source = row.get(SOURCE)
-            yield LabelledRow(
-                row[self.columns.text], None if is_missing(label) else label, "" if source is None else str(source)
-            )
+            sender = "" if source is None else str(source)
+            yield LabelledRow(number, row[self.columns.text], None if is_missing(label) else label, sender)
 
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""

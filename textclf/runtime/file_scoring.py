@@ -31,6 +31,7 @@ from textclf.label_column import describe_changes
 from textclf.runtime.label_accuracy import LabelComparison, LabelResults
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor, check_text
+from textclf.spreadsheets import neutral
 from textclf.unicode import is_unicode
 
 Fields = dict[str, Any]
@@ -44,8 +45,6 @@ MAX_SKIPPED_LISTED = 1000
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
 CHUNK_CHARS = 4_000_000
-# Beginnings of formulas, also in full width; a tab or a line end before them is skipped.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass
@@ -238,7 +237,7 @@ def row_writer(
             # Without name and time in the header, equal rows give equal bytes.
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
         if is_csv:
-            header, text_of_row = _csv_text(columns, class_names, _neutral if for_spreadsheets else _unchanged)
+            header, text_of_row = _csv_text(columns, class_names, neutral if for_spreadsheets else _unchanged)
         else:
             header, text_of_row = "", _json_text
         file.write(_utf8(header))
@@ -351,10 +350,6 @@ def _csv_text(
 
 def _unchanged(value: Any) -> Any:
     return value
-
-
-def _neutral(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
 def _cell(value: Any) -> Any:

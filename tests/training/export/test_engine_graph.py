@@ -15,7 +15,7 @@ from textclf.training.encoders.bert_weights import (
     encoder_sizes,
     hugging_face_name,
 )
-from textclf.training.export.engine_graph import build_graph
+from textclf.training.export.engine_graph import build_graph, build_mean_graph
 
 FUNCTIONS = {"gelu_tanh": tanh_gelu, "gelu_erf": erf_gelu, "relu": relu}
 # Float32 against float64, of logits between -5 and 5.
@@ -204,6 +204,17 @@ def with_(name, value):
 
 def renamed(old, new):
     return lambda weights: {name.replace(old, new): value for name, value in weights.items()}
+
+
+def test_the_mean_graph_is_the_mean_over_the_tokens(weights):
+    texts = some_texts()
+    ids = padded(texts)
+    heads = weights["transformer/layer_0/self_attention/query/bias"].shape[0]
+    mask = (ids != 0).astype(int)
+    _, sequence = forward_of(hugging_face_tensors(weights), heads, ids, mask, np.zeros_like(ids), tanh_gelu)
+    expected = (sequence * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    model = compile_graph(import_openvino().Core(), build_mean_graph(weights), "f32", threads=1)
+    np.testing.assert_allclose(model([ids])["logits"], expected, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

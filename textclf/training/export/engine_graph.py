@@ -14,7 +14,7 @@ References: Devlin et al. 2019, BERT, section 3; Zhao et al. 2019, Improving Neu
 Retraining using Outlier Channel Splitting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,11 +47,61 @@ def build_graph(
     Raises:
         UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
     """
-    shape = encoder_sizes(weights)
+    ids = _ids()
+    is_padding = op.equal(ids, _constant(padding_id, np.int32))
+    hidden = _hidden(ids, is_padding, weights, activation, copies, int8_embeddings, first_only=True)
+    first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
+    pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
+    logits = _dense(pooled, weights, "classifier")  # [B, K]
+    return _model(ids, {"logits": logits, "embeddings": pooled}, "text_classifier")
+
+
+def build_mean_graph(weights: Weights, activation: str = "gelu_tanh", padding_id: int = 0) -> Any:
+    """The graph of an encoder alone, whose embedding of a text is the mean over its tokens.
+
+    The output has the name `logits`, as an Engine needs it: float32 [B, H].
+
+    Raises:
+        UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
+    """
+    ids = _ids()
+    is_padding = op.equal(ids, _constant(padding_id, np.int32))
+    hidden = _hidden(ids, is_padding, weights, activation)  # [B, S, H]
+    zero, one = _constant(0, np.float32), _constant(1, np.float32)
+    counts = op.unsqueeze(op.select(is_padding, zero, one), _constant([2]))  # [B, S, 1]
+    total = op.reduce_sum(op.multiply(hidden, counts), _constant([1]))
+    mean = op.divide(total, op.reduce_sum(counts, _constant([1])))
+    return _model(ids, {"logits": mean}, "text_embedder")
+
+
+def _ids() -> Any:
     ids = op.parameter([-1, -1], np.int32, name="input_word_ids")
     ids.output(0).set_names({"input_word_ids"})
+    return ids
+
+
+def _model(ids: Any, outputs: Mapping[str, Any], name: str) -> Any:
+    results = []
+    for output_name, values in outputs.items():
+        result = op.result(values)
+        result.output(0).set_names({output_name})
+        results.append(result)
+    return ov.Model(results, [ids], name)
+
+
+def _hidden(
+    ids: Any,
+    is_padding: Any,
+    weights: Weights,
+    activation: str,
+    copies: Sequence[NDArray[np.int64]] | None = None,
+    int8_embeddings: bool = False,
+    first_only: bool = False,
+) -> Any:
+    """The outputs of the last layer, [B, S, H], or only those of [CLS], [B, 1, H]; arguments as in build_graph."""
+    shape = encoder_sizes(weights)
     # Added to the attention scores, [B, 1, 1, S]: 0 for a token, a very negative number for padding.
-    padding = op.unsqueeze(op.equal(ids, _constant(padding_id, np.int32)), _constant([1, 2]))
+    padding = op.unsqueeze(is_padding, _constant([1, 2]))
     mask = op.select(padding, _constant(np.finfo(np.float32).min / 2, np.float32), _constant(0, np.float32))
 
     places = weights["position_embedding/embeddings"] + weights["type_embeddings/embeddings"][0]
@@ -62,15 +112,9 @@ def build_graph(
     copies = [np.ones(shape.inner, np.int64)] * shape.layers if copies is None else copies
     for layer in range(shape.layers):
         is_last = layer == shape.layers - 1
-        attended = _attention(hidden, mask, weights, layer, shape, first_only=is_last)
+        attended = _attention(hidden, mask, weights, layer, shape, first_only=is_last and first_only)
         hidden = _feed_forward(attended, weights, layer, activation, copies[layer])
-    first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
-    pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
-    logits = _dense(pooled, weights, "classifier")  # [B, K]
-    results = [op.result(logits), op.result(pooled)]
-    for result, name in zip(results, ("logits", "embeddings"), strict=True):
-        result.output(0).set_names({name})
-    return ov.Model(results, [ids], "text_classifier")
+    return hidden
 
 
 def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:

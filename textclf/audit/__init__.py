@@ -1,0 +1,1 @@
+"""Steps of `textclf data audit`: read all parts, look for problems, write the review file, apply corrections."""

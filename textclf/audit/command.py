@@ -1,0 +1,63 @@
+"""The two commands: audit a data set into a folder, and apply an edited review file."""
+
+from pathlib import Path
+
+from textclf.audit.audit import audit
+from textclf.audit.audited_texts import read_texts
+from textclf.audit.reading_model import reading_model
+from textclf.audit.review_file import read_corrections, write_corrected, write_review
+from textclf.audit.settings import AuditSettings
+from textclf.config import DataOptions
+from textclf.errors import DatasetError
+from textclf.files import atomic_file, check_writable
+from textclf.report.audit_report import AuditReport
+
+REVIEW_FILE, PAGE_FILE = "review.csv", "audit.html"
+
+
+def audit_to_folder(source: Path, settings: AuditSettings, options: DataOptions) -> tuple[AuditReport, list[Path]]:
+    """Audit a data set and write review.csv and audit.html; returns the report and the paths.
+
+    Raises:
+        DatasetError: if the data can't be read, or the folder has a review file, which a person may have edited.
+    """
+    from textclf.report.audit_html import audit_page  # Needs jinja2.
+
+    review, page = settings.output / REVIEW_FILE, settings.output / PAGE_FILE
+    if review.exists():
+        raise DatasetError(
+            f"{review}: expected no file, found one that may have your corrections; apply it (textclf data correct), "
+            f"move it away, or choose another folder with --output"
+        )
+    check_writable(review)
+    found = read_texts(source, options)
+    if not len(found):
+        raise DatasetError(f"{source}: expected labelled texts, found none that is not blank; check the path")
+    model = reading_model(settings.encoder, settings.model_path, settings.embeddings)
+    report = audit(found, model.read(found.texts), settings, _notes(settings, model.name))
+    write_review(review, report.rows)
+    with atomic_file(page) as file:
+        file.write(audit_page(report))
+    return report, [review, page]
+
+
+def correct(source: Path, review: Path, output: Path, options: DataOptions) -> str:
+    """Write the corrected data set into a new folder; returns a sentence with counts for the user.
+
+    Raises:
+        DatasetError: if the review file does not fit the data, or the folder exists.
+    """
+    found = read_texts(source, options)
+    corrections = read_corrections(review, found)
+    write_corrected(found, corrections, output)
+    return (
+        f"{output.absolute()}: {len(found) - len(corrections.removed):,} texts, of which {len(corrections.labels):,} "
+        f"have a new label; {len(corrections.removed):,} texts were removed, {corrections.unchanged:,} reviewed labels "
+        f"stay as they were"
+    )
+
+
+def _notes(settings: AuditSettings, name: str) -> list[str]:
+    if settings.model_path is None or not settings.embeddings:
+        return []
+    return [f"The texts were embedded with {name}. If it was trained on these labels, the audit misses label errors."]

@@ -1,0 +1,142 @@
+"""The review file: a table of doubtful rows that a person edits, and the corrections that it contains.
+
+A person edits the column `label` only: another class name, or REMOVE. `key` identifies the text and its label at the
+time of the audit, so that a correction never reaches a text that changed since. Other columns are for the reader.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textclf.audit.audited_texts import AuditedTexts
+from textclf.data.tables import Wanted, read_rows
+from textclf.errors import DatasetError
+from textclf.files import atomic_file, atomic_folder
+from textclf.label_column import label_key
+from textclf.report.audit_report import ReviewRow
+from textclf.spreadsheets import neutral
+from textclf.tokenization.text_key import text_key
+
+REMOVE = "(remove)"
+COLUMNS = ("file", "row", "part", "label", "suggested_label", "score", "reason", "text", "key")
+_NEEDED = ("file", "row", "label", "key")
+# Spreadsheets may write other delimiters: these columns tell which.
+_WANTED = Wanted("key", "label")
+_KEY_CHARS = 16
+_MAX_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The changes that a review file asks for.
+
+    Attributes:
+        labels: new class name by row of the AuditedTexts.
+        removed: rows to leave out.
+        unchanged: number of reviewed rows that keep their label.
+    """
+
+    labels: dict[int, str]
+    removed: frozenset[int]
+    unchanged: int
+
+
+def row_key(text: str, label: str) -> str:
+    """Identifies a text, as the model reads it, with its label. It is no number, which spreadsheets would change."""
+    return "k" + hashlib.sha256(text_key(text) + label.encode()).hexdigest()[:_KEY_CHARS]
+
+
+def write_review(path: Path, rows: Iterable[ReviewRow]) -> None:
+    """Write the review file as CSV for spreadsheets: with a byte-order mark, and without live formulas."""
+    # Spreadsheets take a file without a mark for Latin-1.
+    with atomic_file(path, encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            writer.writerow([neutral("" if (value := getattr(row, name)) is None else value) for name in COLUMNS])
+
+
+def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
+    """The corrections in a review file, for the texts of the data set that was audited.
+
+    Raises:
+        DatasetError: if the file can't be read, if a label is not a class of the data, or if a row of the data changed
+            since the audit; the message lists the first rows.
+    """
+    at_place = {(file, row): at for at, (file, row) in enumerate(zip(found.files, found.rows, strict=True))}
+    labels: dict[int, str] = {}
+    removed: set[int] = set()
+    unchanged = 0
+    changed: list[str] = []
+    unknown: list[str] = []
+    for number, row in read_rows(path, wanted=_WANTED):
+        for name in _NEEDED:
+            if name not in row:
+                raise DatasetError(
+                    f"{path}: expected the columns {', '.join(_NEEDED)} of a review file, found no {name!r}; give the "
+                    f"review.csv that textclf data audit wrote"
+                )
+        file, line, written, key = (_plain(row[name]) for name in _NEEDED)
+        at = at_place.get((file.removeprefix("'"), int(line) if line.isdecimal() else -1))
+        old = "" if at is None else found.class_names[found.labels[at]]
+        if at is None or row_key(found.texts[at], old) != key:
+            changed.append(f"{number} ({file}{f', row {line}' if line not in ('', '0') else ''})")
+        elif written in ("", REMOVE):
+            removed.add(at)
+        elif (label := _class_name(written, found.class_names)) is None:
+            unknown.append(f"{number} ({written!r:.80})")
+        elif label == old:
+            unchanged += 1
+        else:
+            labels[at] = label
+    if changed:
+        raise DatasetError(
+            f"{path}: expected texts and labels as the audit read them, found {len(changed):,} rows whose text or "
+            f"label in {found.source} is another one now, or is missing: rows {_some(changed)}; run the audit again"
+        )
+    if unknown:
+        raise DatasetError(
+            f"{path}: expected class names of the data ({', '.join(found.class_names[:20])}) or {REMOVE} in the column "
+            f"label, found others in {len(unknown):,} rows: {_some(unknown)}; correct them"
+        )
+    return Corrections(labels, frozenset(removed), unchanged)
+
+
+def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path) -> None:
+    """Write the corrected data set as tables into a new folder: train.csv and, if there are such parts, others.
+
+    Raises:
+        DatasetError: if the folder exists.
+    """
+    if folder.exists():
+        raise DatasetError(f"{folder}: expected a folder that does not exist, found one; choose another with --output")
+    columns = ["text", "label", *(["source"] if any(found.senders) else [])]
+    with atomic_folder(folder) as new:
+        for part in dict.fromkeys(found.parts):
+            with open(new / f"{part}.csv", "w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                for at, its_part in enumerate(found.parts):
+                    if its_part == part and at not in corrections.removed:
+                        label = corrections.labels.get(at, found.class_names[found.labels[at]])
+                        writer.writerow([found.texts[at], label, found.senders[at]][: len(columns)])
+
+
+def _plain(value: object) -> str:
+    """A cell as text; spreadsheets may make numbers of digits."""
+    text = "" if value is None else str(value).strip()
+    return text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text
+
+
+def _class_name(written: str, class_names: Sequence[str]) -> str | None:
+    """The class that a cell names; write_review() may have put an apostrophe in front."""
+    spellings = [written, written.removeprefix("'")]
+    exact = [name for name in class_names if name in spellings]
+    keys = {label_key(spelling) for spelling in spellings}
+    return next(iter([*exact, *(name for name in class_names if label_key(name) in keys)]), None)
+
+
+def _some(places: Sequence[str]) -> str:
+    return ", ".join(places[:_MAX_SHOWN]) + (" …" if len(places) > _MAX_SHOWN else "")

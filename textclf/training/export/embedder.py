@@ -1,0 +1,85 @@
+"""An engine that embeds texts with a pretrained encoder, without any fine-tuning."""
+
+from typing import Any
+
+import numpy as np
+
+from textclf.encoder_handles import handles_of
+from textclf.environment import import_openvino
+from textclf.errors import EncoderError
+from textclf.runtime.backend import Timings
+from textclf.runtime.engine import Engine, compile_graph
+from textclf.tokenization.tokenizer import Tokenizer
+from textclf.training.encoders import resolve as encoders
+from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, bert_weights
+from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.encoders.resolve import EncoderFolders
+from textclf.training.export.engine_export import GOLDEN_TEXTS
+from textclf.training.export.engine_graph import build_mean_graph
+from textclf.training.export.tokenizer_parity import tokenizer_of_preprocessing
+from textclf.training.tf_setup import tf
+
+# Between TensorFlow and the graph in float32; a wrong activation is off by 0.0005 or more.
+_TOLERANCE = 2e-4
+
+
+def tokenizer_of_encoder(name_or_handle: str, max_length: int) -> Tokenizer:
+    """The tokenizer of a pretrained encoder; for the arguments and errors see load_embedder."""
+    return _tokenizer(_folders(name_or_handle), max_length)
+
+
+def load_embedder(name_or_handle: str, max_length: int) -> Engine:
+    """An engine whose logits are embeddings: the mean over the tokens of a text, float32 [H].
+
+    Args:
+        name_or_handle: the encoder, as for --encoder.
+        max_length: wordpieces of a text that are read, with [CLS] and [SEP].
+
+    Raises:
+        EncoderError: if the encoder can't be had or loaded, or is not a BERT encoder.
+    """
+    folders = _folders(name_or_handle)
+    tokenizer = _tokenizer(folders, max_length)
+    encoder = tf.saved_model.load(str(folders.encoder))
+    weights = bert_weights({item.name: item.numpy() for item in encoder.variables if item.dtype == tf.float32})
+    try:
+        width = weights["word_embeddings/embeddings"].shape[1]
+        # The sizes of a classifier include its classes; there are none here.
+        weights |= {"classifier/kernel": np.zeros((width, 1), np.float32), "classifier/bias": np.zeros(1, np.float32)}
+        probe = [text.ids for text in tokenizer(GOLDEN_TEXTS[:2])]
+        expected = np.concatenate([_mean_output(encoder, ids) for ids in probe])
+        core = import_openvino().Core()
+        # The weights do not show the activation: use the one that gives the encoder's outputs.
+        for activation in ACTIVATIONS:
+            graph = build_mean_graph(weights, activation, tokenizer.padding_id)
+            engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
+            found = np.concatenate([engine.run([ids], Timings()).logits for ids in probe])
+            if np.abs(found - expected).max() <= _TOLERANCE:
+                return engine
+        why = "its outputs differ with every known activation"
+    except (UnknownEncoderError, KeyError) as error:
+        why = str(error)
+    raise EncoderError(
+        f"{name_or_handle}: expected a BERT encoder in its original form ({why}); choose another with --encoder, or "
+        f"leave the embeddings out with --no-embeddings"
+    )
+
+
+def _folders(name_or_handle: str) -> EncoderFolders:
+    handles = handles_of(name_or_handle)
+    return encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
+
+
+def _tokenizer(folders: EncoderFolders, max_length: int) -> Tokenizer:
+    return tokenizer_of_preprocessing(TextPreprocessing(folders.preprocessing, max_length))
+
+
+def _mean_output(encoder: Any, ids: list[int]) -> np.ndarray:
+    """Mean of the outputs of all tokens of one text, float32 [1, H]."""
+    words = tf.constant([ids], tf.int32)
+    inputs = {
+        "input_word_ids": words,
+        "input_mask": tf.ones_like(words),
+        "input_type_ids": tf.zeros_like(words),
+    }
+    return np.asarray(encoder(inputs, training=False)["sequence_output"].numpy().mean(axis=1))
