@@ -38,7 +38,9 @@ def config_comments(manifest: Manifest) -> list[str]:
         f"Software: {software}.",
         "The version does not record --url, nor the folders of --model-dir, --data-dir and --runs-dir.",
     ]
-    if "path" not in manifest.data:
+    if not manifest.data:
+        lines.append("The version does not record its data: set dataset_path.")
+    elif "path" not in manifest.data:
         lines.append("The version records the name of its data, but not the path: check dataset_path.")
     if manifest.parent is not None:
         lines.append(
