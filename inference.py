@@ -286,7 +286,11 @@ def main(
       python inference.py --model-path demo/model versions
     """
     # A name with a comma needs quotes, as in CSV.
-    names = None if class_names is None else tuple(next(csv.reader([class_names], skipinitialspace=True), []))
+    names = (
+        None
+        if class_names is None
+        else tuple(map(str.strip, next(csv.reader([class_names], skipinitialspace=True), [])))
+    )
     context.obj = Inference(model_path, names, threads=threads, cascade=not no_cascade)
 
 

@@ -39,6 +39,7 @@ from textclf.audit.review_file import COLUMNS, REMOVE
 from textclf.audit.settings import AuditSettings
 from textclf.bad_rows import Reason as BadRowReason
 from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.data.class_folders import NAME_FILE
 from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import load_dataset
 from textclf.data.feedback_store import IndexEntry
@@ -46,6 +47,7 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
+from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SIMILAR_CONTRADICTION
 from textclf.report.drift_report import DriftReport
@@ -235,7 +237,10 @@ def test_the_manifest(trained_version):
     before -= {"metrics", "calibration", "data", "training", "software", "parity", "cascade"}
     # Earlier versions lack the keys that came later.
     assert before <= listed
-    now = keys_of(json_of(trained_version / "manifest.json")) - {"cascade.settings"}
+    # No label of this data was normalised.
+    changes = {f"data.counts.normalised_labels[].{name}" for name in fields_of(LabelChange)}
+    now = keys_of(json_of(trained_version / "manifest.json")) - {"cascade.settings", "data.counts.normalised_labels"}
+    now |= changes
     assert now <= listed
     assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()
     assert fields_of(Parity) == LIST["manifest.json"]["parity.engine"]
@@ -293,7 +298,7 @@ def test_the_data_set_report(tmp_path):
     for part in ("train", "val", "test"):
         for label in ("neg", "POS" if part == "test" else "pos"):
             for i in range(3):
-                path = tmp_path / part / label / "2024" / f"{i}.txt"
+                path = tmp_path / part / (label if part == "train" else label.title()) / "2024" / f"{i}.txt"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{part} {label} {i}", encoding="utf-8")
     (tmp_path / "bad.csv").touch()
@@ -454,6 +459,7 @@ def test_feedback(seen):
     for line in (*seen.responses["index"], *lines_of(PERSISTED / "new_data" / "feedback.log")):
         assert set(line) == fields_of(IndexEntry) == LIST["Feedback"]["feedback.log"]
     assert {OTHER_LABEL} == LIST["Feedback"]["values of label"]
+    assert {NAME_FILE} == LIST["Feedback"]["class folder"]
 
 
 def properties_of(schema: dict) -> set[str]:

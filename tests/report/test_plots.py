@@ -89,6 +89,10 @@ class TestConfusionMatrix:
         plot_confusion_matrix([[3, 1], [1, 3]], ["負面", "p" * 100], tmp_path / "matrix.png")
         picture(tmp_path / "matrix.png")
 
+    def test_a_dollar_sign_in_a_class_name_starts_no_formula(self, tmp_path):
+        plot_confusion_matrix([[3, 1], [1, 3]], [r"$\frac$", "under $100"], tmp_path / "matrix.png")
+        picture(tmp_path / "matrix.png")
+
     def test_shapes_that_do_not_fit_are_refused(self, tmp_path):
         with pytest.raises(ValueError, match=r"expected a matrix of shape \(3, 3\)"):
             plot_confusion_matrix([[1, 0], [0, 1]], ["a", "b", "c"], tmp_path / "matrix.png")

@@ -126,7 +126,8 @@ def plot_confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str], pat
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # [K, K]
     has_list = classes > _CELLS_WITH_SHARE
     side = float(np.clip(1.1 * classes, 3.2, 6.5) if classes <= _CELLS_WITH_SHARE else np.clip(0.42 * classes, 7, 13))
-    names = [_elided(name, 24) for name in class_names]
+    # A dollar sign would start a formula.
+    names = [_elided(name, 24).replace("$", r"\$") for name in class_names]
     longest = max(map(len, names))
     size = 10 if not has_list else 8
     # Inches: a character of ten points is about 0.085 wide.
