@@ -36,6 +36,7 @@ class MakeModel:
         truncation: "head" keeps the beginning of a long text, "head+tail" its beginning and end.
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
         seed: random seed of the new layer and of the dropout in the encoder.
+        pooling: "cls" classifies the encoder's pooled output, "mean" the mean of its outputs for all tokens.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class MakeModel:
         truncation: str = "head",
         head_fraction: float = 0.25,
         seed: int = 42,
+        pooling: str = "cls",
     ) -> None:
         self.model_name = model_name
         self.name_to_handle = name_to_handle
@@ -59,6 +61,7 @@ class MakeModel:
         self.head_fraction = head_fraction
         self.seed = seed
         self._loaded_encoder: hub.KerasLayer | None = None
+        self.pooling = pooling
 
     @classmethod
     def from_options(cls, options: ModelOptions, **more: Any) -> MakeModel:
@@ -132,7 +135,7 @@ class MakeModel:
 
         encoder, self._loaded_encoder = self._loaded_encoder or self._load_encoder(), None
         tf_keras.utils.set_random_seed(self.seed)
-        return build_classifier(self._preprocessing, encoder, len(self.class_names), dropout)
+        return build_classifier(self._preprocessing, encoder, len(self.class_names), dropout, self.pooling)
 
     def test_model(self, classifier_model: tf_keras.Model, text_test: Sequence[str]) -> np.ndarray:
         """Print and return the probabilities [batch, classes] of a model; an untrained model is near chance."""
@@ -187,7 +190,7 @@ class MakeModel:
     def _check(self, dropout: float = 0.0) -> None:
         """Check all options before anything is loaded."""
         encoder = self.model_name, self.name_to_handle, self.model_to_handle
-        ModelOptions(*encoder, self.max_length, self.truncation, self.head_fraction, dropout)
+        ModelOptions(*encoder, self.max_length, self.truncation, self.head_fraction, dropout, self.pooling)
         if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) < 2:
             raise ConfigError(f"class_names: expected at least two different names, got {self.class_names!r}")
 

@@ -173,8 +173,8 @@ class Training:
     def fit_model(self) -> dict[str, list[float]]:
         """Train, or continue a killed training; returns the history: one value per epoch for each key.
 
-        The model ends with the weights of the epoch that is best on the selection set. A second call only returns the
-        history; compile() starts a new training.
+        The model ends with the weights of the epoch that is best on the selection set, or of the last one (option
+        `select`). A second call only returns the history; compile() starts a new training.
 
         Raises:
             TrainingError: if the loss diverged, or another process runs the same training.
@@ -184,7 +184,8 @@ class Training:
             self._fitted = fitted = ready.fit()
             click.echo(
                 f"trained:       {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.examples_per_second:g} "
-                f"texts/s in {ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}"
+                f"texts/s in {ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}, "
+                f"kept the {self.training_options.select}"
             )
         return self._fitted.history
 

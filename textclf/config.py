@@ -16,7 +16,10 @@ DEFAULT_PREPROCESS_HANDLE = "https://tfhub.dev/tensorflow/bert_en_uncased_prepro
 TRUNCATIONS = ("head", "head+tail")
 EQUAL_TEXTS = ("wordpieces", "characters")
 NEAR_DUPLICATES = ("count", "drop", "ignore")
+POOLINGS = ("cls", "mean")
 PRECISIONS = ("auto", "float32", "bfloat16")
+HEAD_INITS = ("random", "probe")
+SELECTIONS = ("best", "last")
 # Name of the selection metric -> True where more is better.
 SELECTION_METRICS = {"accuracy": True, "macro_f1": True, "roc_auc": True, "log_loss": False}
 
@@ -157,6 +160,12 @@ class ModelOptions(Config):
     truncation: str = choice("head", "Kept part of a long text: its beginning, or its beginning and end.", TRUNCATIONS)
     head_fraction: float = share(0.25, "Share of the wordpieces that head+tail takes from the beginning.")
     dropout: float = share(0.1, "Dropout rate before the classification layer.")
+    pooling: str = choice(
+        "cls",
+        "Input of the classification layer: the encoder's pooled output for [CLS], or the mean of its outputs for all "
+        "tokens. With few labels mean is more accurate.",
+        POOLINGS,
+    )
 
 
 @dataclass(frozen=True)
@@ -180,6 +189,12 @@ class TrainingOptions(Config):
     warmup: float = share(0.1, "Share of the steps during which the learning rate rises.")
     tokens_per_batch: int = whole(4096, "Maximum number of tokens in a batch, padding included.", min=8)
     batch_size: int = whole(32, "Maximum number of texts in a batch.", min=1)
+    head_init: str = choice(
+        "random",
+        "Weights that the classification layer starts with: random ones, or those of a logistic regression on the "
+        "outputs of the encoder before training, which is better with few labels.",
+        HEAD_INITS,
+    )
     seed: int = whole(42, "Random seed of initial weights, batch order and dropout.", max=2**32 - 1)
     precision: str = choice(
         "auto", "Precision of matrix products; auto uses bfloat16 if the CPU supports it natively.", PRECISIONS
@@ -189,6 +204,11 @@ class TrainingOptions(Config):
     )
     metric: str = choice(
         "accuracy", "Validation metric that selects the best epoch; ties go to the lower log loss.", SELECTION_METRICS
+    )
+    select: str = choice(
+        "best",
+        "Epoch that is kept: the best by --metric, or the last. With few selection texts the best one is chance.",
+        SELECTIONS,
     )
     patience: int = whole(0, "Stop after this many epochs without a better metric; 0 never stops early.")
     checkpoint_steps: int = whole(

@@ -36,6 +36,7 @@ def test_defaults_are_those_of_the_options():
 def test_every_option_arrives():
     _, model, training, last = received(
         *("--encoder", "bert_en_cased_L-12_H-768_A-12", "--max-length", "128", "--truncation", "head+tail"),
+        *("--pooling", "mean", "--head-init", "probe", "--select", "last"),
         *("--head-fraction", "0.5", "--dropout", "0.2", "--epochs", "2", "--init-lr", "1e-4", "--optimiser", "AdamW"),
         *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9", "--r-drop", "0.5"),
         *("--warmup", "0", "--tokens-per-batch", "512", "--batch-size", "8", "--seed", "7", "--precision", "float32"),
@@ -49,6 +50,7 @@ def test_every_option_arrives():
         truncation="head+tail",
         head_fraction=0.5,
         dropout=0.2,
+        pooling="mean",
     )
     assert training == TrainingOptions(
         epochs=2,
@@ -67,6 +69,8 @@ def test_every_option_arrives():
         metric="macro_f1",
         patience=3,
         checkpoint_steps=10,
+        head_init="probe",
+        select="last",
     )
     assert last == "y"
     defaults = TrainingOptions().to_dict()

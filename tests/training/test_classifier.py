@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from textclf.errors import EncoderError
-from textclf.training.classifier import build_classifier, ids_classifier, layers_of, load_encoder
+from textclf.training.classifier import (
+    build_classifier,
+    ids_classifier,
+    ids_encoder,
+    layers_of,
+    load_encoder,
+    pooling_of,
+)
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.tf_setup import tf
@@ -30,6 +37,7 @@ def classifier(folders, preprocessing):
 
 def test_ids_classifier_shares_the_layers(classifier, preprocessing):
     texts = tf.constant(["the film was good", "bad", ""])
+    assert pooling_of(classifier) == "cls"
     ids_model = ids_classifier(classifier)
     logits = classifier(texts)
     assert logits.shape == (3, 3)
@@ -40,6 +48,24 @@ def test_ids_classifier_shares_the_layers(classifier, preprocessing):
     kernel.assign(2 * kernel)
     np.testing.assert_array_equal(ids_model(preprocessing(texts)), classifier(texts))
     assert np.abs(classifier(texts) - logits).max() > 0
+
+
+def test_mean_pooling_is_the_mean_over_the_tokens_of_a_text(folders, preprocessing):
+    encoder = load_encoder(folders.encoder, 16)
+    classifier = build_classifier(preprocessing, encoder, num_classes=3, dropout=0.5, pooling="mean")
+    assert pooling_of(classifier) == "mean"
+    texts = tf.constant(["the film was good", "bad", ""])
+    inputs = preprocessing(texts)
+    outputs, lengths = encoder(inputs)["sequence_output"].numpy(), inputs["input_mask"].numpy().sum(axis=1)
+    assert len(set(lengths)) == 3
+    expected = np.stack([rows[:length].mean(axis=0) for rows, length in zip(outputs, lengths, strict=True)])
+    np.testing.assert_allclose(ids_encoder(classifier)(inputs), expected, rtol=1e-5, atol=1e-6)
+    kernel, bias = classifier.get_layer("classifier").get_weights()
+    both = ids_classifier(classifier, with_embeddings=True)(inputs)
+    np.testing.assert_allclose(both["embeddings"], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(both["logits"], expected @ kernel + bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(classifier(texts), both["logits"])
+    assert "mean_pooling" in {layer.name for layer in layers_of(classifier)}
 
 
 def test_dropout_acts_in_training_only(classifier):

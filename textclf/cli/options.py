@@ -14,7 +14,7 @@ from textclf.encoder_handles import handles_of
 from textclf.fields import REQUIRED, Rule, default_of, rules
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-_MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout")
+_MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout", "pooling")
 
 
 class FieldOption(click.Option):

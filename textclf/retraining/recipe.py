@@ -37,4 +37,5 @@ def _model_options(manifest: Manifest) -> dict[str, Any]:
         "truncation": manifest.truncation,
         "head_fraction": manifest.head_fraction,
         "dropout": manifest.training.get("dropout", ModelOptions().dropout),
+        "pooling": manifest.training.get("pooling", ModelOptions().pooling),
     }

@@ -15,6 +15,8 @@ from textclf.training.tf_setup import hub, tf, tf_keras
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 ENCODER_OUTPUTS = ("pooled_output", "sequence_output")
+# Name of the layer MeanPooling.
+_MEAN = "mean_pooling"
 
 
 def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: int = 0) -> hub.KerasLayer:
@@ -56,12 +58,31 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
     return encoder
 
 
+class MeanPooling(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A layer from [outputs [B, S, H], mask int32 [B, S]] to their mean over the tokens, [B, H]."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """The mean of each text's outputs, without padding."""
+        return mean_of_tokens(*inputs)
+
+
+def mean_of_tokens(outputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The mean over the tokens that are no padding: outputs [B, S, H], mask int32 [B, S] -> [B, H]."""
+    weights = tf.cast(mask, outputs.dtype)[:, :, None]
+    return tf.reduce_sum(outputs * weights, 1) / tf.reduce_sum(weights, 1)
+
+
 def build_classifier(
-    preprocessing: TextPreprocessing, encoder: hub.KerasLayer, num_classes: int, dropout: float
+    preprocessing: TextPreprocessing,
+    encoder: hub.KerasLayer,
+    num_classes: int,
+    dropout: float,
+    pooling: str = "cls",
 ) -> tf_keras.Model:
-    """The model from strings [B] to logits [B, K]."""
+    """The model from strings [B] to logits [B, K]; `pooling` is one of textclf.config.POOLINGS."""
     text = tf_keras.Input(shape=(), dtype=tf.string, name="text")
-    pooled = encoder(preprocessing(text))["pooled_output"]
+    inputs = preprocessing(text)
+    pooled = _pooled(encoder(inputs), inputs, MeanPooling(name=_MEAN) if pooling == "mean" else None)
     hidden = tf_keras.layers.Dropout(dropout, name="dropout")(pooled)
     # BERT's initialisation of new layers: a truncated normal with deviation 0.02 (Devlin et al. 2019, appendix A.2).
     initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
@@ -69,16 +90,33 @@ def build_classifier(
     return tf_keras.Model(text, logits, name="text_classifier")
 
 
+def pooling_of(classifier: tf_keras.Model) -> str:
+    """The pooling of a model from build_classifier(), one of textclf.config.POOLINGS."""
+    return "mean" if any(layer.name == _MEAN for layer in classifier.layers) else "cls"
+
+
+def ids_encoder(classifier: tf_keras.Model) -> tf_keras.Model:
+    """The part up to the input of the classification layer, on the same layers: {ENCODER_INPUTS} [B, S] -> [B, H]."""
+    inputs = {name: tf_keras.Input(shape=(None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
+    mean = classifier.get_layer(_MEAN) if pooling_of(classifier) == "mean" else None
+    pooled = _pooled(classifier.get_layer("bert_encoder")(inputs), inputs, mean)
+    return tf_keras.Model(inputs, pooled, name="ids_encoder")
+
+
 def ids_classifier(classifier: tf_keras.Model, with_embeddings: bool = False) -> tf_keras.Model:
     """The part after the preprocessing, on the same layers: {ENCODER_INPUTS} int32 [B, S] -> logits [B, K].
 
-    With embeddings, the encoder's pooled output, it returns {"logits": [B, K], "embeddings": [B, H]}.
+    With embeddings, the output of ids_encoder(), it returns {"logits": [B, K], "embeddings": [B, H]}.
     """
-    inputs = {name: tf_keras.Input(shape=(None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
-    pooled = classifier.get_layer("bert_encoder")(inputs)["pooled_output"]
+    encoder = ids_encoder(classifier)
+    inputs, pooled = encoder.input, encoder.output
     logits = classifier.get_layer("classifier")(classifier.get_layer("dropout")(pooled))
     outputs = {"logits": logits, "embeddings": pooled} if with_embeddings else logits
     return tf_keras.Model(inputs, outputs, name="ids_classifier")
+
+
+def _pooled(outputs: dict[str, tf.Tensor], inputs: dict[str, tf.Tensor], mean: MeanPooling | None) -> tf.Tensor:
+    return outputs["pooled_output"] if mean is None else mean([outputs["sequence_output"], inputs["input_mask"]])
 
 
 # Outputs that a diagram shows; the encoder has more, such as the sequence output of every layer.

@@ -19,10 +19,12 @@ from textclf.errors import ConfigError
 from textclf.phases import rough_wordpieces
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
 from textclf.stats.metrics import Metrics, classification_metrics
+from textclf.training.classifier import ids_encoder
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
+from textclf.training.fitting.probe import fit_probe
 from textclf.training.fitting.training_loop import FitResult, LabelledIds, fit, ids_to_logits, predict_logits
 from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
 from textclf.training.precision import chosen_precision
@@ -30,7 +32,8 @@ from textclf.training.tf_setup import tf, tf_keras
 
 # Options that change fine-tuning only.
 _FINE_TUNING_OPTIONS = (
-    "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "patience",
+    "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "select", "patience",
+    "head_init",
 )  # fmt: skip
 
 
@@ -61,7 +64,7 @@ class CompiledTraining:
     mlm_run: RunDirectory
 
     def fit(self) -> FitResult:
-        """Train, or continue from the last checkpoint; the model ends with the weights of the best epoch.
+        """Train, or continue from the last checkpoint; the model ends with the weights of the selected epoch.
 
         Raises:
             TrainingError: if the loss diverged, or another process runs the same training.
@@ -70,9 +73,12 @@ class CompiledTraining:
         graph_precision = "float32" if self.ids_model.name == FUSED else self.precision
         with self.run.locked():
             train = self._labelled_ids(self.dataset.train)
-            # Fine-tuning checkpoints include the pretrained weights, whose own checkpoint may be gone.
-            if self.options.mlm_epochs and not self.run.progress().step:
-                self._pretrain(train)
+            # Fine-tuning checkpoints include the weights of these steps.
+            if not self.run.progress().step:
+                if self.options.mlm_epochs:
+                    self._pretrain(train)
+                if self.options.head_init == "probe":
+                    self._start_from_probe(train)
             select = self._labelled_ids(self.dataset.validation_select)
             names, padding_id = self.dataset.class_names, self.preprocessing.padding_id
             return fit(self.ids_model, train, select, names, self.options, graph_precision, padding_id, self.run)
@@ -113,6 +119,14 @@ class CompiledTraining:
         wordpieces = Wordpieces(special.vocabulary_size, special.padding_id, special.mask_id, never_masked)
         with self.mlm_run.locked("pretraining on the same texts"):
             pretrain_mlm(self.ids_model, train.texts, wordpieces, self.options, self.mlm_run)
+
+    def _start_from_probe(self, train: LabelledIds) -> None:
+        encode = ids_to_logits(ids_encoder(self.classifier))
+        vectors = predict_logits(encode, train.texts, self.preprocessing.padding_id, "probe")
+        classes = len(self.dataset.class_names)
+        self.classifier.get_layer("classifier").set_weights(
+            fit_probe(vectors, train.labels, classes, self.options.class_weights)
+        )
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:

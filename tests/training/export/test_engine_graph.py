@@ -110,6 +110,19 @@ def test_encoders_of_other_sizes(sizes):
         np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
 
+def test_mean_pooling(weights):
+    ids = padded(some_texts())
+    heads = weights["transformer/layer_0/self_attention/query/bias"].shape[0]
+    mask = (ids != 0).astype(int)
+    _, outputs = forward_of(hugging_face_tensors(weights), heads, ids, mask, np.zeros_like(ids), tanh_gelu)
+    expected = (outputs * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    logits, embeddings = compiled(weights, "gelu_tanh", 0, None, False, "mean")(ids)
+    np.testing.assert_allclose(embeddings, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        logits, expected @ weights["classifier/kernel"] + weights["classifier/bias"], atol=TOLERANCE
+    )
+
+
 def test_inputs_and_outputs_have_their_names_and_shapes(weights):
     graph = build_graph(weights)
     (ids,) = graph.inputs

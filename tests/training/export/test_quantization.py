@@ -3,7 +3,9 @@
 import numpy as np
 from tiny_engine import tiny_weights
 
+from textclf.config import POOLINGS
 from textclf.environment import import_openvino
+from textclf.training.export.engine_graph import float_nodes
 from textclf.training.export.quantization import quantise
 
 WORDS, RARE = 200, 7
@@ -40,3 +42,16 @@ def test_no_value_of_a_rare_word_is_cut():
         beyond = 0.02 * (high - low)
         assert values.min() >= low - beyond, node.get_friendly_name()
         assert values.max() <= high + beyond, node.get_friendly_name()
+
+
+def test_no_node_after_the_last_layer_is_rounded():
+    """The mean over the tokens and the classifier cost no time, and their errors would reach the logits."""
+    random = np.random.default_rng(0)
+    texts = [random.integers(10, WORDS, 30).tolist() for _ in range(20)]
+    for pooling in POOLINGS:
+        graph = quantise(tiny_weights(seed=3), "gelu_tanh", 0, texts, pooling)
+        nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+        assert set(float_nodes(pooling)) <= set(nodes)
+        for name in float_nodes(pooling):
+            inputs = {value.get_node().get_type_name() for value in nodes[name].input_values()}
+            assert "FakeQuantize" not in inputs, (pooling, name)

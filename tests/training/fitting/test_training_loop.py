@@ -13,16 +13,16 @@ from textclf.stats.calibration import softmax
 from textclf.stats.metrics import classification_metrics
 from textclf.training.fitting.batching import plan_epoch
 from textclf.training.fitting.checkpoints import RunDirectory
-from textclf.training.fitting.training_loop import fit, ids_to_logits, predict_logits
+from textclf.training.fitting.training_loop import LabelledIds, fit, ids_to_logits, predict_logits
 from textclf.training.tf_setup import tf
 
 NAMES = ("neg", "pos")
 
 
-def fitted(path, model, train, select, *, names=NAMES, precision="float32", **options):
+def fitted(path, model, train, selection_set, *, names=NAMES, precision="float32", **options):
     """Fit in the run folder `path`; by default with plain gradient descent of a constant batch."""
     settings = TrainingOptions(**({"optimiser": "sgd", "init_lr": 0.5, "warmup": 0.0, "batch_size": 8} | options))
-    return fit(model, train, select, names, settings, precision, 0, RunDirectory(path))
+    return fit(model, train, selection_set, names, settings, precision, 0, RunDirectory(path))
 
 
 def metrics_of(model, data, names=NAMES):
@@ -72,6 +72,25 @@ def test_what_a_finished_training_says(tmp_path, words):
     assert result.history["learning_rate"] == pytest.approx([0.5 * 2 / 3, 0.5 / 3, 0.0], abs=1e-6)
     assert result.seconds >= 0
     assert result.examples_per_second > 0
+
+
+def test_the_last_epoch_is_kept_even_if_an_earlier_one_is_better(tmp_path, words):
+    train, select = words
+    select = LabelledIds(select.texts, 1 - select.labels)  # The longer the training, the worse.
+    results, models = {}, {}
+    for kept in ("best", "last"):
+        models[kept] = word_classifier()
+        results[kept] = fitted(tmp_path / kept, models[kept], train, select, epochs=3, select=kept)
+    assert results["best"].history == results["last"].history
+    losses = results["last"].history["val_loss"]
+    assert losses[0] < losses[-1]
+    assert (results["best"].best_epoch, results["last"].best_epoch) == (1, 1)
+    assert metrics_of(models["last"], select).log_loss == pytest.approx(losses[-1], rel=1e-5)
+    assert metrics_of(models["best"], select).log_loss == pytest.approx(losses[0], rel=1e-5)
+    # A finished training that is started again has the same weights.
+    again = word_classifier()
+    assert fitted(tmp_path / "last", again, train, select, epochs=3, select="last").resumed_from_step == 12
+    assert_same_weights(again, models["last"])
 
 
 def test_another_seed_is_another_training(tmp_path, words):

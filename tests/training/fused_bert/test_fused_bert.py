@@ -8,7 +8,7 @@ import pytest
 from tiny_bert import write_checkpoint
 
 from textclf.config import TrainingOptions
-from textclf.training.classifier import ENCODER_INPUTS, build_classifier, ids_classifier, load_encoder
+from textclf.training.classifier import ENCODER_INPUTS, build_classifier, ids_classifier, load_encoder, pooling_of
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.bert_weights import EncoderSizes
 from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts
@@ -23,11 +23,11 @@ LABELS = np.array([0, 2, 1, 1])
 HEAD = 1.0  # Of the classification layer's weights: large enough that every layer has a gradient to speak of.
 
 
-def string_classifier(folder):
+def string_classifier(folder, pooling="cls"):
     """Strings -> 3 logits, on the encoder of a checkpoint folder."""
     folders = encoders.resolve("tiny", str(folder), "")
     preprocessing = TextPreprocessing(folders.preprocessing, max_length=16, name="preprocessing")
-    classifier = build_classifier(preprocessing, load_encoder(folders.encoder, 16), num_classes=3, dropout=0.0)
+    classifier = build_classifier(preprocessing, load_encoder(folders.encoder, 16), 3, 0.0, pooling)
     random = np.random.default_rng(1)
     classifier.get_layer("classifier").set_weights([random.normal(0, HEAD, (32, 3)), random.normal(0, HEAD, 3)])
     return classifier
@@ -35,7 +35,7 @@ def string_classifier(folder):
 
 def written_out(classifier, activation="gelu_tanh", dropout=0.0, dtype=tf.float32, seed=0):
     layers = (classifier.get_layer(name) for name in ("bert_encoder", "classifier"))
-    return BertClassifier(*layers, activation, dropout, dtype, seed)
+    return BertClassifier(*layers, activation, dropout, dtype, seed, pooling_of(classifier))
 
 
 def batch(length=13, paddings=(0, 5, 1, 0), seed=0):
@@ -65,7 +65,15 @@ def relu_classifier(tmp_path_factory):
     return string_classifier(write_checkpoint(tmp_path_factory.mktemp("relu") / "checkpoint", hidden_act="relu"))
 
 
-@pytest.fixture(params=[("classifier", "gelu_tanh"), ("relu_classifier", "relu")], ids=["gelu", "relu"])
+@pytest.fixture(scope="module")
+def mean_classifier(tiny_checkpoint):
+    return string_classifier(tiny_checkpoint, "mean")
+
+
+@pytest.fixture(
+    params=[("classifier", "gelu_tanh"), ("relu_classifier", "relu"), ("mean_classifier", "gelu_tanh")],
+    ids=["gelu", "relu", "mean"],
+)
 def each_classifier(request):
     """One after the other, with the name of its activation function."""
     name, activation = request.param
@@ -81,7 +89,9 @@ def no_dropout(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [1, 2, 13])
-def test_logits_are_those_of_the_encoders_own_graph(classifier, length):
+@pytest.mark.parametrize("pooling", ["classifier", "mean_classifier"])
+def test_logits_are_those_of_the_encoders_own_graph(pooling, length, request):
+    classifier = request.getfixturevalue(pooling)
     inputs = batch(length, paddings=(0, length // 2, 0, 0))
     np.testing.assert_allclose(
         written_out(classifier)(inputs), ids_classifier(classifier)(inputs), rtol=1e-5, atol=1e-5
@@ -99,7 +109,8 @@ def test_variables_are_the_encoders_and_nothing_else(classifier):
 def test_gradients_are_those_of_the_encoders_own_graph(no_dropout, each_classifier):
     classifier, activation = each_classifier
     model, hub_form, inputs = written_out(classifier, activation), ids_classifier(classifier), batch()
-    variables = hub_form.trainable_variables
+    unused = ("pooler",) if pooling_of(classifier) == "mean" else ()
+    variables = [item for item in hub_form.trainable_variables if not any(name in item.name for name in unused)]
     loss, gradients = loss_and_gradients(model, inputs, variables, training=True)
     expected_loss, expected = loss_and_gradients(hub_form, inputs, variables, training=False)
     assert loss == pytest.approx(expected_loss, rel=1e-5)

@@ -127,7 +127,7 @@ def export_engine(
     Args:
         saved_model: the folder of the SavedModel (textclf.training.export.saved_model_export).
         tokenizer: the serving tokenizer, from checked_tokenizer().
-        manifest: temperature, threshold and class names of the model.
+        manifest: temperature, threshold, class names and pooling of the model.
         texts: texts for quantisation and for the comparison.
         folder, seed: folder of the engine, and random seed for the choice of texts.
 
@@ -141,7 +141,8 @@ def export_engine(
     model = tf.saved_model.load(str(saved_model))
     original = _saved_model_logits(model, compared.texts)
     probe = tokenizer(compared.texts[:_COMPARED_TEXTS])
-    source = _float_graph(model, tokenizer, [text.ids for text in probe], original[:_COMPARED_TEXTS])
+    pooling = manifest.training.get("pooling", "cls")  # Earlier versions do not record it.
+    source = _float_graph(model, tokenizer, [text.ids for text in probe], original[:_COMPARED_TEXTS], pooling)
     folder.mkdir(parents=True)
     tokenizer.save(folder)
     core = import_openvino().Core()
@@ -154,7 +155,7 @@ def export_engine(
         stored = source.graph
         if precision == "int8":
             ids = [text.ids for text in tokenizer(calibration)]
-            stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids)
+            stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids, pooling)
         import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
         # Read the file back, because that is what will be served.
         graph = core.read_model(str(folder / GRAPH_FILE))
@@ -223,14 +224,16 @@ class _FloatGraph:
     why_converted: str = ""
 
 
-def _float_graph(model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32]) -> _FloatGraph:
+def _float_graph(
+    model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32], pooling: str
+) -> _FloatGraph:
     """The graph, built or converted."""
     weights = bert_weights({item.name: item.numpy() for item in model.weights if item.dtype == tf.float32})
     difference = np.inf
     try:
         # The weights do not show the activation: use the one that gives the SavedModel's logits.
         for activation in ACTIVATIONS:
-            graph = build_graph(weights, activation, tokenizer.padding_id)
+            graph = build_graph(weights, activation, tokenizer.padding_id, pooling=pooling)
             difference = min(difference, _largest_difference(graph, ids, original))
             if difference <= _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * np.abs(original).max():
                 return _FloatGraph(graph, weights, activation)

@@ -4,11 +4,12 @@ The graph has MatMul, ScaledDotProductAttention, Gelu and MVN, which the CPU plu
 graph converted from a SavedModel has Einsum, which neither supports well.
 
 B: batch, S: sequence length, H: width, A: heads, D = H / A, K: classes.
-    input_word_ids int32 [B, S]  ->  logits float32 [B, K], embeddings float32 [B, H] (the pooled output)
+    input_word_ids int32 [B, S]  ->  logits float32 [B, K], embeddings float32 [B, H] (the classifier's input)
 
 Two parts are left out because they do not change the outputs: all token types except the first, whose embedding is
-added to the position embeddings; and the last layer's outputs for tokens other than [CLS], a seventh of the work of a
-6-layer encoder. Tokens with the id of [PAD] are padding: no text contains them.
+added to the position embeddings; and, unless the pooling is the mean over all tokens, the last layer's outputs for
+tokens other than [CLS], a seventh of the work of a 6-layer encoder. Tokens with the id of [PAD] are padding: no text
+contains them.
 
 References: Devlin et al. 2019, BERT, section 3; Zhao et al. 2019, Improving Neural Network Quantization without
 Retraining using Outlier Channel Splitting.
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 from textclf.environment import import_openvino
 from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON, EncoderSizes, Weights, encoder_sizes
 
+# Names of the nodes of mean pooling.
+_WEIGHED, _TOTAL, _MEAN = "mean_pooling/weighed", "mean_pooling/total", "mean_pooling/mean"
+
 ov = import_openvino()
 op = ov.opset13
 
@@ -33,6 +37,7 @@ def build_graph(
     padding_id: int = 0,
     copies: Sequence[NDArray[np.int64]] | None = None,
     int8_embeddings: bool = False,
+    pooling: str = "cls",
 ) -> Any:
     """The graph as an openvino.Model, with dynamic batch and sequence length; it computes in float32.
 
@@ -43,15 +48,20 @@ def build_graph(
         copies: for each layer, into how many equal parts each channel of its feed-forward layer is split, [inner]
             (see copies_of_outliers); None splits none. The outputs are the same.
         int8_embeddings: store the word embeddings in 8 bits.
+        pooling: input of the classifier, one of textclf.config.POOLINGS.
 
     Raises:
         UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
     """
     ids = _ids()
     is_padding = op.equal(ids, _constant(padding_id, np.int32))
-    hidden = _hidden(ids, is_padding, weights, activation, copies, int8_embeddings, first_only=True)
-    first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
-    pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
+    first_only = pooling == "cls"
+    hidden = _hidden(ids, is_padding, weights, activation, copies, int8_embeddings, first_only)
+    if first_only:
+        first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
+        pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
+    else:
+        pooled = _mean_of_tokens(hidden, is_padding)  # [B, H]
     logits = _dense(pooled, weights, "classifier")  # [B, K]
     return _model(ids, {"logits": logits, "embeddings": pooled}, "text_classifier")
 
@@ -67,11 +77,7 @@ def build_mean_graph(weights: Weights, activation: str = "gelu_tanh", padding_id
     ids = _ids()
     is_padding = op.equal(ids, _constant(padding_id, np.int32))
     hidden = _hidden(ids, is_padding, weights, activation)  # [B, S, H]
-    zero, one = _constant(0, np.float32), _constant(1, np.float32)
-    counts = op.unsqueeze(op.select(is_padding, zero, one), _constant([2]))  # [B, S, 1]
-    total = op.reduce_sum(op.multiply(hidden, counts), _constant([1]))
-    mean = op.divide(total, op.reduce_sum(counts, _constant([1])))
-    return _model(ids, {"logits": mean}, "text_embedder")
+    return _model(ids, {"logits": _mean_of_tokens(hidden, is_padding)}, "text_embedder")
 
 
 def _ids() -> Any:
@@ -165,6 +171,23 @@ def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, 
         inner = op.multiply(inner, op.constant(np.repeat(1 / copies, copies).astype(np.float32)))
     output = _dense(inner, expanded, f"{name}/output")
     return _layer_norm(op.add(attended, output), weights, f"{name}/output_layer_norm")
+
+
+def _mean_of_tokens(hidden: Any, is_padding: Any) -> Any:
+    """The mean over the tokens that are no padding: [B, S, H], [B, S] -> [B, H]."""
+    weights = op.select(op.unsqueeze(is_padding, _constant([2])), _constant(0, np.float32), _constant(1, np.float32))
+    weighed = op.multiply(hidden, weights)
+    weighed.set_friendly_name(_WEIGHED)
+    total = op.reduce_sum(weighed, _constant([1]))
+    total.set_friendly_name(_TOTAL)
+    mean = op.divide(total, op.reduce_sum(weights, _constant([1])))
+    mean.set_friendly_name(_MEAN)
+    return mean
+
+
+def float_nodes(pooling: str) -> list[str]:
+    """The names of the nodes after the last layer, which int8 would make inaccurate and hardly faster."""
+    return ["classifier", *({"mean": (_WEIGHED, _TOTAL, _MEAN), "cls": ("pooler_transform",)}[pooling])]
 
 
 def inner_name(layer: int) -> str:

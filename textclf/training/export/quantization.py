@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from textclf.environment import import_openvino
 from textclf.training.encoders.bert_weights import Weights, encoder_sizes
-from textclf.training.export.engine_graph import build_graph, copies_of_outliers, inner_name
+from textclf.training.export.engine_graph import build_graph, copies_of_outliers, float_nodes, inner_name
 
 # Channels added to each feed-forward layer to split outliers, 4% of a small encoder's.
 _EXTRA_CHANNELS = 64
@@ -34,12 +34,15 @@ _SMOOTH_QUANT_ALPHA = 0.8
 _OUTLIER_TEXTS = 64
 
 
-def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[Sequence[int]]) -> Any:
+def quantise(
+    weights: Weights, activation: str, padding_id: int, ids: Sequence[Sequence[int]], pooling: str = "cls"
+) -> Any:
     """The graph of textclf.training.export.engine_graph, quantised to int8, as an openvino.Model.
 
     Args:
         weights, activation, padding_id: as for build_graph.
         ids: wordpiece ids of training texts, to measure the ranges of the activations.
+        pooling: as for build_graph.
     """
     import_openvino()  # Before nncf, because it switches nncf's telemetry off.
     import nncf
@@ -47,17 +50,17 @@ def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[S
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     inputs = [np.array([text], np.int32) for text in ids]
-    largest = _largest_activations(weights, activation, padding_id, inputs[:_OUTLIER_TEXTS])
+    largest = _largest_activations(build_graph(weights, activation, padding_id, pooling=pooling), weights, inputs)
     copies = [copies_of_outliers(channels, _EXTRA_CHANNELS) for channels in largest]
     # nncf.set_log_level would also set the level of handlers that are not nncf's.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF's progress bars can't be switched off.
         return nncf.quantize(
-            build_graph(weights, activation, padding_id, copies, int8_embeddings=True),
+            build_graph(weights, activation, padding_id, copies, int8_embeddings=True, pooling=pooling),
             nncf.Dataset(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=["pooler_transform", "classifier"]),
+            ignored_scope=nncf.IgnoredScope(names=float_nodes(pooling)),
             advanced_parameters=AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
                 smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=_SMOOTH_QUANT_ALPHA),
@@ -66,17 +69,16 @@ def quantise(weights: Weights, activation: str, padding_id: int, ids: Sequence[S
 
 
 def _largest_activations(
-    weights: Weights, activation: str, padding_id: int, inputs: Sequence[NDArray[np.int32]]
+    graph: Any, weights: Weights, inputs: Sequence[NDArray[np.int32]]
 ) -> list[NDArray[np.float32]]:
     """For each layer, the largest absolute value of each channel of its feed-forward part: [inner]."""
-    graph = build_graph(weights, activation, padding_id)
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
     layers = range(encoder_sizes(weights).layers)
     graph.add_outputs([nodes[inner_name(layer)].output(0) for layer in layers])
     compiled = import_openvino().Core().compile_model(graph, "CPU")
     first = len(compiled.outputs) - len(layers)
     largest = [np.zeros(weights[f"transformer/layer_{layer}/intermediate/bias"].shape, np.float32) for layer in layers]
-    for ids in inputs:
+    for ids in inputs[:_OUTLIER_TEXTS]:
         results = compiled([ids])
         for layer in layers:
             np.maximum(largest[layer], np.abs(results[first + layer][0]).max(axis=0), out=largest[layer])

@@ -4,7 +4,7 @@ Signatures (B texts, K classes):
     serving_default(text: string [B]) -> {logits float32 [B, K], probabilities float32 [B, K]}
     token_counts(text: string [B]) -> {token_counts int32 [B]}: wordpieces before truncation, including [CLS] and [SEP]
     classify_ids(input_word_ids, input_mask: int32 [B, S]) -> {logits float32 [B, K], embeddings float32 [B, H]}: the
-        part after the tokenizer; embeddings are the encoder's pooled output
+        part after the tokenizer; embeddings are the input of the classification layer
 """
 
 from collections.abc import Sequence

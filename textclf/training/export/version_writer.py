@@ -126,6 +126,7 @@ def trained_version(
             "options": {**ready.options.to_dict(), "precision": ready.precision},
             "graph": ready.ids_model.name,
             "dropout": model.dropout,
+            "pooling": model.pooling,
         },
         software={"python": platform.python_version(), **_package_versions()},
         parent=parent,

@@ -56,7 +56,7 @@ class FitResult:
 
 
 def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-    """A compiled function from word ids and mask, int32 [B, S], to float32 logits [B, K], without dropout."""
+    """A compiled function from word ids and mask, int32 [B, S], to the model's float32 output, without dropout."""
 
     @graph_function(_IDS, _IDS)
     def logits(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -68,7 +68,7 @@ def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], t
 def predict_logits(
     logits: Callable[[np.ndarray, np.ndarray], tf.Tensor], texts: TokenizedTexts, padding_id: int, label: str
 ) -> np.ndarray:
-    """Logits of all texts in their order, float32 [texts, K]; `label` names the progress bar."""
+    """Outputs of ids_to_logits() for all texts in their order, float32 [texts, K]; `label` names the progress bar."""
     parts: list[np.ndarray] = []
     plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)
     # Always float32, so that the results are those of the saved model.
@@ -94,7 +94,7 @@ def fit(
     padding_id: int,
     run: RunDirectory,
 ) -> FitResult:
-    """Fit `model` (ids -> logits) on `train`; it ends with the weights of the epoch that is best on `select`.
+    """Fit `model` (ids -> logits) on `train`; it ends with the weights of the last epoch or of the best on `select`.
 
     Continues from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16", the
     graph_precision() of training steps.
@@ -144,13 +144,14 @@ def fit(
                 raise _diverged(progress.step, "logits that are not finite")
             metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
             _end_epoch(progress, metrics, _rate(optimiser), options)
-            if progress.best_epoch == epoch + 1:
+            if options.select == "best" and progress.best_epoch == epoch + 1:
                 run.save_best(weights, progress.best_epoch)
             latest = {f"validation/{key}": values[-1] for key, values in progress.history.items()}
             _log(summaries, progress.step, latest)
             tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
             run.save(checkpoint, progress)
-    run.restore_best(weights, progress.best_epoch)
+    if options.select == "best":
+        run.restore_best(weights, progress.best_epoch)
     return FitResult(
         history=progress.history,
         steps=progress.step,

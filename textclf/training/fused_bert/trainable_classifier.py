@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from textclf.training.classifier import ENCODER_INPUTS, ids_classifier
+from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_tokens, pooling_of
 from textclf.training.encoders.bert_weights import (
     ACTIVATIONS,
     LAYER_NORM_EPSILON,
@@ -52,6 +52,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         activation: activation of the feed-forward layers, one of ACTIVATIONS.
         dropout, seed: rate before the classification layer, and random seed of all dropout.
         dtype: type of matrix products in training; everything else is float32.
+        pooling: input of the classification layer, one of textclf.config.POOLINGS.
 
     Attributes:
         activation, product_dtype: the arguments `activation` and `dtype`.
@@ -68,8 +69,10 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         dropout: float,
         dtype: tf.DType = tf.float32,
         seed: int = 0,
+        pooling: str = "cls",
     ) -> None:
         super().__init__(name=FUSED)
+        self._pooling = pooling
         self.encoder, self.classifier = encoder, classifier
         self.activation, self._dropout, self.product_dtype, self._seed = activation, dropout, dtype, seed
         # A MappingProxyType hides the variables from Keras: the layers track them already.
@@ -92,7 +95,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         """Logits [B, K]; each call with `training` draws new dropout."""
         word_ids, mask = (inputs[name] for name in ENCODER_INPUTS[:2])
         seed = self._next_seed() if training else None
-        pooled = tf.tanh(self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform"))  # [B, H]
+        pooled = self._pooled(word_ids, mask, seed)  # [B, H]
         if training and self._dropout:
             pooled = kernels.dropped_out(pooled, seed + tf.constant(1, tf.uint32), self._dropout)
         return tf.ensure_shape(self._dense(pooled, "classifier"), [None, self._sizes.classes])
@@ -100,6 +103,13 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
     def sequence_for_training(self, word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """The encoder's output for every token with dropout, float32 [B * S, H]; both arguments are int32 [B, S]."""
         return self._hidden(word_ids, mask, self._next_seed(), first_only=False)
+
+    def _pooled(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """The input of the classification layer, [B, H]; `seed` None is without dropout."""
+        if self._pooling == "mean":
+            outputs = self._hidden(word_ids, mask, seed, first_only=False)
+            return mean_of_tokens(tf.reshape(outputs, [*tf.unstack(tf.shape(word_ids)), self._sizes.width]), mask)
+        return tf.tanh(self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform"))
 
     def _hidden(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None, first_only: bool) -> tf.Tensor:
         """The last layer's output, [B * S, H], or [B, H] for the first tokens; `seed` None is without dropout."""
@@ -178,14 +188,14 @@ def trainable_classifier(
         precision: "float32" or "bfloat16".
         tokens: tokens of all epochs together.
     """
-    original = ids_classifier(classifier)
+    original, pooling = ids_classifier(classifier), pooling_of(classifier)
     encoder, head = classifier.get_layer("bert_encoder"), classifier.get_layer("classifier")
     try:
         sizes = encoder_sizes(bert_weights({item.name: item.numpy() for item in classifier.variables}))
         if training_operations(sizes, tokens) < _MIN_OPERATIONS:
             return original
         dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
-        fused = [BertClassifier(encoder, head, activation, dropout, dtype, seed) for activation in ACTIVATIONS]
+        fused = [BertClassifier(encoder, head, activation, dropout, dtype, seed, pooling) for activation in ACTIVATIONS]
         differences = [_largest_difference(model, original, sizes) for model in fused]
         if min(differences) <= _LOGIT_TOLERANCE:
             return fused[int(np.argmin(differences))]
