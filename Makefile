@@ -11,9 +11,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 SERVING_VENV := .venv-serving
-LOCK_VENV := .venv-lock
-UV := uv==0.13.9
+UV_VENV := .venv-uv
 PIP := -m pip --disable-pip-version-check --quiet
+INSTALL := $(UV_VENV)/bin/python ops/install.py
 DEMO := demo
 define new_venv
 	@$(PYTHON) --version | grep -q ' 3\.11\.' || { echo "Python 3.11 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
@@ -23,17 +23,24 @@ endef
 .PHONY: demo serve test lint docs lock image-test clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: pyproject.toml requirements.txt requirements-encoder.txt
-	@echo "installing into $(VENV) (about four gigabytes, a few minutes)"
+# Without uv, ops/install.py uses pip.
+$(UV_VENV)/.installed: requirements-uv.txt
+	$(call new_venv,$(UV_VENV))
+	$(UV_VENV)/bin/python $(PIP) install --require-hashes -r requirements-uv.txt || echo "uv is not available: pip installs, which takes minutes"
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-encoder.txt | $(UV_VENV)/.installed
+	@echo "installing into $(VENV) (about four gigabytes: a few minutes, less than one from the cache)"
 	$(call new_venv,$(VENV))
-	$(BIN)/python $(PIP) install --require-hashes -r requirements.txt
-	$(BIN)/python $(PIP) install --require-hashes --no-deps -r requirements-encoder.txt
-	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	$(INSTALL) $(BIN)/python --require-hashes -r requirements.txt
+	$(INSTALL) $(BIN)/python --require-hashes --no-deps -r requirements-encoder.txt
+	$(INSTALL) $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python train_model.py --dataset-path data/sample --encoder minilm-l6 --epochs 6 --init-lr 1e-4 \
-		--batch-size 8 --model-dir $(DEMO)/model --runs-dir $(DEMO)/runs --promote
+	$(BIN)/python train_model.py --dataset-path data/sample --encoder minilm-l6 --pooling mean --head-init probe \
+		--select last --epochs 4 --init-lr 1e-4 --batch-size 8 --max-length 128 --model-dir $(DEMO)/model \
+		--runs-dir $(DEMO)/runs --promote
 	$(BIN)/python inference.py --model-path $(DEMO)/model batch data/sample/test --num-files 3 --seed 1
 	@echo
 	@echo "A fine-tuned model is in $(DEMO)/model. Next:"
@@ -43,9 +50,9 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/tensorboard --logdir $(DEMO)/runs                  the training curves"
 
 # The image installs the same lock, so the tests see what the image has.
-$(SERVING_VENV)/.installed: requirements-serving.txt
+$(SERVING_VENV)/.installed: requirements-serving.txt | $(UV_VENV)/.installed
 	$(call new_venv,$(SERVING_VENV))
-	$(SERVING_VENV)/bin/python $(PIP) install --require-hashes -r requirements-serving.txt
+	$(INSTALL) $(SERVING_VENV)/bin/python --require-hashes -r requirements-serving.txt
 	@touch $@
 
 serve: $(SERVING_VENV)/.installed
@@ -63,16 +70,11 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-$(LOCK_VENV)/.installed: Makefile
-	$(call new_venv,$(LOCK_VENV))
-	$(LOCK_VENV)/bin/python $(PIP) install $(UV)
-	@touch $@
-
-lock: $(LOCK_VENV)/.installed
-	$(LOCK_VENV)/bin/python ops/lock.py $(LOCK_VENV)/bin/uv $(UPGRADE)
+lock: $(UV_VENV)/.installed
+	$(UV_VENV)/bin/python ops/lock.py $(UV_VENV)/bin/uv $(UPGRADE)
 
 image-test: $(SERVING_VENV)/.installed
 	PYTHON=$(SERVING_VENV)/bin/python ops/image_test.sh
 
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) $(LOCK_VENV) $(DEMO) site dist .image-test .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SERVING_VENV) $(UV_VENV) $(DEMO) site dist .image-test .pytest_cache .mypy_cache .ruff_cache
