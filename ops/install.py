@@ -44,7 +44,7 @@ _WITHOUT_EFFECT = frozenset(
         "config-file",
         "require-hashes",
         "prefer-binary",
-    )  # fmt: skip
+    )
 )
 # Sections of `pip config list`; a later one counts more.
 _SECTIONS = ("global", "install", ":env:")
