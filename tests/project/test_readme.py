@@ -28,8 +28,8 @@ README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 TRAIN = (
-    "textclf train --dataset-path data/sample --encoder minilm-l6 --epochs 6 --init-lr 1e-4 --batch-size 8 "
-    "--model-dir my-models"
+    "textclf train --dataset-path data/sample --encoder minilm-l6 --pooling mean --head-init probe --select last "
+    "--epochs 4 --init-lr 1e-4 --batch-size 8 --max-length 128 --model-dir my-models"
 )
 # Beginning of a line -> why it is not run.
 NOT_RUN = {
@@ -93,7 +93,7 @@ def store(encoder, tmp_path_factory) -> Path:
     (folder / "data").symlink_to(ROOT / "data")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
-        command = TRAIN.replace("minilm-l6", str(encoder)).replace("--epochs 6", "--epochs 1")
+        command = TRAIN.replace("minilm-l6", str(encoder)).replace("--epochs 4", "--epochs 1")
         assert textclf(shlex.split(command)[1:]) == 0
     return folder / "my-models"
 
@@ -148,7 +148,7 @@ class Reader:
             self.serve(words[words.index("--model-path") + 1])
         elif words[0] == "curl":
             self.ask(words)
-        elif command.strip() == TRAIN:
+        elif words == shlex.split(TRAIN):
             pass  # The fixture `store` ran it.
         elif words[0] == "textclf":
             newest = max(path.name for path in (self.folder / "my-models" / "versions").iterdir())

@@ -18,6 +18,13 @@ from textclf.store.model_store import ModelStore, ModelVersion
 STORE = ROOT / "model"
 CARD = (STORE / "README.md").read_text(encoding="utf-8")
 SHIPPED = ("engine", "plots", "reference.npz")
+README = {
+    "A joy from beginning to end.": "pos",
+    "It drags, but I left smiling.": "pos",
+    "Lovely.": "pos",
+    "Dull, and far too long.": "neg",
+    "Two hours of nothing.": "neg",
+}
 PLAIN = {
     "pos": [
         "I loved every minute of it.",
@@ -82,6 +89,21 @@ def test_shipped_version_is_right_on_plain_reviews(version, cascade):
         for prediction in Inference(version.path, cascade=cascade).predict(texts):
             assert prediction.label == label, prediction
             assert prediction.probabilities[label] > 0.8, prediction
+
+
+def test_shipped_version_is_right_on_the_examples_of_the_readme(version):
+    assert set(re.findall(r'"([A-Z][^"\n]*\.)"', (ROOT / "README.md").read_text(encoding="utf-8"))) == set(README)
+    for prediction in Inference(version.path).predict(list(README)):
+        assert prediction.label == README[prediction.text], prediction
+
+
+def test_the_limitations_have_the_predictions_of_the_shipped_version(version):
+    page = " ".join((ROOT / "docs" / "limitations.md").read_text(encoding="utf-8").split())
+    shown = {text: float(score) for text, score in re.findall(r'"([^"]+)" \((0\.\d+)', page)}
+    assert len(shown) == 6
+    for prediction in Inference(version.path).predict(list(shown)):
+        # Another CPU rounds in other ways.
+        assert prediction.probabilities["pos"] == pytest.approx(shown[prediction.text], abs=0.05)
 
 
 def test_the_card_says_how_it_does_on_hard_reviews(version):
