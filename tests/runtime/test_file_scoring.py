@@ -231,10 +231,11 @@ def test_an_error_lists_the_first_five_rows_and_counts_all(tmp_path):
 
 @pytest.mark.parametrize("blank", [None, "", " \u00a0"])
 def test_blank_texts_are_scored_marked_and_counted(tmp_path, blank):
-    rows = [{"text": "pos"}, *[{"text": blank, "id": 2}] * 6]
+    rows = [{"text": "pos", "label": "pos"}, *[{"text": blank, "id": 2, "label": "neg"}] * 6]
     for name in ("out.csv", "out.jsonl"):
-        report = score(tmp_path / name, rows, columns=["text", "id"])
+        report = score(tmp_path / name, rows, columns=["text", "id", "label"])
         assert (report.scored, report.empty, report.empty_rows) == (7, 6, [2, 3, 4, 5, 6])
+        assert (report.labelled, report.accuracy) == (1, 1), "a prediction for a blank text is neither right nor wrong"
         assert "blank texts: 6 (rows 2, 3, 4, 5, 6, …)" in next(report.warnings())
     marked = read_jsonl(tmp_path / "out.jsonl")
     assert [row.get("empty") for row in marked] == [None, *[True] * 6]

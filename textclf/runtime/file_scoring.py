@@ -193,7 +193,7 @@ def score_rows(
                 leave_out(number, BadRowError(source, f"row {number}", Reason.UNWRITABLE, str(error)))
                 continue
             report.count(number, prediction)
-            if label_column is not None and label_column != text_column:
+            if label_column not in (None, text_column) and not prediction.is_empty:
                 labels.add(fields.get(label_column), prediction.label)
     if refused:
         raise InputError(str(refused.error()))
