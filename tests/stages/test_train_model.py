@@ -27,6 +27,7 @@ from textclf.stats.calibration import expected_calibration_error, softmax
 from textclf.stats.metrics import classification_metrics
 from textclf.store.evaluation import EVALUATION_FILE, Evaluation
 from textclf.store.model_store import ModelStore, open_model
+from textclf.tokenization.text_key import TextKeys
 from textclf.training.classifier import ids_encoder
 from textclf.training.encoders import hf_bert
 from textclf.training.encoders import resolve as encoders
@@ -60,6 +61,23 @@ def test_defaults_are_the_small_bert_of_tf_hub():
     assert training.model_options.model_name == "small_bert/bert_en_uncased_L-4_H-512_A-8"
     assert training.model_options.name_to_handle.startswith("https://tfhub.dev/tensorflow/small_bert/")
     assert (training.training_options.epochs, training.training_options.init_lr) == (5, 3e-5)
+
+
+def test_texts_are_equal_as_the_encoder_reads_them(tiny_checkpoint, tmp_path):
+    """The vocabulary spells neither sign, so a model cannot tell these texts apart."""
+    rows = [(f"a film {number}", "pos") for number in range(20)]
+    rows += [(f"a dull plot {number}", "neg") for number in range(20)]
+    rows += [("very dull \u2603", "neg"), ("very dull \u2602", "neg")]
+    with open(tmp_path / "all.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    training = tiny_training(tiny_checkpoint, tmp_path / "all.csv", tmp_path)
+    assert training.read_dataset().counts.duplicates == 1
+    assert load_dataset(tmp_path / "all.csv").counts.duplicates == 0
+    # The data is read before an encoder is loaded, and without one if the keys are given.
+    lost = Training(dataset_path=str(tmp_path / "all.csv"), name_to_handle="no/such/encoder")
+    assert lost.read_dataset(TextKeys()).counts.duplicates == 0
+    with pytest.raises(EncoderError, match="no/such/encoder"):
+        lost.read_dataset()
 
 
 @pytest.mark.parametrize(
