@@ -239,26 +239,27 @@ def count_words(monkeypatch):
     )
 
 
-def test_report_command(invoke, root, monkeypatch):
+def test_report_command(invoke, root, tiny_checkpoint, monkeypatch):
     count_words(monkeypatch)
-    result = invoke("report", root, "--json", "--max-length", 4)
+    result = invoke("report", root, "--encoder", tiny_checkpoint, "--json", "--max-length", 4)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert [split["texts"] for split in report["splits"]] == [48, 6, 6, 20]
     assert report["splits"][0]["lengths"]["over_limit"] == 1
-    assert f"fingerprint {report['fingerprint']}" in invoke("report", root).stdout
+    assert f"fingerprint {report['fingerprint']}" in invoke("report", root, "--encoder", tiny_checkpoint).stdout
 
 
-def test_report_command_leads_to_rename_label(invoke, tmp_path, monkeypatch):
+def test_report_command_leads_to_rename_label(invoke, tmp_path, tiny_checkpoint, monkeypatch):
     count_words(monkeypatch)
     with open(tmp_path / "all.csv", "w", newline="") as file:
-        pairs = [(f"text {i}{name}", name) for i in range(9) for name in ("a", "b=?")]
+        pairs = [(f"text {i}{name}", name) for i in range(9) for name in ("a", "b\a")]
         csv.writer(file).writerows([("review", "stars"), *pairs])
     columns = ("--text-column", "review", "--label-column", "stars")
     result = invoke("report", "all.csv", *columns)
     assert result.exit_code == 1
-    assert "--rename-label OLD=NEW" in result.stderr
-    result = invoke("report", "all.csv", *columns, "--rename-label", "b=?=b", "--no-test", "--json")
+    assert "--rename-label" in result.stderr
+    others = ("--rename-label", "b\a=b", "--no-test", "--encoder", tiny_checkpoint, "--json")
+    result = invoke("report", "all.csv", *columns, *others)
     assert result.exit_code == 0, result.output
     assert list(json.loads(result.stdout)["splits"][0]["classes"]) == ["a", "b"]
 
