@@ -227,6 +227,18 @@ def test_texts_are_equal_as_the_encoder_reads_them(tmp_path):
     assert (cased.counts.duplicates, uncased.counts.duplicates, load_dataset(root).counts.duplicates) == (1, 2, 1)
 
 
+def test_an_encoder_of_another_language_is_named_as_the_reason(tmp_path):
+    """With this vocabulary every sign is [UNK], so that signs of both classes are one text."""
+    signs = [(chr(0x2600 + i), "neg" if i % 2 else "pos") for i in range(20)]
+    keys = TextKeys(Tokenizer(vocabulary(), lower_case=True, max_length=8))
+    dataset = load_dataset(write_root(tmp_path / "some", [*rows("train"), *signs]), text_keys=keys)
+    assert dataset.counts.conflicts == 20
+    assert any("19 training texts differ from another one only in words" in note for note in dataset.notes)
+    with pytest.raises(DatasetError, match="19 that differ from another one only in words that the vocabulary"):
+        load_dataset(write_table(tmp_path / "signs.csv", signs), text_keys=keys)
+    assert load_dataset(tmp_path / "some").notes == ()
+
+
 def test_an_earlier_version_compared_characters(tmp_path):
     root = write_root(tmp_path, [*rows("train"), *((text.upper(), label) for text, label in rows("train")[:4])])
     recorded = {name: value for name, value in DataOptions().to_dict().items() if name != "equal_texts"}

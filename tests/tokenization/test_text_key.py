@@ -8,7 +8,7 @@ from tiny_bert import vocabulary
 
 from bench.serving.unicode_texts import generated_texts, probe_vocabulary
 from textclf.errors import InputError
-from textclf.tokenization.text_key import TextKeys, is_blank, text_key
+from textclf.tokenization.text_key import TextKeys, is_blank, made_at_first_use, text_key
 from textclf.tokenization.tokenizer import Tokenizer
 
 TEXT = "Café: a film, so good! 10/10 for well-known naïve heroes"
@@ -132,6 +132,19 @@ def test_generated_texts_are_blank_exactly_where_they_have_no_wordpieces():
     texts = generated_texts(1000, seed=4)
     blank = [text for text, found in zip(texts, tokenizer()(texts), strict=True) if not found.wordpieces]
     assert [text for text in texts if is_blank(text)] == blank != []
+
+
+def test_an_encoder_is_loaded_once_and_at_the_first_use():
+    made = []
+
+    def make() -> TextKeys:
+        made.append(1)
+        return TextKeys()
+
+    keys_of = made_at_first_use(make)
+    assert made == []
+    assert keys_of(["good"]) + keys_of(["GOOD"]) == [text_key("good")] * 2
+    assert made == [1]
 
 
 def test_half_of_a_surrogate_pair_has_no_key():

@@ -8,18 +8,36 @@ from textclf.config import DataOptions
 from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
 from textclf.data.splits import Split, text_digest
 from textclf.errors import DatasetError
-from textclf.tokenization.text_key import KeyFunction
+from textclf.tokenization.text_key import KeyFunction, TextKeys
+
+# Share of repeated texts from which on the vocabulary may be the reason.
+_MANY_REPEATS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
-    """Distinct texts in order of their hash, and how many were left out, by the reason."""
+    """Distinct texts in order of their hash, and how many were left out, by the reason.
+
+    `unknown_words` is the number of texts that differ from another one only in words that the encoder's vocabulary
+    lacks; it is 0 unless many texts occur more than once.
+    """
 
     split: Split
     duplicates: int
     conflicts: int
     in_test: int
     in_validation: int
+    unknown_words: int = 0
+
+    @property
+    def note(self) -> str:
+        """A sentence about many texts that the encoder can't tell apart; "" without them."""
+        if not self.unknown_words:
+            return ""
+        return (
+            f"{self.unknown_words:,} training texts differ from another one only in words that the vocabulary of the "
+            f"encoder lacks: choose an encoder for the language of the texts"
+        )
 
 
 def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation: Set[bytes] = frozenset()) -> Cleaned:
@@ -42,7 +60,10 @@ def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation
             kept.append(members[0])
             left_out["duplicates"] += len(members) - 1
     reasons = ("duplicates", "conflicts", "in_test", "in_validation")
-    return Cleaned(split.chosen(kept), **{reason: left_out[reason] for reason in reasons})
+    unknown_words = 0
+    if left_out["duplicates"] + left_out["conflicts"] > _MANY_REPEATS * len(split):
+        unknown_words = max(0, len(set(TextKeys()(split.texts))) - len(seen))
+    return Cleaned(split.chosen(kept), **{reason: left_out[reason] for reason in reasons}, unknown_words=unknown_words)
 
 
 def exact_keys(texts: Iterable[str]) -> list[bytes]:

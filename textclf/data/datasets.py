@@ -183,6 +183,7 @@ def load_dataset(
         "with contradictory labels": cleaned.conflicts,
         "duplicates": cleaned.duplicates,
         "near duplicates": len(cleaned.split) - len(train),
+        "that differ from another one only in words that the vocabulary of the encoder lacks": cleaned.unknown_words,
     }
     check_class_sizes(train.labels, class_names, needed + (not parts.has_test), source, left_out)
     if not parts.has_test:
@@ -209,7 +210,7 @@ def load_dataset(
         near_are_kept=options.near_duplicates != "drop",
         layout=layout,
         nested=parts.nested,
-        notes=parts.notes,
+        notes=tuple(filter(None, (*parts.notes, cleaned.note))),
     )
 
 
