@@ -104,7 +104,7 @@ def test_contradictions_come_first_and_leaks_are_a_problem():
     assert (report.contradictions, report.surplus, report.equal_groups) == (2, 2, 2)
     leak = report.leaks[0]
     assert (leak.of, leak.inside, leak.equal, leak.similar) == ("train", "test", 2, 0)
-    assert describe_audit(report).startswith("Review this data before you train on it: 2 test texts are in train")
+    assert describe_audit(report).startswith("Review this data before you train on it: 2 test texts are also in train")
 
 
 def test_a_copy_with_the_same_wrong_label_does_not_hide_it():
@@ -128,7 +128,7 @@ def test_twenty_texts_are_too_few_for_label_errors():
     report = report_of(*made(20), with_embeddings=True)
     assert report.errors is None
     assert "too few texts to search label errors" in " ".join(report.notes)
-    assert "not searched" in describe_audit(report)
+    assert "but there are too few to search label errors" in describe_audit(report).splitlines()[0]
     assert audit_page(report)
 
 

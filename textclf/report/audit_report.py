@@ -1,6 +1,7 @@
 """The findings of `textclf data audit`, as records that can be printed, drawn and written."""
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +166,8 @@ def verdict(report: AuditReport) -> str:
     """One sentence: whether the data needs work before training."""
     if found := problems(report):
         return f"Review this data before you train on it: {found[0]}."
-    return f"No serious problem found in {report.texts:,} texts."
+    limit = "" if report.errors is not None else ", but there are too few to search label errors"
+    return f"No serious problem found in {report.texts:,} texts{limit}."
 
 
 def problems(report: AuditReport) -> tuple[str, ...]:
@@ -175,8 +177,8 @@ def problems(report: AuditReport) -> tuple[str, ...]:
         size = next(part.texts for part in report.parts if part.name == leak.inside)
         if leak.equal + leak.similar > NOTABLE_LEAKS * size:
             found.append(
-                f"{leak.equal:,} {leak.inside} texts are in {leak.of}, and {leak.similar:,} more have a similar text "
-                f"there"
+                f"{leak.equal:,} {leak.inside} texts are also in {leak.of}, and {leak.similar:,} more are similar to "
+                f"one there"
             )
     if report.contradictions:
         found.append(f"{report.contradictions:,} texts occur with contradictory labels")
@@ -193,8 +195,12 @@ def advice(report: AuditReport) -> tuple[str, ...]:
     found = []
     if report.rows:
         found.append(
-            "Open review.csv, edit the column label (or write (remove)) where it is wrong, and run "
-            "textclf data correct with it."
+            f"Open review.csv. Edit the column label where it is wrong, or write (remove). Then run: textclf data "
+            f"correct {shlex.quote(report.source)} review.csv --output NEW_FOLDER"
+        )
+    if report.contradictions:
+        found.append(
+            "Training leaves out texts with contradictory labels. Decide on their labels in review.csv to keep them."
         )
     if report.surplus:
         found.append(
