@@ -50,7 +50,7 @@ def test_a_class_without_texts_is_not_called_never_predicted():
         ([[50, 10], [5, 35]], False),
     ],
 )
-def test_better_than_the_most_frequent_class(matrix, is_no_better):
+def test_better_than_a_constant_answer(matrix, is_no_better):
     found = find_shortcomings(np.array(matrix))
     assert found.is_no_better is is_no_better
     assert (found.majority, found.majority_share) == (0, 0.6)

@@ -9,7 +9,7 @@ from textclf.runtime.linear_stage import LinearStage
 from textclf.store.evaluation import ClassWord
 from textclf.tokenization.tokenizer import Tokenizer
 
-MOST_WORDS = 12
+MAX_WORDS = 12
 # Words of fewer texts may be names, and their weights are mostly chance.
 MIN_TEXTS = 5
 # Training texts are in the order of their hashes, so the first ones are a fair sample.
@@ -19,7 +19,7 @@ _CONTINUATION = "##"
 
 
 def class_words(linear: LinearStage, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[ClassWord, ...], ...]:
-    """Up to MOST_WORDS words for each class, the most important first; each is in at least MIN_TEXTS of the texts.
+    """Up to MAX_WORDS words for each class, the most important first; each is in at least MIN_TEXTS of the texts.
 
     The weight of a word is the sum over its wordpieces and pairs of them, as the linear stage sums them. Its importance
     is the weight times the standard deviation of its presence in a text.
@@ -42,7 +42,7 @@ def class_words(linear: LinearStage, tokenizer: Tokenizer, texts: Sequence[str])
     importance = weights * np.sqrt(shares * (1 - shares))[:, None]
     found = []
     for class_id in range(linear.classes):
-        best = np.argsort(-importance[:, class_id], kind="stable")[:MOST_WORDS]
+        best = np.argsort(-importance[:, class_id], kind="stable")[:MAX_WORDS]
         found.append(
             tuple(
                 ClassWord(_spelled(words[at], tokenizer), float(weights[at, class_id]), counts[words[at]])

@@ -22,11 +22,11 @@ def confusion_matrix(
     return cells.reshape(classes, classes).astype(np.int64)
 
 
-def largest_confusions(matrix: NDArray[np.integer[Any]], most: int) -> list[Confusion]:
-    """Up to `most` confusions with at least one text, the most frequent first; ties keep the order of the classes."""
+def largest_confusions(matrix: NDArray[np.integer[Any]], max_pairs: int) -> list[Confusion]:
+    """Up to `max_pairs` confusions with at least one text, the most frequent first; ties keep the order of the classes."""
     wrong = np.array(matrix)
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:max_pairs]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
     found = [Confusion(int(row), int(column), int(wrong[row, column])) for row, column in pairs]
     return [confusion for confusion in found if confusion.texts > 0]
