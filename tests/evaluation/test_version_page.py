@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+import tarfile
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from labelled_sets import write_set
 from tiny_engine import tiny_linear, tiny_reviews, write_version
 
 import inference
+import initializing
 from textclf.errors import DatasetError, ModelStoreError
 from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import drawn_rows, evaluate
@@ -308,6 +311,17 @@ def test_other_classes_are_refused(store):
     write_set(store / "three", tiny_reviews(120, classes=3), tiny_reviews(60, classes=3), ("a", "b", "c"))
     with pytest.raises(DatasetError, match=r"expected the classes of version .* found a, b, c; name the data set"):
         write_evaluation_page(open_model(store / "model"), store / "no.html", store / "three")
+
+
+def test_the_remedy_for_an_archive_works(store, tmp_path):
+    with tarfile.open(tmp_path / "data.tar.gz", "w:gz") as archive:
+        archive.add(store / "data", "data")
+    with pytest.raises(DatasetError, match="found an archive; name the folder that this command prints") as refused:
+        write_evaluation_page(open_model(store / "model"), tmp_path / "page.html", tmp_path / "data.tar.gz")
+    command = str(refused.value).partition("textclf data ")[2].split()
+    result = CliRunner().invoke(initializing.main, [*command, "--data-dir", str(tmp_path / "datasets")])
+    write_evaluation_page(open_model(store / "model"), tmp_path / "page.html", Path(result.output.strip()))
+    assert "of 60 test texts are right" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_other_texts_are_noted(store, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from textclf.config import DataOptions
+from textclf.data.archive import is_archive
 from textclf.data.datasets import Dataset, load_dataset
 from textclf.data.readers import read_part
 from textclf.errors import DatasetError
@@ -56,6 +57,11 @@ def _evaluated(
     version: ModelVersion, dataset_path: Path, threads: int | None
 ) -> tuple[Evaluation, EvaluatedTexts, list[str]]:
     """Score the test part of a data set; returns the evaluation, its texts, and notes on the data."""
+    if is_archive(dataset_path):
+        raise DatasetError(
+            f"{dataset_path}: expected a folder or a table, found an archive; name the folder that this command "
+            f"prints: textclf data download {dataset_path}"
+        )
     manifest = version.manifest
     options = DataOptions.from_record(manifest.data.get("options", {}))
     if options.near_duplicates != "drop":  # Counting them takes long, and changes no split.

@@ -23,7 +23,7 @@ def confusion_matrix(
 
 
 def largest_confusions(matrix: NDArray[np.integer[Any]], max_pairs: int) -> list[Confusion]:
-    """Up to `max_pairs` confusions with at least one text, the most frequent first; ties keep the order of the classes."""
+    """Up to `max_pairs` confusions with a text, the most frequent first; ties keep the order of the classes."""
     wrong = np.array(matrix)
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:max_pairs]
