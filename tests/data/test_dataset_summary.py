@@ -56,6 +56,14 @@ def test_many_files_are_counted(tmp_path):
     assert not_read(data) == "other0.csv, other1.csv, other2.csv and 2 more"
 
 
+def test_the_names_of_files_in_folders_of_parts(tmp_path):
+    for name in ("train/0.csv", "train/1.csv", "test/0.csv"):
+        write(tmp_path / name, ("neg", "pos"))
+    line = data_line(load_dataset(tmp_path))
+    assert "(train/0.csv, train/1.csv)" in line
+    assert "(test/0.csv)" in line
+
+
 def test_a_test_part_with_one_class_only(tmp_path):
     write(tmp_path / "train.csv", ("a", "b", "c"))
     write(tmp_path / "test.csv", ("a",))

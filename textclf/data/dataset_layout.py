@@ -328,8 +328,16 @@ def shortened(names: Sequence[object], max_names: int = 3) -> str:
 
 def unread_names(unread: Iterable[Unread], root: Path) -> str:
     """The first paths of unread entries, as seen from the data set's folder."""
-    paths = [entry.path for entry in unread]
-    return shortened([path.relative_to(root) if root in path.parents else path for path in paths])
+    return shortened([_within(root, entry.path) for entry in unread])
+
+
+def path_names(paths: Iterable[Path], root: Path) -> str:
+    """The first paths of a part, as seen from the data set's folder."""
+    return shortened([path.name if path == root else _within(root, path) for path in paths])
+
+
+def _within(root: Path, path: Path) -> Path:
+    return path.relative_to(root) if root in path.parents else path
 
 
 def _names(paths: Sequence[Path]) -> str:

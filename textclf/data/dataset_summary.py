@@ -1,8 +1,10 @@
 """A data set in a few lines: where each split is from, what was not read, and what makes results doubtful."""
 
+from pathlib import Path
+
 import numpy as np
 
-from textclf.data.dataset_layout import NO_TABLE, Paths, shortened, unread_names
+from textclf.data.dataset_layout import NO_TABLE, Paths, path_names, shortened, unread_names
 from textclf.data.datasets import Dataset
 
 # With fewer training texts a class is learnt by chance.
@@ -19,7 +21,7 @@ def data_line(dataset: Dataset) -> str:
     select, calibrate = len(dataset.validation_select), len(dataset.validation_calibrate)
     sizes = {"train": f"{len(dataset.train):,}", "validation": f"{select:,} + {calibrate:,}"}
     sizes["test"] = "none" if dataset.test is None else f"{len(dataset.test):,}"
-    parts = [f"{part} {sizes[part]} ({_origin(paths)})" for part, paths in dataset.origins.items()]
+    parts = [f"{part} {sizes[part]} ({_origin(paths, dataset.source)})" for part, paths in dataset.origins.items()]
     names = dataset.class_names
     return f"{dataset.source.absolute()}: {', '.join(parts)}; {len(names)} classes: {shortened(names, max_names=8)}"
 
@@ -86,10 +88,10 @@ def warnings_of(dataset: Dataset) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _origin(paths: Paths | None) -> str:
+def _origin(paths: Paths | None, root: Path) -> str:
     if paths is None:
         return "not read"
-    return shortened([path.name for path in paths]) if paths else "split off"
+    return path_names(paths, root) if paths else "split off"
 
 
 def _quoted(names: tuple[str, ...]) -> str:
