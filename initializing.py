@@ -111,7 +111,8 @@ class Initialize:
         Args:
             train_dir: a data set's root, its train part, or a table file.
             test_dir: path of the test part; None looks for it next to the train part. Both may be the same root.
-            val_split: share of the training texts for validation; it overrides options.val_split.
+            val_split: share of the training texts for validation, if the data has no validation part; it overrides
+                options.val_split.
             batch_size: texts per batch, B.
 
         Returns:
