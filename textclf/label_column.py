@@ -178,7 +178,7 @@ def has_position_labels(class_names: Sequence[str]) -> bool:
 
 def describe_changes(changes: Sequence[LabelChange]) -> str:
     """The most frequent changes in words, such as `12 "TRUE" read as "true"`; "" without any."""
-    shown = [f"{change.texts:,} {_shown(change.read)} read as {_shown(change.name)}" for change in changes[:_MAX_SHOWN]]
+    shown = [f"{change.texts:,} {_shown(change)} read as {_quoted(change.name)}" for change in changes[:_MAX_SHOWN]]
     more = len(changes) - _MAX_SHOWN
     return ", ".join(shown) + (f", and {more:,} more spellings" if more > 0 else "")
 
@@ -252,5 +252,11 @@ def _changes(counts: Mapping[str, int], names: Mapping[str, str], given: Mapping
     return tuple(sorted(changed, key=lambda change: (-change.texts, change.read)))
 
 
-def _shown(label: str) -> str:
+def _shown(change: LabelChange) -> str:
+    """The label as read; with escapes if it would look like its name."""
+    is_alike = unicodedata.normalize("NFC", change.read) == change.name or not change.read.isprintable()
+    return json.dumps(change.read) if is_alike else _quoted(change.read)
+
+
+def _quoted(label: str) -> str:
     return json.dumps(label, ensure_ascii=False)

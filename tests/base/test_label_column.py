@@ -212,3 +212,14 @@ def test_changes_in_words():
     assert describe_changes(changes) == '1,200 "TRUE" read as "true", 1 "\\"a\\"" read as "a"'
     assert describe_changes([LabelChange(str(i), "x", 1) for i in range(10)]).endswith(", and 2 more spellings")
     assert describe_changes([]) == ""
+
+
+def test_a_difference_that_nobody_sees_is_shown_with_escapes():
+    changes = [
+        LabelChange("prive\u0301", "privé", 2),
+        LabelChange("neg\u00a0", "neg", 1),
+        LabelChange("Плохо", "плохо", 1),
+    ]
+    assert describe_changes(changes) == (
+        r'2 "prive\u0301" read as "privé", 1 "neg\u00a0" read as "neg", 1 "Плохо" read as "плохо"'
+    )

@@ -24,9 +24,14 @@ from inference import Inference
 from monitoring import Monitoring
 from retraining import Retrain
 from serving.app import create_app
-from textclf.config import DriftOptions
+from textclf.config import DataOptions, DriftOptions
 from textclf.data.class_folders import class_folder
+from textclf.data.datasets import load_dataset
+from textclf.data.feedback_store import FeedbackStore, stored_label
+from textclf.data.labelled_reviews import read_labelled_reviews, with_class_names
 from textclf.data.latest_texts import read_latest
+from textclf.monitoring.audit_labels import class_ids
+from textclf.runtime.label_accuracy import LabelComparison
 
 COMMON = ["the", "film", "was", "story", "it", "and", "music", "scene", "actor", "is", "a", "plot"]
 TELL = ["bad awful dull boring", "good great lovely brilliant", "long slow short fast", "best worst", "love hate"]
@@ -105,17 +110,49 @@ def write_table(path: Path, rows: Sequence[tuple[str, Any]]) -> Path:
     return path
 
 
+def write_data(folder: Path, column: Column, train_count: int, test_count: int) -> Path:
+    folder.mkdir()
+    for part, (kind, raw), count, seed in (
+        ("train", column.train, train_count, 1),
+        ("test", column.test, test_count, 2),
+    ):
+        rows = rows_of(raw, count, seed)
+        if column.name == "NaN":
+            rows.append(("a text without a label", NAN))
+        write_table(folder / f"{part}.{kind}", rows)
+    return folder
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=[column.name for column in COLUMNS])
+def test_every_reader_of_labels_gives_the_same_classes(column, tmp_path):
+    data = write_data(tmp_path / "data", column, 8, 4)
+    dataset = load_dataset(data, options=DataOptions(skip_bad=column.name == "NaN"))
+    assert sorted(dataset.class_names) == sorted(column.classes)
+    assert np.bincount(dataset.test.labels).tolist() == [4] * len(column.classes)
+
+    store = FeedbackStore(tmp_path / "new_data", 10**9)
+    comparison = LabelComparison(dataset.class_names, {}, {})
+    for spelling in column.new:
+        name = stored_label(spelling, dataset.class_names)
+        comparison.add(spelling, name)
+        store.save(f"a film {spelling}", name, dataset.class_names, "m")
+    results = comparison.results()
+    assert (results.labelled, results.correct) == (len(column.new), len(column.new))
+
+    latest = read_latest(tmp_path / "new_data")
+    ids, changes = class_ids(latest.labels, dataset.class_names, {})
+    assert (sorted(ids.tolist()), changes) == (list(range(len(column.classes))), ())
+    table = write_table(tmp_path / "new.csv", [(f"a film {number}", label) for number, label in enumerate(column.new)])
+    reviews = with_class_names(read_labelled_reviews(table), dataset.class_names, {}, {}).reviews
+    assert sorted(review.label for review in reviews) == sorted(column.classes)
+
+
 @pytest.mark.bench
 @pytest.mark.parametrize("column", COLUMNS, ids=[column.name for column in COLUMNS])
 def test_a_label_column_through_the_life_of_a_model(column, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)
     monkeypatch.chdir(tmp_path)
-    data = tmp_path / "data"
-    data.mkdir()
-    skip_bad = column.name == "NaN"
-    for part, (kind, raw), count, seed in (("train", column.train, 60, 1), ("test", column.test, 15, 2)):
-        rows = rows_of(raw, count, seed)
-        write_table(data / f"{part}.{kind}", [*rows, ("a text without a label", NAN)] if skip_bad else rows)
+    data, skip_bad = write_data(tmp_path / "data", column, 60, 15), column.name == "NaN"
 
     flags = ["--skip-bad"] if skip_bad else []
     report = CliRunner().invoke(
