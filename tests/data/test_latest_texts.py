@@ -82,6 +82,9 @@ def test_an_empty_label_is_no_error_where_labels_are_optional(tmp_path):
     )
     write(tmp_path / "u.jsonl", '{"text": "good", "label": null}\n{"text": "bad"}\n')
     assert read_latest(tmp_path / "u.jsonl").labels is None
+    late = [*[{"text": f"text {at}"} for at in range(100)], {"text": "last", "label": "pos"}]
+    write(tmp_path / "late.jsonl", "\n".join(map(json.dumps, late)))
+    assert read_latest(tmp_path / "late.jsonl").labels == (*[None] * 100, "pos")
 
 
 def test_bad_rows_of_the_latest_texts(tmp_path):

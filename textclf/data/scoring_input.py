@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textclf.bad_rows import OnBadRow
-from textclf.data.tables import Columns, OnProgress, Row, Wanted, column_names, read_rows
+from textclf.data.tables import Columns, OnProgress, Row, Wanted, column_names, find_columns, read_rows
 
 
 class ScoringInput(NamedTuple):
@@ -46,7 +46,5 @@ def open_input(path: Path, text_column: str, encoding: str = "") -> ScoringInput
         DatasetError: if the file can't be read, or the text column is missing or ambiguous.
     """
     wanted = Wanted(text_column, needs_label=False)
-    names = column_names(path, wanted, encoding)
-    # Without a good row, a JSON file has no columns; the bad rows tell more.
-    columns = wanted.find(names, path) if names else Columns(text_column, None)
-    return ScoringInput(path, names, columns, wanted, encoding)
+    columns = find_columns(path, wanted, encoding)
+    return ScoringInput(path, column_names(path, wanted, encoding), columns, wanted, encoding)

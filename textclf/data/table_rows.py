@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from textclf.bad_rows import BadRowError, OnBadRow, Reason
 from textclf.config import DataOptions
-from textclf.data.tables import Columns, Row, Wanted, column_names, read_rows
+from textclf.data.tables import Row, Wanted, find_columns, read_rows
 from textclf.label_column import label_text
 
 SOURCE = "source"
@@ -46,10 +46,7 @@ class LabelledTable:
         self._needs_label = needs_label
         self._encoding = options.encoding
         self._wanted = Wanted(options.text_column, options.label_column, needs_label)
-        names = column_names(path, self._wanted, self._encoding)
-        # Without a good row, a JSON file has no columns: the bad rows tell more than missing columns.
-        as_wanted = Columns(self._wanted.text, self._wanted.label)
-        self.columns = self._wanted.find(names, path) if names else as_wanted
+        self.columns = find_columns(path, self._wanted, self._encoding)
 
     @property
     def note(self) -> str:

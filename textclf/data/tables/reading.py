@@ -49,10 +49,17 @@ def column_names(path: Path | str, wanted: Wanted | None = None, encoding: str =
 def find_columns(path: Path | str, wanted: Wanted, encoding: str = "") -> Columns:
     """The columns of the texts and the labels in a table.
 
+    The rows of a JSON file may differ. So a label that is optional may first appear in a late row, and a file without a
+    good row has no columns: its bad rows tell more than a missing column.
+
     Raises:
         DatasetError: if the table can't be read, a column is missing, or several could be meant.
     """
-    return wanted.find(column_names(path, wanted, encoding), path)
+    names = column_names(path, wanted, encoding)
+    if table_format(path) not in (formats.JSON, formats.JSONL):
+        return wanted.find(names, path)
+    found = wanted.find(names, path) if names else Columns(wanted.text, wanted.label)
+    return found._replace(label=found.label or wanted.label)
 
 
 def read_rows(
