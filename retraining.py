@@ -127,8 +127,8 @@ class Retrain:
         options = self._data_options
         names = self.champion.manifest.class_names
         text_keys = champion_data.text_keys_of(self.champion)
-        old_data = {"dataset_path": self.old_dataset_path, "data_dir": self.data_dir, **options.to_dict()}
-        old = Training(**old_data, spellings=names).read_dataset(text_keys)
+        how = {**champion_data.without_counting(options), "data_dir": self.data_dir, "spellings": names}
+        old = Training(dataset_path=self.old_dataset_path, **how).read_dataset(text_keys)
         click.echo(f"old texts:     {data_line(old)}")
         champion_data.check_old_classes(old, self.champion, self.old_dataset_path)
         test_set = champion_data.reference_test_set(old, self.old_dataset_path)

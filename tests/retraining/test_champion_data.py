@@ -1,5 +1,6 @@
 """The champion's data: how it is read again, and which of its test texts the gate counts."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from textclf.retraining.champion_data import (
     known_text_keys,
     text_keys_of,
     trained_until,
+    without_counting,
 )
 from textclf.store.manifest import Manifest
 from textclf.tokenization.text_key import TextKeys, text_key
@@ -45,16 +47,18 @@ def test_no_test_text_counts_twice():
 @pytest.mark.parametrize(
     ("recorded", "changes", "expected"),
     [
-        ({}, {}, ("wordpieces", "ignore")),
-        ({"near_duplicates": "count"}, {}, ("wordpieces", "ignore")),
+        ({}, {}, ("wordpieces", "count")),
         ({"equal_texts": "characters", "near_duplicates": "drop"}, {}, ("characters", "drop")),
-        ({}, {"near_duplicates": "count", "equal_texts": "characters"}, ("characters", "count")),
+        ({}, {"near_duplicates": "ignore", "equal_texts": "characters"}, ("characters", "ignore")),
     ],
 )
 def test_how_the_champion_s_data_is_read(recorded, changes, expected):
     options = data_options_of(manifest(**recorded), changes)
     assert isinstance(options, DataOptions)
     assert (options.equal_texts, options.near_duplicates) == expected
+    # Combining needs no counts, but leaves out what the champion's training left out.
+    how = "drop" if expected[1] == "drop" else "ignore"
+    assert DataOptions(**without_counting(options)) == dataclasses.replace(options, near_duplicates=how)
 
 
 def test_texts_are_equal_as_the_champion_reads_them(tmp_path):

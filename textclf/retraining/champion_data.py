@@ -20,15 +20,18 @@ def data_options_of(manifest: Manifest, changes: Mapping[str, Any]) -> DataOptio
 
     Only fields of DataOptions in `changes` count, without rename_labels, which is for the new data.
 
-    A champion of an earlier product may have been trained on disguised test texts; its challengers are not. Near
-    duplicates are not counted: those of new texts are left out anyway.
+    A champion of an earlier product may have been trained on disguised test texts; its challengers are not.
     """
     changes = DataOptions.pop_from({**changes})
     changes.pop("rename_labels", None)
     recorded = {"equal_texts": "wordpieces", **manifest.data.get("options", {})}
-    if recorded.get("near_duplicates") != "drop":
-        recorded["near_duplicates"] = "ignore"
     return DataOptions.from_record({**recorded, **changes, "read_test": True})
+
+
+def without_counting(options: DataOptions) -> dict[str, Any]:
+    """The options, except that near duplicates are not only counted; the training of the challenger counts them."""
+    how = "ignore" if options.near_duplicates == "count" else options.near_duplicates
+    return {**options.to_dict(), "near_duplicates": how}
 
 
 def text_keys_of(champion: ModelVersion) -> TextKeys:
