@@ -115,14 +115,14 @@ def measured(texts: Sequence[str], labels: IntArray, classes: int, read: ReadTex
     return found
 
 
-def table(results: dict[str, Result], names: Sequence[str], repeats: int) -> str:
-    """Return the mean of each figure on each set, with the lowest and the highest."""
+def table(results: dict[str, Result], names: Sequence[str]) -> str:
+    """Return the mean of each figure over the choices of flips, with the lowest and the highest."""
 
     def row(title: str, figure: Callable[[Result], float]) -> list[str]:
         cells = [title]
         for name in names:
-            values = [figure(results[f"{name}/{seed}"]) for seed in range(repeats)]
-            spread = f" ({min(values):.2f} to {max(values):.2f})" if repeats > 1 else ""
+            values = [figure(result) for step, result in results.items() if step.startswith(f"{name}/")]
+            spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.2f}{spread}")
         return cells
 
@@ -159,7 +159,7 @@ def main(
         for seed in range(repeats):
             work = functools.partial(measured, texts, labels, len(found.data.class_names), read, seed)
             steps.run(f"{name}/{seed}", work)
-    click.echo(table(steps.results(), names, repeats))
+    click.echo(table(steps.results(), names))
 
 
 if __name__ == "__main__":

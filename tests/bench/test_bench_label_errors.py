@@ -27,6 +27,6 @@ def test_the_table_has_means_and_spreads():
         f"trec/{seed}": {AUDIT: value, FAST: 0.5, CLEANLAB: 0.5, MARGIN: 0.25, "flips": 10, "listed": 8, "right": 4}
         for seed, value in enumerate((0.6, 0.8))
     }
-    lines = table(results, ["trec"], 2).splitlines()
+    lines = table(results, ["trec"]).splitlines()
     assert "0.70 (0.60 to 0.80)" in next(line for line in lines if line.startswith(f"| {AUDIT} "))
     assert "0.40 (0.40 to 0.40)" in lines[-1]

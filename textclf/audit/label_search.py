@@ -16,8 +16,8 @@ MIN_CLASS_TEXTS = 10
 # Inverse strength of the L2 penalty on standardised embeddings; chosen on banking77 and Amazon reviews.
 _C = 0.01
 _MAX_STEPS = 300
-# Seconds to fit the linear stage once to 1,000 texts of 60 words, for a class against the others.
-_SECONDS_PER_FIT = 0.05
+# Seconds to fit the linear stage once to a wordpiece, for a class against the others.
+_SECONDS_PER_FIT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def search_labels(
     count = len(kept)
     announce(
         f"searching label errors in {len(rows):,} texts of {count} classes",
-        folds * (count if count > 2 else 1) * len(rows) / 1000 * _SECONDS_PER_FIT,
+        folds * (count if count > 2 else 1) * int(read.lengths[rows].sum()) * _SECONDS_PER_FIT,
     )
     found = {}
     if (of_words := _of_words(read, rows, ids, folded, count)) is not None:
