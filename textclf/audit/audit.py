@@ -162,7 +162,7 @@ def _notes(found: AuditedTexts, read: ReadTexts, search: LabelSearch | None, cop
         )
     elif len(search.errors):
         yield (
-            "Likely label errors are doubts of two models. In tests with 5% wrong labels, three to seven of ten "
+            "Likely label errors are doubts of two models. In tests with 5% wrong labels, three to nine of ten "
             "listed rows were wrong: fewer where the classes are hard to tell apart. The first rows are the likeliest."
         )
     if search is not None and (unsearched := len(found) - len(search.rows)):

@@ -53,7 +53,7 @@ class ReadingModel:
     speed: int
 
     def read(self, texts: Sequence[str]) -> ReadTexts:
-        """Read the texts; on two cores, 5,000 texts of 60 words take about a minute with embeddings."""
+        """Read the texts; announces how long the embeddings take."""
         tokenized = self.tokenizer(texts)
         wordpieces = [text.wordpieces for text in tokenized]
         lengths = np.array([text.length for text in tokenized], np.int64)
