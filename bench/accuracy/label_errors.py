@@ -2,7 +2,8 @@
 
 A share of the labels is flipped to another class at random. Each method ranks all texts, and the precision among the
 top n counts how many of the n first were flipped; n is the number of flips. Errors that the published labels have
-themselves count as mistakes of the method. The settings of the audit were chosen on banking77 and Amazon reviews.
+themselves count as mistakes of the method. The settings of the audit were chosen on banking77 and Amazon
+reviews, with trec and sst2_sentences in view.
 
     python -m pip install --target PEER cleanlab==2.9.0
     PYTHONPATH=PEER python -m bench.accuracy.label_errors --data-dir DATA --json label_errors.json
