@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import inference
 import train_model
+from textclf.cli.options import recorded_options
 from textclf.encoder_handles import handles_of
 from textclf.report.version_config import config_comments, training_values
 from textclf.store.manifest import Manifest
@@ -42,6 +43,10 @@ def test_a_version_without_data_leaves_the_path_to_the_reader():
     shown = CliRunner().invoke(inference.main, ["--model-path", str(STORE), "inspect", manifest.id, "--config"]).stdout
     assert "\n#dataset_path =\n" in shown
     assert "The version does not record its data: set dataset_path." in shown
+
+
+def test_every_recorded_option_has_a_value():
+    assert set(training_values(MANIFESTS[0])) == set(recorded_options)
 
 
 def test_comments_name_what_no_option_repeats():

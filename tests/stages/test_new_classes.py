@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import inference
 import retraining
+from textclf.data.datasets import load_dataset
 from textclf.retraining.champion_data import is_test_set_of_champion
 from textclf.retraining.combined_dataset import read_holdout
 from textclf.runtime.loading import predictor_of_version
@@ -97,7 +98,7 @@ def test_the_next_retraining_knows_the_class(added, reviews, new_texts, tmp_path
     assert result.exit_code == 4, result.output
     assert "unknown label" not in result.stdout
     assert f"test set:      63 texts, the test part of {store.current_id()}" in result.stdout
-    combined = Training(dataset_path=str(tmp_path / "combined"), data_dir=str(tmp_path)).read_dataset()
+    combined = load_dataset(tmp_path / "combined")
     assert combined.class_names == ("neg", "pace", "pos")
     assert len(read_holdout(tmp_path / "combined", combined.class_names)[0]) > 10
     for version_id in (champion, store.current_id()):

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from textclf.config import DataOptions, ModelOptions, TrainingOptions
+from textclf.config import DataOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.store.manifest import Manifest
+from textclf.store.recorded_options import model_options_of
 
 
 def training_values(manifest: Manifest) -> dict[str, Any]:
@@ -13,14 +14,13 @@ def training_values(manifest: Manifest) -> dict[str, Any]:
     Raises:
         ConfigError: if the version records an option that this software does not know.
     """
+    model = model_options_of(manifest)
+    del model["model_name"]  # It follows from the handle.
     return {
         "dataset_path": manifest.data.get("path") or manifest.data.get("source"),
-        "encoder": manifest.encoder["name_to_handle"],
-        "preprocess": manifest.encoder["model_to_handle"],
-        "max_length": manifest.max_length,
-        "truncation": manifest.truncation,
-        "head_fraction": manifest.head_fraction,
-        "dropout": manifest.training.get("dropout", ModelOptions().dropout),
+        "encoder": model.pop("name_to_handle"),
+        "preprocess": model.pop("model_to_handle"),
+        **model,
         **TrainingOptions.from_dict(manifest.training.get("options", {})).to_dict(),
         **DataOptions.from_record(manifest.data.get("options", {})).to_dict(),
         "name": manifest.name,

@@ -1,0 +1,19 @@
+"""The options that a version records about its encoder and its input."""
+
+from typing import Any
+
+from textclf.config import ModelOptions
+from textclf.store.manifest import ENCODER_KEYS, Manifest
+
+
+def model_options_of(manifest: Manifest) -> dict[str, Any]:
+    """Fields of ModelOptions to train a version again; an option newer than the version has its default."""
+    default = ModelOptions()
+    return {
+        **{name: manifest.encoder[name] for name in ENCODER_KEYS},
+        "max_length": manifest.max_length,
+        "truncation": manifest.truncation,
+        "head_fraction": manifest.head_fraction,
+        "dropout": manifest.training.get("dropout", default.dropout),
+        "pooling": manifest.training.get("pooling", default.pooling),
+    }
