@@ -1,4 +1,4 @@
-# make demo        fine-tune the embedded encoder on data/sample and score held-out reviews (minutes, two cores)
+# make demo        fine-tune the embedded encoder on data/sample, score held-out reviews, write a page (minutes)
 # make serve       serve on 127.0.0.1:8080 without TensorFlow; environment variables are the settings
 # make test        run the tests; their servers use the environment that the image has; MARKS='statistics or package' runs
 #                  the groups that the default leaves out (pyproject.toml describes them)
@@ -42,8 +42,9 @@ demo: $(VENV)/.installed
 		--select last --epochs 4 --init-lr 1e-4 --batch-size 8 --max-length 128 --model-dir $(DEMO)/model \
 		--runs-dir $(DEMO)/runs --promote
 	$(BIN)/python inference.py --model-path $(DEMO)/model batch data/sample/test --num-files 3 --seed 1
+	$(BIN)/python inference.py --model-path $(DEMO)/model inspect --html $(DEMO)/evaluation.html --dataset-path data/sample
 	@echo
-	@echo "A fine-tuned model is in $(DEMO)/model. Next:"
+	@echo "A fine-tuned model is in $(DEMO)/model. Its evaluation is in $(CURDIR)/$(DEMO)/evaluation.html: open it in a browser. Next:"
 	@echo "  $(BIN)/textclf live --model-path $(DEMO)/model                 type reviews, see scores"
 	@echo "  $(BIN)/textclf versions inspect --model-path $(DEMO)/model     the metrics and all settings"
 	@echo "  $(BIN)/textclf train --help                               train on your own texts"
