@@ -1,7 +1,7 @@
 """Old and new labelled texts become one data set; each new text that is left out is listed with the reason.
 
 The decision about a new text depends on the text, its label and its source, not on its file. Its time matters only
-among equal texts: the first one decides the side of all. Old texts and test texts are never removed: the champion was
+among equal texts, which are all on one side. Old texts and test texts are never removed: the champion was
 trained and measured on them, and no sender of reviews can remove one.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,10 +87,12 @@ def combine(
        smaller digest than any other, so it is kept, and no text near it is trained on. The search is approximate
        (near_duplicates.py): it misses one in a thousand of the pairs that are just near enough, and compares a text
        with the likeliest candidates only. So a few near texts may both be kept.
-    6. The digest decides whether a text is held out: textclf.data.content_hash.content_digest of the text, and among
-       equal texts of the one that was stored first. So a text never changes sides, and a copy never brings it to the
-       other side; if it is removed, it is on neither. Old texts were trained on, so a new text near one can't be held
-       out.
+    6. The digest decides whether a text is held out: textclf.data.content_hash.content_digest of the text. Equal texts
+       are on the side of the one that was stored first. A text of unknown time may have been the first: the largest
+       digest of these texts and of the first one with a time decides. So no later copy moves a text that was trained
+       on into the holdout; if a text is removed, it is on neither side. Two changes can still move a text: a file of
+       equal texts is deleted, or an encoder with another vocabulary reads other texts as equal. Old texts were trained
+       on, so a new text near one can't be held out.
     7. A source whose labels contradict the champion far more often than those of the others is removed from both
        sides. A single text that contradicts the champion may be drift. Sources are judged by texts that the champion
        was not trained on: those to hold out, and those first stored after `trained_until`; by all if that is None.
@@ -197,8 +199,8 @@ class _Cleaning:
         self.ids = {name: i for i, name in enumerate(class_names)}
         self._text_keys = text_keys
         self.keys = text_keys(review.text for review in new)
-        self._first = _first_stored(new, self.keys)
-        self.digests = [self._first[key][1] for key in self.keys]
+        self._origins = _origins(new, self.keys)
+        self.digests = [self._origins[key].digest for key in self.keys]
         self.left = sorted(range(len(new)), key=self.rank)
         self.removed: dict[int, Removed] = {}
         self._shingles = Shingles(options.shingle_words)
@@ -322,7 +324,7 @@ class _Cleaning:
         return [
             i
             for i in self.left
-            if is_held_out(self.digests[i], share) or _stored(self._first[self.keys[i]][0]) > trained_until
+            if is_held_out(self.digests[i], share) or self._origins[self.keys[i]].time > trained_until
         ]
 
     def split_of(self, members: Sequence[int]) -> Split:
@@ -336,23 +338,30 @@ class _Cleaning:
         return held_out, sorted(set(self.left) - set(held_out), key=self.rank)
 
 
-def _first_stored(new: Sequence[LabelledReview], keys: Sequence[bytes]) -> dict[bytes, tuple[LabelledReview, bytes]]:
-    """By key, the review that was stored first and its content_digest.
+class _Origin(NamedTuple):
+    """When the first of several equal texts was stored, and the digest that decides their side."""
 
-    Among reviews without a time it is the one with the largest digest, because small digests are held out: a copy that
-    is added later never makes a text that was trained on a held-out one.
+    time: datetime
+    digest: bytes
+
+
+def _origins(new: Sequence[LabelledReview], keys: Sequence[bytes]) -> dict[bytes, _Origin]:
+    """The origin of the texts with each key.
+
+    The digest never becomes smaller when texts are added, whatever is known of their times. Small digests are held out,
+    so a text that was trained on stays on its side.
     """
-    digests = [content_digest(review.text) for review in new]
-    first: dict[bytes, tuple[LabelledReview, bytes]] = {}
-    for i in sorted(range(len(new)), key=digests.__getitem__, reverse=True):
-        found = first.get(keys[i])
-        if found is None or _stored(new[i]) < _stored(found[0]):
-            first[keys[i]] = new[i], digests[i]
-    return first
-
-
-def _stored(review: LabelledReview) -> datetime:
-    return review.time or _LONG_AGO
+    timed: dict[bytes, _Origin] = {}
+    untimed: dict[bytes, _Origin] = {}
+    for review, key in zip(new, keys, strict=True):
+        origin = _Origin(review.time or _LONG_AGO, content_digest(review.text))
+        found = timed if review.time else untimed
+        known = found.setdefault(key, origin)
+        if origin.time < known.time or (origin.time == known.time and origin.digest > known.digest):
+            found[key] = origin
+    for key, origin in untimed.items():
+        timed[key] = _Origin(_LONG_AGO, max(origin.digest, timed.get(key, origin).digest))
+    return timed
 
 
 def _name(text: str) -> str:
