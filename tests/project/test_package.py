@@ -97,3 +97,15 @@ def test_help_of_the_console_script_imports_no_stage():
     assert "click" in loaded
     heavy = {"numpy", "openvino", "tensorflow", "sqlalchemy", "serving", "inference", "train_model", "monitoring"}
     assert not loaded & heavy
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_no_virtual_environment_is_in_the_repository():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    marks = re.compile(r"(^|/)(\.venv[^/]*|site-packages|pyvenv\.cfg)(/|$)")
+    assert not [path for path in listed.stdout.split("\0") if marks.search(path)]
+    environments = re.findall(r"^\w*VENV := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    names = [*environments, ".venv-new"]
+    command = ["git", "check-ignore", "--no-index", *names]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ignored.stdout.split() == names
