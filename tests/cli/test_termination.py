@@ -1,5 +1,6 @@
 """SIGTERM ends a command, also one that is inside a long call of C."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -43,10 +44,48 @@ def test_sigterm_ends_the_process(work, output):
         assert process.stdout.read().decode() == output
 
 
+_FORK = """
+import os, signal, sys, time
+from textclf.cli.termination import ends_on_sigterm
+
+with ends_on_sigterm(max_seconds=0.2):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    # The watcher of this process would have ended it by then.
+    time.sleep(1)
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+print("over", flush=True)  # The second child is still there, and keeps the pipe open.
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_signal_to_a_forked_process_is_not_one_to_its_parent():
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{-signal.SIGTERM}\nover\n", "")
+
+
+def test_a_forked_process_may_leave_the_block():
+    with ends_on_sigterm():
+        child = os.fork()
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            return
+    os._exit(7)
+
+
 def test_handlers_and_threads_end_with_the_block():
     before, threads = signal.set_wakeup_fd(-1), threading.active_count()
+    handler = signal.getsignal(signal.SIGTERM)
     with ends_on_sigterm():
         assert threading.active_count() == threads + 1
+        assert signal.getsignal(signal.SIGTERM) != handler
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert signal.set_wakeup_fd(before) == -1
     assert threading.active_count() == threads
 

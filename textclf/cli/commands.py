@@ -16,7 +16,8 @@ class _OneLineErrors(click.Command):
     """A click command that prints user errors as one line on stderr, exits with status 1, and takes --verbose.
 
     Usage errors are one line, too, with click's exit status 2. User errors are TextClfError and OSError; any other
-    exception is a bug and keeps its traceback. SIGTERM ends a command within ten seconds; unfinished files are removed.
+    exception is a bug and keeps its traceback. SIGTERM ends a command within ten seconds. Unfinished files
+    are removed, except inside a long call of C: then they stay, as after a kill.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
