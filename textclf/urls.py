@@ -1,8 +1,13 @@
 """URLs without their secret parts: user, password, query and fragment."""
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from textclf.errors import ConfigError
+
+# Path() makes one slash of `//`. The punctuation of a sentence may follow the query.
+_AUTHORITY = re.compile(r"\b((?:https?|ftps?|s3|gs):/{1,2})[^\s/?#'\"]*@")
+_QUERY = re.compile(r"\b((?:https?|ftps?|s3|gs):/[^\s?#'\"]*)[?#][^\s'\"]*?(?=[:;,.)]*(?:[\s'\"]|$))")
 
 
 def public_url(url: str) -> str:
@@ -30,3 +35,8 @@ def public_handle(handle: str) -> str:
         return public_url(handle)
     except ConfigError:
         return f"{handle.partition(':')[0]}://…"
+
+
+def public_text(text: str) -> str:
+    """A message without the secret parts of the URLs in it."""
+    return _QUERY.sub(r"\1", _AUTHORITY.sub(r"\1", text))

@@ -3,7 +3,7 @@
 import pytest
 
 from textclf.errors import ConfigError
-from textclf.urls import public_handle, public_url
+from textclf.urls import public_handle, public_text, public_url
 
 
 def test_public_url():
@@ -27,3 +27,17 @@ def test_other_urls_are_refused_without_quoting_them():
     with pytest.raises(ConfigError) as error:
         public_url("ftp://user:password@host/file")
     assert "password" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@host/x.csv?sig=1: no such file", "https://host/x.csv: no such file"),
+        ("(/data/https:/u:p@host/x?sig=1#f), check it", "(/data/https:/host/x), check it"),
+        ("found 's3://key:secret@bucket/a b', and http://a?b.", "found 's3://bucket/a b', and http://a."),
+        ("see https://host/x.csv; a@b?c", "see https://host/x.csv; a@b?c"),
+        ("expected postgresql://USER:PASSWORD@HOST", "expected postgresql://USER:PASSWORD@HOST"),
+    ],
+)
+def test_a_message_is_shown_without_secrets(text, shown):
+    assert public_text(text) == shown

@@ -31,6 +31,12 @@ def missing() -> None:
 
 
 @group.command()
+@click.argument("path", type=Path)
+def read(path: Path) -> None:
+    path.read_bytes()
+
+
+@group.command()
 def bug() -> None:
     raise ZeroDivisionError("ours")
 
@@ -56,6 +62,13 @@ def test_a_file_that_the_system_refuses_is_the_users_error():
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "/no/such/file" in result.stderr
+
+
+def test_errors_show_no_secrets_of_urls():
+    result = CliRunner().invoke(group, ["read", "https://user:secret@host/x.csv?sig=secret"])
+    assert (result.exit_code, result.stderr.partition(": No such")[0]) == (1, "error: https:/host/x.csv")
+    result = CliRunner().invoke(group, ["https://user:secret@host/?sig=secret"])
+    assert (result.exit_code, "secret" in result.stderr, "https://host/" in result.stderr) == (2, False, True)
 
 
 @pytest.mark.parametrize("arguments", [["--verbose", "mistake"], ["mistake", "--verbose"]])

@@ -10,6 +10,7 @@ import click
 
 from textclf.cli.termination import ends_on_sigterm
 from textclf.errors import TextClfError
+from textclf.urls import public_text
 
 
 class _OneLineErrors(click.Command):
@@ -48,7 +49,9 @@ class _OneLineErrors(click.Command):
             sys.exit(error.exit_code)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else sys.argv[0]
-            click.echo(f"error: {' '.join(error.format_message().split())} (see {command} --help)", err=True)
+            click.echo(
+                f"error: {' '.join(public_text(error.format_message()).split())} (see {command} --help)", err=True
+            )
             sys.exit(error.exit_code)
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -67,7 +70,7 @@ class _OneLineErrors(click.Command):
             if isinstance(error, KeyboardInterrupt):
                 click.echo("interrupted", err=True)
                 sys.exit(130)
-            click.echo(f"error: {' '.join(_message(error).split())}", err=True)
+            click.echo(f"error: {_one_line(_message(error))}", err=True)
             sys.exit(1)
 
 
@@ -95,3 +98,7 @@ def _message(error: BaseException) -> str:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}; check the path, the rights and the free space"
     return str(error)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(public_text(message).split())

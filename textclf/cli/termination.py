@@ -6,6 +6,7 @@ no finished file: files are written atomically, as for a kill.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ def ends_on_sigterm(max_seconds: float = _MAX_SECONDS) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _prepare_forks()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     is_over = threading.Event()
@@ -77,4 +79,7 @@ def _leave_blocks() -> None:
     _after_fork()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_leave_blocks)
+@functools.cache
+def _prepare_forks() -> None:
+    """Once in a process: Python can't remove such functions."""
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_leave_blocks)
