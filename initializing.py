@@ -12,7 +12,7 @@ import numpy as np
 
 from textclf.audit.settings import AuditSettings
 from textclf.cli.commands import Command, Group
-from textclf.cli.options import dataset_options, field_option, field_options, record_options
+from textclf.cli.options import arguments_of, dataset_options, field_option, field_options, record_options
 from textclf.config import DataOptions, ModelOptions
 from textclf.data.archive import archive_stem, extract_archive, is_archive
 from textclf.data.dataset_layout import data_root
@@ -286,7 +286,7 @@ def audit_command(path: str, as_json: bool, data_dir: Path, settings: AuditSetti
     from textclf.report.audit_text import describe_audit
 
     source = Initialize(path, data_dir, options=data_options).download_dataset()
-    report, files = audit_to_folder(source, settings, data_options)
+    report, files = audit_to_folder(source, settings, data_options, arguments_of(data_options))
     click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else describe_audit(report))
     click.echo(f"written (with texts of the data): {', '.join(map(str, files))}", err=as_json)
 

@@ -39,6 +39,7 @@ from textclf.cli.commands import Command
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.stats.folds import FOLDS
 from textclf.stats.label_errors import grouped_folds, out_of_fold, self_confidence
+from textclf.tokenization.text_key import TextKeys
 
 DEFAULT_SETS = "trec,sst2_sentences,stack_overflow_16k,clinc150,banking77"
 FLIPPED = 0.05
@@ -94,11 +95,12 @@ def cleanlab_scores(labels: IntArray, probabilities: npt.NDArray[np.float64], me
     return np.asarray(get_label_quality_scores(labels, probabilities, method=method), np.float64)
 
 
-def measured(texts: Sequence[str], labels: IntArray, classes: int, read: ReadTexts, seed: int) -> Result:
+def measured(
+    texts: Sequence[str], labels: IntArray, classes: int, read: ReadTexts, groups: IntArray, seed: int
+) -> Result:
     """Return the precision of each method for one choice of flips."""
     noisy, is_flipped = flipped(labels, classes, seed)
     found: Result = {"flips": int(is_flipped.sum())}
-    groups = find_copies(texts).group_of
     for name, its_read in ((AUDIT, read), (FAST, ReadTexts(read.wordpieces, read.lengths, None))):
         search = search_labels(its_read, noisy, groups, classes, FOLDS, seed)
         if search is None:
@@ -156,9 +158,9 @@ def main(
         texts, labels = found.learnable
         rows = np.random.default_rng(0).permutation(len(texts))[:max_texts]
         texts, labels = [texts[row] for row in rows], labels[rows]
-        read = model.read(texts)
+        read, groups = model.read(texts), find_copies(texts, TextKeys(model.tokenizer)).group_of
         for seed in range(repeats):
-            work = functools.partial(measured, texts, labels, len(found.data.class_names), read, seed)
+            work = functools.partial(measured, texts, labels, len(found.data.class_names), read, groups, seed)
             steps.run(f"{name}/{seed}", work)
     click.echo(table(steps.results(), names))
 

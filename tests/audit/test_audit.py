@@ -1,6 +1,7 @@
 """An audit of made data finds what was planted in it, and its renderings show and hide what they should."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from textclf.audit.settings import AuditSettings
 from textclf.report.audit_html import audit_page
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER
 from textclf.report.audit_text import describe_audit
+from textclf.tokenization.text_key import TextKeys
 from textclf.tokenization.tokenizer import Tokenizer
 
 GOOD = ["good", "great", "lovely", "brilliant", "warm", "funny", "moving", "fresh", "superb", "best"]
@@ -81,7 +83,7 @@ def read(texts, with_embeddings=False):
 
 
 def report_of(texts, labels, parts=None, with_embeddings=False, **settings):
-    return audit(audited(texts, labels, parts), read(texts, with_embeddings), AuditSettings(**settings))
+    return audit(audited(texts, labels, parts), read(texts, with_embeddings), AuditSettings(**settings), TextKeys())
 
 
 @pytest.mark.parametrize("with_embeddings", [False, True])
@@ -137,15 +139,35 @@ def test_a_class_with_few_texts_is_left_out_and_named():
     classes = (*CLASSES, "rare")
     found = audited([*texts, "the plot is fresh"], np.append(labels, 2))
     found = AuditedTexts(**{**vars(found), "class_names": classes})
-    report = audit(found, read(found.texts), AuditSettings())
+    report = audit(found, read(found.texts), AuditSettings(), TextKeys())
     assert report.errors.left_out == ("rare",)
     assert report.errors.searched == 300
-    assert "1 texts were not searched" in " ".join(report.notes)
+    assert "1 text was not searched for label errors: its class has" in " ".join(report.notes)
 
 
 def test_the_same_seed_gives_the_same_report():
     texts, labels = made()
     assert report_of(texts, labels, seed=3) == report_of(texts, labels, seed=3)
+
+
+def test_one_thing_is_singular():
+    texts, labels = made()
+    found = audited([*texts, texts[20], "the plot is fresh"], [*labels, labels[20], 2], ["train"] * 300 + ["test"] * 2)
+    found = AuditedTexts(**{**vars(found), "class_names": (*CLASSES, "rare")})
+    report = audit(found, read(found.texts), AuditSettings(), TextKeys())
+    shown = describe_audit(report) + audit_page(report)
+    for phrase in ("1 text repeats", "1 test text is also", "1 class has fewer", "equal to another one, in 1 group"):
+        assert phrase in shown
+    assert re.findall(r"\b1 (?:texts|classes|groups|rows|more are)\b", shown) == []
+
+
+def test_the_note_names_the_models():
+    (of_words,) = (note for note in report_of(*made()).notes if "doubts of" in note)
+    (of_both,) = (note for note in report_of(*made(), with_embeddings=True).notes if "doubts of" in note)
+    assert of_words.startswith("Likely label errors are doubts of a linear stage on wordpieces. ")
+    assert of_both.startswith(
+        "Likely label errors are doubts of a linear stage on wordpieces and a logistic regression on embeddings. "
+    )
 
 
 def test_max_rows_limits_the_rows():

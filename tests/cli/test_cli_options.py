@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from textclf.cli.commands import Command
-from textclf.cli.options import changed_options, encoder_options, training_options
-from textclf.config import ModelOptions, TrainingOptions
+from textclf.cli.options import arguments_of, changed_options, dataset_options, encoder_options, training_options
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
 
 
 @click.command(cls=Command)
@@ -156,6 +156,29 @@ def test_only_what_the_command_line_says_is_a_change():
         "rename_labels": {"negative": "neg"},
         "text_column": "review",
     }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DataOptions(),
+        DataOptions(
+            val_split=0.1,
+            text_column="the review",
+            label_column="--stars",
+            rename_labels={"1": "bad", "a=b": "good"},
+            skip_bad=True,
+            read_validation=False,
+            encoding="cp1252",
+            equal_texts="characters",
+        ),
+    ],
+)
+def test_arguments_make_the_options_again(options):
+    found = []
+    command = click.command()(dataset_options(lambda data_options: found.append(data_options)))
+    result = CliRunner().invoke(command, arguments_of(options))
+    assert (result.exit_code, found) == (0, [options]), result.output
 
 
 def test_an_encoder_that_is_changed_is_all_its_handles():

@@ -26,8 +26,10 @@ from textclf.report.audit_report import (
     PartSummary,
     ReviewRow,
 )
+from textclf.report.counted import counted
 from textclf.stats.label_errors import confusable_pairs, suggested_labels
 from textclf.stats.neighbours import neighbour_distances, outlying
+from textclf.tokenization.text_key import KeyFunction
 
 # Texts of fewer wordpieces, with [CLS] and [SEP], rarely show their class.
 _SHORT = 5
@@ -38,17 +40,26 @@ _MAX_OUTLIERS = 50
 _COMPARING_SPEED = 1_000_000
 
 
-def audit(found: AuditedTexts, read: ReadTexts, settings: AuditSettings, notes: Sequence[str] = ()) -> AuditReport:
+def audit(
+    found: AuditedTexts,
+    read: ReadTexts,
+    settings: AuditSettings,
+    keys_of: KeyFunction,
+    correct_command: str = "",
+    notes: Sequence[str] = (),
+) -> AuditReport:
     """All findings about labelled texts.
 
     Args:
         found: the texts.
         read: the same texts as a model reads them.
         settings: how to search, and how many rows to list.
+        keys_of: the rule by which texts are equal.
+        correct_command: the command that applies the review file, for the report.
         notes: sentences about the model, for the report.
     """
     announce(f"comparing {len(found):,} texts with each other", sum(map(len, found.texts)) / _COMPARING_SPEED)
-    copies = find_copies(found.texts)
+    copies = find_copies(found.texts, keys_of)
     classes = len(found.class_names)
     search = search_labels(read, found.labels, copies.group_of, classes, settings.folds, settings.seed)
     outliers = None if read.embeddings is None else outlying(neighbour_distances(read.embeddings))
@@ -57,6 +68,8 @@ def audit(found: AuditedTexts, read: ReadTexts, settings: AuditSettings, notes: 
     similar = contradictions(copies.similar, found.labels)
     return AuditReport(
         source=str(found.source),
+        review_file=str(settings.review_file),
+        correct_command=correct_command,
         parts=tuple(_parts(found, read.lengths, settings.max_length)),
         max_length=settings.max_length,
         blank=found.blank,
@@ -162,12 +175,17 @@ def _notes(found: AuditedTexts, read: ReadTexts, search: LabelSearch | None, cop
         )
     elif len(search.errors):
         yield (
-            "Likely label errors are doubts of two models. In tests with 5% wrong labels, three to nine of ten "
-            "listed rows were wrong: fewer where the classes are hard to tell apart. The first rows are the likeliest."
+            f"Likely label errors are doubts of {' and '.join(f'a {model}' for model in search.models)}. In tests with "
+            f"5% wrong labels, three to nine of ten listed rows were wrong: fewer where the classes are hard to tell "
+            f"apart. The first rows are the likeliest."
         )
     if search is not None and (unsearched := len(found) - len(search.rows)):
-        yield f"{unsearched:,} texts were not searched for label errors: their classes have too few texts."
+        texts, classes = (
+            counted(unsearched, "text was", "texts were"),
+            "its class has" if unsearched == 1 else "their classes have",
+        )
+        yield f"{texts} not searched for label errors: {classes} too few texts."
     if read.embeddings is None:
-        yield "Without embeddings the audit finds fewer label errors, and no outliers."
+        yield "Without embeddings the audit usually finds fewer label errors. It finds no outliers."
     if len(copies.equal) + len(copies.similar) > _MAX_GROUPS:
         yield f"The page shows {_MAX_GROUPS} of the {len(copies.equal) + len(copies.similar):,} groups of copies."

@@ -1,5 +1,6 @@
 """Reads all texts of a data set as they are, before anything is cleaned, with the place of each."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,4 +88,5 @@ def read_texts(source: Path, options: DataOptions) -> AuditedTexts:
 
 
 def _relative(path: str, folder: Path) -> str:
-    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else str(path)
+    # Parts next to a train part are not below its folder. The review file must fit from any working directory.
+    return os.path.relpath(path, folder)

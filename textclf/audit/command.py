@@ -1,5 +1,7 @@
 """The two commands: audit a data set into a folder, and apply an edited review file."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from textclf.audit.audit import audit
@@ -8,22 +10,31 @@ from textclf.audit.reading_model import reading_model
 from textclf.audit.review_file import read_corrections, write_corrected, write_review
 from textclf.audit.settings import AuditSettings
 from textclf.config import DataOptions
+from textclf.data.cleaning import exact_keys
 from textclf.errors import DatasetError
 from textclf.files import atomic_file, check_writable
 from textclf.report.audit_report import AuditReport
+from textclf.report.counted import counted
+from textclf.tokenization.text_key import KeyFunction, TextKeys
 
-REVIEW_FILE, PAGE_FILE = "review.csv", "audit.html"
 
-
-def audit_to_folder(source: Path, settings: AuditSettings, options: DataOptions) -> tuple[AuditReport, list[Path]]:
+def audit_to_folder(
+    source: Path, settings: AuditSettings, options: DataOptions, arguments: Sequence[str] = ()
+) -> tuple[AuditReport, list[Path]]:
     """Audit a data set and write review.csv and audit.html; returns the report and the paths.
+
+    Args:
+        source: the data set.
+        settings: what to search, and where to write.
+        options: how to read the data.
+        arguments: the same as arguments of a command line, for the command that applies the review file.
 
     Raises:
         DatasetError: if the data can't be read, or the folder has a review file, which a person may have edited.
     """
     from textclf.report.audit_html import audit_page  # Needs jinja2.
 
-    review, page = settings.output / REVIEW_FILE, settings.output / PAGE_FILE
+    review, page = settings.review_file, settings.page
     if review.exists():
         raise DatasetError(
             f"{review}: expected no file, found one that may have your corrections; apply it (textclf data correct), "
@@ -34,7 +45,17 @@ def audit_to_folder(source: Path, settings: AuditSettings, options: DataOptions)
     if not len(found):
         raise DatasetError(f"{source}: expected labelled texts, found none that is not blank; check the path")
     model = reading_model(settings.encoder, settings.model_path, settings.embeddings)
-    report = audit(found, model.read(found.texts), settings, _notes(settings, model.name))
+    keys_of: KeyFunction = exact_keys if options.equal_texts == "characters" else TextKeys(model.tokenizer)
+    corrected = settings.review_file.with_name("corrected")
+    command = ["textclf", "data", "correct", source.absolute(), review, *arguments, "--output", corrected]
+    report = audit(
+        found,
+        model.read(found.texts),
+        settings,
+        keys_of,
+        correct_command=shlex.join(map(str, command)),
+        notes=_notes(settings, model.name),
+    )
     write_review(review, report.rows)
     with atomic_file(page) as file:
         file.write(audit_page(report))
@@ -51,9 +72,10 @@ def correct(source: Path, review: Path, output: Path, options: DataOptions) -> s
     corrections = read_corrections(review, found)
     write_corrected(found, corrections, output)
     return (
-        f"{output.absolute()}: {len(found) - len(corrections.removed):,} texts, of which {len(corrections.labels):,} "
-        f"have a new label; {len(corrections.removed):,} texts were removed, {corrections.unchanged:,} reviewed labels "
-        f"stay as they were"
+        f"{output.absolute()}: {counted(len(found) - len(corrections.removed), 'text')}, of which "
+        f"{counted(len(corrections.labels), 'has', 'have')} a new label; "
+        f"{counted(len(corrections.removed), 'text was', 'texts were')} removed, "
+        f"{counted(corrections.unchanged, 'reviewed label stays as it was', 'reviewed labels stay as they were')}"
     )
 
 

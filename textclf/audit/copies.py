@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.data.near_texts import find_near_texts
-from textclf.tokenization.text_key import TextKeys
+from textclf.tokenization.text_key import KeyFunction
 
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """Which texts are equal (the model reads the same wordpieces) or similar (they share most runs of words).
+    """Which texts are equal (they have the same key) or similar (they share most runs of words).
 
     Attributes:
         keys: key of each text; equal texts have equal keys.
@@ -29,9 +29,9 @@ class Copies:
     group_of: NDArray[np.int64]
 
 
-def find_copies(texts: Sequence[str]) -> Copies:
-    """Compare all texts with each other."""
-    keys = TextKeys()(texts)
+def find_copies(texts: Sequence[str], keys_of: KeyFunction) -> Copies:
+    """Compare all texts with each other; `keys_of` is the rule by which texts are equal, the same as in training."""
+    keys = keys_of(texts)
     rows_of: dict[bytes, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         rows_of[key].append(row)

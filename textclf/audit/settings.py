@@ -22,9 +22,21 @@ class AuditSettings(Config):
         metavar="DIR",
     )
     embeddings: bool = switch(
-        True, "Use embeddings. Without them it is faster, but finds fewer errors.", flag="--embeddings/--no-embeddings"
+        True,
+        "Use embeddings. Without them it is faster, but usually finds fewer errors.",
+        flag="--embeddings/--no-embeddings",
     )
     max_length: int = whole(256, "Maximum number of wordpieces per text in training.", min=3)
     folds: int = whole(5, "Folds of the models that search label errors.", min=2, max=20)
     seed: int = whole(0, "Random seed of the folds.")
     max_rows: int = whole(1000, "Maximum number of rows to review.", min=1)
+
+    @property
+    def review_file(self) -> Path:
+        """The absolute path of the table with the rows to review."""
+        return self.output.absolute() / "review.csv"
+
+    @property
+    def page(self) -> Path:
+        """The absolute path of the page."""
+        return self.output.absolute() / "audit.html"

@@ -55,10 +55,26 @@ def field_option(options: type, name: str, *, is_checked: bool = False, **change
         arguments["type"] = click.Choice(rule.choices)
     if is_checked:
         arguments["callback"] = functools.partial(_checked, rule)
-    flag = rule.flag or f"--{name.replace('_', '-')}"
     if rule.kind is bool:
         arguments["is_flag"] = True
-    return click.option(*flag.split(", "), name, **{**arguments, **changes})
+    return click.option(*_flag(name, rule).split(", "), name, **{**arguments, **changes})
+
+
+def arguments_of(options: Any) -> list[str]:
+    """The command-line arguments that make this record of options; values that are the default are left out."""
+    words = []
+    for name, rule in rules(type(options)).items():
+        value, flag = getattr(options, name), _flag(name, rule).split(", ")[-1]
+        if value == default_of(type(options), name):
+            continue
+        if rule.kind is bool:
+            switched_on, _, switched_off = flag.partition("/")
+            words.append(switched_on if value else switched_off)
+        else:
+            values = [f"{old}={new}" for old, new in value.items()] if rule.kind is dict else [value]
+            for one in value if rule.kind is tuple else values:
+                words += [flag, str(one)]
+    return words
 
 
 def field_options(options: type, *names: str, **changes: Any) -> dict[str, Decorator]:
@@ -136,6 +152,10 @@ def renames(_context: click.Context, _parameter: click.Parameter, pairs: tuple[t
     if len(found) < len(pairs):
         raise click.BadParameter("one label is renamed twice")
     return found
+
+
+def _flag(name: str, rule: Rule) -> str:
+    return rule.flag or f"--{name.replace('_', '-')}"
 
 
 _KINDS: dict[type, dict[str, Any]] = {

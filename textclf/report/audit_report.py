@@ -1,9 +1,10 @@
 """The findings of `textclf data audit`, as records that can be printed, drawn and written."""
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
 from typing import Any
+
+from textclf.report.counted import counted
 
 # Reasons to review a row, in the order of the review file.
 CONTRADICTION = "contradictory labels"
@@ -107,6 +108,8 @@ class AuditReport:
 
     Attributes:
         source: path of the data set.
+        review_file: absolute path of the review file.
+        correct_command: the command that applies the edited review file.
         parts: the parts.
         max_length: wordpieces that a text is truncated to in training.
         blank, short: numbers of blank texts, and of texts of one or two wordpieces.
@@ -125,6 +128,8 @@ class AuditReport:
     """
 
     source: str
+    review_file: str
+    correct_command: str
     parts: tuple[PartSummary, ...]
     max_length: int
     blank: int
@@ -176,17 +181,17 @@ def problems(report: AuditReport) -> tuple[str, ...]:
     for leak in report.leaks:
         size = next(part.texts for part in report.parts if part.name == leak.inside)
         if leak.equal + leak.similar > NOTABLE_LEAKS * size:
-            found.append(
-                f"{leak.equal:,} {leak.inside} texts are also in {leak.of}, and {leak.similar:,} more are similar to "
-                f"one there"
-            )
+            equal = counted(leak.equal, f"{leak.inside} text is", f"{leak.inside} texts are")
+            similar = counted(leak.similar, "more is similar", "more are similar")
+            found.append(f"{equal} also in {leak.of}, and {similar} to one there")
     if report.contradictions:
         found.append(f"{report.contradictions:,} texts occur with contradictory labels")
     if report.errors is not None and report.errors.found > NOTABLE_ERRORS * report.errors.searched:
         share = report.errors.found / report.errors.searched
         found.append(f"up to {report.errors.found:,} of {report.errors.searched:,} labels ({share:.1%}) may be wrong")
     if small := [name for name, count in report.class_counts.items() if count < 10]:
-        found.append(f"{len(small)} classes have fewer than 10 training texts, such as {small[0]!r}")
+        classes, example = counted(len(small), "class has", "classes have"), ":" if len(small) == 1 else ", such as"
+        found.append(f"{classes} fewer than 10 training texts{example} {small[0]!r}")
     return tuple(found)
 
 
@@ -195,8 +200,8 @@ def advice(report: AuditReport) -> tuple[str, ...]:
     found = []
     if report.rows:
         found.append(
-            f"Open review.csv. Edit the column label where it is wrong, or write (remove). Then run: textclf data "
-            f"correct {shlex.quote(report.source)} review.csv --output NEW_FOLDER"
+            f"Open {report.review_file}. Edit the column label where it is wrong, or write (remove). Then run: "
+            f"{report.correct_command}"
         )
     if report.contradictions:
         found.append(
@@ -204,7 +209,8 @@ def advice(report: AuditReport) -> tuple[str, ...]:
         )
     if report.surplus:
         found.append(
-            f"{report.surplus:,} texts repeat another one. Training leaves out repeats of training texts by itself."
+            f"{counted(report.surplus, 'text repeats', 'texts repeat')} another one. Training leaves out repeats of "
+            f"training texts by itself."
         )
     if any(leak.equal or leak.similar for leak in report.leaks):
         found.append(

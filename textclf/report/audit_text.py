@@ -1,6 +1,7 @@
 """An audit as text for a terminal: the verdict, the next steps, and the counts."""
 
 from textclf.report.audit_report import AuditReport, advice, problems, verdict
+from textclf.report.counted import counted
 from textclf.report.versions import table
 
 
@@ -24,18 +25,25 @@ def counts(report: AuditReport) -> list[tuple[str, str]]:
     if (errors := report.errors) is None:
         rows.append(("likely label errors", "not searched: too few texts"))
     else:
-        rows.append(("likely label errors", f"{errors.found:,} of {errors.searched:,} texts"))
+        rows.append(("likely label errors", f"{errors.found:,} of {counted(errors.searched, 'text')}"))
+    repeats = counted(report.surplus, "text that is", "texts that are")
     rows += [
-        ("contradictory labels", f"{report.contradictions:,} texts that occur with different labels"),
-        ("repeats", f"{report.surplus:,} texts that are equal to another one, in {report.equal_groups:,} groups"),
-        ("similar texts", f"{report.similar_texts:,} in {report.similar_groups:,} groups{_other_labels(report)}"),
+        (
+            "contradictory labels",
+            f"{counted(report.contradictions, 'text that occurs', 'texts that occur')} with different labels",
+        ),
+        ("repeats", f"{repeats} equal to another one, in {counted(report.equal_groups, 'group')}"),
+        (
+            "similar texts",
+            f"{report.similar_texts:,} in {counted(report.similar_groups, 'group')}{_other_labels(report)}",
+        ),
         *((f"{leak.inside} in {leak.of}", f"{leak.equal:,} equal, {leak.similar:,} similar") for leak in report.leaks),
         ("outliers", "not searched: no embeddings" if report.outliers is None else f"{report.outliers:,}"),
         ("blank", f"{report.blank:,}, and {report.short:,} of one or two wordpieces"),
         (f"over {report.max_length:,}", ", ".join(f"{part.truncated:.1%} of {part.name}" for part in report.parts)),
     ]
     for pair in report.pairs[:3]:
-        rows.append(("confused", f"{pair.first} and {pair.second}: {pair.texts:,} texts ({pair.share:.1%})"))
+        rows.append(("confused", f"{pair.first} and {pair.second}: {counted(pair.texts, 'text')} ({pair.share:.1%})"))
     return rows
 
 
