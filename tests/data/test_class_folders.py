@@ -23,6 +23,7 @@ from textclf.labels import OTHER_LABEL
         ("etc.", "etc%2E"),
         ("why?", "why%3F"),
         ("unsup", "%75nsup"),
+        ("Unsup", "%55nsup"),
         ("__MACOSX", "%5F_MACOSX"),
         (OTHER_LABEL, OTHER_LABEL),
     ],
@@ -59,3 +60,15 @@ def test_a_long_name_is_cut_and_kept_in_a_file(tmp_path, name):
     other = make_class_folder(tmp_path / "train", f"{name[:-1]}x")
     assert other != folder
     assert class_of_folder(other) == f"{name[:-1]}x"
+
+
+def test_the_file_of_a_name_is_not_trusted(tmp_path):
+    folder = tmp_path / "x%~0123456789abcdef"
+    folder.mkdir()
+    for content in ("pos", "", "a" * 300):
+        (folder / NAME_FILE).write_text(content)
+        assert class_of_folder(folder) == folder.name
+    long = make_class_folder(tmp_path, "a" * 300)
+    with open(long / NAME_FILE, "ab") as file:
+        file.truncate(2**40)  # Reading it whole would need a terabyte.
+    assert class_of_folder(long) == long.name

@@ -94,7 +94,7 @@ def test_numbered_files_are_one_part(tmp_path):
     for name in ("train_1.csv", "train_2.csv", "test_1.csv"):
         table(tmp_path / name)
     assert names(tmp_path) == {"train": ["train_1.csv", "train_2.csv"], "test": ["test_1.csv"]}
-    (tmp_path / "train_1.csv").unlink()
+    (tmp_path / "train_1.csv").rename(tmp_path / "train_3.csv")
     with pytest.raises(DatasetError, match="without number 1"):
         find_parts(tmp_path)
 
@@ -229,3 +229,92 @@ def test_a_data_set_in_several_folders_of_one(tmp_path):
     table(root / "train.csv")
     table(root / "test.csv")
     assert find_parts(tmp_path) == find_parts(root)
+
+
+def siblings(path: Path) -> tuple[list[str], list[str]]:
+    """The names of the parts, and of the unread files, of a data set that is given by the path of its train part."""
+    layout = find_parts(path)
+    return [part.name for part in layout.paths], [entry.path.name for entry in layout.unread]
+
+
+def test_a_folder_next_to_a_table_is_its_part(tmp_path):
+    train = table(tmp_path / "train.csv")
+    folders(tmp_path / "Test")
+    assert siblings(train) == (["train.csv", "Test"], [])
+    assert find_parts(train).test == find_parts(tmp_path).test
+
+
+def test_a_folder_without_texts_next_to_a_table_is_named(tmp_path):
+    train = table(tmp_path / "train.csv")
+    (tmp_path / "test" / "unit").mkdir(parents=True)
+    assert siblings(train) == (["train.csv"], ["test"])
+
+
+def test_other_parts_next_to_a_named_file_are_named(tmp_path):
+    for name in ("reviews.csv", "reviews_test.csv", "train.csv", "more.csv"):
+        table(tmp_path / name)
+    assert siblings(tmp_path / "reviews.csv") == (["reviews.csv"], ["reviews_test.csv", "train.csv"])
+    assert siblings(tmp_path / "train.csv") == (["train.csv"], ["reviews_test.csv"])
+    assert siblings(tmp_path / "more.csv") == (["more.csv"], ["reviews_test.csv", "train.csv"])
+
+
+def test_other_parts_next_to_a_named_folder_are_named(tmp_path):
+    train = folders(tmp_path / "train")
+    table(tmp_path / "test" / "0.csv")
+    (tmp_path / "test" / "notes.md").write_text("")
+    table(tmp_path / "reviews_test.csv")
+    assert siblings(train) == (["train", "0.csv"], ["reviews_test.csv", "notes.md"])
+
+
+def test_unclear_parts_next_to_a_named_file_are_named(tmp_path):
+    train = table(tmp_path / "train.csv")
+    for name in ("test.csv", "testing.csv", "dev.csv"):
+        table(tmp_path / name)
+    assert siblings(train) == (["train.csv", "dev.csv"], ["test.csv", "testing.csv"])
+
+
+def test_a_number_may_be_a_size(tmp_path):
+    train = table(tmp_path / "train_100.csv")
+    table(tmp_path / "test_100.csv")
+    assert names(tmp_path) == {"train": ["train_100.csv"], "test": ["test_100.csv"]}
+    assert siblings(train) == (["train_100.csv", "test_100.csv"], [])
+
+
+@pytest.mark.parametrize("name", ["dataset_infos.json", "dataset_info.json", "state.json", "dataset-metadata.json"])
+def test_files_about_the_data_set_are_no_tables(tmp_path, name):
+    for part in ("train", "test"):
+        table(tmp_path / "data" / f"{part}-00000-of-00001.csv")
+    (tmp_path / name).write_text("{}")
+    assert len(find_parts(tmp_path).paths) == 2
+    (tmp_path / "data" / name).write_text("{}")
+    unread = find_parts(tmp_path / "data").unread
+    assert [(entry.path.name, entry.reason) for entry in unread] == [(name, "not a table")]
+
+
+def test_links_to_folders_that_are_read_are_no_classes(tmp_path):
+    root = folders(tmp_path / "texts")
+    (root / "loop").symlink_to(root)
+    (root / "again").symlink_to(root / "pos")
+    for label in ("other", "outside"):
+        folders(tmp_path / label)
+    (root / "linked").symlink_to(tmp_path / "outside" / "pos")
+    dataset = load_dataset(root)
+    assert dataset.class_names == ("linked", "neg", "pos")
+    assert [entry.path.name for entry in dataset.layout.unread] == ["again", "loop"]
+
+
+def test_texts_without_labels_in_any_case(tmp_path):
+    folders(tmp_path)
+    (tmp_path / "Unsup").mkdir()
+    (tmp_path / "Unsup" / "1.txt").write_text("unlabelled")
+    dataset = load_dataset(tmp_path)
+    assert dataset.class_names == ("neg", "pos")
+    assert dataset.counts.unlabelled == 1
+
+
+def test_a_blank_folder_name_is_an_error(tmp_path):
+    folders(tmp_path)
+    (tmp_path / " ").mkdir()
+    (tmp_path / " " / "1.txt").write_text("text")
+    with pytest.raises(DatasetError, match=r"found ' ', which is blank; rename the folder$"):
+        load_dataset(tmp_path)

@@ -5,7 +5,7 @@ and the first character of a name that means something else. `C/C++` becomes `C%
 if this module would give it its name: the folder `50%25` is the class `50%`, and so is `50%`, made by a person.
 
 A name that is too long for a folder is cut, and ends in `%~` and 16 hex digits of its SHA-256; the file `.class-name`
-in the folder has the whole name.
+in the folder has the whole name. It counts only if this module would give the folder its name.
 """
 
 import contextlib
@@ -21,10 +21,11 @@ NAME_FILE = ".class-name"
 # Linux, macOS and Windows limit a name to 255 bytes or characters.
 _MAX_BYTES = 255
 _HASH_DIGITS = 16
+# The limit of a class name is 200 characters.
+_MAX_NAME_FILE_BYTES = 4096
 _CUT = re.compile(rf"(?s).+%~[0-9a-f]{{{_HASH_DIGITS}}}")
 # SMB shares, exFAT and Windows refuse them all; Linux refuses the slash.
 _REFUSED = re.compile(r'[%/\\:<>"|?*\x00-\x1f\x7f]|^\.|[. ]$')
-_RESERVED = (UNLABELLED_FOLDER, CLUTTER_FOLDER)
 
 
 def class_folder(parent: Path, class_name: str) -> Path:
@@ -55,7 +56,10 @@ def class_of_folder(folder: Path | str) -> str:
         return name
     if _CUT.fullmatch(name):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            return (folder / NAME_FILE).read_text(encoding="utf-8")
+            with open(folder / NAME_FILE, "rb") as file:
+                full_name = file.read(_MAX_NAME_FILE_BYTES).decode()
+            if class_folder(folder.parent, full_name).name == name:
+                return full_name
         return name
     with contextlib.suppress(UnicodeDecodeError):
         decoded = urllib.parse.unquote(name, errors="strict")
@@ -66,4 +70,5 @@ def class_of_folder(folder: Path | str) -> str:
 
 def _encoded(class_name: str) -> str:
     name = _REFUSED.sub(lambda match: f"%{ord(match[0]):02X}", class_name)
-    return f"%{ord(name[0]):02X}{name[1:]}" if name in _RESERVED else name
+    is_reserved = name.lower() == UNLABELLED_FOLDER or name == CLUTTER_FOLDER
+    return f"%{ord(name[0]):02X}{name[1:]}" if is_reserved else name

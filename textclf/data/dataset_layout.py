@@ -15,6 +15,8 @@ Paths = tuple[Path, ...]
 # Reasons of a file that is not read.
 NO_TABLE = "not a table"
 NO_TEXT = "not a .txt file"
+# JSON files that data sets of the Hugging Face Hub and of Kaggle contain, without texts.
+_METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "dataset-metadata.json")
 _Group = dict[str, list[Path]]
 
 
@@ -51,7 +53,21 @@ def visible_entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 def class_folders(folder: Path) -> list[os.DirEntry[str]]:
     """The subfolders that are classes, sorted by name."""
-    return [entry for entry in visible_entries(folder) if entry.is_dir() and entry.name != UNLABELLED_FOLDER]
+    folders = [entry for entry in visible_entries(folder) if entry.is_dir()]
+    return [entry for entry in folders if not is_unlabelled(entry.name) and not _is_read_elsewhere(entry)]
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a folder name, in any case, stands for texts without labels."""
+    return name.lower() == UNLABELLED_FOLDER
+
+
+def _is_read_elsewhere(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a link to a folder above it, or to one next to it."""
+    if not entry.is_symlink():
+        return False
+    target, folder = Path(entry.path).resolve(), Path(entry.path).parent.resolve()
+    return target in (folder, *folder.parents) or (target.parent == folder and not target.name.startswith("."))
 
 
 def class_files(folder: Path | str) -> Iterator[tuple[os.DirEntry[str], bool]]:
@@ -85,6 +101,7 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     """
     root = data_root(source)
     parts = _parts(root)
+    is_part = TRAIN not in parts and (root.is_file() or part_name(root.name).affixes == "*")
     if TRAIN not in parts:
         parts = {**_siblings(root), TRAIN: _whole(root, TRAIN, parts)}
     if test_source is not None:
@@ -94,7 +111,7 @@ def find_parts(source: Path, test_source: Path | None = None) -> Layout:
     if {path.resolve() for path in test} == {path.resolve() for path in train}:
         test = ()
     layout = Layout(train, validation, test)
-    return layout._replace(unread=tuple(_unread(root, layout.paths)))
+    return layout._replace(unread=tuple(_unread(root, layout.paths, is_part=is_part)))
 
 
 def find_part(source: Path, part: str) -> Paths:
@@ -174,10 +191,11 @@ def _siblings(part: Path) -> dict[str, Paths]:
         return {}
     group = _groups(part.parent).get(name.affixes, {})
     group.pop(TRAIN, None)
-    if part.is_file():  # A folder test/ next to a table need not belong to it.
-        tables = {other: [path for path in paths if path.is_file()] for other, paths in group.items()}
-        group = {other: paths for other, paths in tables.items() if paths}
-    return _complete(part.parent, group)
+    if part.is_file():  # A folder test/ next to a table may contain something else.
+        full = {other: [path for path in paths if path.is_file() or _has_texts(path)] for other, paths in group.items()}
+        group = {other: paths for other, paths in full.items() if paths}
+    # Errors say: give the path of one file. So a path is no error; _unread() names the files of unclear parts.
+    return _complete(part.parent, group, leaves_out=part.is_file())
 
 
 def _groups(folder: Path) -> dict[str, _Group]:
@@ -196,20 +214,31 @@ def _may_be_part(folder: Path) -> bool:
     return not entries or any(entry.is_dir() or _is_table(Path(entry.path)) for entry in entries)
 
 
-def _complete(folder: Path, group: _Group) -> dict[str, Paths]:
-    """The paths of each part, after a check that each is there once and with all its shards."""
+def _complete(folder: Path, group: _Group, *, leaves_out: bool = False) -> dict[str, Paths]:
+    """The paths of each part, after a check that each is there once and with all its shards.
+
+    A part that fails the check is an error, or is left out.
+    """
     group = dict(group)
     if EVALUATION in group:
         part = VALIDATION if TEST in group else TEST
         group[part] = [*group.get(part, []), *group.pop(EVALUATION)]
-    return {part: _one_part(folder, part, paths) for part, paths in group.items()}
+    complete = {}
+    for part, paths in group.items():
+        try:
+            complete[part] = _one_part(folder, part, paths)
+        except DatasetError:
+            if not leaves_out:
+                raise
+    return complete
 
 
 def _one_part(folder: Path, part: str, paths: list[Path]) -> Paths:
     if len(paths) == 1 and paths[0].is_dir():
         tables = _tables(paths[0])
         return _all_tables(paths[0], part, tables) if tables and not _has_classes(paths[0], tables) else tuple(paths)
-    if len(paths) == 1 and part_name(paths[0].name).number is None:
+    # The number of train_100.csv may be a size.
+    if len(paths) == 1 and part_name(paths[0].name).total is None:
         return tuple(paths)
     return _shards(folder, part, paths)
 
@@ -280,6 +309,11 @@ def _has_classes(folder: Path, tables: Sequence[Path]) -> bool:
     return sum(any(is_text for _, is_text in class_files(entry.path)) for entry in folders) > 1
 
 
+def _has_texts(folder: Path) -> bool:
+    texts = (is_text for entry in class_folders(folder) for _, is_text in class_files(entry.path))
+    return bool(_tables(folder)) or any(texts)
+
+
 def _check_classes(folder: Path) -> None:
     """Refuse data sets in folders that would be read as classes."""
     for entry in class_folders(folder):
@@ -292,7 +326,7 @@ def _check_classes(folder: Path) -> None:
 
 
 def _is_table(path: Path) -> bool:
-    return table_format(path) is not None and path.is_file()
+    return path.name not in _METADATA and table_format(path) is not None and path.is_file()
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -302,15 +336,26 @@ def _tables(folder: Path) -> list[Path]:
 # --- the rest
 
 
-def _unread(root: Path, used: Sequence[Path]) -> Iterator[Unread]:
-    """The entries of a data set's folder, and of its parts' folders, that are not read."""
-    parents = [path.parent for path in used if root in path.parents]
-    for folder in dict.fromkeys([root, *parents, *(path for path in used if root in (path, *path.parents))]):
-        if folder.is_dir():
+def _unread(root: Path, used: Sequence[Path], *, is_part: bool = False) -> Iterator[Unread]:
+    """The entries of a data set's folder, and of its parts' folders, that are not read.
+
+    If the root `is_part` of a data set, these are also the other parts next to it.
+    """
+    top = root.parent if is_part else root
+    parents = [path.parent for path in used if top in path.parents and path.parent != top]
+    for folder in dict.fromkeys([top, *parents, *(path for path in used if top in (path, *path.parents))]):
+        if is_part and folder == top:
+            others = [path for group in _groups(top).values() for paths in group.values() for path in paths]
+            known = {path.resolve() for path in (root, *used, *parents)}
+            yield from (Unread(path, _why_unread(path)) for path in sorted(others) if path.resolve() not in known)
+        elif folder.is_dir():
             has_classes = folder in used
             for entry in visible_entries(folder):
                 path = Path(entry.path)
-                if path not in used and path not in parents and not (has_classes and entry.is_dir()):
+                if has_classes and entry.is_dir():
+                    if _is_read_elsewhere(entry):
+                        yield Unread(path, "a link to a folder that is read already, or to one above")
+                elif path not in used and path not in parents:
                     yield Unread(path, "not in a class folder" if has_classes else _why_unread(path))
 
 

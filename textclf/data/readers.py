@@ -9,12 +9,19 @@ from pathlib import Path
 from textclf.bad_rows import BadRowError, BadRows, UndecodableError
 from textclf.config import DataOptions
 from textclf.data.class_folders import NAME_FILE, class_of_folder
-from textclf.data.dataset_layout import Unread, class_files, class_folders
+from textclf.data.dataset_layout import (
+    Unread,
+    class_files,
+    class_folders,
+    is_text_file,
+    is_unlabelled,
+    visible_entries,
+)
 from textclf.data.table_rows import LabelledTable
 from textclf.data.tables.encoding import HEAD_BYTES, decode, encoding_remedy
 from textclf.errors import DatasetError
 from textclf.label_column import label_text
-from textclf.labels import OTHER_LABEL, UNLABELLED_FOLDER
+from textclf.labels import OTHER_LABEL
 from textclf.tokenization.text_key import is_blank
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -121,6 +128,11 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
     for folder_entry in class_folders(folder):
         found, others = 0, []
         label = class_of_folder(folder_entry.path)
+        if label_text(label) is None:
+            raise DatasetError(
+                f"{folder}: expected folders with the names of classes, found {folder_entry.name!r}, which is blank; "
+                f"rename the folder"
+            )
         for entry, is_text in class_files(folder_entry.path):
             if not is_text:
                 others += [entry.name] if entry.name != NAME_FILE else []
@@ -143,10 +155,9 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
         if visible := [name for name in others if not name.startswith(".")]:
             reason = f"{len(visible):,} file{'s' * (len(visible) > 1)} other than .txt, such as {visible[0]}"
             part.unread.append(Unread(Path(folder_entry.path), reason))
-    unlabelled = folder / UNLABELLED_FOLDER
-    if unlabelled.is_dir():
-        with os.scandir(unlabelled) as entries:
-            part.unlabelled += sum(1 for entry in entries if entry.name.endswith(".txt"))
+    for folder_entry in visible_entries(folder):
+        if is_unlabelled(folder_entry.name) and folder_entry.is_dir():
+            part.unlabelled += sum(is_text_file(entry) for entry in visible_entries(folder_entry.path))
 
 
 def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool) -> None:
