@@ -1,5 +1,7 @@
 """The gate with classes that the champion does not have: the old ones hold up, and the new ones are found."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,70 @@ def test_without_new_classes_nothing_is_said_about_them():
     assert decision.verdict == "promote"
     assert decision.figures["new_classes"] == []
     assert "class refund" not in " ".join(decision.reasons)
+
+
+MANY = 30
+
+
+def many_classes(n, swallowed=None, lost=0.0, seed=0):
+    """Texts of many small classes; one may be swallowed by the new class, with as many gains in other classes.
+
+    `lost` is a share of the texts that the new class takes, with as many gains.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % MANY
+    champion = np.where(random.random(n) < 0.1, (labels + 1) % MANY, labels)
+    is_lost = (champion == labels) & ((labels == swallowed) | (random.random(n) < lost))
+    gains = np.flatnonzero((champion != labels) & (labels != swallowed))[: is_lost.sum()]
+    challenger = np.where(is_lost, MANY, champion)
+    challenger[gains] = labels[gains]
+    probabilities = np.full((2, n, MANY + 1), 0.05 / MANY)
+    probabilities[[[0], [1]], np.arange(n), [champion, challenger]] = 0.95
+    return PairedPredictions(labels, *probabilities, champion, challenger, np.full(n, 10))
+
+
+def decided_many(golden, **options):
+    names = [*(f"old {i}" for i in range(MANY)), "new"]
+    of_new = np.full(30, MANY)
+    sure = np.eye(MANY + 1)
+    holdout = PairedPredictions(of_new, sure[of_new * 0], sure[of_new], of_new * 0, of_new, np.full(30, 10))
+    gate = GateOptions(min_holdout=30, **options)
+    return decide_promotion(golden, holdout, gate, class_names=names, new_classes=["new"])
+
+
+@pytest.mark.parametrize("of_each", [6, 12, 60])
+def test_a_small_class_that_a_new_one_swallows_is_no_promotion(of_each):
+    decision = decided_many(many_classes(of_each * MANY, swallowed=3))
+    assert decision.figures["golden"]["difference"] == 0
+    assert decision.verdict == "reject"
+    assert any(reason.startswith("test set, class old 3: new classes take") for reason in decision.reasons)
+    assert {row["slice"] for row in decision.figures["lost_to_new"] if row["is_worse"]} <= {
+        "all old classes",
+        "class old 3",
+    }
+
+
+def test_a_loss_of_a_small_class_to_another_old_one_counts_too():
+    golden = many_classes(60 * MANY)
+    challenger = np.where((golden.labels == 3) & golden.champion_is_right, 4, golden.champion_predicted)
+    golden = dataclasses.replace(golden, challenger_predicted=challenger)
+    decision = decided_many(golden, margin=0.1)
+    classes = {row["slice"] for row in decision.figures["slices"] if row["is_worse"] and row["texts"] == 60}
+    assert (decision.verdict, classes) == ("reject", {"class old 3"})
+
+
+def test_a_new_class_that_takes_a_few_texts_of_each_class_is_no_promotion():
+    decision = decided_many(many_classes(3000, lost=0.03))
+    assert decision.reasons[0].startswith("test set, all old classes: new classes take")
+    assert [row["slice"] for row in decision.figures["lost_to_new"] if row["is_worse"]] == ["all old classes"]
+
+
+def test_harmless_challengers_are_promoted():
+    verdicts = [decided_many(many_classes(3000, lost=0.004, seed=seed)).verdict for seed in range(10)]
+    assert verdicts.count("promote") >= 9
+
+
+def test_the_margin_of_slices_covers_the_texts_that_new_classes_take():
+    golden = many_classes(6 * MANY, swallowed=3)
+    (strict, mild) = (decided_many(golden, margin=0.1, slice_margin=margin) for margin in (0.0, 0.9))
+    assert (strict.verdict, mild.verdict) == ("reject", "promote")

@@ -3,7 +3,8 @@
 Accuracy on the reference test set (the test part of the champion's data) may fall by at most a margin, and calibration
 may get worse by at most a margin: against the champion, and against the best version so far. Otherwise many small
 losses would add up to a large one. Accuracy on the new held-out texts must not fall. Classes that the champion does not
-have must be found often enough. With too few texts to decide, the verdict is "inconclusive".
+have must be found often enough, and must not take the texts of old classes. With too few texts to decide, the verdict
+is "inconclusive".
 
 Results keep the name "golden" for the reference test set, which decisions.jsonl contains.
 """
@@ -22,6 +23,7 @@ from textclf.stats.calibration import expected_calibration_error
 from textclf.stats.calibration_loss import calibration_losses, mean_bounds, texts_for_mean
 from textclf.stats.class_recall import recall_bounds, texts_for_recall
 from textclf.stats.holm import holm
+from textclf.stats.lost_to_new import lost_to_new
 from textclf.stats.paired_accuracy import (
     p_worse,
     tango_lower_bound,
@@ -144,7 +146,8 @@ def decide_promotion(
         class_names: names for the sentences, [K]; by default the class ids.
         new_classes: those that the champion does not have. Its accuracy on the holdout is compared without their texts,
             of which the challenger must predict a share of options.new_class_recall correctly. A text of an old class
-            that the challenger gives a new one is wrong.
+            that the challenger gives a new one is wrong. With new classes, each old class is tested, also below
+            options.min_slice, and so are its texts that new classes take (textclf.stats.lost_to_new).
         best: the test set with the best version so far in place of the champion; None if that is the champion.
 
     Raises:
@@ -158,12 +161,13 @@ def decide_promotion(
     holdout = None if holdout is None else holdout.rows(~np.isin(holdout.labels, new_ids))
     sets = {"golden": test_set} if holdout is None or not len(holdout) else {"golden": test_set, "holdout": holdout}
     references = {"golden": test_set} if best is None else {"golden": test_set, "best": best}
-    new_texts, slices = _tested_parts(sets, names, options)
+    new_texts, slices, lost = _tested_parts(sets, names, new_ids, options)
     findings = {
         **{name: _on_test_set(pairs, _SET_NAMES[name], options) for name, pairs in references.items()},
         "holdout": _on_holdout(new_texts, 0 if of_new is None else len(of_new), options),
         "new_classes": _on_new_classes(of_new, dict(zip(new_classes, new_ids, strict=True)), options),
-        "slices": _on_slices(slices, options),
+        "slices": _on_slices(slices, bool(new_ids), options),
+        "lost_to_new": _on_lost_to_new(lost, options),
         "calibration": _on_calibration(references, sets.get("holdout"), options),
         "parity": _Finding(list(parity_failures), tuple(f"the engine: {text}" for text in parity_failures)),
     }
@@ -202,28 +206,36 @@ def _compared(pairs: PairedPredictions, rows: Any = slice(None)) -> dict[str, An
 
 
 def _tested_parts(
-    sets: Mapping[str, PairedPredictions], class_names: Sequence[str], options: GateOptions
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Results of the new held-out texts (None without any) and of all slices, with p-values adjusted together."""
-    # Quarters of the test set, which never changes: so the edges do not change either.
-    edges = quartile_edges(sets["golden"].lengths)
+    sets: Mapping[str, PairedPredictions], class_names: Sequence[str], new_ids: Sequence[int], options: GateOptions
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Results of the new held-out texts (None without any), of all slices, and of the texts that new classes take.
+
+    Their p-values are adjusted together.
+    """
+    golden = sets["golden"]
+    edges = quartile_edges(golden.lengths)  # The test set never changes: so the edges do not change either.
     slices = [
         {"set": name, "slice": label, **_compared(pairs, rows)}
         for name, pairs in sets.items()
-        for label, rows in _slices_of(pairs, class_names, edges)
-        if rows.sum() >= options.min_slice
+        for label, is_class, rows in _slices_of(pairs, class_names, edges)
+        if rows.sum() >= (1 if is_class and new_ids and name == "golden" else options.min_slice)
     ]
-    new_texts = _compared(sets["holdout"]) if "holdout" in sets else None
-    tested = [(result, options.slice_margin) for result in slices]
-    tested += [] if new_texts is None else [(new_texts, 0.0)]
-    for result, margin in tested:
-        result["p_worse"] = p_worse(result["losses"], result["gains"], result["texts"], margin)
-    adjusted = holm([result["p_worse"] for result, _ in tested]).tolist()
-    for (result, _), p in zip(tested, adjusted, strict=True):
-        result["adjusted_p"] = p
     for result in slices:
+        counts = result["losses"], result["gains"], result["texts"]
+        # The test with a margin is for hundreds of texts.
+        margins = {options.slice_margin, options.slice_margin if result["texts"] >= options.min_slice else 0.0}
+        result["p_worse"] = max(p_worse(*counts, margin) for margin in margins)
+    new_texts = _compared(sets["holdout"]) if "holdout" in sets else None
+    if new_texts is not None:
+        new_texts["p_worse"] = p_worse(new_texts["losses"], new_texts["gains"], new_texts["texts"])
+    is_lost = golden.champion_is_right & np.isin(golden.challenger_predicted, new_ids)
+    lost = lost_to_new(golden.labels, is_lost, class_names, options.margin, options.slice_margin) if new_ids else []
+    tested = [*slices, *lost, *([] if new_texts is None else [new_texts])]
+    for result, p in zip(tested, holm([result["p_worse"] for result in tested]).tolist(), strict=True):
+        result["adjusted_p"] = p
+    for result in (*slices, *lost):
         result["is_worse"] = result["adjusted_p"] < options.alpha
-    return new_texts, slices
+    return new_texts, slices, lost
 
 
 def _on_test_set(pairs: PairedPredictions, name: str, options: GateOptions) -> _Finding:
@@ -296,10 +308,9 @@ def _on_new_classes(pairs: PairedPredictions | None, ids: Mapping[str, int], opt
     return _Finding(results, tuple(against), tuple(doubts), tuple(holds))
 
 
-def _on_slices(slices: Sequence[dict[str, Any]], options: GateOptions) -> _Finding:
-    none_worse = (
-        f"none of {len(slices)} classes and ranges of lengths with at least {options.min_slice:,} texts is worse"
-    )
+def _on_slices(slices: Sequence[dict[str, Any]], all_classes: bool, options: GateOptions) -> _Finding:
+    large = "" if all_classes else f" with at least {options.min_slice:,} texts"
+    none_worse = f"none of {len(slices)} classes and ranges of lengths{large} is worse"
     return _Finding(
         slices,
         against=tuple(
@@ -313,13 +324,30 @@ def _on_slices(slices: Sequence[dict[str, Any]], options: GateOptions) -> _Findi
     )
 
 
+def _on_lost_to_new(results: Sequence[dict[str, Any]], options: GateOptions) -> _Finding:
+    """The texts of old classes in the test set that the challenger gives a new class."""
+    total = (f"new classes take {result['lost']:,} of {result['texts']:,} test texts" for result in results[:1])
+    return _Finding(
+        results,
+        against=tuple(
+            f"{_SET_NAMES['golden']}, {result['slice']}: new classes take {result['lost']:,} of {result['texts']:,} "
+            f"texts that were right (adjusted p {result['adjusted_p']:.2g}); a share of up to {result['margin']:.2%} "
+            f"is allowed"
+            for result in results
+            if result["is_worse"]
+        ),
+        holds=tuple(total),
+    )
+
+
 def _slices_of(
     pairs: PairedPredictions, class_names: Sequence[str], edges: Sequence[int]
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """The name and the texts, bool [n], of each class and of each range of lengths."""
+) -> Iterator[tuple[str, bool, NDArray[np.bool_]]]:
+    """The name of each class and of each range of lengths, whether it is a class, and its texts, bool [n]."""
     for class_id, name in enumerate(class_names):
-        yield f"class {name}", np.asarray(pairs.labels == class_id)
-    yield from length_slices(pairs.lengths, edges)
+        yield f"class {name}", True, np.asarray(pairs.labels == class_id)
+    for name, rows in length_slices(pairs.lengths, edges):
+        yield name, False, rows
 
 
 def _on_calibration(
