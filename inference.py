@@ -15,7 +15,7 @@ from textclf.cli.byte_progress import byte_progress
 from textclf.cli.commands import Group
 from textclf.cli.config_file import config_text, options_of
 from textclf.cli.live_prompt import run_live_prompt
-from textclf.cli.options import field_option, recorded_options
+from textclf.cli.options import field_option, given_options, reading_options, recorded_options
 from textclf.config import DataOptions
 from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
@@ -163,7 +163,7 @@ class Inference:
         run_live_prompt(score, self.save_to_directory, label_choice(self.predictor.class_names))
 
     def run_batch_inference(
-        self, dir_path: Path | str, num_files: int = 3, seed: int | None = None
+        self, dir_path: Path | str, num_files: int = 3, seed: int | None = None, encoding: str = ""
     ) -> list[ScoredReview]:
         """Score random files of every class folder; print review, label and score, then the accuracy.
 
@@ -171,6 +171,7 @@ class Inference:
             dir_path: a folder of class folders with .txt files, or a data set's root; its test/ is used, else train/.
             num_files: maximum number of files per class.
             seed: random seed of the choice; None uses the constructor's.
+            encoding: encoding of files without a byte-order mark; "" detects it.
 
         Raises:
             DatasetError: if the folders are not those of the model's classes, or a file is missing or not UTF-8.
@@ -180,7 +181,7 @@ class Inference:
             raise InputError(f"num_files: expected at least 1, got {num_files!r}")
         seed = self.seed if seed is None else seed
         predictor = self.predictor
-        chosen = sample_files(Path(dir_path), predictor.class_names, num_files, seed, predictor.other_names)
+        chosen = sample_files(Path(dir_path), predictor.class_names, num_files, seed, predictor.other_names, encoding)
         predictions = self.predict([file.text for file in chosen])
         results = [ScoredReview(*file, prediction) for file, prediction in zip(chosen, predictions, strict=True)]
         for result in results:
@@ -324,8 +325,9 @@ def live(inference: Inference, save_dir: Path) -> None:
 @click.argument("path", type=_PATH)
 @field_option(_Numbers, "num_files", is_checked=True)
 @click.option("--seed", type=int, help="Random seed; the same seed chooses the same files.")
+@field_option(DataOptions, "encoding")
 @click.pass_obj
-def batch(inference: Inference, path: Path, num_files: int, seed: int | None) -> None:
+def batch(inference: Inference, path: Path, num_files: int, seed: int | None, encoding: str) -> None:
     """Score random files of every class folder.
 
     PATH contains folders named like the model's classes, with .txt files in them; or it is a data set's root, whose
@@ -336,7 +338,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None) ->
     Example:
       python inference.py --model-path demo/model batch data/sample --num-files 5 --seed 1
     """
-    inference.run_batch_inference(path, num_files, seed)
+    inference.run_batch_inference(path, num_files, seed, encoding)
 
 
 @main.command()
@@ -394,11 +396,20 @@ def versions(inference: Inference) -> None:
 @click.option("--config", "is_config", is_flag=True, help="Print the configuration file that trains it again.")
 @click.option("--html", type=_PATH, metavar="OUT", help="Write the evaluation of the version as an HTML page.")
 @click.option("--dataset-path", type=_PATH, help="Data set of the training, for a page with the texts of errors.")
+@reading_options
 @click.pass_obj
 def inspect(
-    inference: Inference, version: str | None, is_config: bool, html: Path | None, dataset_path: Path | None
+    inference: Inference,
+    /,
+    version: str | None,
+    is_config: bool,
+    html: Path | None,
+    dataset_path: Path | None,
+    **_: Any,
 ) -> None:
     """Show one version: the current one, or ID (also a version's folder).
+
+    The data set is read as at the training, except for the options given here.
 
     \b
     Examples:
@@ -410,7 +421,7 @@ def inspect(
     if html is not None:
         from textclf.evaluation.version_page import write_evaluation_page  # Needs Jinja.
 
-        write_evaluation_page(found, html, dataset_path, inference.threads)
+        write_evaluation_page(found, html, dataset_path, inference.threads, given_options(DataOptions))
         click.echo(f"page:          {html.resolve()}")
     elif is_config:
         values, comments = training_values(found.manifest), config_comments(found.manifest)

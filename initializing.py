@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,9 +159,11 @@ class Initialize:
         if path.exists():
             return path
         if not url:
+            command = ["textclf", "data", "download", str(self.file_name), "--url", "URL"]
+            command += [] if str(self.data_dir) == _DEFAULT_DATA_DIR else ["--data-dir", str(self.data_dir)]
             raise DatasetError(
                 f"{self.file_name}: no such file or folder ({searched(self.file_name, self.data_dir)}); "
-                f"check the path, or download it first (textclf data download {self.file_name} --url URL)"
+                f"check the path, or download it first ({shlex.join(command)})"
             )
         return download(url, path, sha256=self.sha256)
 

@@ -18,7 +18,7 @@ from textclf.cli.durations import Duration
 from textclf.config import DataOptions, DriftOptions
 from textclf.data.dataset_layout import shortened
 from textclf.data.iterables import texts_and_labels
-from textclf.data.labelled_reviews import different_texts, fingerprint_of, read_labelled_reviews
+from textclf.data.labelled_reviews import different_texts, fingerprint_of
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log.database_url import DatabaseUrl, readable_url
 from textclf.data.prediction_log.log import PredictionLog
@@ -44,6 +44,7 @@ from textclf.monitoring.samples import (
     open_version,
     scored_features,
     stored_labels,
+    stored_reviews,
     with_audits,
 )
 from textclf.monitoring.scheduler import Scheduler
@@ -340,7 +341,7 @@ def check(
             with atomic_file(path) as file:
                 file.write(content(report))
     if store is not None and settings.retrain and calls_for_retraining(report, state, settings.windows):
-        reviews = read_labelled_reviews(settings.new_data_dir).reviews if settings.new_data_dir.exists() else ()
+        reviews = stored_reviews(settings.new_data_dir).reviews
         retrain_if_due(
             store,
             fingerprint_of(reviews),

@@ -394,9 +394,9 @@ def rollback(to: str | None, reason: str, model_dir: Path) -> None:
     Example:
       python retraining.py rollback --model-dir my-models --reason "worse on short texts"
     """
-    before, now = Promotions(model_dir).roll_back(to, reason)
+    before, now = (promotions := Promotions(model_dir)).roll_back(to, reason)
     click.echo(f"{model_dir}: {now} is current again (before: {before})")
-    click.echo(f"automatic promotion is on hold, until: textclf versions lift-hold --model-dir {model_dir}")
+    click.echo(f"automatic promotion is on hold, until: textclf versions lift-hold {promotions.store.option}")
 
 
 @main.command("lift-hold", cls=Command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from textclf.cli.options import (
     dataset_options,
     dataset_path_option,
     encoder_options,
+    given_options,
     model_name_option,
     runs_dir_option,
     training_options,
@@ -237,15 +238,20 @@ class Training:
         return version.path
 
     def export_again(
-        self, model_dir: str | Path = "model", version_id: str | None = None, promote: bool = False
+        self,
+        model_dir: str | Path = "model",
+        version_id: str | None = None,
+        promote: bool = False,
+        changes: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write a child of a saved version with a new engine and reference, without training; returns its folder.
 
-        The data must be the data that the version was trained on; how to read it is taken from the manifest.
+        The data must be the data that the version was trained on. It is read as at its training, except for `changes`.
 
         Args:
             model_dir, version_id: the store, and the id of a version with its saved_model/; None is the current one.
             promote: make the child current, unless another version became current meanwhile.
+            changes: fields of DataOptions, for the same data in another form.
 
         Raises:
             TrainingError: if the data is not what the version was trained on, or the engine differs from the
@@ -263,7 +269,7 @@ class Training:
         parent.part("saved_model")  # Fail before the data is read.
         data = parent.manifest.data
         text_keys = made_at_first_use(lambda: text_keys_of_preprocessing(preprocessing_of_version(parent)))
-        options = DataOptions.from_record(data["options"])
+        options = DataOptions.from_record({**data["options"], **(changes or {})})
         dataset = self._read_dataset(options, parent.manifest.class_names, text_keys)
         if dataset.fingerprints != data["fingerprint"]:
             raise TrainingError(
@@ -347,12 +353,13 @@ def main(
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
     training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
     if export_again:
-        version = training.export_again(model_dir, export_again, promote)
+        version = training.export_again(model_dir, export_again, promote, given_options(DataOptions))
     else:
         version = training.save_model(model_dir, name, promote)
-    current = ModelStore(model_dir).current_id()
+    store = ModelStore(model_dir)
+    current = store.current_id()
     if current != version.name:
-        change = f"textclf versions promote {version.name} --model-dir {model_dir}"
+        change = f"textclf versions promote {version.name} {store.option}"
         click.echo(f"current:       {current or 'none'}; to make the new version current: {change}")
 
 

@@ -47,7 +47,7 @@ class ModelStoreError(TextClfError):
             problem: what was expected and what was found.
             can_export: whether exporting the version again fixes it.
         """
-        remedy = "export it again (textclf train --export-again)" if can_export else "choose another"
+        remedy = f"export it again ({export_again_command()})" if can_export else "choose another"
         return cls(f"{problem}; restore the version from where it came, or {remedy}")
 
 
@@ -98,6 +98,11 @@ class StorageQuotaError(TextClfError):
 
 class StorageUnavailableError(TextClfError):
     """The folder for reviews can't be made or written."""
+
+
+def export_again_command(version_id: str = "ID") -> str:
+    """The command that saves a child of a version with a new engine; the words in capitals are to be filled in."""
+    return f"textclf train --export-again {version_id} --dataset-path DATA --model-dir STORE"
 
 
 def missing_column(name: str, found: Iterable[str], option: str = "--text-column") -> str:

@@ -1,6 +1,7 @@
 """Checks before the servers start: address, model, nginx, and the folders that they write to."""
 
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Mapping
@@ -75,8 +76,9 @@ def check_model(path: Path) -> None:
     try:
         if not path.exists() or _is_empty(path):
             raise ConfigError(
-                f"MODEL_PATH: expected a model, found none in {path}; train one (textclf train --model-dir), or set "
-                f"another folder: after `make demo` there is a model in demo/model"
+                f"MODEL_PATH: expected a model, found none in {path}; train one (textclf train --dataset-path DATA "
+                f"--model-dir {shlex.quote(str(path))}), or set another folder: after `make demo` there is a model in "
+                f"demo/model"
             )
         if not is_saved_model_folder(path):
             open_model(path)

@@ -177,9 +177,11 @@ def test_held_out_texts_can_show_the_recall():
 
 
 def test_others_may_not_crowd_a_new_class_out():
-    combined = run([*reviews(NEW, "offer", "a"), *reviews(TRAIN_SIDE[40:], "pos", "b")], new_share=0.05)
-    with pytest.raises(TooFewTextsError, match=r"at least 25 training texts of each new class; offer has \d+"):
+    new = [*reviews(NEW, "offer", "a"), *reviews(TRAIN_SIDE[40:], "pos", "b")]
+    combined = run(new, new_share=0.05)
+    with pytest.raises(TooFewTextsError, match=r"at least 25 training texts of each new class; .*--new-share"):
         check_training_texts(combined, "old")
+    check_training_texts(run(new, new_share=0.5), "old")
 
 
 # --- what is printed

@@ -214,7 +214,9 @@ def test_roll_back_without_a_log_goes_to_the_parent(promotions):
 def test_a_parent_that_is_not_here_can_not_be_gone_back_to(promotions):
     """As of the shipped version."""
     only = save(promotions.store, parent="20250102T030405678Z-00ff00")
-    with pytest.raises(ModelStoreError, match=f"no version is known to have been current before {only}; name one"):
+    with pytest.raises(
+        ModelStoreError, match=f"no version is known to have been current before {only}; it is the only one here"
+    ):
         promotions.roll_back()
     assert promotions.hold.reason is None
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tiny_bert import vocabulary
 
-from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
+from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError, export_again_command
 from textclf.tokenization import tokenizer as tokenizer_module
 from textclf.tokenization.tokenizer import TokenizedText, Tokenizer, read_vocabulary
 
@@ -254,7 +254,7 @@ def test_damaged_files_are_refused(tmp_path, name, content, message):
     with pytest.raises(ModelStoreError, match=message) as caught:
         Tokenizer.load(tmp_path)
     assert str(caught.value).startswith(f"{path}: expected ")
-    assert str(caught.value).endswith("or export it again (textclf train --export-again)")
+    assert str(caught.value).endswith(f"or export it again ({export_again_command()})")
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,13 @@ def audit_to_folder(
     from textclf.report.audit_html import audit_page  # Needs jinja2.
 
     review, page = settings.review_file, settings.page
+    corrected = settings.review_file.with_name("corrected")
+    words = ["textclf", "data", "correct", source.absolute(), review, *arguments, "--output", corrected]
+    command = shlex.join(map(str, words))
     if review.exists():
         raise DatasetError(
-            f"{review}: expected no file, found one that may have your corrections; apply it (textclf data correct), "
-            f"move it away, or choose another folder with --output"
+            f"{review}: expected no file, found one that may have your corrections; apply it ({command}), move it "
+            f"away, or choose another folder with --output"
         )
     check_writable(review)
     found = read_texts(source, options)
@@ -46,14 +49,12 @@ def audit_to_folder(
         raise DatasetError(f"{source}: expected labelled texts, found none that is not blank; check the path")
     model = reading_model(settings.encoder, settings.model_path, settings.embeddings)
     keys_of: KeyFunction = exact_keys if options.equal_texts == "characters" else TextKeys(model.tokenizer)
-    corrected = settings.review_file.with_name("corrected")
-    command = ["textclf", "data", "correct", source.absolute(), review, *arguments, "--output", corrected]
     report = audit(
         found,
         model.read(found.texts),
         settings,
         keys_of,
-        correct_command=shlex.join(map(str, command)),
+        correct_command=command,
         notes=_notes(settings, model.name),
     )
     write_review(review, report.rows)

@@ -132,6 +132,14 @@ def changed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return record_options("changes", make, options)(command)
 
 
+def given_options(options: type) -> dict[str, Any]:
+    """The fields of an option class that the command line or the configuration file of the running command sets."""
+    context = click.get_current_context()
+    given = {name: context.get_parameter_source(name) for name in rules(options) if name in context.params}
+    unset = (ParameterSource.DEFAULT, None)
+    return {name: context.params[name] for name, source in given.items() if source not in unset}
+
+
 class _Renaming(click.ParamType[Any]):
     """OLD=NEW as a pair; a pair from a configuration file stays as it is."""
 
@@ -194,6 +202,15 @@ runs_dir_option = click.option(
 dataset_options = record_options("data_options", DataOptions, field_options(DataOptions))
 encoder_options = record_options("model_options", _model_options, _encoder_fields())
 training_options = record_options("training_options", TrainingOptions, field_options(TrainingOptions))
+# Give a command that reads the data of a version the fields that may differ from those of its training.
+reading_options = add_options(
+    field_options(
+        DataOptions,
+        *("text_column", "label_column", "rename_labels", "encoding"),
+        *("skip_bad", "read_validation", "near_duplicates"),
+        show_default=False,
+    )
+)
 # The options of a training that a version records.
 recorded_options: dict[str, Decorator] = {
     "dataset_path": dataset_path_option,

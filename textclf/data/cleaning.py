@@ -84,6 +84,6 @@ def near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTe
     if options.near_duplicates == "drop":
         raise DatasetError(
             "expected the package datasketch to search near duplicates, found none; install the extra `train`, or "
-            "leave out --near-duplicates"
+            "pass --near-duplicates count"
         )
     return None

@@ -27,6 +27,7 @@ def sample_files(
     max_per_class: int,
     seed: int | None,
     other_names: Mapping[str, str] | None = None,
+    encoding: str = "",
 ) -> list[SampleFile]:
     """Up to `max_per_class` random .txt files from each class folder, class by class.
 
@@ -35,6 +36,7 @@ def sample_files(
         class_names: class names of the model.
         seed: random seed; None gives another choice in each call.
         other_names: class names by the names that the classes have in the training data.
+        encoding: encoding of files without a byte-order mark; "" detects it.
 
     Raises:
         DatasetError: if the folder is missing, has no class folders or other folders, a class folder has no file, or
@@ -65,4 +67,4 @@ def sample_files(
             raise DatasetError(f"{class_folder}: expected .txt files in the folder of a class, found none")
         sampled = sorted(chance.sample(files, min(max_per_class, len(files))))
         chosen += [(Path(path), names[label]) for path in sampled]
-    return [SampleFile(path, read_text_file(path), label) for path, label in chosen]
+    return [SampleFile(path, read_text_file(path, encoding), label) for path, label in chosen]

@@ -1,8 +1,9 @@
 """Writes the evaluation page of a version, from what it contains or from its data set."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,7 +25,11 @@ from textclf.tokenization.text_key import TextKeys
 
 
 def write_evaluation_page(
-    version: ModelVersion, path: Path, dataset_path: Path | None = None, threads: int | None = None
+    version: ModelVersion,
+    path: Path,
+    dataset_path: Path | None = None,
+    threads: int | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of a version to `path`.
 
@@ -34,6 +39,7 @@ def write_evaluation_page(
         dataset_path: data set of the training; its test part is scored again, and its texts are shown. None shows
             the results that the version contains.
         threads: number of threads of the engine; None uses all cores.
+        changes: fields of DataOptions; all others are those of the training.
 
     Raises:
         ModelStoreError: if the version is damaged.
@@ -44,7 +50,7 @@ def write_evaluation_page(
     evaluation: Evaluation | None = None
     notes: list[str] = []
     if dataset_path is not None:
-        evaluation, known, notes = _evaluated(version, dataset_path, threads)
+        evaluation, known, notes = _evaluated(version, dataset_path, threads, changes or {})
     elif version.has(EVALUATION_FILE):
         version.verify([EVALUATION_FILE])
         evaluation = Evaluation.load(version.part(EVALUATION_FILE), len(version.manifest.class_names))
@@ -54,7 +60,7 @@ def write_evaluation_page(
 
 
 def _evaluated(
-    version: ModelVersion, dataset_path: Path, threads: int | None
+    version: ModelVersion, dataset_path: Path, threads: int | None, changes: Mapping[str, Any]
 ) -> tuple[Evaluation, EvaluatedTexts, list[str]]:
     """Score the test part of a data set; returns the evaluation, its texts, and notes on the data."""
     if is_archive(dataset_path):
@@ -63,7 +69,7 @@ def _evaluated(
             f"prints: textclf data download {dataset_path}"
         )
     manifest = version.manifest
-    options = DataOptions.from_record(manifest.data.get("options", {}))
+    options = DataOptions.from_record({**manifest.data.get("options", {}), **changes})
     if options.near_duplicates != "drop":  # Counting them takes long, and changes no split.
         options = dataclasses.replace(options, near_duplicates="ignore")
     predictor = predictor_of_version(version, threads=threads)

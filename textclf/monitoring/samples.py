@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.config import DataOptions
+from textclf.data.labelled_reviews import LabelledReviews, read_labelled_reviews
 from textclf.data.prediction_log.clock_check import AHEAD_SECONDS
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
 from textclf.drift.reference import REFERENCE_FILE, Reference, load_reference
-from textclf.errors import InputError, ModelStoreError
+from textclf.errors import InputError, ModelStoreError, export_again_command
 from textclf.label_column import label_notes
 from textclf.monitoring.audit_labels import UNLABELLED, LabelledPredictions, class_ids
 from textclf.phases import announce_scoring
@@ -81,7 +82,7 @@ def open_version(model_path: Path) -> OpenedVersion:
     if not version.has(REFERENCE_FILE):
         raise ModelStoreError(
             f"{version.path}: expected a version with a drift reference, found none; create the reference on the "
-            f"machine where the version was trained (textclf train --export-again {version.id})"
+            f"machine where the version was trained ({export_again_command(version.id)})"
         )
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(
@@ -130,6 +131,13 @@ class LabelledSample:
     earlier: AuditRun | None = None
     can_wait: bool = False
     notes: tuple[str, ...] = ()
+
+
+def stored_reviews(folder: Path) -> LabelledReviews:
+    """The reviews that the server stored; a file that can't be read is counted, so that it does not stop a check."""
+    return (
+        read_labelled_reviews(folder, DataOptions(skip_bad=True)) if folder.exists() else LabelledReviews((), 0, 0, 0)
+    )
 
 
 def check_given_labels(
@@ -229,7 +237,7 @@ def stored_labels(
         audits_begin = max(audited_since.get(opened.version.id, 0.0), opened.created)
     ahead = now + AHEAD_SECONDS
     end = ahead if until is None else until
-    found = read_labelled_reviews(folder)
+    found = stored_reviews(folder)
     timed = [(review, review.time.timestamp()) for review in found.reviews if review.time is not None]
     from_future = sum(moment >= max(ahead, end) for _, moment in timed)
     inside = [pair for pair in timed if (audits_begin if pair[0].audit else begin) <= pair[1] < end]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.errors import export_again_command
 from textclf.report.drift_terms import percent
 from textclf.report.evaluation_figures import (
     MAX_CONFUSIONS,
@@ -220,8 +221,8 @@ def _missing(
     if evaluation is None:
         return [
             "This version contains no evaluation of its engine, because an earlier version of this software saved it. "
-            f"So this page lacks reliability, coverage, slices, words and errors. {_DATA_OPTION} shows them; textclf "
-            "train --export-again ID saves a child version that contains them.",
+            f"So this page lacks reliability, coverage, slices, words and errors. {_DATA_OPTION} shows them; "
+            f"{export_again_command()} saves a child version that contains them.",
             *(["Its manifest contains no confusion matrix either."] if matrix is None else []),
         ]
     found = []

@@ -91,7 +91,7 @@ def describe_versions(store: ModelStore) -> str:
                 manifest.parent or NOTHING,
             )
         )
-    remedy = f"make an existing version current (textclf versions promote ID --model-dir {store.path})"
+    remedy = f"make an existing version current (textclf versions promote ID {store.option})"
     if current is None:
         damaged.append(f"no version is current: {remedy}")
     elif current not in ids:

@@ -81,9 +81,11 @@ def check_holdout(
         asked_for = undecided["gate"].get("texts_needed", {}).get("holdout", more)
         if min(more, asked_for) > needed:
             needed = min(more, asked_for)
+            # The first comparison needs min_holdout texts, too.
+            again = "; --again trains anyway" if held_out_texts >= gate.min_holdout else ""
             why = (
                 f"{undecided['challenger']} could not be judged on {before['texts']:,} of them "
-                f"({undecided['time'][:10]}); --again trains anyway"
+                f"({undecided['time'][:10]}){again}"
             )
     if held_out_texts < needed:
         labels = labels_for_holdout(needed - held_out_texts, combine)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.environment import import_openvino, usable_cores
-from textclf.errors import ModelStoreError
+from textclf.errors import ModelStoreError, export_again_command
 from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.turns import Turns
 from textclf.store.manifest import Manifest
@@ -207,7 +207,7 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
     if difference:
         raise ModelStoreError(
             f"{folder}: the engine's logits on the golden texts are off by {difference:.3g} on this CPU; export the "
-            f"version again on a machine like this one (textclf train --export-again)"
+            f"version again on a machine like this one ({export_again_command(version.id)})"
         )
     return engine
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textclf.errors import ConfigError, ModelStoreError
+from textclf.errors import ConfigError, ModelStoreError, export_again_command
 from textclf.labels import MAX_CLASS_NAME_CHARS, is_class_name
 from textclf.runtime.backend import Backend, Timings
 from textclf.runtime.cascade import Cascade
@@ -89,7 +89,7 @@ def predictor_of_version(
                 raise
             raise ModelStoreError(
                 f"{version.path}: expected a version with an engine, because TensorFlow is not installed; where it was "
-                f"trained, run textclf train --export-again {version.id} and use the new version. Or else {error}"
+                f"trained, run {export_again_command(version.id)} and use the new version. Or else {error}"
             ) from error
     return predictor_with(backend, manifest, tokens_per_batch, stages)
 

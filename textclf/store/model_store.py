@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -112,6 +113,11 @@ class ModelStore:
         self.path = Path(path)
         self.clock = clock
 
+    @property
+    def option(self) -> str:
+        """The option that names the store to a command, for messages."""
+        return f"--model-dir {shlex.quote(str(self.path))}"
+
     def check_writable(self) -> None:
         """Check that a version can be written, before the work for it; leaves no file.
 
@@ -183,7 +189,7 @@ class ModelStore:
             raise ModelStoreError(
                 f"{self.path.absolute()}: expected a model store with a current version; versions here: "
                 f"{self._listing()}; train one (textclf train), or make one of them current (textclf versions "
-                f"promote ID --model-dir {self.path})"
+                f"promote ID {self.option})"
             )
         if not is_version_id(wanted) or not (self._versions / wanted).is_dir():
             asked = "current names" if version_id is None else "asked for"

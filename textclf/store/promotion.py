@@ -89,10 +89,9 @@ class Promotions:
         target = to or version_before(current, self.log.entries()) or self._parent(current)
         place = self.store.path
         if target is None:
-            raise ModelStoreError(
-                f"{place}: no version is known to have been current before {current}; name one with --to: "
-                f"{', '.join(self.store.version_ids())}"
-            )
+            others = [version_id for version_id in self.store.version_ids() if version_id != current]
+            remedy = f"name one with --to: {', '.join(others)}" if others else "it is the only one here"
+            raise ModelStoreError(f"{place}: no version is known to have been current before {current}; {remedy}")
         if target == current:
             raise ModelStoreError(f"{place}: expected a version to go back to, got {target}, which is current")
         self.store.open(target).verify()
@@ -105,8 +104,8 @@ class Promotions:
             raise OvertakenError(
                 f"{place}: expected {current} to be current still, found {self.store.current_id()}, which became "
                 f"current meanwhile: nothing was rolled back, but automatic promotion is on hold now; see "
-                f"textclf versions history, then roll back again (textclf versions rollback --to {target}), or clear "
-                f"the hold (textclf versions lift-hold)"
+                f"textclf versions history {self.store.option}, then roll back again (textclf versions rollback --to "
+                f"{target} {self.store.option}), or clear the hold (textclf versions lift-hold {self.store.option})"
             ) from error
         return current, target
 
