@@ -2,13 +2,17 @@
 
 import re
 import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from command_lines import ROOT
 from test_shipped_model import README
 
 from inference import Inference
-from textclf.__main__ import main
 from textclf.store.model_store import open_model
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -24,16 +28,44 @@ def training_options() -> list[str]:
     return words
 
 
+class Output(NamedTuple):
+    """What the training printed: seconds since the start and text of each piece; and the model store."""
+
+    pieces: list[tuple[float, str]]
+    store: Path
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory) -> Output:
+    folder = tmp_path_factory.mktemp("demo")
+    folders = ["--model-dir", str(folder / "model"), "--runs-dir", str(folder / "runs")]
+    command = [sys.executable, "train_model.py", *training_options(), *folders]
+    pieces = []
+    start = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while piece := process.stdout.read1():
+            pieces.append((time.monotonic() - start, piece.decode()))
+    assert process.returncode == 0, "".join(text for _, text in pieces)
+    return Output(pieces, folder / "model")
+
+
 @pytest.mark.bench
-def test_the_demo_is_accurate(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    folders = ["--model-dir", str(tmp_path / "model"), "--runs-dir", str(tmp_path / "runs")]
-    with pytest.raises(SystemExit) as end:
-        main(["train", *training_options(), *folders], prog_name="textclf")
-    assert end.value.code in (None, 0)
-    version = open_model(tmp_path / "model")
+def test_the_demo_is_accurate(training):
+    version = open_model(training.store)
     assert version.manifest.metrics["test"]["n"] == 100
     # It was 0.93 when this was written.
     assert version.manifest.metrics["test"]["accuracy"] >= 0.85
     for prediction in Inference(version.path).predict(list(README)):
         assert prediction.label == README[prediction.text], prediction
+
+
+@pytest.mark.bench
+def test_the_demo_announces_every_phase_that_takes_seconds(training):
+    """A silence follows an announcement, which names about its duration; the numbers allow for a busy machine."""
+    starts = [(0.0, ""), *training.pieces]
+    for (before, text), (after, _) in zip(starts, training.pieces, strict=False):
+        if after - before < 8:
+            continue
+        announced = re.search(r": about (\d+) s …\n$", text)
+        assert announced, f"{after - before:.0f} s of silence after {text!r}"
+        assert after - before < 4 * int(announced[1]), text

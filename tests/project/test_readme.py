@@ -42,6 +42,7 @@ NOT_RUN = {
     "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",
     "textclf train --dataset-path DATA ": "needs placeholders; test_engine_export.py exports again",
     "textclf check --model-path my-models --windows": "needs a log; tests/stages/test_monitoring.py runs it",
+    "PYTHONPATH=PEER python bench/": "needs data sets, hours and a peer; test_benchmark_commands checks it",
     "python bench/": "needs data sets and hours; test_benchmark_commands checks scripts and options",
     "python train_model.py ": "needs a data set and hours",
     "python3.11 -m venv ": "needs the network; tests/project/test_package_wheel.py installs the wheel",
@@ -226,8 +227,8 @@ def test_each_reason_belongs_to_a_line():
 def test_benchmark_commands():
     for page in PAGES:
         for line in shell_lines(page):
-            if line.startswith("python bench/"):
-                words = shlex.split(line)
+            if line.startswith(("python bench/", "PYTHONPATH=PEER python bench/")):
+                words = shlex.split(line.removeprefix("PYTHONPATH=PEER "))
                 source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bench").rglob("*.py"))
                 assert (ROOT / words[1]).is_file(), line
                 options = {word.split("=")[0] for word in words if word.startswith("--") and " " not in word}

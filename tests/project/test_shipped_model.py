@@ -20,7 +20,7 @@ CARD = (STORE / "README.md").read_text(encoding="utf-8")
 SHIPPED = ("engine", "plots", "reference.npz")
 README = {
     "A joy from beginning to end.": "pos",
-    "A slow start, but a wonderful film.": "pos",
+    "Clever, warm and very funny.": "pos",
     "Lovely.": "pos",
     "Dull, and far too long.": "neg",
     "Two hours of nothing.": "neg",
