@@ -168,9 +168,9 @@ def test_old_data_with_a_class_that_the_champion_lacks_is_refused():
 
 def test_held_out_texts_can_show_the_recall():
     names, options = ("neg", "offer", "pos"), GateOptions()
-    check_held_out_texts(names, np.array([1, 1, 1]), CLASSES, options)
-    with pytest.raises(TooFewTextsError, match=r"at least 3 held-out texts of each new class, .* 50%; offer has 2"):
-        check_held_out_texts(names, np.array([0, 1, 1]), CLASSES, options)
+    check_held_out_texts(names, np.array([1] * 5), CLASSES, options)
+    with pytest.raises(TooFewTextsError, match=r"at least 5 held-out texts of each new class, .* 50%; offer has 4"):
+        check_held_out_texts(names, np.array([0, 1, 1, 1, 1]), CLASSES, options)
     check_held_out_texts(CLASSES, np.array([0]), CLASSES, options)
     with pytest.raises(TrainingError, match="without pos"):
         check_held_out_texts(("neg", "offer"), np.array([0]), CLASSES, options)

@@ -75,3 +75,25 @@ def test_the_interval_covers_the_true_value(classes, n):
         _, low, high = macro_f1_interval(random.multinomial(n, shares.ravel()).reshape(classes, classes))
         covered += low <= 0.88 <= high
     assert 930 <= covered <= 980  # Five standard errors below 95%, and not much too wide.
+
+
+@pytest.mark.parametrize(
+    ("class_shares", "n", "lowest", "highest"),
+    [
+        ((0.95, 0.05), 200, 930, 990),  # Ten texts of the small class.
+        ((0.9, 0.05, 0.02, 0.01, 0.01, 0.01), 1000, 930, 990),
+        # The limit that the docstring states: one text of each of three classes.
+        ((0.9, 0.05, 0.02, 0.01, 0.01, 0.01), 100, 850, 920),
+    ],
+)
+def test_the_interval_of_uneven_classes(class_shares, n, lowest, highest):
+    random = np.random.default_rng(0)
+    prior = np.array(class_shares)
+    shares = 0.9 * np.diag(prior) + 0.1 * np.outer(prior, prior)  # One text in ten has a random prediction.
+    true = np.mean(np.diag(shares) / prior)
+    covered = 0
+    for _ in range(1000):
+        counts = random.multinomial(n, shares.ravel()).reshape(shares.shape)
+        _, low, high = macro_f1_interval(counts)
+        covered += low <= true <= high
+    assert lowest <= covered <= highest

@@ -35,7 +35,10 @@ def macro_f1_interval(matrix: NDArray[np.integer[Any]]) -> tuple[float, float, f
     the variance gives an effective number of texts for Wilson's interval instead: C. Franco, R. J. A. Little, T. A.
     Louis and E. V. Slud, "Comparative study of confidence intervals for proportions in complex sample surveys",
     Journal of Survey Statistics and Methodology 7 (2019) 334-364. This number is at most the one for the mean of the
-    recalls, so that a few small classes that are all right do not make the interval too narrow.
+    recalls, so that a few small classes that are all right make the interval wide.
+
+    With fewer than about five expected texts of a class the interval is too narrow: its variance can't be estimated
+    then. Of 100 texts of six classes, three of which have 1% each, it covered the true value in 88% of the draws.
     """
     counts = np.asarray(matrix, np.float64)
     used = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
