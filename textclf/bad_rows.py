@@ -109,6 +109,7 @@ class BadRows:
     def __init__(self) -> None:
         self.counts: Counter[Reason] = Counter()
         self.first: list[BadRowError] = []
+        self._paths: set[str] = set()  # Up to two.
 
     def __len__(self) -> int:
         return self.counts.total()
@@ -116,6 +117,8 @@ class BadRows:
     def add(self, error: BadRowError) -> None:
         """Count a row."""
         self.counts[error.reason] += 1
+        if len(self._paths) < 2:
+            self._paths.add(str(error.path))
         if len(self.first) < MAX_PLACES:
             self.first.append(error)
 
@@ -136,13 +139,14 @@ class BadRows:
         if len(self) == 1:
             (only,) = self.first
             return DatasetError(f"{located(only.path, only.place)}: {only.found}; {remedy}")
+        (path, *others) = self._paths
         places: dict[str, list[str]] = {}
         for error in self.first:
-            places.setdefault(error.found, []).append(error.place or str(error.path))
+            places.setdefault(error.found, []).append(located(error.path if others else "", error.place))
         rows = "; ".join(f"{', '.join(same)}: {found}" for found, same in places.items())
         first = rows if len(self) == len(self.first) else f"the first {len(self.first)} are {rows}"
-        path = f"{self.first[0].path}: " if self.first[0].path else ""
-        return DatasetError(f"{path}found {len(self):,} bad rows: {in_words(self.counts)}; {first}; {remedy}")
+        start = f"{path}: " if path and not others else ""
+        return DatasetError(f"{start}found {len(self):,} bad rows: {in_words(self.counts)}; {first}; {remedy}")
 
 
 def in_words(counts: Mapping[Reason, int] | Mapping[str, int]) -> str:
@@ -157,4 +161,5 @@ def joined(parts: Iterable[BadRows]) -> BadRows:
     for part in parts:
         together.counts += part.counts
         together.first += part.first[: MAX_PLACES - len(together.first)]
+        together._paths |= part._paths
     return together

@@ -104,6 +104,9 @@ def read_labels(
         counts: number of texts by label, as label_text() returns it.
         renames: new names by old ones, which may be the label as read or an equal one.
         spellings: class names that have the last word about the spelling, such as those of an earlier version.
+
+    Raises:
+        InputError: if a new name is blank.
     """
     renaming = _Renaming(renames or {})
     given = renaming.apply(counts)
@@ -139,6 +142,9 @@ def match_labels(
         other_names: class names by the names that the classes have in the training data.
         has_positions: read 0 and 1 as the first and the second of two classes, if the column contains nothing else,
             and neither is a class name.
+
+    Raises:
+        InputError: if a new name is blank.
     """
     renaming, training = _Renaming(renames or {}), _Renaming(other_names or {})
     given = renaming.apply(counts)
@@ -206,6 +212,10 @@ class _Renaming:
 
     def __init__(self, renames: Mapping[str, str]) -> None:
         self._new_names = {old: _tidy(new) for old, new in renames.items()}
+        if blank := [old for old, new in renames.items() if not normal_form(new)]:
+            raise InputError(
+                f"expected class names as the new names of labels, found a blank one for {blank[0]!r:.220}"
+            )
         self._old_names = _Names(renames)
         self._used: set[str] = set()
 

@@ -223,3 +223,11 @@ def test_a_difference_that_nobody_sees_is_shown_with_escapes():
     assert describe_changes(changes) == (
         r'2 "prive\u0301" read as "privé", 1 "neg\u00a0" read as "neg", 1 "Плохо" read as "плохо"'
     )
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "__label__"])
+def test_a_blank_new_name_is_refused(blank):
+    with pytest.raises(InputError, match="found a blank one for 'a'"):
+        read_labels({"a": 1, "b": 1}, {"a": blank})
+    with pytest.raises(InputError, match="found a blank one for 'a'"):
+        match_labels({"a": 1}, ("a", "b"), {"a": blank})

@@ -131,6 +131,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
         ("metric = 'luck'", "metric: expected one of accuracy, macro_f1"),
         ("rename_labels = ['a=b']", "rename_labels: expected a table of texts"),
         ("rename_labels = { a = '' }", "rename_labels: expected OLD=NEW"),
+        ("rename_labels = { a = ' ' }", "rename_labels: expected OLD=NEW"),
         ("epochs = \n", "expected a TOML file in UTF-8"),
         ("epochs = 3\nepochs = 4\n", "expected a TOML file in UTF-8"),
         (b"name = '\xff'", "expected a TOML file in UTF-8"),

@@ -321,6 +321,29 @@ def test_bad_rows_are_left_out_and_counted_by_reason(tmp_path):
     assert note.startswith("Bad rows, left out: wrong number of fields (2), ")
 
 
+def test_bad_rows_of_several_files_are_listed_with_their_files(tmp_path):
+    for name, number in (("a.csv", 5), ("b.csv", 3)):
+        path = write_table(tmp_path / "train" / name, rows(name))
+        with open(path, "a") as file:
+            file.write("no label,\n" * number)
+    with pytest.raises(DatasetError, match=r"^found 8 bad rows: no label") as refused:
+        load_dataset(tmp_path)
+    assert str(refused.value).count("a.csv, row") == 5
+    (tmp_path / "train" / "b.csv").unlink()
+    with pytest.raises(DatasetError, match=r"^\S*a\.csv: found 5 bad rows") as refused:
+        load_dataset(tmp_path)
+    assert str(refused.value).count("a.csv") == 1
+
+
+def test_undecodable_files_are_listed(tmp_path):
+    root = write_root(tmp_path)
+    for name in ("a.txt", "b.txt"):
+        (root / "train" / "pos" / name).write_bytes(b"\xff")
+    with pytest.raises(DatasetError, match=r"^found 2 bad rows") as refused:
+        load_dataset(root)
+    assert all(str(refused.value).count(name) == 1 for name in ("a.txt", "b.txt"))
+
+
 def test_a_table_without_a_good_row_is_an_error_with_the_reason(tmp_path):
     path = tmp_path / "all.csv"
     path.write_text("text,label\none\ntwo\n")
@@ -450,6 +473,19 @@ def test_unknown_test_label(tmp_path):
         load_dataset(root)
     assert "--rename-label neutral=CLASS" in str(refused.value)
     assert load_dataset(root, options=DataOptions(rename_labels={"neutral": "pos"})).counts.test_read == 61
+
+
+def test_a_class_is_suggested_only_for_words(tmp_path):
+    for classes, unknown, suggested in (
+        (("1", "2", "3"), "10", "CLASS"),
+        (("n", "p"), "pos", "CLASS"),
+        (("neg", "pos"), "Po", "CLASS"),
+        (("neg", "pos"), "__label__NEGATIVE", "neg"),
+        (("negative", "neutral"), "neg", "negative"),
+    ):
+        root = write_root(tmp_path / unknown, rows("train", 9, classes), [*rows("test", 9, classes), ("odd", unknown)])
+        with pytest.raises(DatasetError, match=f"--rename-label {unknown}={suggested}$"):
+            load_dataset(root)
 
 
 def test_other_names_in_the_test_part_are_listed_with_their_classes(tmp_path):

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from textclf.config import DataOptions, EncoderOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.fields import REQUIRED, Rule, default_of, rules
+from textclf.label_column import label_text
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout", "pooling")
@@ -149,7 +150,7 @@ class _Renaming(click.ParamType[Any]):
         # An old name may contain "=", a new one does not.
         old, _, new = str(value).rpartition("=")
         pair: tuple[str, str] = value if isinstance(value, tuple) else (old, new)
-        if not all(pair):
+        if not pair[0] or label_text(pair[1]) is None:
             self.fail(f"expected OLD=NEW, got {value!r}", param, ctx)
         return pair
 

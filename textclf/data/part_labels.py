@@ -6,10 +6,11 @@ from pathlib import Path
 
 from textclf.data.readers import Part
 from textclf.errors import DatasetError
-from textclf.label_column import LabelChange, LabelColumn, match_labels, read_labels
+from textclf.label_column import LabelChange, LabelColumn, label_key, match_labels, read_labels
 from textclf.labels import OTHER_LABEL, check_class_names, rename_options
 
 _MAX_SHOWN = 20
+_MIN_LETTERS = 3
 
 
 def name_labels(
@@ -65,9 +66,14 @@ def _check_renames(renames: Mapping[str, str], columns: Sequence[LabelColumn], s
 
 def _similar(label: str, class_names: Sequence[str]) -> str:
     """The only class name that is an abbreviation of the label, or the other way round; else CLASS."""
-    folded = label.strip().casefold()
-    found = [name for name in class_names if folded.startswith(name.casefold()) or name.casefold().startswith(folded)]
+    key = label_key(label)
+    found = [name for name in class_names if _is_abbreviation(*sorted((key, label_key(name)), key=len))]
     return found[0] if len(found) == 1 else "CLASS"
+
+
+def _is_abbreviation(short: str, long: str) -> bool:
+    # 1 is no abbreviation of 10, and few letters are the start of many words.
+    return len(short) >= _MIN_LETTERS and short.isalpha() and long.isalpha() and long.startswith(short)
 
 
 def _apply(part: Part, column: LabelColumn) -> None:
