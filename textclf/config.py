@@ -191,8 +191,8 @@ class TrainingOptions(Config):
     batch_size: int = whole(32, "Maximum number of texts in a batch.", min=1)
     head_init: str = choice(
         "random",
-        "Weights that the classification layer starts with: random ones, or those of a logistic regression on the "
-        "outputs of the encoder before training, which is better with few labels.",
+        "Weights that the classification layer starts with: random ones, or those of a logistic regression. "
+        "The regression reads the outputs of the encoder before training; it is better with few labels.",
         HEAD_INITS,
     )
     seed: int = whole(42, "Random seed of initial weights, batch order and dropout.", max=2**32 - 1)

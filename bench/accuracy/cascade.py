@@ -33,7 +33,7 @@ from bench.machine import describe_machine
 from bench.reports import write_json
 from bench.steps import Result, Steps
 from textclf.cli.commands import Command
-from textclf.cli.options import renames
+from textclf.cli.options import field_option
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import find_parts
 from textclf.data.readers import read_part
@@ -159,14 +159,7 @@ def _named_paths(_context: click.Context, _parameter: click.Parameter, text: str
     metavar="NAME=PATH,…",
     help="Other labelled sets with the same classes; all their texts are measured.",
 )
-@click.option(
-    "--rename-label",
-    "renamed",
-    multiple=True,
-    metavar="OLD=NEW",
-    callback=renames,
-    help="Read the label OLD of these sets as NEW; may be repeated.",
-)
+@field_option(DataOptions, "rename_labels", help="Read the label OLD of these sets as NEW; may be repeated.")
 @click.option(
     "--most", "max_texts", type=click.IntRange(1), help="Maximum number of texts of each set.", show_default="all"
 )
@@ -191,7 +184,7 @@ def main(
     model_path: str,
     dataset_path: Path,
     others: dict[str, Path],
-    renamed: tuple[tuple[str, str], ...],
+    rename_labels: dict[str, str],
     max_texts: int | None,
     stuff_label: str | None,
     praise_for: str | None,
@@ -215,8 +208,8 @@ def main(
     steps = Steps(work_dir.absolute() / version.id / "cascade.json", partial(click.echo, err=True))
     say = partial(click.echo, err=True)
 
-    own = own_texts(dataset_path, names, dict(renamed))
-    sets = {OWN: own, **{name: all_texts(path, names, dict(renamed)) for name, path in others.items()}}
+    own = own_texts(dataset_path, names, rename_labels)
+    sets = {OWN: own, **{name: all_texts(path, names, rename_labels) for name, path in others.items()}}
     results: dict[str, Result] = {}
     for name, everything in sets.items():
         found = sample(everything, max_texts, seed)
