@@ -2,9 +2,10 @@
 
 import csv
 import dataclasses
+import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -28,7 +29,7 @@ from textclf.report.excerpts import excerpt
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.file_scoring import Fields, OnBad, ScoringReport, check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import ScoringReport, check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
@@ -174,7 +175,7 @@ class Inference:
             encoding: encoding of files without a byte-order mark; "" detects it.
 
         Raises:
-            DatasetError: if the folders are not those of the model's classes, or a file is missing or not UTF-8.
+            DatasetError: if the folders are not those of the model's classes, or a file is missing or can't be decoded.
             InputError: if num_files is below 1.
         """
         if num_files < 1:
@@ -201,6 +202,7 @@ class Inference:
         for_spreadsheets: bool = False,
         rename_labels: Mapping[str, str] | None = None,
         encoding: str = "",
+        label_column: str = "label",
     ) -> ScoringReport:
         """Score every row of a file and write it to another, in constant memory (see textclf.runtime.file_scoring).
 
@@ -213,6 +215,7 @@ class Inference:
             for_spreadsheets: put an apostrophe before each text of a CSV output that starts like a formula.
             rename_labels: class names by labels of the file, for the accuracy.
             encoding: encoding of a text file without a byte-order mark; "" detects UTF-8 and UTF-16.
+            label_column: column of the rows' own labels, for the accuracy; the default may be missing.
 
         Raises:
             DatasetError: if the input can't be read.
@@ -222,16 +225,13 @@ class Inference:
         check_ending(target)
         if target.exists() and source.exists() and target.samefile(source):
             raise InputError(f"{target}: the output would replace the input; name another file")
-        table = open_input(source, text_column, encoding)
-        text_column, label_column = table.columns
-
-        def read(on_bad: OnBad) -> Iterator[tuple[int, Fields]]:
-            return table.rows(on_bad, on_progress)
-
+        table = open_input(source, text_column, label_column, encoding)
+        text_column, labels, _ = table.columns
+        read = functools.partial(table.rows, on_progress=on_progress)
         predictor = self.predictor
         remove_leftovers(target.parent)
         with row_writer(target, predictor.class_names, table.names, for_spreadsheets) as write:
-            report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, label_column, source)
+            report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, labels, source)
         return dataclasses.replace(report, columns=table.note)
 
     def _label(self, sentiment: str | int) -> str:
@@ -345,6 +345,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None, en
 @click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
 @click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
 @field_option(DataOptions, "text_column")
+@field_option(DataOptions, "label_column", help="Column of the labels, for the accuracy; may be missing.")
 @field_option(DataOptions, "encoding")
 @field_option(DataOptions, "rename_labels", help="Class of a label of the file, for the accuracy; may be repeated.")
 @click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
@@ -354,12 +355,11 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None, en
 def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_per_batch: int, **options: Any) -> None:
     """Score every row of a file and write it to another.
 
-    The input is a table (CSV, TSV, JSON, Parquet, .xlsx or fastText). The output is CSV or JSONL, by its ending (.csv,
-    .jsonl, or either with .gz). A row keeps its fields in their
-    order and gains `label`, `score` (with two classes the probability of the second class, else of the label),
+    The input is a table (CSV, TSV, JSON, Parquet, .xlsx or fastText). The output is CSV or JSONL, by its ending, also
+    with .gz. A row keeps its fields and gains `label`, `score` (P(second class) for two classes, else P(label)),
     `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is kept as
     `input_label`, and the accuracy is printed. An input with one of the other columns is refused. The complete output
-    appears at the end. Memory does not grow with the file. With a cascade, the rows of each stage are counted, too.
+    appears at the end. Memory does not grow with the file. A cascade counts the rows of each stage.
 
     \b
     Example:

@@ -37,6 +37,24 @@ def test_class_folders_have_labels(tmp_path):
     assert (latest.texts, latest.labels) == (("bad", "good"), ("neg", "pos"))
 
 
+def test_a_column_of_labels_that_was_named_must_exist(tmp_path):
+    write(tmp_path / "a.csv", "text,label\ngood,pos\n")
+    write(tmp_path / "a.jsonl", '{"text": "good"}\n' * 60 + '{"text": "bad", "label": "neg"}\n')
+    for name in ("a.csv", "a.jsonl"):
+        with pytest.raises(DatasetError, match=r"expected a column 'lable', found 'text', 'label'; .* --label-column"):
+            read_latest(tmp_path / name, DataOptions(label_column="lable"))
+    late = tmp_path / "late.jsonl"
+    write(late, '{"text": "good"}\n' * 60 + '{"text": "bad", "verdict": "neg"}\n')
+    assert read_latest(late, DataOptions(label_column="verdict")).labels == (*[None] * 60, "neg")
+
+
+def test_several_columns_of_labels_are_told(tmp_path):
+    write(tmp_path / "a.csv", "text,sentiment,category\ngood,pos,film\n")
+    latest = read_latest(tmp_path / "a.csv")
+    assert latest.labels is None
+    assert "pass --label-column sentiment or --label-column category." in latest.notes[0]
+
+
 def test_of_a_data_set_the_test_part_is_taken(tmp_path):
     for part in ("train", "test"):
         for label in ("neg", "pos"):

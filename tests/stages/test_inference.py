@@ -483,6 +483,31 @@ def test_score_says_which_columns_it_reads(cli, tmp_path, name, content):
     assert [row["label"] for row in read_table(tmp_path / "out.jsonl")] == ["good", "bad"]
 
 
+def test_score_needs_to_know_the_column_of_the_labels(cli, tmp_path):
+    (tmp_path / "in.csv").write_text("text,sentiment,class\ngood,good,film\nbad,good,film\n", encoding="utf-8")
+    arguments = ["score", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl"]
+    result = cli(*arguments)
+    assert result.exit_code == 0
+    assert "accuracy" not in result.output
+    assert "pass --label-column sentiment or --label-column class" in result.output
+    assert "accuracy: 1 of 2 labelled rows right" in cli(*arguments, "--label-column", "sentiment").output
+    refused = cli(*arguments, "--label-column", "sentimnet")
+    assert refused.exit_code == 1
+    assert "expected a column 'sentimnet'" in refused.output
+
+
+def test_batch_reads_the_encoding_that_its_error_names(cli, tmp_path):
+    for label, text in {"good": "ça va très bien là-bas", "bad": "un café – non"}.items():
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.txt").write_bytes(text.encode("cp1252"))
+    refused = cli("batch", tmp_path)
+    assert refused.exit_code == 1
+    assert "--encoding cp1252" in refused.output
+    result = cli("batch", tmp_path, "--encoding", "cp1252")
+    assert result.exit_code == 0
+    assert "très" in result.output
+
+
 def test_score_reads_the_encoding_that_its_error_names(cli, tmp_path):
     (tmp_path / "in.csv").write_bytes("text\ncafé – good\nça va très bien là-bas\n".encode("cp1252"))
     arguments = ["score", "--input", tmp_path / "in.csv", "--output", tmp_path / "out.jsonl"]

@@ -40,7 +40,7 @@ def sample_files(
 
     Raises:
         DatasetError: if the folder is missing, has no class folders or other folders, a class folder has no file, or
-            a file is not UTF-8.
+            a file is not in its encoding.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: expected a folder of class folders with .txt files, found no such folder")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from textclf.bad_rows import OnBadRow
 from textclf.data.tables import Columns, OnProgress, Row, Wanted, column_names, find_columns, read_rows
+from textclf.data.tables.header import LABEL
 
 
 class ScoringInput(NamedTuple):
@@ -39,12 +40,12 @@ class ScoringInput(NamedTuple):
         return read_rows(self.path, wanted=self.wanted, encoding=self.encoding, on_bad=on_bad, on_progress=on_progress)
 
 
-def open_input(path: Path, text_column: str, encoding: str = "") -> ScoringInput:
-    """Find the columns of a table; a column of labels is optional.
+def open_input(path: Path, text_column: str, label_column: str = LABEL, encoding: str = "") -> ScoringInput:
+    """Find the columns of a table; one of labels is optional if it has the default name.
 
     Raises:
-        DatasetError: if the file can't be read, or the text column is missing or ambiguous.
+        DatasetError: if the file can't be read, or a column is missing or ambiguous.
     """
-    wanted = Wanted(text_column, needs_label=False)
+    wanted = Wanted(text_column, label_column, needs_label=False)
     columns = find_columns(path, wanted, encoding)
     return ScoringInput(path, column_names(path, wanted, encoding), columns, wanted, encoding)

@@ -73,7 +73,7 @@ class LabelledTable:
 
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""
-        text_column, label_column = self.columns
+        text_column, label_column, _ = self.columns
         for name, option in ((text_column, "--text-column"), (label_column, "--label-column")):
             if name not in row and (name == text_column or self._needs_label):
                 found = f"expected the column {name!r}, found {', '.join(map(repr, row)) or 'none'}"

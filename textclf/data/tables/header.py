@@ -27,19 +27,29 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
 class Columns(NamedTuple):
-    """The names of the two columns as the table spells them; `label` is None if the table has none."""
+    """The columns of a table, as it spells them.
+
+    Attributes:
+        text: column of the texts.
+        label: column of the labels; None if the table has none.
+        candidates: columns that could all be the optional one of the labels, so that none is read.
+    """
 
     text: str
     label: str | None
+    candidates: tuple[str, ...] = ()
 
     def note(self, wanted: "Wanted") -> str:
-        """Which columns are read instead of the wanted ones, as a part of a sentence; "" if none is."""
+        """Which columns are read instead of the wanted ones, or could be, as a part of a sentence; "" if none is."""
         used = {"texts": (self.text, wanted.text), "labels": (self.label, wanted.label)}
         parts = [
             f"{kind} from the column {name!r}"
             for kind, (name, want) in used.items()
             if name and want and _plain(name) != _plain(want)
         ]
+        if self.candidates:
+            several = f"several could be meant ({', '.join(map(repr, self.candidates))})"
+            parts.append(f"labels from no column, because {several}; {_choices(LABEL, self.candidates)}")
         return " and ".join(parts)
 
 
@@ -53,7 +63,8 @@ class Wanted:
     Attributes:
         text: column of the texts.
         label: column of the labels; None if they are not read.
-        needs_label: whether a table without labels is an error.
+        needs_label: whether a table without labels is an error; one that lacks a column of another name than the
+            default always is.
     """
 
     text: str = TEXT
@@ -67,15 +78,18 @@ class Wanted:
             DatasetError: if a column is missing, or several could be meant.
         """
         text = _find(names, self.text, TEXT, where)
+        if self.label is None or (self.label == text and self.has_default_label):
+            return Columns(text, None)
         others = [name for name in names if name != text]
-        label: str | None = None
-        if self.label is not None and self.label != text:
-            try:
-                label = _find(others, self.label, LABEL, where, names)
-            except DatasetError:
-                if self.needs_label:
-                    raise
-        return Columns(text, label)
+        if self.needs_label or not self.has_default_label:
+            return Columns(text, _find(others, self.label, LABEL, where, names))
+        found = _meant(others, self.label, LABEL)
+        return Columns(text, found[0]) if len(found) == 1 else Columns(text, None, tuple(found))
+
+    @property
+    def has_default_label(self) -> bool:
+        """Whether the labels' column has the default name, which the caller may not have chosen."""
+        return self.label == LABEL
 
     def fits(self, names: Sequence[str]) -> bool:
         """Whether a table with these names has the columns."""
@@ -95,19 +109,27 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", clean_name(name).casefold())
 
 
-def _find(names: Sequence[str], wanted: str, kind: str, where: object, shown: Sequence[str] | None = None) -> str:
+def _meant(names: Sequence[str], wanted: str, kind: str) -> list[str]:
+    """The columns that a name can mean: the one with this name, else those spelled like it, else its synonyms."""
     if wanted in names:
-        return wanted
+        return [wanted]
     found = [name for name in names if _plain(name) == _plain(wanted)]
     if not found and wanted == kind:
         found = [name for name in names if _plain(name) in _SYNONYMS[kind]]
+    return found
+
+
+def _find(names: Sequence[str], wanted: str, kind: str, where: object, shown: Sequence[str] | None = None) -> str:
+    found = _meant(names, wanted, kind)
     if len(found) == 1:
         return found[0]
-    option = _OPTIONS[kind]
     if found:
-        choices = " or ".join(f"{option} {shlex.quote(name)}" for name in found)
         listed = ", ".join(map(repr, found))
         raise DatasetError(
-            f"{where}: expected a column {wanted!r}, found several candidates ({listed}); pass {choices}"
+            f"{where}: expected a column {wanted!r}, found several candidates ({listed}); {_choices(kind, found)}"
         )
-    raise DatasetError(f"{where}: {missing_column(wanted, names if shown is None else shown, option)}")
+    raise DatasetError(f"{where}: {missing_column(wanted, names if shown is None else shown, _OPTIONS[kind])}")
+
+
+def _choices(kind: str, names: Sequence[str]) -> str:
+    return "pass " + " or ".join(f"{_OPTIONS[kind]} {shlex.quote(name)}" for name in names)

@@ -50,7 +50,8 @@ def find_columns(path: Path | str, wanted: Wanted, encoding: str = "") -> Column
     """The columns of the texts and the labels in a table.
 
     The rows of a JSON file may differ. So a label that is optional may first appear in a late row, and a file without a
-    good row has no columns: its bad rows tell more than a missing column.
+    good row has no columns: its bad rows tell more than a missing column. A label's column with another name than the
+    default must be in some row.
 
     Raises:
         DatasetError: if the table can't be read, a column is missing, or several could be meant.
@@ -58,7 +59,12 @@ def find_columns(path: Path | str, wanted: Wanted, encoding: str = "") -> Column
     names = column_names(path, wanted, encoding)
     if table_format(path) not in (formats.JSON, formats.JSONL):
         return wanted.find(names, path)
-    found = wanted.find(names, path) if names else Columns(wanted.text, wanted.label)
+    if not names:
+        return Columns(wanted.text, wanted.label)
+    if not wanted.needs_label and not wanted.has_default_label and not wanted.fits(names):
+        rows = read_rows(path, encoding=encoding, on_bad=lambda *_: None)
+        names = list(dict.fromkeys(key for _, row in rows for key in row))
+    found = wanted.find(names, path)
     return found._replace(label=found.label or wanted.label)
 
 
