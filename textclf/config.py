@@ -222,6 +222,8 @@ class TrainingOptions(Config):
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",
             f"1 with optimiser {self.optimiser!r}; only adamw has a rate for each layer",
         )
+        # It would keep an epoch that is `patience` epochs older than the best.
+        self._check("patience", self.select == "best" or not self.patience, "0 with select 'last', which needs no best")
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,12 @@ def test_the_preprocessing_handle_may_be_left_to_the_encoder():
     assert ModelOptions(model_to_handle="").model_to_handle == ""
 
 
+def test_patience_needs_the_best_epoch():
+    assert TrainingOptions(patience=2).select == "best"
+    with pytest.raises(ConfigError, match=r"patience: expected 0 with select 'last', .* got 2"):
+        TrainingOptions(patience=2, select="last")
+
+
 def test_layer_decay_is_adamws():
     assert TrainingOptions(layer_decay=0.9, optimiser="AdamW").layer_decay == 0.9
     with pytest.raises(ConfigError, match=r"layer_decay: expected 1 with optimiser 'sgd'; only adamw .* got 0.9"):

@@ -33,10 +33,15 @@ def test_defaults_are_those_of_the_options():
     assert received() == ("word", ModelOptions(), TrainingOptions(), "z")
 
 
+def test_the_kept_epoch_arrives():
+    _, _, training, _ = received("--select", "last")  # Excludes --patience.
+    assert training == TrainingOptions(select="last")
+
+
 def test_every_option_arrives():
     _, model, training, last = received(
         *("--encoder", "bert_en_cased_L-12_H-768_A-12", "--max-length", "128", "--truncation", "head+tail"),
-        *("--pooling", "mean", "--head-init", "probe", "--select", "last"),
+        *("--pooling", "mean", "--head-init", "probe"),
         *("--head-fraction", "0.5", "--dropout", "0.2", "--epochs", "2", "--init-lr", "1e-4", "--optimiser", "AdamW"),
         *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9", "--r-drop", "0.5"),
         *("--warmup", "0", "--tokens-per-batch", "512", "--batch-size", "8", "--seed", "7", "--precision", "float32"),
@@ -70,11 +75,11 @@ def test_every_option_arrives():
         patience=3,
         checkpoint_steps=10,
         head_init="probe",
-        select="last",
     )
     assert last == "y"
     defaults = TrainingOptions().to_dict()
-    assert not [name for name, value in training.to_dict().items() if value == defaults[name]]  # None is forgotten.
+    same = [name for name, value in training.to_dict().items() if value == defaults[name]]
+    assert same == ["select"]  # No other is forgotten.
 
 
 def test_encoder_and_its_preprocessing():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 import tarfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -15,6 +16,7 @@ from tiny_engine import tiny_linear, tiny_reviews, write_version
 
 import inference
 import initializing
+from textclf.data.datasets import load_dataset
 from textclf.errors import DatasetError, ModelStoreError
 from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import drawn_rows, evaluate
@@ -324,11 +326,57 @@ def test_the_remedy_for_an_archive_works(store, tmp_path):
     assert "of 60 test texts are right" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_other_texts_are_noted(store, tmp_path):
-    fingerprint = {"data": {"fingerprint": {"test": "0" * 64}}}
-    write_version(tmp_path / "model", **fingerprint)
-    write_evaluation_page(open_model(tmp_path / "model"), tmp_path / "page.html", store / "data")
-    assert "differ from those at the training" in (tmp_path / "page.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("is_same", [True, False])
+def test_other_texts_are_noted_and_hide_the_trained_encoder(store, tmp_path, is_same):
+    prints = load_dataset(store / "data").fingerprints if is_same else {"test": "0" * 64}
+    data = {"source": "reviews.tar.gz", "fingerprint": prints, "options": {"equal_texts": "wordpieces"}}
+    version = write_version(tmp_path / "model", data=data, metrics={"test": {"accuracy": 0.927, "roc_auc": 0.9}})
+    write_evaluation_page(open_model(version), tmp_path / "page.html", store / "data")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert ("92.7%" in text) is is_same
+    assert ("differ from those at the training" in text) is not is_same
+    assert ("The metrics of the trained encoder are left out" in text) is not is_same
+    measured = text.partition("What was measured")[2]
+    data_row = r"data\s*reviews" if is_same else rf"data\s*{re.escape(str(store / 'data'))}\s*trained on\s*reviews"
+    assert re.search(data_row, measured)
+
+
+def test_a_selection_set_has_sources_and_did_not_choose_the_last_epoch(tmp_path):
+    training = {"options": {"select": "last"}, "seconds": 5.0, "steps": 7, "best_epoch": 2}
+    data = {"options": {"read_test": False, "read_validation": True}}
+    version = open_model(write_version(tmp_path / "model", data=data, training=training))
+    for part, seed in (("train", 1), ("validation", 2)):
+        rows = (f'"{text}",{("neg", "pos")[label]},shop {label}\n' for text, label in tiny_reviews(60, seed=seed))
+        path = tmp_path / "data" / f"{part}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(["text,label,source\n", *rows]), encoding="utf-8")
+    write_evaluation_page(version, tmp_path / "page.html", tmp_path / "data")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert re.search(r"shop 0\s*\d", text.partition("Accuracy by source")[2])
+    assert "these figures are of the selection set." in text
+    assert "5 s for 7 steps; the last epoch was kept" in text
+    assert "best epoch" not in text
+
+
+def test_the_best_epoch_is_named_where_it_was_kept():
+    manifest = manifest_of(("a", "b"), training={"seconds": 5.0, "steps": 7, "best_epoch": 2})
+    text = Page(evaluation_page(manifest, evaluation_of([0, 1], [0, 1], split="validation_select"))).text
+    assert "these figures are of the selection set, which also chose the best epoch" in text
+    assert "5 s for 7 steps; the best epoch, 2, was kept" in text
+
+
+def test_words_of_a_changed_record_are_refused(store, tmp_path):
+    models = ModelStore(tmp_path / "model")
+    write_version(models.path)
+    with models.new_version() as draft:
+        shutil.copytree(models.open().path / "engine", draft.path / "engine")
+        evaluation_of([0, 1], [0, 1], words=((ClassWord("dull", 1.5, 7),), ())).save(draft.path)
+        draft.manifest = dataclasses.replace(models.open().manifest, id="", files={}, created="")
+    version = models.open(draft.id)
+    path = version.path / EVALUATION_FILE
+    path.write_text(path.read_text(encoding="utf-8").replace("dull", "nice"), encoding="utf-8")
+    with pytest.raises(ModelStoreError, match="damaged"):
+        write_evaluation_page(version, tmp_path / "page.html", store / "data")
 
 
 def test_inspect_warns_first(store, tmp_path):

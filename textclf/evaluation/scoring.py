@@ -21,7 +21,7 @@ def drawn_rows(n: int, max_texts: int = MAX_TEXTS, seed: int = 0) -> NDArray[np.
 def evaluated_split(dataset: Dataset) -> tuple[str, Split]:
     """The name and the texts of the evaluated split: test, or if it was not read the selection set.
 
-    The selection set chose the best epoch, so results on it are optimistic.
+    If the selection set chose the epoch (TrainingOptions.select), results on it are optimistic.
     """
     name = "validation_select" if dataset.test is None else "test"
     return name, dataset.splits[name]

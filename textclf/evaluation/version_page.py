@@ -49,12 +49,13 @@ def write_evaluation_page(
     known: EvaluatedTexts | None = None
     evaluation: Evaluation | None = None
     notes: list[str] = []
+    other_data: str | None = None
     if dataset_path is not None:
         evaluation, known, notes = _evaluated(version, dataset_path, threads, changes or {})
-    elif version.has(EVALUATION_FILE):
-        version.verify([EVALUATION_FILE])
-        evaluation = Evaluation.load(version.part(EVALUATION_FILE), len(version.manifest.class_names))
-    page = evaluation_page(version.manifest, evaluation, known, notes)
+        other_data = str(dataset_path.resolve()) if notes else None
+    else:
+        evaluation = _own_evaluation(version)
+    page = evaluation_page(version.manifest, evaluation, known, notes, other_data)
     with atomic_file(path) as file:
         file.write(page)
 
@@ -87,16 +88,26 @@ def _evaluated(
     announce_scoring(texts, manifest.max_length, f"{len(texts):,} {name} texts")
     linear = None if predictor.cascade is None else predictor.cascade.linear
     words = () if linear is None or tokenizer is None else class_words(linear, tokenizer, dataset.train.texts)
-    if not words and version.has(EVALUATION_FILE):
-        words = Evaluation.load(version.part(EVALUATION_FILE), len(manifest.class_names)).words
+    if not words and (own := _own_evaluation(version)) is not None:
+        words = own.words
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
-    return evaluation, EvaluatedTexts(texts, _sources(dataset, texts, options)), _notes(version, dataset, name)
+    return evaluation, EvaluatedTexts(texts, _sources(dataset, name, texts, options)), _notes(version, dataset, name)
 
 
-def _sources(dataset: Dataset, texts: Sequence[str], options: DataOptions) -> list[str]:
-    """The source of each text: its value in a table's column `source`, or else the name of its table."""
+def _own_evaluation(version: ModelVersion) -> Evaluation | None:
+    """The evaluation that the version contains; None if there is none."""
+    if not version.has(EVALUATION_FILE):
+        return None
+    version.verify([EVALUATION_FILE])
+    return Evaluation.load(version.part(EVALUATION_FILE), len(version.manifest.class_names))
+
+
+def _sources(dataset: Dataset, split: str, texts: Sequence[str], options: DataOptions) -> list[str]:
+    """The source of each text of a split: its value in a table's column `source`, or else the name of its table."""
     sources: dict[str, str] = {}
-    for path in (*dataset.layout.train, *dataset.layout.test):
+    layout = dataset.layout
+    # A text in two parts has the source of the part that was measured, which is the last here.
+    for path in (*layout.train, *(layout.test if split == "test" else layout.validation)):
         if not path.is_dir():
             part = read_part(path, options)
             sources |= {text: source or path.name for text, source in zip(part.texts, part.sources, strict=True)}
@@ -104,11 +115,15 @@ def _sources(dataset: Dataset, texts: Sequence[str], options: DataOptions) -> li
 
 
 def _notes(version: ModelVersion, dataset: Dataset, name: str) -> list[str]:
-    """A sentence if the texts are not those that the version was measured on."""
+    """Sentences if the texts are not known to be those that the version was measured on."""
     expected = version.manifest.data.get("fingerprint", {}).get(name)
-    if expected is None or expected == dataset.fingerprints[name]:
+    if expected == dataset.fingerprints[name]:
         return []
+    differ = "differ from those at the training (another fingerprint)"
+    if expected is None:
+        differ = "may differ from those at the training, because the version has no fingerprint of them"
     return [
-        f"The {name} texts of {dataset.source.name} differ from those at the training (another fingerprint). Texts "
-        f"that the model was trained on may be among them, so these results may be too good."
+        f"The {name} texts of {dataset.source.name} {differ}. Texts that the model was trained on may be among them, "
+        f"so these results may be too good.",
+        "The metrics of the trained encoder are left out, because they are of the texts at the training.",
     ]

@@ -22,7 +22,7 @@ from textclf.report.evaluation_figures import (
     slice_figures,
 )
 from textclf.report.html_page import render_page
-from textclf.report.shortcomings import matrix_of, measured_split, shortcoming_sentences
+from textclf.report.shortcomings import keeps_best_epoch, matrix_of, measured_split, shortcoming_sentences
 from textclf.stats.calibration import ReliabilityBins, bins_of_confidence, error_of_bins
 from textclf.stats.confusions import confusion_matrix, largest_confusions
 from textclf.stats.parity import Parity
@@ -70,7 +70,11 @@ class Line(NamedTuple):
 
 
 def evaluation_page(
-    manifest: Manifest, evaluation: Evaluation | None, known: EvaluatedTexts | None = None, notes: Sequence[str] = ()
+    manifest: Manifest,
+    evaluation: Evaluation | None,
+    known: EvaluatedTexts | None = None,
+    notes: Sequence[str] = (),
+    other_data: str | None = None,
 ) -> str:
     """The page of a version as HTML; names and texts are escaped.
 
@@ -79,6 +83,8 @@ def evaluation_page(
         evaluation: predictions of the engine; None shows what the manifest contains, and what is missing.
         known: texts of the evaluation; None leaves out the errors and the slices by source.
         notes: sentences about the data that was measured.
+        other_data: the measured data, if it is not known to be that of the version. The metrics of the trained encoder
+            are left out then, because they are of other texts.
     """
     names = manifest.class_names
     split = measured_split(manifest.metrics)
@@ -86,6 +92,7 @@ def evaluation_page(
     matrix = matrix_of(trained, len(names))
     if evaluation is not None:
         split, matrix = evaluation.split, confusion_matrix(evaluation.labels, evaluation.predicted, len(names))
+        trained = manifest.metrics.get(split, {}) if other_data is None else {}
     split_name = _SPLITS.get(split or "", split or "")
     shown: dict[str, Any] = {
         "bars": [], "curve": None, "coverage": [], "slices": {}, "errors": None, "words": (), "bins_error": None,
@@ -107,10 +114,10 @@ def evaluation_page(
         "evaluation_page.html.jinja",
         manifest=manifest,
         split=split_name,
-        facts=_facts(manifest, evaluation, split_name),
+        facts=_facts(manifest, evaluation, split_name, other_data),
         times=_times(manifest, evaluation),
         trained_on=", all texts" if evaluation is not None and evaluation.found > len(evaluation) else "",
-        warnings=[] if matrix is None or split is None else shortcoming_sentences(matrix, names, split),
+        warnings=[] if matrix is None or split is None else shortcoming_sentences(matrix, manifest, split),
         notes=[*notes, *_missing(evaluation, known, matrix)],
         accuracy=None if matrix is None else accuracy_of(matrix),
         metrics=[] if matrix is None else _metrics(matrix, trained, evaluation, shown["bins_error"]),
@@ -173,7 +180,9 @@ def _metrics(
     return [row for row in rows if row.value is not None or row.trained is not None]
 
 
-def _facts(manifest: Manifest, evaluation: Evaluation | None, split_name: str) -> list[tuple[str, str]]:
+def _facts(
+    manifest: Manifest, evaluation: Evaluation | None, split_name: str, other_data: str | None
+) -> list[tuple[str, str]]:
     """Titles and texts: which model was measured, on what."""
     rows = [("model", "the trained encoder, before its engine was made")]
     if evaluation is not None:
@@ -182,9 +191,11 @@ def _facts(manifest: Manifest, evaluation: Evaluation | None, split_name: str) -
         n, found = len(evaluation), evaluation.found
         drawn = f", drawn at random from {found:,}" if found > n else ""
         rows = [("model", f"the engine that serves ({precision}{stages})"), ("texts", f"{n:,} {split_name}{drawn}")]
+    source = str(manifest.data.get("source") or "unknown")
+    data = [("data", source)] if other_data is None else [("data", other_data), ("trained on", source)]
     return [
         *rows,
-        ("data", str(manifest.data.get("source") or "unknown")),
+        *data,
         ("encoder", f"{manifest.encoder['model_name']}, up to {manifest.max_length:,} tokens of a text"),
         ("created", manifest.created or "unknown"),
     ]
@@ -194,7 +205,8 @@ def _times(manifest: Manifest, evaluation: Evaluation | None) -> list[tuple[str,
     rows = []
     if seconds := _figure(manifest.training.get("seconds"), "{:,.0f} s".format):
         steps, best = (manifest.training.get(name, "?") for name in ("steps", "best_epoch"))
-        rows.append(("training", f"{seconds} for {steps} steps; the best epoch was {best}"))
+        kept = f"the best epoch, {best}, was kept" if keeps_best_epoch(manifest) else "the last epoch was kept"
+        rows.append(("training", f"{seconds} for {steps} steps; {kept}"))
     if evaluation is not None and evaluation.seconds:
         each = 1000 * evaluation.seconds / len(evaluation)
         rows.append(("scoring", f"{each:.1f} ms per text in large batches, on the machine that measured"))

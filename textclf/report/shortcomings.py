@@ -11,6 +11,7 @@ from textclf.report.drift_terms import percent
 from textclf.stats.confusions import confusion_matrix
 from textclf.stats.shortcomings import MAX_HALF_WIDTH, find_shortcomings
 from textclf.store.evaluation import EVALUATION_FILE, Evaluation
+from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 
 _SHOWN = 5
@@ -18,8 +19,9 @@ _SHOWN = 5
 _SPLIT_NAMES = {"test": "test", "validation_select": "selection"}
 
 
-def shortcoming_sentences(matrix: NDArray[np.integer[Any]], class_names: Sequence[str], split: str) -> list[str]:
+def shortcoming_sentences(matrix: NDArray[np.integer[Any]], manifest: Manifest, split: str) -> list[str]:
     """A sentence for each fault that counts [K, K] of true (rows) and predicted classes show; [] if there is none."""
+    class_names = manifest.class_names
     found, n = find_shortcomings(matrix), int(matrix.sum())
     name = _SPLIT_NAMES.get(split, split)
     sentences = []
@@ -34,9 +36,8 @@ def shortcoming_sentences(matrix: NDArray[np.integer[Any]], class_names: Sequenc
             f"{class_names[found.majority]!r}, which is {percent(found.majority_share)}"
         )
     if split != "test":
-        sentences.append(
-            "the test part was not read; these figures are of the selection set, which also chose the best epoch"
-        )
+        also = ", which also chose the best epoch" if keeps_best_epoch(manifest) else ""
+        sentences.append(f"the test part was not read; these figures are of the selection set{also}")
     if found.is_uncertain:
         sentences.append(
             f"{n:,} {name} texts are few: the accuracy is known to ±{100 * found.half_width:.1f} points only (95% "
@@ -50,10 +51,15 @@ def shortcoming_sentences(matrix: NDArray[np.integer[Any]], class_names: Sequenc
     return sentences
 
 
-def evaluation_shortcomings(evaluation: Evaluation, class_names: Sequence[str]) -> list[str]:
+def keeps_best_epoch(manifest: Manifest) -> bool:
+    """Whether the training kept the epoch that was best on the selection set, and not the last one."""
+    return bool(manifest.training.get("options", {}).get("select", "best") == "best")
+
+
+def evaluation_shortcomings(evaluation: Evaluation, manifest: Manifest) -> list[str]:
     """shortcoming_sentences of the engine that serves."""
-    matrix = confusion_matrix(evaluation.labels, evaluation.predicted, len(class_names))
-    return shortcoming_sentences(matrix, class_names, evaluation.split)
+    matrix = confusion_matrix(evaluation.labels, evaluation.predicted, len(manifest.class_names))
+    return shortcoming_sentences(matrix, manifest, evaluation.split)
 
 
 def version_shortcomings(version: ModelVersion) -> list[str]:
@@ -62,12 +68,12 @@ def version_shortcomings(version: ModelVersion) -> list[str]:
     names = manifest.class_names
     if version.has(EVALUATION_FILE):
         try:
-            return evaluation_shortcomings(Evaluation.load(version.part(EVALUATION_FILE), len(names)), names)
+            return evaluation_shortcomings(Evaluation.load(version.part(EVALUATION_FILE), len(names)), manifest)
         except ModelStoreError as error:
             return [str(error)]
     split = measured_split(manifest.metrics)
     matrix = None if split is None else matrix_of(manifest.metrics[split], len(names))
-    return [] if split is None or matrix is None else shortcoming_sentences(matrix, names, split)
+    return [] if split is None or matrix is None else shortcoming_sentences(matrix, manifest, split)
 
 
 def measured_split(metrics: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -203,7 +203,7 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
     click.echo(f"evaluation:    {len(evaluation)} {name} texts, error rate {1 - evaluation.is_right.mean():.2%}")
-    for sentence in evaluation_shortcomings(evaluation, manifest.class_names):
+    for sentence in evaluation_shortcomings(evaluation, manifest):
         click.echo(f"warning: {sentence}", err=True)
     return manifest
 
