@@ -16,7 +16,6 @@ import numpy as np
 from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
 from textclf.config import DataOptions, DriftOptions
-from textclf.data.dataset_layout import shortened
 from textclf.data.iterables import texts_and_labels
 from textclf.data.labelled_reviews import different_texts, fingerprint_of
 from textclf.data.latest_texts import read_latest
@@ -28,6 +27,7 @@ from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, ch
 from textclf.errors import ModelStoreError, TextClfError
 from textclf.files import atomic_file, check_writable
 from textclf.label_column import label_notes
+from textclf.listing import shortened
 from textclf.monitoring.audit_labels import check_audited, class_ids
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples

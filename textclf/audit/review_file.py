@@ -15,6 +15,7 @@ from textclf.data.tables import Wanted, read_rows
 from textclf.errors import DatasetError
 from textclf.files import atomic_file, atomic_folder
 from textclf.label_column import label_key
+from textclf.listing import shortened
 from textclf.report.audit_report import ReviewRow
 from textclf.spreadsheets import neutral
 from textclf.tokenization.text_key import text_key
@@ -94,12 +95,13 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
     if changed:
         raise DatasetError(
             f"{path}: expected texts and labels as the audit read them, found {len(changed):,} rows whose text or "
-            f"label in {found.source} is another one now, or is missing: rows {_some(changed)}; run the audit again"
+            f"label in {found.source} is another one now, or is missing: rows {shortened(changed, _MAX_SHOWN)}; run "
+            "the audit again"
         )
     if unknown:
         raise DatasetError(
             f"{path}: expected class names of the data ({', '.join(found.class_names[:20])}) or {REMOVE} in the column "
-            f"label, found others in {len(unknown):,} rows: {_some(unknown)}; correct them"
+            f"label, found others in {len(unknown):,} rows: {shortened(unknown, _MAX_SHOWN)}; correct them"
         )
     return Corrections(labels, frozenset(removed), unchanged)
 
@@ -136,7 +138,3 @@ def _class_name(written: str, class_names: Sequence[str]) -> str | None:
     exact = [name for name in class_names if name in spellings]
     keys = {label_key(spelling) for spelling in spellings}
     return next(iter([*exact, *(name for name in class_names if label_key(name) in keys)]), None)
-
-
-def _some(places: Sequence[str]) -> str:
-    return ", ".join(places[:_MAX_SHOWN]) + (" …" if len(places) > _MAX_SHOWN else "")

@@ -10,6 +10,7 @@ from textclf.data.part_names import EVALUATION, TEST, TRAIN, VALIDATION, part_na
 from textclf.data.tables import TABLE_ENDINGS, table_format
 from textclf.errors import DatasetError
 from textclf.labels import CLUTTER_FOLDER, UNLABELLED_FOLDER
+from textclf.listing import shortened
 
 Paths = tuple[Path, ...]
 # Reasons of a file that is not read.
@@ -363,12 +364,6 @@ def _why_unread(path: Path) -> str:
     if part := part_name(path.name).part:
         return f"not a {part} part of this data set, although its name has the word"
     return "no part has this name" if path.is_dir() or _is_table(path) else NO_TABLE
-
-
-def shortened(names: Sequence[object], max_names: int = 3) -> str:
-    """The first names, and the number of the others."""
-    others = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
-    return ", ".join(map(str, names[:max_names])) + others
 
 
 def unread_names(unread: Iterable[Unread], root: Path) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from textclf.data.dataset_layout import Paths, shortened
+from textclf.data.dataset_layout import Paths
 from textclf.data.dataset_summary import few_texts, missing_in_test, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.label_column import LabelChange
+from textclf.listing import shortened
 
 _MAX_UNREAD = 20
 _KINDS = ("duplicates", "with contradictory labels", "that are in the validation part", "that are in the test part")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from textclf.data.dataset_layout import NO_TABLE, Paths, path_names, shortened, unread_names
+from textclf.data.dataset_layout import NO_TABLE, Paths, path_names, unread_names
 from textclf.data.datasets import Dataset
+from textclf.listing import shortened
 
 # With fewer training texts a class is learnt by chance.
 FEW_TEXTS = 10

@@ -8,8 +8,8 @@ from textclf.data.readers import Part
 from textclf.errors import DatasetError
 from textclf.label_column import LabelChange, LabelColumn, label_key, match_labels, read_labels
 from textclf.labels import OTHER_LABEL, check_class_names, rename_options
+from textclf.listing import shortened
 
-_MAX_SHOWN = 20
 _MIN_LETTERS = 3
 
 
@@ -99,5 +99,4 @@ def _sum(columns: Sequence[LabelColumn]) -> tuple[LabelChange, ...]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
-    return ", ".join(map(repr, names[:_MAX_SHOWN])) + more
+    return shortened(list(map(repr, names)), max_names=20)

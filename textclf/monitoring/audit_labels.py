@@ -12,12 +12,12 @@ from textclf.drift.reference import Reference
 from textclf.errors import InputError
 from textclf.label_column import LabelChange, label_choice, label_key, label_text, match_labels
 from textclf.labels import OTHER_LABEL
+from textclf.listing import shortened
 from textclf.stats.drift_tests.error_rate_drift import AuditEvidence
 
 # Used in place of a class id: the text has no label; the label is not a class of the model.
 UNLABELLED, UNKNOWN = -1, -2
 # Number of unknown labels that a message shows.
-_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +85,9 @@ def check_audited(
     if any(label_key(str(labels[at])) == OTHER_LABEL for at in np.flatnonzero(is_audit).tolist()):
         return
     found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
-    more = f" and {len(found) - _MAX_SHOWN:,} more" if len(found) > _MAX_SHOWN else ""
     raise InputError(
         f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
-        f"{', '.join(map(repr, found[:_MAX_SHOWN]))}{more}; choose another label column, or rename the labels"
+        f"{shortened(list(map(repr, found)), max_names=5)}; choose another label column, or rename the labels"
     )
 
 

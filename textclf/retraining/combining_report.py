@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textclf.config import CombineOptions
 from textclf.labels import OTHER_LABEL
+from textclf.listing import shortened
 from textclf.report.decision_history import printable
 from textclf.retraining.combining import Combined
 from textclf.retraining.removals import Reason
@@ -91,8 +92,7 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - _MAX_LABELS
-    return ", ".join(map(printable, names[:_MAX_LABELS])) + (f" and {more} more" if more > 0 else "")
+    return shortened(list(map(printable, names)), _MAX_LABELS)
 
 
 def _line(title: str, text: str) -> str:
