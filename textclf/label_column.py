@@ -2,8 +2,8 @@
 
 Two labels are equal if label_key() is equal: spellings of Unicode (NFC), blanks, characters without a width, case,
 numbers and truth values (0, 0.0 and "0.00"; true, TRUE and JSON's true) and fastText's prefix `__label__` make no
-difference. A column is judged as a whole, because only a column of nothing but 0 and 1 contains the positions of two
-classes.
+difference. A column is judged as a whole, because only a column of both 0 and 1, and nothing else, contains the
+positions of two classes.
 """
 
 import json
@@ -103,7 +103,8 @@ def read_labels(
     Args:
         counts: number of texts by label, as label_text() returns it.
         renames: new names by old ones, which may be the label as read or an equal one.
-        spellings: class names that have the last word about the spelling, such as those of an earlier version.
+        spellings: class names that have the last word about the spelling, such as those of an earlier version. Labels
+            that differ only in case still become one class, also if two of these names do.
 
     Raises:
         InputError: if a new name is blank.
@@ -140,8 +141,8 @@ def match_labels(
         class_names: the class names; the position is the class id.
         renames: new names by old ones, which may be the label as read or an equal one.
         other_names: class names by the names that the classes have in the training data.
-        has_positions: read 0 and 1 as the first and the second of two classes, if the column contains nothing else,
-            and neither is a class name.
+        has_positions: read 0 and 1 as the first and the second of two classes, if the column contains both and nothing
+            else, and neither is a class name. A column of 1 alone may have one-star reviews only.
 
     Raises:
         InputError: if a new name is blank.
@@ -155,18 +156,20 @@ def match_labels(
         if name is not None:
             names[label] = name
     left = [label for label in counts if names.get(label) != OTHER_LABEL]
-    if has_positions and has_position_labels(class_names) and {normal_form(label) for label in left} <= {*_POSITIONS}:
+    if has_positions and has_position_labels(class_names) and {normal_form(label) for label in left} == {*_POSITIONS}:
         names |= {label: class_names[int(normal_form(label))] for label in left if label not in names}
     return LabelColumn(names, _changes(counts, names, given), renaming.used)
 
 
 def parse_label(label: str, class_names: Sequence[str], *, has_positions: bool = True) -> str:
-    """The class name for one label: a column of its own for match_labels().
+    """The class name for one label that a person gives; with `has_positions`, 0 and 1 are those of two classes.
 
     Raises:
         InputError: if it is no label of these classes.
     """
-    name = match_labels({label: 1}, class_names, has_positions=has_positions).names.get(label)
+    name = match_labels({label: 1}, class_names, has_positions=False).names.get(label)
+    if name is None and has_positions and has_position_labels(class_names) and normal_form(label) in _POSITIONS:
+        return class_names[int(normal_form(label))]
     if name is None or name not in class_names:
         raise InputError(f"expected one of {label_choice(class_names)} as the label, got {label.strip()!r:.220}")
     return name
@@ -192,6 +195,11 @@ def describe_changes(changes: Sequence[LabelChange]) -> str:
 def label_notes(changes: Sequence[LabelChange]) -> tuple[str, ...]:
     """A sentence for a report if labels were normalised, or read as positions of classes."""
     return (f"Labels were normalised: {describe_changes(changes)}.",) if changes else ()
+
+
+def rename_notes(unused: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for a report if labels are renamed that do not occur; `unused` has their old names."""
+    return (f"Not renamed, because no label has the name: {', '.join(map(_quoted, unused))}.",) if unused else ()
 
 
 class _Names:

@@ -132,6 +132,7 @@ class TestReadLabels:
     def test_given_spellings_have_the_last_word(self):
         column = read_labels({"true": 9, "FALSE": 1, "0": 1}, spellings=["True", "False", "0.0"])
         assert set(column.names.values()) == {"True", "False", "0.0"}
+        assert len(set(read_labels({"A": 2, "a": 1}, spellings=["A", "a"]).names.values())) == 1
 
     def test_spellings_of_unicode_are_one_class(self):
         label = "privé"
@@ -144,14 +145,14 @@ class TestMatchLabels:
         assert match_labels({"a": 1, "A": 1}, ["A", "a"]).names == {"a": "a", "A": "A"}
         assert match_labels({"NEG": 1}, ["neg", "pos"]).names == {"NEG": "neg"}
 
-    @pytest.mark.parametrize("labels", [["0", "1"], ["0.0", "1.0"], ["1"], ["0", "1", OTHER_LABEL]])
+    @pytest.mark.parametrize("labels", [["0", "1"], ["0.0", "1.0"], ["0", "1", OTHER_LABEL]])
     def test_positions(self, labels):
         names = match_labels(dict.fromkeys(labels, 1), ["neg", "pos"]).names
         assert names == {label: OTHER_LABEL if label == OTHER_LABEL else ["neg", "pos"][float(label) == 1]
                          for label in labels}  # fmt: skip
 
-    @pytest.mark.parametrize("labels", [["1", "5"], ["0", "1", "2"], ["1", "pos"], ["1", "?"]])
-    def test_numbers_are_no_positions_in_a_column_with_other_labels(self, labels):
+    @pytest.mark.parametrize("labels", [["1", "5"], ["0", "1", "2"], ["1", "pos"], ["1"], ["1", OTHER_LABEL]])
+    def test_numbers_are_positions_only_in_a_column_of_both(self, labels):
         assert "1" not in match_labels(dict.fromkeys(labels, 1), ["neg", "pos"]).names
 
     @pytest.mark.parametrize("names", [["1", "2"], ["-1", "1"], ["0.0", "x"], ["a", "b", "c"]])

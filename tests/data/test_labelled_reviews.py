@@ -227,6 +227,9 @@ def test_tables_with_and_without_a_source(tmp_path, suffix):
     assert named.notes[-1] == 'Labels were normalised: 1 "0" read as "neg", 1 "1" read as "pos".'
     named = with_class_names(found, ("neg", "pos"), {"1": "neg"}, {"1": "pos", "0": "pos"})
     assert [review.label for review in named.reviews] == ["neg", "pos"]
+    assert named.unused_renames == ()
+    note = with_class_names(found, ("neg", "pos"), {"1": "neg", "posi": "pos"}, {}).notes[-1]
+    assert note == 'Not renamed, because no label has the name: "posi".'
     path.write_text('{"text": "Good.", "label": 1}\n' if suffix == "jsonl" else "text,label\nGood.,1\n")
     assert read_labelled_reviews(path).reviews == (LabelledReview("Good.", "1", path=path),)
 

@@ -171,6 +171,16 @@ def test_the_inputs_label_is_kept_in_place_and_gives_the_accuracy(tmp_path):
     assert read_csv(tmp_path / "out.csv")[0][:3] == ["input_label", "text", "label"]
 
 
+def test_a_column_of_one_star_is_no_column_of_positions(tmp_path):
+    rows = [{"text": "neg", "label": 1}] * 3
+    report = score(tmp_path / "out.jsonl", rows)
+    assert (report.accuracy, report.unknown_labels) == (None, 3)
+    assert "--rename-label 1=" in next(report.warnings())
+    report = score(tmp_path / "out.jsonl", rows, rename_labels={"1": "neg", "2": "neg"})
+    assert report.accuracy == 1
+    assert list(report.warnings()) == ['Not renamed, because no label has the name: "2".']
+
+
 def test_no_labels_no_accuracy(tmp_path):
     assert score(tmp_path / "out.csv", [{"text": "pos"}]).accuracy is None
 

@@ -13,7 +13,7 @@ from textclf.data.dataset_layout import Unread, find_parts, unread_names, visibl
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
-from textclf.label_column import LabelChange, label_notes, match_labels, read_labels
+from textclf.label_column import LabelChange, label_notes, match_labels, read_labels, rename_notes
 from textclf.labels import OTHER_LABEL
 from textclf.tokenization.text_key import TextKeys
 
@@ -56,6 +56,7 @@ class LabelledReviews:
         columns: sentences about columns of tables that were read instead of the default ones.
         not_read: names of other files, and of the other parts of a data set; "" if there are none.
         label_changes: spellings of labels that with_class_names normalised.
+        unused_renames: old names of renames that no label has.
     """
 
     reviews: tuple[LabelledReview, ...]
@@ -66,6 +67,7 @@ class LabelledReviews:
     columns: tuple[str, ...] = ()
     not_read: str = ""
     label_changes: tuple[LabelChange, ...] = ()
+    unused_renames: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.reviews)
@@ -82,7 +84,7 @@ class LabelledReviews:
         }
         notes = left_out_notes(self.empty, self.skipped, self.not_read)
         more = (note for note, count in of_index.items() if count)
-        return (*self.columns, *notes, *more, *label_notes(self.label_changes))
+        return (*self.columns, *notes, *more, *label_notes(self.label_changes), *rename_notes(self.unused_renames))
 
 
 def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OPTIONS) -> LabelledReviews:
@@ -143,7 +145,9 @@ def with_class_names(
     unknown = read_labels({label: count for label, count in counts.items() if label not in column.names}, renames)
     names = {**column.names, **unknown.names}
     reviews = tuple(replace(review, label=names[review.label]) for review in found.reviews)
-    return replace(found, reviews=reviews, label_changes=(*column.changes, *unknown.changes))
+    unused = tuple(sorted(set(renames) - column.renamed - unknown.renamed))
+    changes = (*column.changes, *unknown.changes)
+    return replace(found, reviews=reviews, label_changes=changes, unused_renames=unused)
 
 
 def left_out_notes(empty: int, skipped: Mapping[Reason, int], not_read: str = "") -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.reference import Reference
 from textclf.errors import InputError
-from textclf.label_column import LabelChange, label_choice, label_key, label_text, match_labels
+from textclf.label_column import LabelChange, label_key, label_text, match_labels
 from textclf.labels import OTHER_LABEL
 from textclf.listing import shortened
 from textclf.stats.drift_tests.error_rate_drift import AuditEvidence
@@ -86,7 +86,7 @@ def check_audited(
         return
     found = sorted({str(labels[at])[:40] for at in np.flatnonzero(is_audit & (ids == UNKNOWN)).tolist()})
     raise InputError(
-        f"labels of the random audit: expected classes of the model, {label_choice(class_names)}; got "
+        f"labels of the random audit: expected classes of the model, {', '.join(class_names)}; got "
         f"{shortened(list(map(repr, found)), max_names=5)}; choose another label column, or rename the labels"
     )
 

@@ -27,7 +27,7 @@ from typing import Any
 from textclf.bad_rows import MAX_PLACES, BadRowError, BadRows, Reason, in_words
 from textclf.errors import InputError
 from textclf.files import atomic_file
-from textclf.label_column import describe_changes
+from textclf.label_column import describe_changes, rename_notes
 from textclf.runtime.label_accuracy import LabelComparison, LabelResults
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor, check_text
@@ -113,6 +113,7 @@ class ScoringReport:
             yield f"  … and {self.skipped - len(self.skipped_rows)} more"
         if self.labels.changes:
             yield f"labels: {describe_changes(self.labels.changes)}"
+        yield from rename_notes(self.labels.unused_renames)
         if self.unknown_labels:
             rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
             yield f"{rows} a label that is not a class of the model{self.labels.remedy}"

@@ -24,6 +24,7 @@ class LabelResults:
         changes: spellings of labels that were normalised.
         unknown: rows with another label.
         unknown_labels: some of these labels, the most frequent first.
+        unused_renames: old names of renames that no label has.
     """
 
     labelled: int = 0
@@ -31,6 +32,7 @@ class LabelResults:
     changes: tuple[LabelChange, ...] = ()
     unknown: int = 0
     unknown_labels: tuple[str, ...] = ()
+    unused_renames: tuple[str, ...] = ()
 
     @property
     def remedy(self) -> str:
@@ -85,4 +87,5 @@ class LabelComparison:
             changes=column.changes,
             unknown=sum(counts[label] for label in unknown) + self._not_counted,
             unknown_labels=tuple(unknown),
+            unused_renames=tuple(sorted(set(self.renames) - column.renamed)),
         )
