@@ -15,10 +15,11 @@ from textclf.unicode import is_unicode
 # Rows whose keys are the columns; a row need not have every key.
 _ROWS_FOR_NAMES = 50
 _CHUNK_CHARS = 1 << 16
-_BLANKS, _BLANKS_AND_COMMAS = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
+_BLANKS_AND_COMMAS = re.compile(r"[ \t\r\n,]*")
 _SCALAR = r'(?:"[^"\\]*(?:\\.[^"\\]*)*"|[-\w.+]+)'
+_ROW_LISTS = ("data", "rows", "records", "examples", "items")
 # {"version": 1, "data": [ … ]}: an object around the array, as some tools write it.
-_WRAPPER = re.compile(rf'\s*\{{(?:\s*"\w+"\s*:\s*{_SCALAR}\s*,)*\s*"(?:data|rows|records|examples|items)"\s*:\s*\[')
+_WRAPPER = re.compile(rf'\s*\{{(?:\s*"\w+"\s*:\s*{_SCALAR}\s*,)*\s*"(?:{"|".join(_ROW_LISTS)})"\s*:\s*\[')
 # Marks the end of a value: strings, brackets, and the end of a number or a word.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|[^\s,{}\[\]":]+|[,:\s]+|"', re.DOTALL)
 
@@ -59,6 +60,9 @@ class JsonTable:
         path = self._source.path
         if not is_unicode(content):
             return self._source.undecodable(place)
+        if content in ("]", "}"):
+            found = f"expected a JSON object, got {content!r} without its opening bracket"
+            return BadRowError(path, place, Reason.INVALID_JSON, found, "remove the bracket")
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -83,17 +87,45 @@ class JsonTable:
                 yield _Value(line.strip(), lines.number)
 
     def _scanned(self, text: Any) -> Iterator[_Value]:
-        """The values of an array, or those that follow each other without one."""
+        """The values of arrays, or those that follow each other without one; a stray bracket is a value, too."""
         scanner = _Scanner(self._source, text)
-        is_array = True
         if self._wrapper is not None:
             scanner.skip(self._wrapper.end())
-        else:
-            is_array = scanner.skip_if("[")
-        while (value := scanner.value()) is not None:
+            yield from self._array(scanner)
+            self._end_wrapper(scanner)
+        has_arrays = scanner.next_is("[")
+        while True:
+            if has_arrays and scanner.skip_if("["):
+                yield from self._array(scanner)
+            elif (value := scanner.value() or scanner.bracket()) is not None:
+                yield value
+            else:
+                return
+
+    def _array(self, scanner: "_Scanner") -> Iterator[_Value]:
+        """The values up to the end of an array."""
+        while not scanner.skip_if("]"):
+            value = scanner.value() or scanner.bracket()
+            if value is None:
+                raise self._source.damaged(scanner.values, EOFError("expected ] at the end of the array, found none"))
             yield value
-        if is_array and not scanner.skip_if("]"):
-            raise self._source.damaged(scanner.values, EOFError("expected ] at the end of the array, found none"))
+
+    def _end_wrapper(self, scanner: "_Scanner") -> None:
+        """Pass over the other keys of the object around the array.
+
+        Raises:
+            DatasetError: if the object does not end, or has a second list of rows.
+        """
+        rows = scanner.values
+        while scanner.next_is('"') and (key := scanner.value()):
+            value = scanner.value() if scanner.skip_if(":") else None
+            if value is not None and value.content.startswith("[") and key.content.strip('"') in _ROW_LISTS:
+                raise DatasetError(
+                    f"{self._source.path}, line {key.line}: expected one list of rows, found a second one "
+                    f"({key.content}); join them, or write each to a file"
+                )
+        if not scanner.skip_if("}"):
+            raise self._source.damaged(rows, EOFError("expected } after the array, found none"))
 
 
 def _has_lines(head: str, is_lines: bool) -> bool:
@@ -128,17 +160,21 @@ class _Scanner:
             pass
         self._take(self._at + count)
 
+    def next_is(self, char: str) -> bool:
+        """Whether the character follows after blanks and commas, which are left out."""
+        self._skip_blanks()
+        return self._buffer.startswith(char, self._at)
+
     def skip_if(self, char: str) -> bool:
-        """Leave out blanks, and then the character if it follows; returns whether it did."""
-        self._skip_blanks(_BLANKS)
-        if not self._buffer.startswith(char, self._at):
+        """Leave out blanks, commas, and then the character if it follows; returns whether it did."""
+        if not self.next_is(char):
             return False
         self._take(self._at + 1)
         return True
 
     def value(self) -> _Value | None:
         """The next value; None before a closing bracket or at the end of the file."""
-        self._skip_blanks(_BLANKS_AND_COMMAS)
+        self._skip_blanks()
         if self._buffer[self._at : self._at + 1] in ("", "]", "}"):
             return None
         length, depth = 0, 0
@@ -162,9 +198,16 @@ class _Scanner:
         line = self._line
         return _Value(self._take(self._at + length), line)
 
-    def _skip_blanks(self, blanks: re.Pattern[str]) -> None:
+    def bracket(self) -> _Value | None:
+        """The closing bracket that value() stopped at; None at the end of the file."""
+        if self._at == len(self._buffer):
+            return None
+        self.values += 1
+        return _Value(self._take(self._at + 1), self._line)
+
+    def _skip_blanks(self) -> None:
         while True:
-            found = blanks.match(self._buffer, self._at)
+            found = _BLANKS_AND_COMMAS.match(self._buffer, self._at)
             self._take(self._at if found is None else found.end())
             if self._at < len(self._buffer) or not self._read():
                 return
