@@ -48,7 +48,7 @@ _WORDS = {
     Reason.MISSING_LABEL: "no label",
     Reason.SEVERAL_LABELS: "several labels",
     Reason.TEXT_TYPE: "a text that is not a string",
-    Reason.LABEL_TYPE: "a label that is a list or an object",
+    Reason.LABEL_TYPE: "a label of another type",
     Reason.UNWRITABLE: "not writable in the format of the output",
 }
 

@@ -1,11 +1,13 @@
 """Tables as spreadsheets, scripts and exports write them: encodings, delimiters, dialects, JSON, fastText."""
 
+import datetime
 import gzip
 import json
 import re
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 
 import openpyxl
 import pytest
@@ -316,6 +318,44 @@ def test_an_array_that_is_cut_short(tmp_path, content):
         list(read_rows(write(tmp_path / "a.json", content)))
 
 
+PAIR = ('{\n"text": "a", "label": "x"\n}', '{\n"text": "b", "label": "y"\n}')
+
+
+@pytest.mark.parametrize(
+    ("content", "bad"),
+    [
+        ("{}\n}}\n{}", 1),
+        ("{}\n]\n{}\n}}", 2),
+        ("[{}],\n{}]", 1),
+        ("[{}}},\n{}]", 1),
+        ("[{}]\n[{}]", 0),
+        ("[{}],\n[{}]\n", 0),
+        ('{{"data": [{0}], "n": 1, "tags": ["t"]}}\n{1}', 0),
+        ('{{"data": [{}, {}]}}}}', 1),
+    ],
+)
+def test_nothing_after_a_bracket_is_dropped(tmp_path, content, bad):
+    rows, counts = reasons(write(tmp_path / "a.json", content.format(*PAIR)))
+    assert ([row["text"] for row in rows], counts.get(Reason.INVALID_JSON, 0)) == (["a", "b"], bad)
+
+
+def test_a_stray_bracket_is_named_with_its_line(tmp_path):
+    with pytest.raises(DatasetError, match=r"row 2 \(line 4\): .* got '}' without its opening bracket"):
+        list(read_rows(write(tmp_path / "a.json", f"{PAIR[0]}\n}}\n{PAIR[1]}")))
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (', "n": 2, "rows": [{}]}', "line 3: expected one list of rows, found a second one .*rows"),
+        (', "n": 2', "after row 1: damaged or cut short"),
+    ],
+)
+def test_an_object_around_an_array_ends_in_full(tmp_path, end, message):
+    with pytest.raises(DatasetError, match=message):
+        list(read_rows(write(tmp_path / "a.json", f'{{"data": [{PAIR[0]}]{end}')))
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
 def test_memory_does_not_grow_with_an_array(tmp_path, name):
     row = json.dumps({"text": "x" * 500, "label": "pos"}, indent=1)
@@ -363,11 +403,13 @@ def workbook(path, **sheets):
 
 
 def test_a_workbook(tmp_path):
-    rows = [(), ("Review", "Stars", None), ("good", 5, None), (None, None, None), ("bad", 1.0), ("fair", None), (12, 3)]
+    rows = [(), ("Review", "Stars", None), ("good", 5, None), (None, None, None), ("bad", 1.0), ("fair", None)]
+    rows += [(12, 3), (1.5, 4), (True, 5), (datetime.date(2024, 5, 1), 1)]
     path = workbook(tmp_path / "a.xlsx", notes=[("made by",)], data=rows)
     assert [row for _, row in read_rows(path, wanted=WANTED)] == [
         {"Review": "good", "Stars": 5}, {"Review": "bad", "Stars": 1}, {"Review": "fair", "Stars": None},
-        {"Review": 12, "Stars": 3},
+        {"Review": "12", "Stars": 3}, {"Review": "1.5", "Stars": 4}, {"Review": "true", "Stars": 5},
+        {"Review": "2024-05-01T00:00:00", "Stars": 1},
     ]  # fmt: skip
 
 
@@ -383,6 +425,73 @@ def test_a_workbook(tmp_path):
 def test_workbooks_without_the_one_sheet(tmp_path, sheets, message):
     with pytest.raises(DatasetError, match=message):
         find_columns(workbook(tmp_path / "a.xlsx", **sheets), WANTED)
+
+
+def changed(path, member, change):
+    """Rewrite a part of a workbook."""
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    name = next(name for name in parts if name.endswith(member))
+    before = parts[name]
+    parts[name] = change(before)
+    assert parts[name] != before
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("dimension", [b"A1", b"A1:B2", b"A1:XFD1048576"])
+def test_all_rows_are_read_whatever_range_the_file_states(tmp_path, dimension):
+    path = workbook(tmp_path / "a.xlsx", a=[("text", "label"), *[("so", "x")] * 40])
+    changed(path, "sheet1.xml", lambda part: part.replace(b'ref="A1:B41"', b'ref="' + dimension + b'"'))
+    assert sum(1 for _ in read_rows(path, wanted=WANTED)) == 40
+
+
+def test_a_far_cell_takes_no_time(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", a=[("text", "label"), ("so", "x")])
+    far = b'<row r="1048000"><c r="A1048000"><v>1</v></c><c r="XFD1048000" s="0"/></row></sheetData>'
+    changed(path, "sheet1.xml", lambda part: part.replace(b"</sheetData>", far))
+    assert [row["text"] for _, row in read_rows(path, wanted=WANTED)] == ["so", "1"]
+    changed(path, "sheet1.xml", lambda part: part.replace(b"1048000", b"10480000000"))
+    with pytest.raises(DatasetError, match="a row number above"):
+        list(read_rows(path, wanted=WANTED))
+
+
+@pytest.mark.parametrize(
+    ("member", "change"),
+    [
+        ("sheet1.xml", lambda part: part[:-60]),
+        ("sheet1.xml", lambda part: part.replace(b"<v>7", b"<v>zz7")),
+        ("sheet1.xml", lambda part: part.replace(b't="inlineStr"><is><t>so</t></is>', b't="s"><v>99</v>')),
+        ("workbook.xml", lambda part: part[:-60]),
+        ("styles.xml", lambda part: part[:-60]),
+        ("[Content_Types].xml", lambda part: b"<a/>"),
+    ],
+)
+def test_damaged_workbooks(tmp_path, member, change):
+    path = changed(workbook(tmp_path / "a.xlsx", a=[("text", "n"), ("so", 7)]), member, change)
+    with pytest.raises(DatasetError, match=r"save (it|the workbook) again"):
+        list(read_rows(path))
+
+
+def test_a_workbook_that_is_damaged_in_the_middle_of_a_sheet(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", a=[("text", "label"), *[(f"{i * i}", "x") for i in range(3000)]])
+    with zipfile.ZipFile(path) as book:
+        member = book.getinfo("xl/worksheets/sheet1.xml")
+    content = bytearray(path.read_bytes())
+    middle = member.header_offset + member.compress_size // 2
+    content[middle : middle + 50] = b"\xff" * 50
+    with pytest.raises(DatasetError, match=r"damaged or cut short|save it again"):
+        list(read_rows(write(path, bytes(content))))
+
+
+def test_a_small_workbook_with_a_large_content_is_refused(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", a=[("text", "label"), ("so", "x")])
+    changed(path, "styles.xml", lambda part: part + b" " * 20_000_000)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(DatasetError, match="at most 100 times its size, found a larger one; save the sheet as CSV"):
+        column_names(path)
 
 
 def test_a_file_that_is_no_workbook(tmp_path):

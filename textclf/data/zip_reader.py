@@ -1,4 +1,4 @@
-"""Opens zip archives from untrusted sources: the size of the central directory and the packing are bounded."""
+"""Opens zip archives from untrusted sources: the central directory, the packing and the sizes are bounded."""
 
 import contextlib
 import os
@@ -21,6 +21,10 @@ _LENGTHS_AT = 28
 
 class TooManyMembersError(Exception):
     """The archive has more members than allowed."""
+
+
+class TooLargeError(Exception):
+    """The members have more bytes, unpacked, than allowed."""
 
 
 @contextlib.contextmanager
@@ -49,6 +53,30 @@ def check_packing(member: zipfile.ZipInfo) -> None:
             f"the member {member.filename!r:.200} is packed by method {member.compress_type}; expected "
             f"{' or '.join(_PACKED.values())}"
         )
+
+
+def check_sizes(file: IO[bytes], max_members: int, max_bytes: int, max_ratio: int, unchecked: int) -> None:
+    """Check an archive before all of it is read; zipfile unpacks no more of a member than the directory says.
+
+    Args:
+        file: the archive, open to read.
+        max_members: most members.
+        max_bytes: most bytes of all members together, unpacked.
+        max_ratio: most bytes, unpacked, for each byte of the archive.
+        unchecked: bytes, unpacked, up to which any ratio is allowed.
+
+    Raises:
+        TooManyMembersError: if it has more members.
+        TooLargeError: if it has more bytes.
+        zipfile.BadZipFile: if it is damaged, its directory exceeds a limit, or a member is packed in another way.
+    """
+    with zipfile.ZipFile(cast(Any, _BoundedReads(file, max_members))) as zipped:
+        members = zipped.infolist()
+    for member in members:
+        check_packing(member)
+    size = sum(member.file_size for member in members)
+    if size > min(max_bytes, max(unchecked, max_ratio * os.fstat(file.fileno()).st_size)):
+        raise TooLargeError
 
 
 class _BoundedReads:
