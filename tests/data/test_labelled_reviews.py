@@ -245,7 +245,7 @@ def test_texts_that_are_not_utf_8(stored):
     with pytest.raises(DatasetError, match=r"latin\.txt: not UTF-8"):
         read_labelled_reviews(stored)
     found = read_labelled_reviews(stored, DataOptions(skip_undecodable=True))
-    assert (len(found), dict(found.skipped)) == (2, {Reason.UNDECODABLE: 1})
+    assert (len(found), dict(found.skipped.counts)) == (2, {Reason.UNDECODABLE: 1})
 
 
 def test_fingerprint():

@@ -105,10 +105,10 @@ def sections() -> dict[str, dict[str, set[str]]]:
     for part in text.split("\n### ")[1:]:
         title, _, body = part.partition("\n")
         found[title] = {}
-        for row in re.findall(r"^\| (.*?) ?\| (.*?) ?\| .*\|$", body, re.MULTILINE):
-            where, names = row
-            if where in ("where", "---"):
-                continue
+        rows = re.findall(r"^\| (.*?) ?\| (.*?) ?\| .*\|$", body, re.MULTILINE)
+        rows = [row for row in rows if row[0] not in ("where", "---")]
+        assert len(rows) == len(set(rows)), f"{title}: a row is listed twice"
+        for where, names in rows:
             listed = re.findall(r"`([^`]+)`", names)
             for option in re.findall(r"\*(\w+)\*", re.sub(r"`[^`]+`", "", names)):
                 listed += options[option]

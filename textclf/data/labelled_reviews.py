@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from textclf.bad_rows import Reason, in_words
+from textclf.bad_rows import BadRows
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Unread, find_parts, unread_names, visible_entries
 from textclf.data.feedback_store import INDEX, IndexEntry, read_index
@@ -52,7 +52,7 @@ class LabelledReviews:
         without_entry: number of reviews without a line in the index.
         bad_lines: number of damaged index lines, which were skipped.
         empty: number of blank texts, which were skipped.
-        skipped: number of bad rows and texts, which were skipped, by reason (textclf.bad_rows).
+        skipped: bad rows and texts, which were skipped.
         columns: sentences about columns of tables that were read instead of the default ones.
         not_read: names of other files, and of the other parts of a data set; "" if there are none.
         label_changes: spellings of labels that with_class_names normalised.
@@ -63,7 +63,7 @@ class LabelledReviews:
     without_entry: int
     bad_lines: int
     empty: int
-    skipped: Mapping[Reason, int] = field(default_factory=dict)
+    skipped: BadRows = field(default_factory=BadRows)
     columns: tuple[str, ...] = ()
     not_read: str = ""
     label_changes: tuple[LabelChange, ...] = ()
@@ -125,8 +125,8 @@ def read_labelled_reviews(source: Path | str, options: DataOptions = _DEFAULT_OP
             review = LabelledReview(text, label, entry.source or "", time, entry.audit, entry.model, Path(path))
         reviews.append(review)
     not_read = unread_names(unread, source)
-    skipped, columns = part.skipped.counts, tuple(part.notes)
-    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, skipped, columns, not_read)
+    columns = tuple(part.notes)
+    return LabelledReviews(tuple(reviews), without_entry, bad_lines, part.empty, part.skipped, columns, not_read)
 
 
 def with_class_names(
@@ -150,11 +150,11 @@ def with_class_names(
     return replace(found, reviews=reviews, label_changes=changes, unused_renames=unused)
 
 
-def left_out_notes(empty: int, skipped: Mapping[Reason, int], not_read: str = "") -> tuple[str, ...]:
+def left_out_notes(empty: int, skipped: BadRows, not_read: str = "") -> tuple[str, ...]:
     """Sentences for blank texts, bad rows and files (`not_read` has their names) that were left out."""
     notes = [f"Blank texts, left out: {empty:,}."] if empty else []
     if skipped:
-        notes.append(f"Bad rows, left out: {in_words(skipped)}.")
+        notes.append(skipped.note())
     if not_read:
         notes.append(f"Not read: {not_read}.")
     return tuple(notes)

@@ -92,7 +92,7 @@ def _part(root: Path, paths: Paths, unread: Sequence[Unread], options: DataOptio
     part = read_part(paths, options, needs_label=False)
     labels = tuple(label or None for label in part.labels)
     not_read = unread_names([*unread, *part.unread], root)
-    notes = (*part.notes, *left_out_notes(part.empty, part.skipped.counts, not_read))
+    notes = (*part.notes, *left_out_notes(part.empty, part.skipped, not_read))
     if (missing := labels.count(None)) < len(labels):
         notes += (f"Texts without a label: {missing:,}.",) if missing else ()
         return LatestTexts(tuple(part.texts), labels, notes=notes)
@@ -113,9 +113,7 @@ def _text_files(folder: Path, options: DataOptions) -> LatestTexts:
             part.leave_out(error, options)
     if part.refused:
         raise part.refused.error()
-    return LatestTexts(
-        tuple(part.texts), notes=left_out_notes(part.empty, part.skipped.counts, unread_names(unread, folder))
-    )
+    return LatestTexts(tuple(part.texts), notes=left_out_notes(part.empty, part.skipped, unread_names(unread, folder)))
 
 
 def _has_text_files(folder: Path) -> bool:
