@@ -30,8 +30,10 @@ def is_class_name(name: str) -> bool:
     )
 
 
-def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
-    """The distinct class names, sorted; the position is the class id. `source` is their origin, for the message.
+def check_class_names(names: Iterable[str], source: object, hint: str = "") -> tuple[str, ...]:
+    """The distinct class names, sorted; the position is the class id.
+
+    `source` is their origin and `hint` a finding about too few of them, for the message.
 
     Raises:
         DatasetError: if names are not allowed (the message has an option for each, ready to copy), or there are fewer
@@ -46,7 +48,7 @@ def check_class_names(names: Iterable[str], source: object) -> tuple[str, ...]:
     if len(distinct) < 2:
         raise DatasetError(
             f"{source}: expected at least two classes, found {distinct or 'none'}; "
-            f"a classifier needs texts of at least two classes"
+            f"{hint or 'a classifier needs texts of at least two classes'}"
         )
     return tuple(distinct)
 

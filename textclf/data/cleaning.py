@@ -1,8 +1,10 @@
 """Cleans a part of a data set: repeats, contradictions, texts of other parts, and near duplicates."""
 
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+
+import numpy as np
 
 from textclf.config import DataOptions
 from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
@@ -64,6 +66,14 @@ def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation
     if left_out["duplicates"] + left_out["conflicts"] > _MANY_REPEATS * len(split):
         unknown_words = max(0, len(set(TextKeys()(split.texts))) - len(seen))
     return Cleaned(split.chosen(kept), **{reason: left_out[reason] for reason in reasons}, unknown_words=unknown_words)
+
+
+def count_conflicts(keys: Sequence[bytes], labels: np.ndarray) -> int:
+    """Number of texts that occur with more than one label, by the key of each text."""
+    found: dict[bytes, set[int]] = {}
+    for key, label in zip(keys, labels.tolist(), strict=True):
+        found.setdefault(key, set()).add(label)
+    return sum(len(found[key]) > 1 for key in keys)
 
 
 def exact_keys(texts: Iterable[str]) -> list[bytes]:

@@ -10,11 +10,13 @@ import numpy as np
 from textclf.bad_rows import BadRows, joined
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Layout, chosen_parts, find_parts
+from textclf.data.hidden_folders import describe_hidden, hidden_folders
 from textclf.data.part_labels import name_labels
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import Split
 from textclf.errors import DatasetError
 from textclf.label_column import LabelChange, label_notes
+from textclf.labels import OTHER_LABEL, rename_options
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class DatasetParts:
     def notes(self) -> tuple[str, ...]:
         """Sentences about columns, bad rows and normalised labels."""
         notes = [note for part in self.all_read for note in part.notes]
-        return tuple(filter(None, [*notes, self.skipped.note(), *label_notes(self.normalised_labels)]))
+        other = _other_note(sum(part.other_labels for part in self.all_read))
+        return tuple(filter(None, [*notes, self.skipped.note(), *label_notes(self.normalised_labels), other]))
 
     def split(self, part: Part, path: Path) -> Split:
         """The texts of a part with their class ids; `path` is its place, for the message.
@@ -70,6 +73,16 @@ class DatasetParts:
         return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
 
 
+def _other_note(texts: int) -> str:
+    if not texts:
+        return ""
+    count = "1 text with the label" if texts == 1 else f"{texts:,} texts with the label"
+    return (
+        f"Left out: {count} {OTHER_LABEL}, a reserved name for texts of no class; to make a class of them, pass "
+        f"{rename_options([OTHER_LABEL])}."
+    )
+
+
 def read_parts(
     source: Path, test_source: Path | None, options: DataOptions, spellings: Collection[str] = ()
 ) -> DatasetParts:
@@ -80,6 +93,7 @@ def read_parts(
     """
     found = find_parts(source, test_source)
     layout = chosen_parts(found, options)
+    layout = layout._replace(unread=(*layout.unread, *hidden_folders(source, layout)))
     train = read_part(layout.train, options)
     validation = read_part(layout.validation, options) if layout.validation else None
     test = read_part(layout.test, options) if layout.test else None
@@ -92,6 +106,7 @@ def read_parts(
         options.rename_labels,
         source,
         spellings=spellings,
+        hint=describe_hidden(layout.unread),
         all_read=(layout.validation, layout.test) == (found.validation, found.test),
     )
     unread = [entry for part in (train, validation, test) if part is not None for entry in part.unread]

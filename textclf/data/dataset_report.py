@@ -58,7 +58,7 @@ class DatasetReport:
         parts: train, validation and test.
         splits: sizes, balance and lengths of the splits.
         duplicates, contradictions: texts that occur again in the same part, by part; None if the part was not read.
-            Contradictory labels are not counted in the test part, which is kept as published.
+            Those of the test part are kept as published.
         leaks: texts that were left out of one part because they are in another one.
         near_duplicates: training texts near another one, and near a test text; None if they were not searched. "kept"
             tells whether they were left in the training texts.
@@ -146,7 +146,11 @@ def dataset_report(dataset: Dataset, token_counts: TokenCounts, max_length: int)
             "validation": counts.validation_duplicates,
             "test": counts.test_duplicates,
         },
-        contradictions={"train": counts.conflicts, "validation": counts.validation_conflicts},
+        contradictions={
+            "train": counts.conflicts,
+            "validation": counts.validation_conflicts,
+            "test": counts.test_conflicts,
+        },
         leaks={
             "train_in_test": counts.in_test,
             "train_in_validation": counts.in_validation,
@@ -237,7 +241,10 @@ def _left_out(report: DatasetReport) -> list[str]:
     if duplicates["test"] is None:
         lines.append("no test part was read, so the other texts were not compared with it")
     else:
-        lines.append(f"duplicates within the test part, kept as published: {duplicates['test']:,}")
+        lines.append(
+            f"kept in the test part as published: {duplicates['test']:,} duplicates, {contradictions['test'] or 0:,} "
+            f"texts with contradictory labels"
+        )
     lines += _near(report.near_duplicates)
     left_out = report.left_out
     lines.append(

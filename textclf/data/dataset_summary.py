@@ -7,6 +7,8 @@ import numpy as np
 from textclf.data.dataset_layout import NO_TABLE, Paths, path_names, unread_names
 from textclf.data.datasets import Dataset
 from textclf.listing import shortened
+from textclf.data.hidden_folders import is_hidden_folder
+from textclf.labels import OTHER_LABEL, rename_options
 
 # With fewer training texts a class is learnt by chance.
 FEW_TEXTS = 10
@@ -15,6 +17,10 @@ MANY_COPIES = 0.05
 MANY_NEAR_COPIES = 0.01
 # Share of the training texts with contradictory labels from which on they are worth a warning.
 MANY_CONFLICTS = 0.05
+# The same of the test texts: each one takes from the best possible accuracy.
+MANY_TEST_CONFLICTS = 0.01
+# Names that programs write where a value is missing.
+_MISSING_VALUES = frozenset({"nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nil", "undefined"})
 
 
 def data_line(dataset: Dataset) -> str:
@@ -30,8 +36,9 @@ def data_line(dataset: Dataset) -> str:
 def not_read(dataset: Dataset) -> str:
     """The first files and folders that were not read; "" if everything was."""
     unread = dataset.layout.unread
-    # Data comes before notes.
-    return unread_names(sorted(unread, key=lambda entry: entry.reason == NO_TABLE), dataset.source)
+    # Folders that may be classes come first, and data before notes.
+    ordered = sorted(unread, key=lambda entry: (not is_hidden_folder(entry), entry.reason == NO_TABLE))
+    return unread_names(ordered, dataset.source)
 
 
 def few_texts(dataset: Dataset) -> dict[str, int]:
@@ -82,6 +89,16 @@ def warnings_of(dataset: Dataset) -> tuple[str, ...]:
         found.append(
             f"{counts.conflicts:,} of {counts.train_read:,} training texts occur with more than one label, and were "
             f"left out: check the labels"
+        )
+    if counts.test_conflicts and counts.test_conflicts >= MANY_TEST_CONFLICTS * (counts.test_read or 0):
+        found.append(
+            f"{counts.test_conflicts:,} of {counts.test_read:,} test texts occur with more than one label, so no model "
+            f"can be right about all: correct the labels of the test part"
+        )
+    if missing_labels := [name for name in dataset.class_names if name.lower() in _MISSING_VALUES]:
+        found.append(
+            f"the class{'es' * (len(missing_labels) > 1)} {_quoted(tuple(missing_labels))} may be missing values: "
+            f"leave these texts out with {rename_options(missing_labels, [OTHER_LABEL] * len(missing_labels))}"
         )
     if dataset.nested:
         nested = shortened([f"{name!r} ({count:,})" for name, count in dataset.nested.items()], max_names=5)

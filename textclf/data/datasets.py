@@ -11,10 +11,10 @@ import numpy as np
 
 from textclf.bad_rows import Reason
 from textclf.config import DataOptions
-from textclf.data.cleaning import Cleaned, clean, exact_keys, near_texts
+from textclf.data.cleaning import Cleaned, clean, count_conflicts, exact_keys, near_texts
 from textclf.data.dataset_layout import Layout, Paths
 from textclf.data.dataset_parts import DatasetParts, read_parts
-from textclf.data.splits import Split, check_class_sizes, check_validation_sizes, text_digest
+from textclf.data.splits import Split, check_class_sizes, check_validation_sizes, leak_remedy, text_digest
 from textclf.label_column import LabelChange
 from textclf.tokenization.text_key import KeyFunction, TextKeys
 
@@ -48,6 +48,9 @@ class Counts:
         near_test: training texts that are near a test text; if the test part was split off, those in a group of near
             duplicates that has a test text. Both are None if near duplicates were not searched, and near_test also
             without a test part. With options.near_duplicates "drop" these texts are left out.
+        test_conflicts: test texts that occur with more than one label, which are kept; None if the test part was not
+            read.
+        other_labels: texts with OTHER_LABEL, from all parts; they are also counted in `unlabelled`.
     """
 
     train_read: int
@@ -70,6 +73,8 @@ class Counts:
     normalised_labels: tuple[LabelChange, ...] = ()
     near_duplicates: int | None = None
     near_test: int | None = None
+    test_conflicts: int | None = None
+    other_labels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +169,8 @@ def load_dataset(
     layout, class_names = parts.layout, parts.class_names
 
     test = None if parts.test is None else parts.split(parts.test, layout.test[0])
-    in_test = set() if test is None else set(keys_of(test.texts))
+    test_keys = [] if test is None else keys_of(test.texts)
+    in_test = set(test_keys)
     validation = None
     if parts.validation is not None:
         validation = clean(parts.split(parts.validation, layout.validation[0]), keys_of, in_test)
@@ -185,7 +191,8 @@ def load_dataset(
         "near duplicates": len(cleaned.split) - len(train),
         "that differ from another one only in words that the vocabulary of the encoder lacks": cleaned.unknown_words,
     }
-    check_class_sizes(train.labels, class_names, needed + (not parts.has_test), source, left_out)
+    remedy = leak_remedy(cleaned.in_test, len(parts.train.texts))
+    check_class_sizes(train.labels, class_names, needed + (not parts.has_test), source, left_out, remedy)
     if not parts.has_test:
         train, held_out = train.divided(options.test_split, options.split_seed, min_rest=needed)
         test = held_out if options.read_test else None
@@ -196,7 +203,8 @@ def load_dataset(
     calibrate, select = halves.divided(0.5, options.split_seed + 1)
 
     splits = {"train": train, "validation_select": select, "validation_calibrate": calibrate}
-    counts = _counts(parts, cleaned, validation, len(in_test))
+    test_conflicts = None if test is None or not parts.test else count_conflicts(test_keys, test.labels)
+    counts = _counts(parts, cleaned, validation, len(in_test), test_conflicts)
     if near is not None:
         near_test = None if test is None else near.count_near_test(cleaned.split.texts, test.texts)
         counts = dataclasses.replace(counts, near_duplicates=int(near.repeats.sum()), near_test=near_test)
@@ -214,7 +222,13 @@ def load_dataset(
     )
 
 
-def _counts(parts: DatasetParts, train: Cleaned, validation: Cleaned | None, distinct_test_texts: int) -> Counts:
+def _counts(
+    parts: DatasetParts,
+    train: Cleaned,
+    validation: Cleaned | None,
+    distinct_test_texts: int,
+    test_conflicts: int | None,
+) -> Counts:
     """The counts without those of near duplicates."""
     skipped, has_test = parts.skipped, parts.test is not None
     return Counts(
@@ -236,6 +250,8 @@ def _counts(parts: DatasetParts, train: Cleaned, validation: Cleaned | None, dis
         bad_rows={str(reason): count for reason, count in skipped.counts.items() if reason != Reason.UNDECODABLE},
         bad_places=tuple(skipped.places()),
         normalised_labels=parts.normalised_labels,
+        test_conflicts=test_conflicts,
+        other_labels=sum(part.other_labels for part in parts.all_read),
     )
 
 

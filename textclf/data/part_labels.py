@@ -20,6 +20,7 @@ def name_labels(
     source: Path,
     *,
     spellings: Collection[str] = (),
+    hint: str = "",
     all_read: bool = True,
 ) -> tuple[tuple[str, ...], tuple[LabelChange, ...]]:
     """Replace the labels of all parts by class names, and leave out texts with OTHER_LABEL; return the class names.
@@ -31,6 +32,7 @@ def name_labels(
         renames: new names by old ones (DataOptions.rename_labels).
         source: the data set, for messages.
         spellings: class names whose spelling counts (textclf.label_column.read_labels).
+        hint: what was not read, for the message about too few classes.
         all_read: whether these are all parts, so that each old name must occur in one.
 
     Raises:
@@ -38,7 +40,7 @@ def name_labels(
             of a rename.
     """
     column = read_labels(train.label_counts, renames, spellings)
-    class_names = check_class_names(set(column.names.values()) - {OTHER_LABEL}, source)
+    class_names = check_class_names(set(column.names.values()) - {OTHER_LABEL}, source, hint)
     columns = [match_labels(part.label_counts, class_names, renames, has_positions=False) for _, part in others]
     if all_read:
         _check_renames(renames, [column, *columns], source)
@@ -79,6 +81,7 @@ def _is_abbreviation(short: str, long: str) -> bool:
 def _apply(part: Part, column: LabelColumn) -> None:
     names = [column.names[label] for label in part.labels]
     kept = [at for at, name in enumerate(names) if name != OTHER_LABEL]
+    part.other_labels += len(names) - len(kept)
     part.unlabelled += len(names) - len(kept)
     part.labels = [names[at] for at in kept]
     if len(kept) < len(names):

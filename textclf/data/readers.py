@@ -41,7 +41,8 @@ class Part:
         skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).
         refused: bad rows that are an error.
         notes: a sentence about each table with other columns than the wanted ones.
-        unlabelled: files in an `unsup` folder.
+        unlabelled: files in an `unsup` folder, and texts with OTHER_LABEL.
+        other_labels: texts with OTHER_LABEL.
         ignored: files in class folders that are hidden or do not end in .txt.
         unread: one entry for each class folder with such files, except hidden ones.
         nested: files in subfolders of class folders, by label.
@@ -58,6 +59,7 @@ class Part:
     refused: BadRows = field(default_factory=BadRows)
     notes: list[str] = field(default_factory=list)
     unlabelled: int = 0
+    other_labels: int = 0
     ignored: int = 0
     unread: list[Unread] = field(default_factory=list)
     nested: Counter[str] = field(default_factory=Counter)

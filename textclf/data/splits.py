@@ -8,6 +8,9 @@ import numpy as np
 
 from textclf.errors import DatasetError
 
+# Share of the training texts that are also test texts from which on the test part is the training part.
+_TOTAL_LEAK = 0.9
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -76,11 +79,17 @@ def _sizes(counts: np.ndarray, share: float, min_held: int, min_rest: int) -> np
 
 
 def check_class_sizes(
-    labels: np.ndarray, class_names: Sequence[str], needed: int, source: object, left_out: Mapping[str, int]
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    needed: int,
+    source: object,
+    left_out: Mapping[str, int],
+    remedy: str = "",
 ) -> None:
     """Refuse a class that is too small for every split to have a text of it.
 
-    `left_out` has the numbers of training texts that cleaning removed, by the reason.
+    `left_out` has the numbers of training texts that cleaning removed, by the reason; `remedy` is what to do instead
+    of adding texts.
 
     Raises:
         DatasetError: if a class has fewer than `needed` distinct texts; the message names it.
@@ -92,9 +101,18 @@ def check_class_sizes(
         raise DatasetError(
             f"{source}: expected at least {needed} distinct training texts of every class, one for each split, but "
             f"{', '.join(small[:5])}{' …' if len(small) > 5 else ''}{f' (left out: {reasons})' if reasons else ''}; "
-            f"add texts, remove the class, or merge it "
-            f"into another with --rename-label OLD=NEW"
+            f"{remedy or 'add texts, remove the class, or merge it into another with --rename-label OLD=NEW'}"
         )
+
+
+def leak_remedy(in_test: int, read: int) -> str:
+    """What to do if nearly all of the `read` training texts are also in the test part; "" if they are not."""
+    if in_test < _TOTAL_LEAK * read:
+        return ""
+    return (
+        f"the test part has the training texts themselves ({in_test:,} of {read:,}; case and spacing do not count): "
+        f"give another test part, or remove it from the data set, or pass --no-test, which leaves it out"
+    )
 
 
 def check_validation_sizes(labels: np.ndarray, class_names: Sequence[str], source: object) -> None:

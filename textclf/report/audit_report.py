@@ -205,7 +205,8 @@ def advice(report: AuditReport) -> tuple[str, ...]:
         )
     if report.contradictions:
         found.append(
-            "Training leaves out texts with contradictory labels. Decide on their labels in review.csv to keep them."
+            "Training leaves out training and validation texts with contradictory labels. It keeps those of a test "
+            "part, where they lower every result. Decide on their labels in review.csv."
         )
     if report.surplus:
         found.append(
