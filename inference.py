@@ -25,6 +25,7 @@ from textclf.errors import InputError
 from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.label_column import label_choice, label_text, parse_label
+from textclf.labels import OTHER_LABEL
 from textclf.report.excerpts import excerpt
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
@@ -374,7 +375,11 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
     if inference.predictor.cascade is not None:
         click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
     if report.accuracy is not None:
-        click.echo(f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})")
+        count = report.labels.others
+        others = f"; {count:,} with the label {OTHER_LABEL} count as wrong" if count else ""
+        click.echo(
+            f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%}){others}"
+        )
 
 
 @main.command()

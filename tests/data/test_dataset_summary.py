@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 
 from textclf.config import DataOptions
 from textclf.data.dataset_report import dataset_report
 from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import load_dataset
+from textclf.errors import DatasetError
 
 
 def write(path, classes, count=20):
@@ -101,10 +103,80 @@ def test_the_report_is_json_with_every_finding(tmp_path):
     found = json.loads(json.dumps(report_of(load_dataset(tmp_path)).to_dict()))
     assert found["parts"]["validation"] == {"origin": "given", "paths": [f"{tmp_path}/val"], "read": 41}
     assert found["duplicates"] == {"train": 1, "validation": 1, "test": 1}
-    assert found["contradictions"] == {"train": 2, "validation": 0}
+    assert found["contradictions"] == {"train": 2, "validation": 0, "test": 0}
     assert found["leaks"] == {"train_in_test": 1, "train_in_validation": 0, "validation_in_test": 0}
     assert found["left_out"] == {"empty": 0, "undecodable": 0, "unlabelled": 0, "ignored": 1}
     assert found["nested"] == {"neg": 60, "pos": 60}
     reason = "1 file other than .txt, such as a.html"
     assert found["unread"] == [{"path": f"{tmp_path}/train/neg", "reason": reason}]
     assert len(found["warnings"]) == 1
+
+
+def write_class(part, name, texts):
+    folder = part / name
+    folder.mkdir(parents=True)
+    for i, text in enumerate(texts):
+        (folder / f"{i}.txt").write_text(text)
+
+
+def test_a_class_folder_with_a_dot_is_named_with_the_remedy(tmp_path):
+    for name in (".NET", "C#", "Java"):
+        write_class(tmp_path / "train", name, [f"{name} {i}" for i in range(20)])
+    (tmp_path / ".git").mkdir()
+    data = load_dataset(tmp_path)
+    assert not_read(data) == "train/.NET"
+    reason = "hidden folder with 20 .txt files; if it is a class, rename it to %2ENET"
+    assert f"  {tmp_path}/train/.NET: {reason}" in str(report_of(data)).splitlines()
+    (tmp_path / "train" / ".NET").rename(tmp_path / "train" / "%2ENET")
+    assert load_dataset(tmp_path).class_names == (".NET", "C#", "Java")
+
+
+def test_too_few_classes_name_what_was_left_out(tmp_path):
+    write_class(tmp_path, ".NET", ["a", "b"])
+    write_class(tmp_path, "Java", ["c", "d"])
+    with pytest.raises(DatasetError, match=r"found \['Java'\]; .*\.NET was not read .*rename it to %2ENET"):
+        load_dataset(tmp_path)
+    write(tmp_path / "other.csv", ("(other)", "50%"))
+    with pytest.raises(DatasetError, match=r"20 texts with the label \(other\), reserved .*'\(other\)=other'"):
+        load_dataset(tmp_path / "other.csv")
+
+
+def test_contradictions_in_the_test_part_are_counted(tmp_path):
+    write(tmp_path / "train.csv", ("neg", "pos"))
+    rows = [f"{text},{label}" for text, label in (("good one", "pos"), ("GOOD one", "neg"), ("bad one", "neg"))]
+    (tmp_path / "test.csv").write_text("\n".join(["text,label", *rows, ""]))
+    data = load_dataset(tmp_path)
+    assert (data.counts.test_conflicts, report_of(data).contradictions["test"]) == (2, 2)
+    assert "kept in the test part as published: 1 duplicates, 2 texts with contradictory labels" in str(report_of(data))
+    assert any(warning.startswith("2 of 3 test texts occur with more than one label") for warning in warnings_of(data))
+    write(tmp_path / "test.csv", ("neg", "pos"))
+    assert load_dataset(tmp_path).counts.test_conflicts == 0
+    assert load_dataset(tmp_path / "train.csv", options=DataOptions(read_test=False)).counts.test_conflicts is None
+
+
+def test_texts_with_the_reserved_label_are_explained(tmp_path):
+    write(tmp_path / "train.csv", ("(other)", "neg", "pos"))
+    data = load_dataset(tmp_path / "train.csv")
+    assert (data.counts.other_labels, data.counts.unlabelled) == (20, 20)
+    (note,) = data.notes
+    assert note.startswith("Left out: 20 texts with the label (other), reserved")
+    options = DataOptions(rename_labels={"(other)": "other"})  # The remedy of the note.
+    assert load_dataset(tmp_path / "train.csv", options=options).class_names == ("neg", "other", "pos")
+
+
+@pytest.mark.parametrize("label", ["NaN", "null", "None", "N/A"])
+def test_a_class_that_may_be_missing_values(tmp_path, label):
+    write(tmp_path / "train.csv", (label, "neg", "pos"))
+    (warning,) = warnings_of(load_dataset(tmp_path / "train.csv"))
+    assert warning.startswith(f"the class '{label}' may be missing values: leave these texts out with --rename-label")
+    options = DataOptions(rename_labels={label: "(other)"})  # The remedy of the warning.
+    assert warnings_of(load_dataset(tmp_path / "train.csv", options=options)) == ()
+
+
+def test_a_test_part_that_is_the_training_part(tmp_path):
+    write(tmp_path / "train.csv", ("neg", "pos"))
+    shouted = (tmp_path / "train.csv").read_text().upper().replace("TEXT,LABEL", "text,label")
+    (tmp_path / "test.csv").write_text(shouted)
+    with pytest.raises(DatasetError, match=r"has the training texts themselves \(40 of 40;.*--no-test"):
+        load_dataset(tmp_path)
+    assert len(load_dataset(tmp_path, options=DataOptions(read_test=False)).train) > 0  # The remedy.

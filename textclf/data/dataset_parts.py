@@ -11,12 +11,11 @@ from textclf.bad_rows import BadRows, joined
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Layout, chosen_parts, find_parts
 from textclf.data.hidden_folders import describe_hidden, hidden_folders
-from textclf.data.part_labels import name_labels
+from textclf.data.part_labels import name_labels, other_note
 from textclf.data.readers import Part, read_part
 from textclf.data.splits import Split
 from textclf.errors import DatasetError
 from textclf.label_column import LabelChange, label_notes
-from textclf.labels import OTHER_LABEL, rename_options
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,9 @@ class DatasetParts:
     def notes(self) -> tuple[str, ...]:
         """Sentences about columns, bad rows and normalised labels."""
         notes = [note for part in self.all_read for note in part.notes]
-        other = _other_note(sum(part.other_labels for part in self.all_read))
-        return tuple(filter(None, [*notes, self.skipped.note(), *label_notes(self.normalised_labels), other]))
+        if others := sum(part.other_labels for part in self.all_read):
+            notes.append(f"Left out: {other_note(others)}.")
+        return tuple(filter(None, [*notes, self.skipped.note(), *label_notes(self.normalised_labels)]))
 
     def split(self, part: Part, path: Path) -> Split:
         """The texts of a part with their class ids; `path` is its place, for the message.
@@ -71,16 +71,6 @@ class DatasetParts:
         if not part.texts:
             raise DatasetError(f"{path}: expected labelled texts, found none; check the path")
         return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
-
-
-def _other_note(texts: int) -> str:
-    if not texts:
-        return ""
-    count = "1 text with the label" if texts == 1 else f"{texts:,} texts with the label"
-    return (
-        f"Left out: {count} {OTHER_LABEL}, a reserved name for texts of no class; to make a class of them, pass "
-        f"{rename_options([OTHER_LABEL])}."
-    )
 
 
 def read_parts(

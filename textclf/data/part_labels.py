@@ -40,6 +40,9 @@ def name_labels(
             of a rename.
     """
     column = read_labels(train.label_counts, renames, spellings)
+    others_read = sum(train.label_counts[label] for label, name in column.names.items() if name == OTHER_LABEL)
+    without = f"left out: {other_note(others_read)}" if others_read else ""
+    hint = "; ".join(filter(None, [hint, without]))
     class_names = check_class_names(set(column.names.values()) - {OTHER_LABEL}, source, hint)
     columns = [match_labels(part.label_counts, class_names, renames, has_positions=False) for _, part in others]
     if all_read:
@@ -55,6 +58,12 @@ def name_labels(
     for (_, part), found in zip(others, columns, strict=True):
         _apply(part, found)
     return class_names, _sum([column, *columns])
+
+
+def other_note(texts: int) -> str:
+    """Why this number of texts with OTHER_LABEL is left out, and what to do."""
+    label = f"{texts:,} text{'s' * (texts > 1)} with the label {OTHER_LABEL}"
+    return f"{label}, reserved for texts of no class; to make a class of them, pass {rename_options([OTHER_LABEL])}"
 
 
 def _check_renames(renames: Mapping[str, str], columns: Sequence[LabelColumn], source: Path) -> None:

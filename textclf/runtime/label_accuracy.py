@@ -21,6 +21,7 @@ class LabelResults:
     Attributes:
         labelled: rows with a label that is a class of the model, or OTHER_LABEL.
         correct: labelled rows whose label was predicted.
+        others: labelled rows with OTHER_LABEL, which no prediction can match.
         changes: spellings of labels that were normalised.
         unknown: rows with another label.
         unknown_labels: some of these labels, the most frequent first.
@@ -29,6 +30,7 @@ class LabelResults:
 
     labelled: int = 0
     correct: int = 0
+    others: int = 0
     changes: tuple[LabelChange, ...] = ()
     unknown: int = 0
     unknown_labels: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ class LabelComparison:
             labelled=sum(counts[label] for label in column.names),
             # OTHER_LABEL is wrong, whatever was predicted.
             correct=sum(self._pairs[label][name] for label, name in column.names.items() if name != OTHER_LABEL),
+            others=sum(counts[label] for label, name in column.names.items() if name == OTHER_LABEL),
             changes=column.changes,
             unknown=sum(counts[label] for label in unknown) + self._not_counted,
             unknown_labels=tuple(unknown),
