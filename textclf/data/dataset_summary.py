@@ -6,9 +6,9 @@ import numpy as np
 
 from textclf.data.dataset_layout import NO_TABLE, Paths, path_names, unread_names
 from textclf.data.datasets import Dataset
-from textclf.listing import shortened
 from textclf.data.hidden_folders import is_hidden_folder
 from textclf.labels import OTHER_LABEL, rename_options
+from textclf.listing import shortened
 
 # With fewer training texts a class is learnt by chance.
 FEW_TEXTS = 10
