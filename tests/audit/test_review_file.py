@@ -89,7 +89,7 @@ def test_a_class_that_starts_like_a_formula_comes_back(tmp_path):
 def test_a_text_that_changed_since_is_refused(data, review, change):
     replaced = "so bad,pos" if "," in change else "so good,neg"
     data.write_text(data.read_text(encoding="utf-8").replace("so good,pos", replaced), encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"found 1 rows whose text or label .* rows 4 \(reviews.csv, row 4\)"):
+    with pytest.raises(DatasetError, match=r"found 1 row whose text or label .* rows 4 \(reviews.csv, row 4\)"):
         read_corrections(review, read_texts(data, DataOptions()))
 
 
@@ -100,8 +100,22 @@ def test_another_spelling_of_a_text_is_the_same_text(data, review):
 
 def test_a_label_that_is_no_class_is_refused(data, review):
     edited(review, row2="positive")
-    with pytest.raises(DatasetError, match=r"class names of the data \(neg, pos\) .* found others in 1 rows: 2 \('pos"):
+    with pytest.raises(DatasetError, match=r"class names of the data \(neg, pos\) .* found others in 1 row: 2 \('pos"):
         read_corrections(review, read_texts(data, DataOptions()))
+
+
+@pytest.mark.parametrize("second", [REMOVE, "", "pos"])
+def test_two_labels_of_one_text_are_refused(data, review, second):
+    lines = review.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    review.write_text("".join([*lines, lines[2]]), encoding="utf-8-sig")
+    texts = read_texts(data, DataOptions())
+    assert read_corrections(review, texts).unchanged == 4
+    # The cell with a line break makes a line of its own.
+    edited(review, row5=second)
+    with pytest.raises(
+        DatasetError, match=r"one label for each text, found 1 row .*: 5 \(reviews.csv, row 2: 'neg' and"
+    ):
+        read_corrections(review, texts)
 
 
 def test_a_file_without_keys_is_refused(data):

@@ -1,5 +1,7 @@
 """Distances to the nearest texts, and which of them are outliers."""
 
+import tracemalloc
+
 import numpy as np
 
 from textclf.stats import neighbours
@@ -15,6 +17,18 @@ def test_distances_are_those_of_all_pairs(monkeypatch):
     np.testing.assert_allclose(
         neighbour_distances(embeddings, 3), np.sort(distances, axis=1)[:, :3].mean(axis=1), atol=1e-5
     )
+
+
+def test_a_block_is_in_memory_once():
+    embeddings = np.random.default_rng(0).normal(size=(6000, 8)).astype(np.float32)
+    block = 512 * len(embeddings) * 4
+    tracemalloc.start()
+    try:
+        neighbour_distances(embeddings)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert block < peak < 1.5 * block
 
 
 def test_a_text_far_from_all_others_is_an_outlier():

@@ -17,6 +17,7 @@ from textclf.files import atomic_file, atomic_folder
 from textclf.label_column import label_key
 from textclf.listing import shortened
 from textclf.report.audit_report import ReviewRow
+from textclf.report.counted import counted
 from textclf.spreadsheets import neutral
 from textclf.tokenization.text_key import text_key
 
@@ -63,15 +64,15 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
     """The corrections in a review file, for the texts of the data set that was audited.
 
     Raises:
-        DatasetError: if the file can't be read, if a label is not a class of the data, or if a row of the data changed
-            since the audit; the message lists the first rows.
+        DatasetError: if the file can't be read, if a label is not a class of the data, if two rows ask for different
+            labels of one text, or if a row of the data changed since the audit; the message lists the first rows.
     """
     at_place = {(file, row): at for at, (file, row) in enumerate(zip(found.files, found.rows, strict=True))}
-    labels: dict[int, str] = {}
-    removed: set[int] = set()
-    unchanged = 0
+    # The class name or REMOVE that each row asks for.
+    decided: dict[int, str] = {}
     changed: list[str] = []
     unknown: list[str] = []
+    contradictory: list[str] = []
     for number, row in read_rows(path, wanted=_WANTED):
         for name in _NEEDED:
             if name not in row:
@@ -84,26 +85,30 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
         old = "" if at is None else found.class_names[found.labels[at]]
         if at is None or row_key(found.texts[at], old) != key:
             changed.append(f"{number} ({file}{f', row {line}' if line not in ('', '0') else ''})")
-        elif written in ("", REMOVE):
-            removed.add(at)
-        elif (label := _class_name(written, found.class_names)) is None:
+        elif (label := _decision(written, found.class_names)) is None:
             unknown.append(f"{number} ({written!r:.80})")
-        elif label == old:
-            unchanged += 1
-        else:
-            labels[at] = label
+        elif decided.setdefault(at, label) != label:
+            contradictory.append(f"{number} ({found.place(at)}: {decided[at]!r} and {label!r})")
     if changed:
         raise DatasetError(
-            f"{path}: expected texts and labels as the audit read them, found {len(changed):,} rows whose text or "
-            f"label in {found.source} is another one now, or is missing: rows {shortened(changed, _MAX_SHOWN)}; run "
-            "the audit again"
+            f"{path}: expected texts and labels as the audit read them, found {counted(len(changed), 'row')} whose "
+            f"text or label in {found.source} is another one now, or is missing: rows "
+            f"{shortened(changed, _MAX_SHOWN)}; run the audit again"
         )
     if unknown:
         raise DatasetError(
             f"{path}: expected class names of the data ({', '.join(found.class_names[:20])}) or {REMOVE} in the column "
-            f"label, found others in {len(unknown):,} rows: {shortened(unknown, _MAX_SHOWN)}; correct them"
+            f"label, found others in {counted(len(unknown), 'row')}: {shortened(unknown, _MAX_SHOWN)}; correct them"
         )
-    return Corrections(labels, frozenset(removed), unchanged)
+    if contradictory:
+        raise DatasetError(
+            f"{path}: expected one label for each text, found {counted(len(contradictory), 'row')} with another label "
+            f"than an earlier row of the same text: {shortened(contradictory, _MAX_SHOWN)}; delete one row of each text"
+        )
+    old_names = {at: found.class_names[found.labels[at]] for at in decided}
+    removed = frozenset(at for at, label in decided.items() if label == REMOVE)
+    labels = {at: label for at, label in decided.items() if at not in removed and label != old_names[at]}
+    return Corrections(labels, removed, unchanged=len(decided) - len(removed) - len(labels))
 
 
 def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path) -> None:
@@ -132,8 +137,10 @@ def _plain(value: object) -> str:
     return text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text
 
 
-def _class_name(written: str, class_names: Sequence[str]) -> str | None:
-    """The class that a cell names; write_review() may have put an apostrophe in front."""
+def _decision(written: str, class_names: Sequence[str]) -> str | None:
+    """The class that a cell names, or REMOVE; write_review() may have put an apostrophe in front of a class."""
+    if written in ("", REMOVE):
+        return REMOVE
     spellings = [written, written.removeprefix("'")]
     exact = [name for name in class_names if name in spellings]
     keys = {label_key(spelling) for spelling in spellings}
