@@ -93,6 +93,7 @@ def test_the_recommended_command_runs_as_printed(store, tmp_path, monkeypatch):
     result = CliRunner().invoke(textclf_main, command[1:])
     assert result.exit_code == 0, result.output + result.stderr
     assert "59 texts, of which 0 have a new label" in result.stdout
+    assert result.stdout.endswith("; columns: text, label (no others)\n")
     part = read_part(data.parent / "my audit" / "corrected" / "train.csv", DataOptions())
     assert set(part.labels) == {"a 'fine' one", "bad"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from textclf.audit.audit import audit
 from textclf.audit.audited_texts import read_texts
 from textclf.audit.reading_model import reading_model
-from textclf.audit.review_file import read_corrections, write_corrected, write_review
+from textclf.audit.review_file import corrected_columns, read_corrections, write_corrected, write_review
 from textclf.audit.settings import AuditSettings
 from textclf.config import DataOptions
 from textclf.data.cleaning import exact_keys
@@ -76,7 +76,8 @@ def correct(source: Path, review: Path, output: Path, options: DataOptions) -> s
         f"{output.absolute()}: {counted(len(found) - len(corrections.removed), 'text')}, of which "
         f"{counted(len(corrections.labels), 'has', 'have')} a new label; "
         f"{counted(len(corrections.removed), 'text was', 'texts were')} removed, "
-        f"{counted(corrections.unchanged, 'reviewed label stays as it was', 'reviewed labels stay as they were')}"
+        f"{counted(corrections.unchanged, 'reviewed label stays as it was', 'reviewed labels stay as they were')}; "
+        f"columns: {', '.join(corrected_columns(found))} (no others)"
     )
 
 

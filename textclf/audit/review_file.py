@@ -111,6 +111,11 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
     return Corrections(labels, removed, unchanged=len(decided) - len(removed) - len(labels))
 
 
+def corrected_columns(found: AuditedTexts) -> list[str]:
+    """The columns of the corrected tables; other columns of the data are not kept."""
+    return ["text", "label", *(["source"] if any(found.senders) else [])]
+
+
 def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path) -> None:
     """Write the corrected data set as tables into a new folder: train.csv and, if there are such parts, others.
 
@@ -119,7 +124,7 @@ def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path)
     """
     if folder.exists():
         raise DatasetError(f"{folder}: expected a folder that does not exist, found one; choose another with --output")
-    columns = ["text", "label", *(["source"] if any(found.senders) else [])]
+    columns = corrected_columns(found)
     with atomic_folder(folder) as new:
         for part in dict.fromkeys(found.parts):
             with open(new / f"{part}.csv", "w", encoding="utf-8", newline="") as file:

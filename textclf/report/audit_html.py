@@ -2,11 +2,11 @@
 
 from textclf.report.audit_report import AuditReport, advice, problems, verdict
 from textclf.report.audit_text import counts
+from textclf.report.excerpts import MAX_TEXT_CHARS, excerpt
 from textclf.report.html_page import render_page
 
 # More rows than a person reads on a page; the review file has them all.
 _MAX_ROWS = 200
-_MAX_CHARS = 600
 
 
 def audit_page(report: AuditReport) -> str:
@@ -21,9 +21,5 @@ def audit_page(report: AuditReport) -> str:
         counts=counts(report),
         rows=report.rows[:_MAX_ROWS],
         largest=max(1, largest),
-        shortened=_shortened,
+        shortened=lambda text: excerpt(text, MAX_TEXT_CHARS),
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]} …"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.report.excerpts import excerpt
+from textclf.report.excerpts import MAX_TEXT_CHARS, excerpt
 from textclf.stats.confusions import largest_confusions
 from textclf.stats.intervals import macro_f1_interval, wilson_interval
 from textclf.stats.selective import Coverage, coverage_curve, largest_coverage
@@ -18,7 +18,6 @@ from textclf.store.evaluation import Evaluation
 MAX_CONFUSIONS = 20
 MAX_ERRORS = 20
 MAX_SOURCES = 20
-MAX_TEXT_CHARS = 600
 # Error rates for which the page tells how many texts can be answered.
 _ERROR_RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 

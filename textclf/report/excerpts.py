@@ -1,5 +1,8 @@
 """The beginning of a text, on one line."""
 
+# Characters of a text on an HTML page.
+MAX_TEXT_CHARS = 600
+
 
 def excerpt(text: str, max_chars: int = 200) -> str:
     """The text without line breaks and repeated blanks, cut to `max_chars` characters with "…" at the end if longer."""

@@ -7,7 +7,7 @@ from textclf.encoder_handles import handles_of
 from textclf.errors import EncoderError
 from textclf.runtime.backend import Timings
 from textclf.training.encoders import resolve as encoders
-from textclf.training.export import embedder
+from textclf.training.export import activation_search
 from textclf.training.export.embedder import load_embedder, tokenizer_of_encoder
 from textclf.training.tf_setup import tf
 
@@ -32,6 +32,6 @@ def test_embeddings_are_the_means_of_the_encoder(tiny_checkpoint):
 
 
 def test_an_encoder_with_other_outputs_is_refused(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr(embedder, "ACTIVATIONS", ("relu",))
-    with pytest.raises(EncoderError, match=r"its outputs differ .* --no-embeddings"):
+    monkeypatch.setattr(activation_search, "ACTIVATIONS", ("relu",))
+    with pytest.raises(EncoderError, match=r"its outputs differ by .* --no-embeddings"):
         load_embedder(str(tiny_checkpoint), 32)

@@ -253,7 +253,7 @@ def resaved(version, folder, rename=lambda name: name, change=0.0, signatures=No
     [
         ({"rename": lambda name: name.replace("transformer/", "encoder/")}, "no 'transformer/layer_0/self_attention"),
         # Names and shapes that are known, and a computation that is not: an unknown activation looks like that.
-        ({"change": 0.1}, r"with every known activation its logits differ by \d"),
+        ({"change": 0.1}, r"with every known activation its outputs differ by \d"),
     ],
     ids=["names", "computation"],
 )

@@ -7,13 +7,13 @@ import numpy as np
 from textclf.encoder_handles import handles_of
 from textclf.environment import import_openvino
 from textclf.errors import EncoderError
-from textclf.runtime.backend import Timings
 from textclf.runtime.engine import Engine, compile_graph
 from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, bert_weights
+from textclf.training.encoders.bert_weights import UnknownEncoderError, bert_weights
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.encoders.resolve import EncoderFolders
+from textclf.training.export.activation_search import find_activation
 from textclf.training.export.engine_export import GOLDEN_TEXTS
 from textclf.training.export.engine_graph import build_mean_graph
 from textclf.training.export.tokenizer_parity import tokenizer_of_preprocessing
@@ -48,21 +48,15 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
         weights |= {"classifier/kernel": np.zeros((width, 1), np.float32), "classifier/bias": np.zeros(1, np.float32)}
         probe = [text.ids for text in tokenizer(GOLDEN_TEXTS[:2])]
         expected = np.concatenate([_mean_output(encoder, ids) for ids in probe])
-        core = import_openvino().Core()
-        # The weights do not show the activation: use the one that gives the encoder's outputs.
-        for activation in ACTIVATIONS:
-            graph = build_mean_graph(weights, activation, tokenizer.padding_id)
-            engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
-            found = np.concatenate([engine.run([ids], Timings()).logits for ids in probe])
-            if np.abs(found - expected).max() <= _TOLERANCE:
-                return engine
-        why = "its outputs differ with every known activation"
+        _, graph = find_activation(
+            lambda activation: build_mean_graph(weights, activation, tokenizer.padding_id), probe, expected, _TOLERANCE
+        )
     except (UnknownEncoderError, KeyError) as error:
-        why = str(error)
-    raise EncoderError(
-        f"{name_or_handle}: expected a BERT encoder in its original form ({why}); choose another with --encoder, or "
-        f"leave the embeddings out with --no-embeddings"
-    )
+        raise EncoderError(
+            f"{name_or_handle}: expected a BERT encoder in its original form ({error}); choose another with --encoder, "
+            f"or leave the embeddings out with --no-embeddings"
+        ) from error
+    return Engine(compile_graph(import_openvino().Core(), graph, "f32"), tokenizer)
 
 
 def _folders(name_or_handle: str) -> EncoderFolders:

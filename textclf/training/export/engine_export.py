@@ -34,8 +34,9 @@ from textclf.stats.calibration import decide, softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
 from textclf.tokenization.tokenizer import Tokenizer
-from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError, Weights, bert_weights
+from textclf.training.encoders.bert_weights import UnknownEncoderError, Weights, bert_weights
 from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.export.activation_search import find_activation
 from textclf.training.export.engine_graph import build_graph
 from textclf.training.export.quantization import quantise
 from textclf.training.export.saved_model_export import IDS_SIGNATURE
@@ -229,24 +230,16 @@ def _float_graph(
 ) -> _FloatGraph:
     """The graph, built or converted."""
     weights = bert_weights({item.name: item.numpy() for item in model.weights if item.dtype == tf.float32})
-    difference = np.inf
+    tolerance = _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(original).max())
+
+    def build(activation: str) -> Any:
+        return build_graph(weights, activation, tokenizer.padding_id, pooling=pooling)
+
     try:
-        # The weights do not show the activation: use the one that gives the SavedModel's logits.
-        for activation in ACTIVATIONS:
-            graph = build_graph(weights, activation, tokenizer.padding_id, pooling=pooling)
-            difference = min(difference, _largest_difference(graph, ids, original))
-            if difference <= _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * np.abs(original).max():
-                return _FloatGraph(graph, weights, activation)
-        why = f"with every known activation its logits differ by {difference:.3g} or more"
+        activation, graph = find_activation(build, ids, original, tolerance)
     except UnknownEncoderError as error:
-        why = str(error)
-    return _FloatGraph(_converted_graph(model, tokenizer.padding_id, why), weights, "", why)
-
-
-def _largest_difference(graph: Any, ids: list[list[int]], original: NDArray[np.float32]) -> float:
-    compiled = compile_graph(import_openvino().Core(), graph, "f32")
-    found = [compiled([np.array([text], np.int32)])[0][0] for text in ids]
-    return float(np.abs(np.array(found) - original).max())
+        return _FloatGraph(_converted_graph(model, tokenizer.padding_id, str(error)), weights, "", str(error))
+    return _FloatGraph(graph, weights, activation)
 
 
 def _converted_graph(model: Any, padding_id: int, why: str) -> Any:

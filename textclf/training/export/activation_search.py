@@ -1,0 +1,38 @@
+"""Finds the activation of an encoder, which its weights do not show: the one that gives the encoder's outputs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.environment import import_openvino
+from textclf.runtime.engine import compile_graph
+from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError
+
+
+def find_activation(
+    build: Callable[[str], Any], ids: Sequence[Sequence[int]], expected: NDArray[np.float32], tolerance: float
+) -> tuple[str, Any]:
+    """The activation whose graph gives the expected outputs in float32, and this graph.
+
+    Args:
+        build: makes the graph with an activation, one of ACTIVATIONS.
+        ids: the ids of n texts, with [CLS] and [SEP].
+        expected: first output for each text, [n, outputs].
+        tolerance: maximum difference of one output.
+
+    Raises:
+        UnknownEncoderError: if no activation gives these outputs.
+    """
+    core = import_openvino().Core()
+    smallest = np.inf
+    for activation in ACTIVATIONS:
+        graph = build(activation)
+        compiled = compile_graph(core, graph, "f32")
+        found = np.array([compiled([np.array([text], np.int32)])[0][0] for text in ids])
+        difference = float(np.abs(found - expected).max())
+        if difference <= tolerance:
+            return activation, graph
+        smallest = min(smallest, difference)
+    raise UnknownEncoderError(f"with every known activation its outputs differ by {smallest:.3g} or more")
