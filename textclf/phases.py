@@ -7,7 +7,7 @@ import click
 # Rough average of English texts, white space included.
 _CHARACTERS_PER_WORDPIECE = 5
 # Wordpieces per second that the engine of a small encoder scores on two cores.
-_SCORING_SPEED = 12_000
+SCORING_SPEED = 12_000
 # A shorter phase needs no line.
 _MIN_SECONDS = 5
 
@@ -25,7 +25,7 @@ def announce(phase: str, seconds: float) -> None:
 
 def announce_scoring(texts: Sequence[str], max_length: int, what: str) -> None:
     """Announce that an engine scores texts; `what` says which, such as "1,000 new texts"."""
-    announce(f"scoring {what}", rough_wordpieces(texts, max_length) / _SCORING_SPEED)
+    announce(f"scoring {what}", rough_wordpieces(texts, max_length) / SCORING_SPEED)
 
 
 def rough_wordpieces(texts: Sequence[str], max_length: int) -> int:

@@ -1,5 +1,6 @@
 """An audit of made data finds what was planted in it, and its renderings show and hide what they should."""
 
+import dataclasses
 import json
 import re
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from html_pages import check_is_self_contained
 from tiny_bert import vocabulary
+from tiny_engine import write_version
 
 from textclf.audit.audit import audit
 from textclf.audit.audited_texts import AuditedTexts
-from textclf.audit.reading_model import ReadingModel, ReadTexts
+from textclf.audit.reading_model import ReadingModel, ReadTexts, reading_model
 from textclf.audit.settings import AuditSettings
+from textclf.phases import SCORING_SPEED
 from textclf.report.audit_html import audit_page
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER
 from textclf.report.audit_text import describe_audit
@@ -200,3 +203,15 @@ def test_json_and_terminal_have_no_texts():
     shown = json.dumps(report.to_dict()) + describe_audit(report)
     assert not any(text in shown for text in texts)
     assert report.to_dict()["rows"][0]["row"] == 21
+
+
+def test_embeddings_are_announced_with_their_duration(tmp_path, capsys):
+    write_version(tmp_path)
+    model = reading_model("", tmp_path, with_embeddings=True)
+    texts = ["the film was great"] * 10
+    wordpieces = sum(len(text.ids) for text in model.tokenizer(texts))
+    assert model.speed == SCORING_SPEED
+    dataclasses.replace(model, speed=wordpieces / 60).read(texts)
+    assert f"embedding 10 texts with {model.name}: about 60 s …" in capsys.readouterr().err
+    model.read(texts)
+    assert capsys.readouterr().err == ""

@@ -154,7 +154,7 @@ class Reader:
         elif words[0] == "textclf":
             newest = max(path.name for path in (self.folder / "my-models" / "versions").iterdir())
             words = [{"minilm-l6": str(self.encoder), "ID": newest}.get(word, word) for word in words]
-            if words[1:3] == ["data", "report"]:
+            if words[1:3] in (["data", "report"], ["data", "audit"]):
                 words += ["--encoder", str(self.encoder)]
             assert textclf(words[1:]) in statuses, line
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.phases import announce, rough_wordpieces
+from textclf.phases import SCORING_SPEED, announce
 from textclf.runtime.backend import Timings
 from textclf.runtime.batching import batches_by_length
 from textclf.runtime.engine import Engine, load_engine
@@ -17,8 +17,8 @@ from textclf.tokenization.tokenizer import Tokenizer
 
 # Wordpieces that an embedding reads: twice as many take twice as long, and the linear model reads the whole text.
 EMBEDDED_LENGTH = 128
-# Wordpieces per second on two cores: a pretrained encoder in float32, and the int8 engine of a version.
-_ENCODER_SPEED, _VERSION_SPEED = 6_000, 12_000
+# Wordpieces per second of a pretrained encoder in float32 on two cores; the int8 engine of a version is faster.
+_ENCODER_SPEED = 6_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ class ReadingModel:
         lengths = np.array([text.length for text in tokenized], np.int64)
         if self.engine is None or not wordpieces:
             return ReadTexts(wordpieces, lengths, None)
-        seconds = rough_wordpieces(texts, self.tokenizer.settings.max_length) / self.speed
-        announce(f"embedding {len(texts):,} texts with {self.name}", seconds)
+        read = np.minimum(lengths, self.tokenizer.settings.max_length)
+        announce(f"embedding {len(texts):,} texts with {self.name}", int(read.sum()) / self.speed)
         return ReadTexts(wordpieces, lengths, _embeddings(self.engine, [text.ids for text in tokenized]))
 
 
@@ -82,7 +82,7 @@ def reading_model(encoder: str, model_path: Path | None, with_embeddings: bool) 
         version.verify(["engine"])
         engine = load_engine(version) if with_embeddings else None
         tokenizer = Tokenizer.load(folder) if engine is None else engine.tokenizer
-        return ReadingModel(f"{version.manifest.name} {version.id}", tokenizer, engine, _VERSION_SPEED)
+        return ReadingModel(f"{version.manifest.name} {version.id}", tokenizer, engine, SCORING_SPEED)
     from textclf.training.export.embedder import load_embedder, tokenizer_of_encoder
 
     if not with_embeddings:
