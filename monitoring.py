@@ -17,7 +17,7 @@ from textclf.cli.commands import Group
 from textclf.cli.durations import Duration
 from textclf.config import DataOptions, DriftOptions
 from textclf.data.iterables import texts_and_labels
-from textclf.data.labelled_reviews import different_texts, fingerprint_of
+from textclf.data.labelled_reviews import fingerprint_of
 from textclf.data.latest_texts import read_latest
 from textclf.data.prediction_log.database_url import DatabaseUrl, readable_url
 from textclf.data.prediction_log.log import PredictionLog
@@ -52,6 +52,7 @@ from textclf.monitoring.windows import calls_for_retraining, extension_sentence,
 from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_text import describe_drift
+from textclf.retraining.preflight import RetrainNeeds
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor, check_texts
 
@@ -317,7 +318,7 @@ def check(
         raise click.UsageError("--latest, --since and --windows exclude each other")
     if audited and latest is None:
         raise click.UsageError("--audited needs --latest; the index of stored feedback already marks its audits")
-    min_labels = _check_before_work(settings)
+    needs = _check_before_work(settings)
     is_window = settings.windows is not None
     monitoring = _monitoring(settings, context, needs_store=settings.retrain or is_window)
     store = monitoring.store
@@ -341,13 +342,13 @@ def check(
             with atomic_file(path) as file:
                 file.write(content(report))
     if store is not None and settings.retrain and calls_for_retraining(report, state, settings.windows):
-        reviews = stored_reviews(settings.new_data_dir).reviews
+        found = stored_reviews(settings.new_data_dir)
         retrain_if_due(
             store,
-            fingerprint_of(reviews),
-            different_texts(reviews),
+            fingerprint_of(found.reviews),
+            open_version(store).usable_labels(found, needs.renames, needs.add_classes),
             [sys.executable, str(context.retraining_script), *settings.retraining_arguments()],
-            settings.policy(min_labels),
+            settings.policy(needs.min_labels),
             context.clock(),
         )
     return EXITS[report.verdict]
@@ -414,19 +415,18 @@ def watch(command: click.Context, /, every: float, settings: MonitoringSettings)
     scheduler.run(context.clock() if state.edge is None else state.edge + every)
 
 
-def _check_before_work(settings: MonitoringSettings) -> int:
-    """Fail at the start, not at the end; returns about how many labels a retraining needs."""
+def _check_before_work(settings: MonitoringSettings) -> RetrainNeeds:
+    """Fail at the start, not at the end; returns the labels that a retraining needs and can use."""
     import sklearn  # noqa: F401
 
     for path in (settings.html, settings.json):
         if path is not None:
             check_writable(path)
     if not settings.retrain:
-        return 1
+        return RetrainNeeds(1)
     from retraining import check_run
 
-    _, *arguments = settings.retraining_arguments()
-    return check_run(arguments)
+    return check_run(settings.retraining_arguments()[1:])
 
 
 def _monitoring(settings: MonitoringSettings, context: CommandContext, *, needs_store: bool) -> Monitoring:

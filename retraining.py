@@ -351,8 +351,8 @@ def run(model_dir: Path, changes: dict[str, Any], **options: Any) -> int:
     return RetrainOutcome.of_action(outcome.action).exit_status
 
 
-def check_run(arguments: Sequence[str]) -> int:
-    """Check the arguments of `run` without running it; returns about how many labelled texts it needs to train.
+def check_run(arguments: Sequence[str]) -> preflight.RetrainNeeds:
+    """Check the arguments of `run` without running it; returns the labels that it needs and can use.
 
     Raises:
         click.UsageError: if an argument is wrong.
@@ -362,7 +362,8 @@ def check_run(arguments: Sequence[str]) -> int:
     given = run.make_context("textclf retrain", list(arguments)).params
     preflight.check_packages()
     preflight.check_old_data(given["old_dataset_path"], given["data_dir"])
-    return preflight.labels_for_holdout(given["min_holdout"], CombineOptions())
+    labels = preflight.labels_for_holdout(given["min_holdout"], CombineOptions())
+    return preflight.RetrainNeeds(labels, given["add_classes"], given["rename_labels"])
 
 
 @main.command(cls=Command)

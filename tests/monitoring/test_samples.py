@@ -1,8 +1,22 @@
 """Samples of labels: the report tells which ones were drawn."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from textclf.monitoring.samples import MAX_OTHER_LABELS, Draws, drawn_notes, with_audits
+from textclf.data.labelled_reviews import LabelledReview, LabelledReviews
+from textclf.labels import OTHER_LABEL
+from textclf.monitoring.samples import MAX_OTHER_LABELS, Draws, OpenedVersion, drawn_notes, with_audits
+
+
+def test_labels_that_a_retraining_can_not_use_do_not_count():
+    data = {"options": {"rename_labels": {"bad": "neg"}}}
+    opened = OpenedVersion(SimpleNamespace(manifest=SimpleNamespace(class_names=("neg", "pos"), data=data)), None, [])
+    reviews = [LabelledReview(f"It is {label}.", label) for label in ("POS", "bad", "refund", "praise", OTHER_LABEL)]
+    found = LabelledReviews((*reviews, reviews[0]), 0, 0, 0)
+    assert opened.usable_labels(found, {}, False) == 2
+    assert opened.usable_labels(found, {"praise": "pos"}, False) == 3
+    assert opened.usable_labels(found, {}, True) == 4
 
 
 def test_a_draw_of_labels_is_told():

@@ -744,6 +744,19 @@ def test_equal_texts_count_once_for_a_retraining(store, tmp_path, retraining, la
     assert read_state(store).last_retrain.labels == different
 
 
+@pytest.mark.parametrize(("more", "known"), [("", 0), (" --add-classes", 250), (" --rename-label refund=neg", 250)])
+def test_labels_of_unknown_classes_count_where_the_retraining_can_use_them(store, tmp_path, retraining, more, known):
+    for name in ("old", "new/train/refund"):
+        (tmp_path / name).mkdir(parents=True)
+    for at in range(250):
+        (tmp_path / "new/train/refund" / f"{at}.txt").write_text(f"Please refund order {at}.", encoding="utf-8")
+    write_table(tmp_path / "texts.csv", products(120))
+    arguments = ["check", "--model-path", store, "--latest", tmp_path / "texts.csv", "--new-data-dir", tmp_path / "new"]
+    arguments += ["--retrain", "--old-dataset-path", tmp_path / "old", "--min-new-labels", "251"]
+    result = run(*arguments, "--retrain-args", f"--min-holdout 10{more}", context=retraining(0))
+    assert f"there are {known} labelled texts" in result.output, result.output
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [(6, "promotion is on hold"), (7, "nothing new to train on"), (4, "too few texts to decide")]
 )

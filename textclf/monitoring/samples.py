@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.config import DataOptions
-from textclf.data.labelled_reviews import LabelledReviews, read_labelled_reviews
+from textclf.data.labelled_reviews import LabelledReviews, different_texts, read_labelled_reviews, with_class_names
 from textclf.data.prediction_log.clock_check import AHEAD_SECONDS
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import TextFeatures
@@ -70,6 +70,11 @@ class OpenedVersion:
     def created(self) -> float:
         """Creation time in seconds since the epoch."""
         return datetime.fromisoformat(self.version.manifest.created).timestamp()
+
+    def usable_labels(self, found: LabelledReviews, renames: Mapping[str, str], add_classes: bool) -> int:
+        """Number of different texts whose label a retraining can use: a class of the model, or with add_classes any."""
+        reviews = with_class_names(found, self.class_names, renames, self.renames).reviews
+        return different_texts([review for review in reviews if add_classes or review.label in self.class_names])
 
 
 def open_version(model_path: Path) -> OpenedVersion:

@@ -4,11 +4,27 @@ import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from textclf.config import CombineOptions, GateOptions
 from textclf.data.source_path import searched, source_path
 from textclf.errors import DatasetError, NothingNewError, TooFewTextsError, TrainingError
+
+
+class RetrainNeeds(NamedTuple):
+    """Labels that a retraining needs and can use.
+
+    Attributes:
+        min_labels: about how many labelled texts it needs.
+        add_classes: whether it also uses labels that the champion does not know.
+        renames: its new names for labels.
+    """
+
+    min_labels: int
+    add_classes: bool = False
+    renames: Mapping[str, str] = MappingProxyType({})
+
 
 # Packages of training that a serving environment lacks.
 _TRAINING_PACKAGES = ("tensorflow", "tf_keras", "datasketch")
