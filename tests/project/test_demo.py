@@ -29,7 +29,7 @@ def training_options() -> list[str]:
 
 
 class Output(NamedTuple):
-    """What the training printed: seconds since the start and text of each piece; and the model store."""
+    """The output of the training, with seconds since the start for each piece; and the model store."""
 
     pieces: list[tuple[float, str]]
     store: Path

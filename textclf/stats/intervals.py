@@ -38,7 +38,7 @@ def macro_f1_interval(matrix: NDArray[np.integer[Any]]) -> tuple[float, float, f
     recalls, so that a few small classes that are all right make the interval wide.
 
     With fewer than about five expected texts of a class the interval is too narrow: its variance can't be estimated
-    then. Of 100 texts of six classes, three of which have 1% each, it covered the true value in 88% of the draws.
+    then. For 100 texts of six classes, three of which have 1% each, it covered the true value in 88% of the draws.
     """
     counts = np.asarray(matrix, np.float64)
     used = (counts.sum(axis=0) + counts.sum(axis=1)) > 0

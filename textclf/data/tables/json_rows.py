@@ -149,7 +149,7 @@ class _Scanner:
         self.values = 0
         self._source = source
         self._text = text
-        # What was read and is not taken yet: the buffer from position `_at` on.
+        # The buffer is used up to position `_at`.
         self._buffer = ""
         self._at = 0
         self._line = 1
