@@ -1,12 +1,15 @@
 """Scored rows: fields, formats, bad rows, and memory that does not grow with the file."""
 
 import csv
+import datetime
 import gzip
 import io
 import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -252,11 +255,38 @@ def test_blank_texts_are_scored_marked_and_counted(tmp_path, blank):
     assert marked[1]["text"] == blank
 
 
-def test_a_field_named_empty_is_not_overwritten(tmp_path):
-    score(tmp_path / "out.jsonl", [{"text": "pos", "empty": "mine"}])
-    assert read_jsonl(tmp_path / "out.jsonl")[0]["empty"] == "mine"
-    with pytest.raises(InputError, match="row 1: the input already has a field empty"):
-        score(tmp_path / "out.jsonl", [{"text": "", "empty": "mine"}])
+def test_a_field_named_empty_is_free_in_csv(tmp_path):
+    score(tmp_path / "out.csv", [{"text": "pos", "empty": "mine"}, {"text": "", "empty": "mine"}])
+    assert [row[1] for row in read_csv(tmp_path / "out.csv")] == ["empty", "mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime.date(2024, 5, 1), "2024-05-01"),
+        (datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC), "2024-05-01T12:00:00+00:00"),
+        (datetime.time(12, 30), "12:30:00"),
+        (datetime.timedelta(hours=1), "1:00:00"),
+        (Decimal("1.50"), "1.50"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (b"\xff\x00", "/wA="),
+    ],
+)
+def test_values_of_types_that_json_lacks(tmp_path, value, text):
+    rows = [{"text": "pos", "value": value, "list": [value]}]
+    score(tmp_path / "out.jsonl", rows)
+    score(tmp_path / "out.csv", rows)
+    (row,) = read_jsonl(tmp_path / "out.jsonl")
+    assert (row["value"], row["list"]) == (text, [text])
+    assert read_csv(tmp_path / "out.csv")[1][1:3] == [text, json.dumps([text])]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_value_of_any_other_type_is_a_bad_row(tmp_path, name):
+    rows = [{"text": "pos", "value": object()}, {"text": "pos", "value": 1}]
+    with pytest.raises(InputError, match="row 1: expected a text, a number, a date"):
+        score(tmp_path / name, rows)
+    assert score(tmp_path / name, rows, skip_bad=True).scored == 1
 
 
 def test_skipped_rows_are_listed_by_number(tmp_path):
@@ -285,8 +315,14 @@ def test_csv_out_refuses_a_field_the_first_row_lacks(tmp_path):
     assert [row[1] for row in read_csv(tmp_path / "out.csv")] == ["a", "1", ""]
 
 
-@pytest.mark.parametrize("column", ["score", "probabilities", "truncated", "input_label", "p:neg"])
-@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("out.jsonl", "empty"),
+        *((name, column) for name in ("out.csv", "out.jsonl")
+          for column in ("score", "probabilities", "truncated", "input_label", "p:neg")),
+    ],
+)  # fmt: skip
 def test_names_of_the_results_are_refused_before_a_row_is_read(tmp_path, name, column):
     def read(on_bad):
         raise AssertionError("read")

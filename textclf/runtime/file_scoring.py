@@ -7,22 +7,27 @@ is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
-JSONL input become JSON text.
+JSONL input become JSON text. Dates and times are in ISO 8601, decimal numbers are texts with all digits, and bytes are
+in Base64.
 
 A spreadsheet runs a cell that starts with = + - or @ as a formula. With `for_spreadsheets` such a text gets an
 apostrophe in front, which spreadsheets take for the mark of a text.
 """
 
+import base64
 import contextlib
 import csv
+import datetime
 import gzip
 import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from textclf.bad_rows import MAX_PLACES, BadRowError, BadRows, Reason, in_words
 from textclf.errors import InputError
@@ -42,6 +47,7 @@ ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
 EMPTY = "empty"
 MAX_SKIPPED_LISTED = 1000
+_OTHER_TYPES = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID, bytes)
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
 CHUNK_CHARS = 4_000_000
@@ -231,6 +237,8 @@ def row_writer(
     if for_spreadsheets and not is_csv:
         raise InputError(f"{path}: expected an output for spreadsheets to be .csv or .csv.gz; change its ending")
     taken = {INPUT_LABEL, "score", "probabilities", "truncated", *_probability_columns(class_names)}
+    if not is_csv:
+        taken.add(EMPTY)
     _check_free(columns, taken)
     with contextlib.ExitStack() as stack:
         file: Any = stack.enter_context(atomic_file(path, "wb"))
@@ -244,7 +252,7 @@ def row_writer(
         file.write(_utf8(header))
 
         def write(fields: Fields, prediction: Prediction) -> None:
-            _check_free(fields, taken | {EMPTY} if prediction.is_empty and not is_csv else taken)
+            _check_free(fields, taken)
             file.write(_utf8(text_of_row(fields, prediction)))
 
         yield write
@@ -354,6 +362,8 @@ def _unchanged(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, _OTHER_TYPES):
+        value = _json_value(value)
     return value if isinstance(value, str) else "" if value is None else _json(value)
 
 
@@ -366,9 +376,18 @@ def _csv_line(cells: Sequence[Any]) -> str:
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
     except ValueError as error:
         raise InputError(f"JSON can't store NaN and infinite numbers: {error}") from None
+
+
+def _json_value(value: Any) -> str:
+    """The text of a value of Parquet and workbooks for which JSON has no type."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, _OTHER_TYPES):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    raise InputError(f"expected a text, a number, a date, a list or an object in every field, got {value!r:.80}")
 
 
 def _utf8(line: str) -> bytes:
