@@ -1,13 +1,15 @@
 """Rows of CSV and TSV files, with the delimiter and the dialect that the file has."""
 
+import contextlib
 import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from textclf.bad_rows import BadRowError, Reason
-from textclf.data.tables.header import Wanted, clean_name
+from textclf.data.tables.header import SAMPLE_ROWS, Wanted, clean_name, name_unnamed, named_cells
 from textclf.data.tables.source import Lines, OnBad, Rows, Source
 from textclf.errors import DatasetError
 from textclf.unicode import is_unicode
@@ -37,7 +39,8 @@ class DelimitedTable:
     """A CSV or TSV file: RFC 4180 with a header, and any delimiter of DELIMITERS.
 
     A line `sep=;` before the header names the delimiter. Otherwise it is the only one that gives the wanted columns,
-    or `default`. Columns without a name are left out; those after the last name must be empty.
+    or `default`. Columns without a name are left out if they are empty, else `column 1` (its number) names them; those
+    after the last name must be empty.
 
     Raises:
         DatasetError: if the header can't be read.
@@ -57,6 +60,7 @@ class DelimitedTable:
             self._header = _header(self._reader)
         except csv.Error as error:
             raise DatasetError(f"{source.path}: the header can't be read ({error})") from error
+        self._number_unnamed(head, newline)
         self.names = [name for name in self._header if name]
         if not self.names or len(set(self.names)) != len(self.names) or not is_unicode("".join(self.names)):
             raise DatasetError(
@@ -86,18 +90,46 @@ class DelimitedTable:
             if fault := self._fault(fields, place):
                 report(number, fault)
             else:
-                yield number, {name: field for name, field in zip(self._header, fields, strict=False) if name}
+                yield number, named_cells(self._header, fields)
 
     def _next_fields(self) -> list[str]:
         if self._dialect.delimiter == "\t":
             # Tab-separated files seldom quote: a line that has all fields as it is needs no quotes.
             line = next(self._lines)
-            fields = line.rstrip("\r\n").split("\t")
+            fields = _split(line)
             if '"' in line and self._has_width(fields):
-                return [_unquoted(field) for field in fields]
+                if not any(map(_is_open, fields)):
+                    return [_unquoted(field) for field in fields]
+                if whole := self._whole_record():
+                    return whole
+                self._lines.return_lines(0)
+                return _split(next(self._lines))
             self._lines.return_lines(0)
         quoted: list[str] = next(self._reader)
         return quoted
+
+    def _whole_record(self) -> list[str] | None:
+        """The fields of a record that starts with the last line and whose quotes end in a later one.
+
+        None if it has no such end, or if each of its lines has all fields: then the quote is a character of a text.
+        """
+        self._lines.return_lines(0)
+        try:
+            fields: list[str] = next(self._reader)
+        except csv.Error:
+            return None
+        later = self._lines.record[1:]
+        is_whole = self._has_width(fields) and (
+            self._width == 1 or not all(self._has_width(_split(line)) for line in later)
+        )
+        return fields if later and is_whole else None
+
+    def _number_unnamed(self, head: str, newline: str) -> None:
+        """Give the columns before the last name that have none, but values at the beginning, a name."""
+        lines = islice(io.StringIO(head, newline=newline), self._dialect.skipped_lines, None)
+        with contextlib.suppress(csv.Error):
+            sample = (row for row in _reader(lines, self._dialect) if any(map(str.strip, row)))
+            name_unnamed(self._header, list(islice(sample, 1, SAMPLE_ROWS)))
 
     def _has_width(self, fields: Sequence[str]) -> bool:
         return len(fields) >= self._width and not any(field.strip() for field in fields[self._width :])
@@ -168,6 +200,15 @@ def _reader(lines: Iterable[str], dialect: _Dialect) -> Any:
 
 def _header(reader: Any) -> list[str]:
     return [clean_name(name) for name in next((fields for fields in reader if any(map(str.strip, fields))), [])]
+
+
+def _split(line: str) -> list[str]:
+    return line.rstrip("\r\n").split("\t")
+
+
+def _is_open(field: str) -> bool:
+    """Whether the field starts with a quote that does not end in it."""
+    return field.startswith('"') and '"' not in field[1:].replace('""', "")
 
 
 def _unquoted(field: str) -> str:

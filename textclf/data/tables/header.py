@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textclf.errors import DatasetError, missing_column
 
@@ -24,6 +24,10 @@ _SYNONYMS = {
 _OPTIONS = {TEXT: "--text-column", LABEL: "--label-column"}
 # Byte-order mark and characters of no width, which spreadsheets and web pages leave in names.
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+
+
+# Rows that decide whether a column without a name is empty.
+SAMPLE_ROWS = 100
 
 
 class Columns(NamedTuple):
@@ -103,6 +107,34 @@ class Wanted:
 def clean_name(name: object) -> str:
     """A column's name without blanks around it and without invisible characters; "" for None."""
     return "" if name is None else str(name).strip(_INVISIBLE).strip()
+
+
+def name_unnamed(header: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Name the columns before the last name that have none, but values in these rows: `column 1` and so on."""
+    last = max((at for at, name in enumerate(header) if name), default=0)
+    for at in range(last):
+        if not header[at] and any(at < len(row) and _has_value(row[at]) for row in rows):
+            header[at] = _number_name(at, header)
+
+
+def named_cells(header: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
+    """The cells by column; one without a name is there if it has a value, which no earlier row had."""
+    return {
+        name or _number_name(at, header): cell
+        for at, (name, cell) in enumerate(zip(header, cells, strict=False))
+        if name or _has_value(cell)
+    }
+
+
+def _number_name(at: int, header: Sequence[str]) -> str:
+    name = f"column {at + 1}"
+    while name in header:
+        name += "'"
+    return name
+
+
+def _has_value(cell: object) -> bool:
+    return cell is not None and not (isinstance(cell, str) and not cell.strip())
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from textclf.bad_rows import BadRowError, Reason
-from textclf.data.tables.header import Wanted, clean_name
+from textclf.data.tables.header import SAMPLE_ROWS, Wanted, clean_name, name_unnamed, named_cells
 from textclf.data.tables.source import OnBad, Rows, Source
 from textclf.data.zip_reader import TooLargeError, TooManyMembersError, check_sizes
 from textclf.errors import DatasetError
@@ -70,6 +70,7 @@ class XlsxTable:
             raise DatasetError(f"{source.path}: expected a sheet with a header, found an empty workbook; check it")
         self._sheet = (fitting or filled)[0]
         self._columns = headers[self._sheet]
+        name_unnamed(self._columns, [values for _, values in islice(self._filled(self._sheet), 1, SAMPLE_ROWS)])
         self.names = [name for name in self._columns if name]
         self._text = wanted.find(self.names, source.path).text if wanted is not None and fitting else None
         if len(set(self.names)) != len(self.names):
@@ -85,7 +86,7 @@ class XlsxTable:
                 report(number, BadRowError(self._source.path, place, Reason.FIELD_COUNT, found, "name the column"))
                 continue
             cells = [*values, *[None] * (width - len(values))]
-            row = {name: cell for name, cell in zip(self._columns, cells, strict=False) if name}
+            row = named_cells(self._columns, cells)
             if self._text is not None:
                 row[self._text] = _as_text(row[self._text])
             yield number, row
