@@ -10,6 +10,8 @@ import tracemalloc
 import zipfile
 
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from textclf.bad_rows import BadRows, Reason
@@ -125,7 +127,37 @@ def test_a_file_with_one_bad_row_is_no_file_in_another_encoding(tmp_path):
     assert ([row["text"] for row in rows], counts) == (["schön"], {Reason.UNDECODABLE: 1})
 
 
-@pytest.mark.parametrize("name", ["hex", "no-such-encoding", "rot13"])
+@pytest.mark.parametrize("named", ["utf-16", "UTF16", "utf-32", "utf-16-be"])
+def test_the_named_encoding_needs_no_mark(tmp_path, named):
+    written = {"utf-16": "utf-16-le", "UTF16": "utf-16-be", "utf-32": "utf-32-le"}.get(named, named)
+    path = write(tmp_path / "a.csv", "text,label\nschön,pos\n", written)
+    assert texts_and_labels(path, encoding=named) == [("schön", "pos")]
+
+
+def test_utf16_without_a_mark_or_ascii(tmp_path):
+    path = write(tmp_path / "a.csv", "好电影真好看好电影真好看好电影真好看,标\n一,二\n", "utf-16-le")
+    wanted = Wanted("好电影真好看好电影真好看好电影真好看", "标")
+    assert texts_and_labels(path, wanted, encoding="utf-16") == [("一", "二")]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "remedy"),
+    [
+        (b"text,label\n\x81\xff\xff,p\n", "shift_jis", "not shift_jis; correct --encoding, or these texts"),
+        ("text,label\na\ud800b,p\n".encode("utf-16-le", "surrogatepass"), "utf-16", "not utf-16-le; correct --enc"),
+        (
+            b"\xff\xfe" + "text,label\na\ud800b,p\n".encode("utf-16-le", "surrogatepass"),
+            "",
+            "not utf-16-le; correct these",
+        ),
+    ],
+)
+def test_the_remedy_for_text_in_another_encoding_than_the_named_one(tmp_path, content, encoding, remedy):
+    with pytest.raises(DatasetError, match=rf"row 1 \(line 2\): {remedy}"):
+        list(read_rows(write(tmp_path / "a.csv", content), encoding=encoding))
+
+
+@pytest.mark.parametrize("name", ["hex", "no-such-encoding", "rot13", "punycode", "idna", "unicode_escape"])
 def test_unknown_encodings_are_refused(tmp_path, name):
     with pytest.raises(DatasetError, match="--encoding: expected the name of a text encoding"):
         column_names(write(tmp_path / "a.csv", "text,label\n"), encoding=name)
@@ -179,6 +211,41 @@ def test_a_value_in_a_column_without_a_name_is_a_bad_row(tmp_path):
 def test_quotes_in_tab_separated_files(tmp_path, text, read):
     path = write(tmp_path / "a.tsv", f"text\tlabel\n{text}\tpos\nnext\tneg\n")
     assert texts_and_labels(path) == [(read, "pos"), ("next", "neg")]
+
+
+@pytest.mark.parametrize(
+    ("records", "texts"),
+    [
+        (['"line one\nline two"', "b"], ["line one\nline two", "b"]),
+        (['"one\n\n""two""\tand\nthree"', '"b"'], ['one\n\n"two"\tand\nthree', "b"]),
+        (['"never closed', "b", 'a 5" disk', "c"], ['"never closed', "b", 'a 5" disk', "c"]),
+        (['"open', '"open too', "b"], ['"open', '"open too', "b"]),
+        (['"open', 'of 5"', "b"], ['"open', 'of 5"', "b"]),
+        (['""', '"'], ["", '"']),
+    ],
+)
+def test_line_breaks_in_quotes_in_the_last_column_of_tab_separated_files(tmp_path, records, texts):
+    path = write(tmp_path / "a.tsv", "label\ttext\n" + "".join(f"pos\t{record}\n" for record in records))
+    assert [text for text, _ in texts_and_labels(path)] == texts
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_columns_without_a_name_keep_their_values(tmp_path, name):
+    late = [["", "so", "", "x"]] * 200 + [["", "so", "late", "x"]]
+    for header, rows, names, last in (
+        (["", "text", "label"], [["7", "so", "x"]], ["column 1", "text", "label"], {"column 1": "7"}),
+        (["", "text", "", "label"], [["", "so", "", "x"]], ["text", "label"], {}),
+        (["column 2", "", "text"], [["1", "7", "so"]], ["column 2", "column 2'", "text"], {"column 2'": "7"}),
+        (["", "text", "", "label"], late, ["text", "label"], {"column 3": "late"}),
+    ):
+        path = tmp_path / name
+        if name == "a.csv":
+            write(path, "".join(",".join(row) + "\n" for row in [header, *rows]))
+        else:
+            workbook(path, a=[[cell or None for cell in row] for row in [header, *rows]])
+        assert column_names(path) == names
+        *_, (_, row) = read_rows(path)
+        assert {name: cell for name, cell in row.items() if "column" in name and cell != "1"} == last
 
 
 @pytest.mark.parametrize(
@@ -386,6 +453,20 @@ def test_fasttext_lines(tmp_path):
 
 def test_other_text_files_are_no_tables(tmp_path):
     assert table_format(write(tmp_path / "a.txt", "a review about __label__x\n")) is None
+
+
+# --- Parquet
+
+
+def test_dates_that_python_can_not_hold_spoil_no_row(tmp_path):
+    far, stamps = 10**18, pa.timestamp("us")
+    columns = {"when": pa.array([far, 0], stamps), "nested": pa.array([[far], [0]], pa.list_(stamps))}
+    pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", "y"], **columns}), tmp_path / "a.parquet")
+    assert texts_and_labels(tmp_path / "a.parquet") == [("a", "x"), ("b", "y")]
+    (_, first), (_, second) = read_rows(tmp_path / "a.parquet")
+    assert str(far) in first["when"]
+    assert str(far) in first["nested"]
+    assert second["when"] == datetime.datetime(1970, 1, 1)
 
 
 # --- .xlsx

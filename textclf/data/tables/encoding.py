@@ -15,6 +15,10 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+# Notations for other characters in ASCII. Python's decoders of them can't pass over invalid characters.
+_ESCAPES = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "unicode_escape"})
+# Python's decoders of these names need a mark. Without one the order of the bytes is Windows' own.
+_WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 # Share of the characters that must have a zero byte for UTF-16 without a mark; delimiters and blanks are enough.
 _MIN_ZEROS = 0.1
 
@@ -37,8 +41,9 @@ def detect_encoding(head: bytes, option: str = "") -> Encoding:
     Raises:
         DatasetError: if `option` is no text encoding.
     """
-    if option or (marked := _marked(head)).mark:
-        return _marked(head, option)
+    marked = _marked(head, option)
+    if marked.mark or (option and codecs.lookup(option).name != "utf-16"):
+        return marked
     pairs = len(head) // 2
     zeros = (head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0))
     if pairs and max(zeros) >= _MIN_ZEROS * pairs and min(zeros) == 0:
@@ -51,7 +56,8 @@ def _marked(head: bytes, option: str = "") -> Encoding:
     for mark, codec in _MARKS.items():
         if head.startswith(mark):
             return Encoding(codec, len(mark))
-    return Encoding(checked_encoding(option or "utf-8"))
+    codec = checked_encoding(option or "utf-8")
+    return Encoding(_WITHOUT_MARK.get(codec, codec))
 
 
 def checked_encoding(name: str) -> str:
@@ -63,6 +69,9 @@ def checked_encoding(name: str) -> str:
     try:
         codec = codecs.lookup(name)
         b"a".decode(name, "ignore")  # Refuses codecs that are not for text, such as hex.
+        codecs.getincrementaldecoder(name)("surrogateescape").decode(b"")
+        if codec.name in _ESCAPES:
+            raise LookupError
     except (LookupError, ValueError):
         raise DatasetError(
             f"--encoding: expected the name of a text encoding, such as cp1252 or shift_jis, got {name!r}"

@@ -48,8 +48,18 @@ class ParquetTable:
             for i in range(batch.num_rows):
                 number += 1
                 try:
-                    row = {name: batch.column(j)[i].as_py() for j, name in enumerate(self.names)}
+                    row = {name: _value(batch.column(j), i) for j, name in enumerate(self.names)}
                 except UnicodeDecodeError:
                     report(number, self._source.undecodable(f"row {number}"))
                     continue
                 yield number, row
+
+
+def _value(column: Any, at: int) -> Any:
+    try:
+        return column[at].as_py()
+    except UnicodeDecodeError:
+        raise
+    except (OverflowError, ValueError):
+        # A date that Python can't hold, often in a column that nobody reads: as pyarrow shows it.
+        return str(column.slice(at, 1).to_string(skip_new_lines=True))[1:-1]

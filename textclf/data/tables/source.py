@@ -21,7 +21,7 @@ OnBad = OnBadRow
 
 # Limits the memory for a line; a compressed one of a kilobyte may have a megabyte.
 MAX_LINE = 1 << 27
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, UnicodeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,9 @@ class Source:
     def undecodable(self, place: str) -> UndecodableError:
         """The error for a row with invalid bytes."""
         if self.encoding.codec != "utf-8":
-            found = f"not {self.encoding.codec}"
-            return UndecodableError(self.path, place, found, "name the encoding of the file with --encoding")
+            # A byte-order mark outranks the option.
+            remedy = "correct these texts" if self.encoding.mark else "correct --encoding, or these texts"
+            return UndecodableError(self.path, place, f"not {self.encoding.codec}", remedy)
         return UndecodableError(self.path, place, "not UTF-8", lambda: self._encoding_remedy)
 
     @functools.cached_property
