@@ -106,7 +106,7 @@ def check_class_sizes(
 
 
 def leak_remedy(in_test: int, read: int) -> str:
-    """What to do if nearly all of the `read` training texts are also in the test part; "" if they are not."""
+    """The remedy if nearly all of the `read` training texts are also in the test part; "" if they are not."""
     if in_test < _TOTAL_LEAK * read:
         return ""
     return (
