@@ -26,6 +26,7 @@ from textclf.data.tables import TABLE_ENDINGS, table_format
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, DatasetError
 from textclf.fields import whole
+from textclf.phases import announce_tensorflow
 from textclf.report.excerpts import excerpt
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
@@ -96,6 +97,14 @@ class Initialize:
             f"or a folder; give the file a name that says what it is"
         )
 
+    def check_found(self, url: str = "") -> None:
+        """Check in no time that the data set exists, or that there is a `url` to download it from.
+
+        Raises:
+            DatasetError: if the file is missing and there is no url.
+        """
+        self._path(url)
+
     def read_dataset(self, url: str = "") -> Dataset:
         """Read, clean and split the data set; it is downloaded from `url` if the file is missing.
 
@@ -151,21 +160,23 @@ class Initialize:
         return dataset
 
     def _find(self, url: str) -> Path:
+        path = self._path(url)
+        return path if path.exists() else download(url, path, sha256=self.sha256)
+
+    def _path(self, url: str) -> Path:
         if not str(self.file_name):
             raise DatasetError(
                 "expected the path of a data set, got an empty one; name an archive, a folder or a table"
             )
         path = source_path(self.file_name, self.data_dir)
-        if path.exists():
-            return path
-        if not url:
+        if not path.exists() and not url:
             command = ["textclf", "data", "download", str(self.file_name), "--url", "URL"]
             command += [] if str(self.data_dir) == _DEFAULT_DATA_DIR else ["--data-dir", str(self.data_dir)]
             raise DatasetError(
                 f"{self.file_name}: no such file or folder ({searched(self.file_name, self.data_dir)}); "
                 f"check the path, or download it first ({shlex.join(command)})"
             )
-        return download(url, path, sha256=self.sha256)
+        return path
 
 
 def _batches(split: Split, batch_size: int, shuffle_seed: int | None = None) -> Any:
@@ -250,6 +261,7 @@ def report_command(
     # After the data: these need TensorFlow.
     @functools.cache
     def preprocessing() -> "TextPreprocessing":
+        announce_tensorflow()
         from textclf.training.encoders.preprocessing import encoder_preprocessing
 
         return encoder_preprocessing(encoder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +33,7 @@ from textclf.config import (
 from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
-from textclf.phases import announce
+from textclf.phases import announce_tensorflow
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
@@ -145,7 +144,8 @@ class Training:
             EncoderError: if the encoder can't be downloaded or loaded.
             ConfigError: if the optimiser is unknown or an option is invalid.
         """
-        announce("loading TensorFlow", 0 if "tensorflow" in sys.modules else 8)
+        self._initialize(self.data_options, self.spellings).check_found(self.url)
+        announce_tensorflow()
         from textclf.training.compiled_training import compile_training
         from textclf.training.fitting.optimisers import check_optimiser
 
@@ -280,9 +280,14 @@ class Training:
         return write_version(store, reexported_version(parent, dataset, current), promote).path
 
     def _read_dataset(self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction) -> Dataset:
+        return self._initialize(options, spellings, text_keys).read_dataset(self.url)
+
+    def _initialize(
+        self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction | None = None
+    ) -> Initialize:
         return Initialize(
             self.dataset_path, data_dir=self.data_dir, options=options, spellings=spellings, text_keys=text_keys
-        ).read_dataset(self.url)
+        )
 
     def _ready(self) -> CompiledTraining:
         if self._compiled is None:
@@ -304,8 +309,9 @@ def _available(result: _Result | None, verb: str) -> _Result:
 def _summary(split: str, metrics: Metrics) -> str:
     area = "" if metrics.roc_auc is None else f", ROC AUC {metrics.roc_auc:.4f}"
     return (
-        f"{split + ':':24} accuracy {metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}{area}, log loss "
-        f"{metrics.log_loss:.4f}, calibration error {metrics.expected_calibration_error:.4f} ({metrics.n} texts)"
+        f"{split + ':':24} trained encoder: accuracy {metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}{area}, "
+        f"log loss {metrics.log_loss:.4f}, calibration error {metrics.expected_calibration_error:.4f} "
+        f"({metrics.n} texts)"
     )
 
 

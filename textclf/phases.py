@@ -1,5 +1,6 @@
 """Announces the phases of a command that take seconds, so that nobody takes silence for a hang."""
 
+import sys
 from collections.abc import Sequence
 
 import click
@@ -10,6 +11,7 @@ _CHARACTERS_PER_WORDPIECE = 5
 SCORING_SPEED = 12_000
 # A shorter phase needs no line.
 _MIN_SECONDS = 5
+_TENSORFLOW_SECONDS = 8
 
 
 def announce(phase: str, seconds: float) -> None:
@@ -21,6 +23,11 @@ def announce(phase: str, seconds: float) -> None:
     """
     if seconds >= _MIN_SECONDS:
         click.echo(f"{phase}: about {rough_duration(seconds)} …", err=True)
+
+
+def announce_tensorflow() -> None:
+    """Announce that TensorFlow is imported, unless it was before."""
+    announce("loading TensorFlow", 0 if "tensorflow" in sys.modules else _TENSORFLOW_SECONDS)
 
 
 def announce_scoring(texts: Sequence[str], max_length: int, what: str) -> None:

@@ -1,8 +1,11 @@
 """Announcements of phases."""
 
+import subprocess
+import sys
+
 import pytest
 
-from textclf.phases import announce, rough_duration
+from textclf.phases import announce, announce_tensorflow, rough_duration
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,23 @@ def test_a_long_phase_is_announced_on_stderr(capsys):
 def test_a_short_phase_is_not_announced(capsys):
     announce("reading", 4.9)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("is_loaded", "line"), [(False, "loading TensorFlow: about 10 s …\n"), (True, "")])
+def test_loading_tensorflow_is_announced_once(monkeypatch, capsys, is_loaded, line):
+    monkeypatch.setattr(sys, "modules", {"tensorflow": None} if is_loaded else {})
+    announce_tensorflow()
+    assert capsys.readouterr().err == line
+
+
+def test_a_missing_data_set_is_found_before_tensorflow_is_loaded():
+    code = (
+        "import sys, train_model\n"
+        "try: train_model.Training(dataset_path='nowhere').compile()\n"
+        "except Exception as error: print(error)\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("nowhere: no such file or folder")
+    assert found.stdout.splitlines()[-1] == "False"
+    assert "TensorFlow" not in found.stderr

@@ -10,10 +10,13 @@ from textclf.config import DataOptions
 from textclf.data.near_texts import NearTexts, can_find_near_texts, find_near_texts
 from textclf.data.splits import Split, text_digest
 from textclf.errors import DatasetError
+from textclf.phases import announce
 from textclf.tokenization.text_key import KeyFunction, TextKeys
 
 # Share of repeated texts from which on the vocabulary may be the reason.
 _MANY_REPEATS = 0.05
+# Characters per second on two cores, of texts of a hundred words.
+_NEAR_SPEED = 2e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,7 @@ def near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTe
     if options.near_duplicates == "ignore":
         return None
     if can_find_near_texts():
+        announce("searching near duplicates", sum(map(len, train.texts)) / _NEAR_SPEED)
         return find_near_texts(train.texts, () if test is None else test.texts)
     if options.near_duplicates == "drop":
         raise DatasetError(

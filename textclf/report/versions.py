@@ -137,7 +137,7 @@ def describe_version(version: ModelVersion) -> str:
             [split, _texts(manifest, split), *(_figure(_metric(manifest, split, name)) for name in _METRICS)]
             for split in splits
         ]
-        lines += ["", "metrics", *_indent(table(rows))]
+        lines += ["", "metrics of the trained encoder", *_indent(table(rows))]
         lines += _per_class(manifest, splits[0])
     if splits := _cascade_splits(manifest):
         rows = [["", *splits]] + [

@@ -202,7 +202,9 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     words = () if linear is None else class_words(linear, engine.tokenizer, train)
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
-    click.echo(f"evaluation:    {len(evaluation)} {name} texts, error rate {1 - evaluation.is_right.mean():.2%}")
+    served = "engine that serves" if cascade is None else "engine that serves, with the cascade"
+    right = evaluation.is_right.mean()
+    click.echo(f"evaluation:    {served}: accuracy {right:.4f} ({len(evaluation)} {name} texts)")
     for sentence in evaluation_shortcomings(evaluation, manifest):
         click.echo(f"warning: {sentence}", err=True)
     return manifest
