@@ -1,5 +1,6 @@
 """Features of texts from a real engine: computed by hand, computed once, and the reference made of them."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -48,6 +49,12 @@ def counts(features):
 
 
 # --- features
+
+
+def test_an_accent_alone_is_blank_to_a_cased_encoder_too(predictor):
+    batch = predictor.predict_batch(["good", "\u0301"])
+    as_cased = dataclasses.replace(batch, encoded=dataclasses.replace(batch.encoded, token_counts=np.array([3, 3])))
+    assert features_of(as_cased, wordpieces_of(predictor), None).lengths.tolist() == [3, 2]
 
 
 def test_features_by_hand(predictor):

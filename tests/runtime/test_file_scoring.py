@@ -242,7 +242,7 @@ def test_an_error_lists_the_first_five_rows_and_counts_all(tmp_path):
     assert next(report.warnings()).startswith("skipped 7 of 9 rows: a text that is not a string (5), ")
 
 
-@pytest.mark.parametrize("blank", [None, "", " \u00a0"])
+@pytest.mark.parametrize("blank", [None, "", " \u00a0", "\u0301"])
 def test_blank_texts_are_scored_marked_and_counted(tmp_path, blank):
     rows = [{"text": "pos", "label": "pos"}, *[{"text": blank, "id": 2, "label": "neg"}] * 6]
     for name in ("out.csv", "out.jsonl"):

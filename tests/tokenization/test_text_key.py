@@ -8,8 +8,9 @@ from tiny_bert import vocabulary
 
 from bench.serving.unicode_texts import generated_texts, probe_vocabulary
 from textclf.errors import InputError
-from textclf.tokenization.text_key import TextKeys, is_blank, made_at_first_use, text_key
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.basic_tokenizer import word_slices
+from textclf.tokenization.text_key import _VISIBLE, TextKeys, is_blank, made_at_first_use, text_key
+from textclf.tokenization.tokenizer import MAX_WORD_BYTES, Tokenizer
 
 TEXT = "Café: a film, so good! 10/10 for well-known naïve heroes"
 DISGUISES = {
@@ -126,6 +127,12 @@ def test_a_text_without_wordpieces_is_blank(text):
 @pytest.mark.parametrize("text", [".", "a", "\u200b\u3002", "电", "\u2603", " \u00e9", "\ud800"])
 def test_a_text_with_a_wordpiece_is_not_blank(text):
     assert not is_blank(text)
+
+
+def test_no_character_that_is_found_fast_is_blank():
+    found = [char for char in map(chr, range(0x110000)) if _VISIBLE.search(char)]
+    words = word_slices(" ".join(found), True, MAX_WORD_BYTES)
+    assert sum(len(some) for some, _ in words) >= len(found) > 100_000
 
 
 def test_generated_texts_are_blank_exactly_where_they_have_no_wordpieces():

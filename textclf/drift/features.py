@@ -93,7 +93,8 @@ class TextFeatures:
     """Features of n texts for a model with K classes.
 
     Attributes:
-        lengths: number of wordpieces before truncation, including [CLS] and [SEP]: int64 [n].
+        lengths: number of wordpieces before truncation, including [CLS] and [SEP], which alone are those of a blank
+            text: int64 [n].
         unknown_rates: share of [UNK] among the wordpieces after truncation, without [CLS] and [SEP]: float32 [n].
         continuation_rates: share of wordpieces that continue a word; high for misspelled and rare words: float32 [n].
         non_letter_rates: share of characters other than letters, without white space: float32 [n].

@@ -11,6 +11,7 @@ from textclf.drift.features import Stage, TextFeatures, TokenCounts
 from textclf.drift.reference import MAX_TEXTS, EncoderOnlyOutputs, Projection, Reference, projection_of
 from textclf.errors import ConfigError, InputError
 from textclf.runtime.cascade import Stages
+from textclf.runtime.prediction import MARKERS
 from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.stats.calibration import decide, softmax
 
@@ -75,7 +76,8 @@ def features_of(batch: PredictionBatch, wordpieces: Wordpieces, projection: Proj
         raise InputError("expected predictions of an engine, got predictions without wordpiece ids")
     words = TokenCounts.of_ids([ids[1:-1] for ids in batch.encoded.inputs])  # Without [CLS] and [SEP].
     return TextFeatures(
-        lengths=counts,
+        # A cased encoder reads accents without a letter as a word, but such a text is blank all the same.
+        lengths=np.where([prediction.is_empty for prediction in batch.predictions], MARKERS, counts),
         unknown_rates=_shares(words, words.ids == wordpieces.unknown_id),
         continuation_rates=_shares(words, wordpieces.continues[words.ids]),
         non_letter_rates=np.array([_non_letter_rate(prediction.text) for prediction in batch.predictions], np.float32),

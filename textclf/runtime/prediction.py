@@ -33,5 +33,5 @@ class Prediction:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the text has no wordpieces but [CLS] and [SEP], so that the prediction says nothing about it."""
-        return is_blank(self.text) if self.tokens is None else self.tokens <= MARKERS
+        """Whether the text is blank, so that the prediction says nothing about it."""
+        return is_blank(self.text)

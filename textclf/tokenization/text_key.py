@@ -19,7 +19,8 @@ KeyFunction = Callable[[Iterable[str]], list[bytes]]
 # No word: "[" and "]" are words themselves.
 _UNKNOWN = "[UNK]"
 _KEY_BYTES = 16
-_VISIBLE_ASCII = re.compile(r"[!-~]")
+# Visible ASCII, and letters and digits, except those that the tokenizer drops or might drop.
+_VISIBLE = re.compile(r"[!-~]|[^\W\u115f\u1160\u3164\ufc5e-\ufc63\ufe70-\ufe7e\uff9e-\uffa0]")
 
 
 class TextKeys:
@@ -62,7 +63,7 @@ def is_blank(text: str) -> bool:
 
     A cased encoder reads an accent without a letter as a word; such a text is blank all the same.
     """
-    if _VISIBLE_ASCII.search(text):
+    if _VISIBLE.search(text):
         return False
     try:
         return not any(words for words, _ in word_slices(text, True, MAX_WORD_BYTES))
