@@ -275,7 +275,7 @@ class Training:
             raise TrainingError(
                 f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
                 f"{data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data set of the "
-                f"training"
+                f"training{DataOptions.differences_of_record(data['options'])}"
             )
         return write_version(store, reexported_version(parent, dataset, current), promote).path
 

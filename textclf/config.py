@@ -122,12 +122,24 @@ class DataOptions(Config):
     def from_record(cls, values: dict[str, Any]) -> Self:
         """The options with which a version's data was read.
 
-        An earlier product did not read validation parts, and compared characters.
+        Earlier software did not read validation parts, and compared characters. Its other rules are not repeated (see
+        differences_of_record).
 
         Raises:
             ConfigError: if a key is unknown, or a value is outside its bounds.
         """
         return cls.from_dict({"read_validation": False, "equal_texts": "characters", **values})
+
+    @staticmethod
+    def differences_of_record(values: dict[str, Any]) -> str:
+        """Why the same data may be read as other texts than for this record, as the end of a message; "" if none."""
+        if "equal_texts" in values:
+            return ""
+        return (
+            ". Or move away what earlier software did not read: Test.csv, testing.csv or eval.csv next to a train "
+            "table, texts in subfolders of class folders, and .TXT files; it also kept texts of invisible characters. "
+            "If that is not possible, train again"
+        )
 
 
 @dataclass(frozen=True)

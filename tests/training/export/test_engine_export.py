@@ -393,6 +393,19 @@ def test_other_data_are_refused(store, tmp_path, reviews):
     assert len(store.version_ids()) == 1
 
 
+def test_data_that_earlier_software_read_otherwise_is_named(store, tmp_path, reviews):
+    path = store.open().path / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["data"]["options"]["equal_texts"], manifest["data"]["options"]["read_validation"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    shutil.copytree(reviews, tmp_path / "other")
+    deep = tmp_path / "other" / "train" / "pos" / "deep"
+    deep.mkdir()
+    (deep / "a.txt").write_text("another good text", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"move away what earlier software did not read: .* subfolders"):
+        again(tmp_path / "other").export_again(store.path)
+
+
 def test_a_version_without_its_saved_model_has_nothing_to_export(store, reviews):
     shutil.rmtree(store.open().path / "saved_model")
     with pytest.raises(ModelStoreError, match="expected the part 'saved_model'"):
