@@ -53,6 +53,10 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     },
     "textclf/data/source_path.py": {"--url": ("train, data download", f"{_HERE}::test_a_url_that_is_downloaded")},
     "textclf/data/splits.py": {
+        "--no-test": (
+            "train, data preview, data report, data audit, data correct",
+            "tests/data/test_dataset_summary.py::test_a_test_part_that_is_the_training_part",
+        ),
         "--no-validation-part": (
             _READERS,
             "tests/data/test_validation_part.py::test_too_few_validation_texts_lead_to_the_option",
