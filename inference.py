@@ -288,11 +288,8 @@ def main(
       python inference.py --model-path demo/model versions
     """
     # A name with a comma needs quotes, as in CSV.
-    names = (
-        None
-        if class_names is None
-        else tuple(map(str.strip, next(csv.reader([class_names], skipinitialspace=True), [])))
-    )
+    words = next(csv.reader([class_names or ""], skipinitialspace=True), [])
+    names = None if class_names is None else tuple(map(str.strip, words))
     context.obj = Inference(model_path, names, threads=threads, cascade=not no_cascade)
 
 
@@ -332,8 +329,7 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None, en
     """Score random files of every class folder.
 
     PATH contains folders named like the model's classes, with .txt files in them; or it is a data set's root, whose
-    test/ is used, else train/. A folder `unsup` is ignored. The command prints each review with its label and score,
-    and then the accuracy.
+    test/ is used, else train/. A folder `unsup` is ignored. The output ends with the accuracy.
 
     \b
     Example:
@@ -375,11 +371,10 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
     if inference.predictor.cascade is not None:
         click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
     if report.accuracy is not None:
-        count = report.labels.others
-        others = f"; {count:,} with the label {OTHER_LABEL} count as wrong" if count else ""
-        click.echo(
-            f"accuracy: {report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%}){others}"
-        )
+        others = report.labels.others
+        wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
+        right = f"{report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})"
+        click.echo(f"accuracy: {right}{wrong}")
 
 
 @main.command()
