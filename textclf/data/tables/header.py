@@ -119,6 +119,8 @@ def name_unnamed(header: list[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def named_cells(header: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
     """The cells by column; one without a name is there if it has a value, which no earlier row had."""
+    if "" not in header:
+        return dict(zip(header, cells, strict=False))
     return {
         name or _number_name(at, header): cell
         for at, (name, cell) in enumerate(zip(header, cells, strict=False))
