@@ -91,9 +91,7 @@ class Retrain:
             config(**changes)
             self.changes |= changes
         if given:
-            raise ConfigError(
-                f"Retrain: unknown option {', '.join(sorted(given))}; see textclf/config.py for the known ones"
-            )
+            raise ConfigError(f"Retrain: unknown option {', '.join(sorted(given))}; see textclf/config.py")
 
     @cached_property
     def champion(self) -> ModelVersion:
