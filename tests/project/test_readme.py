@@ -156,7 +156,11 @@ class Reader:
             words = [{"minilm-l6": str(self.encoder), "ID": newest}.get(word, word) for word in words]
             if words[1:3] in (["data", "report"], ["data", "audit"]):
                 words += ["--encoder", str(self.encoder)]
-            assert textclf(words[1:]) in statuses, line
+            with contextlib.ExitStack() as output:
+                if ">" in words:
+                    *words, _, target = words
+                    output.enter_context(contextlib.redirect_stdout(output.enter_context(open(target, "w"))))  # noqa: SIM115
+                assert textclf(words[1:]) in statuses, line
         else:
             subprocess.run(line, shell=True, cwd=self.folder, check=True, timeout=60)  # noqa: S602  (the page's line)
 
