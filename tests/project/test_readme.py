@@ -159,7 +159,7 @@ class Reader:
             with contextlib.ExitStack() as output:
                 if ">" in words:
                     *words, _, target = words
-                    output.enter_context(contextlib.redirect_stdout(output.enter_context(open(target, "w"))))  # noqa: SIM115
+                    output.enter_context(contextlib.redirect_stdout(output.enter_context(open(target, "w"))))
                 assert textclf(words[1:]) in statuses, line
         else:
             subprocess.run(line, shell=True, cwd=self.folder, check=True, timeout=60)  # noqa: S602  (the page's line)
