@@ -180,3 +180,35 @@ def test_a_test_part_that_is_the_training_part(tmp_path):
     with pytest.raises(DatasetError, match=r"has the training texts themselves \(40 of 40;.*--no-test"):
         load_dataset(tmp_path)
     assert len(load_dataset(tmp_path, options=DataOptions(read_test=False)).train) > 0  # The remedy.
+
+
+def test_an_unusual_encoding_and_delimiter_are_named(tmp_path):
+    write(tmp_path / "plain.csv", ("neg", "pos"))
+    text = (tmp_path / "plain.csv").read_text()
+    cases = {
+        "plain.csv": (text.encode(), ()),
+        "semicolons.csv": (text.replace(",", ";").encode(), ("semicolons.csv: delimiter ';'.",)),
+        "tabs.csv": (text.replace(",", "\t").encode(), ("tabs.csv: delimiter tab.",)),
+        "tabs.tsv": (text.replace(",", "\t").encode(), ()),
+        "wide.csv": (text.encode("utf-16"), ("wide.csv: encoding utf-16-le.",)),
+        "both.csv": (
+            text.replace(",", ";").replace("text;", "review;").encode("utf-16"),
+            ("both.csv: texts from the column 'review'; encoding utf-16-le, delimiter ';'.",),
+        ),
+    }
+    for name, (content, notes) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        data = load_dataset(tmp_path / name)
+        assert (data.notes, report_of(data).to_dict()["notes"]) == (notes, notes)
+
+
+def test_a_missing_header_is_the_likely_reason(tmp_path):
+    table = tmp_path / "train.csv"
+    rows = [f'"The hotel was quite {word} and near the sea",{label}' for label, word in enumerate(("weak", "good"))]
+    table.write_text("\n".join([*rows, ""]))
+    with pytest.raises(DatasetError, match="header seems to be missing: add a first line with the column names"):
+        load_dataset(table)
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(DatasetError) as without:
+        load_dataset(table)
+    assert "The header" not in str(without.value)

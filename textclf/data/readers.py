@@ -164,7 +164,7 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
 
 def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool) -> None:
     table = LabelledTable(path, options, needs_label)
-    if table.note:
-        part.notes.append(table.note)
+    if note := table.note:
+        part.notes.append(note)
     for row in table.rows(lambda _number, error: part.leave_out(error, options)):
         part.add(row.text, label_text(row.label) or "", str(path), row.source, row.number)

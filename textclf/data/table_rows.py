@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from textclf.bad_rows import BadRowError, OnBadRow, Reason
 from textclf.config import DataOptions
-from textclf.data.tables import Row, Wanted, find_columns, read_rows
+from textclf.data.tables import Row, Wanted, describe_dialect, find_columns, read_rows
 from textclf.label_column import label_text
 
 SOURCE = "source"
@@ -50,8 +50,9 @@ class LabelledTable:
 
     @property
     def note(self) -> str:
-        """A sentence about columns that are read instead of the wanted ones; "" if none is."""
-        note = self.columns.note(self._wanted)
+        """A sentence about columns that are read instead of the wanted ones, and an unusual encoding or delimiter."""
+        dialect = describe_dialect(self.path, self._wanted, self._encoding)
+        note = "; ".join(filter(None, [self.columns.note(self._wanted), dialect]))
         return f"{self.path.name}: {note}." if note else ""
 
     def rows(self, on_bad: OnBadRow) -> Iterator[LabelledRow]:

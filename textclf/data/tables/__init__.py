@@ -3,7 +3,7 @@
 from textclf.bad_rows import UndecodableError
 from textclf.data.tables.formats import TABLE_ENDINGS, table_format
 from textclf.data.tables.header import Columns, Wanted
-from textclf.data.tables.reading import OnBad, OnProgress, Row, column_names, find_columns, read_rows
+from textclf.data.tables.reading import OnBad, OnProgress, Row, column_names, describe_dialect, find_columns, read_rows
 
 __all__ = [
     "TABLE_ENDINGS",
@@ -14,6 +14,7 @@ __all__ = [
     "UndecodableError",
     "Wanted",
     "column_names",
+    "describe_dialect",
     "find_columns",
     "read_rows",
     "table_format",

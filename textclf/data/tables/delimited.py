@@ -69,6 +69,11 @@ class DelimitedTable:
             )
         self._width = 1 + max(at for at, name in enumerate(self._header) if name)
 
+    @property
+    def delimiter(self) -> str:
+        """The character between two fields."""
+        return self._dialect.delimiter
+
     def rows(self, report: OnBad) -> Rows:
         """The rows with their numbers, counted from 1 after the header; bad ones count, empty ones do not."""
         number = 0

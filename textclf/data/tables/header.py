@@ -22,6 +22,8 @@ _SYNONYMS = {
 }
 # fmt: on
 _OPTIONS = {TEXT: "--text-column", LABEL: "--label-column"}
+# A name of a column has fewer words.
+_SENTENCE_WORDS = 6
 # Byte-order mark and characters of no width, which spreadsheets and web pages leave in names.
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
@@ -162,7 +164,16 @@ def _find(names: Sequence[str], wanted: str, kind: str, where: object, shown: Se
         raise DatasetError(
             f"{where}: expected a column {wanted!r}, found several candidates ({listed}); {_choices(kind, found)}"
         )
-    raise DatasetError(f"{where}: {missing_column(wanted, names if shown is None else shown, _OPTIONS[kind])}")
+    shown = names if shown is None else shown
+    hint = ""
+    if _is_a_row(shown):
+        hint = f". The header seems to be missing: add a first line with the column names, such as {TEXT} and {LABEL}"
+    raise DatasetError(f"{where}: {missing_column(wanted, shown, _OPTIONS[kind])}{hint}")
+
+
+def _is_a_row(names: Sequence[str]) -> bool:
+    """Whether a first line looks like a row: it has a sentence, which is no name of a column."""
+    return any(len(name.split()) >= _SENTENCE_WORDS for name in names)
 
 
 def _choices(kind: str, names: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from textclf.data.tables.xlsx_rows import XlsxTable
 from textclf.errors import DatasetError
 
 OnProgress = Callable[[int], None]
+_DELIMITER_NAMES = {"\t": "tab"}
 
-__all__ = ["OnBad", "OnProgress", "Row", "column_names", "find_columns", "read_rows"]
+__all__ = ["OnBad", "OnProgress", "Row", "column_names", "describe_dialect", "find_columns", "read_rows"]
 
 
 class _Table(Protocol):
@@ -66,6 +67,29 @@ def find_columns(path: Path | str, wanted: Wanted, encoding: str = "") -> Column
         names = list(dict.fromkeys(key for _, row in rows for key in row))
     found = wanted.find(names, path)
     return found._replace(label=found.label or wanted.label)
+
+
+def describe_dialect(path: Path, wanted: Wanted, encoding: str = "") -> str:
+    """The encoding and the delimiter of a text file in words; "" for UTF-8 and the delimiter that its name stands for.
+
+    Raises:
+        DatasetError: if the file is missing, of an unknown kind or damaged.
+    """
+    kind, parts = table_format(_checked(path)), []
+    if kind in (formats.PARQUET, formats.XLSX):
+        return ""
+    with open_source(path, encoding) as source:
+        if source.encoding.codec != "utf-8":
+            parts.append(f"encoding {source.encoding.codec}")
+        if kind in (formats.CSV, formats.TSV):
+            usual = "\t" if kind == formats.TSV else ","
+            try:
+                delimiter = DelimitedTable(source, wanted, usual).delimiter
+            except DAMAGE as error:
+                raise source.damaged(0, error) from error
+            if delimiter != usual:
+                parts.append(f"delimiter {_DELIMITER_NAMES.get(delimiter, repr(delimiter))}")
+    return ", ".join(parts)
 
 
 def read_rows(
