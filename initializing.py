@@ -261,17 +261,18 @@ def report_command(
     # After the data: these need TensorFlow.
     @functools.cache
     def preprocessing() -> "TextPreprocessing":
-        announce_tensorflow()
         from textclf.training.encoders.preprocessing import encoder_preprocessing
 
         return encoder_preprocessing(encoder)
 
     def text_keys() -> KeyFunction:
+        announce_tensorflow()
         from textclf.training.export.tokenizer_parity import text_keys_of_preprocessing
 
         return text_keys_of_preprocessing(preprocessing())
 
     def lengths(texts: Sequence[str]) -> np.ndarray:
+        announce_tensorflow()
         from textclf.training.encoders.preprocessing import token_counts
 
         return token_counts(texts, preprocessing())

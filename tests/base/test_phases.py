@@ -53,3 +53,11 @@ def test_a_missing_data_set_is_found_before_tensorflow_is_loaded():
     assert found.stdout.startswith("nowhere: no such file or folder")
     assert found.stdout.splitlines()[-1] == "False"
     assert "TensorFlow" not in found.stderr
+
+
+def test_a_report_says_that_it_loads_tensorflow(tmp_path):
+    rows = [f"{label} {i},{label}" for label in ("neg", "pos") for i in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows, ""]))
+    command = [sys.executable, "initializing.py", "report", str(tmp_path / "train.csv")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stderr.splitlines()[0] == "loading TensorFlow: about 10 s …"
