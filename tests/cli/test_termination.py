@@ -1,6 +1,5 @@
 """SIGTERM ends a command, also one that is inside a long call of C."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -70,13 +69,22 @@ def test_a_signal_to_a_forked_process_is_not_one_to_its_parent():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{-signal.SIGTERM}\nover\n", "")
 
 
-def test_a_forked_process_may_leave_the_block():
-    with ends_on_sigterm():
-        child = os.fork()
-        if child:
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-            return
+_LEAVING = """
+import os
+from textclf.cli.termination import ends_on_sigterm
+
+child = 0
+with ends_on_sigterm():
+    child = os.fork()
+if not child:
     os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_may_leave_the_block():
+    done = subprocess.run([sys.executable, "-c", _LEAVING], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
 def test_handlers_and_threads_end_with_the_block():
@@ -90,9 +98,22 @@ def test_handlers_and_threads_end_with_the_block():
     assert threading.active_count() == threads
 
 
+_NESTED = """
+import signal
+from textclf.cli.termination import ends_on_sigterm
+
+with ends_on_sigterm(max_seconds=0.2):
+    try:
+        with ends_on_sigterm(max_seconds=0.2):
+            signal.raise_signal(signal.SIGTERM)
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
 def test_nested_blocks_end_in_turn():
-    with ends_on_sigterm(), pytest.raises(SystemExit), ends_on_sigterm():
-        signal.raise_signal(signal.SIGTERM)
+    done = subprocess.run([sys.executable, "-c", _NESTED], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "")
 
 
 def test_other_threads_may_run_commands():

@@ -94,7 +94,7 @@ def test_an_empty_label_is_no_error_where_labels_are_optional(tmp_path):
     latest = read_latest(tmp_path / "t.csv")
     assert (latest.texts, latest.labels) == (("good", "bad"), ("pos", None))
     assert latest.notes == (
-        "t.csv: texts from the column 'review' and labels from the column 'sentiment'.",
+        "t.csv: texts from the column 'review' and labels from the column 'sentiment'; delimiter ';'.",
         "Blank texts, left out: 1.",
         "Texts without a label: 1.",
     )

@@ -101,9 +101,9 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     ),
     "textclf/report/shortcomings.py": {"--class-weights": (_TRAINERS, _ADVICE)},
     "textclf/report/version_config.py": {"--config": ("train", _AN_EARLIER_VERSION)},
-    "textclf/retraining/champion_data.py": {"--add-classes": ("retrain", "tests/stages/test_new_classes.py::added")},
+    "textclf/retraining/champion_data.py": {"--add-classes": ("retrain", "tests/stages/test_adding_classes.py::added")},
     "textclf/retraining/combining_report.py": {
-        "--add-classes": ("retrain", "tests/stages/test_new_classes.py::added"),
+        "--add-classes": ("retrain", "tests/stages/test_adding_classes.py::added"),
         "--min-class-texts": (
             "retrain",
             "tests/retraining/test_new_classes.py::test_a_class_that_cleaning_makes_too_small_is_not_added",

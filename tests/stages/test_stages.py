@@ -102,7 +102,7 @@ def test_initialize_makes_batches_of_three_splits(folder, root):
     texts, labels = next(iter(train_ds))
     assert (texts.shape, texts.dtype.name, labels.shape, labels.dtype.name) == ((16,), "string", (16,), "int32")
     counts = [sum(len(labels) for _, labels in part) for part in (train_ds, val_ds, test_ds)]
-    assert counts == [76, 26, 24]
+    assert counts == [76, 26, 50]
     again = initialize.make_dataset(root, root, val_split=0.25, batch_size=16)
     assert [sum(len(labels) for _, labels in part) for part in again] == counts
 
@@ -137,7 +137,7 @@ def test_make_model_previews_builds_and_draws(folder, tiny_checkpoint, capsys):
 def test_training_saves_a_current_version(folder, trained_stage):
     training, path = trained_stage
     assert [len(values) for values in training.fit_model().values()] == [2] * 5
-    assert training.predict_model()["test"].n == 24
+    assert training.predict_model()["test"].n == 50
     assert path.parent.parent.samefile(folder / "model")
     assert ModelStore("model").current_id() == path.name
 
@@ -219,7 +219,7 @@ def training_output(cli, started_training):
 @pytest.mark.usefixtures("started_training")
 def test_initializing_reports_and_previews(cli, encoder):
     report = json.loads(cli.run("initializing.py", "report", DATA, *encoder, "--json"))
-    assert [split["texts"] for split in report["splits"]] == [82, 10, 10, 24]
+    assert [split["texts"] for split in report["splits"]] == [82, 10, 10, 50]
     shown = cli.run("initializing.py", "preview", DATA, "-n", 2)
     assert len(re.findall(r"^\[(?:neg|pos)\] ", shown, re.MULTILINE)) == 2
 
@@ -235,11 +235,13 @@ def test_make_model_previews(cli, encoder):
 @pytest.mark.slow
 def test_train_model_prints_results(cli, training_output):
     version = open_model(cli.folder / "model")
-    assert re.search(r"^test: +accuracy [01]\.\d{4}, macro F1 .* \(24 texts\)$", training_output, re.MULTILINE)
+    assert re.search(
+        r"^test: +trained encoder: accuracy [01]\.\d{4}, macro F1 .* \(50 texts\)$", training_output, re.MULTILINE
+    )
     engine = rf"^engine: +{version.manifest.engine['precision']}, the label of the SavedModel on "
     assert re.search(engine, training_output, re.MULTILINE)
     assert training_output.endswith(f"saved:         model/versions/{version.id} (current)\n")
-    assert version.manifest.metrics["test"]["n"] == 24
+    assert version.manifest.metrics["test"]["n"] == 50
 
 
 @pytest.mark.slow
@@ -269,7 +271,7 @@ def test_inference_describes_and_compares_versions(cli, trained_version):
     shown = cli.run("inference.py", "inspect")
     assert "aclImdb-tiny-bert" in shown
     accuracy = version.manifest.metrics["test"]["accuracy"]
-    assert re.search(rf"^  test +24 +{accuracy:.4f} ", shown, re.MULTILINE)
+    assert re.search(rf"^  test +50 +{accuracy:.4f} ", shown, re.MULTILINE)
     compared = cli.run("inference.py", "compare", version.id, other)
     assert f"a  {version.id}  aclImdb-tiny-bert\nb  {other.name}  reviews-tiny-bert\n" in compared
     assert "metrics on test: NOT the same texts" in compared

@@ -98,7 +98,8 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 
 def test_an_unknown_optimiser_is_refused_before_any_work(tmp_path):
-    training = Training(dataset_path=str(tmp_path / "missing"))
+    (tmp_path / "data.csv").write_text("no table of texts")
+    training = Training(dataset_path=str(tmp_path / "data.csv"))
     with pytest.raises(ConfigError, match="optimiser: expected one of adamw"):
         training.compile("adamww")
 

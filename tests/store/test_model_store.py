@@ -480,7 +480,7 @@ class TestManifest:
             ({"parent": "../up"}, "parent: expected"),
             ({"class_names": ["neg"]}, "class_names: expected two"),
             ({"class_names": ["neg", "neg"]}, "class_names: expected two"),
-            ({"class_names": ["neg", "../up"]}, "class_names: expected two"),
+            ({"class_names": ["neg", "a\nb"]}, "class_names: expected two"),
             ({"class_names": "np"}, "class_names: expected two"),
             ({"encoder": {"model_name": "tiny"}}, "encoder: expected"),
             ({"max_length": "128"}, "max_length: expected"),
