@@ -153,7 +153,7 @@ class Drawn:
     @property
     def validation_texts(self) -> Path:
         """Return the file with the validation texts, a JSON list."""
-        return self.folder / "validation.json"
+        return self.folder / "held-out.json"
 
 
 def draw(found: LabelledSet, count: int, validation: Split, own_split: float, folder: Path) -> Drawn:
