@@ -68,9 +68,11 @@ def retrain(store: str, source: str, old: str, new: str, work: str, rounds: str 
     """Again and again `retraining.py run`, where a copy of `source` is what a training would save."""
     import retraining
     import train_model
+    from textclf.retraining.champion_data import text_keys_of
+    from textclf.store.model_store import open_model
 
     def save_model(training, model_dir, name="", promote=False, parent=None):
-        data = {"fingerprint": training.read_dataset().fingerprints}
+        data = {"fingerprint": training.read_dataset(text_keys_of(open_model(source))).fingerprints}
         fitted = {"options": training.training_options.to_dict(), "dropout": training.model_options.dropout}
         return Path(model_dir, "versions", copy_version(model_dir, source, parent=parent, data=data, training=fitted))
 
