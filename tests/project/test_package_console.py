@@ -119,8 +119,8 @@ def test_exit_status_of_a_command_is_passed_on(run, store, tmp_path):
     [
         (["frobnicate"], 2, "error: No such command 'frobnicate'. (see textclf --help)"),
         (["score", "--output", "x.csv"], 2, "error: Missing option '--input'. (see textclf score --help)"),
-        (["versions", "list", "--model-path", "absent"], 1, "error: absent: expected a model store"),
-        (["versions", "list", "--model-path", "a", "--model-dir", "a"], 1, "error: a: expected a model store"),
+        (["versions", "list", "--model-path", "absent"], 1, "/absent: expected a model store"),
+        (["versions", "list", "--model-path", "a", "--model-dir", "a"], 1, "/a: expected a model store"),
         (["versions", "list", "--threads", "2"], 2, "error: No such option '--threads'"),
         (
             ["check", "--model-path", "a", "--model-dir", "b"],
@@ -139,7 +139,9 @@ def test_error_is_one_line(run, arguments, status, message, monkeypatch):
     monkeypatch.setenv("PORT", str(free_port()))
     result = run(*arguments)
     assert result.exit_code == status
-    assert result.stderr.splitlines()[-1].startswith(message)
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert message in line
 
 
 @pytest.mark.parametrize(
