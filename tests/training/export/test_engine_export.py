@@ -294,9 +294,9 @@ def test_calibration_sees_so_many_different_training_texts_and_the_gate_so_many_
     seen = []
     quantise = export.quantise
 
-    def remembering(weights, activation, padding_id, ids):
+    def remembering(weights, activation, padding_id, ids, *others):
         seen.append([tuple(text) for text in ids])
-        return quantise(weights, activation, padding_id, ids)
+        return quantise(weights, activation, padding_id, ids, *others)
 
     monkeypatch.setattr(export, "quantise", remembering)
     texts = EngineTexts(data.train.texts, data.validation_calibrate)
@@ -372,7 +372,7 @@ def test_a_version_is_exported_again_as_its_child(store, version, reviews, monke
     for field in same:
         assert getattr(child.manifest, field) == getattr(version.manifest, field)
     parts = {path.split("/")[0] for path in child.manifest.files}
-    assert parts == {"saved_model", "engine", "reference.npz", "plots"}
+    assert parts == {"saved_model", "engine", "reference.npz", "plots", "evaluation.json"}
     for name, digest in version.manifest.files.items():
         if name.startswith(("saved_model/", "plots/")):
             assert child.manifest.files[name] == digest
