@@ -33,7 +33,7 @@ from textclf.config import (
 from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
-from textclf.phases import announce_tensorflow
+from textclf.phases import announce, announce_tensorflow
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
@@ -164,6 +164,7 @@ class Training:
         for warning in warnings_of(dataset):
             click.echo(f"warning: {warning}", err=True)
         preprocessing = maker.select_model()
+        announce("building the model and its training graph", 15)
         classifier = maker.build_model(model.dropout)
         self._compiled = compile_training(
             dataset, maker.folders, preprocessing, classifier, model, self.training_options, self.runs_dir
