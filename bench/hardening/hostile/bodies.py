@@ -396,7 +396,6 @@ def feedback(make: Maker) -> Hostile:
     label, codes = make.random.choice(
         (
             ("../pos", ["unknown_label"]),
-            ("POS", ["unknown_label"]),
             ("", ["unknown_label"]),
             ("pos\0", ["unknown_label"]),
             ("pos/", ["unknown_label"]),
