@@ -11,6 +11,7 @@ from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
 from textclf.stats.calibration import softmax
 from textclf.stats.metrics import classification_metrics
+from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import plan_epoch
 from textclf.training.fitting.checkpoints import RunDirectory
 from textclf.training.fitting.training_loop import LabelledIds, fit, ids_to_logits, predict_logits
@@ -151,6 +152,28 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_texts(tmp_path):
     )
     assert result.steps == 2
     assert result.history["loss"] == pytest.approx([(4 * np.log(4) + np.log(4 / 3)) / 5], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [({}, (1.0, 1.0)), ({"r_drop": 1.0}, (1.0, 1.0)), ({"class_weights": True}, (0.75, 1.5))],
+    ids=["plain", "r_drop", "class_weights"],
+)
+def test_a_long_text_that_is_a_batch_of_its_own_counts_as_much_as_any_other(tmp_path, options, weights):
+    # Words that say nothing, so that only the bias learns. Two short texts of class 0 share a batch.
+    lengths = np.array([4, 4, 17])
+    texts = TokenizedTexts(np.full(25, 10, np.int32), np.array([0, 4, 8, 25]), lengths)
+    train = LabelledIds(texts, np.array([0, 0, 1], np.int32))
+    model = linear_classifier()
+    settings = {"epochs": 1, "init_lr": 1e-4, "tokens_per_batch": 24, **options}
+    assert fitted(tmp_path, model, train, train, **settings).steps == 2
+    plan = plan_epoch(lengths, 24, 8, 42, 0)
+    # A text of class 1 moves its bias by half the rate. The rate falls from 1 to 1/2, and a step has 1.5 texts.
+    expected = sum(
+        rate * len(batch) / 1.5 * weights[train.labels[batch[0]]] * (0.5 if train.labels[batch[0]] else -0.5)
+        for rate, batch in zip((1e-4, 0.5e-4), plan, strict=True)
+    )
+    assert model.get_layer("classifier").get_weights()[1][1] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.fixture

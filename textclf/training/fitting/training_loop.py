@@ -33,6 +33,7 @@ _EVALUATION_TOKENS = 8192
 _LOG_STEPS = 10
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _LABELS = tf.TensorSpec([None], tf.int32)
+_SCALE = tf.TensorSpec([], tf.float32)
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,13 @@ def fit(
         for epoch in range(progress.epochs_done, options.epochs):
             if progress.is_finished:
                 break
+            mean_size = len(train.labels) / len(plans[epoch])
             with graph_precision(precision):
                 for indices in plans[epoch][progress.step - int(first_steps[epoch]) :]:
                     started = time.monotonic()
                     batch = make_batch(train.texts, indices, padding_id)
-                    loss = float(step(batch.word_ids, batch.mask, train.labels[indices]))
+                    scale = np.float32(len(indices) / mean_size)
+                    loss = float(step(batch.word_ids, batch.mask, train.labels[indices], scale))
                     _count_step(progress, loss, len(indices), time.monotonic() - started)
                     bar.update()
                     bar.set_postfix_str(f"epoch {epoch + 1}/{options.epochs}, loss {loss:.3f}", refresh=False)
@@ -168,22 +171,27 @@ def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor
 
 def _training_step(
     model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, class_weights: np.ndarray, r_drop: float
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tf.Tensor]:
-    """A compiled optimiser step: word ids [B, S], mask [B, S], labels [B] -> loss."""
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]:
+    """A compiled optimiser step: word ids [B, S], mask [B, S], labels [B], scale -> mean loss of the batch.
+
+    The gradient is that of `scale` times the loss. With B over the mean B of the epoch, each text counts the same:
+    batches of long texts have few of them.
+    """
     weight_of_class = tf.constant(class_weights, tf.float32)
 
     def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return model(_encoder_inputs(word_ids, mask), training=True)
 
-    @graph_function(_IDS, _IDS, _LABELS)
-    def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    @graph_function(_IDS, _IDS, _LABELS, _SCALE)
+    def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             losses = training_losses(logits_of, word_ids, mask, labels, r_drop)  # [B]
             weights = tf.gather(weight_of_class, labels)  # [B]
             # Do not divide by the batch's weights, which would cancel them in a batch of one class. Their mean over
             # all texts is 1.
             loss = tf.reduce_mean(losses * weights)
-        gradients = tape.gradient(loss, model.trainable_variables)
+            scaled = scale * loss
+        gradients = tape.gradient(scaled, model.trainable_variables)
         optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
