@@ -39,7 +39,7 @@ def rows_of(found):
         yield ReviewRow(*place, label, "", 0.25, LIKELY_ERROR, text, row_key(text, label))
 
 
-def edited(path, **changes):
+def edited(path, encoding="utf-8-sig", **changes):
     """Set the label of rows, counted from 1, as row1="pos"; write the file as a spreadsheet does, with semicolons."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
@@ -47,7 +47,7 @@ def edited(path, **changes):
         rows[int(name.removeprefix("row"))][COLUMNS.index("label")] = label
     content = io.StringIO()
     csv.writer(content, delimiter=";").writerows(rows)
-    path.write_text(content.getvalue(), encoding="utf-8-sig")
+    path.write_text(content.getvalue(), encoding=encoding)
 
 
 def test_the_file_is_for_spreadsheets(review):
@@ -73,6 +73,17 @@ def test_edited_labels_come_back(data, review, tmp_path):
         ("a warm, funny film", "pos", "shop"),
     ]
     assert read_texts(data, DataOptions()).texts == tuple(text for text, _ in TEXTS)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-16"])
+def test_a_file_in_the_encoding_of_the_spreadsheet_comes_back(tmp_path, encoding):
+    data = tmp_path / "train.csv"
+    data.write_text("text,label\nUn café très bon,réussi\nUn café froid,raté\n", encoding="utf-8")
+    texts = read_texts(data, DataOptions())
+    path = tmp_path / "review.csv"
+    write_review(path, rows_of(texts))
+    edited(path, encoding, row2="réussi")
+    assert read_corrections(path, texts).labels == {1: "réussi"}
 
 
 def test_a_class_that_starts_like_a_formula_comes_back(tmp_path):

@@ -7,11 +7,13 @@ time of the audit, so that a correction never reaches a text that changed since.
 import csv
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.audit.audited_texts import AuditedTexts
 from textclf.data.tables import Wanted, read_rows
+from textclf.data.tables.encoding import HEAD_BYTES, detect_encoding
 from textclf.errors import DatasetError
 from textclf.files import atomic_file, atomic_folder
 from textclf.label_column import label_key
@@ -73,7 +75,7 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
     changed: list[str] = []
     unknown: list[str] = []
     contradictory: list[str] = []
-    for number, row in read_rows(path, wanted=_WANTED):
+    for number, row in read_rows(path, wanted=_WANTED, encoding=_encoding(path)):
         for name in _NEEDED:
             if name not in row:
                 raise DatasetError(
@@ -134,6 +136,20 @@ def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path)
                     if its_part == part and at not in corrections.removed:
                         label = corrections.labels.get(at, found.class_names[found.labels[at]])
                         writer.writerow([found.texts[at], label, found.senders[at]][: len(columns)])
+
+
+def _encoding(path: Path) -> str:
+    """The encoding that a spreadsheet saved a file in: Windows' own, unless it has a mark or is UTF-8.
+
+    An error can't do harm: the key tells the text, and a label that was decoded wrongly is no class.
+    """
+    with suppress(OSError):  # read_rows() describes it.
+        content = path.read_bytes()
+        try:
+            content.decode(detect_encoding(content[:HEAD_BYTES]).codec)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return ""
 
 
 def _plain(value: object) -> str:
