@@ -35,7 +35,7 @@ from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
 from textclf.stats.metrics import Metrics
-from textclf.store.model_store import ModelStore
+from textclf.store.model_store import ModelStore, path_or_version
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
@@ -148,11 +148,14 @@ class Training:
         announce_tensorflow()
         from textclf.training.compiled_training import compile_training
         from textclf.training.fitting.optimisers import check_optimiser
+        from textclf.training.teachers import check_teachers, open_teachers
 
         options = self.training_options
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
         model = self.model_options
         maker = MakeModel.from_options(model, seed=options.seed)
+        teacher_paths = options.teachers if options.teacher_weight else ()
+        check_teachers(teacher_paths)
         # The files are read first, because their errors are cheaper to find; then the options meet the encoder.
         dataset = self.read_dataset(made_at_first_use(lambda: _checked_text_keys(maker)))
         maker.class_names = dataset.class_names
@@ -163,11 +166,15 @@ class Training:
             click.echo(f"not read:      {unread}")
         for warning in warnings_of(dataset):
             click.echo(f"warning: {warning}", err=True)
+        text_keys = made_at_first_use(lambda: maker.text_keys)
+        teachers = open_teachers(teacher_paths, dataset, self.data_options.text_column, text_keys)
+        for teacher in teachers:
+            click.echo(f"teacher:       {teacher}")
         preprocessing = maker.select_model()
         announce("building the model and its training graph", 15)
         classifier = maker.build_model(model.dropout)
         self._compiled = compile_training(
-            dataset, maker.folders, preprocessing, classifier, model, self.training_options, self.runs_dir
+            dataset, maker.folders, preprocessing, classifier, model, self.training_options, self.runs_dir, teachers
         )
         self._fitted = self._measured = None
         return classifier
@@ -358,6 +365,7 @@ def main(
       tensorboard --logdir runs
     """
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
+    options["teachers"] = [path_or_version(teacher, model_dir) for teacher in training_options.teachers]
     training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
     if export_again:
         version = training.export_again(model_dir, export_again, promote, given_options(DataOptions))

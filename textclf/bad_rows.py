@@ -28,6 +28,7 @@ class Reason(StrEnum):
     SEVERAL_LABELS = "several_labels"
     TEXT_TYPE = "text_type"
     LABEL_TYPE = "label_type"
+    WEIGHT = "weight"
     UNWRITABLE = "unwritable"
 
     @property
@@ -49,6 +50,7 @@ _WORDS = {
     Reason.SEVERAL_LABELS: "several labels",
     Reason.TEXT_TYPE: "a text that is not a string",
     Reason.LABEL_TYPE: "a label of another type",
+    Reason.WEIGHT: "a weight that is no positive number",
     Reason.UNWRITABLE: "not writable in the format of the output",
 }
 

@@ -113,10 +113,15 @@ class DataOptions(Config):
         "Near duplicates in the training texts, and of test texts: count them, drop them, or do not search them.",
         NEAR_DUPLICATES,
     )
+    weight_column: str = text(
+        "", "Column of a table with how much each training text counts in the loss.", shown="all count the same"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("label_column", self.label_column != self.text_column, "a second column name")
+        others = (self.text_column, self.label_column)
+        self._check("weight_column", self.weight_column not in others, "a column of its own")
 
     @classmethod
     def from_record(cls, values: dict[str, Any]) -> Self:
@@ -197,6 +202,15 @@ class TrainingOptions(Config):
     r_drop: float = number(
         0.0, "Weight of the R-Drop loss; above 0, a step takes twice the time and memory.", min=0, below=1000
     )
+    teachers: tuple[str, ...] = texts(
+        "Learn from the probabilities of this larger model too: a version (its id in the store, its folder, or a "
+        "store), or a table with a column p:CLASS for each class, as `score` writes it; may be repeated.",
+        flag="--teacher",
+        metavar="VERSION_OR_TABLE",
+    )
+    teacher_weight: float = number(
+        0.5, "Share of the teachers in the target of each text; its label has the rest. 0 ignores them.", min=0, max=1
+    )
     optimiser: str = filled_text("adamw", "Optimiser: adamw, lamb, adam, adamax, adagrad, rmsprop or sgd.")
     warmup: float = share(0.1, "Share of the steps during which the learning rate rises.")
     tokens_per_batch: int = whole(4096, "Maximum number of tokens in a batch, padding included.", min=8)
@@ -229,6 +243,7 @@ class TrainingOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "teachers", tuple(self.teachers))  # JSON has no tuples.
         self._check(
             "layer_decay",
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",

@@ -9,6 +9,7 @@ _OPTIONS_OF_FILES = "tests/cli/test_config_file.py"
 _READERS = "train, retrain, data preview, data report, data audit, data correct, versions inspect"
 _TABLES = f"{_READERS}, check"
 _TRAINERS = "train, retrain"
+_WEIGHERS = "train, retrain, data preview, data report"
 _EXPORT_AGAIN = ("train", f"{_HERE}::test_a_version_is_exported_again")
 _DIVERGED = ("train, retrain", f"{_HERE}::test_smaller_steps_for_a_training_that_diverged")
 _ADVICE = f"{_HERE}::test_advice_of_an_audit_is_accepted_by_training"
@@ -51,6 +52,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "textclf/data/prediction_log/database_url.py": {
         "--latest": ("check", f"{_HERE}::test_a_check_without_a_log_reads_a_file")
     },
+    "textclf/data/readers.py": {"--weight-column": (_WEIGHERS, f"{_HERE}::test_a_column_of_weights")},
     "textclf/data/source_path.py": {"--url": ("train, data download", f"{_HERE}::test_a_url_that_is_downloaded")},
     "textclf/data/splits.py": {
         "--no-test": (
@@ -66,6 +68,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "textclf/data/table_rows.py": {
         "--label-column": (_TABLES, f"{_HERE}::test_a_row_with_another_column"),
         "--text-column": (_TABLES, f"{_HERE}::test_a_row_with_another_column"),
+        "--weight-column": (_WEIGHERS, f"{_HERE}::test_a_column_of_weights"),
     },
     "textclf/data/tables/delimited.py": {"--encoding": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows")},
     "textclf/data/tables/encoding.py": {

@@ -175,6 +175,23 @@ def test_a_row_with_another_column(tmp_path, row, flag, value):
     assert len(list(found)) == 2
 
 
+def test_a_column_of_weights(tmp_path):
+    lines = table("text", "label").replace("\n", ",1,2\n").replace("text,label,1,2", "text,label,w,v").replace(",1,", ",-1,")
+    (tmp_path / "a.csv").write_text(lines)
+    for wrong, message in (("w", "24 bad rows: 24 a weight"), ("x", "expected a column 'x'")):
+        with pytest.raises(DatasetError, match=message) as refused:
+            load_dataset(tmp_path / "a.csv", options=reading("--weight-column", wrong))
+        words = option_in(str(refused.value), "--weight-column", "v")
+        assert set(load_dataset(tmp_path / "a.csv", options=reading(*words)).train.weights) == {2.0}
+    for word, name in [("dull", "neg"), ("great", "pos")]:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for n in range(9):
+            (tmp_path / "data" / name / f"{n}.txt").write_text(f"{word} film {n}")
+    with pytest.raises(DatasetError, match="give a table, or leave --weight-column out"):
+        load_dataset(tmp_path / "data", options=reading("--weight-column", "v"))
+    assert load_dataset(tmp_path / "data").train.weights is None
+
+
 def test_a_wrong_encoding_leads_to_another(tmp_path):
     (tmp_path / "a.csv").write_bytes(table("text", "label", more="東京,pos\n").encode("shift_jis"))
     with pytest.raises(DatasetError) as refused:

@@ -63,6 +63,7 @@ from textclf.store.decision_log import ACTIONS
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
+from textclf.training.teachers import TeacherRecord
 from textclf.training.tf_setup import tf
 
 ROOT = Path(inference.__file__).resolve().parent
@@ -240,8 +241,11 @@ def test_the_manifest(trained_version):
     assert before <= listed
     # No label of this data was normalised.
     changes = {f"data.counts.normalised_labels[].{name}" for name in fields_of(LabelChange)}
-    now = keys_of(json_of(trained_version / "manifest.json")) - {"cascade.settings", "data.counts.normalised_labels"}
-    now |= changes
+    # No teacher taught it.
+    teachers = {f"training.teachers[].{name}" for name in fields_of(TeacherRecord)}
+    now = keys_of(json_of(trained_version / "manifest.json"))
+    now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers"}
+    now |= changes | teachers
     assert now <= listed
     assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()
     assert fields_of(Parity) == LIST["manifest.json"]["parity.engine"]

@@ -1,5 +1,6 @@
 """Cleans a part of a data set: repeats, contradictions, texts of other parts, and near duplicates."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
@@ -46,7 +47,10 @@ class Cleaned:
 
 
 def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation: Set[bytes] = frozenset()) -> Cleaned:
-    """A part without repeats, contradictions, and texts with a key of another part."""
+    """A part without repeats, contradictions, and texts with a key of another part.
+
+    Equal texts count once, with the largest of their weights.
+    """
     order = sorted(range(len(split)), key=lambda i: text_digest(split.texts[i]))
     keys = keys_of(split.texts)
     seen: dict[bytes, list[int]] = {}
@@ -68,7 +72,12 @@ def clean(split: Split, keys_of: KeyFunction, in_test: Set[bytes], in_validation
     unknown_words = 0
     if left_out["duplicates"] + left_out["conflicts"] > _MANY_REPEATS * len(split):
         unknown_words = max(0, len(set(TextKeys()(split.texts))) - len(seen))
-    return Cleaned(split.chosen(kept), **{reason: left_out[reason] for reason in reasons}, unknown_words=unknown_words)
+    cleaned = split.chosen(kept)
+    if split.weights is not None:
+        # The order of the files must not decide which of several weights counts.
+        weights = np.array([split.weights[seen[keys[i]]].max() for i in kept])
+        cleaned = dataclasses.replace(cleaned, weights=weights)
+    return Cleaned(cleaned, **{reason: left_out[reason] for reason in reasons}, unknown_words=unknown_words)
 
 
 def count_conflicts(keys: Sequence[bytes], labels: np.ndarray) -> int:

@@ -28,6 +28,7 @@ class DatasetParts:
         class_names: class names; the position is the class id.
         train, validation, test: texts of the parts; None for a part that was not read.
         normalised_labels: spellings of labels that differ from their class names.
+        has_weights: whether a column says how much each training text counts.
     """
 
     layout: Layout
@@ -37,6 +38,7 @@ class DatasetParts:
     validation: Part | None
     test: Part | None
     normalised_labels: tuple[LabelChange, ...]
+    has_weights: bool = False
 
     @property
     def all_read(self) -> list[Part]:
@@ -70,7 +72,8 @@ class DatasetParts:
         ids = {name: i for i, name in enumerate(self.class_names)}
         if not part.texts:
             raise DatasetError(f"{path}: expected labelled texts, found none; check the path")
-        return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32))
+        weights = np.array(part.weights) if self.has_weights and part is self.train else None
+        return Split(tuple(part.texts), np.array([ids[label] for label in part.labels], np.int32), weights)
 
 
 def read_parts(
@@ -84,7 +87,7 @@ def read_parts(
     found = find_parts(source, test_source)
     layout = chosen_parts(found, options)
     layout = layout._replace(unread=(*layout.unread, *hidden_folders(source, layout)))
-    train = read_part(layout.train, options)
+    train = read_part(layout.train, options, needs_weight=True)
     validation = read_part(layout.validation, options) if layout.validation else None
     test = read_part(layout.test, options) if layout.test else None
     others: Sequence[tuple[Path, Part]] = [
@@ -108,4 +111,5 @@ def read_parts(
         validation=validation,
         test=test,
         normalised_labels=normalised_labels,
+        has_weights=bool(options.weight_column),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -261,10 +261,19 @@ def _counts(
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
-    """SHA-256 over class names and the names, labels and texts of splits, as 64 hex digits, in any order."""
+    """SHA-256 over class names and the names, labels and texts of splits, as 64 hex digits, in any order.
+
+    Weights count for the training texts only: they change no other result.
+    """
     lines = sorted(
-        f"{name} {label} {text_digest(text).hex()}"
+        f"{name} {label} {text_digest(text).hex()}{weight}"
         for name, split in splits.items()
-        for text, label in zip(split.texts, split.labels, strict=True)
+        for text, label, weight in zip(split.texts, split.labels, _weight_lines(name, split), strict=True)
     )
     return hashlib.sha256("\n".join([json.dumps(class_names), *lines]).encode()).hexdigest()
+
+
+def _weight_lines(name: str, split: Split) -> Iterable[str]:
+    if split.weights is None or name != "train":
+        return [""] * len(split)
+    return (f" {weight!r}" for weight in split.weights.tolist())

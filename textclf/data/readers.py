@@ -36,6 +36,7 @@ class Part:
             class names of the labels.
         paths, sources: the file of each text, and its value in a table's column `source`, else "".
         rows: the row of each text in its table, counted from 1; 0 for a text file.
+        weights: how much each text counts in the loss; 1 unless a column says something else.
         label_counts: number of texts by label, including blank texts.
         empty: texts that were blank or null.
         skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).
@@ -53,6 +54,7 @@ class Part:
     paths: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     label_counts: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     skipped: BadRows = field(default_factory=BadRows)
@@ -64,7 +66,7 @@ class Part:
     unread: list[Unread] = field(default_factory=list)
     nested: Counter[str] = field(default_factory=Counter)
 
-    def add(self, text: str | None, label: str, path: str, source: str = "", row: int = 0) -> None:
+    def add(self, text: str | None, label: str, path: str, source: str = "", row: int = 0, weight: float = 1.0) -> None:
         """Append one text, or count it if it is blank."""
         self.label_counts[label] += 1
         if text is None or is_blank(text):
@@ -75,6 +77,7 @@ class Part:
             self.paths.append(path)
             self.sources.append(source)
             self.rows.append(row)
+            self.weights.append(weight)
 
     def leave_out(self, error: BadRowError, options: DataOptions) -> None:
         """Count a bad row, which is an error later unless the options skip it."""
@@ -88,11 +91,13 @@ def read_part(
     *,
     is_in_use: bool = False,
     needs_label: bool = True,
+    needs_weight: bool = False,
 ) -> Part:
     """The labelled texts of a folder of class folders, or of one or more tables.
 
     If it `is_in_use`, other processes add and remove texts meanwhile: files vanish, and class folders may be empty.
-    Without `needs_label`, rows of a table may have no label.
+    Without `needs_label`, rows of a table may have no label. With `needs_weight`, the column options.weight_column is
+    read; it must exist.
 
     Raises:
         DatasetError: if a file can't be read or is invalid; the message names the file.
@@ -100,9 +105,14 @@ def read_part(
     part = Part()
     for path in (paths,) if isinstance(paths, Path) else paths:
         if path.is_dir():
+            if needs_weight and options.weight_column:
+                raise DatasetError(
+                    f"{path}: expected a table with the weight column {options.weight_column!r}, found a folder; give "
+                    f"a table, or leave --weight-column out"
+                )
             _read_class_folders(path, part, options, is_in_use)
         else:
-            _read_table(path, part, options, needs_label)
+            _read_table(path, part, options, needs_label, options.weight_column if needs_weight else "")
     if part.refused:
         raise part.refused.error()
     if part.skipped and not part.label_counts:
@@ -162,9 +172,9 @@ def _read_class_folders(folder: Path, part: Part, options: DataOptions, is_in_us
             part.unlabelled += sum(is_text_file(entry) for entry in visible_entries(folder_entry.path))
 
 
-def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool) -> None:
-    table = LabelledTable(path, options, needs_label)
+def _read_table(path: Path, part: Part, options: DataOptions, needs_label: bool, weight_column: str) -> None:
+    table = LabelledTable(path, options, needs_label, weight_column)
     if note := table.note:
         part.notes.append(note)
     for row in table.rows(lambda _number, error: part.leave_out(error, options)):
-        part.add(row.text, label_text(row.label) or "", str(path), row.source, row.number)
+        part.add(row.text, label_text(row.label) or "", str(path), row.source, row.number, row.weight)

@@ -14,17 +14,29 @@ _TOTAL_LEAK = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """n unchanged texts, and their class ids: positions in Dataset.class_names, int32 [n]."""
+    """n unchanged texts, and what is known of each.
+
+    Attributes:
+        texts: the texts.
+        labels: class ids, which are positions in Dataset.class_names, int32 [n].
+        weights: how much each text counts in a training, float64 [n]; None if all count the same.
+        taught: probabilities that teachers give each text, float32 [n, classes], NaN for a text that no teacher knows;
+            None without teachers.
+    """
 
     texts: tuple[str, ...]
     labels: np.ndarray
+    weights: np.ndarray | None = None
+    taught: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def chosen(self, members: Sequence[int] | np.ndarray) -> "Split":
         """The texts at these positions."""
-        return Split(tuple(self.texts[i] for i in members), self.labels[members])
+        weights = None if self.weights is None else self.weights[members]
+        taught = None if self.taught is None else self.taught[members]
+        return Split(tuple(self.texts[i] for i in members), self.labels[members], weights, taught)
 
     def divided(self, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple["Split", "Split"]:
         """The split without a stratified share of its texts, and that share; for the arguments see hold_out()."""

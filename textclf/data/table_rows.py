@@ -1,5 +1,6 @@
-"""Labelled texts of a table: finds the two columns, and reports the rows that have no usable text or label."""
+"""Labelled texts of a table: finds their columns, and reports the rows that have no usable text, label or weight."""
 
+import math
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any, NamedTuple
 
 from textclf.bad_rows import BadRowError, OnBadRow, Reason
 from textclf.config import DataOptions
-from textclf.data.tables import Row, Wanted, describe_dialect, find_columns, read_rows
+from textclf.data.tables import Row, Wanted, column_names, describe_dialect, find_columns, read_rows
+from textclf.errors import DatasetError, missing_column
 from textclf.label_column import label_text
 
 SOURCE = "source"
@@ -21,12 +23,14 @@ class LabelledRow(NamedTuple):
         text: None if the row has no text.
         label: as read; None if the row has none.
         source: value of the column `source`, else "".
+        weight: how much the text counts in the loss.
     """
 
     number: int
     text: str | None
     label: str | int | float | Decimal | None
     source: str
+    weight: float = 1.0
 
 
 class LabelledTable:
@@ -36,17 +40,21 @@ class LabelledTable:
         path: the table file.
         options: names of the columns, and the encoding.
         needs_label: whether a row without a label is bad. If not, a table without labels may have no such column.
+        weight_column: column of the weights; an empty cell counts 1, and so do all rows without a column ("").
 
     Raises:
         DatasetError: if the table can't be read, a column is missing, or several could be meant.
     """
 
-    def __init__(self, path: Path, options: DataOptions, needs_label: bool = True) -> None:
+    def __init__(self, path: Path, options: DataOptions, needs_label: bool = True, weight_column: str = "") -> None:
         self.path = path
         self._needs_label = needs_label
         self._encoding = options.encoding
         self._wanted = Wanted(options.text_column, options.label_column, needs_label)
         self.columns = find_columns(path, self._wanted, self._encoding)
+        self._weight_column = weight_column
+        if weight_column and weight_column not in (names := column_names(path, self._wanted, self._encoding)):
+            raise DatasetError(f"{path}: {missing_column(weight_column, names, '--weight-column')}")
 
     @property
     def note(self) -> str:
@@ -70,10 +78,15 @@ class LabelledTable:
             label = None if self.columns.label is None else row.get(self.columns.label)
             source = row.get(SOURCE)
             sender = "" if source is None else str(source)
-            yield LabelledRow(number, row[self.columns.text], None if is_missing(label) else label, sender)
+            weight = weight_of(row.get(self._weight_column)) or 1.0
+            yield LabelledRow(number, row[self.columns.text], None if is_missing(label) else label, sender, weight)
 
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""
+        given = row.get(self._weight_column)
+        if weight_of(given) is None:
+            found = f"expected a positive number in {self._weight_column!r}, got {given!r:.80}"
+            return Reason.WEIGHT, found, "correct the weight, or name another column with --weight-column"
         text_column, label_column, _ = self.columns
         for name, option in ((text_column, "--text-column"), (label_column, "--label-column")):
             if name not in row and (name == text_column or self._needs_label):
@@ -92,6 +105,19 @@ class LabelledTable:
         if not isinstance(label, str | int | float | Decimal):
             return Reason.LABEL_TYPE, found, "name another column with --label-column"
         return None
+
+
+def weight_of(value: object) -> float | None:
+    """The weight in a cell: 1 for an empty one, None if it is not a positive number."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    try:
+        weight = float(value)
+    except ValueError:
+        return None
+    return weight if weight > 0 and math.isfinite(weight) else None
 
 
 def is_missing(label: object) -> bool:

@@ -6,7 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def inverse_frequencies(labels: NDArray[np.integer[Any]], classes: int) -> NDArray[np.float64]:
-    """Weight n / (K * count) of each class, float [K]; 0 for a class without texts."""
-    counts = np.bincount(labels, minlength=classes)
-    return np.asarray(np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 0.0))
+def inverse_frequencies(
+    labels: NDArray[np.integer[Any]], classes: int, weights: NDArray[np.floating[Any]] | None = None
+) -> NDArray[np.float64]:
+    """Weight n / (K * count) of each class, float [K]; 0 for a class without texts.
+
+    With `weights` of the texts, a count is the sum of the weights of a class, and n the sum of all.
+    """
+    counts = np.bincount(labels, weights, minlength=classes)
+    return np.asarray(np.divide(counts.sum(), classes * counts, out=np.zeros(classes), where=counts > 0))

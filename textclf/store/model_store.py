@@ -319,6 +319,16 @@ def find_version(path: Path | str, name: str | None) -> ModelVersion:
     return open_model(name) if Path(name).is_dir() else ModelStore(path).open(name)
 
 
+def path_or_version(name: str, store: Path | str) -> str:
+    """`name` as a path; the id of a version becomes the path of its folder in the store.
+
+    Raises:
+        ModelStoreError: if the store lacks the version.
+    """
+    is_path = not is_version_id(name) or Path(name).exists()
+    return name if is_path else str(ModelStore(store).open(name).path)
+
+
 def is_model_store(path: Path) -> bool:
     """True if `path` is a model store, also one without versions; a version's folder is none."""
     return not (path / MANIFEST_FILE).is_file() and ((path / "versions").is_dir() or (path / "current").exists())

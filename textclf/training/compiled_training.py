@@ -4,7 +4,7 @@ K: classes.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,12 +28,13 @@ from textclf.training.fitting.probe import fit_probe
 from textclf.training.fitting.training_loop import FitResult, LabelledIds, fit, ids_to_logits, predict_logits
 from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
 from textclf.training.precision import chosen_precision
+from textclf.training.teachers import Taught, Teacher, teach
 from textclf.training.tf_setup import tf, tf_keras
 
 # Options that change fine-tuning only.
 _FINE_TUNING_OPTIONS = (
     "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "select", "patience",
-    "head_init",
+    "head_init", "teacher_weight",
 )  # fmt: skip
 
 
@@ -49,6 +50,8 @@ class CompiledTraining:
         ids_model: the part behind the preprocessing, which is fitted: ids [batch, seq_len] -> logits [batch, K].
         precision: "float32" or "bfloat16".
         run, mlm_run: checkpoints of fine-tuning and of masked-LM pretraining.
+        teachers: larger models that the training learns from.
+        teacher_cache: beginning of the paths of files with what they predict.
     """
 
     name: str
@@ -62,6 +65,13 @@ class CompiledTraining:
     precision: str
     run: RunDirectory
     mlm_run: RunDirectory
+    teachers: tuple[Teacher, ...]
+    teacher_cache: Path
+
+    @cached_property
+    def taught(self) -> Taught:
+        """The training texts with what the teachers predict for them."""
+        return teach(self.dataset.train, self.teachers, self.dataset.class_names, self.teacher_cache)
 
     def fit(self) -> FitResult:
         """Train, or continue from the last checkpoint; the model ends with the weights of the selected epoch.
@@ -72,7 +82,7 @@ class CompiledTraining:
         # The fused model casts by itself; TensorFlow's graph rewriting is for the encoder's own graph.
         graph_precision = "float32" if self.ids_model.name == FUSED else self.precision
         with self.run.locked():
-            train = self._labelled_ids(self.dataset.train)
+            train = self._labelled_ids(self.taught.split)
             # Fine-tuning checkpoints include the weights of these steps.
             if not self.run.progress().step:
                 if self.options.mlm_epochs:
@@ -111,7 +121,7 @@ class CompiledTraining:
         )
 
     def _labelled_ids(self, split: Split) -> LabelledIds:
-        return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels)
+        return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels, split.weights, split.taught)
 
     def _pretrain(self, train: LabelledIds) -> None:
         special = self.preprocessing
@@ -151,8 +161,11 @@ def compile_training(
     model: ModelOptions,
     options: TrainingOptions,
     runs_dir: str | Path,
+    teachers: Sequence[Teacher] = (),
 ) -> CompiledTraining:
     """Choose the precision and the graph to fit, and name the run directories, which are folders in `runs_dir`.
+
+    The `teachers` are those of options.teachers, opened.
 
     Raises:
         ConfigError: if options.mlm_epochs is not 0 and the encoder has no masked-LM training.
@@ -172,11 +185,17 @@ def compile_training(
         "data": dataset.fingerprint,
         "encoder": [str(folders.encoder), str(folders.preprocessing)],
         "model": model.to_dict(),
-        "training": {**options.to_dict(), "precision": precision, "checkpoint_steps": None},
+        # A teacher is known by its content: its path may mean another one tomorrow.
+        "training": {**options.to_dict(), "precision": precision, "checkpoint_steps": None, "teachers": None},
+        "teachers": [teacher.sha256 for teacher in teachers],
         "graph": ids_model.name,
     }
     # Trainings that differ only in fine-tuning options share one masked-LM checkpoint.
-    mlm_identity = {**identity, "training": {**identity["training"], **dict.fromkeys(_FINE_TUNING_OPTIONS)}}
+    mlm_identity = {
+        **identity,
+        "training": {**identity["training"], **dict.fromkeys(_FINE_TUNING_OPTIONS)},
+        "teachers": None,
+    }
     return CompiledTraining(
         name=name,
         dataset=dataset,
@@ -189,6 +208,8 @@ def compile_training(
         precision=precision,
         run=RunDirectory(Path(runs_dir, f"{name}-{identity_of(identity)}")),
         mlm_run=RunDirectory(Path(runs_dir, f"{name}-reading-{identity_of(mlm_identity)}")),
+        teachers=tuple(teachers),
+        teacher_cache=Path(runs_dir, f"{name}-teacher"),
     )
 
 

@@ -14,6 +14,7 @@ from textclf.training.tf_setup import tf, tf_keras
 FIRST = np.array([[1.0, -1.0, 0.5], [0.0, 2.0, -3.0]], np.float32)
 SECOND = np.array([[0.5, -1.5, 2.0], [0.0, 2.0, -3.0]], np.float32)
 LABELS = np.array([2, 1], np.int32)
+TARGETS = np.eye(3, dtype=np.float32)[LABELS]
 
 
 def cross_entropies_by_hand(logits, labels):
@@ -21,7 +22,15 @@ def cross_entropies_by_hand(logits, labels):
 
 
 def test_cross_entropies():
-    np.testing.assert_allclose(cross_entropies(FIRST, LABELS), cross_entropies_by_hand(FIRST, LABELS), rtol=1e-6)
+    np.testing.assert_allclose(cross_entropies(FIRST, TARGETS), cross_entropies_by_hand(FIRST, LABELS), rtol=1e-6)
+
+
+def test_the_target_may_be_probabilities():
+    target = np.array([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0]], np.float32)
+    expected = -(target * log_softmax(FIRST, axis=1)).sum(axis=1)
+    np.testing.assert_allclose(cross_entropies(FIRST, target), expected, rtol=1e-6)
+    both = r_drop_losses(FIRST, FIRST, target, 5.0)
+    np.testing.assert_allclose(both, expected, rtol=1e-6)
 
 
 def test_r_drop_is_the_mean_of_both_passes_and_of_both_divergences():
@@ -29,7 +38,7 @@ def test_r_drop_is_the_mean_of_both_passes_and_of_both_divergences():
     divergence = (rel_entr(p, q).sum(axis=1) + rel_entr(q, p).sum(axis=1)) / 2
     assert divergence[0] > 0.1
     expected = (cross_entropies_by_hand(FIRST, LABELS) + cross_entropies_by_hand(SECOND, LABELS)) / 2 + 0.7 * divergence
-    np.testing.assert_allclose(r_drop_losses(FIRST, SECOND, LABELS, 0.7), expected, rtol=1e-5)
+    np.testing.assert_allclose(r_drop_losses(FIRST, SECOND, TARGETS, 0.7), expected, rtol=1e-5)
 
 
 def test_both_passes_have_the_gradients_of_finite_differences():
@@ -44,7 +53,7 @@ def test_both_passes_have_the_gradients_of_finite_differences():
     passes = [tf.constant(FIRST), tf.constant(SECOND)]
     with tf.GradientTape() as tape:
         tape.watch(passes)
-        loss = tf.reduce_sum(r_drop_losses(*passes, LABELS, 0.7))
+        loss = tf.reduce_sum(r_drop_losses(*passes, TARGETS, 0.7))
     exact, step = np.stack([FIRST, SECOND]).astype(np.float64), 1e-5
     for which, gradient in enumerate(tape.gradient(loss, passes)):
         for place in np.ndindex(FIRST.shape):
@@ -57,7 +66,7 @@ def test_both_passes_have_the_gradients_of_finite_differences():
 
 def test_passes_that_agree_have_no_divergence():
     np.testing.assert_allclose(
-        r_drop_losses(SECOND, SECOND, LABELS, 1000.0), cross_entropies_by_hand(SECOND, LABELS), rtol=1e-6
+        r_drop_losses(SECOND, SECOND, TARGETS, 1000.0), cross_entropies_by_hand(SECOND, LABELS), rtol=1e-6
     )
 
 
@@ -70,16 +79,16 @@ def test_each_pass_has_its_own_dropout():
         return tf.stack([tf.reduce_mean(hidden, axis=1), tf.zeros(len(word_ids))], axis=1)
 
     word_ids, mask = np.array([[5, 6], [7, 0]], np.int32), np.array([[1, 1], [1, 0]], np.int32)
-    labels = np.array([0, 0], np.int32)
-    weighted = training_losses(logits_of, word_ids, mask, labels, 1.0)
+    targets = np.array([[1, 0], [1, 0]], np.float32)
+    weighted = training_losses(logits_of, word_ids, mask, targets, 1.0)
     assert seen == [([[5, 6], [7, 0]] * 2, [[1, 1], [1, 0]] * 2)]
     assert weighted.shape == (2,)
     tf.random.set_seed(3)
-    without = training_losses(logits_of, word_ids, mask, labels, 1e-9).numpy()
+    without = training_losses(logits_of, word_ids, mask, targets, 1e-9).numpy()
     tf.random.set_seed(3)
-    with_divergence = training_losses(logits_of, word_ids, mask, labels, 1.0).numpy()
+    with_divergence = training_losses(logits_of, word_ids, mask, targets, 1.0).numpy()
     assert (with_divergence > without).all()
-    assert training_losses(logits_of, word_ids, mask, labels, 0.0).shape == (2,)
+    assert training_losses(logits_of, word_ids, mask, targets, 0.0).shape == (2,)
     assert len(seen[-1][0]) == 2  # One pass only.
 
 

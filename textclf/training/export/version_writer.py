@@ -124,6 +124,7 @@ def trained_version(
         training={
             **dataclasses.asdict(fitted),
             "options": {**ready.options.to_dict(), "precision": ready.precision},
+            "teachers": [dataclasses.asdict(record) for record in ready.taught.records],
             "graph": ready.ids_model.name,
             "dropout": model.dropout,
             "pooling": model.pooling,

@@ -18,13 +18,13 @@ from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
 from textclf.progress_bar import progress_bar
 from textclf.stats.calibration import softmax
-from textclf.stats.class_weights import inverse_frequencies
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evaluation
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.fitting.losses import training_losses
 from textclf.training.fitting.optimisers import layer_factors, make_optimiser
+from textclf.training.fitting.targets import loss_weights, target_probabilities
 from textclf.training.graphs import graph_function
 from textclf.training.precision import graph_precision
 from textclf.training.tf_setup import tf, tf_keras
@@ -32,16 +32,24 @@ from textclf.training.tf_setup import tf, tf_keras
 _EVALUATION_TOKENS = 8192
 _LOG_STEPS = 10
 _IDS = tf.TensorSpec([None, None], tf.int32)
-_LABELS = tf.TensorSpec([None], tf.int32)
+_TARGETS = tf.TensorSpec([None, None], tf.float32)
+_WEIGHTS = tf.TensorSpec([None], tf.float32)
 _SCALE = tf.TensorSpec([], tf.float32)
 
 
 @dataclass(frozen=True)
 class LabelledIds:
-    """Tokenized texts with their class ids, int32 [texts]."""
+    """Tokenized texts with their class ids, int32 [texts]; for `weights` and `taught` see textclf.data.splits.Split."""
 
     texts: TokenizedTexts
     labels: np.ndarray
+    weights: np.ndarray | None = None
+    taught: np.ndarray | None = None
+
+    def targets(self, indices: np.ndarray, classes: int, teacher_weight: float) -> np.ndarray:
+        """Target probabilities of the texts at these positions, float32 [B, K]."""
+        taught = None if self.taught is None else self.taught[indices]
+        return target_probabilities(self.labels[indices], classes, taught, teacher_weight)
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ def fit(
         tqdm.write(f"continuing from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
     classes = len(class_names)
-    class_weights = inverse_frequencies(train.labels, classes) if options.class_weights else np.ones(classes)
-    step = _training_step(model, optimiser, class_weights, options.r_drop)
+    weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights)
+    step = _training_step(model, optimiser, options.r_drop)
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
     with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
@@ -133,8 +141,9 @@ def fit(
                 for indices in plans[epoch][progress.step - int(first_steps[epoch]) :]:
                     started = time.monotonic()
                     batch = make_batch(train.texts, indices, padding_id)
+                    targets = train.targets(indices, classes, options.teacher_weight)
                     scale = np.float32(len(indices) / mean_size)
-                    loss = float(step(batch.word_ids, batch.mask, train.labels[indices], scale))
+                    loss = float(step(batch.word_ids, batch.mask, targets, weights_of_texts[indices], scale))
                     _count_step(progress, loss, len(indices), time.monotonic() - started)
                     bar.update()
                     bar.set_postfix_str(f"epoch {epoch + 1}/{options.epochs}, loss {loss:.3f}", refresh=False)
@@ -170,24 +179,24 @@ def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor
 
 
 def _training_step(
-    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, class_weights: np.ndarray, r_drop: float
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]:
-    """A compiled optimiser step: word ids [B, S], mask [B, S], labels [B], scale -> mean loss of the batch.
+    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, r_drop: float
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]:
+    """A compiled step: word ids [B, S], mask [B, S], targets [B, K], weights [B], scale -> mean loss of the batch.
 
     The gradient is that of `scale` times the loss. With B over the mean B of the epoch, each text counts the same:
     batches of long texts have few of them.
     """
-    weight_of_class = tf.constant(class_weights, tf.float32)
 
     def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return model(_encoder_inputs(word_ids, mask), training=True)
 
-    @graph_function(_IDS, _IDS, _LABELS, _SCALE)
-    def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    @graph_function(_IDS, _IDS, _TARGETS, _WEIGHTS, _SCALE)
+    def step(
+        word_ids: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, scale: tf.Tensor
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = training_losses(logits_of, word_ids, mask, labels, r_drop)  # [B]
-            weights = tf.gather(weight_of_class, labels)  # [B]
-            # Do not divide by the batch's weights, which would cancel them in a batch of one class. Their mean over
+            losses = training_losses(logits_of, word_ids, mask, targets, r_drop)  # [B]
+            # Do not divide by the batch's weights, which would cancel them in a batch of equal ones. Their mean over
             # all texts is 1.
             loss = tf.reduce_mean(losses * weights)
             scaled = scale * loss
