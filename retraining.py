@@ -145,7 +145,7 @@ class Retrain:
             text_keys=text_keys,
         )
         names, removed_file = combined.class_names, self.combined_dataset_path / REMOVED_FILE
-        write_combined(combined, relabelled(test_set, old.class_names, names), self.combined_dataset_path)
+        write_combined(combined, relabelled(test_set, old.class_names, names), self.combined_dataset_path, options)
         click.echo("\n".join(describe_combined(combined, found.notes, removed_file)))
         click.echo(f"test set:      {len(test_set)} texts{champion_data.describe_test_set(old, self.champion)}")
         # Before an hour of training, not after it.
@@ -207,7 +207,7 @@ class Retrain:
 
     @cached_property
     def _training(self) -> Training:
-        from textclf.retraining.recipe import options_of_version
+        from textclf.retraining.recipe import options_of_challenger
         from train_model import Training
 
         # The combined data set has the renamed labels.
@@ -219,7 +219,7 @@ class Retrain:
             runs_dir=self.runs_dir,
             spellings=self.champion.manifest.class_names,
             **data,
-            **(options_of_version(self.champion.manifest) | changes),
+            **options_of_challenger(self.champion.manifest, changes, self.model_dir),
         )
 
     @cached_property

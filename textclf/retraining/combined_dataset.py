@@ -1,6 +1,7 @@
 """A combined data set on disk.
 
     train/<class>/<sha256 of the text>.txt   old and new texts (<class>: textclf.data.class_folders)
+    train.jsonl                              the same with weights, in place of train/, if the old texts have weights
     test/<class>/…                           the reference test set, unchanged
     holdout/<class>/…                        new texts that are never trained on
     removed.jsonl                            each new text that was left out, and the reason
@@ -30,14 +31,17 @@ HOLDOUT = "holdout"
 REMOVED_FILE = "removed.jsonl"
 SUMMARY_FILE = "combined.json"
 _FORMAT = "combined data set 1"
+_DEFAULT_OPTIONS = DataOptions()
 
 
-def write_combined(combined: Combined, test_set: Split, path: Path | str) -> dict[str, Any]:
+def write_combined(
+    combined: Combined, test_set: Split, path: Path | str, columns: DataOptions = _DEFAULT_OPTIONS
+) -> dict[str, Any]:
     """Write the folder as a whole; an earlier combined data set is replaced once the new one is complete.
 
     Texts are stored byte for byte, so the fingerprint of the test set does not change. Labels have the model's names:
     load the folder without rename_labels. The class ids of `test_set` are those of `combined`. `path` is the folder, or
-    a link to it. Returns the content of combined.json.
+    a link to it. A table of training texts has the names of `columns`. Returns the content of combined.json.
 
     Raises:
         DatasetError: if `path` is neither empty nor a combined data set.
@@ -54,7 +58,10 @@ def write_combined(combined: Combined, test_set: Split, path: Path | str) -> dic
     summary = summary_of(combined, test_set)
     with atomic_folder(path, many_files=True, replace=True) as folder:
         for name, split in (("train", combined.train), ("test", test_set), (HOLDOUT, combined.holdout)):
-            _write_split(folder / name, split, combined.class_names)
+            if split.weights is None:
+                _write_split(folder / name, split, combined.class_names)
+            else:
+                _write_table(folder / f"{name}.jsonl", split, split.weights, combined.class_names, columns)
         with open(folder / REMOVED_FILE, "w", encoding="utf-8", newline="\n") as file:
             for removed in combined.removed:
                 review = asdict(removed.review) | {"path": str(removed.review.path)}
@@ -127,3 +134,13 @@ def _write_split(folder: Path, split: Split, class_names: tuple[str, ...]) -> No
         content = BYTE_ORDER_MARK + text if text.startswith(BYTE_ORDER_MARK) else text
         with open(folders[class_id] / name, "wb") as file:
             file.write(content.encode("utf-8"))
+
+
+def _write_table(
+    path: Path, split: Split, weights: np.ndarray, class_names: tuple[str, ...], columns: DataOptions
+) -> None:
+    names = columns.text_column, columns.label_column, columns.weight_column
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for text, class_id, weight in zip(split.texts, split.labels.tolist(), weights.tolist(), strict=True):
+            row = dict(zip(names, (text, class_names[class_id], weight), strict=True))
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -163,7 +163,9 @@ def combine(
     return Combined(
         class_names=names,
         new_classes=tuple(name for name in names if name not in known),
-        train=Split((*old_texts, *train.texts), np.concatenate([old_labels, train.labels])),
+        train=Split(
+            (*old_texts, *train.texts), np.concatenate([old_labels, train.labels]), _weights(trained_on, len(train))
+        ),
         holdout=holdout,
         added=tuple(new[i] for i in added),
         held_out=tuple(new[i] for i in held_out),
@@ -173,6 +175,15 @@ def combine(
         fingerprint=fingerprint_of(new),
         options=options,
     )
+
+
+def _weights(old: Sequence[Split], new: int) -> np.ndarray | None:
+    """The weights of old and new texts; a new text counts as much as the mean old one."""
+    if old[0].weights is None:
+        return None
+    known = [np.ones(len(split)) if split.weights is None else split.weights for split in old]
+    weights = np.concatenate(known)
+    return np.concatenate([weights / weights.mean(), np.ones(new)])
 
 
 def _counted(new: Sequence[LabelledReview], outcomes: Mapping[int, str]) -> dict[str, Any]:

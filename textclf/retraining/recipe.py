@@ -1,13 +1,19 @@
 """The recipe of a version: the options that decide what a model becomes, without the data and the machine."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import click
 
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.store.manifest import Manifest
+from textclf.store.model_store import path_or_version
 from textclf.store.recorded_options import model_options_of
 
 # These options change how fast a model is trained, not the result.
 _NOT_IN_RECIPE = ("precision", "checkpoint_steps")
+_OF_ITS_MACHINE = ("precision", "teachers")
 
 
 def recipe_of_training(model_options: ModelOptions, training_options: TrainingOptions) -> dict[str, Any]:
@@ -22,10 +28,31 @@ def recipe_of_version(manifest: Manifest) -> dict[str, Any]:
 
 
 def options_of_version(manifest: Manifest) -> dict[str, Any]:
-    """Fields of ModelOptions and TrainingOptions to train a version again; precision depends on the machine."""
+    """Fields of ModelOptions and TrainingOptions to train a version again, without those of its machine.
+
+    Precision depends on the machine. A teacher is a path there, and may not know the texts of another training.
+    """
     options = manifest.training.get("options", {})
-    return {name: value for name, value in options.items() if name != "precision"} | model_options_of(manifest)
+    kept = {name: value for name, value in options.items() if name not in _OF_ITS_MACHINE}
+    return kept | model_options_of(manifest)
+
+
+def options_of_challenger(manifest: Manifest, changes: Mapping[str, Any], store: Path) -> dict[str, Any]:
+    """The options of a version, changed; ids of teachers become their folders in the store.
+
+    Prints the teachers of the version if the changes name none.
+    """
+    changes = {**changes}
+    if "teachers" in changes:
+        changes["teachers"] = [path_or_version(path, store) for path in changes["teachers"]]
+    elif paths := [teacher["path"] for teacher in manifest.training.get("teachers", [])]:
+        click.echo(
+            f"teachers:      the champion had {', '.join(paths)}; the challenger has none unless you name them again"
+        )
+    return options_of_version(manifest) | changes
 
 
 def _recipe(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _NOT_IN_RECIPE}
+    # JSON has lists for tuples.
+    kept = {name: value for name, value in options.items() if name not in _NOT_IN_RECIPE}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}

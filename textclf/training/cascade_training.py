@@ -54,7 +54,9 @@ def add_cascade(
     classes = len(dataset.class_names)
     objective = _objective(manifest)
     wordpieces = _wordpieces(encoder.encode(list(dataset.train.texts)))
-    linear = fit_linear_stage(wordpieces, dataset.train.labels, classes, objective.class_weights)
+    linear = fit_linear_stage(
+        wordpieces, dataset.train.labels, classes, objective.class_weights, weights=dataset.train.weights
+    )
     if linear is None:
         why = f"the linear stage of {classes} classes would be larger than {MAX_BYTES >> 20} MiB"
         return AddedCascade(_with(manifest, {"settings": None, "why_off": why}), None, None)

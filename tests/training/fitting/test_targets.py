@@ -8,9 +8,10 @@ from tiny_fit import labelled_words, linear_classifier, word_classifier
 
 from textclf.config import TrainingOptions
 from textclf.stats.calibration import softmax
+from textclf.stats.class_weights import loss_weights
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.checkpoints import RunDirectory
-from textclf.training.fitting.targets import loss_weights, target_probabilities
+from textclf.training.fitting.targets import target_probabilities
 from textclf.training.fitting.training_loop import LabelledIds, fit, ids_to_logits, predict_logits
 
 NAN = np.nan

@@ -1,4 +1,4 @@
-"""Targets of the loss: the probabilities that each text should get, and how much it counts.
+"""Targets of the loss: the probabilities that each text should get.
 
 n: texts, K: classes.
 """
@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from textclf.stats.class_weights import inverse_frequencies
 
 
 def target_probabilities(
@@ -31,23 +29,3 @@ def target_probabilities(
         return targets
     mixed = (1 - teacher_weight) * targets + teacher_weight * taught
     return np.where(np.isnan(taught), targets, mixed).astype(np.float32)
-
-
-def loss_weights(
-    labels: NDArray[np.integer[Any]],
-    classes: int,
-    weights: NDArray[np.floating[Any]] | None = None,
-    class_weights: bool = False,
-) -> NDArray[np.float32]:
-    """How much each text counts in the loss, float32 [n]; the mean over all texts is 1.
-
-    Args:
-        labels: class ids, [n].
-        classes: number of classes.
-        weights: weight of each text, [n]; None if all count the same.
-        class_weights: let each class count the same, with the weights of its texts.
-    """
-    of_texts = np.ones(len(labels)) if weights is None else weights / weights.mean()
-    if class_weights:
-        of_texts = of_texts * inverse_frequencies(labels, classes, of_texts)[labels]
-    return of_texts.astype(np.float32)

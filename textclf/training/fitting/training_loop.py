@@ -18,13 +18,14 @@ from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
 from textclf.progress_bar import progress_bar
 from textclf.stats.calibration import softmax
+from textclf.stats.class_weights import loss_weights
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evaluation
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.fitting.losses import training_losses
 from textclf.training.fitting.optimisers import layer_factors, make_optimiser
-from textclf.training.fitting.targets import loss_weights, target_probabilities
+from textclf.training.fitting.targets import target_probabilities
 from textclf.training.graphs import graph_function
 from textclf.training.precision import graph_precision
 from textclf.training.tf_setup import tf, tf_keras
