@@ -22,8 +22,8 @@ def loss_weights(
     classes: int,
     weights: NDArray[np.floating[Any]] | None = None,
     class_weights: bool = False,
-) -> NDArray[np.float32]:
-    """How much each text counts in the loss, float32 [n]; the mean over all texts is 1.
+) -> NDArray[np.float64]:
+    """How much each text counts in the loss, float [n]; the mean over all texts is 1.
 
     Args:
         labels: class ids, [n].
@@ -34,4 +34,4 @@ def loss_weights(
     of_texts = np.ones(len(labels)) if weights is None else weights / weights.mean()
     if class_weights:
         of_texts = of_texts * inverse_frequencies(labels, classes, of_texts)[labels]
-    return of_texts.astype(np.float32)
+    return np.asarray(of_texts)

@@ -61,7 +61,7 @@ def fit_linear_stage(
     ids = np.asarray(labels)
     weight_of_text = None
     if class_weights or weights is not None:
-        weight_of_text = loss_weights(ids, classes, weights, class_weights).astype(np.float64)
+        weight_of_text = loss_weights(ids, classes, weights, class_weights)
     chosen = [1] if classes == 2 else range(classes)
     weights = np.zeros((buckets, len(chosen)), np.float16)
     intercepts = np.empty(len(chosen), np.float32)

@@ -129,7 +129,7 @@ def fit(
         tqdm.write(f"continuing from step {resumed_from} of {total_steps} ({run.path})", file=sys.stderr)
 
     classes = len(class_names)
-    weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights)
+    weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights).astype(np.float32)
     step = _training_step(model, optimiser, options.r_drop)
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
