@@ -29,15 +29,14 @@ from textclf.labels import OTHER_LABEL
 from textclf.report.excerpts import excerpt
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
-from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.file_scoring import ScoringReport, check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.prediction import Prediction
+from textclf.runtime.prediction import STAGES, Prediction, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
+from textclf.runtime.scoring_report import ScoringReport
 from textclf.store.model_store import ModelStore, find_version
 
 _PATH = click.Path(path_type=Path)
-_STAGES = {LINEAR: "by the linear stage", ENCODER: "by the encoder"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class Inference:
         """
 
         def score(text: str) -> str:
-            return _verdict(self.predict(text))
+            return in_words(self.predict(text))
 
         run_live_prompt(score, self.save_to_directory, label_choice(self.predictor.class_names))
 
@@ -188,7 +187,7 @@ class Inference:
         results = [ScoredReview(*file, prediction) for file, prediction in zip(chosen, predictions, strict=True)]
         for result in results:
             click.echo(f"{result.path}\n  {excerpt(result.text)}")
-            click.echo(f"  {result.label} -> {_verdict(result.prediction)}{'' if result.is_right else '  WRONG'}")
+            click.echo(f"  {result.label} -> {in_words(result.prediction)}{'' if result.is_right else '  WRONG'}")
         right = sum(result.is_right for result in results)
         click.echo(f"accuracy: {right} of {len(results)} right ({right / len(results):.1%})")
         return results
@@ -231,19 +230,14 @@ class Inference:
         read = functools.partial(table.rows, on_progress=on_progress)
         predictor = self.predictor
         remove_leftovers(target.parent)
-        with row_writer(target, predictor.class_names, table.names, for_spreadsheets) as write:
+        with row_writer(
+            target, predictor.class_names, table.names, for_spreadsheets, predictor.unusual is not None
+        ) as write:
             report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, labels, source)
         return dataclasses.replace(report, columns=table.note)
 
     def _label(self, sentiment: str | int) -> str:
         return parse_label(label_text(sentiment) or "", self.predictor.class_names)
-
-
-def _verdict(prediction: Prediction) -> str:
-    probabilities = ", ".join(f"{name} {value:.3f}" for name, value in prediction.probabilities.items())
-    cut = "; only a part of the text was read" if prediction.truncated else ""
-    stage = "" if prediction.stage is None else f"; {_STAGES[prediction.stage]}"
-    return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage})"
 
 
 @dataclass(frozen=True)
@@ -369,7 +363,7 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
     for warning in report.warnings():
         click.echo(warning, err=True)
     if inference.predictor.cascade is not None:
-        click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in _STAGES.items())}")
+        click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in STAGES.items())}")
     if report.accuracy is not None:
         others = report.labels.others
         wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""

@@ -284,6 +284,8 @@ class Service:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
             record.empty += prediction.is_empty
+            if prediction.unusual_reason is not None:
+                record.unusual.append(prediction.unusual_reason)
         if batch.stages is not None:
             record.linear = int(batch.stages.exits.sum())
         return batch.predictions

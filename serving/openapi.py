@@ -10,6 +10,7 @@ from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.settings import Settings
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
+from textclf.runtime.unusual import REASONS
 
 _Json = dict[str, Any]
 
@@ -19,6 +20,17 @@ _TRUNCATED: _Json = {
     "description": "Whether the model read only a part of the text; null if unknown.",
 }
 _EMPTY: _Json = {"const": True, "description": "Present if the text has no wordpieces, such as a text of blanks."}
+_UNUSUAL: _Json = {
+    "const": True,
+    "description": "Present if the text is not of the kind that the version was trained on. Versions of earlier "
+    "software mark no text.",
+}
+_UNUSUAL_REASON: _Json = {
+    "enum": list(REASONS),
+    "description": "Present next to `unusual`: the text has no letters, or its words are not those of the training "
+    "texts (such as another language), or it is far from the training texts otherwise.",
+}
+_MARKS: _Json = {"empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON}
 _STAGE: _Json = {
     "enum": [LINEAR, ENCODER],
     "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off.",
@@ -138,7 +150,7 @@ def _invocations(settings: Settings) -> _Json:
 
 
 def _score(settings: Settings) -> _Json:
-    scored = _object({"text": {"type": "string"}, "score": _PROBABILITY, "empty": _EMPTY}, ["text", "score"])
+    scored = _object({"text": {"type": "string"}, "score": _PROBABILITY, **_MARKS}, ["text", "score"])
     summary = "Score a text; the response has the same score as /predict."
     return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _PREDICT_ERRORS)
 
@@ -179,7 +191,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "truncated": _TRUNCATED,
         "stage": _STAGE,
         "model": _MODEL,
-        "empty": _EMPTY,
+        **_MARKS,
     }
     predictions = {
         "predictions": _list(label),
@@ -189,6 +201,11 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "stage": _list(_STAGE),
         "model": _MODEL,
         "empty": {**_list({"type": "boolean"}), "description": "Present if a text of the list has no wordpieces."},
+        "unusual": {**_list({"type": "boolean"}), "description": "Present if a text of the list is unusual."},
+        "unusual_reason": {
+            **_list({"enum": [*REASONS, None]}),
+            "description": "Present next to `unusual`; null for a text that is not unusual.",
+        },
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
     whole = {"type": "integer", "minimum": 0}
@@ -215,7 +232,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     return {
         "Prediction": _object(prediction, _always_present(prediction)),
         "Predictions": _object(predictions, _always_present(predictions)),
-        "Ranking": _object({"prediction": ranking, "empty": _EMPTY}, ["prediction"]),
+        "Ranking": _object({"prediction": ranking, **_MARKS}, ["prediction"]),
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         "Info": _object(info, info),
         "Error": _object({"error": error}, ["error"]),
@@ -243,7 +260,7 @@ def _object(properties: _Json, required: Iterable[str]) -> _Json:
 
 
 def _always_present(properties: _Json) -> list[str]:
-    return [name for name in properties if name not in ("stage", "empty")]
+    return [name for name in properties if name not in ("stage", *_MARKS)]
 
 
 def _list(items: _Json) -> _Json:

@@ -2,7 +2,8 @@
 
 `score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
 ranking (`data`) has a score for each label. `stage` is present if a cascade predicts. `empty` is present, and true, for
-a text without wordpieces; for a list that contains one it has a value for each text.
+a text without wordpieces; for a list that contains one it has a value for each text. `unusual`, with the reason in
+`unusual_reason`, is present in the same way for a text that is not of the kind of the training texts.
 """
 
 import csv
@@ -52,8 +53,11 @@ def _single(prediction: "Prediction", model: str) -> dict[str, Any]:
     }
 
 
-def _mark(prediction: "Prediction") -> dict[str, bool]:
-    return {"empty": True} if prediction.is_empty else {}
+def _mark(prediction: "Prediction") -> dict[str, Any]:
+    mark: dict[str, Any] = {"empty": True} if prediction.is_empty else {}
+    if prediction.unusual_reason is not None:
+        mark |= {"unusual": True, "unusual_reason": prediction.unusual_reason}
+    return mark
 
 
 def _text(predictions: Sequence["Prediction"], model: str) -> _Body:
@@ -72,6 +76,8 @@ def _columns(predictions: Sequence["Prediction"], model: str) -> _Body:
     }
     if any(empty := [item.is_empty for item in predictions]):
         body["empty"] = empty
+    if any(unusual := [item.unusual for item in predictions]):
+        body |= {"unusual": unusual, "unusual_reason": [item.unusual_reason for item in predictions]}
     return json_body(body), JSON
 
 

@@ -19,6 +19,7 @@ from serving.observability.value_file import GAUGE_MODE, WORKER
 from textclf.errors import ConfigError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
+from textclf.runtime.unusual import REASONS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Seconds: from a short text on an idle machine to a queued full batch of long texts.
@@ -67,6 +68,8 @@ class Metrics:
         self._tokens = self._counter("tokens", "Wordpieces of scored texts, before truncation.")
         self._truncated = self._counter("truncated_texts", "Scored texts that the model read only in part.")
         self._empty = self._counter("empty_texts", "Scored texts without wordpieces.")
+        unusual = self._counter("unusual_texts", "Scored texts unlike the training texts, by the reason.", "reason")
+        self._unusual = {reason: unusual.labels(reason) for reason in REASONS}
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
         self._swap_failures = self._counter(
@@ -171,6 +174,8 @@ class Metrics:
             self._truncated.inc(record.truncated)
         if record.empty:
             self._empty.inc(record.empty)
+        for reason in record.unusual:
+            self._unusual[reason].inc()
         self._tokenise.observe(timings.tokenise)
         by_encoder = record.texts
         if record.linear is not None:

@@ -27,6 +27,7 @@ class RequestRecord:
         texts, tokens: number of texts scored or stored, and of wordpieces of the scored texts.
         truncated: number of texts that the model read only in part.
         empty: number of texts without wordpieces.
+        unusual: reasons of the texts that are not of the kind of the training texts.
         linear: number of texts that the cascade's linear stage predicted; None without a cascade.
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
@@ -46,6 +47,7 @@ class RequestRecord:
     tokens: int = 0
     truncated: int = 0
     empty: int = 0
+    unusual: list[str] = field(default_factory=list)
     linear: int | None = None
     model: str = ""
     scored: list[str] = field(default_factory=list)

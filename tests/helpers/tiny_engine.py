@@ -24,6 +24,7 @@ from textclf.runtime.engine import (
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.loading import predictor_with
+from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
@@ -31,6 +32,7 @@ from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.export.engine_graph import build_graph
 from textclf.training.export.quantization import quantise
 from textclf.training.linear_stage_training import fit_linear_stage
+from textclf.training.unusual_training import fit_unusual
 
 GOLDEN_TEXTS = ("The film was great.", "Dull and far too long.", "a", "bad " * 100)
 GOLDEN_TOLERANCE = 0.1
@@ -108,6 +110,13 @@ def tiny_linear(classes: int = 2) -> LinearStage:
     return linear
 
 
+@functools.cache
+def tiny_unusual() -> UnusualTexts:
+    """Return statistics to which the tiny reviews are usual."""
+    tokenizer = Tokenizer(vocabulary(), lower_case=True, max_length=32)
+    return fit_unusual([text for text, _ in tiny_reviews(300, seed=8)], tokenizer)
+
+
 def write_version(
     store: Path | str,
     class_names: tuple[str, ...] = ("neg", "pos"),
@@ -119,12 +128,14 @@ def write_version(
     precision: str = "float32",
     reference_texts: list[tuple[str, int]] | None = None,
     cascade: CascadeSettings | bool = False,
+    unusual: bool = False,
     **changes: object,
 ) -> Path:
     """Save a version with an engine and a reference into `store`, and make it current; return its folder.
 
     `precision` is as in the manifest, of which `changes` are fields; `reference_texts` are as tiny_reviews gives them,
-    by default 200 of them; [] writes no reference. `cascade` adds a linear stage; True is CASCADE.
+    by default 200 of them; [] writes no reference. `cascade` adds a linear stage; True is CASCADE. `unusual`
+    adds tiny_unusual().
     """
     openvino = import_openvino()
     weights = tiny_weights(len(class_names), seed)
@@ -172,6 +183,8 @@ def write_version(
                 "why_off": "",
                 "golden_logits": golden_linear.tolist(),
             }
+        if unusual:
+            tiny_unusual().save(draft.path / "engine")
         draft.manifest = manifest = Manifest(**(fields | changes))
         labelled = tiny_reviews(200, classes=len(class_names)) if reference_texts is None else reference_texts
         if labelled:

@@ -55,7 +55,8 @@ from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.file_scoring import EMPTY
+from textclf.runtime.file_scoring import EMPTY, UNUSUAL, UNUSUAL_REASON
+from textclf.runtime.unusual import REASONS
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
@@ -163,7 +164,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 26
+    assert len(LIST) == 27
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -265,12 +266,13 @@ def test_the_cascade_in_the_manifest():
 
 
 def test_the_files_of_a_version(tmp_path):
-    version = write_version(tmp_path / "model", cascade=True)
+    version = write_version(tmp_path / "model", cascade=True, unusual=True)
     for section, path in (("reference.npz", "reference.npz"), ("linear.npz", "engine/linear.npz")):
         (before,) = {
             frozenset(arrays_of(old / path)) for old in PERSISTED.glob("model/versions/*") if (old / path).exists()
         }
         assert before == arrays_of(version / path) == paths_of(section)
+    assert arrays_of(version / "engine" / "unusual.npz") == paths_of("unusual.npz")
     assert set(json_of(version / "engine" / "tokenizer.json")) == paths_of("tokenizer.json")
 
 
@@ -365,8 +367,11 @@ def test_the_prediction_log(tmp_path):
 
 def test_scored_files(written):
     header = (written / "scored.csv").read_text(encoding="utf-8").partition("\n")[0].strip().split(",")
-    assert {"p:*" if name.startswith("p:") else name for name in header} - {"text"} == LIST["Scored files"]["CSV"]
-    assert {*lines_of(written / "scored.jsonl")[0], EMPTY} - {"text"} == LIST["Scored files"]["JSONL"]
+    columns = {"p:*" if name.startswith("p:") else name for name in header} - {"text"}
+    # The version is of earlier software, which marks no text as unusual.
+    assert columns | {UNUSUAL} == LIST["Scored files"]["CSV"]
+    marks = {EMPTY, UNUSUAL, UNUSUAL_REASON}
+    assert {*lines_of(written / "scored.jsonl")[0], *marks} - {"text"} == LIST["Scored files"]["JSONL"]
 
 
 def test_checkpoints(tmp_path):
@@ -491,14 +496,18 @@ def test_http(seen):
             assert properties_of(schema.get("items", schema)) == fields, name
     assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings"}
     responses = seen.responses
-    assert set(responses["Prediction"]) == listed["Prediction"]
-    assert set(responses["/predict"]) == listed["Predictions"]
-    assert set(responses["/invocations"]) == listed["Ranking"]
+    # The version is of earlier software, which marks no text as unusual.
+    marks = {UNUSUAL, UNUSUAL_REASON}
+    assert set(responses["Prediction"]) | marks == listed["Prediction"]
+    assert set(responses["/predict"]) | marks == listed["Predictions"]
+    assert set(responses["/invocations"]) | marks == listed["Ranking"]
     assert set(responses["/info"]) == listed["Info"]
     assert set(responses["Error"]["error"]) == listed["Error.error"]
-    for path in ("/invocations/predict", "/feedback", "/ping"):
+    assert set(responses["/invocations/predict"]) | marks == listed["response of /invocations/predict"]
+    for path in ("/feedback", "/ping"):
         assert set(responses[path]) == listed[f"response of {path}"]
     assert {LINEAR, ENCODER} == listed["values of stage"]
+    assert set(REASONS) == listed["values of unusual_reason"]
     source = sources("serving/**/*.py")
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}
     headers |= set(re.findall(r'[{(]"([A-Z][\w-]*[a-z][\w-]*)"(?:: |, record)', source))

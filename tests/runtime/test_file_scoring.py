@@ -1,7 +1,9 @@
 """Scored rows: fields, formats, bad rows, and memory that does not grow with the file."""
 
 import csv
+import dataclasses
 import datetime
+import functools
 import gzip
 import io
 import json
@@ -17,8 +19,9 @@ from word_backend import WordBackend
 
 from textclf.bad_rows import BadRowError, Reason
 from textclf.errors import InputError
-from textclf.runtime.file_scoring import CHUNK_ROWS, MAX_SKIPPED_LISTED, check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import CHUNK_ROWS, check_ending, row_writer, score_rows
 from textclf.runtime.predictor import Predictor
+from textclf.runtime.scoring_report import MAX_SKIPPED_LISTED
 
 CLASSES = ("neg", "pos")
 UNREADABLE = BadRowError("in.jsonl", "row 4", Reason.INVALID_JSON, "unreadable")
@@ -253,6 +256,42 @@ def test_blank_texts_are_scored_marked_and_counted(tmp_path, blank):
     marked = read_jsonl(tmp_path / "out.jsonl")
     assert [row.get("empty") for row in marked] == [None, *[True] * 6]
     assert marked[1]["text"] == blank
+
+
+def marked(predict, texts):
+    """Predictions in which the texts `odd` are unusual."""
+    return [
+        dataclasses.replace(found, unusual_reason="unknown_words" if found.text == "odd" else None)
+        for found in predict(texts)
+    ]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_unusual_texts_are_marked_and_counted(tmp_path, name):
+    rows = [{"text": "pos"}, *[{"text": "odd"}] * 6]
+    marking = predictor()
+    marking.predict = functools.partial(marked, marking.predict)
+    with row_writer(tmp_path / name, CLASSES, ["text"], marks_unusual=True) as write:
+        report = score_rows(reader_of(rows), marking, write)
+    assert list(report.warnings()) == [
+        "unusual texts: unknown_words 6 (rows 2, 3, 4, 5, 6, …); the model was not trained on such texts"
+    ]
+    if name == "out.csv":
+        header, *cells = read_csv(tmp_path / name)
+        assert header[-2:] == ["truncated", "unusual"]
+        assert [row[-1] for row in cells] == ["", *["unknown_words"] * 6]
+    else:
+        found = [(row.get("unusual"), row.get("unusual_reason")) for row in read_jsonl(tmp_path / name)]
+        assert found == [(None, None), *[(True, "unknown_words")] * 6]
+
+
+@pytest.mark.parametrize(("name", "field"), [("out.csv", "unusual"), ("out.jsonl", "unusual_reason")])
+def test_an_input_with_the_name_of_the_mark_is_refused_only_if_texts_are_marked(tmp_path, name, field):
+    writer = row_writer(tmp_path / name, CLASSES, ["text", field], marks_unusual=True)
+    with pytest.raises(InputError, match=f"already has a field {field}"), writer:
+        pass
+    score(tmp_path / name, [{"text": "pos", field: "mine"}])
+    assert b"mine" in (tmp_path / name).read_bytes()
 
 
 def test_a_field_named_empty_is_free_in_csv(tmp_path):

@@ -23,6 +23,7 @@ from textclf.report.evaluation_figures import (
 )
 from textclf.report.html_page import render_page
 from textclf.report.shortcomings import keeps_best_epoch, matrix_of, measured_split, shortcoming_sentences
+from textclf.report.unusual import unusual_sentence
 from textclf.stats.calibration import ReliabilityBins, bins_of_confidence, error_of_bins
 from textclf.stats.confusions import confusion_matrix, largest_confusions
 from textclf.stats.parity import Parity
@@ -197,6 +198,7 @@ def _facts(
         *rows,
         *data,
         ("encoder", f"{manifest.encoder['model_name']}, up to {manifest.max_length:,} tokens of a text"),
+        *([("marked as unusual", sentence)] if (sentence := unusual_sentence(manifest.unusual)) else []),
         ("created", manifest.created or "unknown"),
     ]
 

@@ -2,8 +2,9 @@
 
 A scored row contains the input's fields in their order, then `label`, `score`, `probabilities` (in CSV a column
 `p:<class>` for each class) and `truncated`; in JSONL a text without wordpieces also has `empty`, which is true. The
-input's own `label` becomes `input_label`. An input with a field of one of the other names is refused, so that no field
-is overwritten.
+input's own `label` becomes `input_label`. An unusual text has `unusual`, which is true, and `unusual_reason` in JSONL;
+CSV has a column `unusual` with the reason or nothing, if the version recognises such texts. An input with a field of
+one of the other names is refused, so that no field is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
@@ -21,21 +22,19 @@ import datetime
 import gzip
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from textclf.bad_rows import MAX_PLACES, BadRowError, BadRows, Reason, in_words
+from textclf.bad_rows import BadRowError, BadRows, Reason
 from textclf.errors import InputError
 from textclf.files import atomic_file
-from textclf.label_column import describe_changes, rename_notes
-from textclf.runtime.label_accuracy import LabelComparison, LabelResults
+from textclf.runtime.label_accuracy import LabelComparison
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor, check_text
+from textclf.runtime.scoring_report import ScoringReport, row_reason
 from textclf.spreadsheets import neutral
 from textclf.unicode import is_unicode
 
@@ -45,103 +44,11 @@ WriteRow = Callable[[Fields, Prediction], None]
 
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
-EMPTY = "empty"
-MAX_SKIPPED_LISTED = 1000
+EMPTY, UNUSUAL, UNUSUAL_REASON = "empty", "unusual", "unusual_reason"
 _OTHER_TYPES = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID, bytes)
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
 CHUNK_CHARS = 4_000_000
-
-
-@dataclass
-class ScoringReport:
-    """Counts of the rows of a scored file.
-
-    Attributes:
-        scored: rows written.
-        skipped: rows that could not be read, scored or written.
-        skipped_rows: (number, reason) of up to MAX_SKIPPED_LISTED skipped rows.
-        reasons: number of skipped rows by reason.
-        empty: rows written whose text has no wordpieces.
-        empty_rows: numbers of the first of them.
-        columns: the columns that were read instead of those that were asked for; "" if there are none.
-        labels: the rows' own labels, compared with the predictions.
-        stages: cascade stage -> rows that it predicted; empty without a cascade.
-    """
-
-    scored: int = 0
-    skipped: int = 0
-    skipped_rows: list[tuple[int, str]] = field(default_factory=list)
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    empty: int = 0
-    empty_rows: list[int] = field(default_factory=list)
-    columns: str = ""
-    labels: LabelResults = field(default_factory=LabelResults)
-    stages: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rows(self) -> int:
-        """Number of input rows."""
-        return self.scored + self.skipped
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the labelled rows whose label was predicted; None without labelled rows."""
-        return self.correct / self.labelled if self.labelled else None
-
-    @property
-    def labelled(self) -> int:
-        """Number of rows with a label that is a class of the model, or OTHER_LABEL."""
-        return self.labels.labelled
-
-    @property
-    def correct(self) -> int:
-        """Number of labelled rows whose label was predicted."""
-        return self.labels.correct
-
-    @property
-    def unknown_labels(self) -> int:
-        """Number of rows whose label is not a class of the model."""
-        return self.labels.unknown
-
-    def warnings(self) -> Iterator[str]:
-        """Lines about columns, skipped and blank rows, and labels that were normalised or are unknown."""
-        if self.columns:
-            yield f"columns: {self.columns}"
-        if self.empty:
-            numbers = ", ".join(map(str, self.empty_rows))
-            more = ", …" if self.empty > len(self.empty_rows) else ""
-            yield f"blank texts: {self.empty} (rows {numbers}{more}); their predictions depend on the model alone"
-        if self.skipped:
-            yield f"skipped {self.skipped} of {self.rows} rows: {in_words(self.reasons)}"
-            yield from (f"  {_row(number, reason)}" for number, reason in self.skipped_rows)
-        if self.skipped > len(self.skipped_rows):
-            yield f"  … and {self.skipped - len(self.skipped_rows)} more"
-        if self.labels.changes:
-            yield f"labels: {describe_changes(self.labels.changes)}"
-        yield from rename_notes(self.labels.unused_renames)
-        if self.unknown_labels:
-            rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
-            yield f"{rows} a label that is not a class of the model{self.labels.remedy}"
-
-    def leave_out(self, number: int, error: BadRowError) -> None:
-        """Count a bad row."""
-        self.skipped += 1
-        self.reasons[error.reason] += 1
-        if len(self.skipped_rows) < MAX_SKIPPED_LISTED:
-            line = error.place.removeprefix(f"row {number}").strip()
-            reason = "; ".join(filter(None, [error.found, error.remedy]))
-            self.skipped_rows.append((number, f"{line}: {reason}" if line else reason))
-
-    def count(self, number: int, prediction: Prediction) -> None:
-        """Count a row that was written."""
-        self.scored += 1
-        if prediction.stage is not None:
-            self.stages[prediction.stage] += 1
-        if prediction.is_empty:
-            self.empty += 1
-            if len(self.empty_rows) < MAX_PLACES:
-                self.empty_rows.append(number)
 
 
 def score_rows(
@@ -209,13 +116,17 @@ def score_rows(
     report.skipped_rows.sort()
     if report.skipped and not report.scored:
         number, reason = report.skipped_rows[0]
-        raise InputError(f"none of the {report.skipped} rows can be scored; {_row(number, reason)}")
+        raise InputError(f"none of the {report.skipped} rows can be scored; {row_reason(number, reason)}")
     return report
 
 
 @contextlib.contextmanager
 def row_writer(
-    path: Path, class_names: Sequence[str], columns: Sequence[str], for_spreadsheets: bool = False
+    path: Path,
+    class_names: Sequence[str],
+    columns: Sequence[str],
+    for_spreadsheets: bool = False,
+    marks_unusual: bool = False,
 ) -> Iterator[WriteRow]:
     """Open a file and yield a function that writes one scored row in the format of the file's ending.
 
@@ -227,6 +138,7 @@ def row_writer(
         class_names: class names of the model.
         columns: known fields of the input; CSV has one column for each, and refuses rows with other fields.
         for_spreadsheets: neutralise texts that start like a formula; only for CSV.
+        marks_unusual: whether the model recognises unusual texts, which CSV has a column for.
 
     Raises:
         InputError: if the ending is unknown, or does not fit for_spreadsheets; or if a column has a name that the
@@ -239,6 +151,8 @@ def row_writer(
     taken = {INPUT_LABEL, "score", "probabilities", "truncated", *_probability_columns(class_names)}
     if not is_csv:
         taken.add(EMPTY)
+    if marks_unusual:
+        taken |= {UNUSUAL} if is_csv else {UNUSUAL, UNUSUAL_REASON}
     _check_free(columns, taken)
     with contextlib.ExitStack() as stack:
         file: Any = stack.enter_context(atomic_file(path, "wb"))
@@ -246,7 +160,8 @@ def row_writer(
             # Without name and time in the header, equal rows give equal bytes.
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
         if is_csv:
-            header, text_of_row = _csv_text(columns, class_names, neutral if for_spreadsheets else _unchanged)
+            shown = neutral if for_spreadsheets else _unchanged
+            header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual)
         else:
             header, text_of_row = "", _json_text
         file.write(_utf8(header))
@@ -266,11 +181,6 @@ def check_ending(path: Path) -> None:
     """
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(f"{path}: expected a file name that ends in {', '.join(ENDINGS)}")
-
-
-def _row(number: int, reason: str) -> str:
-    """The reason with its row; a reason that starts with the line, in brackets, continues the row's number."""
-    return f"row {number}{'' if reason.startswith('(line ') else ':'} {reason}"
 
 
 def _text_of(fields: Fields, text_column: str, source: Path | str, number: int) -> str:
@@ -327,12 +237,13 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
         "probabilities": prediction.probabilities,
         "truncated": prediction.truncated,
         **({EMPTY: True} if prediction.is_empty else {}),
+        **({UNUSUAL: True, UNUSUAL_REASON: prediction.unusual_reason} if prediction.unusual else {}),
     }
     return _json(row) + "\n"
 
 
 def _csv_text(
-    columns: Sequence[str], class_names: Sequence[str], shown: Callable[[Any], Any]
+    columns: Sequence[str], class_names: Sequence[str], shown: Callable[[Any], Any], marks_unusual: bool
 ) -> tuple[str, Callable[[Fields, Prediction], str]]:
     """The header, and a function that turns a row into a line of CSV; `shown` is applied to each text."""
     known = set(columns)
@@ -350,10 +261,12 @@ def _csv_text(
                 prediction.score,
                 *(prediction.probabilities[name] for name in class_names),
                 _cell(prediction.truncated),
+                *([prediction.unusual_reason or ""] if marks_unusual else []),
             ]
         )
 
     header = [*map(_renamed, columns), "label", "score", *_probability_columns(class_names), "truncated"]
+    header += [UNUSUAL] if marks_unusual else []
     return _csv_line([shown(cell) for cell in header]), text_of_row
 
 

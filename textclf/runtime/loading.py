@@ -13,6 +13,7 @@ from textclf.runtime.engine import load_engine
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.saved_model import load_saved_model
+from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import MANIFEST_FILE, Manifest
 from textclf.store.model_store import ModelVersion, is_saved_model_folder, open_model
@@ -75,10 +76,12 @@ def predictor_of_version(
     manifest = version.manifest
     backend: Backend
     stages: Cascade | None = None
+    unusual: UnusualTexts | None = None
     if version.has(_ENGINE):
         version.verify([_ENGINE])
         engine = load_engine(version, threads)
         backend, stages = engine, load_cascade(version, engine.tokenizer) if cascade else None
+        unusual = UnusualTexts.load(version.part(_ENGINE))
     else:
         folder = version.part(_SAVED_MODEL)
         version.verify([_SAVED_MODEL])
@@ -91,7 +94,7 @@ def predictor_of_version(
                 f"{version.path}: expected a version with an engine, because TensorFlow is not installed; where it was "
                 f"trained, run {export_again_command(version.id)} and use the new version. Or else {error}"
             ) from error
-    return predictor_with(backend, manifest, tokens_per_batch, stages)
+    return predictor_with(backend, manifest, tokens_per_batch, stages, unusual)
 
 
 def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
@@ -127,7 +130,11 @@ def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
 
 
 def predictor_with(
-    backend: Backend, manifest: Manifest, tokens_per_batch: int = TOKENS_PER_BATCH, cascade: Cascade | None = None
+    backend: Backend,
+    manifest: Manifest,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    cascade: Cascade | None = None,
+    unusual: UnusualTexts | None = None,
 ) -> Predictor:
     """A predictor with the class names, temperature and threshold of the manifest."""
     return Predictor(
@@ -141,6 +148,7 @@ def predictor_with(
         version_id=manifest.id,
         cascade=cascade,
         other_names=manifest.data.get("options", {}).get("rename_labels", {}),
+        unusual=unusual,
     )
 
 

@@ -20,6 +20,7 @@ from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.runtime.encoder_speed import EncoderSpeed
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.turns import SHORT_CHARS, Turns
+from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.calibration import decide, softmax
 from textclf.unicode import encode_utf8
 
@@ -53,11 +54,13 @@ class ReadTexts:
         texts: the texts.
         encoded: the texts in the form that the backend reads.
         stages: outputs of the linear stage; None without a cascade.
+        unusual: for each text the reason why it is unusual, or None; None if the model can't tell.
     """
 
     texts: list[str]
     encoded: EncodedBatch
     stages: Stages | None
+    unusual: list[str | None] | None = None
 
     @property
     def encoder_tokens(self) -> NDArray[np.int64]:
@@ -83,6 +86,8 @@ class Predictor:
         version_id: id of the model version; "" for a model without versions.
         cascade: linear stage that predicts the texts it is sure of; None sends every text to the encoder.
         other_names: class names by the names that the classes have in the training data, to compare with labels.
+        unusual: recognises texts that are not of the kind of the training texts, if the backend has a tokenizer; None
+            marks no text.
 
     Raises:
         ConfigError: if a number is out of its range, if the cascade has another number of classes, or if it is used
@@ -101,6 +106,7 @@ class Predictor:
         version_id: str = "",
         cascade: Cascade | None = None,
         other_names: Mapping[str, str] | None = None,
+        unusual: UnusualTexts | None = None,
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -126,6 +132,7 @@ class Predictor:
         self.version_id = version_id
         self.cascade = cascade
         self.other_names = dict(other_names or {})
+        self.unusual = unusual
         self.speed = EncoderSpeed()
         self._reading = Turns()
 
@@ -200,7 +207,8 @@ class Predictor:
             return parts[0]
         stages = [part.stages for part in parts if part.stages is not None]
         encoded = EncodedBatch.joined([part.encoded for part in parts])
-        return ReadTexts(texts, encoded, Stages.joined(stages) if stages else None)
+        reasons = [reason for part in parts for reason in part.unusual or ()]
+        return ReadTexts(texts, encoded, Stages.joined(stages) if stages else None, reasons or None)
 
     def score(
         self,
@@ -233,6 +241,7 @@ class Predictor:
         counts: list[int] | list[None] = [None] * len(read.texts)
         if encoded.token_counts is not None:
             counts = encoded.token_counts.tolist()
+        reasons = read.unusual or [None] * len(read.texts)
         predictions = [
             Prediction(
                 text=text,
@@ -242,9 +251,10 @@ class Predictor:
                 truncated=None if count is None or self.max_length is None else count > self.max_length and not left,
                 tokens=count,
                 stage=None if stages is None else LINEAR if left else ENCODER,
+                unusual_reason=reason,
             )
-            for text, label_id, row, count, left in zip(
-                read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, strict=True
+            for text, label_id, row, count, left, reason in zip(
+                read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, reasons, strict=True
             )
         ]
         return PredictionBatch(predictions, ids.astype(np.int64), encoded, outputs, stages)
@@ -313,8 +323,11 @@ class Predictor:
                 start = time.perf_counter()
                 stages = self.cascade.first_stage(encoded.wordpieces)
                 timings.linear += time.perf_counter() - start
+            unusual: list[str | None] | None = None
+            if self.unusual is not None and encoded.wordpieces is not None:
+                unusual = list(map(self.unusual.reason, some, encoded.wordpieces))
         # The ids of whole texts are large and no longer needed.
-        return ReadTexts(some, dataclasses.replace(encoded, wordpieces=None), stages)
+        return ReadTexts(some, dataclasses.replace(encoded, wordpieces=None), stages, unusual)
 
     def _run_encoder(
         self,

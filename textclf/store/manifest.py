@@ -59,6 +59,9 @@ class Manifest:
         cascade: "settings" of both stages (textclf.stats.cascade_rules.CascadeSettings; None if it is off), "why_off"
             in a sentence, results ("validation", cross-fitted, and "test": textclf.stats.cascade_fit), and the linear
             stage's "golden_logits" [texts, classes]; empty for a version without a cascade.
+        unusual: "judges_words" (false if only texts without letters are recognised), "texts", the number of held-out
+            texts that were judged, and "flagged", how many of them are unusual by reason (textclf.runtime.unusual);
+            empty for a version that marks no text.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
         parent: id of the version that this one was made from, or None.
@@ -84,6 +87,7 @@ class Manifest:
     engine: dict[str, Any] = field(default_factory=dict)
     golden_texts: tuple[str, ...] = ()
     cascade: dict[str, Any] = field(default_factory=dict)
+    unusual: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
     parent: str | None = None
@@ -109,8 +113,9 @@ class Manifest:
         self._check("lower_case", isinstance(self.lower_case, bool), "true or false")
         self._check("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
         self._check("threshold", _is_number(self.threshold) and 0 < self.threshold < 1, "a number between 0 and 1")
-        for key in ("metrics", "calibration", "data", "training", "software", "parity", "engine", "cascade", "files"):
-            self._check(key, isinstance(getattr(self, key), dict), "a dict")
+        for item in dataclasses.fields(self):
+            if item.default_factory is dict:
+                self._check(item.name, isinstance(getattr(self, item.name), dict), "a dict")
         self._check("metrics", all(isinstance(split, dict) for split in self.metrics.values()), "a dict for each split")
         self._check("golden_texts", _is_tuple_of_text(self.golden_texts), "texts")
         self._check("created", isinstance(self.created, str), "a time")

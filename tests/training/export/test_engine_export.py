@@ -373,6 +373,8 @@ def test_a_version_is_exported_again_as_its_child(store, version, reviews, monke
         assert getattr(child.manifest, field) == getattr(version.manifest, field)
     parts = {path.split("/")[0] for path in child.manifest.files}
     assert parts == {"saved_model", "engine", "reference.npz", "plots", "evaluation.json"}
+    assert "engine/unusual.npz" in child.manifest.files
+    assert child.manifest.unusual["texts"] == 24
     for name, digest in version.manifest.files.items():
         if name.startswith(("saved_model/", "plots/")):
             assert child.manifest.files[name] == digest

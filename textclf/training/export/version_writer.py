@@ -22,6 +22,7 @@ from textclf.evaluation.scoring import evaluate, evaluated_split
 from textclf.phases import announce, announce_scoring
 from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
 from textclf.report.shortcomings import evaluation_shortcomings
+from textclf.report.unusual import unusual_sentence
 from textclf.runtime.engine import load_engine
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
@@ -36,6 +37,7 @@ from textclf.training.export.engine_export import EngineTexts, checked_tokenizer
 from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
 from textclf.training.fitting.training_loop import FitResult
+from textclf.training.unusual_training import fit_unusual, unusual_counts
 
 # The saved model is compared with the model in memory on this many texts, within this tolerance of the logits.
 _CHECKED_TEXTS = 32
@@ -190,12 +192,16 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     announce(f"fitting the linear stage to {len(train):,} texts", len(train) * _LINEAR_SECONDS_PER_TEXT)
     manifest, cascade, linear = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
     click.echo(_cascade_summary(manifest))
-    predictor = predictor_with(engine, manifest, cascade=cascade)
+    unusual = fit_unusual(train, engine.tokenizer)
+    unusual.save(folder / "engine")
+    predictor = predictor_with(engine, manifest, cascade=cascade, unusual=unusual)
     held_out = calibration_set.texts
     announce_scoring(held_out, manifest.max_length, f"{len(held_out):,} texts for the drift reference")
     reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
+    manifest = dataclasses.replace(manifest, unusual=unusual_counts(unusual, engine.tokenizer, held_out))
+    click.echo(f"unusual:       {unusual_sentence(manifest.unusual)}")
     name, split = evaluated_split(new.dataset)
     announce_scoring(
         split.texts[:MAX_TEXTS], manifest.max_length, f"up to {MAX_TEXTS:,} {name} texts for the evaluation"
