@@ -1,0 +1,1 @@
+"""Accuracy with a few labels per class."""

@@ -1,0 +1,117 @@
+"""The comparison with few labels: its samples, its figures by hand, and a run with a tiny encoder."""
+
+import csv
+import gzip
+import json
+import math
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from labelled_sets import write_set
+from scipy.stats import t as student
+from tiny_engine import tiny_reviews
+
+from bench.errors import BenchError
+from bench.few_labels.compare import main, planned, read_lines
+from bench.few_labels.report import advantage, advantage_table, mean_over_sets
+from bench.few_labels.samples import SETS, read_task
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    train = [(f"{text} {number}", label) for number, (text, label) in enumerate(tiny_reviews(80))]
+    return write_set(
+        tmp_path_factory.mktemp("data") / "trec", [*train, ("seen", 0)], [*tiny_reviews(40, seed=1), ("seen", 0)]
+    ).parent
+
+
+def test_a_sample_has_the_same_number_of_each_class_and_grows_with_its_size(data):
+    task = read_task("trec", data, 30)
+    small, large = (task.sample(size, seed=3) for size in (4, 8))
+    assert np.bincount(large.labels).tolist() == [8, 8]
+    assert set(small.texts) < set(large.texts)
+    assert set(task.sample(4, seed=4).texts) != set(small.texts)
+    assert "seen" not in task.pool.texts
+    assert len(task.tested.texts) == 30
+    assert len(task.sample(1000, seed=0).texts) == 80  # A class with fewer texts gives all.
+
+
+def test_the_largest_classes_are_kept_and_renamed(tmp_path):
+    classes = [*(f"class {number:02d}" for number in range(11)), "reverted_card_payment?"]
+    rows = [(f"{name} text {at}", name) for number, name in enumerate(classes) for at in range(2 + number)]
+    folder = tmp_path / "banking77"
+    folder.mkdir()
+    for part, suffix in (("train", ""), ("test", " tested")):
+        with gzip.open(folder / f"{part}.csv.gz", "wt", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *((text + suffix, name) for text, name in rows)])
+    task = read_task("banking77", tmp_path, 1000)
+    assert task.class_names == (*classes[2:11], "reverted_card_payment")
+    assert len(task.tested.texts) == len(task.pool.texts) == sum(2 + number for number in range(2, 12))
+
+
+def test_a_missing_set_is_refused(tmp_path):
+    with pytest.raises(BenchError, match="expected a folder trec, found none"):
+        read_task("trec", tmp_path, 10)
+
+
+def test_the_mean_weighs_sets_equally_and_its_interval_is_that_of_the_samples():
+    found = mean_over_sets({("a", 0): 0.5, ("a", 1): 0.7, ("b", 0): 0.9, ("b", 1): 0.9, ("b", 2): 0.9})
+    assert found.value == pytest.approx((0.6 + 0.9) / 2)
+    assert found.samples == 5
+    error = math.sqrt((0.02 / 3) * (1 / 2 + 1 / 3)) / 2
+    assert found.half == pytest.approx(student.ppf(0.975, 3) * error)
+    assert math.isnan(mean_over_sets({("a", 0): 0.5, ("b", 0): 0.9}).half)
+
+
+def line(method, name, seed, accuracy, size=8):
+    return {"method": method, "set": name, "seed": seed, "size": size, "accuracy": accuracy}
+
+
+def test_the_advantage_is_paired_by_sample():
+    lines = [line("recipe", "a", 0, 0.8), line("recipe", "a", 1, 0.6), line("probe", "a", 0, 0.7)]
+    lines += [line("probe", "a", 1, 0.5), line("probe", "b", 0, 0.1), line("recipe", "a", 0, 0.9, size=16)]
+    found = advantage(lines, "recipe", "probe", 8)
+    assert (found.value, found.samples) == (pytest.approx(0.1), 2)
+    assert found.half == pytest.approx(0)
+    assert advantage(lines, "recipe", "probe", 16) is None
+    text = advantage_table(lines, "recipe", {"recipe": "ours", "probe": "the probe"}, (8, 16))
+    assert " ".join(text.splitlines()[-1].split()) == "| the probe | +10.0 ± 0.0 (2) | |"
+
+
+def test_an_interrupted_comparison_has_few_samples_of_everything():
+    runs = list(planned((8, 16), ["a", "b"], 2, ["m"]))
+    assert [(run["seed"], run["size"], run["set"]) for run in runs[:5]] == [
+        (0, 8, "a"),
+        (0, 8, "b"),
+        (0, 16, "a"),
+        (0, 16, "b"),
+        (1, 8, "a"),
+    ]
+
+
+def test_an_incomplete_last_line_is_not_a_result(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    assert read_lines(path) == []
+    path.write_text('{"size": 8}\n{"si')
+    assert read_lines(path) == [{"size": 8}]
+
+
+@pytest.mark.bench
+def test_comparison_with_a_tiny_encoder_runs_once(data, tmp_path, tiny_checkpoint):
+    results = tmp_path / "few.jsonl"
+    arguments = ["--data-dir", data, "--results", results, "--sets", "trec", "--size", 4, "--samples", 1]
+    arguments += ["--encoder", tiny_checkpoint, "--max-length", 16, "--max-tested", 20]
+    methods = ["tf-idf", "probe", "plain", "lp-ft", "recipe"]
+    first = CliRunner().invoke(main, list(map(str, [*arguments, "--methods", ",".join(methods)])))
+    assert first.exit_code == 0, first.output
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [found["method"] for found in lines] == methods
+    assert all(found["texts"] == 8 and found["tested"] == 20 for found in lines)
+    assert all(0 <= found["accuracy"] <= 1 and found["seconds"] > 0 for found in lines)
+    # The tiny encoder separates the reviews once it is fine-tuned.
+    assert next(found["accuracy"] for found in lines if found["method"] == "lp-ft") > 0.8
+    again = CliRunner().invoke(main, list(map(str, [*arguments, "--methods", ",".join(methods)])))
+    assert again.exit_code == 0
+    assert len(results.read_text().splitlines()) == len(methods)
+    assert set(SETS) >= {"trec"}
