@@ -144,7 +144,7 @@ class Classifier:
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(cross_entropies(self._model(inputs, training=True), labels))
             gradients = tape.gradient(loss, self._model.trainable_variables)
-            self._optimiser.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
+            self._optimiser.apply_gradients(list(zip(gradients, self._model.trainable_variables, strict=True)))
             return loss
 
         return step

@@ -138,11 +138,12 @@ def recipe(bench: Bench, problem: Problem) -> Answer:
         if version.manifest.class_names != problem.task.class_names:
             raise BenchError(f"expected the classes {problem.task.class_names}, got {version.manifest.class_names}")
         predictor = load_predictor(version.path, threads=usable_cores(), cascade=False)
-        return Answer(predictor.predict_batch(problem.task.tested.texts).probabilities, seconds)
+        found = predictor.predict_batch(problem.task.tested.texts).predictions
+        return Answer(np.array([list(one.probabilities.values()) for one in found]), seconds)
 
 
 def setfit(bench: Bench, problem: Problem) -> Answer:
-    """SetFit with its defaults (Tunstall et al. 2022) on the same checkpoint, in its own environment."""
+    """SetFit (Tunstall et al. 2022) on the same checkpoint, in its own environment."""
     if bench.setfit_python is None or bench.checkpoint is None:
         raise BenchError("setfit: expected --setfit-python and --checkpoint, got none; give both, or choose --methods")
     with tempfile.TemporaryDirectory() as folder:
