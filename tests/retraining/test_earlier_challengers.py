@@ -12,7 +12,12 @@ from textclf.retraining.earlier_challengers import (
     repeated_rejection,
     undecided_challenger,
 )
-from textclf.retraining.recipe import options_of_version, recipe_of_training, recipe_of_version
+from textclf.retraining.recipe import (
+    options_of_challenger,
+    options_of_version,
+    recipe_of_training,
+    recipe_of_version,
+)
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions
@@ -160,3 +165,19 @@ def test_options_of_a_version_leave_the_precision_to_the_machine(store):
     assert "precision" not in options
     assert options["epochs"] == 7
     assert options["max_length"] == ModelOptions().max_length
+
+
+def test_teachers_are_part_of_the_recipe_but_not_of_a_challenger(store, capsys, tmp_path):
+    record = {"path": "large", "version": None, "sha256": "0" * 64, "texts": 3}
+    plain = store.open(save(store)).manifest
+    # As JSON has it: a list.
+    options = {**plain.training["options"], "teachers": ["large"]}
+    taught = dataclasses.replace(plain, training={**plain.training, "options": options, "teachers": [record]})
+    assert recipe_of_version(taught) == recipe_of_training(ModelOptions(), TrainingOptions(teachers=("large",)))
+    assert recipe_of_version(taught) != recipe_of_version(plain)
+    assert "teachers" not in options_of_challenger(taught, {}, tmp_path)
+    assert "the champion had large; the challenger has none" in capsys.readouterr().out
+    assert options_of_challenger(plain, {"epochs": 7}, tmp_path)["epochs"] == 7
+    named = options_of_challenger(taught, {"teachers": ("a.csv", plain.id)}, store.path)
+    assert named["teachers"] == ["a.csv", str(store.path / "versions" / plain.id)]
+    assert capsys.readouterr().out == ""
