@@ -75,6 +75,20 @@ def test_edited_labels_come_back(data, review, tmp_path):
     assert read_texts(data, DataOptions()).texts == tuple(text for text, _ in TEXTS)
 
 
+def test_weights_are_kept(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "text,label,w\na warm film,pos,2.5\na dull film,pos,\na bad film,neg,9\n", encoding="utf-8"
+    )
+    (tmp_path / "test.csv").write_text("text,label\na slow film,neg\n", encoding="utf-8")
+    options = DataOptions(weight_column="w")
+    texts = read_texts(tmp_path, options)
+    write_review(tmp_path / "review.csv", rows_of(texts))
+    edited(tmp_path / "review.csv", row2="neg")
+    write_corrected(texts, read_corrections(tmp_path / "review.csv", texts), tmp_path / "corrected")
+    part = read_part(tmp_path / "corrected" / "train.csv", options, needs_weight=True)
+    assert list(zip(part.labels, part.weights, strict=True)) == [("pos", 2.5), ("neg", 1.0), ("neg", 9.0)]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-16"])
 def test_a_file_in_the_encoding_of_the_spreadsheet_comes_back(tmp_path, encoding):
     data = tmp_path / "train.csv"

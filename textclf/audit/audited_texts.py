@@ -32,6 +32,8 @@ class AuditedTexts:
         senders: value of each text in the column `source`, else "".
         blank: number of blank texts.
         notes: sentences about columns found by synonyms, bad rows, and normalised labels.
+        weight_column: column of the weights; "" without.
+        weights: how much each text counts in the loss; 1 outside of the training part.
     """
 
     source: Path
@@ -44,6 +46,8 @@ class AuditedTexts:
     senders: tuple[str, ...]
     blank: int
     notes: tuple[str, ...] = ()
+    weight_column: str = ""
+    weights: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -62,7 +66,11 @@ def read_texts(source: Path, options: DataOptions) -> AuditedTexts:
     found = find_parts(source)
     layout = chosen_parts(found, options)
     paths = dict(zip(PARTS, (layout.train, layout.validation, layout.test), strict=True))
-    parts = {name: read_part(its_paths, options) for name, its_paths in paths.items() if its_paths}
+    parts = {
+        name: read_part(its_paths, options, needs_weight=name == TRAIN)
+        for name, its_paths in paths.items()
+        if its_paths
+    }
     class_names, changes = name_labels(
         parts[TRAIN],
         [(paths[name][0], part) for name, part in parts.items() if name != TRAIN],
@@ -84,6 +92,8 @@ def read_texts(source: Path, options: DataOptions) -> AuditedTexts:
         blank=sum(part.empty for part in parts.values()),
         notes=tuple(note for part in parts.values() for note in (*part.notes, part.skipped.note()) if note)
         + label_notes(changes),
+        weight_column=options.weight_column,
+        weights=tuple(weight for part in parts.values() for weight in part.weights),
     )
 
 

@@ -115,7 +115,7 @@ def read_corrections(path: Path, found: AuditedTexts) -> Corrections:
 
 def corrected_columns(found: AuditedTexts) -> list[str]:
     """The columns of the corrected tables; other columns of the data are not kept."""
-    return ["text", "label", *(["source"] if any(found.senders) else [])]
+    return ["text", "label", *(["source"] if any(found.senders) else []), *filter(None, [found.weight_column])]
 
 
 def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path) -> None:
@@ -130,12 +130,14 @@ def write_corrected(found: AuditedTexts, corrections: Corrections, folder: Path)
     with atomic_folder(folder) as new:
         for part in dict.fromkeys(found.parts):
             with open(new / f"{part}.csv", "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(columns)
+                writer = csv.DictWriter(file, columns, extrasaction="ignore")
+                writer.writeheader()
                 for at, its_part in enumerate(found.parts):
                     if its_part == part and at not in corrections.removed:
                         label = corrections.labels.get(at, found.class_names[found.labels[at]])
-                        writer.writerow([found.texts[at], label, found.senders[at]][: len(columns)])
+                        row = {"text": found.texts[at], "label": label, "source": found.senders[at]}
+                        weight = {found.weight_column: found.weights[at]} if found.weight_column else {}
+                        writer.writerow(row | weight)
 
 
 def _encoding(path: Path) -> str:
