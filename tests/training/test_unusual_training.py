@@ -104,7 +104,7 @@ def test_equal_texts_give_equal_statistics(tmp_path):
 def test_a_trained_version_marks_texts_and_tells_the_share(trained_version):
     version = open_model(trained_version)
     assert f"engine/{UNUSUAL_FILE}" in version.manifest.files
-    assert load_predictor(trained_version).predict("12 34").unusual_reason == NO_WORDS
+    assert load_predictor(trained_version).predict(["12 34"])[0].unusual_reason == NO_WORDS
     counts = version.manifest.unusual
     assert counts["texts"] == len(load_reference(version.part("reference.npz")).labels)
     sentence = unusual_sentence(counts)
