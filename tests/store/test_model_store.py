@@ -49,8 +49,8 @@ def manifest(**changes) -> Manifest:
     return Manifest(**(values | changes))
 
 
-def save(store: ModelStore, content: str = "graph", **changes) -> str:
-    with store.new_version() as draft:
+def save(store: ModelStore, content: str = "graph", *, is_withheld: bool = False, **changes) -> str:
+    with store.new_version(is_withheld=is_withheld) as draft:
         (draft.path / "engine").mkdir()
         (draft.path / "engine" / "model.xml").write_text(content)
         (draft.path / "saved_model" / "variables").mkdir(parents=True)
@@ -79,6 +79,23 @@ class TestSaving:
         assert store.version_ids() == [first, second]
         assert store.current_id() == first
         assert (store.path / "current").read_text() == f"{first}\n"
+
+    def test_a_withheld_version_is_current_only_after_a_promotion(self, store):
+        withheld = save(store, is_withheld=True)
+        assert store.current_id() is None
+        with pytest.raises(ModelStoreError, match="expected a model store with a current version"):
+            store.open()
+        store.promote(withheld, expected_current=None)
+        assert store.current_id() == withheld
+
+    def test_the_first_version_that_is_not_withheld_becomes_current(self, store):
+        save(store, is_withheld=True)
+        save(store, is_withheld=True)
+        assert store.current_id() is None
+        good = save(store)
+        assert store.current_id() == good
+        save(store, is_withheld=True)
+        assert store.current_id() == good
 
     def test_the_store_adds_id_time_and_hashes(self, store):
         version = store.open(save(store))

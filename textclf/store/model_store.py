@@ -25,6 +25,9 @@ from textclf.errors import ModelStoreError, OvertakenError
 from textclf.files import atomic_file, atomic_folder, locked, remove_leftovers, sha256_of_file
 from textclf.store.manifest import MANIFEST_FILE, Manifest, is_version_id
 
+# Content of the pointer of a store whose versions were all withheld.
+_NO_VERSION = "none"
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -156,7 +159,8 @@ class ModelStore:
     def current_id(self) -> str | None:
         """The id of the current version; None without one.
 
-        The only version of a store is current without a pointer: a killed save, or a copy by hand, leaves that.
+        The only version of a store is current without a pointer: a killed save, or a copy by hand, leaves that. The
+        pointer "none" withholds it.
 
         Raises:
             ModelStoreError: if `current` does not contain one id.
@@ -171,6 +175,8 @@ class ModelStore:
                 f"{self._pointer}: expected a file with the id of a version ({error.strerror}); put one of these into "
                 f"it: {self._listing()}"
             ) from error
+        if text == _NO_VERSION:
+            return None
         if not is_version_id(text):
             raise ModelStoreError(
                 f"{self._pointer}: expected the id of a version, got {text[:100]!r}; write one of these into it: "
@@ -205,11 +211,12 @@ class ModelStore:
         return version
 
     @contextlib.contextmanager
-    def new_version(self) -> Iterator[Draft]:
+    def new_version(self, *, is_withheld: bool = False) -> Iterator[Draft]:
         """A staging folder that becomes a version at the end of the block, or is removed if the block raises.
 
         The block writes files into `draft.path` and sets `draft.manifest`. The store adds id, time and the hash of
-        every file. The first version of a store becomes current. Afterwards `open(draft.id)` returns the version.
+        every file. The first version of a store becomes current, unless it is withheld. Afterwards `open(draft.id)`
+        returns the version.
 
         Raises:
             ModelStoreError: if no manifest was set, or no file was written.
@@ -226,7 +233,7 @@ class ModelStore:
                 yield draft
                 _seal(draft, now)
                 until_pointer_is_set.enter_context(self.locked())
-                pointed_to = self._pointer_to_write(new_id)
+                pointed_to = self._pointer_to_write(_NO_VERSION if is_withheld else new_id)
                 # Before a second version appears: without a pointer, neither of two would be current.
                 if pointed_to not in (None, new_id):
                     self._point_to(pointed_to)
@@ -280,7 +287,7 @@ class ModelStore:
     def _pointer_to_write(self, new_id: str) -> str | None:
         """The id for `current` once the version `new_id` appears; None leaves it unchanged."""
         if self._pointer.exists():
-            return None
+            return new_id if self._pointer.read_bytes().strip() == _NO_VERSION.encode() else None
         return self.current_id() if self.version_ids() else new_id
 
     def _point_to(self, version_id: str) -> None:
