@@ -100,6 +100,16 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float(np.exp(found.x))
 
 
+def calibrated_log_loss(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean negative log-likelihood of the labels after fit_temperature on the same texts, in nats.
+
+    It compares models by what they know, and not by how sure they are.
+    """
+    ids: npt.NDArray[Any] = np.asarray(labels)
+    probabilities = softmax(logits, fit_temperature(logits, labels))
+    return float(-np.mean(np.log(np.maximum(probabilities[np.arange(len(ids)), ids], np.finfo(float).tiny))))
+
+
 def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = DEFAULT_BINS) -> ReliabilityBins:
     """Confidence and accuracy of the predicted class, in `bins` equal bins of (0, 1].
 

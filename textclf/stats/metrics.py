@@ -12,6 +12,11 @@ from textclf.config import SELECTION_METRICS
 from textclf.errors import ConfigError, InputError
 from textclf.stats.calibration import check_probabilities, expected_calibration_error
 
+# With fewer texts a calibration error is mostly chance.
+MIN_CALIBRATION_TEXTS = 100
+# Name of the training texts as a split whose texts were predicted by cross-fitting.
+OUT_OF_FOLD = "out_of_fold"
+
 
 class ClassMetrics(TypedDict):
     """Metrics of one class; None is an undefined ratio (0 / 0)."""
