@@ -38,6 +38,13 @@ class Split:
         taught = None if self.taught is None else self.taught[members]
         return Split(tuple(self.texts[i] for i in members), self.labels[members], weights, taught)
 
+    def joined(self, *others: "Split") -> "Split":
+        """The texts of this split, then those of the others."""
+        splits = (self, *others)
+        return Split(
+            tuple(text for split in splits for text in split.texts), np.concatenate([split.labels for split in splits])
+        )
+
     def divided(self, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple["Split", "Split"]:
         """The split without a stratified share of its texts, and that share; for the arguments see hold_out()."""
         digests = [text_digest(text) for text in self.texts]

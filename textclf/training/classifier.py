@@ -95,10 +95,13 @@ def pooling_of(classifier: tf_keras.Model) -> str:
     return "mean" if any(layer.name == _MEAN for layer in classifier.layers) else "cls"
 
 
-def ids_encoder(classifier: tf_keras.Model) -> tf_keras.Model:
-    """The part up to the input of the classification layer, on the same layers: {ENCODER_INPUTS} [B, S] -> [B, H]."""
+def ids_encoder(classifier: tf_keras.Model, pooling: str | None = None) -> tf_keras.Model:
+    """The part up to the input of the classification layer, on the same layers: {ENCODER_INPUTS} [B, S] -> [B, H].
+
+    `pooling` is another one of textclf.config.POOLINGS; None is that of the classifier.
+    """
     inputs = {name: tf_keras.Input(shape=(None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
-    mean = classifier.get_layer(_MEAN) if pooling_of(classifier) == "mean" else None
+    mean = MeanPooling(name=_MEAN) if (pooling or pooling_of(classifier)) == "mean" else None
     pooled = _pooled(classifier.get_layer("bert_encoder")(inputs), inputs, mean)
     return tf_keras.Model(inputs, pooled, name="ids_encoder")
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from textclf.training.fitting.probe import fit_probe
+from textclf.stats.calibration import softmax
+from textclf.training.fitting.probe import cross_fitted_probe, fit_probe, probe_scale, sampled_rows, weights_help
 
 WIDTH = 8
 
@@ -41,3 +42,47 @@ def test_class_weights_lift_the_rare_class():
     weights = {weighed: fit_probe(vectors, labels, 2, weighed) for weighed in (False, True)}
     found = {weighed: (vectors @ kernel + bias).argmax(axis=1).sum() for weighed, (kernel, bias) in weights.items()}
     assert found[False] < found[True]
+
+
+def test_cross_fitting_does_not_see_the_text_itself():
+    # Vectors that say nothing: a probe that had seen the labels would be right.
+    random = np.random.default_rng(0)
+    vectors, labels = random.normal(size=(200, WIDTH)).astype(np.float32), random.integers(0, 2, 200)
+    right = (cross_fitted_probe(vectors, labels, 2).argmax(axis=1) == labels).mean()
+    assert 0.35 < right < 0.65
+    vectors, labels = clusters(3, 20)
+    assert (cross_fitted_probe(vectors, labels, 3).argmax(axis=1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(0.3, 0.7), (3.0, 0.97)])
+def test_the_scale_makes_a_probe_as_sure_as_it_is_right(distance, expected):
+    vectors, labels = clusters(2, 100, distance=distance)
+    # Embeddings differ little from each other, so the penalty makes the logits small.
+    logits = cross_fitted_probe(vectors + 20.0, labels, 2)
+    right = (logits.argmax(axis=1) == labels).mean()
+    assert right > expected - 0.1
+    flat, scaled = softmax(logits).max(axis=1).mean(), softmax(logits / probe_scale(logits, labels)).max(axis=1).mean()
+    assert abs(scaled - right) < 0.05
+    assert abs(scaled - right) < abs(flat - right)
+
+
+def test_a_few_labels_that_are_all_right_do_not_make_it_certain():
+    vectors, labels = clusters(2, 4, distance=5.0)
+    logits = cross_fitted_probe(vectors, labels, 2)
+    confidence = softmax(logits / probe_scale(logits, labels)).max(axis=1).mean()
+    assert 0.8 < confidence < 0.95
+
+
+def test_weights_are_for_a_rare_class_that_is_never_found():
+    assert weights_help(*clusters(2, [200, 10], distance=0.5), 2)
+    assert not weights_help(*clusters(2, [60, 60], distance=5.0), 2)
+
+
+def test_a_sample_keeps_shares_and_every_class():
+    labels = np.repeat([0, 1, 2], [8000, 1990, 10])
+    rows = sampled_rows(labels, 100)
+    counts = np.bincount(labels[rows])
+    assert counts[0] == pytest.approx(80, abs=2)
+    assert counts[1] == pytest.approx(20, abs=2)
+    assert counts[2] >= 2
+    np.testing.assert_array_equal(sampled_rows(labels, 10_000), np.arange(10_000))

@@ -14,7 +14,7 @@ from textclf.stats.metrics import classification_metrics
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import plan_epoch
 from textclf.training.fitting.checkpoints import RunDirectory
-from textclf.training.fitting.training_loop import LabelledIds, fit, ids_to_logits, predict_logits
+from textclf.training.fitting.training_loop import LabelledIds, fit, ids_to_logits, make_trainer, predict_logits, refit
 from textclf.training.tf_setup import tf
 
 NAMES = ("neg", "pos")
@@ -92,6 +92,48 @@ def test_the_last_epoch_is_kept_even_if_an_earlier_one_is_better(tmp_path, words
     again = word_classifier()
     assert fitted(tmp_path / "last", again, train, select, epochs=3, select="last").resumed_from_step == 12
     assert_same_weights(again, models["last"])
+
+
+def test_passes_are_added_until_there_are_enough_steps(tmp_path, words):
+    # Four steps in an epoch: ten steps need three.
+    result = fitted(tmp_path, word_classifier(), *words, epochs=1, min_steps=10)
+    assert (result.steps, len(result.history["loss"])) == (12, 3)
+    assert result.history["learning_rate"][-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_without_a_selection_set_only_the_loss_is_measured(tmp_path, words):
+    train, select = words
+    models = [word_classifier() for _ in range(3)]
+    with_set = fitted(tmp_path / "with", models[0], train, select, epochs=3, select="last")
+    without = fitted(tmp_path / "without", models[1], train, None, epochs=3, select="last")
+    assert list(without.history) == ["loss", "learning_rate"]
+    assert without.history["loss"] == with_set.history["loss"]
+    assert without.best_epoch == 3
+    assert_same_weights(models[0], models[1])
+    again = fitted(tmp_path / "without", models[2], train, None, epochs=3, select="last")
+    assert (again.resumed_from_step, again.history) == (12, without.history)
+
+
+def test_a_second_training_with_one_trainer_is_the_first_one_again(tmp_path, words):
+    train, _ = words
+    settings = TrainingOptions(optimiser="adamw", init_lr=0.05, epochs=3, batch_size=8, select="last")
+    model = word_classifier()
+    initial = model.get_weights()
+    trainer = make_trainer(model, train.labels, 2, settings, 12)
+    fit(model, train, None, NAMES, settings, "float32", 0, RunDirectory(tmp_path), trainer)
+    first = [weights.copy() for weights in model.get_weights()]
+    model.set_weights(initial)
+    refit(trainer, train, settings, "float32", 0)
+    for one, other in zip(first, model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(("select", "checkpoints"), [("best", 3), ("last", 1)])
+def test_an_epoch_of_few_steps_needs_no_checkpoint(tmp_path, words, monkeypatch, select, checkpoints):
+    saved, save = [], RunDirectory.save
+    monkeypatch.setattr(RunDirectory, "save", lambda *arguments: saved.append(save(*arguments)))
+    fitted(tmp_path, word_classifier(), *words, epochs=3, select=select)
+    assert len(saved) == checkpoints
 
 
 def test_another_seed_is_another_training(tmp_path, words):

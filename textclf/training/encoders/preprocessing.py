@@ -147,6 +147,13 @@ class TokenizedTexts:
         """Lengths after truncation, int64 [texts]."""
         return np.diff(self.offsets)
 
+    def chosen(self, rows: np.ndarray) -> "TokenizedTexts":
+        """The texts at these positions."""
+        lengths = self.lengths[rows]
+        parts = [self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return TokenizedTexts(np.concatenate(parts), offsets, self.whole_lengths[rows])
+
 
 def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedTexts:
     """Tokenize and truncate texts, once for all epochs."""

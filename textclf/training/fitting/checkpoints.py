@@ -32,6 +32,7 @@ class Progress:
         epoch_loss, epoch_texts: sum of the losses and number of the texts in the unfinished epoch so far.
         seconds, texts: time spent on all training steps, and their texts, with repeats.
         best_value: selection metric of the best epoch so far, None before the first.
+        best_loss: log loss of the selection set in that epoch, after fitting a temperature.
         best_epoch: number of the best epoch, from 1.
         is_finished: no epoch is left, or early stopping ended the training.
     """
@@ -43,6 +44,7 @@ class Progress:
     seconds: float = 0.0
     texts: int = 0
     best_value: float | None = None
+    best_loss: float | None = None
     best_epoch: int = 0
     is_finished: bool = False
 

@@ -5,6 +5,7 @@ It replaces Model.fit, because a killed training must continue in the middle of 
 B: batch, S: sequence length, K: classes.
 """
 
+import dataclasses
 import math
 import sys
 import time
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
 from textclf.progress_bar import progress_bar
-from textclf.stats.calibration import softmax
+from textclf.stats.calibration import calibrated_log_loss, softmax
 from textclf.stats.class_weights import loss_weights
 from textclf.stats.metrics import Metrics, classification_metrics, is_better, selection_value
 from textclf.training.encoders.preprocessing import TokenizedTexts
@@ -51,6 +52,30 @@ class LabelledIds:
         """Target probabilities of the texts at these positions, float32 [B, K]."""
         taught = None if self.taught is None else self.taught[indices]
         return target_probabilities(self.labels[indices], classes, taught, teacher_weight)
+
+    def chosen(self, rows: np.ndarray) -> "LabelledIds":
+        """The texts at these positions."""
+        others = (None if values is None else values[rows] for values in (self.weights, self.taught))
+        return LabelledIds(self.texts.chosen(rows), self.labels[rows], *others)
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """An optimiser and its compiled step, for several trainings of one model.
+
+    Attributes:
+        step: word ids [B, S], mask [B, S], targets [B, K], weights [B], scale -> loss; see make_trainer.
+        steps: number of steps that the learning rate is planned for.
+    """
+
+    optimiser: tf_keras.optimizers.legacy.Optimizer
+    step: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]
+    steps: int
+
+    def reset(self) -> None:
+        """Forget the steps so far, for another training."""
+        for variable in self.optimiser.variables():
+            variable.assign(tf.zeros_like(variable))
 
 
 @dataclass(frozen=True)
@@ -94,34 +119,72 @@ def predict_logits(
     return result
 
 
+def plan_epochs(lengths: np.ndarray, options: TrainingOptions) -> list[list[np.ndarray]]:
+    """The batches of each epoch: options.epochs, and more until there are options.min_steps."""
+    plans: list[list[np.ndarray]] = []
+    while len(plans) < options.epochs or sum(map(len, plans)) < options.min_steps:
+        plans.append(plan_epoch(lengths, options.tokens_per_batch, options.batch_size, options.seed, len(plans)))
+    return plans
+
+
+def make_trainer(model: tf_keras.Model, options: TrainingOptions, steps: int) -> Trainer:
+    """The optimiser for trainings of `steps` steps, and its step."""
+    factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
+    optimiser = make_optimiser(options.optimiser, options.init_lr, steps, int(steps * options.warmup), factors)
+    optimiser._create_all_weights(model.trainable_variables)  # A restored checkpoint needs the slots.
+    return Trainer(optimiser, _training_step(model, optimiser, options.r_drop), steps)
+
+
+def refit(
+    trainer: Trainer, train: LabelledIds, classes: int, options: TrainingOptions, precision: str, padding_id: int
+) -> None:
+    """Train for exactly trainer.steps steps, without a selection set, checkpoints and logs; see fit().
+
+    Raises:
+        TrainingError: if the loss is not finite.
+    """
+    trainer.reset()
+    wanted = dataclasses.replace(options, epochs=1, min_steps=trainer.steps)
+    done = 0
+    weights = loss_weights(train.labels, classes, train.weights, options.class_weights).astype(np.float32)
+    with graph_precision(precision):
+        for plan in plan_epochs(train.texts.lengths, wanted):
+            for indices in plan[: trainer.steps - done]:
+                batch = make_batch(train.texts, indices, padding_id)
+                scale = np.float32(len(indices) * len(plan) / len(train.labels))
+                targets = train.targets(indices, classes, options.teacher_weight)
+                loss = float(trainer.step(batch.word_ids, batch.mask, targets, weights[indices], scale))
+                done += 1
+                if not math.isfinite(loss):
+                    raise _diverged(done, f"a loss of {loss}")
+
+
 def fit(
     model: tf_keras.Model,
     train: LabelledIds,
-    select: LabelledIds,
+    select: LabelledIds | None,
     class_names: tuple[str, ...],
     options: TrainingOptions,
     precision: str,
     padding_id: int,
     run: RunDirectory,
+    trainer: Trainer | None = None,
 ) -> FitResult:
     """Fit `model` (ids -> logits) on `train`; it ends with the weights of the last epoch or of the best on `select`.
 
     Continues from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16", the
-    graph_precision() of training steps.
+    graph_precision() of training steps. `trainer` is from make_trainer(), for as many steps; None makes one. Without
+    `select` only the loss is measured.
 
     Raises:
         TrainingError: if the loss is not finite, or the saved state can't be read.
     """
-    plans = [
-        plan_epoch(train.texts.lengths, options.tokens_per_batch, options.batch_size, options.seed, epoch)
-        for epoch in range(options.epochs)
-    ]
+    plans = plan_epochs(train.texts.lengths, options)
+    epochs = len(plans)
     first_steps = np.concatenate([[0], np.cumsum([len(plan) for plan in plans])])
     total_steps = int(first_steps[-1])
-    factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
-    warmup_steps = int(total_steps * options.warmup)
-    optimiser = make_optimiser(options.optimiser, options.init_lr, total_steps, warmup_steps, factors)
-    optimiser._create_all_weights(model.trainable_variables)  # A restored checkpoint needs the slots.
+    trainer = trainer or make_trainer(model, options, total_steps)
+    optimiser, step = trainer.optimiser, trainer.step
     checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
     weights = tf.train.Checkpoint(model=model)
     progress = run.restore(checkpoint)
@@ -130,11 +193,11 @@ def fit(
 
     classes = len(class_names)
     weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights).astype(np.float32)
-    step = _training_step(model, optimiser, options.r_drop)
+    saved_step = progress.step
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
     with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
-        for epoch in range(progress.epochs_done, options.epochs):
+        for epoch in range(progress.epochs_done, epochs):
             if progress.is_finished:
                 break
             mean_size = len(train.labels) / len(plans[epoch])
@@ -147,22 +210,34 @@ def fit(
                     loss = float(step(batch.word_ids, batch.mask, targets, weights_of_texts[indices], scale))
                     _count_step(progress, loss, len(indices), time.monotonic() - started)
                     bar.update()
-                    bar.set_postfix_str(f"epoch {epoch + 1}/{options.epochs}, loss {loss:.3f}", refresh=False)
+                    bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss:.3f}", refresh=False)
                     if progress.step % _LOG_STEPS == 0:
                         _log(summaries, progress.step, {"train/loss": loss, "train/learning_rate": _rate(optimiser)})
                     if progress.step % options.checkpoint_steps == 0:
                         run.save(checkpoint, progress)
-            validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
-            if not np.isfinite(validation_logits).all():
-                raise _diverged(progress.step, "logits that are not finite")
-            metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
-            _end_epoch(progress, metrics, _rate(optimiser), options)
+                        saved_step = progress.step
+            metrics, log_loss = None, math.nan
+            if select is not None:
+                validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
+                if not np.isfinite(validation_logits).all():
+                    raise _diverged(progress.step, "logits that are not finite")
+                metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
+                log_loss = calibrated_log_loss(validation_logits, select.labels)
+            _end_epoch(progress, metrics, log_loss, _rate(optimiser), options, epochs)
             if options.select == "best" and progress.best_epoch == epoch + 1:
                 run.save_best(weights, progress.best_epoch)
             latest = {f"validation/{key}": values[-1] for key, values in progress.history.items()}
             _log(summaries, progress.step, latest)
-            tqdm.write(_epoch_line(progress, options.epochs), file=sys.stderr)
-            run.save(checkpoint, progress)
+            if select is not None:
+                tqdm.write(_epoch_line(progress, epochs), file=sys.stderr)
+            # With few texts an epoch takes less time than a checkpoint.
+            if (
+                progress.is_finished
+                or options.select == "best"
+                or progress.step - saved_step >= options.checkpoint_steps
+            ):
+                run.save(checkpoint, progress)
+                saved_step = progress.step
     if options.select == "best":
         run.restore_best(weights, progress.best_epoch)
     return FitResult(
@@ -225,29 +300,34 @@ def _diverged(step: int, result: str) -> TrainingError:
     )
 
 
-def _end_epoch(progress: Progress, metrics: Metrics, rate: float, options: TrainingOptions) -> None:
-    """Add the epoch to the history, and update the best epoch and the end of the training."""
-    values = {
-        "loss": progress.epoch_loss / progress.epoch_texts,
-        "val_loss": metrics.log_loss,
-        "val_accuracy": metrics.accuracy,
-        "val_macro_f1": metrics.macro_f1,
-        "learning_rate": rate,
-    }
+def _end_epoch(
+    progress: Progress, metrics: Metrics | None, log_loss: float, rate: float, options: TrainingOptions, epochs: int
+) -> None:
+    """Add the epoch to the history, and update the best epoch and the end of the training.
+
+    `log_loss` is that of the selection set after fitting a temperature.
+    """
+    values = {"loss": progress.epoch_loss / progress.epoch_texts}
+    if metrics is not None:
+        values |= {"val_loss": metrics.log_loss, "val_accuracy": metrics.accuracy, "val_macro_f1": metrics.macro_f1}
+    values["learning_rate"] = rate
     for key, number in values.items():
         progress.history.setdefault(key, []).append(number)
     progress.epoch_loss, progress.epoch_texts = 0.0, 0
+    if metrics is None:
+        progress.best_epoch, progress.is_finished = progress.epochs_done, progress.epochs_done == epochs
+        return
     value = selection_value(metrics, options.metric)
-    if progress.best_epoch == 0 or _beats_best(progress, value, metrics.log_loss, options.metric):
-        progress.best_value, progress.best_epoch = value, progress.epochs_done
+    if progress.best_epoch == 0 or _beats_best(progress, value, log_loss, options.metric):
+        progress.best_value, progress.best_loss, progress.best_epoch = value, log_loss, progress.epochs_done
     waited = progress.epochs_done - progress.best_epoch
-    progress.is_finished = progress.epochs_done == options.epochs or 0 < options.patience <= waited
+    progress.is_finished = progress.epochs_done == epochs or 0 < options.patience <= waited
 
 
 def _beats_best(progress: Progress, value: float | None, log_loss: float, metric: str) -> bool:
-    """True if the epoch is better than the best so far; the log loss decides between equal metrics."""
+    """True if it is better than the best epoch; between equal metrics the log loss decides, then the later one."""
     if value == progress.best_value:
-        return log_loss < progress.history["val_loss"][progress.best_epoch - 1]
+        return progress.best_loss is None or log_loss <= progress.best_loss
     return is_better(metric, value, progress.best_value)
 
 
