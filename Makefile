@@ -39,7 +39,7 @@ $(VENV)/.installed: pyproject.toml requirements.txt requirements-encoder.txt | $
 
 demo: $(VENV)/.installed
 	$(BIN)/python train_model.py --dataset-path data/sample --encoder minilm-l6 --pooling mean --head-init probe \
-		--select last --epochs 4 --init-lr 1e-4 --batch-size 8 --max-length 128 --model-dir $(DEMO)/model \
+		--select last --train-on train --epochs 4 --init-lr 1e-4 --batch-size 8 --max-length 128 --model-dir $(DEMO)/model \
 		--runs-dir $(DEMO)/runs --promote
 	$(BIN)/python inference.py --model-path $(DEMO)/model batch data/sample/test --num-files 3 --seed 1
 	$(BIN)/python inference.py --model-path $(DEMO)/model inspect --html $(DEMO)/evaluation.html --dataset-path data/sample

@@ -50,7 +50,7 @@ class Retrain:
         again: train even if the same training was already done and not promoted.
         clock: returns seconds since the epoch.
         **options: fields of textclf.config.GateOptions, CombineOptions, DataOptions (how the old and the new data are
-            read), ModelOptions and TrainingOptions.
+            read), ModelOptions and TrainingOptions; recipe="auto" chooses the last two if they are not given.
 
     Raises:
         ConfigError: if an option is unknown or out of its range.
@@ -80,8 +80,8 @@ class Retrain:
         self.again = again
         self.clock = clock
         self._promotions = Promotions(model_dir, clock)
-        given = {**options, "epochs": epochs, "init_lr": init_lr}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {k: v for k, v in {**options, "epochs": epochs, "init_lr": init_lr}.items() if v is not None}
+        self.recipe = given.pop("recipe", "none")
         self.gate_options = GateOptions(**GateOptions.pop_from(given))
         self.combine_options = CombineOptions(**CombineOptions.pop_from(given))
         # The champion's options are not known yet, so this checks each value alone.
@@ -213,13 +213,14 @@ class Retrain:
         # The combined data set has the renamed labels.
         data = dataclasses.replace(self._data_options, rename_labels={}, encoding="").to_dict()
         changes = {name: value for name, value in self.changes.items() if name not in data}
+        options = options_of_challenger(self.champion.manifest, changes, self.model_dir)
+        how = {"recipe": self.recipe, "given": changes, **data, **options}
         return Training(
             dataset_path=str(self.combined_dataset_path),
             data_dir=self.data_dir,
             runs_dir=self.runs_dir,
             spellings=self.champion.manifest.class_names,
-            **data,
-            **options_of_challenger(self.champion.manifest, changes, self.model_dir),
+            **how,
         )
 
     @cached_property

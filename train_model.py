@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import numpy as np
 
 from initializing import Initialize
 from make_model import MakeModel
@@ -19,6 +20,7 @@ from textclf.cli.options import (
     encoder_options,
     given_options,
     model_name_option,
+    recipe_option,
     runs_dir_option,
     training_options,
 )
@@ -26,6 +28,7 @@ from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
     DEFAULT_PREPROCESS_HANDLE,
+    RECIPES,
     DataOptions,
     ModelOptions,
     TrainingOptions,
@@ -34,17 +37,19 @@ from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
+from textclf.report.training_lines import floor_line, metrics_line
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore, path_or_version
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
-    from textclf.training.compiled_training import CompiledTraining, MeasuredTraining
-    from textclf.training.fitting.training_loop import FitResult
+    from textclf.training.compiled_training import CompiledTraining, FittedTraining, MeasuredTraining
+    from textclf.training.recipes import Recipe
     from textclf.training.tf_setup import tf_keras
 
 _Result = TypeVar("_Result")
+_DEFAULTS = TrainingOptions()
 
 
 class Training:
@@ -63,6 +68,10 @@ class Training:
         data_dir: folder for downloads and unpacked archives.
         runs_dir: folder for checkpoints and TensorBoard logs.
         spellings: class names whose spelling counts, such as those of an earlier version.
+        recipe: "auto" chooses options by the number of labels (textclf.training.recipes) when the data is read, and
+            withholds a first version that is below its floor; "none" does neither.
+        given: names of the options that the recipe leaves as they are; None means those in `options`, and epochs and
+            init_lr unless they are the default.
         **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
 
     Raises:
@@ -82,6 +91,8 @@ class Training:
         data_dir: str = "datasets",
         runs_dir: str = "runs",
         spellings: Collection[str] = (),
+        recipe: str = "none",
+        given: Collection[str] | None = None,
         **options: Any,
     ) -> None:
         self.dataset_path = str(dataset_path)
@@ -89,7 +100,7 @@ class Training:
         self.data_dir = data_dir
         self.runs_dir = runs_dir
         self.spellings = spellings
-        given = {
+        values = {
             **options,
             "epochs": epochs,
             "init_lr": init_lr,
@@ -97,15 +108,26 @@ class Training:
             "name_to_handle": name_to_handle,
             "model_to_handle": model_to_handle,
         }
-        self.data_options = DataOptions(**DataOptions.pop_from(given))
-        self.model_options = ModelOptions(**ModelOptions.pop_from(given))
-        self.training_options = TrainingOptions(**TrainingOptions.pop_from(given))
-        if given:
+        self.data_options = DataOptions(**DataOptions.pop_from(values))
+        self.model_options = ModelOptions(**ModelOptions.pop_from(values))
+        self.training_options = TrainingOptions(**TrainingOptions.pop_from(values))
+        if values:
             raise ConfigError(
-                f"Training: unknown option {', '.join(sorted(given))}; see textclf/config.py for the known ones"
+                f"Training: unknown option {', '.join(sorted(values))}; see textclf/config.py for the known ones"
             )
+        if recipe not in RECIPES:
+            raise ConfigError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe!r}")
+        changed = {"epochs": epochs != _DEFAULTS.epochs, "init_lr": init_lr != _DEFAULTS.init_lr}
+        if not self.data_options.read_test and self.training_options.train_on != "train":
+            raise ConfigError(
+                f"train_on: expected 'train' without a test part, got {self.training_options.train_on!r}: no text "
+                f"would be left to measure the model"
+            )
+        self._given = frozenset(given if given is not None else [*options, *(n for n in changed if changed[n])])
+        self.recipe = recipe
+        self._chosen: Recipe | None = None
         self._compiled: CompiledTraining | None = None
-        self._fitted: FitResult | None = None
+        self._fitted: FittedTraining | None = None
         self._measured: MeasuredTraining | None = None
 
     @property
@@ -126,7 +148,8 @@ class Training:
     def read_dataset(self, text_keys: KeyFunction | None = None) -> Dataset:
         """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
 
-        `text_keys` is the rule by which two texts are equal; None takes it from the encoder.
+        With recipe "auto", the first call chooses the options that depend on the data. `text_keys` is the rule by which
+        two texts are equal; None takes it from the encoder.
 
         Raises:
             DatasetError: if the data can't be downloaded or read.
@@ -134,7 +157,10 @@ class Training:
         """
         maker = MakeModel.from_options(self.model_options)
         text_keys = text_keys or made_at_first_use(lambda: maker.text_keys)
-        return self._read_dataset(self.data_options, self.spellings, text_keys)
+        dataset = self._read_dataset(self.data_options, self.spellings, text_keys)
+        if self.recipe == "auto" and self._chosen is None:
+            self._choose_recipe(dataset)
+        return dataset
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
         """Read the data and build the model, which is returned. `optimiser` overrides the option of that name.
@@ -152,13 +178,13 @@ class Training:
 
         options = self.training_options
         self.training_options = dataclasses.replace(options, optimiser=check_optimiser(optimiser or options.optimiser))
-        model = self.model_options
-        maker = MakeModel.from_options(model, seed=options.seed)
+        maker = MakeModel.from_options(self.model_options, seed=options.seed)
         teacher_paths = options.teachers if options.teacher_weight else ()
         check_teachers(teacher_paths)
         # The files are read first, because their errors are cheaper to find; then the options meet the encoder.
         dataset = self.read_dataset(made_at_first_use(lambda: _checked_text_keys(maker)))
-        maker.class_names = dataset.class_names
+        model = self.model_options
+        maker.class_names, maker.pooling = dataset.class_names, model.pooling
         click.echo(f"data:          {data_line(dataset)}")
         for note in dataset.notes:
             click.echo(f"note:          {note}")
@@ -170,11 +196,21 @@ class Training:
         teachers = open_teachers(teacher_paths, dataset, self.data_options.text_column, text_keys)
         for teacher in teachers:
             click.echo(f"teacher:       {teacher}")
+        if self._chosen is not None:
+            click.echo(f"recipe:        {self._chosen}")
         preprocessing = maker.select_model()
         announce("building the model and its training graph", 15)
         classifier = maker.build_model(model.dropout)
         self._compiled = compile_training(
-            dataset, maker.folders, preprocessing, classifier, model, self.training_options, self.runs_dir, teachers
+            dataset,
+            maker.folders,
+            preprocessing,
+            classifier,
+            model,
+            self.training_options,
+            self.runs_dir,
+            teachers,
+            self._chosen,
         )
         self._fitted = self._measured = None
         return classifier
@@ -190,25 +226,23 @@ class Training:
         """
         ready = self._ready()
         if self._fitted is None:
-            self._fitted = fitted = ready.fit()
-            click.echo(
-                f"trained:       {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.examples_per_second:g} "
-                f"texts/s in {ready.precision}; best epoch {fitted.best_epoch} of {len(fitted.history['loss'])}, "
-                f"kept the {self.training_options.select}"
-            )
-        return self._fitted.history
+            self._fitted = ready.fit()
+            click.echo(f"trained:       {self._fitted.describe(ready)}")
+        return self._fitted.result.history
 
     def predict_model(self) -> dict[str, Metrics]:
         """Measure the trained model: split to Metrics, for the selection set and for test.
 
         The temperature is fitted on the calibration set, which is neither. Without a test part, or with
-        read_test=False, only the selection set is measured.
+        read_test=False, only the selection set is measured. If the model was fitted to the selection set, it is not
+        measured; if also to the calibration set, cross-validation replaces both (split "out_of_fold").
         """
         if self._measured is None:
             self.fit_model()
-            self._measured = self._ready().measure()
+            self._measured = self._ready().measure(_available(self._fitted, "fit_model"))
             for name, metrics in self._measured.metrics.items():
-                click.echo(_summary(name, metrics))
+                click.echo(metrics_line(name, metrics))
+            click.echo(floor_line(self._measured.floor))
         return self._measured.metrics
 
     def save_model(
@@ -216,7 +250,8 @@ class Training:
     ) -> Path:
         """Write the trained model as a new version of the store `model_dir`; returns the version's folder.
 
-        The first version of a store becomes current; later ones only with `promote`.
+        The first version of a store becomes current; later ones only with `promote`. With recipe "auto", a version that
+        fails its comparison with the floor (textclf.stats.floor) becomes current only with `promote`.
 
         Args:
             model_dir: the store.
@@ -241,7 +276,8 @@ class Training:
             new = trained_version(
                 ready, fitted, measured, self.data_options, self.dataset_path, name or ready.name, parent, current
             )
-            version = write_version(store, new, promote)
+            is_withheld = self.recipe == "auto" and not promote and measured.floor.is_refused
+            version = write_version(store, new, promote, is_withheld=is_withheld)
             ready.run.forget()
         return version.path
 
@@ -287,6 +323,17 @@ class Training:
             )
         return write_version(store, reexported_version(parent, dataset, current), promote).path
 
+    def _choose_recipe(self, dataset: Dataset) -> None:
+        from textclf.training.recipes import choose_recipe
+
+        labelled = dataset.train.joined(dataset.validation_select, dataset.validation_calibrate)
+        counts = np.bincount(labelled.labels, minlength=len(dataset.class_names))
+        selection_texts, reads_test = len(dataset.validation_select), dataset.test is not None
+        self._chosen = choose_recipe(counts, selection_texts, reads_test, self._given)
+        options = dict(self._chosen.options)
+        self.model_options = dataclasses.replace(self.model_options, **ModelOptions.pop_from(options))
+        self.training_options = dataclasses.replace(self.training_options, **TrainingOptions.pop_from(options))
+
     def _read_dataset(self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction) -> Dataset:
         return self._initialize(options, spellings, text_keys).read_dataset(self.url)
 
@@ -314,24 +361,20 @@ def _available(result: _Result | None, verb: str) -> _Result:
     return result
 
 
-def _summary(split: str, metrics: Metrics) -> str:
-    area = "" if metrics.roc_auc is None else f", ROC AUC {metrics.roc_auc:.4f}"
-    return (
-        f"{split + ':':24} trained encoder: accuracy {metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}{area}, "
-        f"log loss {metrics.log_loss:.4f}, calibration error {metrics.expected_calibration_error:.4f} "
-        f"({metrics.n} texts)"
-    )
-
-
 @click.command(cls=ConfiguredCommand)
 @dataset_path_option
 @click.option("--url", default="", show_default=False, help="URL of the archive, if it is not at --dataset-path.")
 @encoder_options
 @training_options
+@recipe_option
 @dataset_options
 @click.option("--model-dir", default="model", help="Model store for the new version.")
 @model_name_option
-@click.option("--promote", is_flag=True, help="Make the new version current; the first version of a store always is.")
+@click.option(
+    "--promote",
+    is_flag=True,
+    help="Make the new version current; the first version of a store is, unless it is below its floor.",
+)
 @click.option(
     "--export-again",
     metavar="ID",
@@ -344,6 +387,7 @@ def main(
     url: str,
     model_options: ModelOptions,
     training_options: TrainingOptions,
+    recipe: str,
     data_options: DataOptions,
     model_dir: str,
     name: str,
@@ -358,15 +402,17 @@ def main(
 
     \b
     Examples:
-      python train_model.py --dataset-path data/sample --encoder minilm-l6 --epochs 3 --init-lr 1e-4 \\
-          --model-dir my-models
+      python train_model.py --dataset-path data/sample --encoder minilm-l6 --max-length 128 --model-dir my-models
       python train_model.py --dataset-path aclImdb_v1.tar.gz --encoder minilm-l6 --epochs 1 --init-lr 1e-4 \\
           --max-length 256 --truncation head+tail --url URL --model-dir my-models
       tensorboard --logdir runs
     """
     options = {**data_options.to_dict(), **model_options.to_dict(), **training_options.to_dict()}
     options["teachers"] = [path_or_version(teacher, model_dir) for teacher in training_options.teachers]
-    training = Training(dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, **options)
+    given = {**given_options(ModelOptions), **given_options(TrainingOptions)}
+    training = Training(
+        dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe, given=given, **options
+    )
     if export_again:
         version = training.export_again(model_dir, export_again, promote, given_options(DataOptions))
     else:

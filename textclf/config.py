@@ -20,6 +20,12 @@ POOLINGS = ("cls", "mean")
 PRECISIONS = ("auto", "float32", "bfloat16")
 HEAD_INITS = ("random", "probe")
 SELECTIONS = ("best", "last")
+TRAIN_ON = ("train", "train+selection", "all")
+RECIPES = ("auto", "none")
+# Fields of ModelOptions and TrainingOptions that a recipe may set.
+RECIPE_OPTIONS = (
+    "pooling", "epochs", "min_steps", "init_lr", "batch_size", "head_init", "select", "train_on", "class_weights",
+)  # fmt: skip
 # Name of the selection metric -> True where more is better.
 SELECTION_METRICS = {"accuracy": True, "macro_f1": True, "roc_auc": True, "log_loss": False}
 
@@ -189,7 +195,8 @@ class ModelOptions(Config):
 class TrainingOptions(Config):
     """How a model is trained."""
 
-    epochs: int = whole(5, "Passes over the training texts.", min=1)
+    epochs: int = whole(5, "Passes over the training texts; 0 keeps the classifier of --head-init probe.")
+    min_steps: int = whole(0, "Minimum number of steps: with few texts, passes are added until it is reached.")
     init_lr: float = number(
         3e-5, "Learning rate that the warmup rises towards; it then decays linearly to 0.", above=0, below=10
     )
@@ -229,12 +236,20 @@ class TrainingOptions(Config):
         False, "Weight the loss by inverse class frequency.", flag="--class-weights/--no-class-weights"
     )
     metric: str = choice(
-        "accuracy", "Validation metric that selects the best epoch; ties go to the lower log loss.", SELECTION_METRICS
+        "accuracy",
+        "Validation metric that selects the best epoch; ties go to the lower log loss after fitting a temperature.",
+        SELECTION_METRICS,
     )
     select: str = choice(
         "best",
         "Epoch that is kept: the best by --metric, or the last. With few selection texts the best one is chance.",
         SELECTIONS,
+    )
+    train_on: str = choice(
+        "train",
+        "Texts that the model is fitted to: the training texts, also the selection set, or also the calibration set. "
+        "With all, cross-validation measures the model, which takes several times as long.",
+        TRAIN_ON,
     )
     patience: int = whole(0, "Stop after this many epochs without a better metric; 0 never stops early.")
     checkpoint_steps: int = whole(
@@ -248,6 +263,16 @@ class TrainingOptions(Config):
             "layer_decay",
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",
             f"1 with optimiser {self.optimiser!r}; only adamw has a rate for each layer",
+        )
+        self._check(
+            "epochs",
+            self.epochs > 0 or self.head_init == "probe",
+            f"a whole number of at least 1 with head_init {self.head_init!r}",
+        )
+        self._check(
+            "train_on",
+            self.train_on == "train" or self.select == "last",
+            f"'train' with select {self.select!r}, which needs a selection set that nothing is fitted to",
         )
         # It would keep an epoch that is `patience` epochs older than the best.
         self._check("patience", self.select == "best" or not self.patience, "0 with select 'last', which needs no best")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textclf.config import DataOptions, EncoderOptions, ModelOptions, TrainingOptions
+from textclf.config import RECIPES, DataOptions, EncoderOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.errors import ConfigError
-from textclf.fields import Rule, rules, switch, text
+from textclf.fields import Rule, choice, rules, switch, text
 
 _OPTION_CLASSES = (DataOptions, ModelOptions, TrainingOptions)
 # The short form `encoder` stands for these.
@@ -28,7 +28,12 @@ class Hyperparameters:
     dataset_path: str = text("", "Path of the data set.", shown="the channels")
     url: str = text("", "Where to download the data set from, if it is not at dataset_path.")
     name: str = text("", "Name of the model.", shown="by data and encoder")
-    promote: bool = switch(False, "Make the new version current; the first version of a store always is.")
+    promote: bool = switch(
+        False, "Make the new version current; the first version of a store is, unless it is below its floor."
+    )
+    recipe: str = choice(
+        "auto", "auto chooses options by the number of labels; a hyperparameter that is given stays as it is.", RECIPES
+    )
 
 
 def read_hyperparameters(path: Path) -> Hyperparameters:

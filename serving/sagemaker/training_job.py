@@ -62,6 +62,8 @@ def train(prefix: Path) -> Path:
             url=asked.url,
             data_dir=str(prefix / "datasets"),
             runs_dir=str(prefix / "checkpoints"),
+            recipe=asked.recipe,
+            given=asked.options,
             **asked.options,
         )
         return training.save_model(prefix / "model", asked.name, asked.promote)

@@ -12,6 +12,7 @@ import textclf.__main__
 import train_model
 from textclf.cli.config_file import ConfiguredCommand, config_text
 from textclf.cli.options import FieldOption
+from textclf.config import RECIPE_OPTIONS
 from textclf.errors import ConfigError
 
 COMMANDS = {"train": train_model.main, "retrain": retraining.run}
@@ -88,14 +89,19 @@ def test_a_printed_file_explains_every_option(name):
         assert " ".join(option.help.split()) in flat
         assert f"\n{option.name} = " in text or f"\n#{option.name} =" in text
         value = values[option.name]
-        if option.required or option.show_default is False or value is None:
+        is_by_recipe = name == "train" and option.name in RECIPE_OPTIONS
+        if option.required or option.show_default is False or is_by_recipe or value is None:
             assert option.name not in shown
         else:
             plain = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
             assert shown[option.name] == plain
-    # The reader fills in an option without a default, or whose default depends on the current version.
+    # The reader fills in an option without a default, or whose default depends on the current version or on a recipe.
     assert f"#{REQUIRED[name][0][2:].replace('-', '_')} =\n" in text
-    assert ("\n#epochs =\n" in text) == (name == "retrain")
+    assert "\n#epochs =\n" in text
+
+
+def test_without_a_recipe_its_options_are_printed():
+    assert "\nepochs = 5\n" in printed(train_model.main, "--recipe", "none")
 
 
 def test_only_what_the_file_sets_is_a_change_of_the_champion(tmp_path):
@@ -121,7 +127,7 @@ def test_the_command_line_overrides_the_file(tmp_path):
         ("epoch = 3", "epoch: unknown option; the nearest known name is epochs"),
         ("rename-label = 1", "rename-label: unknown option; write it as rename_labels"),
         ("[training]\nepochs = 3", "training: unknown option; the nearest known name is"),
-        ("epochs = 0", "epochs: expected a whole number of at least 1, got 0"),
+        ("epochs = -1", "epochs: expected a whole number of at least 0, got -1"),
         ("epochs = '3'", "epochs: expected a whole number, got '3'"),
         ("epochs = 3.0", "epochs: expected a whole number, got 3.0"),
         ("epochs = true", "epochs: expected a whole number, got true"),

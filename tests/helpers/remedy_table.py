@@ -4,6 +4,7 @@ A new message that recommends an option needs a row, and so a test. tests/projec
 """
 
 _HERE = "tests/project/test_followed_remedies.py"
+_RECIPE = "tests/stages/test_train_model_recipe.py"
 _RETRAINING = "tests/stages/test_retraining.py"
 _OPTIONS_OF_FILES = "tests/cli/test_config_file.py"
 _READERS = "train, retrain, data preview, data report, data audit, data correct, versions inspect"
@@ -103,6 +104,10 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         ("versions inspect", f"{_HERE}::test_a_page_with_the_texts_of_a_data_set"),
     ),
     "textclf/report/shortcomings.py": {"--class-weights": (_TRAINERS, _ADVICE)},
+    "textclf/report/training_lines.py": dict.fromkeys(
+        ("--epochs", "--head-init", "--pooling"),
+        (_TRAINERS, f"{_RECIPE}::test_the_advice_of_a_model_below_its_floor_is_its_probe"),
+    ),
     "textclf/report/version_config.py": {"--config": ("train", _AN_EARLIER_VERSION)},
     "textclf/retraining/champion_data.py": {"--add-classes": ("retrain", "tests/stages/test_adding_classes.py::added")},
     "textclf/retraining/combining_report.py": {

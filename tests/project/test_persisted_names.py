@@ -64,6 +64,7 @@ from textclf.store.decision_log import ACTIONS
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
+from textclf.training.recipes import Recipe
 from textclf.training.teachers import TeacherRecord
 from textclf.training.tf_setup import tf
 
@@ -248,7 +249,10 @@ def test_the_manifest(trained_version):
     now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers"}
     now |= changes | teachers
     assert now <= listed
-    assert {name for name in listed - now if not name.startswith(("cascade.", "parity.cascade."))} == set()
+    # A training with a recipe (test_train_model_recipe.py) has the last two.
+    others = ("cascade.", "parity.cascade.", "metrics.out_of_fold.", "training.recipe.")
+    assert {name for name in listed - now if not name.startswith(others)} == set()
+    assert LIST["manifest.json"]["training.recipe"] == set(Recipe("", "", {}).to_dict())
     assert fields_of(Parity) == LIST["manifest.json"]["parity.engine"]
     assert {str(reason) for reason in BadRowReason} == LIST["manifest.json"]["values of bad_rows"]
 

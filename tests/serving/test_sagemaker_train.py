@@ -44,6 +44,7 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     return {
         "encoder": str(checkpoint),
         "epochs": "1",
+        "recipe": "none",
         "init_lr": "5e-3",
         "batch_size": "8",
         "max_length": "32",

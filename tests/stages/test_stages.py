@@ -203,7 +203,7 @@ def encoder(tiny_checkpoint):
 @pytest.fixture(scope="module")
 def started_training(cli, encoder):
     """A training that runs while other tests look at its data."""
-    options = ["--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 2, "--init-lr", "5e-3"]
+    options = ["--dataset-path", "aclImdb_v1.tar.gz", *encoder, "--epochs", 2, "--init-lr", "5e-3", "--recipe", "none"]
     return cli.start("train_model.py", *options)
 
 

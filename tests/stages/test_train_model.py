@@ -133,7 +133,7 @@ def test_help_is_quick_and_shows_defaults_and_examples(shell, tmp_path):
     assert out.endswith("imported:\n")
     out = " ".join(out.split())
     for expected in (
-        "[default: 5; at least 1]", "[default: adamw]", "[default: (by the encoder)]", "[default: model]",
+        "[default: 5; at least 0]", "[default: adamw]", "[default: (by the encoder)]", "[default: model]",
         "[head|head+tail]", "Examples:",
         "train_model.py --dataset-path data/sample --encoder minilm-l6", "tensorboard --logdir runs",
     ):  # fmt: skip
@@ -375,7 +375,7 @@ def options_of(checkpoint, folder, *more):
     return [
         "--encoder", checkpoint, "--epochs", "4", "--init-lr", "5e-3", "--batch-size", "8", "--max-length", "32",
         "--precision", "float32", "--data-dir", folder / "datasets", "--runs-dir", folder / "runs",
-        "--model-dir", folder / "model", *more,
+        "--model-dir", folder / "model", "--recipe", "none", *more,
     ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from textclf.cli.commands import Command
 from textclf.cli.options import Decorator, FieldOption, add_options
+from textclf.config import RECIPE_OPTIONS
 from textclf.errors import ConfigError
 from textclf.urls import public_handle
 
@@ -150,11 +151,13 @@ def _head(ctx: click.Context) -> tuple[str, ...]:
 
 
 def _without_default(params: Iterable[click.Parameter], ctx: click.Context) -> set[str]:
-    """The options that are not given, and whose default depends on something else, so that --help shows none."""
+    """The options that are not given, and whose default depends on something else: --help shows none, or a recipe."""
+    by_recipe = RECIPE_OPTIONS if ctx.params.get("recipe") == "auto" else ()
     return {
         str(option.name)
         for option in _options(params)
-        if option.show_default is False and ctx.get_parameter_source(str(option.name)) is ParameterSource.DEFAULT
+        if (option.show_default is False or option.name in by_recipe)
+        and ctx.get_parameter_source(str(option.name)) is ParameterSource.DEFAULT
     }
 
 

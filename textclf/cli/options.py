@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from textclf.config import DataOptions, EncoderOptions, ModelOptions, TrainingOptions
+from textclf.config import RECIPES, DataOptions, EncoderOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.fields import REQUIRED, Rule, default_of, rules
 from textclf.label_column import label_text
@@ -128,6 +128,10 @@ def changed_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **field_options(DataOptions, show_default=False),
         **_encoder_fields(show_default=False),
         **field_options(TrainingOptions, show_default=False),
+        "recipe": _recipe_option(
+            "auto chooses options that are not given by the number of labels; none keeps those of the current version.",
+            default="none",
+        ),
     }
     del options["read_test"]  # Without a test part there is nothing to compare on.
     return record_options("changes", make, options)(command)
@@ -185,10 +189,17 @@ def _encoder_fields(**changes: Any) -> dict[str, Decorator]:
     return field_options(EncoderOptions, **changes) | field_options(ModelOptions, *_MODEL_FIELDS, **changes)
 
 
+def _recipe_option(help: str, default: str) -> Decorator:
+    return click.option("--recipe", type=click.Choice(RECIPES), default=default, help=help)
+
+
 def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions:
     return ModelOptions(**dataclasses.asdict(handles_of(encoder, preprocess)), **values)
 
 
+recipe_option = _recipe_option(
+    "auto chooses options by the number of labels per class; an option that is given stays as it is.", default="auto"
+)
 dataset_path_option = click.option(
     "--dataset-path", required=True, help="Data set: an archive, a folder, or a table (CSV, JSON, Parquet, …)."
 )
@@ -217,6 +228,7 @@ recorded_options: dict[str, Decorator] = {
     "dataset_path": dataset_path_option,
     **_encoder_fields(),
     **field_options(TrainingOptions),
+    "recipe": recipe_option,
     **field_options(DataOptions),
     "name": model_name_option,
 }

@@ -41,9 +41,14 @@ class Split:
     def joined(self, *others: "Split") -> "Split":
         """The texts of this split, then those of the others."""
         splits = (self, *others)
-        return Split(
-            tuple(text for split in splits for text in split.texts), np.concatenate([split.labels for split in splits])
-        )
+        weights = taught = None
+        if any(split.weights is not None for split in splits):
+            weights = np.concatenate([np.ones(len(s)) if s.weights is None else s.weights for s in splits])
+        if (known := next((split.taught for split in splits if split.taught is not None), None)) is not None:
+            unknown = np.full(known.shape[1], np.nan, np.float32)
+            taught = np.concatenate([np.tile(unknown, (len(s), 1)) if s.taught is None else s.taught for s in splits])
+        texts = tuple(text for split in splits for text in split.texts)
+        return Split(texts, np.concatenate([split.labels for split in splits]), weights, taught)
 
     def divided(self, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple["Split", "Split"]:
         """The split without a stratified share of its texts, and that share; for the arguments see hold_out()."""

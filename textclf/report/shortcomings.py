@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from textclf.errors import ModelStoreError
 from textclf.report.drift_terms import percent
+from textclf.report.training_lines import floor_sentences
 from textclf.stats.confusions import confusion_matrix
+from textclf.stats.floor import Floor
 from textclf.stats.shortcomings import MAX_HALF_WIDTH, find_shortcomings
 from textclf.store.evaluation import EVALUATION_FILE, Evaluation
 from textclf.store.manifest import Manifest
@@ -24,7 +26,8 @@ def shortcoming_sentences(matrix: NDArray[np.integer[Any]], manifest: Manifest, 
     class_names = manifest.class_names
     found, n = find_shortcomings(matrix), int(matrix.sum())
     name = _SPLIT_NAMES.get(split, split)
-    sentences = []
+    floor = manifest.training.get("floor")  # Earlier versions have none.
+    sentences = [] if floor is None else floor_sentences(Floor(**floor))
     if found.never_predicted:
         sentences.append(
             f"{_classes(found.never_predicted, class_names)} never predicted for the {n:,} {name} texts; train longer, "

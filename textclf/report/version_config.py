@@ -22,6 +22,7 @@ def training_values(manifest: Manifest) -> dict[str, Any]:
         "preprocess": model.pop("model_to_handle"),
         **model,
         **TrainingOptions.from_dict(manifest.training.get("options", {})).to_dict(),
+        "recipe": "none",
         **DataOptions.from_record(manifest.data.get("options", {})).to_dict(),
         "name": manifest.name,
     }

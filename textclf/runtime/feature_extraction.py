@@ -1,5 +1,6 @@
 """Features for drift detection (textclf.drift.features) from the ids and outputs of a version's engine."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +127,14 @@ def reference_of(
     features = features_of(batch, wordpieces, projection)
     alone = None if batch.stages is None else _encoder_only(predictor, batch.stages.encoder_logits)
     return Reference(features, np.asarray(labels, np.int64)[chosen], projection, len(texts), alone)
+
+
+def with_logits(reference: Reference, logits: NDArray[np.float32], temperature: float, threshold: float) -> Reference:
+    """A reference without a cascade, with other logits [n, K] of its texts, such as those of cross-fitted models."""
+    predicted = decide(softmax(logits, temperature), threshold).astype(np.int64)
+    return dataclasses.replace(
+        reference, features=dataclasses.replace(reference.features, logits=logits, predicted=predicted)
+    )
 
 
 def _encoder_only(predictor: Predictor, logits: NDArray[np.float32]) -> EncoderOnlyOutputs:

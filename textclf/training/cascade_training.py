@@ -60,6 +60,9 @@ def add_cascade(
     if linear is None:
         why = f"the linear stage of {classes} classes would be larger than {MAX_BYTES >> 20} MiB"
         return AddedCascade(_with(manifest, {"settings": None, "why_off": why}), None, None)
+    if manifest.training.get("options", {}).get("train_on") == "all":
+        why = "the encoder was fitted to all texts, so none is left to compare both stages"
+        return AddedCascade(_with(manifest, {"settings": None, "why_off": why}), None, linear)
     calibration_set = dataset.validation_calibrate
     held_out = _stage_outputs(encoder, linear, calibration_set.texts)
     fit = fit_cascade(held_out, calibration_set.labels, seed, objective)

@@ -3,6 +3,7 @@
 K: classes.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,30 +13,59 @@ from typing import Any
 
 import numpy as np
 
-from textclf.config import ModelOptions, TrainingOptions
+from textclf.config import TRAIN_ON, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset
 from textclf.data.splits import Split
 from textclf.errors import ConfigError
-from textclf.phases import rough_wordpieces
+from textclf.phases import announce, rough_wordpieces
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
-from textclf.stats.metrics import Metrics, classification_metrics
+from textclf.stats.floor import Floor, compare_with_floor, is_no_better_than_probe
+from textclf.stats.metrics import OUT_OF_FOLD, Metrics, classification_metrics
 from textclf.training.classifier import ids_encoder
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
-from textclf.training.fitting.probe import fit_probe
-from textclf.training.fitting.training_loop import FitResult, LabelledIds, fit, ids_to_logits, predict_logits
+from textclf.training.fitting.probe import (
+    cross_fitted_probe,
+    fit_probe,
+    probe_logits,
+    probe_scale,
+    sampled_rows,
+    weights_help,
+)
+from textclf.training.fitting.training_loop import (
+    FitResult,
+    LabelledIds,
+    fit,
+    ids_to_logits,
+    make_trainer,
+    plan_epochs,
+    predict_logits,
+    refit,
+)
 from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
+from textclf.training.out_of_fold import out_of_fold_logits
 from textclf.training.precision import chosen_precision
+from textclf.training.recipes import Recipe
 from textclf.training.teachers import Taught, Teacher, teach
 from textclf.training.tf_setup import tf, tf_keras
 
 # Options that change fine-tuning only.
 _FINE_TUNING_OPTIONS = (
-    "epochs", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "select", "patience",
-    "head_init", "teacher_weight",
+    "epochs", "min_steps", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "select",
+    "patience", "head_init", "teacher_weight",
 )  # fmt: skip
+# Texts that a probe is fitted to and compared on: more would take longer and change little.
+_PROBED_TEXTS = 2000
+_COMPARED_TEXTS = 1000
+# Trainings of a cross-validation. Five would take nearly twice as long; three are enough to fit a temperature.
+_FOLDS = 3
+# To announce the duration: wordpieces per second of the encoder without its gradient, on two cores.
+_ENCODING_SPEED = 5000
+
+# The result of a training without fine-tuning.
+_NO_STEPS = FitResult({}, steps=0, seconds=0.0, examples_per_second=0.0, best_epoch=0, resumed_from_step=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +82,7 @@ class CompiledTraining:
         run, mlm_run: checkpoints of fine-tuning and of masked-LM pretraining.
         teachers: larger models that the training learns from.
         teacher_cache: beginning of the paths of files with what they predict.
+        recipe: the recipe that chose some of the options, or None.
     """
 
     name: str
@@ -67,13 +98,32 @@ class CompiledTraining:
     mlm_run: RunDirectory
     teachers: tuple[Teacher, ...]
     teacher_cache: Path
+    recipe: Recipe | None = None
 
     @cached_property
     def taught(self) -> Taught:
         """The training texts with what the teachers predict for them."""
         return teach(self.dataset.train, self.teachers, self.dataset.class_names, self.teacher_cache)
 
-    def fit(self) -> FitResult:
+    @property
+    def training_split(self) -> Split:
+        """The texts that the model is fitted to."""
+        data = self.dataset
+        others = (data.validation_select, data.validation_calibrate)
+        return self.taught.split.joined(*others[: TRAIN_ON.index(self.options.train_on)])
+
+    @property
+    def held_out_split(self) -> Split:
+        """Texts to compare the model with its floor; with train_on "all" it is measured by cross-fitting on them."""
+        data = self.dataset
+        if self.options.train_on == "all":
+            return self.training_split
+        held_out = data.validation_calibrate
+        if self.options.train_on == "train":
+            held_out = held_out.joined(data.validation_select)
+        return held_out.chosen(sampled_rows(held_out.labels, _COMPARED_TEXTS))
+
+    def fit(self) -> "FittedTraining":
         """Train, or continue from the last checkpoint; the model ends with the weights of the selected epoch.
 
         Raises:
@@ -82,34 +132,95 @@ class CompiledTraining:
         # The fused model casts by itself; TensorFlow's graph rewriting is for the encoder's own graph.
         graph_precision = "float32" if self.ids_model.name == FUSED else self.precision
         with self.run.locked():
-            train = self._labelled_ids(self.taught.split)
-            # Fine-tuning checkpoints include the weights of these steps.
-            if not self.run.progress().step:
-                if self.options.mlm_epochs:
-                    self._pretrain(train)
-                if self.options.head_init == "probe":
-                    self._start_from_probe(train)
-            select = self._labelled_ids(self.dataset.validation_select)
-            names, padding_id = self.dataset.class_names, self.preprocessing.padding_id
-            return fit(self.ids_model, train, select, names, self.options, graph_precision, padding_id, self.run)
+            options, names, padding_id = self.options, self.dataset.class_names, self.preprocessing.padding_id
+            train = self._labelled_ids(self.training_split)
+            is_cross_fitted, is_resumed = options.train_on == "all", self.run.progress().step > 0
+            # Fine-tuning checkpoints include the weights of these steps, but cross-fitting starts from them again.
+            if options.mlm_epochs and (is_cross_fitted or not is_resumed):
+                self._pretrain(train)
+            probed = self._probe_logits(train)
+            needs_head = options.head_init == "probe" and (is_cross_fitted or not is_resumed)
+            vectors = self._vectors(train) if needs_head else None
+            if not options.epochs and vectors is not None:
+                return self._keep_probe(_NO_STEPS, probed, vectors, train.labels)
+            initial = self.ids_model.get_weights() if is_cross_fitted else []
+            if vectors is not None and not is_resumed:
+                self._set_head(vectors, train.labels)
+            select = None if options.train_on != "train" else self._labelled_ids(self.dataset.validation_select)
+            steps = sum(map(len, plan_epochs(train.texts.lengths, options)))
+            trainer = make_trainer(self.ids_model, options, steps)
+            result = fit(self.ids_model, train, select, names, options, graph_precision, padding_id, self.run, trainer)
+            if not is_cross_fitted:
+                return FittedTraining(result, probed, None)
+            final = self.ids_model.get_weights()
+            announce("training again for each fold of a cross-validation", _FOLDS * result.seconds)
+
+            def model(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+                self.ids_model.set_weights(initial)
+                part = train.chosen(fitted)
+                if vectors is not None:
+                    self._set_head(vectors[fitted], part.labels)
+                refit(trainer, part, len(names), options, graph_precision, padding_id)
+                return predict_logits(self._ids_to_logits, train.texts.chosen(held), padding_id, "fold")
+
+            out_of_fold = out_of_fold_logits(train.labels, len(names), model, _FOLDS)
+            may_keep_probe = self.recipe is not None and self.model_options.pooling == "mean"
+            if vectors is not None and may_keep_probe and is_no_better_than_probe(out_of_fold, probed, train.labels):
+                self.ids_model.set_weights(initial)
+                return self._keep_probe(result, probed, vectors, train.labels)
+            self.ids_model.set_weights(final)
+            return FittedTraining(result, probed, out_of_fold)
+
+    def _keep_probe(
+        self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, labels: np.ndarray
+    ) -> "FittedTraining":
+        """Make the model the probe of these outputs of the encoder, which is as it was before the training."""
+        classes, weighted = len(self.dataset.class_names), self.options.class_weights
+        out_of_fold = cross_fitted_probe(vectors, labels, classes, weighted, _FOLDS)
+        scale = probe_scale(out_of_fold, labels)
+        self._set_head(vectors, labels, scale)
+        return FittedTraining(
+            result, probed, out_of_fold / scale if self.options.train_on == "all" else None, is_probe=True
+        )
 
     def logits(self, split: Split, label: str) -> np.ndarray:
         """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""
         texts = self._labelled_ids(split).texts
         return predict_logits(self._ids_to_logits, texts, self.preprocessing.padding_id, label)
 
-    def measure(self) -> "MeasuredTraining":
-        """Fit the temperature on the calibration set, then measure the model on the selection set and on test."""
-        calibration_set = self.dataset.validation_calibrate
-        logits, labels = self.logits(calibration_set, "calibration"), calibration_set.labels
+    def measure(self, fitted: "FittedTraining") -> "MeasuredTraining":
+        """Fit the temperature on held-out logits, then measure the model on texts that it was not fitted to.
+
+        The temperature is that of the calibration set, and the model is measured on the selection set and on test.
+        If these are training texts, both are those of the out-of-fold logits.
+        """
+        splits, calibrated = self.dataset.splits, "validation_calibrate"
+        if fitted.out_of_fold is not None:
+            calibrated, splits = OUT_OF_FOLD, {**splits, OUT_OF_FOLD: self.training_split}
+        known = {} if fitted.out_of_fold is None else {OUT_OF_FOLD: fitted.out_of_fold}
+        logits = known.get(calibrated)
+        if logits is None:
+            logits = self.logits(splits[calibrated], "calibration")
+        labels = splits[calibrated].labels
         temperature = fit_temperature(logits, labels)
-        measured = {name: split for name, split in self.dataset.splits.items() if name in ("validation_select", "test")}
-        probabilities = {name: softmax(self.logits(split, name), temperature) for name, split in measured.items()}
+        names = [*known, "validation_select", "test"]
+        if self.options.train_on != "train":
+            names.remove("validation_select")
+        measured = {name: splits[name] for name in names if name in splits}
+        probabilities = {
+            name: softmax(known[name] if name in known else self.logits(split, name), temperature)
+            for name, split in measured.items()
+        }
+        held_out = self.held_out_split
+        trained = known.get(OUT_OF_FOLD)
+        if trained is None:
+            trained = self.logits(held_out, "floor")
         return MeasuredTraining(
+            floor=compare_with_floor(trained.argmax(axis=1), fitted.probed.argmax(axis=1), held_out.labels),
             temperature=temperature,
             calibration={
-                "split": "validation_calibrate",
-                "n": len(calibration_set),
+                "split": calibrated,
+                "n": len(labels),
                 "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
                 "expected_calibration_error_after": expected_calibration_error(softmax(logits, temperature), labels),
             },
@@ -130,13 +241,28 @@ class CompiledTraining:
         with self.mlm_run.locked("pretraining on the same texts"):
             pretrain_mlm(self.ids_model, train.texts, wordpieces, self.options, self.mlm_run)
 
-    def _start_from_probe(self, train: LabelledIds) -> None:
-        encode = ids_to_logits(ids_encoder(self.classifier))
-        vectors = predict_logits(encode, train.texts, self.preprocessing.padding_id, "probe")
-        classes = len(self.dataset.class_names)
-        self.classifier.get_layer("classifier").set_weights(
-            fit_probe(vectors, train.labels, classes, self.options.class_weights)
-        )
+    def _set_head(self, vectors: np.ndarray, labels: np.ndarray, scale: float = 1.0) -> None:
+        """Make the classification layer the probe of these outputs of the encoder, its logits divided by `scale`."""
+        probe = fit_probe(vectors, labels, len(self.dataset.class_names), self.options.class_weights)
+        self.classifier.get_layer("classifier").set_weights([part / scale for part in probe])
+
+    def _vectors(self, texts: LabelledIds, pooling: str | None = None) -> np.ndarray:
+        """Outputs [texts, H] of the encoder, pooled as for the classifier or in another way."""
+        encode = ids_to_logits(ids_encoder(self.classifier, pooling))
+        return predict_logits(encode, texts.texts, self.preprocessing.padding_id, "probe")
+
+    def _probe_logits(self, train: LabelledIds) -> np.ndarray:
+        """Logits of the held-out texts by a probe of the encoder before training, on means over the tokens."""
+        classes, weighted = len(self.dataset.class_names), self.options.class_weights
+        is_cross_fitted = self.options.train_on == "all"
+        sample = train if is_cross_fitted else train.chosen(sampled_rows(train.labels, _PROBED_TEXTS))
+        others = None if is_cross_fitted else self._labelled_ids(self.held_out_split)
+        wordpieces = sample.texts.lengths.sum() + (0 if others is None else others.texts.lengths.sum())
+        announce("fitting a probe, which the trained model is compared with", wordpieces / _ENCODING_SPEED)
+        vectors = self._vectors(sample, "mean")
+        if others is None:
+            return cross_fitted_probe(vectors, sample.labels, classes, weighted, _FOLDS)
+        return probe_logits(vectors, sample.labels, self._vectors(others, "mean"), classes, weighted)
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
@@ -144,9 +270,40 @@ class CompiledTraining:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredTraining:
-    """Results of a trained model: probabilities float64 [texts, K] and metrics by split."""
+class FittedTraining:
+    """The result of a training, and logits [texts, K] of texts that nothing was fitted to.
 
+    Attributes:
+        probed: logits of the probe for CompiledTraining.held_out_split.
+        out_of_fold: logits of the model for the training texts, by cross-fitting; None with held-out texts.
+        is_probe: whether the model is a probe of the encoder before training.
+    """
+
+    result: FitResult
+    probed: np.ndarray
+    out_of_fold: np.ndarray | None
+    is_probe: bool = False
+
+    def describe(self, ready: CompiledTraining) -> str:
+        """Steps, time, speed and the epoch that was kept, as the end of a line."""
+        result = self.result
+        if not result.history:
+            return "a probe of the encoder, which is not fine-tuned"
+        epochs = len(result.history["loss"])
+        if self.is_probe:
+            return f"{result.steps} steps in {result.seconds:.0f} s, kept the probe, which cross-validation prefers"
+        kept = f"best epoch {result.best_epoch} of {epochs}, kept the {ready.options.select}"
+        return (
+            f"{result.steps} steps in {result.seconds:.0f} s, {result.examples_per_second:g} texts/s in "
+            f"{ready.precision}; {kept if 'val_loss' in result.history else f'kept the last of {epochs} epochs'}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredTraining:
+    """Results of a trained model: its floor, probabilities float64 [texts, K] and metrics by split."""
+
+    floor: Floor
     temperature: float
     calibration: dict[str, Any]
     probabilities: dict[str, np.ndarray]
@@ -162,10 +319,12 @@ def compile_training(
     options: TrainingOptions,
     runs_dir: str | Path,
     teachers: Sequence[Teacher] = (),
+    recipe: Recipe | None = None,
 ) -> CompiledTraining:
     """Choose the precision and the graph to fit, and name the run directories, which are folders in `runs_dir`.
 
-    The `teachers` are those of options.teachers, opened.
+    The `teachers` are those of options.teachers, opened. A recipe may ask for class weights; they are used if they help
+    a probe.
 
     Raises:
         ConfigError: if options.mlm_epochs is not 0 and the encoder has no masked-LM training.
@@ -179,6 +338,8 @@ def compile_training(
             "mlm_epochs: expected 0 for this encoder, which is not a BERT in its original form with a token [MASK], "
             f"got {options.mlm_epochs}"
         )
+    if recipe is not None and recipe.asks_for_class_weights:
+        options = dataclasses.replace(options, class_weights=_weights_help(dataset, preprocessing, classifier))
     name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
     # All that decides the outcome, so that a killed training may continue with another checkpoint_steps.
     identity: dict[str, Any] = {
@@ -210,10 +371,24 @@ def compile_training(
         mlm_run=RunDirectory(Path(runs_dir, f"{name}-reading-{identity_of(mlm_identity)}")),
         teachers=tuple(teachers),
         teacher_cache=Path(runs_dir, f"{name}-teacher"),
+        recipe=recipe,
     )
+
+
+def _weights_help(dataset: Dataset, preprocessing: TextPreprocessing, classifier: tf_keras.Model) -> bool:
+    """Whether class weights help a probe on the training texts."""
+    train = dataset.train.chosen(sampled_rows(dataset.train.labels, _PROBED_TEXTS))
+    announce("trying class weights", rough_wordpieces(train.texts, 512) / _ENCODING_SPEED)
+    texts = tokenize_texts(preprocessing, train.texts)
+    encode = ids_to_logits(ids_encoder(classifier, "mean"))
+    vectors = predict_logits(encode, texts, preprocessing.padding_id, "probe")
+    return weights_help(vectors, train.labels, len(dataset.class_names))
 
 
 def _training_tokens(dataset: Dataset, model: ModelOptions, options: TrainingOptions) -> float:
     """Roughly how many tokens all epochs take together."""
-    tokens = rough_wordpieces(dataset.train.texts, model.max_length)
-    return (2 if options.r_drop else 1) * options.epochs * tokens
+    texts = dataset.train.texts
+    tokens = rough_wordpieces(texts, model.max_length)
+    epochs = max(options.epochs, options.min_steps * min(1.0, options.batch_size / len(texts)))
+    folds = _FOLDS if options.train_on == "all" else 0
+    return (2 if options.r_drop else 1) * (1 + folds) * epochs * tokens

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from textclf.config import DataOptions
 from textclf.data.datasets import Dataset
 from textclf.data.splits import Split
-from textclf.drift.reference import REFERENCE_FILE, save_reference
+from textclf.drift.reference import REFERENCE_FILE, load_reference, save_reference
 from textclf.errors import TrainingError
 from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import evaluate, evaluated_split
@@ -24,14 +25,15 @@ from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_t
 from textclf.report.shortcomings import evaluation_shortcomings
 from textclf.report.unusual import unusual_sentence
 from textclf.runtime.engine import load_engine
-from textclf.runtime.feature_extraction import reference_of
+from textclf.runtime.feature_extraction import reference_of, with_logits
 from textclf.runtime.loading import predictor_with
 from textclf.stats.calibration import reliability_bins
+from textclf.stats.intervals import wilson_interval
 from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
-from textclf.training.compiled_training import CompiledTraining, MeasuredTraining
+from textclf.training.compiled_training import CompiledTraining, FittedTraining, MeasuredTraining
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
 from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
@@ -60,6 +62,8 @@ class NewVersion:
         dataset, preprocessing: data set and preprocessing of the training.
         write_model: writes saved_model/ and plots/ into the version's folder and returns the parity that it measured.
         expected_current: version that must still be current for a promotion; None if the store is empty.
+        held_out_logits: logits of the calibration set by models that were not fitted to it, float32 [n, K]; None if
+            this model was not.
     """
 
     manifest: Manifest
@@ -67,16 +71,17 @@ class NewVersion:
     preprocessing: TextPreprocessing
     write_model: Callable[[Path], dict[str, Any]]
     expected_current: str | None
+    held_out_logits: np.ndarray | None = None
 
 
-def write_version(store: ModelStore, new: NewVersion, promote: bool) -> ModelVersion:
-    """Write a version into the store; it becomes current if it is the first one, or with `promote`.
+def write_version(store: ModelStore, new: NewVersion, promote: bool, *, is_withheld: bool = False) -> ModelVersion:
+    """Write a version into the store; it becomes current if it is the first one and not withheld, or with `promote`.
 
     Raises:
         TrainingError: if the saved model or the engine differs from the trained model; nothing is kept.
         ModelStoreError: if the store can't be written, or another version became current meanwhile.
     """
-    with store.new_version() as draft:
+    with store.new_version(is_withheld=is_withheld) as draft:
         parity = {**new.manifest.parity, **new.write_model(draft.path)}
         draft.manifest = _export(draft.path, dataclasses.replace(new.manifest, parity=parity), new)
     if promote and store.current_id() != draft.id:
@@ -88,7 +93,7 @@ def write_version(store: ModelStore, new: NewVersion, promote: bool) -> ModelVer
 
 def trained_version(
     ready: CompiledTraining,
-    fitted: FitResult,
+    fitted: FittedTraining,
     measured: MeasuredTraining,
     data_options: DataOptions,
     data_path: str,
@@ -124,12 +129,15 @@ def trained_version(
             "options": data_options.to_dict(),
         },
         training={
-            **dataclasses.asdict(fitted),
+            **dataclasses.asdict(fitted.result),
             "options": {**ready.options.to_dict(), "precision": ready.precision},
             "teachers": [dataclasses.asdict(record) for record in ready.taught.records],
             "graph": ready.ids_model.name,
             "dropout": model.dropout,
             "pooling": model.pooling,
+            **({} if ready.recipe is None else {"recipe": ready.recipe.to_dict()}),
+            "floor": measured.floor.to_dict(),
+            "is_probe": fitted.is_probe,
         },
         software={"python": platform.python_version(), **_package_versions()},
         parent=parent,
@@ -137,10 +145,11 @@ def trained_version(
 
     def write_model(folder: Path) -> dict[str, Any]:
         difference = _write_saved_model(folder / "saved_model", ready, measured.temperature)
-        _plot(folder / "plots", dataset, fitted, measured)
+        _plot(folder / "plots", dataset, fitted.result, measured)
         return {"saved_model_largest_logit_difference": difference}
 
-    return NewVersion(manifest, dataset, ready.preprocessing, write_model, current)
+    held_out = None if fitted.out_of_fold is None else fitted.out_of_fold[-len(dataset.validation_calibrate) :]
+    return NewVersion(manifest, dataset, ready.preprocessing, write_model, current, held_out)
 
 
 def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | None) -> NewVersion:
@@ -159,7 +168,9 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
 
     software = {**manifest.software, **_package_versions()}
     manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
-    return NewVersion(manifest, dataset, preprocessing_of_version(parent), write_model, current)
+    is_fitted_to_all = manifest.training.get("options", {}).get("train_on") == "all"
+    held_out = load_reference(parent.part(REFERENCE_FILE)).features.logits if is_fitted_to_all else None
+    return NewVersion(manifest, dataset, preprocessing_of_version(parent), write_model, current, held_out)
 
 
 def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float) -> float:
@@ -198,6 +209,8 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     held_out = calibration_set.texts
     announce_scoring(held_out, manifest.max_length, f"{len(held_out):,} texts for the drift reference")
     reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
+    if new.held_out_logits is not None:
+        reference = with_logits(reference, new.held_out_logits, manifest.temperature, manifest.threshold)
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
     manifest = dataclasses.replace(manifest, unusual=unusual_counts(unusual, engine.tokenizer, held_out))
@@ -210,8 +223,9 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
     served = "engine that serves" if cascade is None else "engine that serves, with the cascade"
-    right = evaluation.is_right.mean()
-    click.echo(f"evaluation:    {served}: accuracy {right:.4f} ({len(evaluation)} {name} texts)")
+    right, n = int(evaluation.is_right.sum()), len(evaluation)
+    low, high = wilson_interval(right, n)
+    click.echo(f"evaluation:    {served}: accuracy {right / n:.4f} ({low:.3f} to {high:.3f}, {n} {name} texts)")
     for sentence in evaluation_shortcomings(evaluation, manifest):
         click.echo(f"warning: {sentence}", err=True)
     return manifest
@@ -244,7 +258,8 @@ def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: MeasuredT
     split = "test" if "test" in measured.metrics else "validation_select"
     metrics = measured.metrics[split]
     bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
-    plot_training_curves(fitted.history, folder / "training_curves.png")
+    if fitted.history:
+        plot_training_curves(fitted.history, folder / "training_curves.png")
     plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
     plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
 

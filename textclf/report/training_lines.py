@@ -1,0 +1,45 @@
+"""The lines about a trained model that a training prints."""
+
+from textclf.stats.floor import Floor
+from textclf.stats.intervals import wilson_interval
+from textclf.stats.metrics import MIN_CALIBRATION_TEXTS, Metrics
+
+
+def metrics_line(split: str, metrics: Metrics) -> str:
+    """The metrics of a trained encoder, with the interval of the accuracy."""
+    low, high = wilson_interval(metrics.accuracy * metrics.n, metrics.n)
+    numbers = [f"accuracy {metrics.accuracy:.4f} ({low:.3f} to {high:.3f})", f"macro F1 {metrics.macro_f1:.4f}"]
+    if metrics.roc_auc is not None:
+        numbers.append(f"ROC AUC {metrics.roc_auc:.4f}")
+    numbers.append(f"log loss {metrics.log_loss:.4f}")
+    if metrics.n >= MIN_CALIBRATION_TEXTS:
+        numbers.append(f"calibration error {metrics.expected_calibration_error:.4f}")
+    return f"{split + ':':24} trained encoder: {', '.join(numbers)} ({metrics.n} texts)"
+
+
+def floor_line(floor: Floor) -> str:
+    """The accuracy of a trained model next to its floor."""
+    return (
+        f"floor:         accuracy {floor.accuracy:.4f}, of a probe {floor.probe_accuracy:.4f}, of the largest class "
+        f"{floor.majority_share:.4f} ({floor.texts} texts)"
+    )
+
+
+def floor_sentences(floor: Floor) -> list[str]:
+    """A warning if a trained model is below its floor; [] if it is not."""
+    sentences = []
+    if floor.is_below_probe:
+        chance = "more than chance explains" if floor.is_significant else "which may be chance"
+        sentences.append(
+            f"the trained model is below its floor: on {floor.texts:,} held-out texts it is right for "
+            f"{floor.accuracy:.1%}, a logistic regression on the encoder before training for "
+            f"{floor.probe_accuracy:.1%}, {chance}; train with other options, or keep the regression with --epochs 0 "
+            f"--head-init probe --pooling mean"
+        )
+    if floor.is_no_better:
+        sentences.append(
+            f"the trained model is no better than always answering the largest class: on {floor.texts:,} held-out "
+            f"texts {floor.accuracy:.1%} and {floor.majority_share:.1%} are right; add labels, or check them with "
+            f"textclf data audit"
+        )
+    return sentences
