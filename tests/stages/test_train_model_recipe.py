@@ -110,7 +110,7 @@ def test_a_model_below_its_floor_is_reported_and_becomes_current_only_on_request
 
 
 def test_the_advice_of_a_model_below_its_floor_is_its_probe(tiny_checkpoint, few, tmp_path):
-    floor = compare_with_floor(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 1, 1]))
+    floor = compare_with_floor(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]))
     (sentence,) = floor_sentences(floor)
     assert "which may be chance" in sentence
     advice = shlex.split(sentence[sentence.index("--") :])
