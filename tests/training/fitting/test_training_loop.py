@@ -119,11 +119,11 @@ def test_a_second_training_with_one_trainer_is_the_first_one_again(tmp_path, wor
     settings = TrainingOptions(optimiser="adamw", init_lr=0.05, epochs=3, batch_size=8, select="last")
     model = word_classifier()
     initial = model.get_weights()
-    trainer = make_trainer(model, train.labels, 2, settings, 12)
+    trainer = make_trainer(model, settings, 12)
     fit(model, train, None, NAMES, settings, "float32", 0, RunDirectory(tmp_path), trainer)
     first = [weights.copy() for weights in model.get_weights()]
     model.set_weights(initial)
-    refit(trainer, train, settings, "float32", 0)
+    refit(trainer, train, 2, settings, "float32", 0)
     for one, other in zip(first, model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
