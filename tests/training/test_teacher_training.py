@@ -51,7 +51,7 @@ def test_a_killed_training_goes_on_and_its_manifest_names_the_teacher(
     monkeypatch.setattr("textclf.training.teachers.combined_probabilities", None)
     again = training_with(teacher / "versions" / version, tiny_checkpoint, reviews, tmp_path)
     again.predict_model()
-    assert again._fitted.resumed_from_step == steps[0] == 3
+    assert again._fitted.result.resumed_from_step == steps[0] == 3
 
     ready = again._compiled
     new = trained_version(ready, again._fitted, again._measured, again.data_options, "data", "tiny", None, None)
