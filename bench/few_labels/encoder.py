@@ -17,7 +17,6 @@ from textclf.training.encoders import resolve
 from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts, tokenize_texts
 from textclf.training.fitting.adamw import AdamW
 from textclf.training.fitting.batching import make_batch, plan_epoch
-from textclf.training.fitting.losses import cross_entropies
 from textclf.training.fitting.training_loop import ids_to_logits, predict_logits
 from textclf.training.fused_bert.trainable_classifier import trainable_classifier
 from textclf.training.graphs import graph_function
@@ -142,7 +141,8 @@ class Classifier:
         def step(word_ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             inputs = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": tf.zeros_like(word_ids)}
             with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(cross_entropies(self._model(inputs, training=True), labels))
+                logits = self._model(inputs, training=True)
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             gradients = tape.gradient(loss, self._model.trainable_variables)
             self._optimiser.apply_gradients(list(zip(gradients, self._model.trainable_variables, strict=True)))
             return loss
