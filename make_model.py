@@ -37,6 +37,7 @@ class MakeModel:
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
         seed: random seed of the new layer and of the dropout in the encoder.
         pooling: "cls" classifies the encoder's pooled output, "mean" the mean of its outputs for all tokens.
+        windows: maximum number of windows that read a long text; with more than 1, nothing is truncated.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class MakeModel:
         head_fraction: float = 0.25,
         seed: int = 42,
         pooling: str = "cls",
+        windows: int = 1,
     ) -> None:
         self.model_name = model_name
         self.name_to_handle = name_to_handle
@@ -62,6 +64,7 @@ class MakeModel:
         self.seed = seed
         self._loaded_encoder: hub.KerasLayer | None = None
         self.pooling = pooling
+        self.windows = windows
 
     @classmethod
     def from_options(cls, options: ModelOptions, **more: Any) -> MakeModel:
@@ -97,10 +100,11 @@ class MakeModel:
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
         """Print the inputs and outputs of the untrained encoder for texts; `bert_model` is from select_model()."""
+        from textclf.training.classifier import ENCODER_INPUTS
         from textclf.training.tf_setup import tf
 
         inputs = bert_model(tf.constant(_as_list(text_test)))
-        outputs = self._encoder(inputs)
+        outputs = self._encoder({name: inputs[name] for name in ENCODER_INPUTS})
         lines = [f"preprocessing keys: {', '.join(sorted(inputs))}"]
         for title, key in (("word ids", "input_word_ids"), ("mask", "input_mask"), ("type ids", "input_type_ids")):
             values = inputs[key].numpy()
@@ -173,9 +177,8 @@ class MakeModel:
     def _preprocessing(self) -> TextPreprocessing:
         from textclf.training.encoders.preprocessing import TextPreprocessing
 
-        return TextPreprocessing(
-            self.folders.preprocessing, self.max_length, self.truncation, self.head_fraction, name="preprocessing"
-        )
+        reading = self.max_length, self.truncation, self.head_fraction, self.windows
+        return TextPreprocessing(self.folders.preprocessing, *reading, name="preprocessing")
 
     @cached_property
     def _encoder(self) -> hub.KerasLayer:
@@ -190,7 +193,8 @@ class MakeModel:
     def _check(self, dropout: float = 0.0) -> None:
         """Check all options before anything is loaded."""
         encoder = self.model_name, self.name_to_handle, self.model_to_handle
-        ModelOptions(*encoder, self.max_length, self.truncation, self.head_fraction, dropout, self.pooling)
+        reading = self.max_length, self.truncation, self.head_fraction
+        ModelOptions(*encoder, *reading, dropout, self.pooling, self.windows)
         if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) < 2:
             raise ConfigError(f"class_names: expected at least two different names, got {self.class_names!r}")
 

@@ -287,15 +287,18 @@ class Training:
         version_id: str | None = None,
         promote: bool = False,
         changes: Mapping[str, Any] | None = None,
+        windows: int | None = None,
     ) -> Path:
         """Write a child of a saved version with a new engine and reference, without training; returns its folder.
 
         The data must be the data that the version was trained on. It is read as at its training, except for `changes`.
+        With another number of windows, the child is also measured again, and gets its own temperature.
 
         Args:
             model_dir, version_id: the store, and the id of a version with its saved_model/; None is the current one.
             promote: make the child current, unless another version became current meanwhile.
             changes: fields of DataOptions, for the same data in another form.
+            windows: maximum number of windows of a text; None keeps the version's.
 
         Raises:
             TrainingError: if the data is not what the version was trained on, or the engine differs from the
@@ -321,7 +324,8 @@ class Training:
                 f"{data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data set of the "
                 f"training{DataOptions.differences_of_record(data['options'])}"
             )
-        return write_version(store, reexported_version(parent, dataset, current), promote).path
+        windows = parent.manifest.windows if windows is None else windows
+        return write_version(store, reexported_version(parent, dataset, current, windows), promote).path
 
     def _choose_recipe(self, dataset: Dataset) -> None:
         from textclf.training.recipes import choose_recipe
@@ -378,7 +382,7 @@ def _available(result: _Result | None, verb: str) -> _Result:
 @click.option(
     "--export-again",
     metavar="ID",
-    help="Do not train: save a child of this version with a new engine and drift reference.",
+    help="Do not train: save a child of this version with a new engine and drift reference, or other --windows.",
 )
 @data_dir_option
 @runs_dir_option
@@ -414,7 +418,8 @@ def main(
         dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe, given=given, **options
     )
     if export_again:
-        version = training.export_again(model_dir, export_again, promote, given_options(DataOptions))
+        windows = given_options(ModelOptions).get("windows")
+        version = training.export_again(model_dir, export_again, promote, given_options(DataOptions), windows)
     else:
         version = training.save_model(model_dir, name, promote)
     store = ModelStore(model_dir)

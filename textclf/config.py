@@ -14,6 +14,7 @@ DEFAULT_ENCODER_HANDLE = "https://tfhub.dev/tensorflow/small_bert/bert_en_uncase
 DEFAULT_PREPROCESS_HANDLE = "https://tfhub.dev/tensorflow/bert_en_uncased_preprocess/3"
 
 TRUNCATIONS = ("head", "head+tail")
+MAX_WINDOWS = 16
 EQUAL_TEXTS = ("wordpieces", "characters")
 NEAR_DUPLICATES = ("count", "drop", "ignore")
 POOLINGS = ("cls", "mean")
@@ -188,6 +189,13 @@ class ModelOptions(Config):
         "Input of the classification layer: the encoder's pooled output for [CLS], or the mean of its outputs for all "
         "tokens. With few labels mean is more accurate.",
         POOLINGS,
+    )
+    windows: int = whole(
+        1,
+        "Maximum number of windows that read a text longer than max_length; its logits are their mean. "
+        "Training reads one window, cut by --truncation.",
+        min=1,
+        max=MAX_WINDOWS,
     )
 
 

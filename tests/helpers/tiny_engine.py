@@ -125,6 +125,7 @@ def write_version(
     max_length: int = 32,
     truncation: str = "head",
     promote: bool = True,
+    windows: int = 1,
     precision: str = "float32",
     reference_texts: list[tuple[str, int]] | None = None,
     cascade: CascadeSettings | bool = False,
@@ -139,7 +140,7 @@ def write_version(
     """
     openvino = import_openvino()
     weights = tiny_weights(len(class_names), seed)
-    tokenizer = Tokenizer(vocabulary(), lower_case=True, max_length=max_length, truncation=truncation)
+    tokenizer = Tokenizer(vocabulary(), True, max_length, truncation, windows=windows)
     graph = tiny_graph(weights, max_length, precision)
     core = openvino.Core()
     models = ModelStore(store)
@@ -162,6 +163,7 @@ def write_version(
             "max_length": max_length,
             "truncation": truncation,
             "head_fraction": 0.25,
+            "windows": windows,
             "lower_case": True,
             "engine": {
                 "precision": precision,

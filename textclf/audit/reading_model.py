@@ -61,7 +61,9 @@ class ReadingModel:
             return ReadTexts(wordpieces, lengths, None)
         read = np.minimum(lengths, self.tokenizer.settings.max_length)
         announce(f"embedding {len(texts):,} texts with {self.name}", int(read.sum()) / self.speed)
-        return ReadTexts(wordpieces, lengths, _embeddings(self.engine, [text.ids for text in tokenized]))
+        # Of a version with several windows, the first is enough to find copies and outliers.
+        first = [self.tokenizer.windows(text.ids)[0] for text in tokenized]
+        return ReadTexts(wordpieces, lengths, _embeddings(self.engine, first))
 
 
 def reading_model(encoder: str, model_path: Path | None, with_embeddings: bool) -> ReadingModel:

@@ -15,7 +15,7 @@ from textclf.fields import REQUIRED, Rule, default_of, rules
 from textclf.label_column import label_text
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-_MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout", "pooling")
+_MODEL_FIELDS = ("max_length", "truncation", "head_fraction", "dropout", "pooling", "windows")
 
 
 class FieldOption(click.Option):

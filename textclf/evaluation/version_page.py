@@ -85,7 +85,7 @@ def _evaluated(
     rows = drawn_rows(len(split))
     texts = [split.texts[row] for row in rows]
     click.echo(f"measuring:     {len(texts):,} {name} texts of {dataset_path.resolve()}")
-    announce_scoring(texts, manifest.max_length, f"{len(texts):,} {name} texts")
+    announce_scoring(texts, manifest.max_wordpieces, f"{len(texts):,} {name} texts")
     linear = None if predictor.cascade is None else predictor.cascade.linear
     words = () if linear is None or tokenizer is None else class_words(linear, tokenizer, dataset.train.texts)
     if not words and (own := _own_evaluation(version)) is not None:

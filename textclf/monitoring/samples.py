@@ -166,7 +166,7 @@ def check_given_labels(
 
 def scored_features(texts: Sequence[str], opened: OpenedVersion, predictor: Predictor) -> TextFeatures:
     """The features of texts as the version scores them; announces it if it takes seconds."""
-    announce_scoring(texts, opened.version.manifest.max_length, f"{len(texts):,} texts")
+    announce_scoring(texts, opened.version.manifest.max_wordpieces, f"{len(texts):,} texts")
     return text_features(predictor, texts, opened.reference.projection)
 
 
@@ -258,7 +258,7 @@ def stored_labels(
         return LabelledSample(notes=notes)
     reviews = [review for review, _ in chosen]
     texts = [review.text for review in reviews]
-    announce_scoring(texts, opened.version.manifest.max_length, f"{len(texts):,} labelled texts")
+    announce_scoring(texts, opened.version.manifest.max_wordpieces, f"{len(texts):,} labelled texts")
     ids, changes = class_ids([review.label for review in reviews], opened.class_names, opened.renames)
     notes = (*notes, *label_notes(changes))
     predictions = LabelledPredictions(

@@ -106,7 +106,7 @@ def evaluation_page(
             "bars": reliability_bars(bins),
             "curve": coverage_line(curve, len(evaluation)),
             "coverage": rows,
-            "slices": slice_figures(evaluation, manifest.max_length, sources),
+            "slices": slice_figures(evaluation, manifest.max_wordpieces, sources),
             "errors": None if known is None else confident_errors(evaluation, names, known),
             "words": list(zip(names, evaluation.words, strict=True)) if evaluation.words else (),
             "bins_error": error_of_bins(bins),
@@ -197,7 +197,7 @@ def _facts(
     return [
         *rows,
         *data,
-        ("encoder", f"{manifest.encoder['model_name']}, up to {manifest.max_length:,} tokens of a text"),
+        ("encoder", f"{manifest.encoder['model_name']}, up to {manifest.max_wordpieces:,} tokens of a text"),
         *([("marked as unusual", sentence)] if (sentence := unusual_sentence(manifest.unusual)) else []),
         ("created", manifest.created or "unknown"),
     ]

@@ -43,8 +43,8 @@ _CASCADE_SPLITS = {"test": "test", "validation": "validation_calibrate"}
 _SPLITS = ("test", "validation", "train")
 # Configuration of a version; also the options of `training`, and `data` without the fingerprints.
 _CHOSEN = (
-    "name", "class_names", "encoder", "max_length", "truncation", "head_fraction", "lower_case", "temperature",
-    "threshold", "software",
+    "name", "class_names", "encoder", "max_length", "truncation", "head_fraction", "windows", "lower_case",
+    "temperature", "threshold", "software",
 )  # fmt: skip
 _WARNINGS = {
     True: "",
@@ -107,6 +107,8 @@ def describe_version(version: ModelVersion) -> str:
     cut = f"{manifest.max_length} wordpieces, {manifest.truncation}"
     if manifest.truncation == "head+tail":
         cut += f" ({manifest.head_fraction:.0%} head)"
+    if manifest.windows > 1:
+        cut = f"up to {manifest.windows} windows of {manifest.max_length} wordpieces, trained on {manifest.truncation}"
     head = [
         ("version", manifest.id),
         ("model", manifest.name),

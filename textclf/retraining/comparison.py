@@ -88,7 +88,7 @@ def compare_with_champion(
     def predictions(version: ModelVersion, *splits: Split) -> list[ModelPredictions]:
         predictor = predictor_of_version(version)
         texts = [text for split in splits for text in split.texts]
-        announce_scoring(texts, version.manifest.max_length, f"{len(texts):,} texts with {version.id}")
+        announce_scoring(texts, version.manifest.max_wordpieces, f"{len(texts):,} texts with {version.id}")
         return [model_predictions(predictor, split.texts, names) for split in splits]
 
     # One after the other, so that one model is in memory.
@@ -118,7 +118,7 @@ def parity_failures_of(manifest: Manifest) -> list[str]:
 def predicted_labels(version: ModelVersion, texts: Sequence[str]) -> list[str]:
     """The label that a version predicts for each text, [len(texts)]; equal texts are scored once."""
     distinct = list(dict.fromkeys(texts))
-    announce_scoring(distinct, version.manifest.max_length, f"{len(distinct):,} new texts with {version.id}")
+    announce_scoring(distinct, version.manifest.max_wordpieces, f"{len(distinct):,} new texts with {version.id}")
     predictions = predictor_of_version(version).predict(distinct)
     label_of = {prediction.text: prediction.label for prediction in predictions}
     return [label_of[text] for text in texts]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.windows import means_of_windows
 
 # Bounds memory where lengths are only estimated: a foreign model may pad every text to its own maximum.
 TEXTS_PER_BATCH = 64
@@ -21,30 +22,47 @@ class EncodedBatch:
 
     Attributes:
         inputs: one item per text, as the backend's run() takes it.
-        lengths: cost of each text in tokens, as the backend pads it: int64 [texts].
+        lengths: cost of each text in tokens, as the backend pads it, in all windows together: int64 [texts].
         token_counts: wordpieces before truncation, with [CLS] and [SEP]: int64 [texts]; None if unknown.
         wordpieces: ids of all wordpieces without [CLS] and [SEP], one list per text; None if unknown or dropped.
+        windows: number of windows that the encoder reads of each text, int64 [texts]; None if each text has one.
     """
 
     inputs: Sequence[Any]
     lengths: NDArray[np.int64]
     token_counts: NDArray[np.int64] | None
     wordpieces: Sequence[Sequence[int]] | None = None
+    windows: NDArray[np.int64] | None = None
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "EncodedBatch":
         """The texts at these positions, in this order, without their wordpieces."""
         counts = None if self.token_counts is None else self.token_counts[rows]
-        return EncodedBatch([self.inputs[row] for row in rows.tolist()], self.lengths[rows], counts)
+        windows = None if self.windows is None else self.windows[rows]
+        inputs = [self.inputs[row] for row in rows.tolist()]
+        return EncodedBatch(inputs, self.lengths[rows], counts, windows=windows)
 
     @classmethod
     def joined(cls, parts: Sequence["EncodedBatch"]) -> "EncodedBatch":
         """The texts of all parts, at least one, in order and without their wordpieces."""
         counts = [part.token_counts for part in parts if part.token_counts is not None]
+        windows: NDArray[np.int64] | None = None
+        if any(part.windows is not None for part in parts):
+            ones = (np.ones(len(part.inputs), np.int64) for part in parts)
+            windows = np.concatenate(
+                [one if part.windows is None else part.windows for part, one in zip(parts, ones, strict=True)]
+            )
         return cls(
             [text for part in parts for text in part.inputs],
             np.concatenate([part.lengths for part in parts]),
             np.concatenate(counts) if len(counts) == len(parts) else None,
+            windows=windows,
         )
+
+    def by_window(self, tokenizer: Tokenizer, windows: NDArray[np.int64]) -> "EncodedBatch":
+        """The windows of all texts in order, each as a text; `windows` is the attribute, which is not None."""
+        inputs = [window for ids in self.inputs for window in tokenizer.windows(ids)]
+        # All windows of one text have the same length.
+        return EncodedBatch(inputs, np.repeat(self.lengths // windows, windows), None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,11 @@ class ModelOutputs:
 
     logits: NDArray[np.float32]
     embeddings: NDArray[np.float32] | None = None
+
+    def of_texts(self, windows: NDArray[np.int64]) -> "ModelOutputs":
+        """The outputs of texts, from those of their windows in order; for `windows` see EncodedBatch."""
+        embeddings = None if self.embeddings is None else means_of_windows(self.embeddings, windows)
+        return ModelOutputs(means_of_windows(self.logits, windows), embeddings)
 
 
 @dataclass

@@ -57,11 +57,19 @@ class Engine:
     def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
         """Ids of the texts, with lengths rounded up to a step of the engine."""
         tokenized = self.tokenizer(texts, max_chars)
+        inputs = [text.ids for text in tokenized]
+        sizes = [len(ids) for ids in inputs]
+        windows: NDArray[np.int64] | None = None
+        if self.tokenizer.settings.windows > 1 and max(sizes, default=0) > self.tokenizer.settings.max_length:
+            split = [self.tokenizer.windows(ids) for ids in inputs]
+            windows, sizes = np.array([len(rows) for rows in split], np.int64), [len(rows[0]) for rows in split]
+        lengths = self.steps[np.searchsorted(self.steps, sizes)]
         return EncodedBatch(
-            [text.ids for text in tokenized],
-            self.steps[np.searchsorted(self.steps, [len(text.ids) for text in tokenized])],
+            inputs,
+            lengths if windows is None else lengths * windows,
             np.array([text.length for text in tokenized], np.int64),
             [text.wordpieces for text in tokenized],
+            windows,
         )
 
     def run(self, inputs: Sequence[Sequence[int]], timings: Timings) -> ModelOutputs:
@@ -285,7 +293,8 @@ def golden_difference(engine: Engine, manifest: Manifest, key: str = "golden_log
 
 def golden_logits(engine: Engine, texts: Sequence[str]) -> NDArray[np.float32]:
     """Logits of each text, computed one text at a time as for requests: float32 [texts, classes]."""
-    return np.array([engine.run(engine.encode([text]).inputs, Timings()).logits[0] for text in texts])
+    windows = (engine.tokenizer.windows(text.ids) for text in engine.tokenizer(texts))
+    return np.array([engine.run(rows, Timings()).logits.mean(axis=0) for rows in windows])
 
 
 def remove_activation_quantization(graph: Any) -> None:

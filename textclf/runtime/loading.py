@@ -86,7 +86,7 @@ def predictor_of_version(
         folder = version.part(_SAVED_MODEL)
         version.verify([_SAVED_MODEL])
         try:
-            backend = load_saved_model(folder, manifest.max_length)
+            backend = load_saved_model(folder, manifest.max_wordpieces)
         except ModelStoreError as error:
             if not isinstance(error.__cause__, ImportError):
                 raise
@@ -140,7 +140,7 @@ def predictor_with(
     return Predictor(
         backend,
         manifest.class_names,
-        max_length=manifest.max_length,
+        max_length=manifest.max_wordpieces,
         temperature=manifest.temperature,
         threshold=manifest.threshold,
         tokens_per_batch=tokens_per_batch,

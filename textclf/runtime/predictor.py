@@ -78,7 +78,8 @@ class Predictor:
     Args:
         backend: computes logits.
         class_names: position is the class id.
-        max_length: maximum wordpieces of a text, with [CLS] and [SEP]; None if unknown.
+        max_length: maximum wordpieces of a text that the model reads, in all windows together, with [CLS] and [SEP];
+            None if unknown.
         temperature: divides the logits before softmax (see textclf.stats.calibration).
         threshold: with two classes, the second is predicted from this probability on; ignored for more classes.
         tokens_per_batch: maximum tokens of a batch, padding included; a batch has at least one text.
@@ -272,6 +273,8 @@ class Predictor:
     ) -> ModelOutputs:
         """Encoder outputs of encoded texts, in their order; computed in batches of similar length.
 
+        Each window of a long text is a row of a batch; the outputs of a text are the means over its windows.
+
         Args:
             timings: the seconds spent are added to it.
             on_batch: called between two batches with the wordpieces of the first, padding included; an exception from
@@ -280,6 +283,9 @@ class Predictor:
         Raises:
             ModelStoreError: if predict() would raise it.
         """
+        if encoded.windows is not None and self.backend.tokenizer is not None:
+            rows = encoded.by_window(self.backend.tokenizer, encoded.windows)
+            return self.run(rows, timings, on_batch).of_texts(encoded.windows)
         timings = timings or Timings()
         classes = len(self.class_names)
         logits = np.empty((len(encoded.inputs), classes), np.float32)

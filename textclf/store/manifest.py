@@ -11,6 +11,7 @@ from typing import Any, Self
 from textclf.config import TRUNCATIONS
 from textclf.errors import ModelStoreError
 from textclf.labels import is_class_name
+from textclf.tokenization.tokenizer import SPECIAL_TOKENS
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
@@ -43,6 +44,8 @@ class Manifest:
         lower_case: whether the wordpieces are uncased.
         temperature: divisor of the logits before the softmax.
         threshold: with two classes, the minimum probability to predict the second.
+        windows: maximum number of windows that read a text (textclf.tokenization.windows); with one, long texts are
+            truncated as in the training.
         metrics: dict of textclf.stats.metrics.Metrics for each split.
         calibration: method of the temperature, and the error before and after.
         data: "source" (a name), "path" (as it was given to the training), "fingerprint" (SHA-256 of "all" and of
@@ -78,6 +81,7 @@ class Manifest:
     lower_case: bool
     temperature: float = 1.0
     threshold: float = 0.5
+    windows: int = 1
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +114,7 @@ class Manifest:
         self._check("max_length", _is_number(self.max_length, int) and self.max_length >= 4, "a whole number from 4")
         self._check("truncation", self.truncation in TRUNCATIONS, f"one of {', '.join(TRUNCATIONS)}")
         self._check("head_fraction", _is_number(self.head_fraction) and 0 <= self.head_fraction < 1, "a share below 1")
+        self._check("windows", _is_number(self.windows, int) and self.windows >= 1, "a whole number from 1")
         self._check("lower_case", isinstance(self.lower_case, bool), "true or false")
         self._check("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
         self._check("threshold", _is_number(self.threshold) and 0 < self.threshold < 1, "a number between 0 and 1")
@@ -125,6 +130,11 @@ class Manifest:
         for path, digest in self.files.items():
             self._check("files", _is_inner_path(path), f"paths inside the version (not {path!r})")
             self._check("files", isinstance(digest, str) and bool(_SHA256.fullmatch(digest)), "SHA-256 in hex digits")
+
+    @property
+    def max_wordpieces(self) -> int:
+        """Maximum number of wordpieces of a text that the encoder reads, in all windows, with one [CLS] and [SEP]."""
+        return self.windows * (self.max_length - SPECIAL_TOKENS) + SPECIAL_TOKENS
 
     def to_json(self) -> str:
         """The manifest as JSON text that ends with a line break.

@@ -16,4 +16,5 @@ def model_options_of(manifest: Manifest) -> dict[str, Any]:
         "head_fraction": manifest.head_fraction,
         "dropout": manifest.training.get("dropout", default.dropout),
         "pooling": manifest.training.get("pooling", default.pooling),
+        "windows": manifest.windows,
     }

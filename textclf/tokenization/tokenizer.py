@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from textclf.config import TRUNCATIONS, Config
+from textclf.config import MAX_WINDOWS, TRUNCATIONS, Config
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
 from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
 from textclf.tokenization.basic_tokenizer import word_slices
+from textclf.tokenization.windows import covered, window_starts
 
 VOCABULARY_FILE = "vocab.txt"
 SETTINGS_FILE = "tokenizer.json"
@@ -37,7 +38,8 @@ class TokenizedText:
     """The wordpiece ids of one text.
 
     Attributes:
-        ids: encoder input: [CLS], the wordpieces that are kept, [SEP]; at most max_length.
+        ids: encoder input: [CLS], the wordpieces that are kept, [SEP]; more than max_length if several windows read
+            them (Tokenizer.windows).
         length: wordpieces before truncation, with [CLS] and [SEP].
         wordpieces: the first MAX_WORDPIECES wordpieces before truncation, without [CLS] and [SEP].
     """
@@ -55,6 +57,7 @@ class TokenizerSettings(Config):
     max_length: int = whole(REQUIRED, "Maximum number of wordpieces per text, with [CLS] and [SEP].", min=3)
     truncation: str = choice("head", "Kept part of a long text.", TRUNCATIONS)
     head_fraction: float = share(0.25, "Share of the wordpieces that head+tail takes from the beginning.")
+    windows: int = whole(1, "Maximum number of windows that read a text.", min=1, max=MAX_WINDOWS)
 
 
 class Tokenizer:
@@ -62,7 +65,7 @@ class Tokenizer:
 
     Args:
         vocabulary: the wordpieces; position is the id, and pieces that continue a word start with "##".
-        lower_case, max_length, truncation, head_fraction: see TokenizerSettings.
+        lower_case, max_length, truncation, head_fraction, windows: see TokenizerSettings.
 
     Attributes:
         padding_id, start_id, end_id, unknown_id: ids of [PAD], [CLS], [SEP] and [UNK].
@@ -78,9 +81,10 @@ class Tokenizer:
         max_length: int,
         truncation: str = "head",
         head_fraction: float = 0.25,
+        windows: int = 1,
     ) -> None:
         self.vocabulary = tuple(vocabulary)
-        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction)
+        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction, windows)
         ids = {piece: i for i, piece in enumerate(self.vocabulary)}
         _check_vocabulary(self.vocabulary, ids)
         self.padding_id, self.unknown_id = ids["[PAD]"], ids["[UNK]"]
@@ -104,6 +108,14 @@ class Tokenizer:
         if isinstance(texts, str):
             raise InputError(f"expected a list of texts, got one text: {texts[:50]!r}; pass [text]")
         return [self._tokenized(text, position, max_chars) for position, text in enumerate(texts)]
+
+    def windows(self, ids: list[int]) -> list[list[int]]:
+        """The encoder inputs of one text, each with [CLS] and [SEP]; `ids` are those of TokenizedText."""
+        if len(ids) <= self.settings.max_length:
+            return [ids]
+        pieces, capacity = ids[1:-1], self.settings.max_length - SPECIAL_TOKENS
+        starts = window_starts(len(pieces), capacity, self.settings.windows)
+        return [[self.start_id, *pieces[start : start + capacity], self.end_id] for start in starts]
 
     def knows(self, word: str) -> bool:
         """Whether wordpieces spell a word of BasicTokenizer, which otherwise becomes [UNK]."""
@@ -160,6 +172,8 @@ class Tokenizer:
         max_pieces = self.settings.max_length - SPECIAL_TOKENS
         if len(ids) <= max_pieces:
             return ids
+        if self.settings.windows > 1:
+            return covered(ids, max_pieces, self.settings.windows)
         if self.settings.truncation == "head":
             return ids[:max_pieces]
         head = int(max_pieces * self.settings.head_fraction)

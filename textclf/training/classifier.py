@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textclf.errors import EncoderError
 from textclf.report.plots import Layer
-from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.encoders.preprocessing import WINDOWS, TextPreprocessing
 from textclf.training.seeding import seeded_copy
 from textclf.training.tf_setup import hub, tf, tf_keras
 
@@ -72,6 +72,19 @@ def mean_of_tokens(outputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(outputs * weights, 1) / tf.reduce_sum(weights, 1)
 
 
+class MeanOfWindows(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A layer from [values of windows [W, K], windows of each text int64 [B]] to their means by text, [B, K]."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """The mean of each text's windows."""
+        return mean_of_windows(*inputs)
+
+
+def mean_of_windows(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """The mean over the windows of each text: values [W, K], counts int64 [B] -> [B, K]."""
+    return tf.math.segment_mean(values, tf.repeat(tf.range(tf.size(counts)), counts))
+
+
 def build_classifier(
     preprocessing: TextPreprocessing,
     encoder: hub.KerasLayer,
@@ -81,12 +94,15 @@ def build_classifier(
 ) -> tf_keras.Model:
     """The model from strings [B] to logits [B, K]; `pooling` is one of textclf.config.POOLINGS."""
     text = tf_keras.Input(shape=(), dtype=tf.string, name="text")
-    inputs = preprocessing(text)
+    found = preprocessing(text)
+    inputs = {name: found[name] for name in ENCODER_INPUTS}
     pooled = _pooled(encoder(inputs), inputs, MeanPooling(name=_MEAN) if pooling == "mean" else None)
     hidden = tf_keras.layers.Dropout(dropout, name="dropout")(pooled)
     # BERT's initialisation of new layers: a truncated normal with deviation 0.02 (Devlin et al. 2019, appendix A.2).
     initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     logits = tf_keras.layers.Dense(num_classes, kernel_initializer=initializer, name="classifier")(hidden)
+    if preprocessing.windows > 1:
+        logits = MeanOfWindows(name="mean_of_windows")([logits, found[WINDOWS]])
     return tf_keras.Model(text, logits, name="text_classifier")
 
 

@@ -5,7 +5,7 @@ K: classes.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,9 @@ from textclf.phases import announce, rough_wordpieces
 from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
 from textclf.stats.floor import Floor, compare_with_floor, is_no_better_than_probe
 from textclf.stats.metrics import OUT_OF_FOLD, Metrics, classification_metrics
+from textclf.tokenization.windows import means_of_windows
 from textclf.training.classifier import ids_encoder
-from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
+from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts, tokenize_windows
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
@@ -185,8 +186,7 @@ class CompiledTraining:
 
     def logits(self, split: Split, label: str) -> np.ndarray:
         """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""
-        texts = self._labelled_ids(split).texts
-        return predict_logits(self._ids_to_logits, texts, self.preprocessing.padding_id, label)
+        return window_logits(self._ids_to_logits, self.preprocessing, split.texts, label)
 
     def measure(self, fitted: "FittedTraining") -> "MeasuredTraining":
         """Fit the temperature on held-out logits, then measure the model on texts that it was not fitted to.
@@ -300,14 +300,64 @@ class FittedTraining:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredTraining:
-    """Results of a trained model: its floor, probabilities float64 [texts, K] and metrics by split."""
+class MeasuredModel:
+    """Results of a model: its temperature, probabilities float64 [texts, K] and metrics by split."""
 
-    floor: Floor
     temperature: float
     calibration: dict[str, Any]
     probabilities: dict[str, np.ndarray]
     metrics: dict[str, Metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredTraining(MeasuredModel):
+    """Results of a trained model, and of its floor."""
+
+    floor: Floor
+
+
+def window_logits(
+    ids_to_logits: Callable[[np.ndarray, np.ndarray], tf.Tensor],
+    preprocessing: TextPreprocessing,
+    texts: Sequence[str],
+    label: str,
+) -> np.ndarray:
+    """Logits of texts, the means over their windows, float32 [texts, K]; for the arguments see predict_logits."""
+    windows = tokenize_windows(preprocessing, texts)
+    return means_of_windows(
+        predict_logits(ids_to_logits, windows.rows, preprocessing.padding_id, label), windows.counts
+    )
+
+
+def measure_model(
+    dataset: Dataset, logits_of: Callable[[Split, str], np.ndarray], names: Collection[str]
+) -> MeasuredModel:
+    """Fit the temperature on the calibration set, then measure a model on other splits.
+
+    Args:
+        dataset: the data that the model was trained on.
+        logits_of: computes the logits of a split's texts, float32 [n, K]; the text names the progress bar.
+        names: splits that are measured; those that the data lacks are left out.
+    """
+    calibration_set = dataset.validation_calibrate
+    logits, labels = logits_of(calibration_set, "calibration"), calibration_set.labels
+    temperature = fit_temperature(logits, labels)
+    measured = {name: split for name, split in dataset.splits.items() if name in names}
+    probabilities = {name: softmax(logits_of(split, name), temperature) for name, split in measured.items()}
+    return MeasuredModel(
+        temperature=temperature,
+        calibration={
+            "split": "validation_calibrate",
+            "n": len(calibration_set),
+            "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
+            "expected_calibration_error_after": expected_calibration_error(softmax(logits, temperature), labels),
+        },
+        probabilities=probabilities,
+        metrics={
+            name: classification_metrics(probabilities[name], split.labels, dataset.class_names)
+            for name, split in measured.items()
+        },
+    )
 
 
 def compile_training(
@@ -345,7 +395,8 @@ def compile_training(
     identity: dict[str, Any] = {
         "data": dataset.fingerprint,
         "encoder": [str(folders.encoder), str(folders.preprocessing)],
-        "model": model.to_dict(),
+        # A training reads one window of each text.
+        "model": {name: value for name, value in model.to_dict().items() if name != "windows"},
         # A teacher is known by its content: its path may mean another one tomorrow.
         "training": {**options.to_dict(), "precision": precision, "checkpoint_steps": None, "teachers": None},
         "teachers": [teacher.sha256 for teacher in teachers],

@@ -1,6 +1,7 @@
-"""The preprocessing layer, from strings to encoder inputs: TF-Hub's wordpieces, truncated and packed.
+"""The preprocessing layer, from strings to encoder inputs: TF-Hub's wordpieces, split or truncated, and packed.
 
-B: batch, S: wordpieces of the longest text of the batch, including [CLS] and [SEP], at most max_length.
+B: batch, W: windows of all its texts, S: wordpieces of the longest window, including [CLS] and [SEP], at most
+max_length.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +18,17 @@ from textclf.training.encoders import resolve as encoders
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import hub, tf, tf_keras
 
+# Key of the number of windows of each text.
+WINDOWS = "windows"
 _SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+_Tokenizing = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
-    """A layer from strings [B] to {input_word_ids, input_mask, input_type_ids}, each int32 [B, S].
+    """A layer from strings [B] to {input_word_ids, input_mask, input_type_ids}, each int32 [W, S].
+
+    With more than one window, a long text is not truncated but split (textclf.tokenization.windows). The layer then
+    returns "windows", too: the number of windows of each text, int64 [B]. With one, W is B.
 
     Unlike the preprocessing SavedModel, it pads to the longest text of the batch instead of a fixed length, and can
     keep the end of a long text as well as its beginning. With truncation "head" the ids before the padding are those
@@ -33,19 +40,27 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         max_length: wordpieces that a text is truncated to.
         truncation: "head" or "head+tail".
         head_fraction: share of the kept wordpieces that "head+tail" takes from the beginning.
+        windows: maximum number of windows of a text.
 
     Raises:
         EncoderError: if `folder` is not such a SavedModel.
     """
 
     def __init__(
-        self, folder: Path, max_length: int, truncation: str = "head", head_fraction: float = 0.25, **kwargs: object
+        self,
+        folder: Path,
+        max_length: int,
+        truncation: str = "head",
+        head_fraction: float = 0.25,
+        windows: int = 1,
+        **kwargs: object,
     ) -> None:
         super().__init__(trainable=False, **kwargs)
         self.folder = folder
         self.max_length = max_length
         self.truncation = truncation
         self.head_fraction = head_fraction
+        self.windows = windows
         try:
             self._preprocess = hub.load(str(folder))
             special = self.tokenizer.get_special_tokens_dict()
@@ -68,7 +83,9 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoder inputs of the texts."""
-        return self.pack(self.wordpieces(texts))
+        tokens, counts = self.split(self.wordpieces(texts))
+        inputs = self.pack(tokens)
+        return inputs if self.windows == 1 else {**inputs, WINDOWS: counts}
 
     def wordpieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """All wordpiece ids of each text, without special tokens: int32 ragged [B, None]."""
@@ -88,14 +105,32 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         # The rest of a short text is shorter than the tail, so that no token is lost or repeated.
         return tf.concat([tokens[:, :head], tokens[:, head:][:, head - kept :]], axis=1)
 
+    def split(self, tokens: tf.RaggedTensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Wordpieces [B, None] -> windows, ragged [W, at most max_length - 2], and their number by text, int64 [B].
+
+        With one window, it truncates.
+        """
+        lengths = tokens.row_lengths()
+        if self.windows == 1:
+            return self.truncate(tokens), tf.ones_like(lengths)
+        # As textclf.tokenization.windows.window_starts, for all texts together.
+        capacity = self.max_length - _SPECIAL_TOKENS
+        counts = tf.clip_by_value(-(-lengths // capacity), 1, self.windows)
+        text_of = tf.repeat(tf.range(tokens.nrows()), counts)
+        spare, gaps = tf.maximum(lengths - capacity, 0), tf.maximum(counts - 1, 1)
+        positions = tf.ragged.range(counts).flat_values
+        starts = positions * tf.gather(spare, text_of) // tf.gather(gaps, text_of)
+        begins = tf.gather(tokens.row_starts(), text_of) + starts
+        pieces = tf.ragged.range(begins, begins + tf.gather(tf.minimum(lengths, capacity), text_of))
+        return pieces.with_flat_values(tf.gather(tokens.flat_values, pieces.flat_values)), counts
+
     def bracket(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Truncate, then add [CLS] at the beginning and [SEP] at the end: ragged [B, at most max_length]."""
-        tokens = self.truncate(tokens)
+        """Add [CLS] at the beginning and [SEP] at the end: ragged [B, None] -> ragged [B, None]."""
         column = tf.ones([tokens.nrows(), 1], tf.int32)
         return tf.concat([column * self.start_id, tokens, column * self.end_id], axis=1)
 
     def pack(self, tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:
-        """Wordpieces -> dense encoder inputs [B, S]."""
+        """Wordpieces of windows -> dense encoder inputs [W, S]."""
         tokens = self.bracket(tokens)
         word_ids = tokens.to_tensor(default_value=self.padding_id)
         return {
@@ -105,17 +140,27 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         }
 
     @cached_property
-    def ids_and_lengths(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """A graph from strings [B] to the ids of bracket() [tokens], their number per text [B] and token_counts() [B].
+    def ids_and_lengths(self) -> _Tokenizing:
+        """A graph from strings [B] to their ids after truncation.
 
-        It is traced once, with the options at that time, because tracing the tokenizer takes a second.
+        It gives ids [tokens] with [CLS] and [SEP], their number by text, the windows of each text, which are 1, and
+        token_counts(), each [B]. It is traced once, with the options at that time, because tracing the tokenizer takes
+        a second.
         """
+        return self._tokenizing(lambda tokens: (self.truncate(tokens), tf.ones_like(tokens.row_lengths())))
 
+    @cached_property
+    def window_ids_and_lengths(self) -> _Tokenizing:
+        """As ids_and_lengths, with the ids of all windows [tokens] and their number by window [W]."""
+        return self._tokenizing(self.split)
+
+    def _tokenizing(self, split: Callable[[tf.RaggedTensor], tuple[tf.RaggedTensor, tf.Tensor]]) -> _Tokenizing:
         @graph_function(tf.TensorSpec([None], tf.string))
-        def tokenize(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def tokenize(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             tokens = self.wordpieces(texts)
-            kept = self.bracket(tokens)
-            return kept.flat_values, kept.row_lengths(), tokens.row_lengths() + _SPECIAL_TOKENS
+            pieces, counts = split(tokens)
+            kept = self.bracket(pieces)
+            return kept.flat_values, kept.row_lengths(), counts, tokens.row_lengths() + _SPECIAL_TOKENS
 
         return tokenize
 
@@ -155,15 +200,38 @@ class TokenizedTexts:
         return TokenizedTexts(np.concatenate(parts), offsets, self.whole_lengths[rows])
 
 
+@dataclass(frozen=True)
+class TokenizedWindows:
+    """Texts as a trained model reads them.
+
+    Attributes:
+        rows: the windows of all texts, in order.
+        counts: windows of each text, int64 [texts].
+    """
+
+    rows: TokenizedTexts
+    counts: np.ndarray
+
+
 def tokenize_texts(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedTexts:
     """Tokenize and truncate texts, once for all epochs."""
+    return _tokenized(preprocessing.ids_and_lengths, texts, chunk).rows
+
+
+def tokenize_windows(preprocessing: TextPreprocessing, texts: Sequence[str], chunk: int = 1024) -> TokenizedWindows:
+    """Tokenize texts and split them into windows; with one window, this is tokenize_texts()."""
+    graph = preprocessing.ids_and_lengths if preprocessing.windows == 1 else preprocessing.window_ids_and_lengths
+    return _tokenized(graph, texts, chunk)
+
+
+def _tokenized(tokenize: _Tokenizing, texts: Sequence[str], chunk: int) -> TokenizedWindows:
     chunks = [texts[start : start + chunk] for start in range(0, len(texts), chunk)]
-    parts = [preprocessing.ids_and_lengths(tf.constant(part, tf.string)) for part in chunks]
-    ids, lengths, whole_lengths = (
-        np.concatenate([np.zeros(0, np.int64)] + [part[position].numpy() for part in parts]) for position in range(3)
+    parts = [tokenize(tf.constant(part, tf.string)) for part in chunks]
+    ids, lengths, counts, whole_lengths = (
+        np.concatenate([np.zeros(0, np.int64)] + [part[position].numpy() for part in parts]) for position in range(4)
     )
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return TokenizedTexts(ids.astype(np.int32), offsets, whole_lengths)
+    return TokenizedWindows(TokenizedTexts(ids.astype(np.int32), offsets, np.repeat(whole_lengths, counts)), counts)
 
 
 def encoder_preprocessing(name_or_handle: str) -> TextPreprocessing:

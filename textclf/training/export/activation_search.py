@@ -12,14 +12,17 @@ from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderEr
 
 
 def find_activation(
-    build: Callable[[str], Any], ids: Sequence[Sequence[int]], expected: NDArray[np.float32], tolerance: float
+    build: Callable[[str], Any],
+    texts: Sequence[Sequence[Sequence[int]]],
+    expected: NDArray[np.float32],
+    tolerance: float,
 ) -> tuple[str, Any]:
     """The activation whose graph gives the expected outputs in float32, and this graph.
 
     Args:
         build: makes the graph with an activation, one of ACTIVATIONS.
-        ids: the ids of n texts, with [CLS] and [SEP].
-        expected: first output for each text, [n, outputs].
+        texts: the windows of n texts, each as ids with [CLS] and [SEP]; windows of one text have the same length.
+        expected: mean of the first output over the windows of each text, [n, outputs].
         tolerance: maximum difference of one output.
 
     Raises:
@@ -30,7 +33,7 @@ def find_activation(
     for activation in ACTIVATIONS:
         graph = build(activation)
         compiled = compile_graph(core, graph, "f32")
-        found = np.array([compiled([np.array([text], np.int32)])[0][0] for text in ids])
+        found = np.array([compiled([np.array(windows, np.int32)])[0].mean(axis=0) for windows in texts])
         difference = float(np.abs(found - expected).max())
         if difference <= tolerance:
             return activation, graph

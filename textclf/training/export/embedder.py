@@ -49,7 +49,10 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
         probe = [text.ids for text in tokenizer(GOLDEN_TEXTS[:2])]
         expected = np.concatenate([_mean_output(encoder, ids) for ids in probe])
         _, graph = find_activation(
-            lambda activation: build_mean_graph(weights, activation, tokenizer.padding_id), probe, expected, _TOLERANCE
+            lambda activation: build_mean_graph(weights, activation, tokenizer.padding_id),
+            [[ids] for ids in probe],
+            expected,
+            _TOLERANCE,
         )
     except (UnknownEncoderError, KeyError) as error:
         raise EncoderError(

@@ -39,7 +39,7 @@ from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.activation_search import find_activation
 from textclf.training.export.engine_graph import build_graph
 from textclf.training.export.quantization import quantise
-from textclf.training.export.saved_model_export import IDS_SIGNATURE
+from textclf.training.export.saved_model_export import IDS_SIGNATURE, saved_model_logits
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf
@@ -48,6 +48,8 @@ from textclf.training.tf_setup import tf
 _CALIBRATION_TEXTS = 300
 _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
+# Windows that the SavedModel computes together: their attention takes 13 MB each.
+_TEXTS_PER_BATCH = 16
 # Rough speeds of a small encoder on two cores, in wordpieces per second, to announce the duration.
 _QUANTIZATION_SPEED = 1500
 _COMPARISON_SPEED = 5000
@@ -69,6 +71,14 @@ GOLDEN_TEXTS = (
     "It rained. " * 60 + "In the end I liked it more than I had expected.",
     "no",
 )
+
+
+def golden_texts_of(windows: int, max_length: int) -> tuple[str, ...]:
+    """The golden texts of a version; if it reads several windows, one more text has two."""
+    if windows == 1:
+        return GOLDEN_TEXTS
+    # Three wordpieces each: one and a half windows, so that the two overlap.
+    return (*GOLDEN_TEXTS, "It rained. " * (max_length // 2) + "In the end I liked it.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +121,7 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
         EncoderError: if the preprocessing is not BERT's.
     """
     tokenizer = tokenizer_of_preprocessing(preprocessing)
-    texts = [*texts, *GOLDEN_TEXTS]
+    texts = [*texts, *golden_texts_of(preprocessing.windows, preprocessing.max_length)]
     if differing := differing_texts(preprocessing, tokenizer, texts):
         raise TrainingError(
             f"the tokenizer that serves gives other ids than the preprocessing {preprocessing.folder} on "
@@ -135,15 +145,15 @@ def export_engine(
     Raises:
         TrainingError: if no precision passes the parity check.
     """
-    random = np.random.default_rng(seed)
+    random, golden = np.random.default_rng(seed), golden_texts_of(manifest.windows, manifest.max_length)
     rows = _chosen(len(texts.calibration_set), _PARITY_TEXTS, random)
     compared = Split(tuple(texts.calibration_set.texts[row] for row in rows), texts.calibration_set.labels[rows])
     calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
-    original = _saved_model_logits(model, compared.texts)
-    probe = tokenizer(compared.texts[:_COMPARED_TEXTS])
+    original = saved_model_logits(model, compared.texts, max(1, _TEXTS_PER_BATCH // manifest.windows))
+    probe = _windows(tokenizer, compared.texts[:_COMPARED_TEXTS])
     pooling = manifest.training.get("pooling", "cls")  # Earlier versions do not record it.
-    source = _float_graph(model, tokenizer, [text.ids for text in probe], original[:_COMPARED_TEXTS], pooling)
+    source = _float_graph(model, tokenizer, probe, original[:_COMPARED_TEXTS], pooling)
     folder.mkdir(parents=True)
     tokenizer.save(folder)
     core = import_openvino().Core()
@@ -155,15 +165,15 @@ def export_engine(
     for precision in ["float32"] if source.why_converted else PRECISION_HINTS:
         stored = source.graph
         if precision == "int8":
-            ids = [text.ids for text in tokenizer(calibration)]
+            ids = [window for windows in _windows(tokenizer, calibration) for window in windows]
             stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids, pooling)
         import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
         # Read the file back, because that is what will be served.
         graph = core.read_model(str(folder / GRAPH_FILE))
         engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
-        engine.drop_wrong_steps(GOLDEN_TEXTS)
+        engine.drop_wrong_steps(golden)
         try:
-            predictor = Predictor(engine, manifest.class_names, manifest.max_length)
+            predictor = Predictor(engine, manifest.class_names, manifest.max_wordpieces)
             logits = predictor.run(predictor.encode(list(compared.texts))).logits
             decision = manifest.temperature, manifest.threshold
             compared_parity = parity_of_logits(compared.labels, original, logits, *decision)
@@ -187,32 +197,24 @@ def export_engine(
             "precision": precision,
             "graph": "converted" if source.why_converted else "built",
             "refused": refused,
-            "golden_logits": golden_logits(engine, GOLDEN_TEXTS).tolist(),
-            "golden_float_logits": golden_logits(float_engine, GOLDEN_TEXTS).tolist(),
+            "golden_logits": golden_logits(engine, golden).tolist(),
+            "golden_float_logits": golden_logits(float_engine, golden).tolist(),
             "golden_tolerance": _GOLDEN_TOLERANCE,
         },
-        golden_texts=GOLDEN_TEXTS,
+        golden_texts=golden,
         parity={**manifest.parity, "engine": compared_parity.to_dict()},
     )
     return ExportedEngine(manifest, rows, original)
 
 
+def _windows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[list[int]]]:
+    """The windows of each text, as ids."""
+    return [tokenizer.windows(text.ids) for text in tokenizer(texts)]
+
+
 def _chosen(count: int, max_count: int, random: np.random.Generator) -> NDArray[np.intp]:
     """Positions of up to `max_count` of `count` texts, ascending."""
     return np.arange(count) if count <= max_count else np.sort(random.permutation(count)[:max_count])
-
-
-def _saved_model_logits(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Logits [texts, classes]; texts of similar length share a batch, to limit padding."""
-    serve = model.signatures["serving_default"]
-    order = np.argsort([len(text) for text in texts])
-    parts = [
-        serve(text=tf.constant([texts[i] for i in order[start : start + 16]]))["logits"].numpy()
-        for start in range(0, len(order), 16)
-    ]
-    logits = np.empty((len(texts), parts[0].shape[1]), np.float32)
-    logits[order] = np.concatenate(parts)
-    return logits
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class _FloatGraph:
 
 
 def _float_graph(
-    model: Any, tokenizer: Tokenizer, ids: list[list[int]], original: NDArray[np.float32], pooling: str
+    model: Any, tokenizer: Tokenizer, probe: list[list[list[int]]], original: NDArray[np.float32], pooling: str
 ) -> _FloatGraph:
     """The graph, built or converted."""
     weights = bert_weights({item.name: item.numpy() for item in model.weights if item.dtype == tf.float32})
@@ -236,7 +238,7 @@ def _float_graph(
         return build_graph(weights, activation, tokenizer.padding_id, pooling=pooling)
 
     try:
-        activation, graph = find_activation(build, ids, original, tolerance)
+        activation, graph = find_activation(build, probe, original, tolerance)
     except UnknownEncoderError as error:
         return _FloatGraph(_converted_graph(model, tokenizer.padding_id, str(error)), weights, "", str(error))
     return _FloatGraph(graph, weights, activation)

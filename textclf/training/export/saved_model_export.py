@@ -5,16 +5,20 @@ Signatures (B texts, K classes):
     token_counts(text: string [B]) -> {token_counts int32 [B]}: wordpieces before truncation, including [CLS] and [SEP]
     classify_ids(input_word_ids, input_mask: int32 [B, S]) -> {logits float32 [B, K], embeddings float32 [B, H]}: the
         part after the tokenizer; embeddings are the input of the classification layer
+
+Logits of a text that is read in several windows are the means over its windows; classify_ids gets a window per row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from textclf.errors import TrainingError
-from textclf.training.classifier import ENCODER_INPUTS, ids_classifier
-from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.errors import ModelStoreError, TrainingError
+from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_windows
+from textclf.training.encoders.preprocessing import WINDOWS, TextPreprocessing
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf, tf_keras
 
@@ -32,20 +36,65 @@ def export_saved_model(
     """
     from_ids = ids_classifier(classifier, with_embeddings=True)
 
+    def classify_ids(input_word_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = (input_word_ids, input_mask, tf.zeros_like(input_word_ids))
+        outputs = from_ids(dict(zip(ENCODER_INPUTS, inputs, strict=True)), training=False)
+        return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
+
+    _save(classify_ids, classifier.variables, preprocessing, temperature, folder)
+
+
+class SavedClassifier:
+    """The part of a SavedModel after its tokenizer, to save it with another preprocessing.
+
+    Args:
+        folder: a folder that export_saved_model() wrote.
+
+    Raises:
+        ModelStoreError: if it has no signature classify_ids, which versions of early software lack.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._model = tf.saved_model.load(str(folder))
+        if IDS_SIGNATURE not in self._model.signatures:
+            raise ModelStoreError(
+                f"{folder}: expected a SavedModel with the signature {IDS_SIGNATURE}, found "
+                f"{', '.join(self._model.signatures)}; train the version again with --windows"
+            )
+
+    def classify_ids(self, input_word_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Logits and embeddings of windows (see IDS_SIGNATURE)."""
+        outputs: dict[str, tf.Tensor] = self._model.signatures[IDS_SIGNATURE](
+            input_word_ids=tf.convert_to_tensor(input_word_ids), input_mask=tf.convert_to_tensor(input_mask)
+        )
+        return outputs
+
+    def save(self, preprocessing: TextPreprocessing, temperature: float, folder: Path) -> None:
+        """Write a SavedModel; for the arguments and errors see export_saved_model."""
+        _save(self.classify_ids, self._model.weights, preprocessing, temperature, folder)
+
+
+def _save(
+    classify: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]],
+    variables: Sequence[tf.Variable],
+    preprocessing: TextPreprocessing,
+    temperature: float,
+    folder: Path,
+) -> None:
     # `score` calls this graph: with a second copy the model would take twice as long to load.
     @graph_function(
         tf.TensorSpec([None, None], tf.int32, name="input_word_ids"),
         tf.TensorSpec([None, None], tf.int32, name="input_mask"),
     )
     def classify_ids(input_word_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = (input_word_ids, input_mask, tf.zeros_like(input_word_ids))
-        outputs = from_ids(dict(zip(ENCODER_INPUTS, inputs, strict=True)), training=False)
-        return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
+        return classify(input_word_ids, input_mask)
 
     @graph_function(_TEXTS)
     def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = preprocessing(text)
         logits = classify_ids(inputs["input_word_ids"], inputs["input_mask"])["logits"]
+        if WINDOWS in inputs:
+            logits = mean_of_windows(logits, inputs[WINDOWS])
         return {"logits": logits, "probabilities": tf.nn.softmax(logits / temperature)}
 
     @graph_function(_TEXTS)
@@ -55,7 +104,7 @@ def export_saved_model(
     # Save only what the functions depend on. With the layers TensorFlow would also save all their functions, and
     # loading would take three times as long.
     model = tf.Module()
-    model.weights, model.tokenizer = classifier.variables, preprocessing.tokenizer
+    model.weights, model.tokenizer = list(variables), preprocessing.tokenizer
     signatures = {"serving_default": score, "token_counts": count_tokens, IDS_SIGNATURE: classify_ids}
     try:
         tf.saved_model.save(model, str(folder), signatures=signatures)
@@ -68,5 +117,17 @@ def export_saved_model(
 
 def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray) -> float:
     """Largest absolute difference between the logits of the SavedModel in `folder` and `expected` [texts, K]."""
-    score = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    return float(np.abs(score(text=tf.constant(texts))["logits"].numpy() - expected).max())
+    return float(np.abs(saved_model_logits(tf.saved_model.load(str(folder)), texts) - expected).max())
+
+
+def saved_model_logits(model: Any, texts: Sequence[str], texts_per_batch: int = 16) -> NDArray[np.float32]:
+    """Logits [texts, K] of a loaded SavedModel; texts of similar length share a batch, to limit padding."""
+    serve = model.signatures["serving_default"]
+    order = np.argsort([len(text) for text in texts])
+    parts = [
+        serve(text=tf.constant([texts[i] for i in order[start : start + texts_per_batch]]))["logits"].numpy()
+        for start in range(0, len(order), texts_per_batch)
+    ]
+    logits = np.empty((len(texts), parts[0].shape[1]), np.float32)
+    logits[order] = np.concatenate(parts)
+    return logits

@@ -12,7 +12,7 @@ from textclf.store.model_store import ModelStore, ModelVersion, open_model
 from textclf.tokenization.text_key import TextKeys
 from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
+from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_windows
 
 _STORE = Path("model")
 _ENGINE = "engine"
@@ -76,7 +76,8 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
         encoder = version.manifest.encoder
         handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
         folder = encoders.resolve(*handles).preprocessing
-    return TextPreprocessing(folder, options.max_length, options.truncation, options.head_fraction)
+    reading = options.max_length, options.truncation, options.head_fraction, options.windows
+    return TextPreprocessing(folder, *reading)
 
 
 def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
@@ -93,6 +94,7 @@ def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
             preprocessing.max_length,
             preprocessing.truncation,
             preprocessing.head_fraction,
+            preprocessing.windows,
         )
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise EncoderError(
@@ -118,7 +120,7 @@ def text_keys_of_preprocessing(preprocessing: TextPreprocessing) -> TextKeys:
 
 
 def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
-    """The texts with different ids, or with a different length before truncation.
+    """The texts with different ids in a window, or with a different length before truncation.
 
     Raises:
         InputError: if a text is not valid Unicode.
@@ -126,11 +128,13 @@ def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, text
     differing = []
     for start in range(0, len(texts), _CHUNK):
         part = texts[start : start + _CHUNK]
-        found, expected = tokenizer(part), tokenize_texts(preprocessing, part)
-        ids = np.split(expected.ids, expected.offsets[1:-1])
+        expected = tokenize_windows(preprocessing, part)
+        rows, firsts = expected.rows, np.cumsum(expected.counts) - expected.counts
+        windows = [ids.tolist() for ids in np.split(rows.ids, rows.offsets[1:-1])]
         differing += [
             text
-            for text, its, ids_of_text, length in zip(part, found, ids, expected.whole_lengths, strict=True)
-            if its.ids != ids_of_text.tolist() or its.length != length
+            for text, found, first, count in zip(part, tokenizer(part), firsts, expected.counts, strict=True)
+            if tokenizer.windows(found.ids) != windows[first : first + count]
+            or found.length != rows.whole_lengths[first]
         ]
     return differing

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 import shutil
@@ -33,10 +34,17 @@ from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
-from textclf.training.compiled_training import CompiledTraining, FittedTraining, MeasuredTraining
+from textclf.training.compiled_training import (
+    CompiledTraining,
+    FittedTraining,
+    MeasuredModel,
+    MeasuredTraining,
+    measure_model,
+    window_logits,
+)
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
-from textclf.training.export.saved_model_export import export_saved_model, largest_logit_difference
+from textclf.training.export.saved_model_export import SavedClassifier, export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
 from textclf.training.fitting.training_loop import FitResult
 from textclf.training.unusual_training import fit_unusual, unusual_counts
@@ -117,6 +125,7 @@ def trained_version(
         max_length=model.max_length,
         truncation=model.truncation,
         head_fraction=model.head_fraction,
+        windows=model.windows,
         lower_case=ready.preprocessing.folds_case(),
         temperature=measured.temperature,
         metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
@@ -152,34 +161,81 @@ def trained_version(
     return NewVersion(manifest, dataset, ready.preprocessing, write_model, current, held_out)
 
 
-def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | None) -> NewVersion:
-    """A child of `parent` with the same SavedModel and plots.
+def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | None, windows: int) -> NewVersion:
+    """A child of `parent` with the same weights and plots.
+
+    With another number of windows, the temperature and the metrics are measured again; the plots that show them are
+    drawn again.
+
+    Args:
+        dataset: data set of the training.
+        current: version that must still be current for a promotion; None if the store is empty.
+        windows: maximum number of windows of a text.
 
     Raises:
-        ModelStoreError: if `parent` has no saved_model/.
+        ModelStoreError: if `parent` has no saved_model/, or an early one whose windows can't be changed.
     """
-    saved_model, manifest = parent.part("saved_model"), parent.manifest
+    saved_model, software = parent.part("saved_model"), {**parent.manifest.software, **_package_versions()}
+    manifest = dataclasses.replace(parent.manifest, parent=parent.id, software=software, windows=windows)
+    preprocessing = preprocessing_of_version(parent)
+    measured: MeasuredModel | None = None
+    is_fitted_to_all = manifest.training.get("options", {}).get("train_on") == "all"
+    if windows != preprocessing.windows:
+        if is_fitted_to_all:
+            raise TrainingError(
+                f"version {parent.id}: expected a version that was not fitted to its calibration set, found one that "
+                f"was; its temperature can't be fitted for other windows: train it again with --windows"
+            )
+        preprocessing.windows = windows
+        classifier = SavedClassifier(saved_model)
+        logits_of = functools.partial(_logits_of_split, classifier, preprocessing)
+        measured = measure_model(dataset, logits_of, parent.manifest.metrics)
+        manifest = dataclasses.replace(
+            manifest,
+            temperature=measured.temperature,
+            calibration=measured.calibration,
+            metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
+        )
 
     def write_model(folder: Path) -> dict[str, Any]:
-        shutil.copytree(saved_model, folder / "saved_model")
         if parent.has("plots"):
             shutil.copytree(parent.part("plots"), folder / "plots")
-        return {}
+        if measured is None:
+            shutil.copytree(saved_model, folder / "saved_model")
+            return {}
+        classifier.save(preprocessing, measured.temperature, folder / "saved_model")
+        _plot_measured(folder / "plots", dataset, measured)
+        sample = _checked_sample(dataset)
+        logits = _logits_of_split(classifier, preprocessing, sample, "check")
+        return {"saved_model_largest_logit_difference": _checked_difference(folder / "saved_model", sample, logits)}
 
-    software = {**manifest.software, **_package_versions()}
-    manifest = dataclasses.replace(manifest, parent=parent.id, software=software)
-    is_fitted_to_all = manifest.training.get("options", {}).get("train_on") == "all"
     held_out = load_reference(parent.part(REFERENCE_FILE)).features.logits if is_fitted_to_all else None
-    return NewVersion(manifest, dataset, preprocessing_of_version(parent), write_model, current, held_out)
+    return NewVersion(manifest, dataset, preprocessing, write_model, current, held_out)
+
+
+def _logits_of_split(
+    classifier: SavedClassifier, preprocessing: TextPreprocessing, split: Split, label: str
+) -> np.ndarray:
+    return window_logits(
+        lambda ids, mask: classifier.classify_ids(ids, mask)["logits"], preprocessing, split.texts, label
+    )
 
 
 def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float) -> float:
     """Write and check the SavedModel; returns the largest difference of its logits from the model in memory."""
     announce("saving the SavedModel and comparing it with the model", 12)
     export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
-    train = ready.dataset.train
-    sample = Split(train.texts[:_CHECKED_TEXTS], train.labels[:_CHECKED_TEXTS])
-    difference = largest_logit_difference(folder, sample.texts, ready.logits(sample, "check"))
+    sample = _checked_sample(ready.dataset)
+    return _checked_difference(folder, sample, ready.logits(sample, "check"))
+
+
+def _checked_sample(dataset: Dataset) -> Split:
+    return Split(dataset.train.texts[:_CHECKED_TEXTS], dataset.train.labels[:_CHECKED_TEXTS])
+
+
+def _checked_difference(folder: Path, sample: Split, logits: np.ndarray) -> float:
+    """Largest difference between the logits of a SavedModel and those in memory, if it is small enough."""
+    difference = largest_logit_difference(folder, sample.texts, logits)
     if not difference <= _LOGIT_TOLERANCE:  # True for NaN, too.
         raise TrainingError(
             f"expected the saved model's logits to differ by at most {_LOGIT_TOLERANCE:g} from the trained model's, "
@@ -194,7 +250,9 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     checked_texts = [*calibration_set.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]]
     tokenizer = checked_tokenizer(new.preprocessing, checked_texts)
     texts = EngineTexts(train, calibration_set)
-    announce("making the int8 engine and comparing it with the SavedModel", export_seconds(texts, manifest.max_length))
+    announce(
+        "making the int8 engine and comparing it with the SavedModel", export_seconds(texts, manifest.max_wordpieces)
+    )
     exported = export_engine(folder / "saved_model", tokenizer, manifest, texts, folder / "engine")
     manifest = exported.manifest
     click.echo(_engine_summary(manifest))
@@ -207,7 +265,7 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     unusual.save(folder / "engine")
     predictor = predictor_with(engine, manifest, cascade=cascade, unusual=unusual)
     held_out = calibration_set.texts
-    announce_scoring(held_out, manifest.max_length, f"{len(held_out):,} texts for the drift reference")
+    announce_scoring(held_out, manifest.max_wordpieces, f"{len(held_out):,} texts for the drift reference")
     reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
     if new.held_out_logits is not None:
         reference = with_logits(reference, new.held_out_logits, manifest.temperature, manifest.threshold)
@@ -217,7 +275,7 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     click.echo(f"unusual:       {unusual_sentence(manifest.unusual)}")
     name, split = evaluated_split(new.dataset)
     announce_scoring(
-        split.texts[:MAX_TEXTS], manifest.max_length, f"up to {MAX_TEXTS:,} {name} texts for the evaluation"
+        split.texts[:MAX_TEXTS], manifest.max_wordpieces, f"up to {MAX_TEXTS:,} {name} texts for the evaluation"
     )
     words = () if linear is None else class_words(linear, engine.tokenizer, train)
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
@@ -255,11 +313,15 @@ def _cascade_summary(manifest: Manifest) -> str:
 
 
 def _plot(folder: Path, dataset: Dataset, fitted: FitResult, measured: MeasuredTraining) -> None:
+    if fitted.history:
+        plot_training_curves(fitted.history, folder / "training_curves.png")
+    _plot_measured(folder, dataset, measured)
+
+
+def _plot_measured(folder: Path, dataset: Dataset, measured: MeasuredModel) -> None:
     split = "test" if "test" in measured.metrics else "validation_select"
     metrics = measured.metrics[split]
     bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
-    if fitted.history:
-        plot_training_curves(fitted.history, folder / "training_curves.png")
     plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
     plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
 
