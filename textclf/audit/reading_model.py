@@ -61,7 +61,7 @@ class ReadingModel:
             return ReadTexts(wordpieces, lengths, None)
         read = np.minimum(lengths, self.tokenizer.settings.max_length)
         announce(f"embedding {len(texts):,} texts with {self.name}", int(read.sum()) / self.speed)
-        # Of a version with several windows, the first is enough to find copies and outliers.
+        # The first window of a long text is enough to find outliers.
         first = [self.tokenizer.windows(text.ids)[0] for text in tokenized]
         return ReadTexts(wordpieces, lengths, _embeddings(self.engine, first))
 
