@@ -108,7 +108,7 @@ def _version_teacher(path: str, version: ModelVersion, dataset: Dataset) -> Teac
     texts = dataset.train.texts
 
     def predict() -> Probabilities:
-        announce_scoring(texts, manifest.max_length, f"{len(texts):,} training texts with the teacher {version.id}")
+        announce_scoring(texts, manifest.max_wordpieces, f"{len(texts):,} training texts with the teacher {version.id}")
         return combined_probabilities(predictor_of_version(version), texts)[:, columns]
 
     fingerprint = split_fingerprint(names, {"train": replace(dataset.train, weights=None)})
