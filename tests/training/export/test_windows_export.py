@@ -14,7 +14,7 @@ from textclf.runtime.loading import load_predictor, predictor_of_version
 from textclf.stats.calibration import fit_temperature
 from textclf.store.model_store import open_model
 from textclf.store.recorded_options import model_options_of
-from textclf.training.compiled_training import window_logits
+from textclf.training.compiled_training import measure_model, window_logits
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts, tokenize_windows
 from textclf.training.export.engine_export import GOLDEN_TEXTS, golden_texts_of
 from textclf.training.export.saved_model_export import SavedClassifier
@@ -119,10 +119,9 @@ def test_the_temperature_is_fitted_to_whole_texts(trained, tmp_path):
     assert len(rows.rows) == 3 * len(long)
     logits = window_logits(ready._ids_to_logits, windowed, long.texts, "test")
     assert len(logits) == len(long)
-    changed = dataclasses.replace(
-        ready, preprocessing=windowed, dataset=dataclasses.replace(ready.dataset, validation_calibrate=long)
-    )
-    assert changed.measure().temperature == fit_temperature(logits, long.labels)
+    changed = dataclasses.replace(ready, preprocessing=windowed)
+    data = dataclasses.replace(ready.dataset, validation_calibrate=long)
+    assert measure_model(data, changed.logits, ()).temperature == fit_temperature(logits, long.labels)
 
 
 def test_a_saved_model_of_early_software_keeps_its_window(parent, monkeypatch):
