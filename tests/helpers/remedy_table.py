@@ -153,6 +153,12 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--no-deps": _OTHER,
         "--require-hashes": _OTHER,
     },
+    "textclf/training/export/saved_model_export.py": {
+        "--windows": ("train", "tests/training/export/test_windows_export.py::test_windows_that_need_a_training"),
+    },
+    "textclf/training/export/version_writer.py": {
+        "--windows": ("train", "tests/training/export/test_windows_export.py::test_windows_that_need_a_training"),
+    },
     "textclf/training/export/embedder.py": {
         "--encoder": (
             "data audit",

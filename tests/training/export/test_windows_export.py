@@ -8,7 +8,7 @@ import pytest
 
 from textclf.config import ModelOptions
 from textclf.data.splits import Split
-from textclf.errors import ConfigError, ModelStoreError
+from textclf.errors import ConfigError, ModelStoreError, TrainingError
 from textclf.report.versions import describe_version
 from textclf.runtime.loading import load_predictor, predictor_of_version
 from textclf.stats.calibration import fit_temperature
@@ -19,6 +19,7 @@ from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_
 from textclf.training.export.engine_export import GOLDEN_TEXTS, golden_texts_of
 from textclf.training.export.saved_model_export import SavedClassifier
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
+from textclf.training.export.version_writer import reexported_version
 from train_model import Training
 
 MAX_LENGTH, WINDOWS = 32, 3
@@ -124,7 +125,13 @@ def test_the_temperature_is_fitted_to_whole_texts(trained, tmp_path):
     assert measure_model(data, changed.logits, ()).temperature == fit_temperature(logits, long.labels)
 
 
-def test_a_saved_model_of_early_software_keeps_its_window(parent, monkeypatch):
+def test_windows_that_need_a_training(parent, trained, monkeypatch):
+    """A SavedModel of early software, and a model without held-out texts for another temperature."""
+    options = {**parent.manifest.training["options"], "train_on": "all"}
+    manifest = dataclasses.replace(parent.manifest, training={**parent.manifest.training, "options": options})
+    fitted_to_all = dataclasses.replace(parent, manifest=manifest)
+    with pytest.raises(TrainingError, match=r"not fitted to its calibration set, found one .* again with --windows"):
+        reexported_version(fitted_to_all, trained[0].dataset, None, WINDOWS)
     monkeypatch.setattr("textclf.training.export.saved_model_export.IDS_SIGNATURE", "unknown")
     with pytest.raises(ModelStoreError, match="train the version again with --windows"):
         SavedClassifier(parent.path / "saved_model")
