@@ -61,6 +61,7 @@ def test_equal_on_texts_of_every_kind(folder, max_length, truncation):
         "max_length": max_length,
         "truncation": truncation,
         "head_fraction": 0.4,
+        "windows": 1,
     }
     assert differing_texts(preprocessing, found, TEXTS + generated_texts(500, seed=max_length)) == []
 
@@ -202,7 +203,7 @@ def test_preprocessing_that_splits_in_another_way_is_refused(tmp_path, tiny_chec
 
 @pytest.mark.parametrize("content", [b"[PAD]\n[CLS]\n[SEP]\na\n", b"\xff\n", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\na\n"])
 def test_a_vocabulary_that_is_not_berts_is_refused(preprocessing, tmp_path, content, monkeypatch):
-    """As found beside a SavedModel that TensorFlow has loaded already."""
+    """As found next to a SavedModel that TensorFlow has loaded already."""
     monkeypatch.setattr(preprocessing, "folder", tmp_path)
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "vocab.txt").write_bytes(content)

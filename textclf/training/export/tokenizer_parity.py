@@ -128,12 +128,13 @@ def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, text
     differing = []
     for start in range(0, len(texts), _CHUNK):
         part = texts[start : start + _CHUNK]
+        served = tokenizer(part)  # First, because it checks the texts.
         expected = tokenize_windows(preprocessing, part)
         rows, firsts = expected.rows, np.cumsum(expected.counts) - expected.counts
         windows = [ids.tolist() for ids in np.split(rows.ids, rows.offsets[1:-1])]
         differing += [
             text
-            for text, found, first, count in zip(part, tokenizer(part), firsts, expected.counts, strict=True)
+            for text, found, first, count in zip(part, served, firsts, expected.counts, strict=True)
             if tokenizer.windows(found.ids) != windows[first : first + count]
             or found.length != rows.whole_lengths[first]
         ]
