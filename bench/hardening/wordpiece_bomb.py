@@ -1,4 +1,7 @@
-"""Texts of U+FDFA, one character that becomes 15 wordpieces: how long do other clients wait, how much memory goes?"""
+"""Short texts that take long to read: how long do other clients wait, how much memory goes?
+
+U+FDFA is one character that becomes 15 wordpieces. A run of combining marks out of order must be sorted.
+"""
 
 import gzip
 import itertools
@@ -26,15 +29,23 @@ from textclf.cli.commands import Command
 _BOMB = "\ufdfa"
 _CLIENTS = 24
 _GZIP = {**JSON_HEADERS, "Content-Encoding": "gzip"}
-# In order: a text at the limit; one that is at the limit after normalisation; lists of such texts, with 2 MB unpacked.
-_TEXTS = ([_BOMB * 100_000], [_BOMB * 6000], [_BOMB * 100_000] * 6, [_BOMB * 6000] * 100, [_BOMB * 1000] * 600)
+# In order: a text at the limit; one that is at the limit after normalisation; lists of such texts, with 2 MB unpacked;
+# a run of marks.
+_TEXTS = (
+    [_BOMB * 100_000],
+    [_BOMB * 6000],
+    [_BOMB * 100_000] * 6,
+    [_BOMB * 6000] * 100,
+    [_BOMB * 1000] * 600,
+    ["a" + "\u0300" * 50_000 + "\u0327" * 50_000],
+)
 
 
 @click.command(cls=Command)
 @attack_options
 @click.option("--seconds", default=20.0, help="Duration of the attack.", show_default=True)
 def main(checkout: Path, python: str, json_path: Path | None, seconds: float) -> None:
-    """Send compressed texts of U+FDFA from 24 clients; measure /ping, /predict of others and memory."""
+    """Send compressed texts that take long to read from 24 clients; measure /ping, /predict of others and memory."""
     bodies = [
         gzip.compress(json.dumps({"text": texts[0]} if len(texts) == 1 else {"X": texts}, ensure_ascii=False).encode())
         for texts in _TEXTS

@@ -1,5 +1,7 @@
 """Unusual texts: sequences of bytes, each reason, files, and predictions alone and in batches."""
 
+import time
+
 import numpy as np
 import pytest
 from tiny_engine import tiny_reviews, tiny_unusual, wordpieces_of_texts, write_version
@@ -144,3 +146,24 @@ def test_versions_of_earlier_software_mark_no_text(tmp_path):
     predictor = load_predictor(write_version(tmp_path / "model"))
     assert predictor.unusual is None
     assert [prediction.unusual for prediction in predictor.predict(list(REASONS))] == [False] * len(REASONS)
+
+
+def test_the_time_is_linear_in_runs_of_combining_marks():
+    """To sort a run takes unicodedata quadratic time: eight times the marks would take 64 times as long."""
+
+    def seconds(count):
+        text, times = "a" + "\u0300" * count + "\u0327" * count, []
+        for _ in range(3):
+            start = time.perf_counter()
+            normalised(text)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(16_000) < 25 * seconds(2000)
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_slices_of_a_long_text_are_composed(offset):
+    start = "x" * offset
+    expected = f" {start}" + "\u1eb9\u0301 " * 1000
+    assert normalised(start + "e\u0323\u0301 " * 1000) == expected.encode()

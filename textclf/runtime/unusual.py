@@ -42,6 +42,8 @@ MAX_LENGTH = 4096
 MIN_SEQUENCES = 4
 # The beginning of a text suffices, and bounds time and memory.
 MAX_CHARS = 100_000
+# Characters that are normalised at a time: unicodedata takes quadratic time to sort a long run of combining marks.
+_SLICE_CHARS = 256
 # Half of the wordpieces with letters are frequent in the training texts.
 _MIN_FREQUENT = 0.2
 _JUDGED_WORDPIECES = 1000
@@ -164,10 +166,23 @@ def normalised(text: str) -> bytes:
     """The beginning of the text in lower case, with a space around each word, as UTF-8."""
     text = text[:MAX_CHARS]
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.lower())
+        text = _composed(text.lower())
     data = text.encode().translate(_FOLDED).strip()
     # Splitting takes longer than all the rest, and few texts need it.
     return b" %b " % (b" ".join(data.split()) if b"  " in data else data)
+
+
+def _composed(text: str) -> str:
+    """The text in NFC, made slice by slice; marks stay with their letter, except in very long runs."""
+    slices, start = [], 0
+    while start < len(text):
+        end = start + _SLICE_CHARS
+        last = min(end + _SLICE_CHARS, len(text))
+        while end < last and unicodedata.combining(text[end]):
+            end += 1
+        slices.append(unicodedata.normalize("NFC", text[start:end]))
+        start = end
+    return "".join(slices)
 
 
 def buckets_of(data: bytes) -> NDArray[np.int64]:

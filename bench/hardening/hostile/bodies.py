@@ -53,7 +53,7 @@ _TYPES = (
 )  # fmt: skip
 _ENCODINGS = ("deflate", "br", "zstd", "compress", "gzip, gzip", "gzip;q=1", "x", "identity, gzip", "*", "chunked")
 _SCRIPTS = (
-    "\ufdfa", "\ufdfb", "e\u0301\u0323\u0308", "\u202eabc\u202c", "\u0378", "\U000e0041",
+    "\ufdfa", "\ufdfb", "e\u0301\u0323\u0308", "\u0300\u0327", "\u202eabc\u202c", "\u0378", "\U000e0041",
     "\u200b\u200d\ufeff", "\u1112\u1161\u11ab",
     "👩\u200d👩\u200d👧", "漢字仮名", "ß", "ﬃ", "İ", "Å", "\U0001d54f", "\ue000", "\ufffe", "ก็็็็", "०१२", "\u3300",
     "\u33ff", "ꙮ",
