@@ -109,7 +109,7 @@ def original(version, tokenizer):
 
 def test_the_engine_holds_all_that_serving_needs_and_nothing_else(version):
     names = {path.name for path in version.part("engine").iterdir()}
-    assert names == {"model.xml", "model.bin", "vocab.txt", "tokenizer.json"}
+    assert names == {"model.xml", "model.bin", "vocab.txt", "tokenizer.json", "unusual.npz"}
     assert {f"engine/{name}" for name in names} <= set(version.manifest.files)
     assert version.part("engine").joinpath("vocab.txt").read_text("utf-8").splitlines() == vocabulary()
     settings = json.loads(version.part("engine").joinpath("tokenizer.json").read_text("utf-8"))
