@@ -24,7 +24,7 @@ from bench.retraining.runs import run
 from textclf.environment import usable_cores
 from textclf.runtime.loading import load_predictor
 from textclf.stats.calibration import softmax
-from textclf.store.model_store import open_model
+from textclf.store.model_store import ModelStore
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.probe import fit_probe
 
@@ -134,7 +134,9 @@ def recipe(bench: Bench, problem: Problem) -> Answer:
         began = time.perf_counter()
         run("train_model.py", *paths, *options, log=Path(folder, "log"))
         seconds = time.perf_counter() - began
-        version = open_model(store)
+        # A version that is no better than the largest class does not become current.
+        saved = ModelStore(store)
+        version = saved.open(saved.version_ids()[-1])
         if version.manifest.class_names != problem.task.class_names:
             raise BenchError(f"expected the classes {problem.task.class_names}, got {version.manifest.class_names}")
         predictor = load_predictor(version.path, threads=usable_cores(), cascade=False)
