@@ -33,6 +33,7 @@ from textclf.config import (
     ModelOptions,
     TrainingOptions,
 )
+from textclf.data.cleaning import key_function
 from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
@@ -192,7 +193,7 @@ class Training:
             click.echo(f"not read:      {unread}")
         for warning in warnings_of(dataset):
             click.echo(f"warning: {warning}", err=True)
-        text_keys = made_at_first_use(lambda: maker.text_keys)
+        text_keys = key_function(self.data_options, made_at_first_use(lambda: maker.text_keys))
         teachers = open_teachers(teacher_paths, dataset, self.data_options.text_column, text_keys)
         for teacher in teachers:
             click.echo(f"teacher:       {teacher}")

@@ -59,3 +59,9 @@ def test_rounded_probabilities_are_scaled(tmp_path):
 def test_faults(tmp_path, header, row, message):
     with pytest.raises(DatasetError, match=message):
         read_teacher_table(table(tmp_path / "a.csv", [row], header), NAMES, "text")
+
+
+def test_a_number_too_large_for_a_float_is_a_fault(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "good", "p:neg": 1%s, "p:pos": 0}' % ("0" * 400))
+    with pytest.raises(DatasetError, match="row 1: expected probabilities from 0 to 1"):
+        read_teacher_table(tmp_path / "a.jsonl", NAMES, "text")

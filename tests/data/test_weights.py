@@ -1,6 +1,7 @@
 """Weights of texts: read, kept through cleaning, splits and retraining, and part of the fingerprint."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -53,11 +54,43 @@ def test_weights_stay_with_their_texts(tmp_path):
     ("cell", "weight"),
     [
         *[("2.5", 2.5), (3, 3.0), ("", 1.0), (None, 1.0), (" 1e-3 ", 0.001)],
-        *[(0, None), ("-1", None), ("nan", None), ("inf", None), ("many", None), (True, None), ([1], None)],
+        *[(0, None), ("-1", None), ("nan", None), ("inf", None), ("many", None), (True, None), ([1], None), (10**400, None)],
     ],
 )
 def test_cells(cell, weight):
     assert weight_of(cell) == weight
+
+
+def test_texts_without_weights_count_like_the_mean_text():
+    known = Split(("a", "b"), np.array([0, 1]), np.array([1e-4, 3e-4]))
+    unknown = Split(("c",), np.array([1]))
+    assert known.joined(unknown).weights == pytest.approx([1e-4, 3e-4, 2e-4])
+    assert unknown.joined(known, unknown).weights == pytest.approx([2e-4, 1e-4, 3e-4, 2e-4])
+    assert unknown.joined(unknown).weights is None
+
+
+def test_a_given_validation_part_counts_like_the_mean_training_text(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    table(folder / "train.csv", [(prose(i), CLASSES[i % 2], 1e-4) for i in range(40)])
+    # Its own column is not read.
+    table(folder / "validation.csv", [(prose(1000 + i), CLASSES[i % 2], 7) for i in range(20)])
+    table(folder / "test.csv", [(prose(2000 + i), CLASSES[i % 2]) for i in range(20)], ("text", "label"))
+    data = load_dataset(folder, options=OPTIONS)
+    everything = data.train.joined(data.validation_select, data.validation_calibrate)
+    assert everything.weights == pytest.approx([1e-4] * 60)
+    # In a retraining, too, where the new texts have no weights either.
+    new = reviews([f"{prose(5000 + i)} {'x' * i}" for i in range(20)])
+    combined = combine(data, new, data.test, [review.label for review in new])
+    assert len(combined.train) > 60
+    assert combined.train.weights == pytest.approx([1e-4] * len(combined.train))
+
+
+def test_a_field_without_a_name_is_no_weight(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"": "index", "text": prose(i), "label": CLASSES[i % 2]} for i in range(40)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert load_dataset(path).counts.train_read == 40
 
 
 def test_faults_are_one_error(tmp_path):
@@ -105,8 +138,8 @@ def test_retraining_keeps_the_weights_and_counts_new_texts_like_the_mean(tmp_pat
         assert [known[text] for text in split.texts] == pytest.approx(split.weights.tolist())
     numbers = {text: float(text.split()[-1]) + 1 for text in known if text.split()[-1].isdigit()}
     assert len(numbers) == 60
-    assert [known[text] for text in numbers] == pytest.approx([number / 30.5 for number in numbers.values()])
-    assert {known[review.text] for review in combined.added} == {1.0}
+    assert [known[text] for text in numbers] == pytest.approx(list(numbers.values()))
+    assert [known[review.text] for review in combined.added] == pytest.approx([30.5] * len(combined.added))
     assert set(again.test.texts) == set(old.test.texts)
     assert set(read_holdout(path, again.class_names)[0].texts) == set(combined.holdout.texts)
     # It is known as a combined data set, and may be replaced.

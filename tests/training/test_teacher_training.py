@@ -8,6 +8,7 @@ import pytest
 from tiny_engine import write_version
 from tiny_training import tiny_training
 
+from textclf.errors import DatasetError
 from textclf.tokenization.text_key import TextKeys
 from textclf.training.compiled_training import compile_training
 from textclf.training.export.version_writer import trained_version
@@ -77,3 +78,15 @@ def test_a_killed_training_goes_on_and_its_manifest_names_the_teacher(
         np.testing.assert_allclose(other.taught.split.taught[:4, 0], neg, rtol=1e-6)
         assert other.taught.records[0].texts == 4
     assert len(runs) == 4
+
+
+def test_texts_of_a_table_are_equal_as_those_of_the_data_set_are(tiny_checkpoint, reviews, tmp_path):
+    dataset = tiny_training(tiny_checkpoint, reviews, tmp_path).read_dataset()
+    with open(tmp_path / "scored.csv", "w", encoding="utf-8", newline="") as file:
+        rows = [(text.upper(), 0.5, 0.5) for text in dataset.train.texts]
+        csv.writer(file).writerows([("text", "p:neg", "p:pos"), *rows])
+    by_characters = tiny_training(
+        tiny_checkpoint, reviews, tmp_path, teachers=[str(tmp_path / "scored.csv")], equal_texts="characters"
+    )
+    with pytest.raises(DatasetError, match="found none of the"):
+        by_characters.compile()

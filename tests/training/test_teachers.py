@@ -122,6 +122,15 @@ def test_notes(folder, dataset, tmp_path):
     assert other.version in str(other)
 
 
+def test_a_teacher_was_trained_on_the_same_texts_with_or_without_their_weights(dataset, tmp_path):
+    weights = np.linspace(0.5, 2, len(dataset.train))
+    weighted = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, weights=weights))
+    for name, trained_on in (("plain", dataset), ("weighted", weighted)):
+        write_version(tmp_path / name, data={"fingerprint": {"train": trained_on.fingerprints["train"]}})
+        (teacher,) = open_teachers([str(tmp_path / name)], weighted, "text", KEYS)
+        assert "trained on these very texts" in teacher.note
+
+
 def test_a_teacher_has_the_classes_of_the_data(dataset, tmp_path):
     names = ("negative", "positive")
     write_version(tmp_path / "other", class_names=names)

@@ -93,6 +93,11 @@ def exact_keys(texts: Iterable[str]) -> list[bytes]:
     return [text_digest(text.strip()) for text in texts]
 
 
+def key_function(options: DataOptions, text_keys: KeyFunction | None) -> KeyFunction:
+    """The rule by which texts are equal (options.equal_texts); for `text_keys` see textclf.data.datasets.load_dataset."""
+    return exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
+
+
 def near_texts(train: Split, test: Split | None, options: DataOptions) -> NearTexts | None:
     """The near duplicates of training texts; None if they are not searched.
 

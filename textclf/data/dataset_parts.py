@@ -28,7 +28,7 @@ class DatasetParts:
         class_names: class names; the position is the class id.
         train, validation, test: texts of the parts; None for a part that was not read.
         normalised_labels: spellings of labels that differ from their class names.
-        has_weights: whether a column says how much each training text counts.
+        has_weights: whether a column has the weights of the training texts.
     """
 
     layout: Layout

@@ -11,13 +11,13 @@ import numpy as np
 
 from textclf.bad_rows import Reason
 from textclf.config import DataOptions
-from textclf.data.cleaning import Cleaned, clean, count_conflicts, exact_keys, near_texts
+from textclf.data.cleaning import Cleaned, clean, count_conflicts, key_function, near_texts
 from textclf.data.dataset_layout import Layout, Paths
 from textclf.data.dataset_parts import DatasetParts, read_parts
 from textclf.data.splits import Split, check_class_sizes, check_validation_sizes, leak_remedy, text_digest
 from textclf.label_column import LabelChange
 from textclf.phases import announce
-from textclf.tokenization.text_key import KeyFunction, TextKeys
+from textclf.tokenization.text_key import KeyFunction
 
 _DEFAULT_OPTIONS = DataOptions()
 # Characters per second on two cores.
@@ -166,7 +166,7 @@ def load_dataset(
     Raises:
         DatasetError: if files can't be read, or are not a classification problem.
     """
-    keys_of = exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
+    keys_of = key_function(options, text_keys)
     source = Path(source)
     parts = read_parts(source, None if test_source is None else Path(test_source), options, spellings)
     layout, class_names = parts.layout, parts.class_names
@@ -263,7 +263,8 @@ def _counts(
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
     """SHA-256 over class names and the names, labels and texts of splits, as 64 hex digits, in any order.
 
-    Weights count for the training texts only: they change no other result.
+    Weights count for the split `train` only. Those of selection and calibration texts matter only if a model is fitted to
+    these texts too (TrainingOptions.train_on).
     """
     lines = sorted(
         f"{name} {label} {text_digest(text).hex()}{weight}"

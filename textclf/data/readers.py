@@ -36,7 +36,7 @@ class Part:
             class names of the labels.
         paths, sources: the file of each text, and its value in a table's column `source`, else "".
         rows: the row of each text in its table, counted from 1; 0 for a text file.
-        weights: how much each text counts in the loss; 1 unless a column says something else.
+        weights: how much each text counts in the loss, from a table's weight column; else 1.
         label_counts: number of texts by label, including blank texts.
         empty: texts that were blank or null.
         skipped: bad rows and texts that were left out (options.skip_bad, options.skip_undecodable).

@@ -41,20 +41,30 @@ class Split:
     def joined(self, *others: "Split") -> "Split":
         """The texts of this split, then those of the others."""
         splits = (self, *others)
-        weights = taught = None
-        if any(split.weights is not None for split in splits):
-            weights = np.concatenate([np.ones(len(s)) if s.weights is None else s.weights for s in splits])
+        taught = None
         if (known := next((split.taught for split in splits if split.taught is not None), None)) is not None:
             unknown = np.full(known.shape[1], np.nan, np.float32)
             taught = np.concatenate([np.tile(unknown, (len(s), 1)) if s.taught is None else s.taught for s in splits])
         texts = tuple(text for split in splits for text in split.texts)
-        return Split(texts, np.concatenate([split.labels for split in splits]), weights, taught)
+        return Split(texts, np.concatenate([split.labels for split in splits]), joined_weights(splits), taught)
 
     def divided(self, share: float, seed: int, *, min_held: int = 1, min_rest: int = 1) -> tuple["Split", "Split"]:
         """The split without a stratified share of its texts, and that share; for the arguments see hold_out()."""
         digests = [text_digest(text) for text in self.texts]
         held = hold_out(digests, self.labels, share, seed, min_held=min_held, min_rest=min_rest)
         return self.chosen(np.flatnonzero(~held)), self.chosen(np.flatnonzero(held))
+
+
+def joined_weights(splits: Sequence[Split]) -> np.ndarray | None:
+    """The weights of the texts of several splits, float64 [n]; None if no split has any.
+
+    A text of a split without weights counts as much as the mean text that has one, whatever the scale of the weights.
+    """
+    known = [split.weights for split in splits if split.weights is not None]
+    if not known:
+        return None
+    mean = np.concatenate(known).mean()
+    return np.concatenate([np.full(len(s), mean) if s.weights is None else s.weights for s in splits])
 
 
 def text_digest(text: str) -> bytes:

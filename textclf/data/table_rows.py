@@ -78,13 +78,12 @@ class LabelledTable:
             label = None if self.columns.label is None else row.get(self.columns.label)
             source = row.get(SOURCE)
             sender = "" if source is None else str(source)
-            weight = weight_of(row.get(self._weight_column)) or 1.0
+            weight = (weight_of(row.get(self._weight_column)) or 1.0) if self._weight_column else 1.0
             yield LabelledRow(number, row[self.columns.text], None if is_missing(label) else label, sender, weight)
 
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""
-        given = row.get(self._weight_column)
-        if weight_of(given) is None:
+        if self._weight_column and weight_of(given := row.get(self._weight_column)) is None:
             found = f"expected a positive number in {self._weight_column!r}, got {given!r:.80}"
             return Reason.WEIGHT, found, "correct the weight, or name another column with --weight-column"
         text_column, label_column, _ = self.columns
@@ -111,13 +110,18 @@ def weight_of(value: object) -> float | None:
     """The weight in a cell: 1 for an empty one, None if it is not a positive number."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return 1.0
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        return None
-    try:
-        weight = float(value)
-    except ValueError:
-        return None
+    weight = number_of(value)
     return weight if weight > 0 and math.isfinite(weight) else None
+
+
+def number_of(value: object) -> float:
+    """The number in a cell; NaN for anything else, and for a number that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def is_missing(label: object) -> bool:

@@ -1,14 +1,13 @@
-"""Reads what a larger model predicts from a table: a text and the probability of each class in a row."""
+"""Reads what a teacher predicts from a table: a text and the probability of each class in a row."""
 
-import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.data.table_rows import number_of
 from textclf.data.tables import Row, Wanted, column_names, read_rows
 from textclf.errors import DatasetError
 from textclf.label_column import match_labels
@@ -51,7 +50,7 @@ def read_teacher_table(path: Path, class_names: Sequence[str], text_column: str)
         given = _given(row)
         if (found := tuple(given)) not in columns:
             columns[found] = teacher_classes(found, class_names, f"{path}, row {number}")
-        values = [_number(given[name]) for name in columns[found]]
+        values = [number_of(given[name]) for name in columns[found]]
         if not all(0 <= value <= 1 for value in values) or abs(sum(values) - 1) > _MAX_SUM_ERROR:
             shown = ", ".join(f"{name} {given[name]!r:.20}" for name in columns[found][:5])
             raise DatasetError(
@@ -92,13 +91,3 @@ def _given(row: Row) -> dict[str, Any]:
     if isinstance(field, dict):
         return field
     return {name.removeprefix(_PREFIX): value for name, value in row.items() if name.startswith(_PREFIX)}
-
-
-def _number(value: object) -> float:
-    """The number in a cell; NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        return math.nan
-    try:
-        return float(value)
-    except ValueError:
-        return math.nan

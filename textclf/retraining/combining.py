@@ -19,7 +19,7 @@ from textclf.data.content_hash import content_digest, is_held_out
 from textclf.data.datasets import Dataset
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Familiar, NearDuplicates, Shingles
-from textclf.data.splits import Split, text_digest
+from textclf.data.splits import Split, joined_weights, text_digest
 from textclf.labels import OTHER_LABEL, check_class_names
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources
@@ -164,7 +164,9 @@ def combine(
         class_names=names,
         new_classes=tuple(name for name in names if name not in known),
         train=Split(
-            (*old_texts, *train.texts), np.concatenate([old_labels, train.labels]), _weights(trained_on, len(train))
+            (*old_texts, *train.texts),
+            np.concatenate([old_labels, train.labels]),
+            joined_weights((*trained_on, train)),
         ),
         holdout=holdout,
         added=tuple(new[i] for i in added),
@@ -175,15 +177,6 @@ def combine(
         fingerprint=fingerprint_of(new),
         options=options,
     )
-
-
-def _weights(old: Sequence[Split], new: int) -> np.ndarray | None:
-    """The weights of old and new texts; a new text counts as much as the mean old one."""
-    if old[0].weights is None:
-        return None
-    known = [np.ones(len(split)) if split.weights is None else split.weights for split in old]
-    weights = np.concatenate(known)
-    return np.concatenate([weights / weights.mean(), np.ones(new)])
 
 
 def _counted(new: Sequence[LabelledReview], outcomes: Mapping[int, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Teachers: larger models whose probabilities a training learns from (knowledge distillation, Hinton et al. 2015).
+"""Teachers: models whose probabilities a training learns from (knowledge distillation, Hinton et al. 2015).
 
 n: texts, K: classes.
 """
@@ -111,8 +111,9 @@ def _version_teacher(path: str, version: ModelVersion, dataset: Dataset) -> Teac
         announce_scoring(texts, manifest.max_wordpieces, f"{len(texts):,} training texts with the teacher {version.id}")
         return combined_probabilities(predictor_of_version(version), texts)[:, columns]
 
-    fingerprint = split_fingerprint(names, {"train": replace(dataset.train, weights=None)})
-    is_in_sample = manifest.data.get("fingerprint", {}).get("train") == fingerprint
+    # The teacher may have been trained on the same texts with or without their weights.
+    same = [split_fingerprint(names, {"train": split}) for split in (dataset.train, replace(dataset.train, weights=None))]
+    is_in_sample = manifest.data.get("fingerprint", {}).get("train") in same
     note = "it was trained on these very texts, so it is too sure of them and teaches less" if is_in_sample else ""
     return Teacher(path, version.id, sha256_of_file(version.path / MANIFEST_FILE), predict, note)
 
