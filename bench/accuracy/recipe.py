@@ -112,6 +112,7 @@ def trained_store(recipe: Recipe, found: LabelledSet, folder: Path) -> Path:
         paths = ("--dataset-path", found.path, "--model-dir", store, "--runs-dir", folder / "runs")
         reading = ("--encoder", recipe.encoder, "--max-length", recipe.max_length, "--truncation", recipe.truncation)
         fitting = ("--init-lr", recipe.init_lr, "--r-drop", recipe.r_drop, "--epochs", recipe.epochs_of(found))
-        batches = ("--tokens-per-batch", recipe.tokens_per_batch, "--val-split", recipe.val_split)
+        # All options are those of `recipe`, whatever the number of texts.
+        batches = ("--tokens-per-batch", recipe.tokens_per_batch, "--val-split", recipe.val_split, "--recipe", "none")
         run("train_model.py", *paths, *renames, *reading, *fitting, *batches, "--name", found.name, log=folder / "log")
     return store

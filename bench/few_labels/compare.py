@@ -152,14 +152,16 @@ def tables(lines: list[Line], sets: list[str], methods: list[str], sizes: tuple[
     chosen = [line for line in lines if line["set"] in sets]
     titles = {name: METHODS[name][0] for name in methods}
     parts = [
-        f"Accuracy, mean over {len(sets)} sets:\n\n{figures_table(chosen, titles, sizes, 'accuracy', '{:.1%}')}",
+        "A cell has the mean over the sets that a method has, and their number and that of the samples. Methods with "
+        "other numbers are not comparable; the differences are.",
+        f"Accuracy:\n\n{figures_table(chosen, titles, sizes, 'accuracy', '{:.1%}')}",
         f"Calibration error:\n\n{figures_table(chosen, titles, sizes, 'ece', '{:.3f}')}",
         f"Seconds:\n\n{figures_table(chosen, titles, sizes, 'seconds', '{:.0f}')}",
         sets_table(chosen, titles, sizes, sets),
     ]
     if "recipe" in methods:
         paired = advantage_table(chosen, "recipe", titles, sizes)
-        parts.insert(1, f"Difference of accuracy in points, 95% interval, and samples:\n\n{paired}")
+        parts.insert(2, f"Difference of accuracy in points, 95% interval, and samples:\n\n{paired}")
     return "\n\n".join(parts)
 
 

@@ -62,11 +62,11 @@ def advantage(lines: Sequence[Line], method: str, other: str, size: int) -> Mean
 
 
 def figures_table(lines: Sequence[Line], titles: Mapping[str, str], sizes: Sequence[int], key: str, cell: str) -> str:
-    """Return the means of one figure, a row per method and a column per size."""
+    """Return the means of one figure with the numbers of sets and samples, a row per method and a column per size."""
     rows = []
     for method, title in titles.items():
         found = [values_of(lines, method, size, key) for size in sizes]
-        rows.append([title, *(cell.format(mean_over_sets(values).value) if values else "" for values in found)])
+        rows.append([title, *(_counted(values, cell) for values in found)])
     return markdown_table(["method", *map(str, sizes)], rows)
 
 
@@ -90,6 +90,12 @@ def sets_table(lines: Sequence[Line], titles: Mapping[str, str], sizes: Sequence
                 cells = (f"{np.mean(values):.1%}" if values else "" for values in found)
                 rows.append([f"{name}, {title}", *cells])
     return markdown_table(["set and method", *map(str, sizes)], rows)
+
+
+def _counted(values: Mapping[_Sample, float], cell: str) -> str:
+    if not values:
+        return ""
+    return f"{cell.format(mean_over_sets(values).value)} ({len({name for name, _seed in values})}, {len(values)})"
 
 
 def _points(mean: Mean | None) -> str:

@@ -14,7 +14,7 @@ from tiny_engine import tiny_reviews
 from bench.errors import BenchError
 from bench.few_labels.compare import main, planned, read_lines
 from bench.few_labels.encoder import Encoder, FineTuning
-from bench.few_labels.report import advantage, advantage_table, mean_over_sets
+from bench.few_labels.report import advantage, advantage_table, figures_table, mean_over_sets
 from bench.few_labels.samples import read_task
 
 
@@ -77,6 +77,16 @@ def test_the_advantage_is_paired_by_sample():
     assert advantage(lines, "recipe", "probe", 16) is None
     text = advantage_table(lines, "recipe", {"recipe": "ours", "probe": "the probe"}, (8, 16))
     assert " ".join(text.splitlines()[-1].split()) == "| the probe | +10.0 ± 0.0 (2) | |"
+
+
+def test_each_mean_says_how_many_sets_and_samples_it_has():
+    lines = [line("recipe", "a", 0, 0.8), line("recipe", "a", 1, 0.6), line("probe", "a", 0, 0.7)]
+    lines += [line("probe", "b", 0, 0.3)]
+    text = figures_table(lines, {"recipe": "ours", "probe": "the probe"}, (8, 16), "accuracy", "{:.0%}")
+    assert [" ".join(row.split()) for row in text.splitlines()[-2:]] == [
+        "| ours | 70% (1, 2) | |",
+        "| the probe | 50% (2, 2) | |",
+    ]
 
 
 def test_an_interrupted_comparison_has_few_samples_of_everything():

@@ -1,5 +1,6 @@
 """The retraining benchmarks: drawn texts, sent labels, continuing a run, tables and reports."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -9,10 +10,11 @@ from bench.errors import BenchError
 from bench.retraining import poison
 from bench.retraining import story as retraining_story
 from bench.retraining.poison import LIAR, SCENARIOS, SHOPS, Sent
-from bench.retraining.runs import Scale
-from bench.retraining.story_texts import Review, draw, write_table
+from bench.retraining.runs import Scale, trained_champion
+from bench.retraining.story_texts import FilmReviews, Review, draw, write_table
 from bench.steps import Steps
 from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.store.model_store import ModelStore
 
 SCALE = Scale(300, 200, 100, 64, 1, 1e-4, "tiny", 0, 0.01)
 
@@ -62,6 +64,17 @@ def test_a_champion_is_trained_once_for_all_challengers():
     assert Scale(**{**values, "products": 7, "margin": 0.5}).name_of_champion == SCALE.name_of_champion
     assert Scale(**{**values, "films": 7}).name_of_champion != SCALE.name_of_champion
     assert len({SCALE.digest(), SCALE.digest(1), Scale(**{**values, "products": 7}).digest()}) == 3
+
+
+@pytest.mark.bench
+def test_a_champion_that_is_no_better_than_chance_becomes_current(tmp_path, tiny_checkpoint, monkeypatch):
+    texts = reviews(300, positive=150)
+    monkeypatch.setattr("bench.retraining.runs.draw_films", lambda *_: FilmReviews(texts, reviews(40, 20, "test"), []))
+    scale = dataclasses.replace(SCALE, encoder=str(tiny_checkpoint), init_lr=1e-6)
+    champion = trained_champion(scale, tmp_path, tmp_path / "work", lambda _: None)
+    version = ModelStore(champion.store).open()
+    assert champion.results["accuracy"] < 0.7
+    assert version.manifest.training["options"]["select"] == "best"
 
 
 @pytest.fixture(scope="module")
