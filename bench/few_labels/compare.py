@@ -3,7 +3,7 @@
 Each sample has the same number of texts of each class. All methods learn from the same samples and are measured on the
 same test texts. Each result is a line of --results; a repeated run skips what is there.
 
-    python -m bench.few_labels.compare --data-dir DATA --results few-labels.jsonl
+    python bench/few_labels/compare.py --data-dir DATA --results few-labels.jsonl
 
 DATA contains the sets of bench.few_labels.samples. See bench/README.md.
 """

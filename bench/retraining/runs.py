@@ -125,8 +125,8 @@ def trained_champion(scale: Scale, data: Path, work: Path, say: Callable[[str], 
             paths = ("--dataset-path", texts, "--model-dir", store, "--runs-dir", folder / "runs", "--name", "story")
             recipe = ("--max-length", scale.max_length, "--epochs", scale.epochs, "--init-lr", scale.init_lr)
             # No option may depend on the number of texts, and the version becomes current whatever it is worth.
-            recipe += ("--recipe", "none")
-            run("train_model.py", *paths, *recipe, "--encoder", scale.encoder, "--seed", scale.seed, log=folder / "log")
+            others = ("--recipe", "none", "--encoder", scale.encoder, "--seed", scale.seed)
+            run("train_model.py", *paths, *recipe, *others, log=folder / "log")
         return {"accuracy": ModelStore(store).open().manifest.metrics["test"]["accuracy"]}
 
     drawn = steps.run("draw films", draw)

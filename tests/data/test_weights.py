@@ -54,7 +54,16 @@ def test_weights_stay_with_their_texts(tmp_path):
     ("cell", "weight"),
     [
         *[("2.5", 2.5), (3, 3.0), ("", 1.0), (None, 1.0), (" 1e-3 ", 0.001)],
-        *[(0, None), ("-1", None), ("nan", None), ("inf", None), ("many", None), (True, None), ([1], None), (10**400, None)],
+        *[
+            (0, None),
+            ("-1", None),
+            ("nan", None),
+            ("inf", None),
+            ("many", None),
+            (True, None),
+            ([1], None),
+            (10**400, None),
+        ],
     ],
 )
 def test_cells(cell, weight):

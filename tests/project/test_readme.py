@@ -41,6 +41,8 @@ NOT_RUN = {
     "textclf data download ": "needs the network",
     "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",
     "textclf train --dataset-path DATA ": "needs placeholders; test_engine_export.py exports again",
+    "textclf score --model-path large-models": "needs a better model; tests/training/test_teachers.py scores a file",
+    "textclf train --dataset-path reviews.csv --teacher": "needs a teacher; tests/training has several",
     "textclf check --model-path my-models --windows": "needs a log; tests/stages/test_monitoring.py runs it",
     "PYTHONPATH=PEER python bench/": "needs data sets, hours and a peer; test_benchmark_commands checks it",
     "python bench/": "needs data sets and hours; test_benchmark_commands checks scripts and options",
@@ -154,7 +156,7 @@ class Reader:
             pass  # The fixture `store` ran it.
         elif words[0] == "textclf":
             newest = max(path.name for path in (self.folder / "my-models" / "versions").iterdir())
-            words = [{"minilm-l6": str(self.encoder), "ID": newest}.get(word, word) for word in words]
+            words = [{"minilm-l6": str(self.encoder), "ID": newest, "CHILD": newest}.get(word, word) for word in words]
             if words[1:3] in (["data", "report"], ["data", "audit"]):
                 words += ["--encoder", str(self.encoder)]
             with contextlib.ExitStack() as output:

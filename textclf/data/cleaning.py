@@ -94,7 +94,7 @@ def exact_keys(texts: Iterable[str]) -> list[bytes]:
 
 
 def key_function(options: DataOptions, text_keys: KeyFunction | None) -> KeyFunction:
-    """The rule by which texts are equal (options.equal_texts); for `text_keys` see textclf.data.datasets.load_dataset."""
+    """The rule by which texts are equal; for `text_keys` see textclf.data.datasets.load_dataset."""
     return exact_keys if options.equal_texts == "characters" else text_keys or TextKeys()
 
 

@@ -263,8 +263,8 @@ def _counts(
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, Split]) -> str:
     """SHA-256 over class names and the names, labels and texts of splits, as 64 hex digits, in any order.
 
-    Weights count for the split `train` only. Those of selection and calibration texts matter only if a model is fitted to
-    these texts too (TrainingOptions.train_on).
+    Weights count for the split `train` only. Those of selection and calibration texts matter only if a model is fitted
+    to these texts too (TrainingOptions.train_on).
     """
     lines = sorted(
         f"{name} {label} {text_digest(text).hex()}{weight}"

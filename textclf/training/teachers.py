@@ -112,9 +112,10 @@ def _version_teacher(path: str, version: ModelVersion, dataset: Dataset) -> Teac
         return combined_probabilities(predictor_of_version(version), texts)[:, columns]
 
     # The teacher may have been trained on the same texts with or without their weights.
-    same = [split_fingerprint(names, {"train": split}) for split in (dataset.train, replace(dataset.train, weights=None))]
+    splits = dataset.train, replace(dataset.train, weights=None)
+    same = [split_fingerprint(names, {"train": split}) for split in splits]
     is_in_sample = manifest.data.get("fingerprint", {}).get("train") in same
-    note = "it was trained on these very texts, so it is too sure of them and teaches less" if is_in_sample else ""
+    note = "it was trained on these very texts, so its probabilities are close to their labels" if is_in_sample else ""
     return Teacher(path, version.id, sha256_of_file(version.path / MANIFEST_FILE), predict, note)
 
 
