@@ -88,7 +88,7 @@ class Retrain:
         self.changes: dict[str, Any] = {}
         for config in (DataOptions, ModelOptions, TrainingOptions):
             changes = config.pop_from(given)
-            config(**changes)
+            config.check_each(changes)
             self.changes |= changes
         if given:
             raise ConfigError(f"Retrain: unknown option {', '.join(sorted(given))}; see textclf/config.py")
@@ -213,7 +213,7 @@ class Retrain:
         # The combined data set has the renamed labels.
         data = dataclasses.replace(self._data_options, rename_labels={}, encoding="").to_dict()
         changes = {name: value for name, value in self.changes.items() if name not in data}
-        options = options_of_challenger(self.champion.manifest, changes, self.model_dir)
+        options = options_of_challenger(self.champion.manifest, changes, self.model_dir, self.recipe)
         how = {"recipe": self.recipe, "given": changes, **data, **options}
         return Training(
             dataset_path=str(self.combined_dataset_path),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import numpy as np
 
 from initializing import Initialize
 from make_model import MakeModel
@@ -39,6 +38,8 @@ from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
 from textclf.report.training_lines import floor_line, metrics_line
+from textclf.report.withholding import promotion_line, report_withheld
+from textclf.stats.floor import Floor
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore, path_or_version
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
@@ -118,14 +119,17 @@ class Training:
             )
         if recipe not in RECIPES:
             raise ConfigError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe!r}")
+        if recipe == "none":
+            self.training_options.check_together()
         changed = {"epochs": epochs != _DEFAULTS.epochs, "init_lr": init_lr != _DEFAULTS.init_lr}
         if not self.data_options.read_test and self.training_options.train_on != "train":
             raise ConfigError(
-                f"train_on: expected 'train' without a test part, got {self.training_options.train_on!r}: no text "
-                f"would be left to measure the model"
+                f"train_on: expected 'train' without a test part, got {self.training_options.train_on!r}: the "
+                f"evaluation needs texts that the model is not fitted to"
             )
         self._given = frozenset(given if given is not None else [*options, *(n for n in changed if changed[n])])
         self.recipe = recipe
+        self._is_completed = False
         self._chosen: Recipe | None = None
         self._compiled: CompiledTraining | None = None
         self._fitted: FittedTraining | None = None
@@ -146,6 +150,11 @@ class Training:
         """Split to Metrics, after predict_model() has measured them."""
         return _available(self._measured, "predict_model").metrics
 
+    @property
+    def floor(self) -> Floor:
+        """The comparison with the floor, after predict_model() has measured it."""
+        return _available(self._measured, "predict_model").floor
+
     def read_dataset(self, text_keys: KeyFunction | None = None) -> Dataset:
         """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
 
@@ -159,8 +168,13 @@ class Training:
         maker = MakeModel.from_options(self.model_options)
         text_keys = text_keys or made_at_first_use(lambda: maker.text_keys)
         dataset = self._read_dataset(self.data_options, self.spellings, text_keys)
-        if self.recipe == "auto" and self._chosen is None:
-            self._choose_recipe(dataset)
+        if not self._is_completed:
+            from textclf.training.recipes import complete_options
+
+            options = self.model_options, self.training_options
+            options, self._chosen = complete_options(*options, dataset, self._given, self.recipe == "auto")
+            self.model_options, self.training_options = options
+            self._is_completed = True
         return dataset
 
     def compile(self, optimiser: str = "") -> tf_keras.Model:
@@ -280,6 +294,7 @@ class Training:
             is_withheld = self.recipe == "auto" and not promote and measured.floor.is_refused
             version = write_version(store, new, promote, is_withheld=is_withheld)
             ready.run.forget()
+        report_withheld(store, version.id)
         return version.path
 
     def export_again(
@@ -326,18 +341,13 @@ class Training:
                 f"training{DataOptions.differences_of_record(data['options'])}"
             )
         windows = parent.manifest.windows if windows is None else windows
-        return write_version(store, reexported_version(parent, dataset, current, windows), promote).path
-
-    def _choose_recipe(self, dataset: Dataset) -> None:
-        from textclf.training.recipes import choose_recipe
-
-        labelled = dataset.train.joined(dataset.validation_select, dataset.validation_calibrate)
-        counts = np.bincount(labelled.labels, minlength=len(dataset.class_names))
-        selection_texts, reads_test = len(dataset.validation_select), dataset.test is not None
-        self._chosen = choose_recipe(counts, selection_texts, reads_test, self._given)
-        options = dict(self._chosen.options)
-        self.model_options = dataclasses.replace(self.model_options, **ModelOptions.pop_from(options))
-        self.training_options = dataclasses.replace(self.training_options, **TrainingOptions.pop_from(options))
+        # The child has the weights of its parent, and so its floor.
+        floor = parent.manifest.training.get("floor")  # Earlier software recorded none.
+        is_withheld = not promote and floor is not None and Floor(**floor).is_refused
+        new = reexported_version(parent, dataset, current, windows)
+        version = write_version(store, new, promote, is_withheld=is_withheld)
+        report_withheld(store, version.id)
+        return version.path
 
     def _read_dataset(self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction) -> Dataset:
         return self._initialize(options, spellings, text_keys).read_dataset(self.url)
@@ -424,10 +434,8 @@ def main(
     else:
         version = training.save_model(model_dir, name, promote)
     store = ModelStore(model_dir)
-    current = store.current_id()
-    if current != version.name:
-        change = f"textclf versions promote {version.name} {store.option}"
-        click.echo(f"current:       {current or 'none'}; to make the new version current: {change}")
+    if (current := store.current_id()) not in (None, version.name):
+        click.echo(promotion_line(store, version.name, current))
 
 
 if __name__ == "__main__":

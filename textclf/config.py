@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,6 +61,18 @@ class Config:
                 f"{cls.__name__}: unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
             )
         return cls(**values)
+
+    @classmethod
+    def check_each(cls, values: Mapping[str, Any]) -> None:
+        """Check each value alone, where other options are not known yet.
+
+        Raises:
+            ConfigError: if a value is outside its bounds; names the option.
+        """
+        for name, value in values.items():
+            rule = rules(cls)[name]
+            if not rule.holds(value):
+                raise ConfigError(f"{name}: expected {rule.expected}, got {value!r}")
 
     @classmethod
     def pop_from(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +141,7 @@ class DataOptions(Config):
         super().__post_init__()
         self._check("label_column", self.label_column != self.text_column, "a second column name")
         others = (self.text_column, self.label_column)
-        self._check("weight_column", self.weight_column not in others, "a column of its own")
+        self._check("weight_column", self.weight_column not in others, "another column than text and label")
 
     @classmethod
     def from_record(cls, values: dict[str, Any]) -> Self:
@@ -261,7 +274,9 @@ class TrainingOptions(Config):
     )
     patience: int = whole(0, "Stop after this many epochs without a better metric; 0 never stops early.")
     checkpoint_steps: int = whole(
-        100, "Steps between checkpoints that a stopped training resumes from; each epoch ends with one too.", min=1
+        100,
+        "Steps between checkpoints that a stopped training resumes from; with --select best each epoch has one too.",
+        min=1,
     )
 
     def __post_init__(self) -> None:
@@ -272,6 +287,13 @@ class TrainingOptions(Config):
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",
             f"1 with optimiser {self.optimiser!r}; only adamw has a rate for each layer",
         )
+
+    def check_together(self) -> None:
+        """Check the options against each other, once a recipe or a champion has completed them.
+
+        Raises:
+            ConfigError: if two options contradict each other; names one of them.
+        """
         self._check(
             "epochs",
             self.epochs > 0 or self.head_init == "probe",

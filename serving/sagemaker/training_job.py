@@ -20,7 +20,9 @@ from pathlib import Path
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
 from serving.settings import DEFAULT_PREFIX
-from textclf.errors import ConfigError, TextClfError
+from textclf.errors import ConfigError, TextClfError, TrainingError
+from textclf.report.training_lines import floor_sentences
+from textclf.stats.floor import Floor
 
 _USAGE = """\
 usage: train
@@ -66,7 +68,23 @@ def train(prefix: Path) -> Path:
             given=asked.options,
             **asked.options,
         )
+        training.predict_model()
+        check_floor(training.floor, asked)
         return training.save_model(prefix / "model", asked.name, asked.promote)
+
+
+def check_floor(floor: Floor, asked: Hyperparameters) -> None:
+    """Refuse a model that would not become current, because nobody can promote it inside model.tar.gz.
+
+    The checkpoints stay, so the same job with promote saves the model without another training.
+
+    Raises:
+        TrainingError: if the model is below its floor, and the hyperparameters do not make it current all the same.
+    """
+    if asked.recipe == "auto" and not asked.promote and floor.is_refused:
+        raise TrainingError(
+            f"{'; '.join(floor_sentences(floor))}; nothing was saved: to save it all the same, set promote to true"
+        )
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def test_renamings_are_not_shared_between_options():
         (ModelOptions, "head_fraction", 1.0),
         (ModelOptions, "head_fraction", -0.1),
         (ModelOptions, "dropout", float("nan")),
-        (TrainingOptions, "epochs", 0),
+        (TrainingOptions, "epochs", -1),
         (TrainingOptions, "init_lr", 0.0),
         (TrainingOptions, "mlm_lr", 0.0),
         (TrainingOptions, "mlm_epochs", -1),
@@ -125,10 +125,27 @@ def test_the_preprocessing_handle_may_be_left_to_the_encoder():
     assert ModelOptions(model_to_handle="").model_to_handle == ""
 
 
-def test_patience_needs_the_best_epoch():
-    assert TrainingOptions(patience=2).select == "best"
-    with pytest.raises(ConfigError, match=r"patience: expected 0 with select 'last', .* got 2"):
-        TrainingOptions(patience=2, select="last")
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patience": 2, "select": "last"}, r"patience: expected 0 with select 'last', .* got 2"),
+        ({"train_on": "all"}, r"train_on: expected 'train' with select 'best', .* got 'all'"),
+        ({"epochs": 0}, r"epochs: expected a whole number of at least 1 with head_init 'random', got 0"),
+    ],
+)
+def test_options_are_checked_together_once_they_are_complete(values, message):
+    # Each value alone is valid: a recipe or a champion may have the others.
+    TrainingOptions.check_each(values)
+    options = TrainingOptions(**values)
+    with pytest.raises(ConfigError, match=message):
+        options.check_together()
+    TrainingOptions(patience=2).check_together()
+
+
+def test_each_value_is_checked_alone():
+    DataOptions.check_each({"text_column": "label"})
+    with pytest.raises(ConfigError, match=r"patience: expected a whole number .* got -1"):
+        TrainingOptions.check_each({"patience": -1})
 
 
 def test_layer_decay_is_adamws():

@@ -106,7 +106,7 @@ def test_faults_are_one_error(tmp_path):
     rows = [("good", "pos", "1"), ("bad", "neg", "0"), ("fine", "pos", "none")]
     with pytest.raises(DatasetError, match=r"a weight that is no positive number \(2\); row 2: expected a"):
         load_dataset(table(tmp_path / "a.csv", rows), options=OPTIONS)
-    with pytest.raises(ConfigError, match="weight_column: expected a column of its own, got 'label'"):
+    with pytest.raises(ConfigError, match="weight_column: expected another column than text and label, got 'label'"):
         DataOptions(weight_column="label")
 
 

@@ -514,6 +514,18 @@ def test_a_server_without_a_model_names_the_training(tmp_path):
     assert parsed(*command_in(message, DATA="data"))["model_dir"] == str(tmp_path / "my model")
 
 
+def test_a_server_without_a_current_version_names_the_promotion(tmp_path):
+    """The only version of the store is withheld, as after a training below its floor."""
+    store = ModelStore(tmp_path / "my model")
+    version = write_version(store.path).name
+    (store.path / "current").write_text("none\n", encoding="utf-8")
+    message = _refused(check_model, store.path)
+    (words,) = re.findall(r"textclf (versions promote [^)]*)", message)
+    assert version in message
+    console.main(shlex.split(words.replace("ID", version)), standalone_mode=False)
+    check_model(store.path)
+
+
 def test_options_of_other_programs_exist():
     assert any("--preload" in (setting.cli or []) for setting in KNOWN_SETTINGS)
     # docker build --target training

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from serving_stack import ROOT, wait_for
 from tiny_bert import write_reviews
 
-from serving.sagemaker.training_job import main
+from serving.sagemaker.hyperparameters import Hyperparameters
+from serving.sagemaker.training_job import check_floor, main
+from textclf.errors import TrainingError
+from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore
 
 
@@ -44,7 +48,6 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     return {
         "encoder": str(checkpoint),
         "epochs": "1",
-        "recipe": "none",
         "init_lr": "5e-3",
         "batch_size": "8",
         "max_length": "32",
@@ -83,7 +86,19 @@ def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
     assert version.manifest.name == "films"
     assert version.manifest.data["source"] == "dataset"
     assert "test" in version.manifest.metrics
+    assert version.manifest.training["recipe"]["name"] == "probe, then fine-tuning"
     assert len(list((prefix / "checkpoints").iterdir())) <= 1, out
+
+
+def test_a_job_whose_model_would_not_become_current_fails():
+    """The container would answer 503, and nobody can promote a version inside model.tar.gz."""
+    labels = np.array([0, 1] * 8)
+    bad = compare_with_floor(np.zeros(16, int), labels, labels)
+    with pytest.raises(TrainingError, match=r"below its floor.*no better than .*; nothing was saved: .*set promote to"):
+        check_floor(bad, Hyperparameters())
+    for asked in (Hyperparameters(promote=True), Hyperparameters(recipe="none")):
+        check_floor(bad, asked)
+    check_floor(compare_with_floor(labels, labels, labels), Hyperparameters())
 
 
 def test_sigterm_is_no_failure(tmp_path):

@@ -100,11 +100,20 @@ def test_a_model_below_its_floor_is_reported_and_becomes_current_only_on_request
     result = CliRunner().invoke(train_model.main, arguments)
     assert result.exit_code == 0, result.output
     assert "warning: the trained model is below its floor: on 48 held-out texts" in result.stderr
-    assert "current:       none; to make the new version current: textclf versions promote" in result.stdout
+    said = (
+        "current:       none, because the model is below its floor; to make the new version current: textclf versions"
+    )
+    assert result.stdout.count(said) == 1
     store = ModelStore(tmp_path / "model")
     (bad,) = store.version_ids()
     assert store.current_id() is None
     assert store.open(bad).manifest.training["floor"]["is_significant"]
+    # The child of such a version has the same weights.
+    exported = CliRunner().invoke(train_model.main, [*arguments, "--export-again", bad])
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout.count(said) == 1
+    assert store.version_ids()[-1] != bad
+    assert store.current_id() is None
     result = CliRunner().invoke(train_model.main, [*arguments, "--promote"])
     assert "warning: the trained model is below its floor" in result.stderr
     assert store.current_id() == store.version_ids()[-1]
@@ -132,6 +141,24 @@ def test_a_retraining_keeps_the_options_of_the_champion_or_chooses_again(trained
     assert (kept.recipe, options) == ("none", recorded)
     chosen = training_with(recipe="auto", batch_size=4)
     assert (chosen.recipe, chosen._given) == ("auto", {"batch_size"})
+    # Before the data is read, the options that it decides have their defaults; the other ones are the champion's.
+    again = chosen.training_options
+    assert (again.head_init, again.train_on, again.select, again.min_steps, again.batch_size) == (
+        "random", "train", "best", 0, 4,
+    )  # fmt: skip
+    assert (chosen.model_options.pooling, chosen.model_options.max_length) == ("cls", 32)
+
+
+def test_options_that_fit_the_champion_or_the_recipe_are_not_refused_before_they_are_complete(trained_on_few, tmp_path):
+    store = trained_on_few[1].path.parent.parent
+    for changes in ({"train_on": "all"}, {"epochs": 0}):
+        given = {"epochs": None, "init_lr": None, **changes}
+        options = Retrain(
+            tmp_path, tmp_path, tmp_path / "combined", model_dir=store, **given
+        )._training.training_options
+        assert {name: getattr(options, name) for name in changes} == changes
+    Training(0, recipe="auto")
+    Training(recipe="auto", train_on="all")
 
 
 def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_path):

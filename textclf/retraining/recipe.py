@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from textclf.config import ModelOptions, TrainingOptions
+from textclf.config import RECIPE_OPTIONS, ModelOptions, TrainingOptions
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import path_or_version
 from textclf.store.recorded_options import model_options_of
@@ -14,6 +14,8 @@ from textclf.store.recorded_options import model_options_of
 # These options change how fast a model is trained, not the result.
 _NOT_IN_RECIPE = ("precision", "checkpoint_steps")
 _OF_ITS_MACHINE = ("precision", "teachers")
+# Options that depend on the number of labels; patience needs the best epoch.
+_CHOSEN_AGAIN = (*RECIPE_OPTIONS, "patience")
 
 
 def recipe_of_training(model_options: ModelOptions, training_options: TrainingOptions) -> dict[str, Any]:
@@ -37,9 +39,12 @@ def options_of_version(manifest: Manifest) -> dict[str, Any]:
     return kept | model_options_of(manifest)
 
 
-def options_of_challenger(manifest: Manifest, changes: Mapping[str, Any], store: Path) -> dict[str, Any]:
+def options_of_challenger(
+    manifest: Manifest, changes: Mapping[str, Any], store: Path, recipe: str = "none"
+) -> dict[str, Any]:
     """The options of a version, changed; ids of teachers become their folders in the store.
 
+    With recipe "auto", the options that depend on the number of labels are left out, because they are chosen again.
     Prints the teachers of the version if the changes name none.
     """
     changes = {**changes}
@@ -49,7 +54,10 @@ def options_of_challenger(manifest: Manifest, changes: Mapping[str, Any], store:
         click.echo(
             f"teachers:      the champion had {', '.join(paths)}; the challenger has none unless you name them again"
         )
-    return options_of_version(manifest) | changes
+    kept = options_of_version(manifest)
+    if recipe == "auto":
+        kept = {name: value for name, value in kept.items() if name not in _CHOSEN_AGAIN}
+    return kept | changes
 
 
 def _recipe(options: dict[str, Any]) -> dict[str, Any]:
