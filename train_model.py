@@ -37,7 +37,7 @@ from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
-from textclf.report.training_lines import floor_line, metrics_line
+from textclf.report.training_lines import floor_line, floor_sentences, metrics_line
 from textclf.report.withholding import promotion_line, report_withheld
 from textclf.stats.floor import Floor
 from textclf.stats.metrics import Metrics
@@ -150,11 +150,6 @@ class Training:
         """Split to Metrics, after predict_model() has measured them."""
         return _available(self._measured, "predict_model").metrics
 
-    @property
-    def floor(self) -> Floor:
-        """The comparison with the floor, after predict_model() has measured it."""
-        return _available(self._measured, "predict_model").floor
-
     def read_dataset(self, text_keys: KeyFunction | None = None) -> Dataset:
         """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
 
@@ -260,6 +255,15 @@ class Training:
             click.echo(floor_line(self._measured.floor))
         return self._measured.metrics
 
+    def why_withheld(self) -> str:
+        """Why save_model makes the trained model current only with `promote`, as for a person; "" if nothing is wrong.
+
+        The model is trained and measured first.
+        """
+        self.predict_model()
+        floor = _available(self._measured, "predict_model").floor
+        return "; ".join(floor_sentences(floor)) if self.recipe == "auto" and floor.is_refused else ""
+
     def save_model(
         self, model_dir: str | Path = "model", name: str = "", promote: bool = False, parent: str | None = None
     ) -> Path:
@@ -291,8 +295,7 @@ class Training:
             new = trained_version(
                 ready, fitted, measured, self.data_options, self.dataset_path, name or ready.name, parent, current
             )
-            is_withheld = self.recipe == "auto" and not promote and measured.floor.is_refused
-            version = write_version(store, new, promote, is_withheld=is_withheld)
+            version = write_version(store, new, promote, is_withheld=bool(self.why_withheld()) and not promote)
             ready.run.forget()
         report_withheld(store, version.id)
         return version.path

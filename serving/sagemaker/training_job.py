@@ -21,8 +21,6 @@ from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
 from serving.settings import DEFAULT_PREFIX
 from textclf.errors import ConfigError, TextClfError, TrainingError
-from textclf.report.training_lines import floor_sentences
-from textclf.stats.floor import Floor
 
 _USAGE = """\
 usage: train
@@ -68,23 +66,20 @@ def train(prefix: Path) -> Path:
             given=asked.options,
             **asked.options,
         )
-        training.predict_model()
-        check_floor(training.floor, asked)
+        check_served(training.why_withheld(), asked.promote)
         return training.save_model(prefix / "model", asked.name, asked.promote)
 
 
-def check_floor(floor: Floor, asked: Hyperparameters) -> None:
+def check_served(why_withheld: str, promote: bool) -> None:
     """Refuse a model that would not become current, because nobody can promote it inside model.tar.gz.
 
-    The checkpoints stay, so the same job with promote saves the model without another training.
+    The checkpoints stay, so the same job with promote continues from them.
 
     Raises:
-        TrainingError: if the model is below its floor, and the hyperparameters do not make it current all the same.
+        TrainingError: if something is wrong with the model, and the job does not promote it all the same.
     """
-    if asked.recipe == "auto" and not asked.promote and floor.is_refused:
-        raise TrainingError(
-            f"{'; '.join(floor_sentences(floor))}; nothing was saved: to save it all the same, set promote to true"
-        )
+    if why_withheld and not promote:
+        raise TrainingError(f"{why_withheld}; nothing was saved: to save it all the same, set promote to true")
 
 
 @contextlib.contextmanager

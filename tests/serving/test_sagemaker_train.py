@@ -12,11 +12,12 @@ import pytest
 from serving_stack import ROOT, wait_for
 from tiny_bert import write_reviews
 
-from serving.sagemaker.hyperparameters import Hyperparameters
-from serving.sagemaker.training_job import check_floor, main
+from serving.sagemaker.training_job import check_served, main
 from textclf.errors import TrainingError
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore
+from textclf.training.compiled_training import MeasuredTraining
+from train_model import Training
 
 
 def job(prefix: Path, **hyperparameters: str) -> Path:
@@ -93,12 +94,20 @@ def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
 def test_a_job_whose_model_would_not_become_current_fails():
     """The container would answer 503, and nobody can promote a version inside model.tar.gz."""
     labels = np.array([0, 1] * 8)
-    bad = compare_with_floor(np.zeros(16, int), labels, labels)
+
+    def training(recipe: str, predicted: np.ndarray) -> Training:
+        trained = Training(recipe=recipe)
+        measured = MeasuredTraining(1.0, {}, {}, {}, compare_with_floor(predicted, labels, labels))
+        trained._measured = measured
+        return trained
+
+    bad, good = np.zeros(16, int), labels
+    why = training("auto", bad).why_withheld()
     with pytest.raises(TrainingError, match=r"below its floor.*no better than .*; nothing was saved: .*set promote to"):
-        check_floor(bad, Hyperparameters())
-    for asked in (Hyperparameters(promote=True), Hyperparameters(recipe="none")):
-        check_floor(bad, asked)
-    check_floor(compare_with_floor(labels, labels, labels), Hyperparameters())
+        check_served(why, promote=False)
+    check_served(why, promote=True)
+    for recipe, predicted in (("none", bad), ("auto", good)):
+        check_served(training(recipe, predicted).why_withheld(), promote=False)
 
 
 def test_sigterm_is_no_failure(tmp_path):
