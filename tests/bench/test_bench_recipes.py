@@ -39,7 +39,7 @@ def test_a_variation_says_what_it_changes():
     [
         ("--no-such-option 1", "No such option"),
         ("--epochs many", "not a valid integer"),
-        ("--epochs 0", "epochs: expected a whole number of at least 1, got 0"),
+        ("--epochs -1", "epochs: expected a whole number of at least 0, got -1"),
         ("--warmup 2", "warmup: expected a number of at least 0"),
         ("--help", "No such option"),
         ("--init-lr 'unclosed", "No closing quotation"),

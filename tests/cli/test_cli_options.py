@@ -41,7 +41,8 @@ def test_the_kept_epoch_arrives():
 def test_every_option_arrives():
     _, model, training, last = received(
         *("--encoder", "bert_en_cased_L-12_H-768_A-12", "--max-length", "128", "--truncation", "head+tail"),
-        *("--pooling", "mean", "--head-init", "probe"),
+        *("--pooling", "mean", "--head-init", "probe", "--select", "last", "--min-steps", "9", "--train-on", "all"),
+        *("--teacher", "large", "--teacher-weight", "0.3"),
         *("--head-fraction", "0.5", "--dropout", "0.2", "--epochs", "2", "--init-lr", "1e-4", "--optimiser", "AdamW"),
         *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9", "--r-drop", "0.5"),
         *("--warmup", "0", "--tokens-per-batch", "512", "--batch-size", "8", "--seed", "7", "--precision", "float32"),
@@ -75,11 +76,16 @@ def test_every_option_arrives():
         patience=3,
         checkpoint_steps=10,
         head_init="probe",
+        select="last",
+        min_steps=9,
+        train_on="all",
+        teachers=("large",),
+        teacher_weight=0.3,
     )
     assert last == "y"
     defaults = TrainingOptions().to_dict()
     same = [name for name, value in training.to_dict().items() if value == defaults[name]]
-    assert same == ["select"]  # No other is forgotten.
+    assert not same  # None is forgotten.
 
 
 def test_encoder_and_its_preprocessing():
@@ -95,7 +101,7 @@ def test_encoder_and_its_preprocessing():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "error: epochs: expected a whole number of at least 1, got 0"),
+        (["--epochs", "-1"], "error: epochs: expected a whole number of at least 0, got -1"),
         (["--init-lr", "-1"], "error: init_lr: expected a number above 0 and below 10, got -1.0"),
         (["--init-lr", "nan"], "error: init_lr: expected"),
         (["--max-length", "2"], "error: max_length: expected a whole number of at least 4, got 2"),
@@ -131,7 +137,7 @@ def test_help_shows_every_default():
     for value in (*ModelOptions().to_dict().values(), *TrainingOptions().to_dict().values()):
         if isinstance(value, bool):
             assert "[default: no-class-weights]" in text
-        elif not str(value).startswith("https://"):
+        elif value != () and not str(value).startswith("https://"):
             assert f"[default: {value}]" in text or f"[default: {value}; " in text
     assert "[default: (by the encoder)]" in text
     assert 'default: ""' not in text
@@ -201,4 +207,5 @@ def test_defaults_that_are_not_these_are_not_shown():
     out = CliRunner().invoke(changing, ["--help"]).stdout
     assert "--epochs" in out
     assert "--no-test" not in out
-    assert [line.split()[-1] for line in out.splitlines() if "[default:" in line] == ["z]"]
+    # The recipe is none of the version's options.
+    assert [line.split()[-1] for line in out.splitlines() if "[default:" in line] == ["none]", "z]"]

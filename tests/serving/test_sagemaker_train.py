@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,6 @@ from serving.sagemaker.training_job import check_served, main
 from textclf.errors import TrainingError
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore
-from textclf.training.compiled_training import MeasuredTraining
 from train_model import Training
 
 
@@ -97,8 +98,8 @@ def test_a_job_whose_model_would_not_become_current_fails():
 
     def training(recipe: str, predicted: np.ndarray) -> Training:
         trained = Training(recipe=recipe)
-        measured = MeasuredTraining(1.0, {}, {}, {}, compare_with_floor(predicted, labels, labels))
-        trained._measured = measured
+        # Only the floor of the results decides.
+        trained._measured = cast("Any", SimpleNamespace(floor=compare_with_floor(predicted, labels, labels)))
         return trained
 
     bad, good = np.zeros(16, int), labels
