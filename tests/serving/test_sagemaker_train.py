@@ -99,7 +99,9 @@ def test_a_job_whose_model_would_not_become_current_fails():
     def training(recipe: str, predicted: np.ndarray) -> Training:
         trained = Training(recipe=recipe)
         # Only the floor of the results decides.
-        trained._measured = cast("Any", SimpleNamespace(floor=compare_with_floor(predicted, labels, labels)))
+        trained._measured = cast(
+            "Any", SimpleNamespace(metrics={}, floor=compare_with_floor(predicted, labels, labels))
+        )
         return trained
 
     bad, good = np.zeros(16, int), labels
