@@ -233,7 +233,7 @@ class Service:
             "name": predictor.name,
             "version": predictor.version_id,
             "class_names": predictor.class_names,
-            "max_length": predictor.max_length,
+            "max_length": predictor.max_wordpieces,
             "threshold": predictor.threshold,
             "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
             "limits": {

@@ -10,7 +10,7 @@ from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.settings import Settings
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.unusual import REASONS
+from textclf.unusual_reasons import REASONS
 
 _Json = dict[str, Any]
 
@@ -218,7 +218,11 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "name": {"type": "string"},
         "version": {"type": "string"},
         "class_names": _list({"type": "string"}),
-        "max_length": {"type": ["integer", "null"]},
+        "max_length": {
+            "type": ["integer", "null"],
+            "description": "Maximum wordpieces of a text that the encoder reads, in all its windows together, with "
+            "[CLS] and [SEP]; null if unknown.",
+        },
         "threshold": _PROBABILITY,
         "cascade": {
             **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),

@@ -27,11 +27,12 @@ from bench.errors import BenchError
 from bench.reports import write_json
 from bench.steps import Result
 from textclf.cli.commands import Command
-from textclf.runtime.unusual import REASONS, UnusualTexts
+from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.intervals import wilson_interval
 from textclf.store.model_store import open_model
 from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.unusual_training import fit_unusual
+from textclf.unusual_reasons import REASONS
 
 _FILE = Path(__file__).with_name("unusual_texts.csv")
 # Every other kind in the file is the name of a language.

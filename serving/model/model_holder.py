@@ -155,7 +155,7 @@ class ModelHolder:
 def _warmed(predictor: Predictor) -> Predictor:
     predictor.warm_up()
     # Run both stages: a working linear stage does not prove that the encoder works.
-    long_text = "a " * (predictor.max_length or _LONG_TEXT)
+    long_text = "a " * (predictor.max_wordpieces or _LONG_TEXT)
     predictor.predict_batch([_SMOKE_TEXT, long_text], both_stages=True)
     if predictor.speed.best:  # Long enough to measure the speed; other processes may disturb a run.
         for _ in range(_MEASURED_RUNS):

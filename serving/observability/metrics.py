@@ -19,7 +19,7 @@ from serving.observability.value_file import GAUGE_MODE, WORKER
 from textclf.errors import ConfigError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.unusual import REASONS
+from textclf.unusual_reasons import REASONS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Seconds: from a short text on an idle machine to a queued full batch of long texts.

@@ -73,7 +73,7 @@ def inference(
 ) -> Inference:
     """Return an Inference with a backend; its model is called `words`."""
     predictor = Predictor(
-        backend or WordCounter(), class_names, max_length=MAX_LENGTH, name="words", version_id=version_id
+        backend or WordCounter(), class_names, max_wordpieces=MAX_LENGTH, name="words", version_id=version_id
     )
     return Loaded(predictor)
 

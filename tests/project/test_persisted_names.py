@@ -56,7 +56,6 @@ from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import EMPTY, UNUSUAL, UNUSUAL_REASON
-from textclf.runtime.unusual import REASONS
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
@@ -67,6 +66,7 @@ from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.recipes import Recipe
 from textclf.training.teachers import TeacherRecord
 from textclf.training.tf_setup import tf
+from textclf.unusual_reasons import REASONS
 
 ROOT = Path(inference.__file__).resolve().parent
 PERSISTED = ROOT / "tests" / "fixtures" / "persisted"

@@ -40,7 +40,7 @@ class Backend(WordBackend):
 def make(settings=CASCADE, classes=2, **arguments):
     backend = arguments.pop("backend", None) or Backend()
     cascade = None if settings is None else Cascade(tiny_linear(classes), settings)
-    arguments = {"max_length": 8, "temperature": 1.5} | arguments
+    arguments = {"max_wordpieces": 8, "temperature": 1.5} | arguments
     return Predictor(backend, ("neg", "pos"), cascade=cascade, **arguments)
 
 

@@ -28,7 +28,7 @@ UNREADABLE = BadRowError("in.jsonl", "row 4", Reason.INVALID_JSON, "unreadable")
 
 
 def predictor(max_length=4):
-    return Predictor(WordBackend(CLASSES), CLASSES, max_length=max_length)
+    return Predictor(WordBackend(CLASSES), CLASSES, max_wordpieces=max_length)
 
 
 def score(path, rows, columns=None, **arguments):
@@ -75,7 +75,7 @@ def test_texts_that_spreadsheets_would_run(tmp_path, start):
 def test_labels_that_spreadsheets_would_run(tmp_path):
     classes = ("=neg", "@pos")
     with row_writer(tmp_path / "out.csv", classes, ["text"], for_spreadsheets=True) as write:
-        score_rows(reader_of([{"text": "pos"}]), Predictor(WordBackend(classes), classes, max_length=4), write)
+        score_rows(reader_of([{"text": "pos"}]), Predictor(WordBackend(classes), classes, max_wordpieces=4), write)
     header, cells = read_csv(tmp_path / "out.csv")
     assert header == ["text", "label", "score", "p:=neg", "p:@pos", "truncated"]
     assert cells[1] in ("'=neg", "'@pos")
@@ -274,7 +274,7 @@ def test_unusual_texts_are_marked_and_counted(tmp_path, name):
     with row_writer(tmp_path / name, CLASSES, ["text"], marks_unusual=True) as write:
         report = score_rows(reader_of(rows), marking, write)
     assert list(report.warnings()) == [
-        "unusual texts: unknown_words 6 (rows 2, 3, 4, 5, 6, …); the model was not trained on such texts"
+        "unusual texts: 6 (rows 2, 3, 4, 5, 6, …): the words are not those of the training texts (6)"
     ]
     if name == "out.csv":
         header, *cells = read_csv(tmp_path / name)

@@ -16,7 +16,7 @@ from textclf.stats.calibration import decide
 
 
 def make(class_names=("neg", "pos"), counts=True, embeddings=False, **arguments):
-    backend = WordBackend(class_names, counts, arguments.get("max_length"), embeddings)
+    backend = WordBackend(class_names, counts, arguments.get("max_wordpieces"), embeddings)
     return Predictor(backend, class_names, **arguments)
 
 
@@ -58,13 +58,13 @@ def test_decide_takes_the_first_of_equals():
     assert decide(np.array([[0.2, 0.4, 0.4]]), 0.5).tolist() == [1]
 
 
-def test_truncated_compares_counts_with_max_length():
-    fits, cut = make(max_length=5).predict(["a b c", "a b c d"])
+def test_truncated_compares_counts_with_max_wordpieces():
+    fits, cut = make(max_wordpieces=5).predict(["a b c", "a b c d"])
     assert (fits.truncated, cut.truncated) == (False, True)
     assert (fits.tokens, cut.tokens) == (5, 6)
 
 
-@pytest.mark.parametrize("arguments", [{"counts": False, "max_length": 5}, {"max_length": None}])
+@pytest.mark.parametrize("arguments", [{"counts": False, "max_wordpieces": 5}, {"max_wordpieces": None}])
 def test_truncated_is_none_where_it_cannot_be_known(arguments):
     (prediction,) = make(**arguments).predict(["a b c d e f"])
     assert prediction.truncated is None
@@ -114,8 +114,8 @@ def test_a_length_of_zero_costs_a_token():
     assert [len(batch) for batch in batches_by_length(np.zeros(3, np.int64), 2)] == [2, 1]
 
 
-def test_lengths_beyond_max_length_cost_no_more_than_it():
-    predictor = make(max_length=10, tokens_per_batch=20)
+def test_lengths_beyond_max_wordpieces_cost_no_more_than_it():
+    predictor = make(max_wordpieces=10, tokens_per_batch=20)
     predictor.predict(["word " * 500, "word " * 900])
     assert [len(batch) for batch in predictor.backend.batches] == [2]
 
@@ -128,7 +128,7 @@ def test_no_texts_give_no_predictions_and_no_work():
 
 
 def test_predict_batch_has_the_predictions_and_what_they_come_from():
-    predictor = make(embeddings=True, tokens_per_batch=8, max_length=4)
+    predictor = make(embeddings=True, tokens_per_batch=8, max_wordpieces=4)
     texts = ["neg word word word", "pos", "neg neg"]
     answer = predictor.predict_batch(texts)
     assert answer.predictions == predictor.predict(texts)

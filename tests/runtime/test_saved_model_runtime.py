@@ -39,7 +39,7 @@ def test_our_own_signatures(ours):
 
 def test_a_text_costs_what_the_model_sees_of_it(ours):
     texts = ["one two three four five", "", "one two"]
-    encoded = load_saved_model(ours, max_length=4).encode(texts)
+    encoded = load_saved_model(ours, max_wordpieces=4).encode(texts)
     assert (list(encoded.inputs), encoded.lengths.tolist()) == (texts, [4, 2, 4])
     assert encoded.token_counts.tolist() == [7, 2, 4]
     assert load_saved_model(ours).encode(texts).lengths.tolist() == [7, 2, 4]
@@ -61,7 +61,7 @@ def test_all_the_time_is_the_models(ours):
 
 
 def test_predictions_of_a_loaded_model(ours):
-    predictor = Predictor(load_saved_model(ours), THREE, max_length=4)
+    predictor = Predictor(load_saved_model(ours), THREE, max_wordpieces=4)
     good, fair = predictor.predict(["good", "it is fair"])
     assert (good.label, good.truncated) == ("good", False)
     assert (fair.label, fair.truncated) == ("fair", True)

@@ -8,20 +8,11 @@ from tiny_engine import tiny_reviews, tiny_unusual, wordpieces_of_texts, write_v
 
 from textclf.errors import ModelStoreError
 from textclf.runtime import predictor as predictor_module
+from textclf.runtime.backend import Timings
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.prediction import in_words
-from textclf.runtime.unusual import (
-    BUCKETS,
-    FAR_FROM_TRAINING,
-    GRAM,
-    MAX_CHARS,
-    NO_WORDS,
-    UNKNOWN_WORDS,
-    UNUSUAL_FILE,
-    UnusualTexts,
-    buckets_of,
-    normalised,
-)
+from textclf.runtime.unusual import BUCKETS, GRAM, MAX_CHARS, UNUSUAL_FILE, UnusualTexts, buckets_of, normalised
+from textclf.unusual_reasons import FAR_FROM_TRAINING, NO_WORDS, UNKNOWN_WORDS
 
 USUAL = "the film was dull and boring"
 REASONS = {
@@ -140,6 +131,13 @@ def test_predictions_of_a_version(tmp_path, cascade, monkeypatch):
     assert [prediction.unusual_reason for prediction in predictor.predict(list(REASONS))] == list(REASONS.values())
     assert in_words(batch[2]).endswith("; unusual: the text has no letters)")
     assert "unusual" not in in_words(batch[0])
+
+
+def test_the_time_of_the_mark_counts_as_tokenising(tmp_path, monkeypatch):
+    predictor, timings = load_predictor(write_version(tmp_path / "model", unusual=True)), Timings()
+    monkeypatch.setattr(predictor.unusual, "reason", lambda *_: time.sleep(0.1))
+    predictor.read([USUAL] * 3, timings)
+    assert timings.tokenise > 0.3
 
 
 def test_versions_of_earlier_software_mark_no_text(tmp_path):

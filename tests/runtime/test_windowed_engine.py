@@ -87,6 +87,13 @@ def test_costs_and_truncation_count_all_windows(load):
     assert batches == [MAX_LENGTH] * 11
 
 
+def test_windows_are_counted_without_making_them(load, monkeypatch):
+    tokenizer = load().backend.tokenizer
+    expected = [len(tokenizer.windows(text.ids)) for text in tokenizer(TEXTS)]
+    monkeypatch.setattr(tokenizer, "windows", None)
+    assert load().encode(TEXTS).windows.tolist() == expected == [1, 1, 2, 2, 3, 3]
+
+
 def test_parts_of_a_batch_keep_their_windows(load):
     predictor = load()
     encoded = predictor.encode(TEXTS)

@@ -51,7 +51,7 @@ def test_what_predictions_say(store):
     version = open_model(store)
     assert model.predictor.full_name == f"tiny {version.id}"
     assert (model.predictor.name, model.predictor.version_id) == ("tiny", version.id)
-    assert (model.predictor.max_length, model.predictor.class_names) == (32, ("neg", "pos"))
+    assert (model.predictor.max_wordpieces, model.predictor.class_names) == (32, ("neg", "pos"))
     assert [prediction.text for prediction in predictions] == TEXTS
     assert [prediction.tokens for prediction in predictions] == [5, 102, 2, 20, 7]
     assert [prediction.truncated for prediction in predictions] == [False, True, False, False, False]

@@ -10,10 +10,11 @@ from textclf.report.evaluation_html import evaluation_page
 from textclf.report.unusual import unusual_sentence
 from textclf.report.versions import describe_version
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.unusual import BUCKETS, NO_WORDS, REASONS, UNUSUAL_FILE, buckets_of, normalised
+from textclf.runtime.unusual import BUCKETS, UNUSUAL_FILE, buckets_of, normalised
 from textclf.store.model_store import open_model
 from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.unusual_training import MAX_SHARE, MIN_TEXTS, fit_unusual, unusual_counts
+from textclf.unusual_reasons import NO_WORDS, REASONS
 
 TOKENIZER = Tokenizer(vocabulary(), lower_case=True, max_length=32)
 OTHERS = ["der hund lief sehr schnell weg", "kjwq zxvb qpwo", "une histoire pas mal du tout", "x = foo(bar) + baz[0]"]
@@ -122,7 +123,7 @@ def test_a_trained_version_marks_texts_and_tells_the_share(trained_version):
                 "texts": 400,
                 "flagged": {"no_words": 1, "unknown_words": 0, "far_from_training": 5},
             },
-            "6 of 400 held-out texts (1.5%): no_words 1, far_from_training 5",
+            "6 of 400 held-out texts (1.5%): the text has no letters (1), the text is far from the training texts (5)",
         ),
         (
             {"judges_words": False, "texts": 0, "flagged": dict.fromkeys(REASONS, 0)},

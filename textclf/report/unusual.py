@@ -3,6 +3,7 @@
 from typing import Any
 
 from textclf.report.drift_terms import percent
+from textclf.unusual_reasons import MEANINGS
 
 
 def unusual_sentence(counts: dict[str, Any]) -> str:
@@ -12,6 +13,6 @@ def unusual_sentence(counts: dict[str, Any]) -> str:
         return ""
     marked = sum(flagged.values())
     share = f" ({percent(marked / texts)})" if texts else ""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in flagged.items() if count)
+    reasons = ", ".join(f"{MEANINGS.get(reason, reason)} ({count:,})" for reason, count in flagged.items() if count)
     only = "" if counts.get("judges_words") else "; too few training texts to judge words, only texts without letters"
     return f"{marked:,} of {texts:,} held-out texts{share}{f': {reasons}' if reasons else ''}{only}"

@@ -89,7 +89,7 @@ class Timings:
     """Seconds spent in each step; every call adds to them.
 
     Attributes:
-        tokenise: texts to wordpieces.
+        tokenise: texts to wordpieces, and whether they are unusual.
         linear: the linear stage.
         queue: waiting for the engine while other calls use it.
         infer: computing in the encoder.

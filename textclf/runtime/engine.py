@@ -23,6 +23,7 @@ from textclf.runtime.turns import Turns
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 from textclf.tokenization.tokenizer import SPECIAL_TOKENS, Tokenizer
+from textclf.tokenization.windows import window_count
 
 GRAPH_FILE = "model.xml"
 # Precision in the manifest -> precision hint for the CPU plugin. In an int8 graph, the other operations use bfloat16.
@@ -59,10 +60,12 @@ class Engine:
         tokenized = self.tokenizer(texts, max_chars)
         inputs = [text.ids for text in tokenized]
         sizes = [len(ids) for ids in inputs]
+        max_length, max_windows = self.tokenizer.settings.max_length, self.tokenizer.settings.windows
         windows: NDArray[np.int64] | None = None
-        if self.tokenizer.settings.windows > 1 and max(sizes, default=0) > self.tokenizer.settings.max_length:
-            split = [self.tokenizer.windows(ids) for ids in inputs]
-            windows, sizes = np.array([len(rows) for rows in split], np.int64), [len(rows[0]) for rows in split]
+        if max_windows > 1 and max(sizes, default=0) > max_length:
+            capacity = max_length - SPECIAL_TOKENS
+            counts = [window_count(size - SPECIAL_TOKENS, capacity, max_windows) for size in sizes]
+            windows, sizes = np.array(counts, np.int64), [min(size, max_length) for size in sizes]
         lengths = self.steps[np.searchsorted(self.steps, sizes)]
         return EncodedBatch(
             inputs,

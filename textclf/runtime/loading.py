@@ -140,7 +140,7 @@ def predictor_with(
     return Predictor(
         backend,
         manifest.class_names,
-        max_length=manifest.max_wordpieces,
+        max_wordpieces=manifest.max_wordpieces,
         temperature=manifest.temperature,
         threshold=manifest.threshold,
         tokens_per_batch=tokens_per_batch,

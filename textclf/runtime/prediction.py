@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.unusual import MEANINGS
 from textclf.tokenization.text_key import is_blank
+from textclf.unusual_reasons import MEANINGS
 
 # [CLS] and [SEP], the wordpieces of every text.
 MARKERS = 2

@@ -78,8 +78,8 @@ class Predictor:
     Args:
         backend: computes logits.
         class_names: position is the class id.
-        max_length: maximum wordpieces of a text that the model reads, in all windows together, with [CLS] and [SEP];
-            None if unknown.
+        max_wordpieces: maximum wordpieces of a text that the model reads, in all windows together, with [CLS] and
+            [SEP]; None if unknown.
         temperature: divides the logits before softmax (see textclf.stats.calibration).
         threshold: with two classes, the second is predicted from this probability on; ignored for more classes.
         tokens_per_batch: maximum tokens of a batch, padding included; a batch has at least one text.
@@ -99,7 +99,7 @@ class Predictor:
         self,
         backend: Backend,
         class_names: Sequence[str],
-        max_length: int | None = None,
+        max_wordpieces: int | None = None,
         temperature: float = 1.0,
         threshold: float = 0.5,
         tokens_per_batch: int = TOKENS_PER_BATCH,
@@ -125,7 +125,7 @@ class Predictor:
             raise ConfigError("cascade: expected a backend with a tokenizer of wordpieces, got one without")
         self.backend = backend
         self.class_names = tuple(class_names)
-        self.max_length = max_length
+        self.max_wordpieces = max_wordpieces
         self.temperature = temperature
         self.threshold = threshold
         self.tokens_per_batch = tokens_per_batch
@@ -239,9 +239,8 @@ class Predictor:
         is_exit = [False] * len(read.texts) if stages is None else stages.exits.tolist()
         probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
-        counts: list[int] | list[None] = [None] * len(read.texts)
-        if encoded.token_counts is not None:
-            counts = encoded.token_counts.tolist()
+        counts = [None] * len(read.texts) if encoded.token_counts is None else encoded.token_counts.tolist()
+        limit = self.max_wordpieces
         reasons = read.unusual or [None] * len(read.texts)
         predictions = [
             Prediction(
@@ -249,7 +248,7 @@ class Predictor:
                 label=self.class_names[label_id],
                 score=row[1] if len(row) == 2 else row[label_id],
                 probabilities=dict(zip(self.class_names, row, strict=True)),
-                truncated=None if count is None or self.max_length is None else count > self.max_length and not left,
+                truncated=None if count is None or limit is None else count > limit and not left,
                 tokens=count,
                 stage=None if stages is None else LINEAR if left else ENCODER,
                 unusual_reason=reason,
@@ -324,14 +323,17 @@ class Predictor:
             stages: Stages | None = None
             if self.cascade is not None:
                 if encoded.wordpieces is None:
-                    name = self.name or "the model"
-                    raise ModelStoreError(f"{name}: expected the wordpieces of whole texts, got none")
+                    raise ModelStoreError(
+                        f"{self.name or 'the model'}: expected the wordpieces of whole texts, got none"
+                    )
                 start = time.perf_counter()
                 stages = self.cascade.first_stage(encoded.wordpieces)
                 timings.linear += time.perf_counter() - start
             unusual: list[str | None] | None = None
             if self.unusual is not None and encoded.wordpieces is not None:
+                start = time.perf_counter()
                 unusual = list(map(self.unusual.reason, some, encoded.wordpieces))
+                timings.tokenise += time.perf_counter() - start
         # The ids of whole texts are large and no longer needed.
         return ReadTexts(some, dataclasses.replace(encoded, wordpieces=None), stages, unusual)
 

@@ -32,13 +32,15 @@ class SavedModelBackend:
     Args:
         serve: function from strings to the outputs of serving_default, name -> array.
         count: function from strings to the output of token_counts, int [batch]; None without such a signature.
-        max_length: maximum wordpieces of a text; None if unknown.
+        max_wordpieces: maximum wordpieces of a text; None if unknown.
     """
 
-    def __init__(self, serve: _StringFunction, count: _StringFunction | None, max_length: int | None = None) -> None:
+    def __init__(
+        self, serve: _StringFunction, count: _StringFunction | None, max_wordpieces: int | None = None
+    ) -> None:
         self._serve = serve
         self._count = count
-        self._max_length = max_length
+        self._max_wordpieces = max_wordpieces
 
     @property
     def tokenizer(self) -> None:
@@ -56,7 +58,8 @@ class SavedModelBackend:
         starts = range(0, len(texts), _TEXTS_PER_COUNT)
         parts = [next(iter(self._count(texts[start : start + _TEXTS_PER_COUNT]).values())) for start in starts]
         counts = np.concatenate([np.zeros(0, np.int64), *parts])
-        return EncodedBatch(texts, counts if self._max_length is None else np.minimum(counts, self._max_length), counts)
+        read = counts if self._max_wordpieces is None else np.minimum(counts, self._max_wordpieces)
+        return EncodedBatch(texts, read, counts)
 
     def run(self, inputs: Sequence[str], timings: Timings) -> ModelOutputs:
         """Logits of the texts, without embeddings. The model's own tokenizing counts as `infer`."""
@@ -69,8 +72,8 @@ class SavedModelBackend:
         """Do nothing: loading ran the model once, and a SavedModel compiles nothing per shape."""
 
 
-def load_saved_model(folder: Path | str, max_length: int | None = None) -> SavedModelBackend:
-    """Load a SavedModel that classifies strings, and run it once. For `max_length` see SavedModelBackend.
+def load_saved_model(folder: Path | str, max_wordpieces: int | None = None) -> SavedModelBackend:
+    """Load a SavedModel that classifies strings, and run it once. For `max_wordpieces` see SavedModelBackend.
 
     The signature serving_default takes one tensor of strings, [batch] or [batch, 1]. It returns `logits`
     [batch, classes], or `probabilities`, or one output of any name, which is read as logits. [batch, 1] is the second
@@ -88,7 +91,7 @@ def load_saved_model(folder: Path | str, max_length: int | None = None) -> Saved
         raise ModelStoreError(_why_not_loaded(folder, error)) from error
     serve = _string_function(tf, model, _SERVING, folder)
     count = _string_function(tf, model, _COUNTS, folder) if _COUNTS in model.signatures else None
-    backend = SavedModelBackend(serve, count, max_length)
+    backend = SavedModelBackend(serve, count, max_wordpieces)
     try:
         backend.run(backend.encode(["a text"]).inputs, Timings())
     except (ValueError, tf.errors.OpError) as error:

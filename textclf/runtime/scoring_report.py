@@ -8,6 +8,7 @@ from textclf.bad_rows import MAX_PLACES, BadRowError, Reason, in_words
 from textclf.label_column import describe_changes, rename_notes
 from textclf.runtime.label_accuracy import LabelResults
 from textclf.runtime.prediction import Prediction
+from textclf.unusual_reasons import MEANINGS
 
 MAX_SKIPPED_LISTED = 1000
 
@@ -75,9 +76,9 @@ class ScoringReport:
             numbers = _first_rows(self.empty_rows, self.empty)
             yield f"blank texts: {self.empty} ({numbers}); their predictions depend on the model alone"
         if self.unusual:
-            counts = ", ".join(f"{reason} {count}" for reason, count in self.unusual.most_common())
+            reasons = ", ".join(f"{MEANINGS[reason]} ({count})" for reason, count in self.unusual.most_common())
             numbers = _first_rows(self.unusual_rows, self.unusual.total())
-            yield f"unusual texts: {counts} ({numbers}); the model was not trained on such texts"
+            yield f"unusual texts: {self.unusual.total()} ({numbers}): {reasons}"
         if self.skipped:
             yield f"skipped {self.skipped} of {self.rows} rows: {in_words(self.reasons)}"
             yield from (f"  {row_reason(number, reason)}" for number, reason in self.skipped_rows)

@@ -20,17 +20,10 @@ from numpy.typing import NDArray
 from textclf.errors import ModelStoreError
 from textclf.files import atomic_file
 from textclf.npz_files import UNREADABLE, read_array
+from textclf.unusual_reasons import FAR_FROM_TRAINING, NO_WORDS, UNKNOWN_WORDS
 
 UNUSUAL_FILE = "unusual.npz"
 FORMAT = 1
-# Reasons, the first that holds: no letters; few frequent wordpieces; surprising although these are there.
-NO_WORDS, UNKNOWN_WORDS, FAR_FROM_TRAINING = "no_words", "unknown_words", "far_from_training"
-MEANINGS = {
-    NO_WORDS: "the text has no letters",
-    UNKNOWN_WORDS: "the words are not those of the training texts",
-    FAR_FROM_TRAINING: "the text is far from the training texts",
-}
-REASONS = tuple(MEANINGS)
 
 BUCKETS = 2**18
 GRAM = 5  # Bytes of a sequence.
@@ -38,7 +31,7 @@ GRAM = 5  # Bytes of a sequence.
 STEPS_PER_UNIT = 10
 # Limits hardly change from this length on.
 MAX_LENGTH = 4096
-# Fewer sequences (a text of less than six letters) tell nothing: `yay` is as rare in reviews as `lkj`.
+# Fewer sequences (a text of less than six bytes) tell nothing: `yay` is as rare in reviews as `lkj`.
 MIN_SEQUENCES = 4
 # The beginning of a text suffices, and bounds time and memory.
 MAX_CHARS = 100_000

@@ -11,6 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def window_count(length: int, capacity: int, max_windows: int) -> int:
+    """Number of windows of a text; for the arguments see window_starts()."""
+    return max(1, min(max_windows, -(-length // capacity)))
+
+
 def window_starts(length: int, capacity: int, max_windows: int) -> list[int]:
     """Positions where the windows of a text start: the first at its beginning, the last at its end, evenly spaced.
 
@@ -21,7 +26,7 @@ def window_starts(length: int, capacity: int, max_windows: int) -> list[int]:
         capacity: wordpieces of a window, without [CLS] and [SEP].
         max_windows: maximum number of windows.
     """
-    count = max(1, min(max_windows, -(-length // capacity)))
+    count = window_count(length, capacity, max_windows)
     spare, gaps = max(0, length - capacity), max(1, count - 1)
     return [position * spare // gaps for position in range(count)]
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from textclf.config import TrainingOptions
 from textclf.data.datasets import Dataset
 from textclf.errors import TrainingError
-from textclf.runtime.backend import EncodedBatch
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import Predictor
@@ -53,7 +52,7 @@ def add_cascade(
     manifest = dataclasses.replace(exported.manifest, parity=earlier)
     classes = len(dataset.class_names)
     objective = _objective(manifest)
-    wordpieces = _wordpieces(encoder.encode(list(dataset.train.texts)))
+    wordpieces = _wordpieces(encoder, dataset.train.texts)
     linear = fit_linear_stage(
         wordpieces, dataset.train.labels, classes, objective.class_weights, weights=dataset.train.weights
     )
@@ -79,7 +78,7 @@ def add_cascade(
     linear.save(folder)
     found |= {
         "settings": fit.settings.to_dict(),
-        "golden_logits": linear(_wordpieces(encoder.encode(list(manifest.golden_texts)))).tolist(),
+        "golden_logits": linear(_wordpieces(encoder, manifest.golden_texts)).tolist(),
     }
     if dataset.test is not None:
         outputs = _stage_outputs(encoder, linear, dataset.test.texts)
@@ -93,16 +92,16 @@ def _objective(manifest: Manifest) -> Objective:
     return Objective(options.metric, options.class_weights)
 
 
-def _wordpieces(encoded: EncodedBatch) -> Sequence[Sequence[int]]:
+def _wordpieces(encoder: Predictor, texts: Sequence[str]) -> Sequence[Sequence[int]]:
     """All wordpieces of each text, for the linear stage."""
-    if encoded.wordpieces is None:
-        raise TrainingError("expected texts encoded for an engine, with all their wordpieces, found none")
-    return encoded.wordpieces
+    if encoder.backend.tokenizer is None:
+        raise TrainingError("expected an encoder with a tokenizer, as an engine has, found one without")
+    return [text.wordpieces for text in encoder.backend.tokenizer(texts)]
 
 
 def _stage_outputs(encoder: Predictor, linear: LinearStage, texts: Sequence[str]) -> StageOutputs:
     encoded = encoder.encode(list(texts))
-    wordpieces = _wordpieces(encoded)
+    wordpieces = encoded.wordpieces or _wordpieces(encoder, texts)
     lengths = np.array([len(ids) for ids in wordpieces], np.int64)
     return StageOutputs(encoder.run(encoded).logits, linear(wordpieces), encoder.temperature, lengths)
 

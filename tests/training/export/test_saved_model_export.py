@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from textclf.stats.calibration import softmax
 from textclf.store.model_store import ModelStore, open_model
 from textclf.training.encoders.preprocessing import tokenize_texts
 from textclf.training.export import version_writer
-from textclf.training.export.saved_model_export import largest_logit_difference
+from textclf.training.export.saved_model_export import largest_logit_difference, saved_model_logits
 from textclf.training.tf_setup import tf
 
 TEXTS = [
@@ -195,9 +196,24 @@ def test_inference_without_an_engine_answers_the_same(score, version, saved_mode
 def test_a_difference_is_seen(score, version):
     logits, _ = score(TEXTS)
     folder = version.path / "saved_model"
-    assert largest_logit_difference(folder, TEXTS, logits) <= TOLERANCE
+    assert largest_logit_difference(folder, TEXTS, logits, 1) <= TOLERANCE
     logits[3, 1] += 0.25
-    assert largest_logit_difference(folder, TEXTS, logits) == pytest.approx(0.25, abs=TOLERANCE)
+    assert largest_logit_difference(folder, TEXTS, logits, 1) == pytest.approx(0.25, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("windows", "sizes"), [(1, [16, 4]), (4, [4] * 5), (16, [1] * 20)])
+def test_memory_is_bounded_for_texts_of_several_windows(windows, sizes):
+    """Each text may have all windows; a batch has at most 16 of them."""
+    found = []
+
+    def serve(text):
+        found.append(len(text))
+        return {"logits": tf.strings.length(text)[:, None]}
+
+    texts = ["x" * (length % 7) for length in range(20)]
+    logits = saved_model_logits(types.SimpleNamespace(signatures={"serving_default": serve}), texts, windows)
+    assert found == sizes
+    assert logits[:, 0].tolist() == [len(text) for text in texts]
 
 
 def test_a_saved_model_that_answers_otherwise_is_not_kept(trained, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from textclf.errors import ConfigError, ModelStoreError, TrainingError
 from textclf.report.versions import describe_version
 from textclf.runtime.loading import load_predictor, predictor_of_version
 from textclf.stats.calibration import fit_temperature
+from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import open_model
 from textclf.store.recorded_options import model_options_of
 from textclf.training.compiled_training import measure_model, window_logits
@@ -19,7 +20,7 @@ from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_
 from textclf.training.export.engine_export import GOLDEN_TEXTS, golden_texts_of
 from textclf.training.export.saved_model_export import SavedClassifier
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
-from textclf.training.export.version_writer import reexported_version
+from textclf.training.export.version_writer import reexported_version, training_of_child
 from train_model import Training
 
 MAX_LENGTH, WINDOWS = 32, 3
@@ -74,8 +75,11 @@ def test_short_texts_have_the_logits_of_the_parent(child, parent):
 def test_the_child_differs_in_what_depends_on_windows_only(child, parent, reviews):
     one, two = parent.manifest, child.manifest
     assert (one.windows, two.windows, two.parent) == (1, WINDOWS, one.id)
-    for field in ("name", "class_names", "max_length", "truncation", "encoder", "data", "training"):
+    for field in ("name", "class_names", "max_length", "truncation", "encoder", "data"):
         assert getattr(two, field) == getattr(one, field)
+    # The floor was measured with one window.
+    assert {**two.training, "floor": one.training["floor"]} == one.training
+    assert "floor" not in two.training
     assert two.parity["saved_model_largest_logit_difference"] < 1e-3
     assert two.parity["engine"]["agreement"] == 1
     assert child.has("plots")
@@ -87,6 +91,16 @@ def test_the_child_differs_in_what_depends_on_windows_only(child, parent, review
     # None of these reviews is long: the same temperature and metrics.
     assert two.temperature == pytest.approx(one.temperature, rel=1e-3)
     assert two.metrics["test"]["accuracy"] == one.metrics["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(("is_below", "keeps"), [(True, True), (False, False), (None, False)])
+def test_only_a_floor_that_refuses_is_handed_on(is_below, keeps):
+    labels = np.array([0, 1] * 50)
+    predicted = np.zeros(100, int) if is_below else labels
+    training = {"epochs": 3}
+    if is_below is not None:
+        training["floor"] = compare_with_floor(predicted, labels, labels).to_dict()
+    assert training_of_child(training) == (training if keeps else {"epochs": 3})
 
 
 def test_ids_of_serving_and_training_agree(preprocessing):

@@ -48,8 +48,6 @@ from textclf.training.tf_setup import tf
 _CALIBRATION_TEXTS = 300
 _COMPARED_TEXTS = 16
 _PARITY_TEXTS = 2000
-# Windows that the SavedModel computes together: their attention takes 13 MB each.
-_TEXTS_PER_BATCH = 16
 # Rough speeds of a small encoder on two cores, in wordpieces per second, to announce the duration.
 _QUANTIZATION_SPEED = 1500
 _COMPARISON_SPEED = 5000
@@ -150,7 +148,7 @@ def export_engine(
     compared = Split(tuple(texts.calibration_set.texts[row] for row in rows), texts.calibration_set.labels[rows])
     calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
-    original = saved_model_logits(model, compared.texts, max(1, _TEXTS_PER_BATCH // manifest.windows))
+    original = saved_model_logits(model, compared.texts, manifest.windows)
     probe = _windows(tokenizer, compared.texts[:_COMPARED_TEXTS])
     pooling = manifest.training.get("pooling", "cls")  # Earlier versions do not record it.
     source = _float_graph(model, tokenizer, probe, original[:_COMPARED_TEXTS], pooling)

@@ -23,6 +23,8 @@ from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf, tf_keras
 
 IDS_SIGNATURE = "classify_ids"
+# Windows that a SavedModel computes together: their attention takes 13 MB each.
+_WINDOWS_PER_BATCH = 16
 _TEXTS = tf.TensorSpec([None], tf.string, name="text")
 
 
@@ -115,14 +117,22 @@ def _save(
         ) from error
 
 
-def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray) -> float:
-    """Largest absolute difference between the logits of the SavedModel in `folder` and `expected` [texts, K]."""
-    return float(np.abs(saved_model_logits(tf.saved_model.load(str(folder)), texts) - expected).max())
+def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray, windows: int) -> float:
+    """Largest absolute difference between the logits of the SavedModel in `folder` and `expected` [texts, K].
+
+    `windows` is the maximum number of windows of a text.
+    """
+    return float(np.abs(saved_model_logits(tf.saved_model.load(str(folder)), texts, windows) - expected).max())
 
 
-def saved_model_logits(model: Any, texts: Sequence[str], texts_per_batch: int = 16) -> NDArray[np.float32]:
-    """Logits [texts, K] of a loaded SavedModel; texts of similar length share a batch, to limit padding."""
+def saved_model_logits(model: Any, texts: Sequence[str], windows: int) -> NDArray[np.float32]:
+    """Logits [texts, K] of a loaded SavedModel; texts of similar length share a batch, to limit padding.
+
+    `windows` is the maximum number of windows of a text. It limits the texts of a batch, because memory grows with all
+    their windows.
+    """
     serve = model.signatures["serving_default"]
+    texts_per_batch = max(1, _WINDOWS_PER_BATCH // windows)
     order = np.argsort([len(text) for text in texts])
     parts = [
         serve(text=tf.constant([texts[i] for i in order[start : start + texts_per_batch]]))["logits"].numpy()

@@ -29,6 +29,7 @@ from textclf.runtime.engine import load_engine
 from textclf.runtime.feature_extraction import reference_of, with_logits
 from textclf.runtime.loading import predictor_with
 from textclf.stats.calibration import reliability_bins
+from textclf.stats.floor import Floor
 from textclf.stats.intervals import wilson_interval
 from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
@@ -164,8 +165,8 @@ def trained_version(
 def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | None, windows: int) -> NewVersion:
     """A child of `parent` with the same weights and plots.
 
-    With another number of windows, the temperature and the metrics are measured again; the plots that show them are
-    drawn again.
+    With another number of windows, the temperature and the metrics are measured again, and the plots that show them are
+    drawn again. The child has no floor, unless it refuses the version.
 
     Args:
         dataset: data set of the training.
@@ -192,6 +193,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         measured = measure_model(dataset, logits_of, parent.manifest.metrics)
         manifest = dataclasses.replace(
             manifest,
+            training=training_of_child(parent.manifest.training),
             temperature=measured.temperature,
             calibration=measured.calibration,
             metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
@@ -207,10 +209,23 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         _plot_measured(folder / "plots", dataset, measured)
         sample = _checked_sample(dataset)
         logits = _logits_of_split(classifier, preprocessing, sample, "check")
-        return {"saved_model_largest_logit_difference": _checked_difference(folder / "saved_model", sample, logits)}
+        difference = _checked_difference(folder / "saved_model", sample, logits, windows)
+        return {"saved_model_largest_logit_difference": difference}
 
     held_out = load_reference(parent.part(REFERENCE_FILE)).features.logits if is_fitted_to_all else None
     return NewVersion(manifest, dataset, preprocessing, write_model, current, held_out)
+
+
+def training_of_child(training: dict[str, Any]) -> dict[str, Any]:
+    """The record of a training, for a child with other windows.
+
+    The floor was measured with the windows of the parent. It is kept only if it refuses the weights, so that the child
+    does not become current either.
+    """
+    floor = training.get("floor")
+    if floor is None or Floor(**floor).is_refused:
+        return training
+    return {name: value for name, value in training.items() if name != "floor"}
 
 
 def _logits_of_split(
@@ -226,16 +241,16 @@ def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float
     announce("saving the SavedModel and comparing it with the model", 12)
     export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
     sample = _checked_sample(ready.dataset)
-    return _checked_difference(folder, sample, ready.logits(sample, "check"))
+    return _checked_difference(folder, sample, ready.logits(sample, "check"), ready.preprocessing.windows)
 
 
 def _checked_sample(dataset: Dataset) -> Split:
     return Split(dataset.train.texts[:_CHECKED_TEXTS], dataset.train.labels[:_CHECKED_TEXTS])
 
 
-def _checked_difference(folder: Path, sample: Split, logits: np.ndarray) -> float:
+def _checked_difference(folder: Path, sample: Split, logits: np.ndarray, windows: int) -> float:
     """Largest difference between the logits of a SavedModel and those in memory, if it is small enough."""
-    difference = largest_logit_difference(folder, sample.texts, logits)
+    difference = largest_logit_difference(folder, sample.texts, logits, windows)
     if not difference <= _LOGIT_TOLERANCE:  # True for NaN, too.
         raise TrainingError(
             f"expected the saved model's logits to differ by at most {_LOGIT_TOLERANCE:g} from the trained model's, "
