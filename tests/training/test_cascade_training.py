@@ -135,7 +135,7 @@ def test_an_engine_that_is_not_the_trained_model_leaves_it_off(add):
 
 
 def test_too_many_classes_leave_it_off(add, monkeypatch):
-    monkeypatch.setattr(training, "fit_linear_stage", lambda *_: None)
+    monkeypatch.setattr(training, "fit_linear_stage", lambda *_, **__: None)
     version, cascade = add(dataset())
     assert cascade is None
     assert version.manifest.cascade == {
