@@ -248,7 +248,7 @@ class Retrain:
     def _recipe(self) -> dict[str, Any]:
         from textclf.retraining.recipe import recipe_of_training
 
-        return recipe_of_training(self._training.model_options, self._training.training_options)
+        return recipe_of_training(self._training.model_options, self._training.decided_options)
 
     def _check_holdout(self) -> None:
         """Check that the holdout can decide about a challenger that is not trained yet."""

@@ -46,7 +46,8 @@ from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
-    from textclf.training.compiled_training import CompiledTraining, FittedTraining, MeasuredTraining
+    from textclf.training.compiled_training import CompiledTraining, FittedTraining
+    from textclf.training.measuring import MeasuredTraining
     from textclf.training.recipes import Recipe
     from textclf.training.tf_setup import tf_keras
 
@@ -150,6 +151,13 @@ class Training:
         """Split to Metrics, after predict_model() has measured them."""
         return _available(self._measured, "predict_model").metrics
 
+    @property
+    def decided_options(self) -> TrainingOptions:
+        """The options with all that a recipe chooses for the data; tries class weights if it asks for them."""
+        if self._compiled is None and self._chosen is not None and self._chosen.asks_for_class_weights:
+            self.compile()
+        return self.training_options
+
     def read_dataset(self, text_keys: KeyFunction | None = None) -> Dataset:
         """The data set that compile() uses: downloaded and unpacked if necessary, cleaned and split.
 
@@ -222,6 +230,8 @@ class Training:
             teachers,
             self._chosen,
         )
+        # A recipe decides about class weights here.
+        self.training_options = self._compiled.options
         self._fitted = self._measured = None
         return classifier
 
@@ -238,6 +248,10 @@ class Training:
         if self._fitted is None:
             self._fitted = ready.fit()
             click.echo(f"trained:       {self._fitted.describe(ready)}")
+            if self._fitted.is_probe and ready.teachers:
+                click.echo(
+                    "warning: the model is a probe, which learned from the labels only, not from teachers", err=True
+                )
         return self._fitted.result.history
 
     def predict_model(self) -> dict[str, Metrics]:

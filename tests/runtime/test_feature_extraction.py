@@ -18,6 +18,7 @@ from textclf.runtime.feature_extraction import features_of, reference_of, text_f
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import PredictionBatch, Predictor
+from textclf.stats.calibration import decide, softmax
 from textclf.store.model_store import open_model
 
 # What ran before decides in which order an engine adds.
@@ -209,6 +210,22 @@ def test_of_many_texts_some_are_chosen_by_the_seed(predictor):
     for logits, label in zip(one.features.logits, one.labels, strict=True):
         rows = np.flatnonzero(np.abs(everything.logits - logits).max(axis=1) < 1e-4)
         assert label in {labels[row] for row in rows}
+
+
+def test_held_out_logits_are_those_of_the_chosen_texts(predictor):
+    texts, labels = zip(*tiny_reviews(60, seed=9), strict=True)
+    held_out = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+
+    def reference(logits):
+        return reference_of(predictor, texts, labels, max_texts=20, projection_texts=texts, held_out_logits=logits)
+
+    found = reference(held_out)
+    chosen = np.sort(np.random.default_rng(0).permutation(60)[:20])
+    np.testing.assert_array_equal(found.features.logits, held_out[chosen])
+    decided = decide(softmax(held_out[chosen], predictor.temperature), predictor.threshold)
+    np.testing.assert_array_equal(found.features.predicted, decided)
+    # Those of an earlier reference of the same texts are of the same sample.
+    np.testing.assert_array_equal(reference(found.features.logits).features.logits, held_out[chosen])
 
 
 def test_a_reference_has_at_most_5000_texts():

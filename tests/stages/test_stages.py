@@ -236,7 +236,9 @@ def test_make_model_previews(cli, encoder):
 def test_train_model_prints_results(cli, training_output):
     version = open_model(cli.folder / "model")
     assert re.search(
-        r"^test: +trained encoder: accuracy [01]\.\d{4}, macro F1 .* \(50 texts\)$", training_output, re.MULTILINE
+        r"^test: +trained encoder: accuracy [01]\.\d{4} \(.* to .*\), macro F1 .* \(50 texts\)$",
+        training_output,
+        re.MULTILINE,
     )
     engine = rf"^engine: +{version.manifest.engine['precision']}, the label of the SavedModel on "
     assert re.search(engine, training_output, re.MULTILINE)
@@ -254,7 +256,7 @@ def test_inference_scores_prompts_folders_and_files(cli):
     out = cli.run("inference.py", "score", "--input", "rows.jsonl", "--output", "scored.csv")
     assert "scored.csv: rows scored: 3\n" in out
     header, *scored = (cli.folder / "scored.csv").read_text().splitlines()
-    assert header == "text,input_label,n,label,score,p:neg,p:pos,truncated"
+    assert header == "text,input_label,n,label,score,p:neg,p:pos,truncated,unusual"
     assert [line.split(",")[1:3] for line in scored] == [["pos", "0"], ["pos", "1"], ["pos", "2"]]
     out, _ = cli.finish(live, answers="a good film\n1\nexit\n")
     assert out.count("(score ") == 1

@@ -1,5 +1,6 @@
 """Training by the number of labels: the recipe, its measurement by cross-fitting, and a model below its floor."""
 
+import dataclasses
 import json
 import shlex
 
@@ -13,11 +14,12 @@ import train_model
 from retraining import Retrain
 from textclf.config import TrainingOptions
 from textclf.drift.reference import REFERENCE_FILE, load_reference
-from textclf.errors import ConfigError
+from textclf.errors import ConfigError, DatasetError
 from textclf.report.training_lines import floor_sentences
 from textclf.stats.calibration import fit_temperature
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore, open_model
+from textclf.training.compiled_training import compile_training
 from train_model import Training
 
 RARE = ("rare", "often")
@@ -161,14 +163,76 @@ def test_options_that_fit_the_champion_or_the_recipe_are_not_refused_before_they
     Training(recipe="auto", train_on="all")
 
 
-def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_path):
+# With three texts, one of them is in each split: the probe needs all three.
+@pytest.mark.parametrize("rare", [6, 3])
+def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_path, capsys, rare):
     root = write_reviews(tmp_path / "reviews", per_class=66, classes=RARE)
-    for path in sorted((root / "train" / "rare").iterdir())[6:]:
+    for path in sorted((root / "train" / "rare").iterdir())[rare:]:
         path.unlink()
     training = tiny_training(tiny_checkpoint, root, tmp_path, recipe="auto")
-    training.compile()
+    training.read_dataset()
+    # A retraining compares these with the recorded options.
+    decided = training.decided_options
+    out = capsys.readouterr().out
     assert training._compiled is not None
-    assert training._compiled.options.class_weights
+    if rare == 6:
+        assert "class weights: on, because the mean recall of a probe is " in out
+        assert training._compiled.options.class_weights
+    assert "class weights: " in out
+    assert decided.class_weights == training._compiled.options.class_weights
+
+
+def test_too_few_texts_to_hold_one_out_are_no_traceback(tiny_checkpoint, tmp_path, capsys):
+    root = write_reviews(tmp_path / "reviews", per_class=3)
+    training = tiny_training(tiny_checkpoint, root, tmp_path, recipe="auto", read_test=False)
+    training.predict_model()
+    assert training._fitted is not None
+    assert training._fitted.is_probe
+    with pytest.raises(DatasetError, match="expected at least 3 distinct training texts of every class"):
+        tiny_training(
+            tiny_checkpoint, write_reviews(tmp_path / "two", per_class=2), tmp_path, recipe="auto", read_test=False
+        ).compile()
+
+
+def test_the_floor_is_the_encoder_before_it_reads_the_texts(tiny_checkpoint, few, tmp_path):
+    def compiled(**options):
+        training = tiny_training(tiny_checkpoint, few, tmp_path, select="last", epochs=1, **options)
+        training.compile()
+        assert training._compiled is not None
+        return training._compiled
+
+    pretrained, plain = compiled(mlm_epochs=1, mlm_lr=0.01).fit(), compiled().fit()
+    np.testing.assert_allclose(pretrained.probed, plain.probed, atol=1e-4)
+
+
+def test_the_floor_has_no_texts_that_chose_the_epoch(tiny_checkpoint, few, tmp_path):
+    training = tiny_training(tiny_checkpoint, few, tmp_path)
+    training.compile()
+    best, data = training._compiled, training.dataset
+    assert best is not None
+    last = dataclasses.replace(best, options=dataclasses.replace(best.options, select="last"))
+    assert len(best.held_out_split) == len(data.validation_calibrate)
+    assert len(last.held_out_split) == len(data.validation_calibrate) + len(data.validation_select)
+
+
+def test_weights_of_all_texts_that_are_fitted_name_the_run(tiny_checkpoint, few, tmp_path):
+    training = tiny_training(tiny_checkpoint, few, tmp_path)
+    training.compile()
+    ready = training._compiled
+    assert ready is not None
+
+    def run_with(train_on, weights):
+        data = dataclasses.replace(
+            ready.dataset, validation_select=dataclasses.replace(ready.dataset.validation_select, weights=weights)
+        )
+        options = dataclasses.replace(ready.options, select="last", train_on=train_on)
+        folders, model = ready.folders, ready.model_options
+        compiled = compile_training(data, folders, ready.preprocessing, ready.classifier, model, options, tmp_path)
+        return compiled.run.path
+
+    weights = np.linspace(1, 2, len(ready.dataset.validation_select))
+    assert run_with("train", weights) == run_with("train", None)
+    assert len({run_with("all", None), run_with("all", weights), run_with("all", weights + 1)}) == 3
 
 
 def test_python_gives_options_by_name_or_by_another_value():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from textclf.stats.floor import compare_with_floor, is_no_better_than_probe
+from textclf.report.training_lines import floor_sentences
+from textclf.stats.floor import Floor, compare_with_floor, is_no_better_than_probe
 
 LABELS = np.array([0, 1] * 10)
 
@@ -39,7 +40,41 @@ def test_only_more_than_chance_below_the_probe_is_refused(losses, is_significant
     assert floor.is_significant is floor.is_refused is is_significant
 
 
-def test_a_model_as_good_as_the_largest_class_is_refused():
-    labels = np.array([0, 0, 0, 1])
-    assert compare_with_floor(np.zeros(4, int), np.array([1, 1, 1, 1]), labels).is_refused
+@pytest.mark.parametrize(("per_class", "is_refused"), [(2, False), (30, True)])
+def test_a_constant_answer_is_refused_if_chance_does_not_explain_it(per_class, is_refused):
+    labels = np.repeat([0, 1], per_class)
+    floor = compare_with_floor(np.zeros_like(labels), np.ones_like(labels), labels)
+    assert floor.is_no_better
+    assert floor.is_useless is floor.is_refused is is_refused
+    (sentence,) = floor_sentences(floor)
+    assert ("which may be chance" in sentence) is not is_refused
     assert not compare_with_floor(labels, labels, labels).is_refused
+
+
+def test_a_model_that_finds_a_rare_class_is_above_the_floor():
+    labels = np.repeat([0, 1], [950, 50])
+    predicted = np.concatenate([np.arange(950) < 60, np.arange(50) < 40]).astype(int)
+    floor = compare_with_floor(predicted, predicted, labels)
+    assert floor.accuracy == 0.93 < floor.majority_share
+    assert floor.macro_recall == pytest.approx((890 / 950 + 0.8) / 2)
+    assert not floor.is_no_better
+    assert not floor.is_refused
+    # A training without class weights keeps what is right more often, and one with them what finds each class.
+    constant = np.eye(2)[np.zeros_like(labels)]
+    assert is_no_better_than_probe(np.eye(2)[predicted], constant, labels)
+    assert not is_no_better_than_probe(np.eye(2)[predicted], constant, labels, class_weights=True)
+
+
+def test_many_classes_at_chance_are_no_better_in_spite_of_rounding():
+    labels = np.repeat(np.arange(7), 30)
+    assert compare_with_floor(np.full_like(labels, 3), labels, labels).is_no_better
+
+
+def test_sentences_name_the_texts():
+    values = compare_with_floor(np.zeros_like(LABELS), LABELS, LABELS, is_out_of_fold=True)
+    for sentence in floor_sentences(values):
+        assert "20 training texts, which were held out in turn," in sentence
+    # Records of early versions lack some fields.
+    record = values.to_dict()
+    early = {name: record[name] for name in list(record)[:7]}
+    assert "20 held-out texts" in floor_sentences(Floor(**early))[0]

@@ -4,6 +4,8 @@ from textclf.stats.floor import Floor
 from textclf.stats.intervals import wilson_interval
 from textclf.stats.metrics import MIN_CALIBRATION_TEXTS, Metrics
 
+_CHANCE = {True: "which chance does not explain", False: "which may be chance"}
+
 
 def metrics_line(split: str, metrics: Metrics) -> str:
     """The metrics of a trained encoder, with the interval of the accuracy."""
@@ -19,27 +21,29 @@ def metrics_line(split: str, metrics: Metrics) -> str:
 
 def floor_line(floor: Floor) -> str:
     """The accuracy of a trained model next to its floor."""
+    recall = "" if floor.macro_recall is None else f"; macro recall {floor.macro_recall:.4f}"
     return (
         f"floor:         accuracy {floor.accuracy:.4f}, of a probe {floor.probe_accuracy:.4f}, of the largest class "
-        f"{floor.majority_share:.4f} ({floor.texts} texts)"
+        f"{floor.majority_share:.4f}{recall} ({floor.texts} texts)"
     )
 
 
 def floor_sentences(floor: Floor) -> list[str]:
     """A warning if a trained model is below its floor; [] if it is not."""
     sentences = []
+    kind = "training texts, which were held out in turn," if floor.is_out_of_fold else "held-out texts"
     if floor.is_below_probe:
-        chance = "more than chance explains" if floor.is_significant else "which may be chance"
+        chance = _CHANCE[floor.is_significant]
         sentences.append(
-            f"the trained model is below its floor: on {floor.texts:,} held-out texts it is right for "
+            f"the trained model is below its floor: on {floor.texts:,} {kind} it is right for "
             f"{floor.accuracy:.1%}, a logistic regression on the encoder before training for "
             f"{floor.probe_accuracy:.1%}, {chance}; train with other options, or keep the regression with --epochs 0 "
             f"--head-init probe --pooling mean"
         )
     if floor.is_no_better:
         sentences.append(
-            f"the trained model is no better than always answering the largest class: on {floor.texts:,} held-out "
-            f"texts {floor.accuracy:.1%} and {floor.majority_share:.1%} are right; add labels, or check them with "
-            f"textclf data audit"
+            f"the trained model is no better than always answering the largest class: on {floor.texts:,} {kind} "
+            f"{floor.accuracy:.1%} and {floor.majority_share:.1%} are right, {_CHANCE[floor.is_useless]}; add labels, "
+            f"or check them with textclf data audit"
         )
     return sentences

@@ -99,15 +99,18 @@ def reference_of(
     seed: int = 0,
     *,
     projection_texts: Sequence[str],
+    held_out_logits: NDArray[np.float32] | None = None,
 ) -> Reference:
     """The drift reference of a version: held-out texts, scored by the engine that serves.
 
     Args:
         predictor: predictor of the version.
-        texts: at least one text; nothing was fitted to them.
+        texts: at least one text; the model was not fitted to them, or there are `held_out_logits`.
         labels: class ids, one per text.
         max_texts: a random sample of this size is used if there are more texts.
         projection_texts: other texts; the projection of the embeddings is fitted to up to 1,000 of them.
+        held_out_logits: logits of `texts` by models that were not fitted to them, [n, K], of a version without a
+            cascade; or those in an earlier reference of the same texts. None takes those of the version.
 
     Raises:
         ConfigError: if the model has no engine.
@@ -125,16 +128,12 @@ def reference_of(
     pooled = predictor.run(predictor.encode(fitted_to)).embeddings
     projection = None if pooled is None else projection_of(pooled)
     features = features_of(batch, wordpieces, projection)
+    if held_out_logits is not None:
+        logits = held_out_logits if len(held_out_logits) == len(chosen) else held_out_logits[chosen]
+        predicted = decide(softmax(logits, predictor.temperature), predictor.threshold).astype(np.int64)
+        features = dataclasses.replace(features, logits=logits, predicted=predicted)
     alone = None if batch.stages is None else _encoder_only(predictor, batch.stages.encoder_logits)
     return Reference(features, np.asarray(labels, np.int64)[chosen], projection, len(texts), alone)
-
-
-def with_logits(reference: Reference, logits: NDArray[np.float32], temperature: float, threshold: float) -> Reference:
-    """A reference without a cascade, with other logits [n, K] of its texts, such as those of cross-fitted models."""
-    predicted = decide(softmax(logits, temperature), threshold).astype(np.int64)
-    return dataclasses.replace(
-        reference, features=dataclasses.replace(reference.features, logits=logits, predicted=predicted)
-    )
 
 
 def _encoder_only(predictor: Predictor, logits: NDArray[np.float32]) -> EncoderOnlyOutputs:

@@ -4,13 +4,15 @@ K: classes.
 """
 
 import dataclasses
+import hashlib
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from textclf.config import TRAIN_ON, ModelOptions, TrainingOptions
@@ -18,22 +20,20 @@ from textclf.data.datasets import Dataset
 from textclf.data.splits import Split
 from textclf.errors import ConfigError
 from textclf.phases import announce, rough_wordpieces
-from textclf.stats.calibration import expected_calibration_error, fit_temperature, softmax
-from textclf.stats.floor import Floor, compare_with_floor, is_no_better_than_probe
-from textclf.stats.metrics import OUT_OF_FOLD, Metrics, classification_metrics
-from textclf.tokenization.windows import means_of_windows
+from textclf.stats.floor import compare_with_floor, is_no_better_than_probe
 from textclf.training.classifier import ids_encoder
-from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts, tokenize_windows
+from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
 from textclf.training.fitting.probe import (
     cross_fitted_probe,
+    cross_scaled,
     fit_probe,
     probe_logits,
     probe_scale,
+    recalls_by_weights,
     sampled_rows,
-    weights_help,
 )
 from textclf.training.fitting.training_loop import (
     FitResult,
@@ -46,6 +46,7 @@ from textclf.training.fitting.training_loop import (
     refit,
 )
 from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
+from textclf.training.measuring import CrossFitted, MeasuredTraining, measure_model, window_logits
 from textclf.training.out_of_fold import out_of_fold_logits
 from textclf.training.precision import chosen_precision
 from textclf.training.recipes import Recipe
@@ -60,7 +61,8 @@ _FINE_TUNING_OPTIONS = (
 # Texts that a probe is fitted to and compared on: more would take longer and change little.
 _PROBED_TEXTS = 2000
 _COMPARED_TEXTS = 1000
-# Trainings of a cross-validation. Five would take nearly twice as long; three are enough to fit a temperature.
+# Trainings of a cross-validation, besides that on all texts. Five would take half as long again; three suffice to fit a
+# temperature.
 _FOLDS = 3
 # To announce the duration: wordpieces per second of the encoder without its gradient, on two cores.
 _ENCODING_SPEED = 5000
@@ -103,24 +105,23 @@ class CompiledTraining:
 
     @cached_property
     def taught(self) -> Taught:
-        """The training texts with what the teachers predict for them."""
-        return teach(self.dataset.train, self.teachers, self.dataset.class_names, self.teacher_cache)
+        """The training texts with what the teachers predict for them; a probe learns from labels only."""
+        teachers = self.teachers if self.options.epochs else ()
+        return teach(self.dataset.train, teachers, self.dataset.class_names, self.teacher_cache)
 
     @property
     def training_split(self) -> Split:
         """The texts that the model is fitted to."""
-        data = self.dataset
-        others = (data.validation_select, data.validation_calibrate)
-        return self.taught.split.joined(*others[: TRAIN_ON.index(self.options.train_on)])
+        return self.taught.split.joined(*_more_texts(self.dataset, self.options))
 
     @property
     def held_out_split(self) -> Split:
-        """Texts to compare the model with its floor; with train_on "all" it is measured by cross-fitting on them."""
+        """Texts to compare the model with its floor, which did not choose the epoch; those of a cross-fitted model."""
         data = self.dataset
         if self.options.train_on == "all":
             return self.training_split
         held_out = data.validation_calibrate
-        if self.options.train_on == "train":
+        if self.options.train_on == "train" and self.options.select != "best":
             held_out = held_out.joined(data.validation_select)
         return held_out.chosen(sampled_rows(held_out.labels, _COMPARED_TEXTS))
 
@@ -136,17 +137,18 @@ class CompiledTraining:
             options, names, padding_id = self.options, self.dataset.class_names, self.preprocessing.padding_id
             train = self._labelled_ids(self.training_split)
             is_cross_fitted, is_resumed = options.train_on == "all", self.run.progress().step > 0
+            # First of all, so that the floor of a resumed training is the same.
+            probed = self._probe_logits(train)
             # Fine-tuning checkpoints include the weights of these steps, but cross-fitting starts from them again.
             if options.mlm_epochs and (is_cross_fitted or not is_resumed):
                 self._pretrain(train)
-            probed = self._probe_logits(train)
             needs_head = options.head_init == "probe" and (is_cross_fitted or not is_resumed)
             vectors = self._vectors(train) if needs_head else None
             if not options.epochs and vectors is not None:
-                return self._keep_probe(_NO_STEPS, probed, vectors, train.labels)
+                return self._keep_probe(_NO_STEPS, probed, vectors, train)
             initial = self.ids_model.get_weights() if is_cross_fitted else []
             if vectors is not None and not is_resumed:
-                self._set_head(vectors, train.labels)
+                self._set_head(vectors, train)
             select = None if options.train_on != "train" else self._labelled_ids(self.dataset.validation_select)
             steps = sum(map(len, plan_epochs(train.texts.lengths, options)))
             trainer = make_trainer(self.ids_model, options, steps)
@@ -156,80 +158,63 @@ class CompiledTraining:
             final = self.ids_model.get_weights()
             announce("training again for each fold of a cross-validation", _FOLDS * result.seconds)
 
-            def model(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+            def train_fold(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
                 self.ids_model.set_weights(initial)
                 part = train.chosen(fitted)
                 if vectors is not None:
-                    self._set_head(vectors[fitted], part.labels)
+                    self._set_head(vectors[fitted], part)
                 refit(trainer, part, len(names), options, graph_precision, padding_id)
                 return predict_logits(self._ids_to_logits, train.texts.chosen(held), padding_id, "fold")
 
+            def model(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+                # The first held text is in no other fold.
+                return self.run.kept(f"fold-{held[0]}", (len(held), len(names)), lambda: train_fold(fitted, held))
+
             out_of_fold = out_of_fold_logits(train.labels, len(names), model, _FOLDS)
             may_keep_probe = self.recipe is not None and self.model_options.pooling == "mean"
-            if vectors is not None and may_keep_probe and is_no_better_than_probe(out_of_fold, probed, train.labels):
+            compared = (out_of_fold, probed, train.labels, options.class_weights)
+            if vectors is not None and may_keep_probe and is_no_better_than_probe(*compared):
                 self.ids_model.set_weights(initial)
-                return self._keep_probe(result, probed, vectors, train.labels)
+                return self._keep_probe(result, probed, vectors, train)
             self.ids_model.set_weights(final)
             return FittedTraining(result, probed, out_of_fold)
 
     def _keep_probe(
-        self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, labels: np.ndarray
+        self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, texts: LabelledIds
     ) -> "FittedTraining":
         """Make the model the probe of these outputs of the encoder, which is as it was before the training."""
-        classes, weighted = len(self.dataset.class_names), self.options.class_weights
-        out_of_fold = cross_fitted_probe(vectors, labels, classes, weighted, _FOLDS)
-        scale = probe_scale(out_of_fold, labels)
-        self._set_head(vectors, labels, scale)
-        return FittedTraining(
-            result, probed, out_of_fold / scale if self.options.train_on == "all" else None, is_probe=True
-        )
+        labels, is_fitted_to_all = texts.labels, self.options.train_on == "all"
+        scale, out_of_fold = 1.0, None
+        if self._smallest_class(labels) > 1:
+            logits = self._cross_fitted_probe(vectors, texts)
+            scale = probe_scale(logits, labels)
+            out_of_fold = cross_scaled(logits, labels, _FOLDS) if is_fitted_to_all else None
+        self._set_head(vectors, texts, scale)
+        return FittedTraining(result, probed, out_of_fold, is_probe=True)
 
     def logits(self, split: Split, label: str) -> np.ndarray:
         """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""
         return window_logits(self._ids_to_logits, self.preprocessing, split.texts, label)
 
-    def measure(self, fitted: "FittedTraining") -> "MeasuredTraining":
+    def measure(self, fitted: "FittedTraining") -> MeasuredTraining:
         """Fit the temperature on held-out logits, then measure the model on texts that it was not fitted to.
 
         The temperature is that of the calibration set, and the model is measured on the selection set and on test.
         If these are training texts, both are those of the out-of-fold logits.
         """
-        splits, calibrated = self.dataset.splits, "validation_calibrate"
-        if fitted.out_of_fold is not None:
-            calibrated, splits = OUT_OF_FOLD, {**splits, OUT_OF_FOLD: self.training_split}
-        known = {} if fitted.out_of_fold is None else {OUT_OF_FOLD: fitted.out_of_fold}
-        logits = known.get(calibrated)
-        if logits is None:
-            logits = self.logits(splits[calibrated], "calibration")
-        labels = splits[calibrated].labels
-        temperature = fit_temperature(logits, labels)
-        names = [*known, "validation_select", "test"]
-        if self.options.train_on != "train":
-            names.remove("validation_select")
-        measured = {name: splits[name] for name in names if name in splits}
-        probabilities = {
-            name: softmax(known[name] if name in known else self.logits(split, name), temperature)
-            for name, split in measured.items()
-        }
-        held_out = self.held_out_split
-        trained = known.get(OUT_OF_FOLD)
-        if trained is None:
-            trained = self.logits(held_out, "floor")
-        return MeasuredTraining(
-            floor=compare_with_floor(trained.argmax(axis=1), fitted.probed.argmax(axis=1), held_out.labels),
-            temperature=temperature,
-            calibration={
-                "split": calibrated,
-                "n": len(labels),
-                "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
-                "expected_calibration_error_after": expected_calibration_error(softmax(logits, temperature), labels),
-            },
-            probabilities=probabilities,
-            metrics={
-                name: classification_metrics(probabilities[name], split.labels, self.dataset.class_names)
-                for name, split in measured.items()
-            },
+        out_of_fold, held_out = fitted.out_of_fold, self.held_out_split
+        cross_fitted = None if out_of_fold is None else CrossFitted(self.training_split, out_of_fold)
+        names = ("validation_select", "test") if self.options.train_on == "train" else ("test",)
+        measured = measure_model(self.dataset, self.logits, names, cross_fitted)
+        logits = self.logits(held_out, "floor") if out_of_fold is None else out_of_fold
+        floor = compare_with_floor(
+            logits.argmax(axis=1),
+            fitted.probed.argmax(axis=1),
+            held_out.labels,
+            is_out_of_fold=out_of_fold is not None,
         )
+        fields = {field.name: getattr(measured, field.name) for field in dataclasses.fields(measured)}
+        return MeasuredTraining(**fields, floor=floor)
 
     def _labelled_ids(self, split: Split) -> LabelledIds:
         return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels, split.weights, split.taught)
@@ -241,10 +226,18 @@ class CompiledTraining:
         with self.mlm_run.locked("pretraining on the same texts"):
             pretrain_mlm(self.ids_model, train.texts, wordpieces, self.options, self.mlm_run)
 
-    def _set_head(self, vectors: np.ndarray, labels: np.ndarray, scale: float = 1.0) -> None:
+    def _set_head(self, vectors: np.ndarray, texts: LabelledIds, scale: float = 1.0) -> None:
         """Make the classification layer the probe of these outputs of the encoder, its logits divided by `scale`."""
-        probe = fit_probe(vectors, labels, len(self.dataset.class_names), self.options.class_weights)
+        classes, weighted = len(self.dataset.class_names), self.options.class_weights
+        probe = fit_probe(vectors, texts.labels, classes, weighted, texts.weights)
         self.classifier.get_layer("classifier").set_weights([part / scale for part in probe])
+
+    def _cross_fitted_probe(self, vectors: np.ndarray, texts: LabelledIds) -> np.ndarray:
+        classes, weighted = len(self.dataset.class_names), self.options.class_weights
+        return cross_fitted_probe(vectors, texts.labels, classes, weighted, _FOLDS, texts.weights)
+
+    def _smallest_class(self, labels: np.ndarray) -> int:
+        return int(np.bincount(labels, minlength=len(self.dataset.class_names)).min())
 
     def _vectors(self, texts: LabelledIds, pooling: str | None = None) -> np.ndarray:
         """Outputs [texts, H] of the encoder, pooled as for the classifier or in another way."""
@@ -253,7 +246,6 @@ class CompiledTraining:
 
     def _probe_logits(self, train: LabelledIds) -> np.ndarray:
         """Logits of the held-out texts by a probe of the encoder before training, on means over the tokens."""
-        classes, weighted = len(self.dataset.class_names), self.options.class_weights
         is_cross_fitted = self.options.train_on == "all"
         sample = train if is_cross_fitted else train.chosen(sampled_rows(train.labels, _PROBED_TEXTS))
         others = None if is_cross_fitted else self._labelled_ids(self.held_out_split)
@@ -261,8 +253,9 @@ class CompiledTraining:
         announce("fitting a probe, which the trained model is compared with", wordpieces / _ENCODING_SPEED)
         vectors = self._vectors(sample, "mean")
         if others is None:
-            return cross_fitted_probe(vectors, sample.labels, classes, weighted, _FOLDS)
-        return probe_logits(vectors, sample.labels, self._vectors(others, "mean"), classes, weighted)
+            return self._cross_fitted_probe(vectors, sample)
+        classes, weighted = len(self.dataset.class_names), self.options.class_weights
+        return probe_logits(vectors, sample.labels, self._vectors(others, "mean"), classes, weighted, sample.weights)
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
@@ -299,67 +292,6 @@ class FittedTraining:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredModel:
-    """Results of a model: its temperature, probabilities float64 [texts, K] and metrics by split."""
-
-    temperature: float
-    calibration: dict[str, Any]
-    probabilities: dict[str, np.ndarray]
-    metrics: dict[str, Metrics]
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredTraining(MeasuredModel):
-    """Results of a trained model, and of its floor."""
-
-    floor: Floor
-
-
-def window_logits(
-    ids_to_logits: Callable[[np.ndarray, np.ndarray], tf.Tensor],
-    preprocessing: TextPreprocessing,
-    texts: Sequence[str],
-    label: str,
-) -> np.ndarray:
-    """Logits of texts, the means over their windows, float32 [texts, K]; for the arguments see predict_logits."""
-    windows = tokenize_windows(preprocessing, texts)
-    return means_of_windows(
-        predict_logits(ids_to_logits, windows.rows, preprocessing.padding_id, label), windows.counts
-    )
-
-
-def measure_model(
-    dataset: Dataset, logits_of: Callable[[Split, str], np.ndarray], names: Collection[str]
-) -> MeasuredModel:
-    """Fit the temperature on the calibration set, then measure a model on other splits.
-
-    Args:
-        dataset: the data that the model was trained on.
-        logits_of: computes the logits of a split's texts, float32 [n, K]; the text names the progress bar.
-        names: splits that are measured; those that the data lacks are left out.
-    """
-    calibration_set = dataset.validation_calibrate
-    logits, labels = logits_of(calibration_set, "calibration"), calibration_set.labels
-    temperature = fit_temperature(logits, labels)
-    measured = {name: split for name, split in dataset.splits.items() if name in names}
-    probabilities = {name: softmax(logits_of(split, name), temperature) for name, split in measured.items()}
-    return MeasuredModel(
-        temperature=temperature,
-        calibration={
-            "split": "validation_calibrate",
-            "n": len(calibration_set),
-            "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
-            "expected_calibration_error_after": expected_calibration_error(softmax(logits, temperature), labels),
-        },
-        probabilities=probabilities,
-        metrics={
-            name: classification_metrics(probabilities[name], split.labels, dataset.class_names)
-            for name, split in measured.items()
-        },
-    )
-
-
 def compile_training(
     dataset: Dataset,
     folders: EncoderFolders,
@@ -389,11 +321,14 @@ def compile_training(
             f"got {options.mlm_epochs}"
         )
     if recipe is not None and recipe.asks_for_class_weights:
-        options = dataclasses.replace(options, class_weights=_weights_help(dataset, preprocessing, classifier))
+        options = dataclasses.replace(options, class_weights=_weights_help(dataset, preprocessing, classifier, options))
     name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
     # All that decides the outcome, so that a killed training may continue with another checkpoint_steps.
+    weights = dataset.train.joined(*_more_texts(dataset, options)).weights
     identity: dict[str, Any] = {
         "data": dataset.fingerprint,
+        # The fingerprint has the weights of the training texts only.
+        "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
         "encoder": [str(folders.encoder), str(folders.preprocessing)],
         # A training reads one window of each text.
         "model": {name: value for name, value in model.to_dict().items() if name != "windows"},
@@ -426,14 +361,28 @@ def compile_training(
     )
 
 
-def _weights_help(dataset: Dataset, preprocessing: TextPreprocessing, classifier: tf_keras.Model) -> bool:
-    """Whether class weights help a probe on the training texts."""
-    train = dataset.train.chosen(sampled_rows(dataset.train.labels, _PROBED_TEXTS))
+def _more_texts(dataset: Dataset, options: TrainingOptions) -> tuple[Split, ...]:
+    """The validation texts that the model is fitted to."""
+    return (dataset.validation_select, dataset.validation_calibrate)[: TRAIN_ON.index(options.train_on)]
+
+
+def _weights_help(
+    dataset: Dataset, preprocessing: TextPreprocessing, classifier: tf_keras.Model, options: TrainingOptions
+) -> bool:
+    """Whether class weights raise the mean recall of a probe on texts that the model is fitted to; prints why."""
+    every, classes = dataset.train.joined(*_more_texts(dataset, options)), len(dataset.class_names)
+    train = every.chosen(sampled_rows(every.labels, _PROBED_TEXTS))
+    if np.bincount(train.labels, minlength=classes).min() < 2:
+        click.echo("class weights: off, because a class has too few texts to try them")
+        return False
     announce("trying class weights", rough_wordpieces(train.texts, 512) / _ENCODING_SPEED)
     texts = tokenize_texts(preprocessing, train.texts)
     encode = ids_to_logits(ids_encoder(classifier, "mean"))
     vectors = predict_logits(encode, texts, preprocessing.padding_id, "probe")
-    return weights_help(vectors, train.labels, len(dataset.class_names))
+    without, balanced = recalls_by_weights(vectors, train.labels, classes, train.weights)
+    does_help, recalls = balanced > without, f"{balanced:.1%} with them and {without:.1%} without"
+    click.echo(f"class weights: {'on' if does_help else 'off'}, because the mean recall of a probe is {recalls}")
+    return does_help
 
 
 def _training_tokens(dataset: Dataset, model: ModelOptions, options: TrainingOptions) -> float:

@@ -15,12 +15,12 @@ from textclf.stats.calibration import fit_temperature
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import open_model
 from textclf.store.recorded_options import model_options_of
-from textclf.training.compiled_training import measure_model, window_logits
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts, tokenize_windows
 from textclf.training.export.engine_export import GOLDEN_TEXTS, golden_texts_of
 from textclf.training.export.saved_model_export import SavedClassifier
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 from textclf.training.export.version_writer import reexported_version, training_of_child
+from textclf.training.measuring import measure_model, window_logits
 from train_model import Training
 
 MAX_LENGTH, WINDOWS = 32, 3

@@ -185,6 +185,23 @@ def test_the_lock_is_given_back_after_an_exception(run):
         pass
 
 
+def test_a_result_is_computed_once_and_again_if_its_file_is_damaged(run):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return np.full((2, 3), len(calls), np.float32)
+
+    with run.locked():
+        for expected in (1, 1):
+            assert (run.kept("fold-0", (2, 3), compute) == expected).all()
+        (file,) = (run.path / "results").iterdir()
+        file.write_bytes(file.read_bytes()[:-40])
+        assert (run.kept("fold-0", (2, 3), compute) == 2).all()
+        run.forget()
+        assert (run.kept("fold-0", (2, 3), compute) == 3).all()
+
+
 def test_forgetting_removes_the_state_and_keeps_the_logs(saved):
     saved.save_best(weights(1), 1)
     saved.tensorboard.mkdir()

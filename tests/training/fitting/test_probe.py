@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from textclf.stats.calibration import softmax
-from textclf.training.fitting.probe import cross_fitted_probe, fit_probe, probe_scale, sampled_rows, weights_help
+from textclf.stats.folds import stratified_folds
+from textclf.training.fitting.probe import (
+    cross_fitted_probe,
+    cross_scaled,
+    fit_probe,
+    probe_scale,
+    recalls_by_weights,
+    sampled_rows,
+)
 
 WIDTH = 8
 
@@ -74,8 +82,31 @@ def test_a_few_labels_that_are_all_right_do_not_make_it_certain():
 
 
 def test_weights_are_for_a_rare_class_that_is_never_found():
-    assert weights_help(*clusters(2, [200, 10], distance=0.5), 2)
-    assert not weights_help(*clusters(2, [60, 60], distance=5.0), 2)
+    without, balanced = recalls_by_weights(*clusters(2, [200, 10], distance=0.5), 2)
+    assert without < balanced
+    without, balanced = recalls_by_weights(*clusters(2, [60, 60], distance=5.0), 2)
+    assert without == balanced
+
+
+def test_weights_of_texts_count():
+    # The same vectors with both labels: only the weights tell which one is right.
+    vectors, labels = clusters(2, 20)
+    both, contradictory = np.concatenate([vectors, vectors]), np.concatenate([labels, 1 - labels])
+    weights = np.repeat([9.0, 1.0], len(labels))
+    kernel, bias = fit_probe(both, contradictory, 2, weights=weights)
+    assert ((vectors @ kernel + bias).argmax(axis=1) == labels).mean() > 0.9
+    predicted = cross_fitted_probe(both, contradictory, 2, weights=weights).argmax(axis=1)
+    assert (predicted[: len(labels)] == labels).mean() > 0.9
+
+
+def test_the_scale_of_a_text_does_not_know_its_label():
+    vectors, labels = clusters(2, 12, distance=1.0)
+    logits = cross_fitted_probe(vectors, labels, 2)
+    held = stratified_folds(labels, folds=3)[0]
+    changed = np.where(held, 1 - labels, labels)
+    rest = logits[held] / probe_scale(logits[~held], labels[~held])
+    assert probe_scale(logits, changed) != probe_scale(logits, labels)
+    np.testing.assert_allclose(cross_scaled(logits, labels, 3)[held], rest)
 
 
 def test_a_sample_keeps_shares_and_every_class():

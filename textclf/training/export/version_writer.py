@@ -26,7 +26,7 @@ from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_t
 from textclf.report.shortcomings import evaluation_shortcomings
 from textclf.report.unusual import unusual_sentence
 from textclf.runtime.engine import load_engine
-from textclf.runtime.feature_extraction import reference_of, with_logits
+from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
 from textclf.stats.calibration import reliability_bins
 from textclf.stats.floor import Floor
@@ -35,19 +35,13 @@ from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
-from textclf.training.compiled_training import (
-    CompiledTraining,
-    FittedTraining,
-    MeasuredModel,
-    MeasuredTraining,
-    measure_model,
-    window_logits,
-)
+from textclf.training.compiled_training import CompiledTraining, FittedTraining
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
 from textclf.training.export.saved_model_export import SavedClassifier, export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
 from textclf.training.fitting.training_loop import FitResult
+from textclf.training.measuring import MeasuredModel, MeasuredTraining, measure_model, window_logits
 from textclf.training.unusual_training import fit_unusual, unusual_counts
 
 # The saved model is compared with the model in memory on this many texts, within this tolerance of the logits.
@@ -71,8 +65,8 @@ class NewVersion:
         dataset, preprocessing: data set and preprocessing of the training.
         write_model: writes saved_model/ and plots/ into the version's folder and returns the parity that it measured.
         expected_current: version that must still be current for a promotion; None if the store is empty.
-        held_out_logits: logits of the calibration set by models that were not fitted to it, float32 [n, K]; None if
-            this model was not.
+        held_out_logits: logits of the calibration set by models that were not fitted to it, float32 [n, K], for
+            reference_of(); None if this model was not.
     """
 
     manifest: Manifest
@@ -141,7 +135,8 @@ def trained_version(
         training={
             **dataclasses.asdict(fitted.result),
             "options": {**ready.options.to_dict(), "precision": ready.precision},
-            "teachers": [dataclasses.asdict(record) for record in ready.taught.records],
+            # A probe learns from labels only.
+            "teachers": [] if fitted.is_probe else [dataclasses.asdict(record) for record in ready.taught.records],
             "graph": ready.ids_model.name,
             "dropout": model.dropout,
             "pooling": model.pooling,
@@ -281,9 +276,13 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     predictor = predictor_with(engine, manifest, cascade=cascade, unusual=unusual)
     held_out = calibration_set.texts
     announce_scoring(held_out, manifest.max_wordpieces, f"{len(held_out):,} texts for the drift reference")
-    reference = reference_of(predictor, held_out, calibration_set.labels, projection_texts=train)
-    if new.held_out_logits is not None:
-        reference = with_logits(reference, new.held_out_logits, manifest.temperature, manifest.threshold)
+    reference = reference_of(
+        predictor,
+        held_out,
+        calibration_set.labels,
+        projection_texts=train,
+        held_out_logits=new.held_out_logits,
+    )
     save_reference(reference, folder / REFERENCE_FILE)
     click.echo(f"reference:     {len(reference.labels)} held-out texts, error rate {reference.error_rate:.2%}")
     manifest = dataclasses.replace(manifest, unusual=unusual_counts(unusual, engine.tokenizer, held_out))

@@ -8,18 +8,24 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from textclf.errors import TrainingError
 from textclf.files import atomic_file, locked
+from textclf.npz_files import UNREADABLE, read_array
 from textclf.training.tf_setup import tf
 
 _PROGRESS = "progress.json"
 _BEST = "best"
+_RESULTS = "results"
 
 
 @dataclass
@@ -152,9 +158,26 @@ class RunDirectory:
         """
         self._read(weights, f"{_BEST}-{epoch}")
 
+    def kept(self, name: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """A float32 result of the training, from its file if there is one; otherwise compute it and write the file."""
+        path = self.path / _RESULTS / f"{name}.npz"
+        try:
+            with zipfile.ZipFile(path) as file:
+                found = read_array(file, "values", 4 * math.prod(shape) + 1000)
+            if found.shape == shape and found.dtype == np.float32:
+                return found
+        except UNREADABLE:
+            pass  # A damaged file is written again.
+        values = compute()
+        path.parent.mkdir(exist_ok=True)
+        with atomic_file(path, "wb") as file:
+            np.savez(file, values=values)
+        return values
+
     def forget(self) -> None:
         """Remove the checkpoints after the model was saved as a version; the TensorBoard logs stay."""
         (self.path / _PROGRESS).unlink(missing_ok=True)
+        shutil.rmtree(self.path / _RESULTS, ignore_errors=True)
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     def _write(self, checkpoint: tf.train.Checkpoint, name: str) -> None:

@@ -13,7 +13,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from textclf.stats.folds import FOLDS
+from textclf.stats.class_weights import loss_weights
+from textclf.stats.floor import macro_recall
+from textclf.stats.folds import FOLDS, stratified_folds
 from textclf.training.out_of_fold import out_of_fold_logits
 
 # Inverse strength of the L2 penalty for vectors of norm 1. With 200 texts 10 and 100 are less accurate.
@@ -23,7 +25,11 @@ _LOG_SCALES = (-6.0, 3.0)
 
 
 def fit_probe(
-    vectors: NDArray[np.float32], labels: NDArray[np.integer], classes: int, class_weights: bool = False
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    classes: int,
+    class_weights: bool = False,
+    weights: NDArray[np.floating[Any]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Kernel [H, K] and bias [K] of a linear layer that classifies `vectors`.
 
@@ -32,10 +38,11 @@ def fit_probe(
         labels: class ids, one per text; every class occurs.
         classes: number of classes, K.
         class_weights: weight each class the same.
+        weights: how much each text counts, [texts]; None if all count the same.
     """
     norm = float(np.linalg.norm(vectors, axis=1).mean())
-    weights = "balanced" if class_weights else None
-    probe = LogisticRegression(C=_C, max_iter=_MAX_STEPS, class_weight=weights).fit(vectors / norm, labels)
+    of_texts = loss_weights(labels, classes, weights, class_weights)
+    probe = LogisticRegression(C=_C, max_iter=_MAX_STEPS).fit(vectors / norm, labels, sample_weight=of_texts)
     kernel, bias = probe.coef_.T / norm, probe.intercept_
     if classes == 2:  # One column, the logit of the second class: half of it for each class.
         kernel, bias = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
@@ -65,9 +72,10 @@ def probe_logits(
     others: NDArray[np.float32],
     classes: int,
     class_weights: bool = False,
+    weights: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.float32]:
     """Logits of `others`, float32 [texts, K], by a probe that is fitted to `vectors`; see fit_probe."""
-    kernel, bias = fit_probe(vectors, labels, classes, class_weights)
+    kernel, bias = fit_probe(vectors, labels, classes, class_weights, weights)
     return np.asarray(others @ kernel + bias)
 
 
@@ -77,22 +85,37 @@ def cross_fitted_probe(
     classes: int,
     class_weights: bool = False,
     folds: int = FOLDS,
+    weights: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.float32]:
     """Logits [texts, K] by probes that were not fitted to the text; each class has at least two."""
 
     def model(fitted: NDArray[np.intp], held: NDArray[np.intp]) -> NDArray[np.float32]:
-        return probe_logits(vectors[fitted], labels[fitted], vectors[held], classes, class_weights)
+        of_fitted = None if weights is None else weights[fitted]
+        return probe_logits(vectors[fitted], labels[fitted], vectors[held], classes, class_weights, of_fitted)
 
     return out_of_fold_logits(labels, classes, model, folds)
 
 
-def weights_help(vectors: NDArray[np.float32], labels: NDArray[np.integer[Any]], classes: int) -> bool:
-    """Whether class weights raise the mean recall of the classes, of probes on texts that they were not fitted to."""
-    recalls = []
-    for class_weights in (False, True):
-        predicted = cross_fitted_probe(vectors, labels, classes, class_weights).argmax(axis=1)
-        recalls.append(np.mean([np.mean(predicted[labels == k] == k) for k in range(classes)]))
-    return bool(recalls[1] > recalls[0])
+def cross_scaled(logits: NDArray[np.float32], labels: NDArray[np.integer[Any]], folds: int) -> NDArray[np.float32]:
+    """Logits [n, K], those of each fold divided by the probe_scale of the other folds."""
+    scaled = np.empty_like(logits)
+    for held in stratified_folds(labels, folds=folds):
+        scaled[held] = logits[held] / probe_scale(logits[~held], labels[~held])
+    return scaled
+
+
+def recalls_by_weights(
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.integer[Any]],
+    classes: int,
+    weights: NDArray[np.floating[Any]] | None = None,
+) -> tuple[float, float]:
+    """Mean recall of the classes without and with class weights, of probes on texts that they were not fitted to."""
+    without, balanced = (
+        macro_recall(cross_fitted_probe(vectors, labels, classes, on, weights=weights).argmax(axis=1), labels)
+        for on in (False, True)
+    )
+    return without, balanced
 
 
 def sampled_rows(labels: NDArray[np.integer[Any]], max_texts: int) -> NDArray[np.intp]:
