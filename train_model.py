@@ -219,17 +219,8 @@ class Training:
         preprocessing = maker.select_model()
         announce("building the model and its training graph", 15)
         classifier = maker.build_model(model.dropout)
-        self._compiled = compile_training(
-            dataset,
-            maker.folders,
-            preprocessing,
-            classifier,
-            model,
-            self.training_options,
-            self.runs_dir,
-            teachers,
-            self._chosen,
-        )
+        built = dataset, maker.folders, preprocessing, classifier, model
+        self._compiled = compile_training(*built, self.training_options, self.runs_dir, teachers, self._chosen)
         # A recipe decides about class weights here.
         self.training_options = self._compiled.options
         self._fitted = self._measured = None
@@ -248,10 +239,6 @@ class Training:
         if self._fitted is None:
             self._fitted = ready.fit()
             click.echo(f"trained:       {self._fitted.describe(ready)}")
-            if self._fitted.is_probe and ready.teachers:
-                click.echo(
-                    "warning: the model is a probe, which learned from the labels only, not from teachers", err=True
-                )
         return self._fitted.result.history
 
     def predict_model(self) -> dict[str, Metrics]:

@@ -183,6 +183,8 @@ class CompiledTraining:
         self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, texts: LabelledIds
     ) -> "FittedTraining":
         """Make the model the probe of these outputs of the encoder, which is as it was before the training."""
+        if self.teachers:
+            click.echo("warning: the model is a probe, which learns from labels only: no teacher taught it", err=True)
         labels, is_fitted_to_all = texts.labels, self.options.train_on == "all"
         scale, out_of_fold = 1.0, None
         if self._smallest_class(labels) > 1:
