@@ -34,8 +34,8 @@ def completed(*counts, selection_texts=20, **given):
     ("labels", "name"),
     [
         (3, "probe"),
-        (7, "probe"),
-        (8, "probe, then fine-tuning"),
+        (5, "probe"),
+        (6, "probe, then fine-tuning"),
         (32, "probe, then fine-tuning"),
         (200, "fine-tuning"),
         (500, "defaults"),
@@ -98,8 +98,8 @@ def test_it_says_what_it_chose():
     assert str(chosen(900, 900, selection_texts=180)).endswith("all classes 1,800")
     given = {**chosen(16, 16).options, "epochs": 2}
     assert str(chosen(16, 16, **given)).endswith("all classes 32: all its options are given")
-    # The number is the one that decided: 8 labels would be for another row.
-    assert str(chosen(7, 8)).startswith("probe, because the median class has 7.5 labels, all classes 15: ")
+    # The number is the one that decided: 6 labels would be for another row.
+    assert str(chosen(5, 6)).startswith("probe, because the median class has 5.5 labels, all classes 11: ")
 
 
 @pytest.mark.parametrize(
