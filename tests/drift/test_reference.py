@@ -49,11 +49,6 @@ def path(reference, tmp_path):
     return tmp_path / "reference.npz"
 
 
-def without_embeddings(reference):
-    features = dataclasses.replace(reference.features, embeddings=None)
-    return dataclasses.replace(reference, features=features, projection=None)
-
-
 def arrays_of(reference):
     """All arrays of a reference by name."""
     named = {name: value for name, value in vars(reference.features).items() if isinstance(value, np.ndarray)}
@@ -172,7 +167,7 @@ def test_what_is_saved_is_loaded(reference, path):
 
 
 def test_a_model_may_have_no_embeddings(reference, tmp_path):
-    plain = without_embeddings(reference)
+    plain = reference.without_embeddings()
     save_reference(plain, tmp_path / "reference.npz")
     assert_same(load_reference(tmp_path / "reference.npz"), plain)
     assert load_projection(tmp_path / "reference.npz") is None

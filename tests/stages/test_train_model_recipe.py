@@ -71,6 +71,9 @@ def test_cross_fitting_measures_what_was_fitted_to_all_labels(trained_on_few):
     assert floor["texts"] == 24
     assert floor["accuracy"] == manifest.metrics["out_of_fold"]["accuracy"]
     assert manifest.cascade["why_off"].startswith("the encoder was fitted to all texts")
+    # A probe leaves the encoder as it was, so its embeddings of training texts are those of new texts.
+    reference = load_reference(version.part(REFERENCE_FILE))
+    assert (reference.features.embeddings is None) == (not manifest.training["is_probe"])
     # An accuracy of few texts has its interval, and no calibration error.
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("out_of_fold:")]
     assert " to " in line
@@ -86,6 +89,7 @@ def test_the_reference_has_the_logits_of_models_that_did_not_see_the_text(tiny_c
     assert fitted is not None
     reference = load_reference(version.part(REFERENCE_FILE))
     n = len(training.dataset.validation_calibrate)
+    assert reference.features.embeddings is not None
     np.testing.assert_allclose(reference.features.logits, fitted.out_of_fold[-n:], atol=1e-6)
     every = training.dataset.train.joined(training.dataset.validation_select, training.dataset.validation_calibrate)
     assert version.manifest.temperature == pytest.approx(fit_temperature(fitted.out_of_fold, every.labels))

@@ -181,6 +181,10 @@ class Reference:
             if not holds:
                 raise InputError(f"reference of {len(features)} texts: expected {what}")
 
+    def without_embeddings(self) -> "Reference":
+        """The reference without embeddings, which are then not tested."""
+        return dataclasses.replace(self, features=dataclasses.replace(self.features, embeddings=None), projection=None)
+
     @property
     def error_rate(self) -> float:
         """The share of wrong predictions."""
