@@ -231,8 +231,8 @@ class TrainingOptions(Config):
         0.0, "Weight of the R-Drop loss; above 0, a step takes twice the time and memory.", min=0, below=1000
     )
     teachers: tuple[str, ...] = texts(
-        "Learn from the probabilities of this larger model too: a version (its id in the store, its folder, or a "
-        "store), or a table with a column p:CLASS for each class, as `score` writes it; may be repeated.",
+        "Learn from the probabilities of another model too; may be repeated. It is a version (an id, a folder or a "
+        "store), or a table with a column p:CLASS for each class, as `score` writes it.",
         flag="--teacher",
         metavar="VERSION_OR_TABLE",
     )

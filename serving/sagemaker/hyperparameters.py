@@ -32,7 +32,9 @@ class Hyperparameters:
         False, "Make the new version current; the first version of a store is, unless it is below its floor."
     )
     recipe: str = choice(
-        "auto", "auto chooses options by the number of labels; a hyperparameter that is given stays as it is.", RECIPES
+        "auto",
+        "With auto the number of labels chooses options; a hyperparameter that is given stays as it is.",
+        RECIPES,
     )
 
 

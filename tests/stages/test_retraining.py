@@ -127,7 +127,7 @@ def test_the_constructor_only_stores(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"epoch": 3}, "Retrain: unknown option epoch"),
-        ({"epochs": 0}, "epochs: expected"),
+        ({"epochs": -1}, "epochs: expected"),
         ({"truncation": "tail"}, "truncation: expected"),
         ({"margin": 2}, "margin: expected"),
         ({"new_share": 0.0}, "new_share: expected"),

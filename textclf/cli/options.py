@@ -129,7 +129,7 @@ def changed_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **_encoder_fields(show_default=False),
         **field_options(TrainingOptions, show_default=False),
         "recipe": _recipe_option(
-            "auto chooses options that are not given by the number of labels; none keeps those of the current version.",
+            "With auto the number of labels chooses options that are not given; none keeps the recorded ones.",
             default="none",
         ),
     }
@@ -198,7 +198,7 @@ def _model_options(encoder: str, preprocess: str, **values: Any) -> ModelOptions
 
 
 recipe_option = _recipe_option(
-    "auto chooses options by the number of labels per class; an option that is given stays as it is.", default="auto"
+    "With auto the number of labels per class chooses options; an option that is given stays as it is.", default="auto"
 )
 dataset_path_option = click.option(
     "--dataset-path", required=True, help="Data set: an archive, a folder, or a table (CSV, JSON, Parquet, …)."
