@@ -206,6 +206,7 @@ def test_save_and_load(tmp_path, lower_case):
         "max_length": 12,
         "truncation": "head+tail",
         "head_fraction": 0.4,
+        "windows": 1,
     }
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocabulary == tokenizer.vocabulary
