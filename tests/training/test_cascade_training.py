@@ -156,7 +156,7 @@ def test_the_objective_is_that_of_the_training(add, monkeypatch, options, object
     fit = training.fit_cascade
     weigh = training.fit_linear_stage
     monkeypatch.setattr(training, "fit_cascade", lambda *args: asked.append(args[-1]) or fit(*args))
-    monkeypatch.setattr(training, "fit_linear_stage", lambda *args: asked.append(args[-1]) or weigh(*args))
+    monkeypatch.setattr(training, "fit_linear_stage", lambda *of, **more: asked.append(of[-1]) or weigh(*of, **more))
     add(dataset(half_c=30), training={"options": options})
     assert asked == [objective.class_weights, objective]
 
