@@ -401,7 +401,6 @@ def feedback(make: Maker) -> Hostile:
             ("pos/", ["unknown_label"]),
             (".", ["unknown_label"]),
             ("x" * 4000, ["unknown_label"]),
-            ("\u202epos", ["unknown_label"]),
             ("x" * (MAX_TEXT_CHARS + 1), ["text_too_long", "unknown_label"]),
         )
     )
