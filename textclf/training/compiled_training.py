@@ -61,8 +61,8 @@ _FINE_TUNING_OPTIONS = (
 # Texts that a probe is fitted to and compared on: more would take longer and change little.
 _PROBED_TEXTS = 2000
 _COMPARED_TEXTS = 1000
-# Trainings of a cross-validation, besides that on all texts. Five would take half as long again; three suffice to fit a
-# temperature.
+# Trainings of a cross-validation, in addition to the one on all texts. Three are enough to fit a temperature. Five
+# would take 1.5 times as long in all.
 _FOLDS = 3
 # To announce the duration: wordpieces per second of the encoder without its gradient, on two cores.
 _ENCODING_SPEED = 5000
@@ -83,7 +83,7 @@ class CompiledTraining:
         ids_model: the part behind the preprocessing, which is fitted: ids [batch, seq_len] -> logits [batch, K].
         precision: "float32" or "bfloat16".
         run, mlm_run: checkpoints of fine-tuning and of masked-LM pretraining.
-        teachers: larger models that the training learns from.
+        teachers: models that the training learns from, next to the labels.
         teacher_cache: beginning of the paths of files with what they predict.
         recipe: the recipe that chose some of the options, or None.
     """
