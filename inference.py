@@ -22,6 +22,8 @@ from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
 from textclf.data.scoring_input import open_input
 from textclf.errors import InputError
+from textclf.explain.explainer import Explainer
+from textclf.explain.explanation import Explanation
 from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.label_column import label_choice, label_text, parse_label
@@ -31,33 +33,12 @@ from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.prediction import STAGES, Prediction, in_words
+from textclf.runtime.prediction import STAGES, Prediction, ScoredReview, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.scoring_report import ScoringReport
 from textclf.store.model_store import ModelStore, find_version
 
 _PATH = click.Path(path_type=Path)
-
-
-@dataclass(frozen=True)
-class ScoredReview:
-    """A labelled review from disk and its prediction.
-
-    Attributes:
-        path, text: file of the review, and its text.
-        label: its class.
-        prediction: the prediction of the model.
-    """
-
-    path: Path
-    text: str
-    label: str
-    prediction: Prediction
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model predicted the label."""
-        return self.prediction.label == self.label
 
 
 @dataclass(eq=False, repr=False)
@@ -121,6 +102,25 @@ class Inference:
         if isinstance(texts, str):
             return self.predictor.predict([texts])[0]
         return self.predictor.predict(texts)
+
+    @overload
+    def explain(self, texts: str, **options: Any) -> Explanation: ...
+
+    @overload
+    def explain(self, texts: list[str] | tuple[str, ...], **options: Any) -> list[Explanation]: ...
+
+    def explain(self, texts: str | list[str] | tuple[str, ...], **options: Any) -> Explanation | list[Explanation]:
+        """The value of each word for each class: an Explanation for a text, a list of them for a list.
+
+        Args:
+            texts: the texts.
+            options: `unit`, `max_evaluations`, `seconds` and `classes` (see textclf.explain.explainer.Explainer).
+
+        Raises:
+            InputError: if an argument is invalid, or the model is a SavedModel, which can't be explained.
+        """
+        found = Explainer(self.predictor).explain([texts] if isinstance(texts, str) else texts, **options)
+        return found[0] if isinstance(texts, str) else found
 
     def predict_live_result(self, text: str, sentiment: str | int | None = None) -> Prediction:
         """Score a text and, if its true label is given, store it in save_dir (see save_to_directory).

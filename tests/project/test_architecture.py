@@ -48,6 +48,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "data": {"drift"},
     "runtime": _RECORDS,
     "report": _RECORDS,
+    "explain": {"runtime", *_RECORDS},
     "evaluation": {"data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},
     "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
@@ -58,6 +59,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
 SERVING_IMPORTS: dict[str, set[str] | None] = {
     TOKENIZATION: None,
     "runtime": None,
+    "explain": None,
     "store": None,
     "drift": None,
     "data": {

@@ -117,13 +117,21 @@ def features_of(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate(slices))
 
 
-def _hashed(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
+def features_at(ids: Sequence[int] | NDArray[np.int64], buckets: int) -> NDArray[np.int64]:
+    """Hashed features in the order of the text: those of n wordpieces, then those of n - 1 bigrams: int64 [2n - 1].
+
+    For the arguments see features_of(); there must be at least one wordpiece.
+    """
     numbers = np.array(ids, np.uint64) + np.uint64(1)  # So that id 0 does not hash to 0.
     firsts = numbers * _FIRST
     hashes = np.concatenate([firsts, firsts[:-1] ^ (numbers[1:] * _SECOND)])
     # The high bits of a product depend on all bits of the factors.
-    found = (hashes * _MIX) >> np.uint64(_HASH_BITS - buckets.bit_length() + 1)
+    return ((hashes * _MIX) >> np.uint64(_HASH_BITS - buckets.bit_length() + 1)).view(np.int64)
+
+
+def _hashed(ids: Sequence[int], buckets: int) -> NDArray[np.int64]:
+    found = features_at(ids, buckets)
     found.sort()
     is_first = np.ones(len(found), np.bool_)
     np.not_equal(found[1:], found[:-1], out=is_first[1:])
-    return found[is_first].view(np.int64)
+    return found[is_first]

@@ -16,6 +16,7 @@ from itertools import groupby
 from textclf.errors import InputError
 
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+_ASCII = re.compile(r"[\x00-\x7f]+")
 # An ASCII symbol is a word of its own; ASCII control characters are spaces.
 _WORD = re.compile(r"[!-/:-@\[-`{-~]|[^\x00- !-/:-@\[-`{-~\x7f]+")
 _CJK = re.compile(
@@ -136,6 +137,44 @@ def word_slices(
         unfinished = found.pop()[: max_word + 1] if found and plain.endswith(found[-1]) else ""
         yield found, chars
         start = end
+
+
+def words_with_spans(text: str, lower_case: bool) -> Iterator[tuple[str, int, int]]:
+    """The words of a text in order, each with the original characters [start, end) that it comes from.
+
+    Characters that normalise together belong together: a letter with its accents, an emoji with its variation selector.
+    Several words may come from the same characters, because one character can become several words.
+
+    Args:
+        text, lower_case: see words().
+
+    Raises:
+        InputError: if the text contains a lone surrogate.
+    """
+    if text.isascii():
+        plain = _normalised(text, lower_case)
+        yield from ((found[0], found.start(), found.end()) for found in _WORD.finditer(plain))
+        return
+    parts: list[str] = []
+    starts: list[int] = []  # For each character of `parts`.
+    ends: list[int] = []
+    position = 0
+    while position < len(text):
+        if ascii_run := _ASCII.match(text, position):
+            # An accent may follow the last character.
+            last = ascii_run.end() - 1
+            parts.append(_normalised(text[position:last], lower_case))
+            starts += range(position, last)
+            ends += range(position + 1, last + 1)
+            position = last
+        end = _next_beginning(text, position + 1) if lower_case else position + 1
+        plain = _normalised(text[position:end], lower_case)
+        parts.append(plain)
+        starts += [position] * len(plain)
+        ends += [end] * len(plain)
+        position = end
+    for found in _WORD.finditer("".join(parts)):
+        yield found[0], starts[found.start()], ends[found.end() - 1]
 
 
 def exceeds(text: str, max_chars: int) -> bool:

@@ -117,6 +117,17 @@ class Tokenizer:
         starts = window_starts(len(pieces), capacity, self.settings.windows)
         return [[self.start_id, *pieces[start : start + capacity], self.end_id] for start in starts]
 
+    def kept_positions(self, count: int) -> list[int]:
+        """Positions of the wordpieces that the encoder reads of a text with `count` wordpieces, without markers."""
+        # _tokenized drops the middle of a longer text.
+        beginning = min(count, MAX_WORDPIECES)
+        end = range(max(beginning, count - self.settings.max_length), count)
+        return self._truncated([*range(beginning), *end])
+
+    def pieces(self, word: str) -> tuple[int, ...]:
+        """The wordpieces of a word of BasicTokenizer."""
+        return (self.unknown_id,) if len(word) > MAX_WORD_BYTES else self._remembered_pieces(word)
+
     def knows(self, word: str) -> bool:
         """Whether wordpieces spell a word of BasicTokenizer, which otherwise becomes [UNK]."""
         return self._pieces(word) != (self.unknown_id,)

@@ -1,0 +1,70 @@
+"""The explanation of one prediction: a value for each word and class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNITS = ("probability", "logit")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which words speak for which class, according to the model that predicted.
+
+    For every class the base value and the values of all words add up to the probability. With the unit "logit" they
+    add up to calibrated logits with mean 0, whose softmax are the probabilities.
+
+    Attributes:
+        text: the text, as given.
+        class_names: classes that have values; K of them.
+        label: the predicted class.
+        probabilities: class name -> probability of all classes, as predict() returns them.
+        words: the words, as they are in the text.
+        spans: characters [start, end) of each word, ascending and disjoint.
+        values: value of each word for each class: float64 [words, K]; 0 for words that the model did not read.
+        base_values: what the model predicts without any word: float64 [K].
+        unit: "probability" or "logit".
+        stage: "linear" or "encoder", the cascade stage that predicted; None without a cascade.
+        baseline: how words are taken away: "mask", "attention", "deletion", or "absence" at the linear stage.
+        evaluations: variants of the text that the encoder read.
+        complete: whether every word that the model read was evaluated; if false, some words share a group's value.
+        unseen: characters [start, end) that the model did not read, because the text is too long; () if none.
+        truncated: whether there are such characters; None if unknown.
+    """
+
+    text: str
+    class_names: tuple[str, ...]
+    label: str
+    probabilities: dict[str, float]
+    words: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+    values: NDArray[np.float64]
+    base_values: NDArray[np.float64]
+    unit: str
+    stage: str | None
+    baseline: str
+    evaluations: int
+    complete: bool
+    unseen: tuple[tuple[int, int], ...]
+    truncated: bool | None
+
+    def pieces(self) -> list[tuple[str, dict[str, float]]]:
+        """Pieces of the text with a value for each class; they join to the text.
+
+        A piece is a word with the blanks after it. The first and the last piece stand for [CLS] and [SEP] and have
+        the value 0: the first contains the blanks before the first word, the last is empty.
+        """
+        nothing = dict.fromkeys(self.class_names, 0.0)
+        starts = [start for start, _ in self.spans]
+        ends = [*starts, len(self.text)][1:]
+        rows = self.values.tolist()
+        first = self.text[: starts[0]] if starts else self.text
+        return [
+            (first, nothing),
+            *(
+                (self.text[start:end], dict(zip(self.class_names, row, strict=True)))
+                for start, end, row in zip(starts, ends, rows, strict=True)
+            ),
+            ("", dict(nothing)),
+        ]
