@@ -1,9 +1,11 @@
 """Data and results of the shipped model: English sentiment, from reviews of films and products and from sentences.
 
-`data` writes the data set that the model is trained on, a mixture of three sets. `report` measures a version on the
-test part of each.
+`data` writes the data set that the model is trained on, a mixture of three sets. `teach` writes what an earlier version
+predicts for the reviews of films in it, for `textclf train --teacher`. `report` measures a version on the test part of
+each set.
 
     python -m bench.accuracy.sentiment data --data-dir DATA --output mixture
+    python -m bench.accuracy.sentiment teach --model-path model --mixture mixture --output teacher.csv
     python -m bench.accuracy.sentiment report --model-path my-models --data-dir DATA
 
 See bench/README.md.
@@ -40,6 +42,7 @@ from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import expected_calibration_error
 from textclf.stats.intervals import wilson_interval
 from textclf.store.model_store import open_model
+from textclf.training.teachers import combined_probabilities
 
 NAMES = ("neg", "pos")
 # Names in DATA; of IMDB, the folder or the archive.
@@ -48,6 +51,9 @@ SOURCES = {
     "sst2_sentences": ("sst2_sentences",),
     "amazon_multidomain": ("amazon_multidomain",),
 }
+# Weight of a text in the loss, so that the small sets are not lost next to the large one.
+WEIGHTS = {"imdb": 1, "sst2_sentences": 3, "amazon_multidomain": 2}
+TAUGHT = "imdb"
 EVERYDAY = "everyday"
 _EVERYDAY_FILE = Path(__file__).with_name("everyday_sentences.csv")
 _RENAMED = {"0": NAMES[0], "1": NAMES[1]}
@@ -76,18 +82,32 @@ def read_source(name: str, part: str, data_dir: Path, unpacked_dir: Path) -> Par
 
 
 def write_mixture(output: Path, data_dir: Path, unpacked_dir: Path) -> dict[str, dict[str, int]]:
-    """Write train.csv and test.csv, with the columns text, label and source; returns texts by part and source."""
+    """Write train.csv and test.csv, with the columns text, label, source and weight; returns their numbers."""
     output.mkdir(parents=True, exist_ok=True)
     counts: dict[str, dict[str, int]] = {}
     for part in ("train", "test"):
         with atomic_file(output / f"{part}.csv") as file:
             rows = csv.writer(file)
-            rows.writerow(("text", "label", "source"))
+            rows.writerow(("text", "label", "source", "weight"))
             for name in SOURCES:
                 read = read_source(name, part, data_dir, unpacked_dir)
-                rows.writerows((text, label, name) for text, label in zip(read.texts, read.labels, strict=True))
+                labelled = zip(read.texts, read.labels, strict=True)
+                rows.writerows((text, label, name, WEIGHTS[name]) for text, label in labelled)
                 counts.setdefault(part, {})[name] = len(read.texts)
     return counts
+
+
+def write_teacher(output: Path, mixture: Path, predictor: Predictor) -> int:
+    """Write the probabilities of a version for the training texts of TAUGHT; returns the number of texts."""
+    csv.field_size_limit(sys.maxsize)
+    with (mixture / "train.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file) if row["source"] == TAUGHT]
+    probabilities = combined_probabilities(predictor, texts)
+    with atomic_file(output) as file:
+        rows = csv.writer(file)
+        rows.writerow(("text", *(f"p:{name}" for name in predictor.class_names)))
+        rows.writerows((text, *row) for text, row in zip(texts, probabilities.tolist(), strict=True))
+    return len(texts)
 
 
 def everyday_sentences() -> tuple[list[str], npt.NDArray[np.int64]]:
@@ -156,6 +176,21 @@ def data(data_dir: Path, unpacked_dir: Path, output: Path) -> None:
     """Write the mixture of the three sets as one data set."""
     for part, counts in write_mixture(output, data_dir, unpacked_dir).items():
         click.echo(f"{output / part}.csv: {', '.join(f'{name} {count:,}' for name, count in counts.items())}")
+
+
+@main.command(cls=Command)
+@click.option("--model-path", required=True, help="Model store, or folder of a version; its classes are neg and pos.")
+@click.option(
+    "--mixture",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that `data` wrote.",
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Table to write.")
+def teach(model_path: str, mixture: Path, output: Path) -> None:
+    """Write the probabilities of a version for the training reviews of films."""
+    predictor = predictor_of_version(open_model(model_path), threads=usable_cores())
+    click.echo(f"{output}: {write_teacher(output, mixture, predictor):,} texts")
 
 
 @main.command(cls=Command)

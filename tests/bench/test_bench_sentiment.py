@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_engine import tiny_reviews, write_version
 
-from bench.accuracy.sentiment import EVERYDAY, SOURCES, everyday_sentences, main
+from bench.accuracy.sentiment import EVERYDAY, SOURCES, WEIGHTS, everyday_sentences, main
 
 
 @pytest.fixture
@@ -37,6 +37,20 @@ def test_mixture_contains_each_set_with_its_name(data_dir, tmp_path):
             rows = list(csv.DictReader(file))
         assert [row["source"] for row in rows] == [name for name in SOURCES for _ in range(count)]
         assert {row["label"] for row in rows} == {"neg", "pos"}
+        assert all(row["weight"] == str(WEIGHTS[row["source"]]) for row in rows)
+
+
+def test_teacher_table_has_probabilities_for_the_reviews_of_films(data_dir, tmp_path):
+    write_version(tmp_path / "model", reference_texts=[])
+    mixture, table = tmp_path / "mixture", tmp_path / "teacher.csv"
+    CliRunner().invoke(main, ["data", "--data-dir", data_dir, "--output", mixture], catch_exceptions=False)
+    arguments = ["teach", "--model-path", tmp_path / "model", "--mixture", mixture, "--output", table]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert all(float(row["p:neg"]) + float(row["p:pos"]) == pytest.approx(1, abs=1e-6) for row in rows)
 
 
 def test_missing_set_is_named(tmp_path):
