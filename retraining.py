@@ -15,13 +15,14 @@ import click
 from textclf.cli.commands import Command, Group
 from textclf.cli.config_file import ConfiguredCommand
 from textclf.cli.options import add_options, changed_options, data_dir_option, field_options, runs_dir_option
-from textclf.config import CombineOptions, DataOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.errors import BusyError, ConfigError, NothingNewError, TooFewTextsError
 from textclf.report.decision_history import describe_decisions, printable
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining import preflight
 from textclf.retraining.decisions import Promotion, Rejection, describe_outcome, follow_decision
 from textclf.retraining.locks import retraining_locks
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.store.promotion import Promotions
 
@@ -40,8 +41,7 @@ class Retrain:
     The challenger has the champion's options, except those given here.
 
     Args:
-        old_dataset_path: the champion's data: an archive, a folder or a table file. Its test part is the reference
-            test set.
+        old_dataset_path: the champion's data (archive, folder or table); its test part is the reference test set.
         new_dataset_path: new labelled texts: the folder that POST /feedback fills, or a data set.
         combined_dataset_path: folder for both, written again by each combine_datasets.
         epochs, init_lr: options of Training; None takes the champion's.
@@ -49,7 +49,7 @@ class Retrain:
         data_dir, runs_dir: folders of Training.
         again: train even if the same training was already done and not promoted.
         clock: returns seconds since the epoch.
-        **options: fields of textclf.config.GateOptions, CombineOptions, DataOptions (how the old and the new data are
+        **options: fields of GateOptions, CombineOptions, DataOptions (how the old and the new data are
             read), ModelOptions and TrainingOptions; recipe="auto" chooses the last two if they are not given.
 
     Raises:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bench.reports import write_json
 from textclf.cli.commands import Command
-from textclf.config import CombineOptions, GateOptions
 from textclf.errors import TooFewTextsError
 from textclf.retraining.best_version import best_in_log
 from textclf.retraining.preflight import check_holdout
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.stats.calibration import expected_calibration_error, softmax
 from textclf.stats.calibration_loss import calibration_losses, mean_bounds
 from textclf.stats.cascade_fit import fit_cascade

@@ -22,10 +22,11 @@ from bench.retraining.story_texts import draw_films, write_table
 from bench.serving.servers import ROOT
 from bench.steps import Result, Steps
 from textclf.cli.options import Decorator, field_option, record_options
-from textclf.config import EncoderOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.config import EncoderOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.files import atomic_folder
 from textclf.retraining.combined_dataset import REMOVED_FILE, SUMMARY_FILE
+from textclf.retraining_options import GateOptions
 from textclf.store.decision_log import DecisionLog
 from textclf.store.model_store import ModelStore
 

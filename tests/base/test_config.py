@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from textclf.config import CombineOptions, DataOptions, ModelOptions, TrainingOptions
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.errors import ConfigError
+from textclf.retraining_options import CombineOptions
 
 ALL = [CombineOptions, DataOptions, ModelOptions, TrainingOptions]
 

@@ -21,7 +21,7 @@ from tiny_engine import write_version
 
 import textclf.__main__ as console
 from serving.server.preflight import check_model
-from textclf.config import CombineOptions, DataOptions, GateOptions
+from textclf.config import DataOptions
 from textclf.data import cleaning
 from textclf.data.dataset_report import dataset_report
 from textclf.data.dataset_summary import copies_of_test
@@ -43,6 +43,7 @@ from textclf.report.audit_report import AuditReport, ConfusablePair, PartSummary
 from textclf.retraining.locks import retraining_locks
 from textclf.retraining.new_classes import check_training_texts
 from textclf.retraining.preflight import check_holdout, check_old_data
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.store.model_store import ModelStore, open_model
 from textclf.store.promotion import Promotions
 

@@ -39,7 +39,7 @@ from textclf.audit.review_file import COLUMNS, REMOVE
 from textclf.audit.settings import AuditSettings
 from textclf.bad_rows import Reason as BadRowReason
 from textclf.cli import termination
-from textclf.config import CombineOptions, DataOptions, DriftOptions, GateOptions, ModelOptions, TrainingOptions
+from textclf.config import DataOptions, DriftOptions, ModelOptions, TrainingOptions
 from textclf.data.class_folders import NAME_FILE
 from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import load_dataset
@@ -54,6 +54,7 @@ from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SI
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import EMPTY, UNUSUAL, UNUSUAL_REASON
 from textclf.stats.cascade_fit import cascade_results, fit_cascade

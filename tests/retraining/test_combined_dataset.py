@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from labelled_texts import CLASSES, prose, reviews, texts_on_side
 
-from textclf.config import CombineOptions, DataOptions
+from textclf.config import DataOptions
 from textclf.data.datasets import load_dataset, split_fingerprint
 from textclf.data.labelled_reviews import LabelledReview
 from textclf.errors import DatasetError
 from textclf.retraining.combined_dataset import read_holdout, write_combined
 from textclf.retraining.combining import combine
+from textclf.retraining_options import CombineOptions
 
 ODD = [
     "two\r\nlines\r\n",

@@ -10,7 +10,6 @@ import pytest
 from labelled_texts import CLASSES, prose, reviews, split, texts_on_side, with_last_words
 from tiny_bert import vocabulary
 
-from textclf.config import CombineOptions
 from textclf.data.content_hash import content_digest, is_held_out
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
 from textclf.data.near_duplicates import Shingles, jaccard
@@ -18,6 +17,7 @@ from textclf.labels import OTHER_LABEL
 from textclf.retraining.combining import combine
 from textclf.retraining.removals import Reason
 from textclf.retraining.sources import SMALL_SOURCES
+from textclf.retraining_options import CombineOptions
 from textclf.tokenization.text_key import TextKeys, text_key
 from textclf.tokenization.tokenizer import Tokenizer
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from textclf.config import GateOptions, ModelOptions, TrainingOptions
+from textclf.config import ModelOptions, TrainingOptions
 from textclf.retraining.earlier_challengers import (
     compared_challenger,
     equal_trainings,
@@ -18,6 +18,7 @@ from textclf.retraining.recipe import (
     recipe_of_training,
     recipe_of_version,
 )
+from textclf.retraining_options import GateOptions
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions

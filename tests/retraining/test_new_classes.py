@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from labelled_texts import CLASSES, prose, reviews, split, texts_on_side
 
-from textclf.config import CombineOptions, GateOptions
 from textclf.data.labelled_reviews import LabelledReview, LabelledReviews, with_class_names
 from textclf.errors import DatasetError, TooFewTextsError, TrainingError
 from textclf.labels import OTHER_LABEL
@@ -18,6 +17,7 @@ from textclf.retraining.combining import combine
 from textclf.retraining.combining_report import describe_combined
 from textclf.retraining.new_classes import check_held_out_texts, check_training_texts, relabelled
 from textclf.retraining.removals import Reason
+from textclf.retraining_options import CombineOptions, GateOptions
 
 OLD = [prose(300_000 + i) for i in range(600)]
 TEST_SET = split([prose(400_000 + i) for i in range(20)], [i % 2 for i in range(20)])

@@ -12,11 +12,11 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from textclf.config import CombineOptions, GateOptions
 from textclf.data.datasets import Counts, Dataset
 from textclf.data.labelled_reviews import LabelledReview
 from textclf.data.splits import Split
 from textclf.retraining.combining import Combined, combine
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.stats.gate import GateDecision, PairedPredictions, decide_promotion
 
 NAMES = ("neg", "pos")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from textclf.config import CombineOptions, GateOptions
 from textclf.errors import TooFewTextsError
 from textclf.retraining.preflight import check_holdout, labels_for_holdout
+from textclf.retraining_options import CombineOptions, GateOptions
 
 GATE, COMBINE = GateOptions(), CombineOptions()
 

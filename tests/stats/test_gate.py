@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import multinomial, norm
 
-from textclf.config import GateOptions
 from textclf.errors import ConfigError, InputError
+from textclf.retraining_options import GateOptions
 from textclf.stats.gate import PairedPredictions, decide_promotion
 from textclf.stats.holm import holm
 from textclf.stats.paired_accuracy import (

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from textclf.config import GateOptions
+from textclf.retraining_options import GateOptions
 from textclf.stats.gate import PairedPredictions, decide_promotion
 
 NAMES = ("neg", "pos", "refund")

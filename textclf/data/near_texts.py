@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textclf.config import CombineOptions
 from textclf.data.near_duplicates import Familiar, NearDuplicates, Repeated, Shingles
+from textclf.retraining_options import CombineOptions
 
 # The same rule as for new texts.
 _RULE = CombineOptions()

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textclf.config import CombineOptions
 from textclf.data.content_hash import content_digest, is_held_out
 from textclf.data.datasets import Dataset
 from textclf.data.labelled_reviews import LabelledReview, fingerprint_of
@@ -23,6 +22,7 @@ from textclf.data.splits import Split, joined_weights, text_digest
 from textclf.labels import OTHER_LABEL, check_class_names
 from textclf.retraining.removals import Reason, Removed
 from textclf.retraining.sources import Sources
+from textclf.retraining_options import CombineOptions
 from textclf.stats.label_sources import SourceContradictions
 from textclf.tokenization.text_key import KeyFunction, TextKeys
 

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from textclf.config import CombineOptions
 from textclf.labels import OTHER_LABEL
 from textclf.listing import shortened
 from textclf.report.decision_history import printable
 from textclf.retraining.combining import Combined
 from textclf.retraining.removals import Reason
+from textclf.retraining_options import CombineOptions
 
 # Singular and plural of each reason.
 _WORDS = {

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.config import GateOptions
 from textclf.data.splits import Split
 from textclf.phases import announce_scoring
+from textclf.retraining_options import GateOptions
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax

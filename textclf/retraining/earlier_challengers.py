@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from textclf.config import GateOptions
 from textclf.errors import ConfigError, ModelStoreError
 from textclf.retraining.decisions import Rejection
 from textclf.retraining.recipe import recipe_of_version
+from textclf.retraining_options import GateOptions
 from textclf.stats.gate import GateDecision
 from textclf.store.decision_log import MOVES
 from textclf.store.model_store import ModelStore, ModelVersion

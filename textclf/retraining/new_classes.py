@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textclf.config import GateOptions
 from textclf.data.splits import Split
 from textclf.errors import TooFewTextsError, TrainingError
 from textclf.retraining.combining import Combined
+from textclf.retraining_options import GateOptions
 from textclf.stats.class_recall import min_texts_for_recall
 
 

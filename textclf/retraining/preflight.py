@@ -7,9 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from textclf.config import CombineOptions, GateOptions
 from textclf.data.source_path import searched, source_path
 from textclf.errors import DatasetError, NothingNewError, TooFewTextsError, TrainingError
+from textclf.retraining_options import CombineOptions, GateOptions
 
 
 class RetrainNeeds(NamedTuple):

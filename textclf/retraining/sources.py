@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from textclf.config import CombineOptions
 from textclf.retraining.removals import Reason
+from textclf.retraining_options import CombineOptions
 from textclf.stats.label_sources import SourceContradictions, contradicting_sources
 
 # Name for all sources with few texts; a source that has this name is one of them.

@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.config import GateOptions
 from textclf.errors import InputError
+from textclf.retraining_options import GateOptions
 from textclf.stats.calibration import expected_calibration_error
 from textclf.stats.calibration_loss import calibration_losses, mean_bounds, texts_for_mean
 from textclf.stats.class_recall import recall_bounds, texts_for_recall
