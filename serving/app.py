@@ -28,6 +28,7 @@ from serving.observability.metrics import Metrics
 from serving.observability.middleware import RequestMiddleware, record_of
 from serving.observability.request_record import RequestRecord
 from serving.openapi import openapi_document
+from serving.pages import register_pages
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
@@ -115,6 +116,8 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     service.register(app)
+    if settings.page:
+        register_pages(app)
     app.extensions["textclf"] = service
     observers = (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
     app.wsgi_app = RequestMiddleware(app.wsgi_app, metrics.request_started, observers)  # type: ignore[method-assign]
@@ -276,7 +279,8 @@ class Service:
         record.scored = texts
         timings = Timings()
         batch = self.scorer.score(predictor, texts, request.environ, timings)
-        if self.recorder is not None:
+        # The page sends texts that a user still types; they would look like drift.
+        if self.recorder is not None and request.environ.get("HTTP_X_PREDICTION_LOG") != OFF:
             self.recorder.record(predictor, batch)
         record.timings = timings
         record.texts = len(texts)

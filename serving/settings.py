@@ -144,6 +144,7 @@ class Settings:
         shown="none: no key needed",
         is_secret=True,
     )
+    page: bool = switch(True, "Serve the web page at / with its other pages; `off` returns 404 for their paths.")
     new_data_dir: Path = path(
         Path("new_data"), "Folder in which POST /feedback stores reviews, as train/<class>/<uuid>.txt."
     )

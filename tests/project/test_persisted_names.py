@@ -31,6 +31,7 @@ from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
+from serving.pages import PAGES
 from serving.sagemaker.hyperparameters import hyperparameter_rules
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
@@ -487,6 +488,7 @@ def test_http(seen):
     listed = LIST["HTTP"]
     document = openapi_document(Settings(), ("neg", "pos"))
     assert set(document["paths"]) == listed["paths"]
+    assert set(PAGES) == listed["pages"]
     posts = {path: verbs["post"] for path, verbs in document["paths"].items() if "post" in verbs}
     for path, post in posts.items():
         schema = post["requestBody"]["content"]["application/json"]["schema"]

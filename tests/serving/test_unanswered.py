@@ -15,6 +15,7 @@ from serving_stack import wait_for
 
 from serving.observability.unanswered import PIPE, LineLimit, UnansweredRequests, parse_line
 from serving.openapi import openapi_document
+from serving.pages import static_files
 from serving.server.programs import error_codes, nginx_conf
 from serving.settings import Settings
 
@@ -185,7 +186,7 @@ def test_lines_per_second():
 def test_nginx_knows_the_paths_of_the_app():
     patterns = re.findall(r'"~(\^\(\?<known>.*)" \$known;', nginx_conf(Settings(), connections=1))
     known = re.compile("|".join(pattern.replace("?<known>", "") for pattern in patterns))
-    for path in openapi_document(Settings())["paths"]:
+    for path in (*openapi_document(Settings())["paths"], *static_files()):
         assert known.match(path), path
         assert known.match(f"{path}?a=b")
         assert not known.match(f"{path}/x")

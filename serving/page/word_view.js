@@ -1,0 +1,121 @@
+// An explanation: the text with the contribution of each word to a class, and a table of the largest ones.
+import { byId, element, percent, signed } from "./dom.js";
+
+const MAX_ROWS = 15;
+// Smaller contributions stand in the table only.
+const MIN_SHARE = 0.04;
+const BASELINES = {
+  mask: "a word is replaced by [MASK]",
+  attention: "a word is hidden from the encoder",
+  deletion: "a word is deleted",
+  absence: "a word is left out",
+};
+
+/** A contribution with its sign; probabilities in percentage points. */
+const shown = (value, unit) => (unit === "probability" ? signed(100 * value, 1) : signed(value, 2));
+
+/**
+ * The pieces of a text in its order: [start, end, index of the word or -1, whether the model read it].
+ *
+ * `spans` are the words and `unseen` the parts that were not read, both ascending, in characters.
+ */
+export function piecesOf(length, spans, unseen) {
+  const cuts = new Set([0, length]);
+  for (const [start, end] of [...spans, ...unseen]) cuts.add(start).add(end);
+  const inWord = (start, end) => spans.some(([from, to]) => from < start && start < to && end <= to);
+  const points = [...cuts].filter((at) => !inWord(at, at)).sort((a, b) => a - b);
+  const byStart = new Map(spans.map(([start], index) => [start, index]));
+  const pieces = [];
+  for (let i = 0; i + 1 < points.length; i++) {
+    const [start, end] = [points[i], points[i + 1]];
+    const isSeen = !unseen.some(([from, to]) => from < end && start < to);
+    pieces.push([start, end, byStart.get(start) ?? -1, isSeen]);
+  }
+  return pieces;
+}
+
+export class WordView {
+  constructor() {
+    this.found = null;
+    this.showsAll = false;
+    byId("explained").addEventListener("change", () => this.render());
+    byId("all-words").addEventListener("click", () => {
+      this.showsAll = !this.showsAll;
+      this.render();
+    });
+  }
+
+  clear() {
+    this.found = null;
+    byId("explanation").hidden = true;
+  }
+
+  /** Show the response of /explain. */
+  show(found) {
+    this.found = found;
+    this.showsAll = false;
+    const names = Object.keys(found.values);
+    byId("explained").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
+    byId("explained").value = names.includes(found.label) ? found.label : names[0];
+    byId("explanation").hidden = false;
+    this.render();
+  }
+
+  nextClass() {
+    if (this.found === null) return;
+    const choice = byId("explained");
+    choice.selectedIndex = (choice.selectedIndex + 1) % choice.length;
+    this.render();
+  }
+
+  render() {
+    const { text, words, spans, unseen, unit, probabilities, base_values: bases } = this.found;
+    const name = byId("explained").value;
+    const values = this.found.values[name];
+    const largest = Math.max(0, ...values.map(Math.abs));
+    // Spans count characters, and a string of JavaScript counts UTF-16 units.
+    const characters = Array.from(text);
+    byId("words").replaceChildren(...piecesOf(characters.length, spans, unseen).map(([start, end, index, isSeen]) => {
+      const piece = characters.slice(start, end).join("");
+      if (!isSeen) return element("span", { class: "unseen", text: piece });
+      if (index < 0) return document.createTextNode(piece);
+      return wordElement(piece, values[index], largest, unit);
+    }));
+    const total = values.reduce((sum, value) => sum + value, bases[name]);
+    byId("sum").textContent = unit === "probability"
+      ? `Without the words ${percent(bases[name])}, the words ${shown(total - bases[name], unit)} points: ` +
+        `probability of ${name} ${percent(probabilities[name])}.`
+      : `Without the words ${signed(bases[name], 2)}, the words ${shown(total - bases[name], unit)}.`;
+    this.showHow();
+    this.showTable(words, values, unit);
+  }
+
+  showHow() {
+    const { stage, baseline, complete, unseen, unit } = this.found;
+    const sentences = [unit === "probability" ? "The values are percentage points of the probability." : "The values are logits."];
+    sentences.push(`They tell what changes if ${BASELINES[baseline] ?? baseline}.`);
+    if (stage) sentences.push(`The ${stage === "linear" ? "linear stage" : "encoder"} is explained, because it answered.`);
+    if (!complete) sentences.push("The limit on evaluations ended the search early: words of a group share its value.");
+    if (unseen.length) sentences.push("Crossed-out parts were not read by the model.");
+    byId("how").textContent = sentences.join(" ");
+  }
+
+  showTable(words, values, unit) {
+    const ranked = words.map((word, index) => [word, values[index]]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    const rows = this.showsAll ? ranked : ranked.slice(0, MAX_ROWS);
+    byId("word-table").tBodies[0].replaceChildren(...rows.map(([word, value]) =>
+      element("tr", {}, element("td", { text: word }), element("td", { class: "number", text: shown(value, unit) }))));
+    const button = byId("all-words");
+    button.hidden = ranked.length <= MAX_ROWS;
+    button.textContent = this.showsAll ? "Show fewer words" : `Show all ${ranked.length} words`;
+  }
+}
+
+function wordElement(piece, value, largest, unit) {
+  const share = largest === 0 ? 0 : Math.abs(value) / largest;
+  if (share < MIN_SHARE) return element("span", { class: "word", text: piece });
+  const made = element("span", { class: `word ${value > 0 ? "for" : "against"}` }, piece,
+    element("span", { class: "value", text: shown(value, unit) }));
+  made.style.setProperty("--share", share.toFixed(3));
+  return made;
+}
