@@ -32,8 +32,9 @@ from serving.pages import register_pages
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
+from serving.reviewing import Reviewing
 from serving.scoring import Scorer
-from serving.settings import MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
+from serving.settings import MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
 from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
@@ -152,12 +153,15 @@ class Service:
         # Clients without the key can't take these.
         self.scrape_slots = RequestSlots(MAX_SCRAPES, _PATIENCE)
         self.scorer = Scorer(settings)
+        self.draw_slots = RequestSlots(MAX_DRAWS, _PATIENCE, name="draws")
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
+        self.reviewing = Reviewing(settings, reviews, self._limits, metrics)
         self._key = settings.api_key.encode("ascii")
 
     def stop(self, seconds: float) -> None:
         """End the threads and write the remaining log rows; `seconds` is the limit of each."""
         self.holder.stop(seconds)
+        self.reviewing.stop()
         if self.recorder is not None:
             self.recorder.stop(seconds)
 
@@ -177,6 +181,9 @@ class Service:
             "/invocations": (self.invocations, (JSON, CSV, JSON_LINES), self.slots),
             "/invocations/predict": (self.score, (JSON,), self.slots),
             "/feedback": (self.feedback, (JSON,), self.feedback_slots),
+            "/review/texts": (self.reviewing.texts, (JSON,), self.draw_slots),
+            "/review/labels": (self.reviewing.label, (JSON,), self.feedback_slots),
+            "/review/undo": (self.reviewing.undo, (JSON,), self.feedback_slots),
         }
         for path, get in gets.items():
             app.add_url_rule(path, path, get, methods=["GET"])
@@ -207,6 +214,7 @@ class Service:
     def feedback(self, record: RequestRecord, predictor: Predictor, _content_type: str, content: str) -> Response:
         """POST /feedback."""
         review = parse_feedback_request(content, self._limits)
+        self.reviewing.check_audit(review.audit)
         record.model = predictor.full_name
         record.scored = [review.text]
         classes, model = predictor.class_names, predictor.full_name
@@ -270,6 +278,8 @@ class Service:
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
         elif api_error.code is ErrorCode.STORAGE_UNAVAILABLE:
             _LOG.error("reviews can't be stored: %s", error)
+        elif api_error.code is ErrorCode.LOG_UNAVAILABLE:
+            _LOG.error("texts can't be drawn: %s", error)
         response = _response(error_body(api_error.code, api_error.message), status=api_error.code.status)
         response.headers.update(api_error.headers)
         return response

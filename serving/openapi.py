@@ -7,6 +7,7 @@ from serving.api.errors import ErrorCode
 from serving.api.request_body import CSV, JSON, JSON_LINES, OTHER_JSON_LINES
 from serving.api.requests import MAX_SOURCE_CHARS
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
+from serving.openapi_review import review_paths
 from serving.settings import Settings
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
@@ -99,6 +100,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/invocations": {"post": _invocations(settings)},
             "/invocations/predict": {"post": _score(settings)},
             "/feedback": {"post": _feedback(settings, class_names)},
+            **review_paths(_review_text(settings), _label(class_names), _BODY_ERRORS, _STORAGE_ERRORS, _post),
             "/ping": {"get": _get("Check that the model is ready.", _status(), *not_ready)},
             "/health/live": {"get": _get("Check that the process responds.", _status())},
             "/health/ready": {"get": _get("Same as /ping.", _status(), *not_ready)},
@@ -155,29 +157,37 @@ def _score(settings: Settings) -> _Json:
     return _post(summary, {JSON: _text_body(settings)}, {JSON: scored}, _PREDICT_ERRORS)
 
 
-def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
-    label: _Json = {
+def _label(class_names: Sequence[str] | None) -> _Json:
+    return {
         "type": "string",
         "description": f"A class of the model, or {OTHER_LABEL} if the model does not have the true class.",
+        **({} if class_names is None else {"enum": [*class_names, OTHER_LABEL]}),
     }
-    if class_names is not None:
-        label["enum"] = [*class_names, OTHER_LABEL]
+
+
+def _feedback(settings: Settings, class_names: Sequence[str] | None) -> _Json:
+    label = _label(class_names)
     source = {"type": ["string", "null"], "maxLength": MAX_SOURCE_CHARS, "description": "Sender of the label."}
     audit = {
         "type": "boolean",
         "default": False,
-        "description": "Whether the text was drawn at random to be labelled, so that it measures accuracy.",
+        "description": "Whether the text was drawn at random to be labelled, so that it measures accuracy. A server "
+        "that logs texts accepts true only if it has an API key; /review needs none for its own draws.",
     }
-    text = {**_text(settings), "minLength": 1, "pattern": r"\S"}
+    text = _review_text(settings)
     review = _object({"text": text, "label": label, "source": source, "audit": audit}, ["text", "label"])
     stored = _object({"id": {"type": "string"}, "label": {"type": "string"}}, ["id", "label"])
     return _post(
         "Store a labelled review; the response is sent when it is on disk.",
         {JSON: review},
         {JSON: stored},
-        (*_BODY_ERRORS, ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, *_STORAGE_ERRORS),
+        (*_BODY_ERRORS, ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, ErrorCode.UNAUTHORIZED, *_STORAGE_ERRORS),
         status=201,
     )
+
+
+def _review_text(settings: Settings) -> _Json:
+    return {**_text(settings), "minLength": 1, "pattern": r"\S"}
 
 
 def _schemas(class_names: Sequence[str] | None) -> _Json:

@@ -24,6 +24,8 @@ MAX_FEEDBACK = 8
 # GET requests of a worker that cost more than /ping: for /metrics, which may need a key, and for the others.
 MAX_SCRAPES = 2
 MAX_GETS = 2
+# Requests of a worker for texts to label.
+MAX_DRAWS = 2
 # Refused bodies that a worker discards at a time, so that they do not hold all threads.
 MAX_DISCARDS = 3
 # Folder of SageMaker's container, if PREFIX is not set.
@@ -166,7 +168,9 @@ class Settings:
             is_secret=True,
         ),
     )
-    prediction_log_text: bool = switch(False, "Log the texts themselves too; drift monitoring does not need them.")
+    prediction_log_text: bool = switch(
+        False, "Log the texts themselves too, so that /review can draw texts to label; drift checks do not need them."
+    )
     prediction_log_days: int = whole(DAYS, "Days until a logged prediction is deleted.", min=1, max=36_500)
     prediction_log_rows: int = whole(
         MAX_ROWS,

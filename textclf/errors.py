@@ -92,6 +92,14 @@ class UnknownLabelError(InputError):
     """A label is not a class of the model."""
 
 
+class InvalidDrawError(InputError):
+    """The signature of a random draw is not valid for its text, or has expired."""
+
+
+class AlreadyLabelledError(InputError):
+    """A random draw has a label already."""
+
+
 class StorageQuotaError(TextClfError):
     """The stored reviews use all the space that they may take."""
 

@@ -9,9 +9,12 @@ from types import MappingProxyType
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from serving.settings import MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES
+from serving.settings import MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES
 from textclf.errors import (
+    AlreadyLabelledError,
     InputError,
+    InvalidDrawError,
+    PredictionLogError,
     StorageQuotaError,
     StorageUnavailableError,
     TextClfError,
@@ -56,18 +59,23 @@ class ErrorCode(enum.Enum):
     BLANK_TEXT = 422, "The review to store is blank."
     UNKNOWN_LABEL = 422, "The label is neither a class of the model nor `(other)`."
     EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
+    INVALID_DRAW = 422, "The server did not sign this draw for this text and version, or the signature has expired."
+    REVIEW_UNAVAILABLE = 422, "There are no texts to label, because the server logs none: PREDICTION_LOG_TEXT is off."
+    ALREADY_LABELLED = 409, "The draw has a label already."
     TOO_MANY_REQUESTS = (
         429,
         "The worker is busy with MAX_CONCURRENT predictions, half as many lists and long texts, MAX_WORKER_WORDPIECES "
         f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, "
-        f"{MAX_SCRAPES} requests for /metrics, or {MAX_GETS} for /info and /openapi.json. Or nginx holds bodies of "
-        "MAX_PENDING_BODY_BYTES, or one address has half of these or of the connections. Retry after the seconds in "
+        f"{MAX_SCRAPES} requests for /metrics, {MAX_GETS} for /info and /openapi.json, or {MAX_DRAWS} for texts to "
+        "label. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one address has half of these or of the "
+        "connections. Retry after the seconds in "
         "Retry-After.",
     )
     CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
     DRAINING = 503, "The server is about to stop; it still responds to other requests."
+    LOG_UNAVAILABLE = 503, "The prediction log can't be read; the server's log has the reason."
     TIMED_OUT = 503, "The response took more than MODEL_SERVER_TIMEOUT; from the app, or from nginx."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
@@ -88,10 +96,13 @@ _EXCEPTION_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (NotFound, ErrorCode.NOT_FOUND),
     (MethodNotAllowed, ErrorCode.METHOD_NOT_ALLOWED),
     (HTTPException, ErrorCode.BAD_REQUEST),
+    (InvalidDrawError, ErrorCode.INVALID_DRAW),
+    (AlreadyLabelledError, ErrorCode.ALREADY_LABELLED),
     (UnknownLabelError, ErrorCode.UNKNOWN_LABEL),
     (TextTooLongError, ErrorCode.TEXT_TOO_LONG),
     (InputError, ErrorCode.INVALID_TEXT),
     (StorageQuotaError, ErrorCode.QUOTA_EXCEEDED),
+    (PredictionLogError, ErrorCode.LOG_UNAVAILABLE),
     (StorageUnavailableError, ErrorCode.STORAGE_UNAVAILABLE),
 )
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -278,3 +278,16 @@ def _json(content: str, limits: Limits, where: str = "") -> Any:
     except RecursionError:
         reason = "it is nested too deeply; flatten it"
     raise ApiError(ErrorCode.INVALID_JSON, f"{where}expected JSON, but {reason}")
+
+
+def object_of(content: str, limits: Limits) -> dict[str, Any]:
+    """The object of a JSON body.
+
+    Raises:
+        ApiError: if the body is not JSON, or not an object.
+    """
+    return _object(_json(content, limits), "the body")
+
+
+# Checks that the bodies of the labelling queue need, too (serving/api/review_requests.py).
+check_text, refuse_unknown, value_of = _text, _refuse_unknown, _value

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.api.review_requests import MODES
 from serving.observability.drift_metrics import DriftMetrics
 from serving.observability.request_record import ERROR_COUNTER, PREFIX, REQUEST_COUNTER, RequestRecord
 from serving.observability.shared_values import share_values
@@ -71,6 +72,9 @@ class Metrics:
         unusual = self._counter("unusual_texts", "Scored texts unlike the training texts, by the reason.", "reason")
         self._unusual = {reason: unusual.labels(reason) for reason in REASONS}
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
+        self._removed = self._counter("reviews_removed", "Labels that were taken back in the labelling queue.")
+        drawn = self._counter("drawn_texts", "Texts that the labelling queue drew, by mode.", "mode")
+        self._drawn = {mode: drawn.labels(mode) for mode in MODES}
         self._swaps = self._counter("model_swaps", "Changes to another model version.")
         self._swap_failures = self._counter(
             "model_swap_failures", "Failed polls of the model store and failed loads of its current version."
@@ -110,6 +114,14 @@ class Metrics:
     def review_stored(self) -> None:
         """Count a stored review."""
         self._reviews.inc()
+
+    def review_removed(self) -> None:
+        """Count a label that was taken back."""
+        self._removed.inc()
+
+    def texts_drawn(self, mode: str, texts: int) -> None:
+        """Count texts that were drawn to be labelled; `mode` is one of MODES."""
+        self._drawn[mode].inc(texts)
 
     def model_loaded(self, model: str, version: str, before: tuple[str, str] | None) -> None:
         """Set the model that serves, and unset the one before."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from serving.server.supervisor import Program
 from serving.server.worker_files import DRAINING_VARIABLE, draining_file
-from serving.settings import MAX_DISCARDS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
+from serving.settings import MAX_DISCARDS, MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
 from textclf.data.prediction_log.database_url import absolute_url
 from textclf.errors import ConfigError
 
@@ -121,7 +121,9 @@ def gunicorn_program(
     options = {
         "worker-class": f"serving.server.{'scgi_worker.ScgiWorker' if behind_nginx else 'http_worker.HttpWorker'}",
         "workers": settings.model_server_workers,
-        "threads": (settings.max_concurrent + MAX_FEEDBACK + MAX_GETS + MAX_SCRAPES + MAX_DISCARDS + _SPARE_THREADS),
+        "threads": (
+            settings.max_concurrent + MAX_FEEDBACK + MAX_DRAWS + MAX_GETS + MAX_SCRAPES + MAX_DISCARDS + _SPARE_THREADS
+        ),
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": math.ceil(grace_seconds(settings)),
         # For a client's connection if gunicorn listens itself; nginx opens one per request.

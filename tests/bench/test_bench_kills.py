@@ -19,7 +19,8 @@ from bench.hardening.killed.file_checks import (
 )
 from bench.hardening.killed.tiny_data import reviews, write_table
 from bench.hardening.kills import SHARES, Progress, scenario_of
-from textclf.data.feedback_store import INDEX, FeedbackStore
+from textclf.data.feedback_index import INDEX
+from textclf.data.feedback_store import FeedbackStore
 from textclf.data.prediction_log.log import LoggedPrediction, PredictionLog
 from textclf.drift.state import NO_DRIFT, STATE_FILE, Window, update_state
 from textclf.store.manifest import Manifest

@@ -8,7 +8,8 @@ import pytest
 
 from textclf.bad_rows import Reason
 from textclf.config import DataOptions
-from textclf.data.feedback_store import INDEX, FeedbackStore, IndexEntry
+from textclf.data.feedback_index import INDEX, IndexEntry
+from textclf.data.feedback_store import FeedbackStore
 from textclf.data.labelled_reviews import (
     LabelledReview,
     different_texts,

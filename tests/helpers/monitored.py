@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tiny_engine import tiny_reviews
 
-from textclf.data.feedback_store import INDEX, IndexEntry
+from textclf.data.feedback_index import INDEX, IndexEntry
 from textclf.data.prediction_log.log import PredictionLog, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.runtime.feature_extraction import text_features

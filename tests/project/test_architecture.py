@@ -64,6 +64,10 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
     "drift": None,
     "data": {
         "textclf.data.feedback_store",
+        "textclf.data.labelling.draw_signatures",
+        "textclf.data.labelling.informative",
+        "textclf.data.labelling.labelled_texts",
+        "textclf.data.labelling.queue",
         "textclf.data.prediction_log.database_url",
         "textclf.data.prediction_log.log",
     },

@@ -44,7 +44,7 @@ from textclf.config import DataOptions, DriftOptions, ModelOptions, TrainingOpti
 from textclf.data.class_folders import NAME_FILE
 from textclf.data.dataset_report import dataset_report
 from textclf.data.datasets import load_dataset
-from textclf.data.feedback_store import IndexEntry
+from textclf.data.feedback_index import IndexEntry
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
@@ -459,6 +459,7 @@ def seen(tmp_path_factory) -> Seen:
         "/invocations": {"data": " "},
         "/invocations/predict": {"text": " "},
         "/feedback": {"text": "a warm film", "label": "pos"},
+        "/review/labels": {"text": "a cold film", "label": "neg"},
     }
     responses = {path: client.post(path, json=body).json for path, body in bodies.items()}
     responses["Prediction"] = client.post("/predict", json={"text": " "}).json
@@ -511,7 +512,14 @@ def test_http(seen):
     assert set(responses["/info"]) == listed["Info"]
     assert set(responses["Error"]["error"]) == listed["Error.error"]
     assert set(responses["/invocations/predict"]) | marks == listed["response of /invocations/predict"]
-    for path in ("/feedback", "/ping"):
+    texts = posts["/review/texts"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert properties_of(texts) == listed["response of /review/texts"]
+    text = texts["properties"]["texts"]["items"]
+    assert properties_of(text) == listed["text of the response of /review/texts"]
+    assert set(text["oneOf"][1]["properties"]["reasons"]["items"]["enum"]) == listed["values of reasons"]
+    undone = posts["/review/undo"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert properties_of(undone) == listed["response of /review/undo"]
+    for path in ("/feedback", "/review/labels", "/ping"):
         assert set(responses[path]) == listed[f"response of {path}"]
     assert {LINEAR, ENCODER} == listed["values of stage"]
     assert set(REASONS) == listed["values of unusual_reason"]

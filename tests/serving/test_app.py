@@ -20,7 +20,7 @@ from serving.api.errors import ErrorCode
 from serving.app import create_app
 from serving.server.programs import gunicorn_program
 from serving.settings import MAX_DISCARDS, Settings
-from textclf.data.feedback_store import INDEX
+from textclf.data.feedback_index import INDEX
 from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.errors import ModelStoreError
 

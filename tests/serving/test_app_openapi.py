@@ -137,7 +137,8 @@ def test_the_key():
 
     assert secured(openapi_document(Settings())) == set()
     assert secured(openapi_document(Settings(api_key="x"))) == {
-        "/predict", "/invocations", "/invocations/predict", "/feedback", "/metrics"
+        "/predict", "/invocations", "/invocations/predict", "/feedback", "/metrics",
+        "/review/texts", "/review/labels", "/review/undo",
     }  # fmt: skip
 
 

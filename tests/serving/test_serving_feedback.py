@@ -19,7 +19,8 @@ from serving.settings import MAX_FEEDBACK
 from textclf.config import DataOptions
 from textclf.data import feedback_store as feedback
 from textclf.data.dataset_layout import find_parts
-from textclf.data.feedback_store import INDEX, FeedbackStore
+from textclf.data.feedback_index import INDEX
+from textclf.data.feedback_store import FeedbackStore
 from textclf.data.readers import read_part
 from textclf.data.tables import table_format
 from textclf.errors import InputError, StorageQuotaError, UnknownLabelError

@@ -13,19 +13,26 @@ serves concurrent syncs together. The names and lines of all waiting threads the
 
 import contextlib
 import errno
-import json
+import glob
 import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 from textclf.data.class_folders import class_folder, make_class_folder
+from textclf.data.feedback_index import INDEX, IndexEntry
 from textclf.data.group_commit import GroupCommit
-from textclf.errors import DatasetError, InputError, StorageQuotaError, StorageUnavailableError, UnknownLabelError
+from textclf.errors import (
+    AlreadyLabelledError,
+    InputError,
+    StorageQuotaError,
+    StorageUnavailableError,
+    TextClfError,
+    UnknownLabelError,
+)
 from textclf.files import atomic_file, locked, remove_leftovers, staged_file, sync_folder
 from textclf.label_column import parse_label
 from textclf.labels import OTHER_LABEL
@@ -33,7 +40,6 @@ from textclf.tokenization.text_key import is_blank
 from textclf.unicode import encode_utf8
 
 TEXTS = "train"
-INDEX = "feedback.log"
 _USAGE = ".feedback.usage"
 # Smallest unit of space on most file systems.
 _BLOCK_BYTES = 4096
@@ -41,79 +47,6 @@ _BLOCK_BYTES = 4096
 _RECOUNT_SECONDS = 60.0
 # The folder can't be made or written; EEXIST if it, or train/, is a file.
 _UNWRITABLE = {errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
-
-
-@dataclass(frozen=True)
-class IndexEntry:
-    """A line of the index.
-
-    Attributes:
-        id: name of the review's file, without its suffix.
-        time: time of storing, ISO 8601 with the time zone.
-        label: class name when it was sent; the class folder has the last word.
-        source: sender as named by the sender; None if not given.
-        model: model version that was serving.
-        audit: whether the text was drawn at random to be labelled.
-    """
-
-    id: str
-    time: str
-    label: str
-    source: str | None
-    model: str
-    audit: bool
-
-    def to_line(self) -> str:
-        """Return one line of JSON, without a line end."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_line(cls, line: str) -> Self:
-        """Parse a line; unknown fields are ignored.
-
-        Raises:
-            ValueError: if the line is not a whole entry.
-        """
-        try:
-            values = json.loads(line)
-            entry = cls(**{name: values[name] for name in cls.__dataclass_fields__})
-            has_time = datetime.fromisoformat(entry.time).tzinfo is not None
-        except (AttributeError, KeyError, RecursionError, TypeError) as error:
-            raise ValueError(f"expected a line of {INDEX}") from error
-        texts = (entry.id, entry.label, entry.model, "" if entry.source is None else entry.source)
-        if not has_time or not all(isinstance(text, str) for text in texts) or not isinstance(entry.audit, bool):
-            raise ValueError(f"expected a line of {INDEX}")
-        return entry
-
-
-def read_index(folder: Path) -> tuple[dict[str, IndexEntry], int]:
-    """Return the entries of a folder's index by id, and the number of damaged lines.
-
-    A line that is being written counts as damaged until it is complete. Without an index there are no entries.
-
-    Raises:
-        DatasetError: if the index can't be read.
-    """
-    path = folder / INDEX
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}, 0
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: expected a readable index of the reviews, got: {error.strerror}; change its permissions"
-        ) from error
-    entries = {}
-    damaged = 0
-    for line in content.split(b"\n"):
-        if line.strip():
-            try:
-                entry = IndexEntry.from_line(line.decode("utf-8"))
-            except ValueError:
-                damaged += 1
-            else:
-                entries[entry.id] = entry
-    return entries, damaged
 
 
 def stored_label(label: str, class_names: Sequence[str]) -> str:
@@ -158,8 +91,8 @@ def _checked_content(text: str) -> bytes:
     return encode_utf8(text)
 
 
-def _new_path(label: str, save_dir: Path, class_names: Sequence[str]) -> Path:
-    """Return an unused path in the folder of a class."""
+def _new_path(label: str, save_dir: Path, class_names: Sequence[str], name: str | None = None) -> Path:
+    """Return a path in the folder of a class; without a name an unused one."""
     if label not in (*class_names, OTHER_LABEL):
         raise UnknownLabelError(f"expected one of {', '.join(class_names)} as the label, got {label!r:.220}")
     folder = class_folder(save_dir, label)
@@ -168,7 +101,7 @@ def _new_path(label: str, save_dir: Path, class_names: Sequence[str]) -> Path:
             f"{folder}: expected a folder in {save_dir}, found a link that leads out of it; remove the link"
         )
     make_class_folder(save_dir, label)
-    return folder / f"{uuid.uuid4()}.txt"
+    return folder / f"{name or uuid.uuid4()}.txt"
 
 
 def _now() -> datetime:
@@ -186,6 +119,7 @@ class _Review:
     source: str | None
     model: str
     audit: bool
+    is_named: bool
 
     def entry(self, stored_at: str) -> IndexEntry:
         return IndexEntry(self.path.stem, stored_at, self.label, self.source, self.model, self.audit)
@@ -224,10 +158,14 @@ class FeedbackStore:
         model: str,
         source: str | None = None,
         audit: bool = False,
+        review_id: str | None = None,
     ) -> str:
         """Store a review and its line in the index (see IndexEntry), both synced to disk; return the review's id.
 
+        `review_id` is a UUID that the caller chose, so that the same label is stored once; None makes a new one.
+
         Raises:
+            AlreadyLabelledError: if there is a review with this id.
             UnknownLabelError: if the label is neither a class nor OTHER_LABEL.
             InputError: if the text can't be stored.
             StorageQuotaError: if the quota is used up.
@@ -241,9 +179,10 @@ class FeedbackStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._refuse_if_full(space)
-            path = _new_path(label, self.folder / TEXTS, class_names)
+            path = _new_path(label, self.folder / TEXTS, class_names, review_id)
             with staged_file(path, content) as temporary:
-                self._commits.submit(_Review(temporary, path, space, label, source, model, audit))
+                is_named = review_id is not None
+                self._commits.submit(_Review(temporary, path, space, label, source, model, audit, is_named))
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise
@@ -253,8 +192,28 @@ class FeedbackStore:
             ) from error
         return path.stem
 
-    def _commit(self, reviews: Sequence[_Review]) -> list[StorageQuotaError | None]:
-        """Give staged reviews their names and lines; return the reason against each one that exceeds the quota.
+    def remove(self, review_id: str) -> bool:
+        """Remove the text of a review, whatever its class; return whether there was one. Its line in the index stays.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        if not self.folder.is_dir():
+            return False
+        with locked(self._usage):
+            paths = self._paths(review_id)
+            for path in paths:
+                space = _blocks(path.stat().st_size)
+                path.unlink()
+                sync_folder(path.parent)
+                self._write_usage(max(0, self._used() - space))
+        return bool(paths)
+
+    def _paths(self, review_id: str) -> list[Path]:
+        return list((self.folder / TEXTS).glob(f"*/{glob.escape(review_id)}.txt"))
+
+    def _commit(self, reviews: Sequence[_Review]) -> list[TextClfError | None]:
+        """Give staged reviews their names and lines; return the reason against each one that is not stored.
 
         Raises:
             OSError: if the disk refuses; then none of the reviews is stored.
@@ -263,18 +222,24 @@ class FeedbackStore:
             used = self._used()
             if used + sum(review.space for review in reviews) > self.max_bytes:
                 used = self._counted(used)
-            refusals: list[StorageQuotaError | None] = []
+            refusals: list[TextClfError | None] = []
             fitting: list[_Review] = []
             for review in reviews:
-                fits = used + review.space <= self.max_bytes
-                refusals.append(None if fits else self._full(used))
-                if fits:
+                refusal = self._refusal(review, used, fitting)
+                refusals.append(refusal)
+                if refusal is None:
                     used += review.space
                     fitting.append(review)
             if fitting:
                 used += self._stored(fitting)
             self._write_usage(used)
         return refusals
+
+    def _refusal(self, review: _Review, used: int, others: Sequence[_Review]) -> TextClfError | None:
+        name = review.path.stem
+        if review.is_named and (self._paths(name) or any(other.path.stem == name for other in others)):
+            return AlreadyLabelledError("draw: expected one without a label, got one with a label; undo that first")
+        return None if used + review.space <= self.max_bytes else self._full(used)
 
     def _stored(self, reviews: Sequence[_Review]) -> int:
         """Store all reviews, or none; return the space by which the index grew."""

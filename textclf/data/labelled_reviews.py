@@ -10,7 +10,7 @@ from pathlib import Path
 from textclf.bad_rows import BadRows
 from textclf.config import DataOptions
 from textclf.data.dataset_layout import Unread, find_parts, unread_names, visible_entries
-from textclf.data.feedback_store import INDEX, IndexEntry, read_index
+from textclf.data.feedback_index import INDEX, IndexEntry, read_index
 from textclf.data.readers import read_part
 from textclf.data.splits import text_digest
 from textclf.label_column import LabelChange, label_notes, match_labels, read_labels, rename_notes

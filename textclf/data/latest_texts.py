@@ -19,7 +19,7 @@ from textclf.data.dataset_layout import (
     unread_names,
     visible_entries,
 )
-from textclf.data.feedback_store import INDEX
+from textclf.data.feedback_index import INDEX
 from textclf.data.labelled_reviews import left_out_notes, read_labelled_reviews
 from textclf.data.readers import Part, read_part, read_text_file
 from textclf.errors import DatasetError

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from textclf.data.datasets import load_dataset
-from textclf.data.feedback_store import TEXTS, FeedbackStore, read_index
+from textclf.data.feedback_index import read_index
+from textclf.data.feedback_store import TEXTS, FeedbackStore
 from textclf.drift.state import read_state
 from textclf.errors import TextClfError
 from textclf.retraining.combined_dataset import read_holdout

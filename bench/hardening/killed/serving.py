@@ -21,7 +21,8 @@ from bench.hardening.killed.file_checks import check_review_files, retry
 from bench.hardening.killed.scenarios import Material, Scenario
 from bench.hardening.target import JSON_HEADERS, NO_RESPONSE, Target, running_target
 from bench.serving.servers import WORKERS, process_tree
-from textclf.data.feedback_store import TEXTS, read_index
+from textclf.data.feedback_index import read_index
+from textclf.data.feedback_store import TEXTS
 
 # Parts of a server, and whether the server survives the kill.
 PARTS = {"worker": True, "all workers": True, "arbiter": False, "nginx": False, "supervisor": False}

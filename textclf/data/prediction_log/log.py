@@ -231,7 +231,7 @@ class PredictionLog:
         if since is not None:
             span.append(ROWS.c.time >= since)
         wanted = [*span, *(_scored_by_both_stages() if both_stages else ())]
-        with self._reading() as connection:
+        with self.reading() as connection:
             chosen = select(ROWS.c.id).where(ROWS.c.version == version_id, *wanted).order_by(ROWS.c.time, ROWS.c.id)
             found = connection.execute(chosen, execution_options={"yield_per": _ROWS_AT_ONCE}).scalars()
             ids = np.fromiter(found, np.int64)
@@ -310,8 +310,8 @@ class PredictionLog:
                 yield connection
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A transaction that only reads, and creates nothing."""
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, and creates nothing; its database errors are raised as PredictionLogError."""
         file = self.url.file
         with self._database_errors("read"):
             if file is None:

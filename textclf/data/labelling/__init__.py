@@ -1,0 +1,1 @@
+"""The labelling queue: texts of the prediction log to label, their signatures, and files for other labelling tools."""
