@@ -9,17 +9,22 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, after_this_request, request
 from werkzeug.exceptions import NotFound
 
 from inference import Inference
 from serving.api.auth import check_api_key
 from serving.api.concurrency import Permit, RequestSlots
+from serving.api.custom_attributes import HEADER as CUSTOM_ATTRIBUTES
+from serving.api.custom_attributes import parse_custom_attributes
 from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
 from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
 from serving.api.responses import json_body, render_response, score_body
+from serving.explain_views import ExplainViews
+from serving.explaining import RequestExplainer
+from serving.giving_way import GivingWay
 from serving.model.model_holder import ModelHolder
 from serving.model.served_version import ServedVersion
 from serving.observability.access_log import AccessLog
@@ -154,8 +159,13 @@ class Service:
         self.scrape_slots = RequestSlots(MAX_SCRAPES, _PATIENCE)
         self.scorer = Scorer(settings)
         self.draw_slots = RequestSlots(MAX_DRAWS, _PATIENCE, name="draws")
+        self.giving_way = GivingWay()
         self._limits = Limits(settings.max_text_chars, settings.max_batch)
         self.reviewing = Reviewing(settings, reviews, self._limits, metrics)
+        self.explainer = RequestExplainer(settings, self.giving_way, _PATIENCE)
+        self._explained = ExplainViews(
+            self.explainer, self._predict_one, self._limits, settings.explain_max_evaluations
+        )
         self._key = settings.api_key.encode("ascii")
 
     def stop(self, seconds: float) -> None:
@@ -178,6 +188,7 @@ class Service:
         }
         posts: dict[str, tuple[_Post, Collection[str], RequestSlots]] = {
             "/predict": (self.predict, (JSON,), self.slots),
+            "/explain": (self.explain, (JSON,), self.explainer.slots),
             "/invocations": (self.invocations, (JSON, CSV, JSON_LINES), self.slots),
             "/invocations/predict": (self.score, (JSON,), self.slots),
             "/feedback": (self.feedback, (JSON,), self.feedback_slots),
@@ -201,10 +212,23 @@ class Service:
 
     def invocations(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations."""
+        attributes = parse_custom_attributes(request.environ)
+        if attributes.trace:
+            after_this_request(functools.partial(_with_header, CUSTOM_ATTRIBUTES, attributes.trace))
         parsed = parse_predict_request(content, content_type, self._limits)
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
+        if attributes.explain if parsed.explain is None else parsed.explain:
+            self._explained.check_invocation(predictor, parsed)
+            # The slot for predictions is free meanwhile.
+            with self.explainer.slots.acquire(), self.slots.lent():
+                environ = request.environ
+                return _response(*self._explained.invocation(record, predictor, environ, parsed, attributes))
         predictions = self._predict(record, predictor, parsed.texts)
         return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
+
+    def explain(self, record: RequestRecord, predictor: Predictor, _content_type: str, content: str) -> Response:
+        """POST /explain."""
+        return _response(self._explained.explain(record, predictor, request.environ, content))
 
     def score(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations/predict."""
@@ -246,6 +270,7 @@ class Service:
             "class_names": predictor.class_names,
             "max_length": predictor.max_wordpieces,
             "threshold": predictor.threshold,
+            "explain": self.explainer.can_explain(predictor),
             "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
             "limits": {
                 "max_text_chars": self.settings.max_text_chars,
@@ -254,6 +279,7 @@ class Service:
                 "max_concurrent": self.settings.max_concurrent,
                 "max_request_wordpieces": self.settings.max_request_wordpieces,
                 "max_worker_wordpieces": self.settings.max_worker_wordpieces,
+                "explain_max_evaluations": self.settings.explain_max_evaluations,
             },
         }
         return _response(json_body(body))
@@ -285,15 +311,24 @@ class Service:
         return response
 
     def _predict(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
-        record.model = predictor.full_name
         record.scored = texts
-        timings = Timings()
+        with self.giving_way.prediction():
+            return self._score(record, predictor, texts)
+
+    def _predict_one(self, record: RequestRecord, predictor: Predictor, text: str) -> Prediction:
+        """Predict a text in its explanation's turn."""
+        return self._score(record, predictor, [text])[0]
+
+    def _score(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
+        """Score and log texts, and add what they took to the record; a request may call it several times."""
+        record.model = predictor.full_name
+        timings = record.timings or Timings()
         batch = self.scorer.score(predictor, texts, request.environ, timings)
         # The page sends texts that a user still types; they would look like drift.
         if self.recorder is not None and request.environ.get("HTTP_X_PREDICTION_LOG") != OFF:
             self.recorder.record(predictor, batch)
         record.timings = timings
-        record.texts = len(texts)
+        record.texts += len(texts)
         for prediction in batch.predictions:
             record.tokens += prediction.tokens or 0
             record.truncated += bool(prediction.truncated)
@@ -301,7 +336,7 @@ class Service:
             if prediction.unusual_reason is not None:
                 record.unusual.append(prediction.unusual_reason)
         if batch.stages is not None:
-            record.linear = int(batch.stages.exits.sum())
+            record.linear = (record.linear or 0) + int(batch.stages.exits.sum())
         return batch.predictions
 
     def _bounded(self, get: Callable[[], Response]) -> Callable[[], Response]:
@@ -346,6 +381,11 @@ def _note_route() -> None:
         if request.url_rule.rule != request.environ["PATH_INFO"]:
             raise NotFound  # werkzeug takes //metrics for /metrics.
         record_of(request.environ).route = request.url_rule.rule
+
+
+def _with_header(name: str, value: str, response: Response) -> Response:
+    response.headers[name] = value
+    return response
 
 
 def _response(body: bytes, content_type: str = JSON, status: int = HTTPStatus.OK) -> Response:

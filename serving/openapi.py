@@ -1,25 +1,30 @@
 """The OpenAPI 3.1 document of the app, with the limits of its settings and the classes of its model."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from serving.api.errors import ErrorCode
 from serving.api.request_body import CSV, JSON, JSON_LINES, OTHER_JSON_LINES
 from serving.api.requests import MAX_SOURCE_CHARS
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
+from serving.openapi_explanations import (
+    CUSTOM_ATTRIBUTES,
+    CUSTOM_ATTRIBUTES_RESPONSE,
+    EXPLAINED_FIELDS,
+    explain_options,
+    explanation_schemas,
+)
 from serving.openapi_review import review_paths
+from serving.schemas import PROBABILITY as _PROBABILITY
+from serving.schemas import TRUNCATED as _TRUNCATED
+from serving.schemas import Json as _Json
+from serving.schemas import list_schema as _list
+from serving.schemas import object_schema as _object
+from serving.schemas import ref as _ref
 from serving.settings import Settings
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.unusual_reasons import REASONS
 
-_Json = dict[str, Any]
-
-_PROBABILITY: _Json = {"type": "number", "minimum": 0, "maximum": 1}
-_TRUNCATED: _Json = {
-    "type": ["boolean", "null"],
-    "description": "Whether the model read only a part of the text; null if unknown.",
-}
 _EMPTY: _Json = {"const": True, "description": "Present if the text has no wordpieces, such as a text of blanks."}
 _UNUSUAL: _Json = {
     "const": True,
@@ -62,6 +67,9 @@ _HEADERS: dict[int, _Json] = {
         }
     },
 }
+_INVOCATION_RESPONSES = (
+    "Ranking", "Rankings", "Prediction", "Predictions", "ExplainedRanking", "ExplainedRankings", "Clarify"
+)  # fmt: skip
 _BODY_ERRORS = (
     ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
@@ -97,6 +105,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
         },
         "paths": {
             "/predict": {"post": _predict(settings)},
+            "/explain": {"post": _explain(settings, class_names)},
             "/invocations": {"post": _invocations(settings)},
             "/invocations/predict": {"post": _score(settings)},
             "/feedback": {"post": _feedback(settings, class_names)},
@@ -128,27 +137,50 @@ def _predict(settings: Settings) -> _Json:
 def _invocations(settings: Settings) -> _Json:
     text = _text(settings)
     data = _object(
-        {"data": {"oneOf": [text, _texts(settings)]}, "explain": {"const": False, "default": False}}, ["data"]
+        {"data": {"oneOf": [text, _texts(settings)]}, "explain": {"type": "boolean", "default": False}}, ["data"]
     )
     operation = _post(
         'Score texts in the formats of SageMaker. {"data": …} returns all labels, best first: {"prediction": […]} for '
-        "a text, a list of such objects for a list of texts.",
+        "a text, a list of such objects for a list of texts. With `explain` each object has an explanation too.",
         {
             JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
             CSV: _CSV_BODY,
             **dict.fromkeys((JSON_LINES, *OTHER_JSON_LINES), _LINES_BODY),
         },
         {
-            JSON: {"oneOf": [_ref("Ranking"), _ref("Rankings"), _ref("Prediction"), _ref("Predictions")]},
-            f"{CSV}; charset=utf-8": {"type": "string", "description": "A record of label and score for each text."},
-            JSON_LINES: {"type": "string", "description": "A Prediction in each line, also for a line with `data`."},
+            JSON: {"oneOf": list(map(_ref, _INVOCATION_RESPONSES))},
+            f"{CSV}; charset=utf-8": {
+                "type": "string",
+                "description": "A record of label and score for each text. With `explain` a third field has the "
+                "explanation as JSON.",
+            },
+            JSON_LINES: {
+                "type": "string",
+                "description": "A Prediction in each line, also for a line with `data`. With `explain` it has the "
+                f"fields {', '.join(EXPLAINED_FIELDS)} too.",
+            },
         },
         (*_PREDICT_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
     content = operation["requestBody"]["content"]
     content[CSV]["example"] = 'A fine film.\r\n"Long, and dull."\r\n'
     content[JSON_LINES]["example"] = '{"text":"A fine film."}\n{"data":"Long, and dull."}\n'
+    operation["parameters"] = [CUSTOM_ATTRIBUTES]
+    operation["responses"]["200"]["headers"] = CUSTOM_ATTRIBUTES_RESPONSE
     return operation
+
+
+def _explain(settings: Settings, class_names: Sequence[str] | None) -> _Json:
+    options = explain_options(settings, class_names)
+    text = _object({"text": _text(settings), **options}, ["text"])
+    texts = _object({"X": _texts(settings), **options}, ["X"])
+    return _post(
+        "Explain the prediction of a text, or of each text of a list: the values of its words for each class. The "
+        f"texts have at most {settings.max_text_chars} characters together.",
+        {JSON: {"oneOf": [text, texts]}},
+        {JSON: {"oneOf": [_ref("Explanation"), _ref("Explanations"), _ref("Clarify")]}},
+        (*_PREDICT_ERRORS, *_LIST_ERRORS, ErrorCode.UNKNOWN_LABEL, ErrorCode.EXPLAIN_UNAVAILABLE),
+    )
 
 
 def _score(settings: Settings) -> _Json:
@@ -221,7 +253,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
     whole = {"type": "integer", "minimum": 0}
     limits = (
         "max_text_chars", "max_batch", "max_body_bytes", "max_concurrent", "max_request_wordpieces",
-        "max_worker_wordpieces",
+        "max_worker_wordpieces", "explain_max_evaluations",
     )  # fmt: skip
     info = {
         "model": _MODEL,
@@ -234,6 +266,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
             "[CLS] and [SEP]; null if unknown.",
         },
         "threshold": _PROBABILITY,
+        "explain": {"type": "boolean", "description": "Whether the server explains the predictions of this model."},
         "cascade": {
             **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),
             "type": ["object", "null"],
@@ -248,6 +281,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "Predictions": _object(predictions, _always_present(predictions)),
         "Ranking": _object({"prediction": ranking, **_MARKS}, ["prediction"]),
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
+        **explanation_schemas(label, _MARKS, ranking, _MODEL),
         "Info": _object(info, info),
         "Error": _object({"error": error}, ["error"]),
     }
@@ -269,20 +303,8 @@ def _list_body(settings: Settings) -> _Json:
     return _object({"X": _texts(settings)}, ["X"])
 
 
-def _object(properties: _Json, required: Iterable[str]) -> _Json:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
-
-
 def _always_present(properties: _Json) -> list[str]:
     return [name for name in properties if name not in ("stage", *_MARKS)]
-
-
-def _list(items: _Json) -> _Json:
-    return {"type": "array", "items": items}
-
-
-def _ref(name: str) -> _Json:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _status() -> _Json:

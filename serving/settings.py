@@ -155,6 +155,28 @@ class Settings:
         "Maximum disk space of stored reviews, in blocks of 4 KiB; after that, POST /feedback returns 507.",
         max=2**60,
     )
+    explain: bool = switch(True, "Explain predictions on request; `off` returns 422 (`explain_unavailable`).")
+    explain_max_evaluations: int = whole(
+        5000,
+        "Maximum number of evaluations of the encoder that a request may ask for, for each text. A request that does "
+        "not ask gets the default of `textclf explain`, or this number if it is lower.",
+        min=2,
+        max=10**6,
+    )
+    explain_seconds: float = number(
+        10.0,
+        "Seconds for the explanations of a request. After them a text gets the explanation reached so far, "
+        "with `complete: false`. MODEL_SERVER_TIMEOUT limits them too.",
+        min=0.01,
+        max=86_400,
+    )
+    explain_concurrent: int = whole(
+        2,
+        "Maximum number of concurrent requests for explanations per worker, next to MAX_CONCURRENT; one more returns "
+        "429. They share the time that predictions leave, so a higher value makes each slower.",
+        min=1,
+        max=1000,
+    )
     log_text: bool = switch(False, "Write users' texts to the server log too.")
     prediction_log_url: str = option(
         DEFAULT_URL,

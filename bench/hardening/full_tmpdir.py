@@ -37,8 +37,8 @@ _SUCCESSOR_SECONDS = 60.0
 # /metrics may be a second old.
 _METRICS_SECONDS = 1.5
 _PATHS = (
-    *("/predict", "/invocations", "/invocations/predict", "/feedback", "/ping", "/health/live", "/health/ready"),
-    *("/health_check", "/info", "/metrics", "/openapi.json", "/nowhere"),
+    *("/predict", "/explain", "/invocations", "/invocations/predict", "/feedback", "/ping", "/health/live"),
+    *("/health/ready", "/health_check", "/info", "/metrics", "/openapi.json", "/nowhere"),
 )
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

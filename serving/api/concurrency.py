@@ -55,6 +55,17 @@ class RequestSlots:
             with self._lock:
                 self._used -= not permit.is_revoked
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let another request use the caller's slot during the block, which holds one of other slots."""
+        with self._lock:
+            self._used -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._used += 1
+
     def _try_acquire(self) -> "Permit":
         with self._lock:
             permit = Permit(self._lock, self._waiting, self._clock)

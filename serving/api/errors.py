@@ -45,7 +45,10 @@ class ErrorCode(enum.Enum):
     BODY_TOO_LARGE = 413, "The body, unpacked, has more than MAX_BODY_BYTES."
     UNSUPPORTED_MEDIA_TYPE = 415, "The path does not accept this content type or character set."
     UNSUPPORTED_ENCODING = 415, "The content encoding is not gzip."
-    WRONG_SHAPE = 422, "The body has a key or a type that the path does not accept."
+    WRONG_SHAPE = (
+        422,
+        "The body, or X-Amzn-SageMaker-Custom-Attributes, has a key, a type or a value that the path does not accept.",
+    )
     DUPLICATE_KEY = 422, "A JSON object has the same key twice."
     EMPTY_LIST = 422, "The list has no texts."
     TOO_MANY_TEXTS = 422, "The request has more than MAX_BATCH texts."
@@ -57,8 +60,12 @@ class ErrorCode(enum.Enum):
     )
     INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
     BLANK_TEXT = 422, "The review to store is blank."
-    UNKNOWN_LABEL = 422, "The label is neither a class of the model nor `(other)`."
-    EXPLAIN_UNAVAILABLE = 422, "Explanations are not available."
+    UNKNOWN_LABEL = (
+        422,
+        "The label of a review is neither a class of the model nor `(other)`, or a class to explain is not a class of "
+        "the model.",
+    )
+    EXPLAIN_UNAVAILABLE = 422, "EXPLAIN is off, or the model has no engine, so it can't be explained."
     INVALID_DRAW = 422, "The server did not sign this draw for this text and version, or the signature has expired."
     REVIEW_UNAVAILABLE = 422, "There are no texts to label, because the server logs none: PREDICTION_LOG_TEXT is off."
     ALREADY_LABELLED = 409, "The draw has a label already."
@@ -66,9 +73,9 @@ class ErrorCode(enum.Enum):
         429,
         "The worker is busy with MAX_CONCURRENT predictions, half as many lists and long texts, MAX_WORKER_WORDPIECES "
         f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, "
-        f"{MAX_SCRAPES} requests for /metrics, {MAX_GETS} for /info and /openapi.json, or {MAX_DRAWS} for texts to "
-        "label. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one address has half of these or of the "
-        "connections. Retry after the seconds in "
+        f"{MAX_SCRAPES} requests for /metrics, {MAX_GETS} for /info and /openapi.json, {MAX_DRAWS} for texts to label, "
+        "or EXPLAIN_CONCURRENT for explanations. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one address has "
+        "half of these or of the connections. Retry after the seconds in "
         "Retry-After.",
     )
     CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."

@@ -8,7 +8,7 @@ import enum
 import io
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,13 @@ from textclf.unicode import encode_utf8
 
 # Keys of a body that have texts.
 _TEXT_KEYS = ("text", "X", "data")
+# Keys of a request for explanations, next to its texts, and their values; the first value is the default.
+_EXPLAIN_KEYS = ("classes", "unit", "max_evaluations", "format")
+UNITS = ("probability", "logit")
+CLARIFY = "clarify"
+EXPLAIN_FORMATS = ("textclf", CLARIFY)
+# The whole text and the baseline.
+MIN_EVALUATIONS = 2
 MAX_SOURCE_CHARS = 200
 # A body of up to this many characters is decoded at once, in at most 5 ms.
 _SMALL_CHARS = 32_768
@@ -47,10 +54,38 @@ class PayloadFormat(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """Texts to score, all within the limits, and the format of the response."""
+    """Texts to score, all within the limits, and the format of the response.
+
+    Attributes:
+        payload_format: format of the request and of its response.
+        texts: the texts.
+        explain: whether the predictions are to be explained; None if the body does not tell.
+    """
 
     payload_format: PayloadFormat
     texts: list[str]
+    explain: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """Texts to explain, all within the limits.
+
+    Attributes:
+        texts: the texts.
+        is_list: whether the response is a list.
+        classes: names of the classes to explain, without repeats; None explains all.
+        unit: "probability" or "logit".
+        max_evaluations: maximum number of evaluations for each text; None is the server's choice.
+        is_clarify: whether the response has the shape of SageMaker Clarify.
+    """
+
+    texts: list[str]
+    is_list: bool
+    classes: tuple[str, ...] | None
+    unit: str
+    max_evaluations: int | None
+    is_clarify: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +146,72 @@ def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
     return FeedbackRequest(text, _text(_value(body, "label", str, "a string"), "label", limits), source, audit)
 
 
+def check_explained_format(payload_format: PayloadFormat) -> None:
+    """Check that a response in this format can have explanations.
+
+    Raises:
+        ApiError: if it can't.
+    """
+    if payload_format in (PayloadFormat.TEXT, PayloadFormat.X):
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"explain: expected it with data, CSV or JSON lines, got it with "
+            f"{'text' if payload_format is PayloadFormat.TEXT else 'X'}; send the texts as data, or to /explain",
+        )
+
+
+def parse_explain_request(content: str, limits: Limits, max_evaluations: int) -> ExplainRequest:
+    """Parse the body of a request for explanations.
+
+    Args:
+        max_evaluations: maximum number of evaluations that the request may ask for.
+
+    Raises:
+        ApiError: if the body is not JSON, has another shape, or its texts exceed the limits.
+    """
+    body = _object(_json(content, limits), "the body")
+    _refuse_unknown(body, {"text", "X", *_EXPLAIN_KEYS})
+    parsed = _json_request(
+        {key: value for key, value in body.items() if key not in _EXPLAIN_KEYS}, limits, ("text", "X")
+    )
+    classes = _value(body, "classes", list, "a list of class names") if "classes" in body else None
+    if classes is not None:
+        if not classes:
+            raise ApiError(ErrorCode.EMPTY_LIST, "classes: expected at least one class, got none; remove it for all")
+        for index, name in enumerate(classes):
+            where = f"classes[{index}] (counted from 0)"
+            if not isinstance(name, str):
+                raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected a string, got {_json_name(name)}")
+            _text(name, where, limits)
+    evaluations = None
+    if "max_evaluations" in body:
+        evaluations = _value(body, "max_evaluations", int, "a whole number")
+        if isinstance(evaluations, bool) or not MIN_EVALUATIONS <= evaluations <= max_evaluations:
+            found = "a boolean" if isinstance(evaluations, bool) else str(evaluations)[:20]
+            raise ApiError(
+                ErrorCode.WRONG_SHAPE,
+                f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
+                f"(EXPLAIN_MAX_EVALUATIONS), got {found}",
+            )
+    return ExplainRequest(
+        parsed.texts,
+        parsed.payload_format is PayloadFormat.X,
+        None if classes is None else tuple(dict.fromkeys(classes)),
+        _choice(body, "unit", UNITS),
+        evaluations,
+        _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,
+    )
+
+
+def _choice(body: dict[str, Any], key: str, choices: Sequence[str]) -> str:
+    """The value of a key; the first choice if the key is missing."""
+    expected = " or ".join(choices)
+    value = _value(body, key, str, expected) if key in body else choices[0]
+    if value not in choices:
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {value[:50]!r}")
+    return value
+
+
 def _json_request(value: Any, limits: Limits, keys: Collection[str]) -> PredictRequest:
     body = _object(value, "the body")
     _refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
@@ -121,26 +222,22 @@ def _json_request(value: Any, limits: Limits, keys: Collection[str]) -> PredictR
             f"expected exactly one of {', '.join(keys)}, got {' and '.join(found) or 'none'}; send one",
         )
     (key,) = found
+    explain = None
     if "explain" in body:
-        _refuse_explanation(body, key)
+        if key != "data":
+            raise ApiError(
+                ErrorCode.WRONG_SHAPE,
+                f"explain: expected it only with data, got it with {key}; remove it, or send the texts to /explain",
+            )
+        explain = _value(body, "explain", bool, "true or false")
     content = body[key]
     if key == "text" or (key == "data" and isinstance(content, str)):
         payload_format = PayloadFormat.TEXT if key == "text" else PayloadFormat.DATA
-        return PredictRequest(payload_format, [_text(_value(body, key, str, "a string"), key, limits)])
+        return PredictRequest(payload_format, [_text(_value(body, key, str, "a string"), key, limits)], explain)
     if not isinstance(content, list):
         expected = "a list of strings" if key == "X" else "a string or a list of strings"
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(content)}")
-    return _checked(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits)
-
-
-def _refuse_explanation(body: dict[str, Any], key: str) -> None:
-    if key != "data":
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"explain: expected it only with data, got it with {key}; remove it")
-    if _value(body, "explain", bool, "true or false"):
-        raise ApiError(
-            ErrorCode.EXPLAIN_UNAVAILABLE,
-            "explain: expected false, got true; explanations are not available, remove it",
-        )
+    return _checked(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits, explain)
 
 
 def _csv_texts(content: str, limits: Limits) -> list[object]:
@@ -182,7 +279,9 @@ def _line_texts(content: str, limits: Limits) -> list[object]:
     return texts
 
 
-def _checked(payload_format: PayloadFormat, name: str, items: list[Any], limits: Limits) -> PredictRequest:
+def _checked(
+    payload_format: PayloadFormat, name: str, items: list[Any], limits: Limits, explain: bool | None = None
+) -> PredictRequest:
     if not items:
         raise ApiError(ErrorCode.EMPTY_LIST, f"{name}: expected at least one text, got none")
     if len(items) > limits.batch:
@@ -194,7 +293,7 @@ def _checked(payload_format: PayloadFormat, name: str, items: list[Any], limits:
             )
         if len(item) > limits.text_chars or not item.isascii():
             _text(item, f"{name}[{index}] (counted from 0)", limits)
-    return PredictRequest(payload_format, items)
+    return PredictRequest(payload_format, items, explain)
 
 
 def _too_many(name: str, limits: Limits, got: object) -> ApiError:

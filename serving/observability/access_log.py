@@ -59,6 +59,10 @@ class AccessLog:
         }
         if record.linear is not None:
             fields["linear"] = record.linear
+        if record.explain_seconds is not None:
+            fields["explanations"] = record.explanations
+            fields["evaluations"] = record.evaluations
+            fields["explain_ms"] = round(record.explain_seconds * 1000, 3)
         if record.error:
             fields["error"] = record.error
         if self._log_text:

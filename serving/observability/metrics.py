@@ -71,6 +71,12 @@ class Metrics:
         self._empty = self._counter("empty_texts", "Scored texts without wordpieces.")
         unusual = self._counter("unusual_texts", "Scored texts unlike the training texts, by the reason.", "reason")
         self._unusual = {reason: unusual.labels(reason) for reason in REASONS}
+        self._explanations = self._counter("explanations", "Texts explained.")
+        self._evaluations = self._counter("explanation_evaluations", "Evaluations of the encoder for explanations.")
+        self._incomplete = self._counter(
+            "incomplete_explanations", "Explanations that ended early, because time or evaluations were used up."
+        )
+        self._explain_seconds = self._histogram("explanation_seconds", "Seconds of the explanations of a request.")
         self._reviews = self._counter("reviews_stored", "Labelled reviews stored.")
         self._removed = self._counter("reviews_removed", "Labels that were taken back in the labelling queue.")
         drawn = self._counter("drawn_texts", "Texts that the labelling queue drew, by mode.", "mode")
@@ -110,6 +116,8 @@ class Metrics:
             self._answered(record)
         if record.timings is not None:
             self._scored(record, record.timings)
+        if record.explain_seconds is not None:
+            self._explained(record, record.explain_seconds)
 
     def review_stored(self) -> None:
         """Count a stored review."""
@@ -202,6 +210,12 @@ class Metrics:
         if by_encoder:
             self._queue.observe(timings.queue)
             self._infer.observe(timings.infer)
+
+    def _explained(self, record: RequestRecord, seconds: float) -> None:
+        self._explanations.inc(record.explanations)
+        self._evaluations.inc(record.evaluations)
+        self._incomplete.inc(record.incomplete)
+        self._explain_seconds.observe(seconds)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", meaning, labels, registry=self._registry)

@@ -28,6 +28,9 @@ class RequestRecord:
         truncated: number of texts that the model read only in part.
         empty: number of texts without wordpieces.
         unusual: reasons of the texts that are not of the kind of the training texts.
+        explanations, evaluations: number of texts explained, and of the encoder's evaluations for them.
+        incomplete: number of explanations that ended early, because their time or their evaluations were used up.
+        explain_seconds: time of the explanations with their predictions; None if none was asked for.
         linear: number of texts that the cascade's linear stage predicted; None without a cascade.
         model: name and version of the model.
         scored: the texts themselves; logged only if LOG_TEXT is on.
@@ -48,6 +51,10 @@ class RequestRecord:
     truncated: int = 0
     empty: int = 0
     unusual: list[str] = field(default_factory=list)
+    explanations: int = 0
+    evaluations: int = 0
+    incomplete: int = 0
+    explain_seconds: float | None = None
     linear: int | None = None
     model: str = ""
     scored: list[str] = field(default_factory=list)

@@ -121,8 +121,17 @@ def gunicorn_program(
     options = {
         "worker-class": f"serving.server.{'scgi_worker.ScgiWorker' if behind_nginx else 'http_worker.HttpWorker'}",
         "workers": settings.model_server_workers,
-        "threads": (
-            settings.max_concurrent + MAX_FEEDBACK + MAX_DRAWS + MAX_GETS + MAX_SCRAPES + MAX_DISCARDS + _SPARE_THREADS
+        "threads": sum(
+            (
+                settings.max_concurrent,
+                settings.explain_concurrent,
+                MAX_FEEDBACK,
+                MAX_DRAWS,
+                MAX_GETS,
+                MAX_SCRAPES,
+                MAX_DISCARDS,
+                _SPARE_THREADS,
+            )
         ),
         "timeout": max(settings.model_server_timeout, _BOOT_SECONDS),
         "graceful-timeout": math.ceil(grace_seconds(settings)),

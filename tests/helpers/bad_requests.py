@@ -228,10 +228,12 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("data with a number", JSON, _json({"data": ["good", 1.5]}), 422, "wrong_shape", "data[1]"),
     ("data and text", JSON, _json({"data": "a", "text": "a"}), 422, "wrong_shape", "text and data"),
     ("all three", JSON, _json({"data": "a", "text": "a", "X": ["a"]}), 422, "wrong_shape", ""),
-    ("explain true", JSON, _json({"data": "good", "explain": True}), 422, "explain_unavailable", ""),
     ("explain as a string", JSON, _json({"data": "good", "explain": "true"}), 422, "wrong_shape", "explain"),
     ("explain as a number", JSON, _json({"data": "good", "explain": 1}), 422, "wrong_shape", "explain"),
+    ("explain null", JSON, _json({"data": "good", "explain": None}), 422, "wrong_shape", "null"),
     ("explain beside text", JSON, _json({"text": "good", "explain": False}), 422, "wrong_shape", "explain"),
+    ("explain true beside X", JSON, _json({"X": ["good"], "explain": True}), 422, "wrong_shape", "/explain"),
+    ("explain data number", JSON, _json({"data": 3, "explain": True}), 422, "wrong_shape", "data"),
     ("explain alone", JSON, _json({"explain": False}), 422, "wrong_shape", "none"),
     ("CSV empty", CSV, b"", 400, "empty_body", ""),
     ("CSV two fields", CSV, b"good\ngood,bad\n", 422, "wrong_shape", "record 1"),
@@ -254,6 +256,55 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("lines 1001 texts", LINES, b'{"text": "good"}\n' * 1001, 422, "too_many_texts", "1001"),
     ("lines 100000 texts", LINES, b'{"text":"good"}\n' * 10**5, 422, "too_many_texts", "100000"),
     ("lines surrogate", LINES, b'{"text": "\\udc00"}', 422, "invalid_text", "line[0]"),
+]
+
+_EXPLAIN: list[tuple[str, Any, int, str, str]] = [
+    ("data", {"data": "good"}, 422, "wrong_shape", "'data'"),
+    ("explain", {"text": "good", "explain": True}, 422, "wrong_shape", "'explain'"),
+    ("nothing", {}, 422, "wrong_shape", "none"),
+    ("text and X", {"text": "good", "X": ["good"]}, 422, "wrong_shape", "text and X"),
+    ("text number", {"text": 3}, 422, "wrong_shape", "a number"),
+    ("X string", {"X": "good"}, 422, "wrong_shape", "a string"),
+    ("X empty", {"X": []}, 422, "empty_list", "X"),
+    ("X with null", {"X": ["good", None]}, 422, "wrong_shape", "X[1]"),
+    ("X with 1001 texts", {"X": ["good"] * 1001}, 422, "too_many_texts", "1001"),
+    ("long text", {"text": "x" * (MAX_CHARS + 1)}, 422, "text_too_long", "100001"),
+    ("lone surrogate", {"text": "a\ud83d"}, 422, "invalid_text", "text"),
+    ("classes string", {"text": "good", "classes": "pos"}, 422, "wrong_shape", "a string"),
+    ("classes null", {"text": "good", "classes": None}, 422, "wrong_shape", "null"),
+    ("classes empty", {"text": "good", "classes": []}, 422, "empty_list", "classes"),
+    ("classes with a number", {"text": "good", "classes": ["pos", 1]}, 422, "wrong_shape", "classes[1]"),
+    ("classes with a surrogate", {"text": "good", "classes": ["\ud83d"]}, 422, "invalid_text", "classes[0]"),
+    ("unit unknown", {"text": "good", "unit": "percent"}, 422, "wrong_shape", "probability or logit"),
+    ("unit of another case", {"text": "good", "unit": "Logit"}, 422, "wrong_shape", "'Logit'"),
+    ("unit null", {"text": "good", "unit": None}, 422, "wrong_shape", "null"),
+    ("unit list", {"text": "good", "unit": ["logit"]}, 422, "wrong_shape", "a list"),
+    ("format unknown", {"text": "good", "format": "shap"}, 422, "wrong_shape", "textclf or clarify"),
+    ("format number", {"text": "good", "format": 1}, 422, "wrong_shape", "a number"),
+    ("evaluations 1", {"text": "good", "max_evaluations": 1}, 422, "wrong_shape", "from 2 to"),
+    ("evaluations negative", {"text": "good", "max_evaluations": -5}, 422, "wrong_shape", "got -5"),
+    ("evaluations too many", {"text": "good", "max_evaluations": 10**9}, 422, "wrong_shape", "EXPLAIN_MAX_EVALUATIONS"),
+    (
+        "evaluations of 4000 digits",
+        {"text": "good", "max_evaluations": 10**3999},
+        422,
+        "wrong_shape",
+        "max_evaluations",
+    ),
+    ("evaluations with a point", {"text": "good", "max_evaluations": 9.0}, 422, "wrong_shape", "a number"),
+    ("evaluations true", {"text": "good", "max_evaluations": True}, 422, "wrong_shape", "a boolean"),
+    ("evaluations string", {"text": "good", "max_evaluations": "9"}, 422, "wrong_shape", "a string"),
+    ("evaluations null", {"text": "good", "max_evaluations": None}, 422, "wrong_shape", "null"),
+]
+
+_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_HEADERS: list[tuple[str, str, bytes, str, str]] = [
+    ("value unknown", JSON, _json({"data": "good"}), "explain=maybe", "'maybe'"),
+    ("value empty", CSV, b"good", "explain=", "''"),
+    ("1025 characters", JSON, _json({"data": "good"}), "x" * 1025, "1025"),
+    ("not ASCII", JSON, _json({"data": "good"}), "trace=\xe9", "ASCII"),
+    ("explain with text", JSON, _json({"text": "good"}), "explain=true", "/explain"),
+    ("explain with X", JSON, _json({"X": ["good"]}), "trace=1,explain=clarify", "/explain"),
 ]
 
 _FEEDBACK: list[tuple[str, Any, int, str, str]] = [
@@ -294,10 +345,23 @@ CASES: list[Case] = [
         for name, body, status, code, says in _FEEDBACK
     ),
     *(
+        Case(f"explain {name}", "/explain", _json(body), status, code, says=says)
+        for name, body, status, code, says in _EXPLAIN
+    ),
+    *(
+        Case(f"header {name}", "/invocations", body, 422, "wrong_shape", (*_of(kind), (_ATTRIBUTES, given)), says=says)
+        for name, kind, body, given, says in _HEADERS
+    ),
+    *(
         Case(f"content type {kind!r}", "/predict", GOOD, 415, "unsupported_media_type", _of(kind)) for kind in _TYPES
     ),
     Case("no content type", "/predict", GOOD, 415, "unsupported_media_type", ()),
     Case("CSV for a score", "/invocations/predict", b"good", 415, "unsupported_media_type", _of(CSV)),
+    Case("CSV for an explanation", "/explain", b"good", 415, "unsupported_media_type", _of(CSV)),
+    Case("lines for an explanation", "/explain", b'{"text": "good"}', 415, "unsupported_media_type", _of(LINES)),
+    Case("no JSON for an explanation", "/explain", b"good", 400, "invalid_json"),
+    Case("no body for an explanation", "/explain", b"", 400, "empty_body"),
+    Case("GET of explain", "/explain", b"", 405, "method_not_allowed", (), "GET", answer_headers=(("Allow", "POST"),)),
     Case("CSV for feedback", "/feedback", b"good", 415, "unsupported_media_type", _of(CSV)),
     Case("X for a score", "/invocations/predict", _json({"X": ["good"]}), 422, "wrong_shape", says="'X'"),
     Case("text number for a score", "/invocations/predict", _json({"text": 3}), 422, "wrong_shape", says="text"),

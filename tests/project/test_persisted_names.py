@@ -28,6 +28,7 @@ import monitoring
 import retraining
 import train_model
 from serving.api.errors import ErrorCode
+from serving.api.requests import EXPLAIN_FORMATS, UNITS
 from serving.app import create_app
 from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
@@ -49,6 +50,8 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
+from textclf.explain.explainer import ABSENCE
+from textclf.explain.masked_text import BASELINES
 from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SIMILAR_CONTRADICTION
@@ -463,6 +466,8 @@ def seen(tmp_path_factory) -> Seen:
     }
     responses = {path: client.post(path, json=body).json for path, body in bodies.items()}
     responses["Prediction"] = client.post("/predict", json={"text": " "}).json
+    responses["Explanation"] = client.post("/explain", json={"text": " "}).json
+    responses["ExplainedRanking"] = client.post("/invocations", json={"data": " ", "explain": True}).json
     responses["Error"] = client.post("/predict", json={}).json
     responses |= {path: client.get(path).json for path in ("/ping", "/info")}
     metrics = client.get("/metrics").text
@@ -502,13 +507,15 @@ def test_http(seen):
             if child:
                 schema = schema["properties"][child.removesuffix("[]")]
             assert properties_of(schema.get("items", schema)) == fields, name
-    assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings"}
+    assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings", "ExplainedRankings"}
     responses = seen.responses
     # The version is of earlier software, which marks no text as unusual.
     marks = {UNUSUAL, UNUSUAL_REASON}
     assert set(responses["Prediction"]) | marks == listed["Prediction"]
     assert set(responses["/predict"]) | marks == listed["Predictions"]
     assert set(responses["/invocations"]) | marks == listed["Ranking"]
+    for name in ("Explanation", "ExplainedRanking"):
+        assert set(responses[name]) | marks == listed[name]
     assert set(responses["/info"]) == listed["Info"]
     assert set(responses["Error"]["error"]) == listed["Error.error"]
     assert set(responses["/invocations/predict"]) | marks == listed["response of /invocations/predict"]
@@ -523,6 +530,9 @@ def test_http(seen):
         assert set(responses[path]) == listed[f"response of {path}"]
     assert {LINEAR, ENCODER} == listed["values of stage"]
     assert set(REASONS) == listed["values of unusual_reason"]
+    assert set(UNITS) == listed["values of unit"]
+    assert {*BASELINES, ABSENCE} == listed["values of baseline"]
+    assert set(EXPLAIN_FORMATS) == listed["values of format"]
     source = sources("serving/**/*.py")
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}
     headers |= set(re.findall(r'[{(]"([A-Z][\w-]*[a-z][\w-]*)"(?:: |, record)', source))

@@ -234,6 +234,7 @@ def test_info(client):
         "max_concurrent": Settings().max_concurrent,
         "max_request_wordpieces": 1_000_000,
         "max_worker_wordpieces": 2_000_000,
+        "explain_max_evaluations": 5000,
     }
 
 
@@ -348,7 +349,7 @@ def test_without_a_model_it_answers_that_it_is_not_ready(tmp_path, caplog):
         assert client.get("/openapi.json").status_code == 200
         for response in (
             *(client.get(path) for path in ("/ping", "/health/ready", "/health_check", "/info")),
-            *(client.post(path, json={}) for path in ("/predict", "/invocations", "/invocations/predict", "/feedback")),
+            *(client.post(path, json={}) for path in ("/predict", "/explain", "/invocations", "/feedback")),
         ):
             assert response.status_code == 503
             assert error_of(response)["code"] == "not_ready"
@@ -555,7 +556,9 @@ def test_a_worker_has_threads_beyond_its_slots(make, tmp_path):
     """Otherwise /ping waits while all slots are taken."""
     client = make()
     service = client.application.extensions["textclf"]
-    slots = (service.slots, service.feedback_slots, service.get_slots, service.scrape_slots)
+    slots = (
+        service.slots, service.explainer.slots, service.feedback_slots, service.get_slots, service.scrape_slots
+    )  # fmt: skip
     held = sum(slot.count for slot in slots) + MAX_DISCARDS
     command = gunicorn_program(service.settings, tmp_path, tmp_path, {}, behind_nginx=False).command
     assert int(command[command.index("--threads") + 1]) > held

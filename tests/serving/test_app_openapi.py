@@ -64,7 +64,7 @@ def test_every_operation_has_the_codes_of_nginx_under_503():
 def test_codes_and_headers_are_those_of_the_path():
     paths = openapi_document(Settings())["paths"]
     with_work = {path for path, each in paths.items() if "`too_much_work`" in json.dumps(each)}
-    assert with_work == {"/predict", "/invocations", "/invocations/predict"}
+    assert with_work == {"/predict", "/explain", "/invocations", "/invocations/predict"}
     header = paths["/ping"]["get"]["responses"]["503"]["headers"]["Retry-After"]["description"]
     assert "absent with `draining` and `timed_out`" in header
 
@@ -137,7 +137,7 @@ def test_the_key():
 
     assert secured(openapi_document(Settings())) == set()
     assert secured(openapi_document(Settings(api_key="x"))) == {
-        "/predict", "/invocations", "/invocations/predict", "/feedback", "/metrics",
+        "/predict", "/explain", "/invocations", "/invocations/predict", "/feedback", "/metrics",
         "/review/texts", "/review/labels", "/review/undo",
     }  # fmt: skip
 

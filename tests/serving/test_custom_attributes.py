@@ -1,0 +1,56 @@
+"""The header X-Amzn-SageMaker-Custom-Attributes."""
+
+import pytest
+
+from serving.api.custom_attributes import HEADER, MAX_CHARS, CustomAttributes, parse_custom_attributes
+from serving.api.errors import ApiError, ErrorCode
+
+
+def parsed(header):
+    return parse_custom_attributes({"HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES": header})
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", CustomAttributes()),
+        ("explain=true", CustomAttributes(True)),
+        ("explain=false", CustomAttributes(False)),
+        ("explain=clarify", CustomAttributes(True, True)),
+        ("trace=a-1", CustomAttributes(trace="trace=a-1")),
+        (
+            "trace=Root=1-5e;Parent=53;Sampled=1, explain=true",
+            CustomAttributes(True, trace="trace=Root=1-5e;Parent=53;Sampled=1"),
+        ),
+        ("trace=,x", CustomAttributes(trace="trace=")),
+        ("c000b4f9-df62-4c85-a0bf-7c525f9104a4", CustomAttributes()),
+        ("Explain=true,explainer=x,,=,a=b=c", CustomAttributes()),
+        ("x" * MAX_CHARS, CustomAttributes()),
+    ],
+)
+def test_attributes(header, expected):
+    assert parsed(header) == expected
+
+
+def test_no_header():
+    assert parse_custom_attributes({}) == CustomAttributes()
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("x" * (MAX_CHARS + 1), "got 1025 characters"),
+        ("trace=\xe9", "visible ASCII"),
+        ("trace=a\tb", "visible ASCII"),
+        ("trace=a\r\nX-Other: b", "visible ASCII"),
+        ("explain=", "expected true or false or clarify, got ''"),
+        ("explain", "got ''"),
+        ("explain=True", "got 'True'"),
+        ("explain=1", "got '1'"),
+    ],
+)
+def test_refused(header, says):
+    with pytest.raises(ApiError, match=HEADER) as caught:
+        parsed(header)
+    assert caught.value.code is ErrorCode.WRONG_SHAPE
+    assert says in caught.value.message
