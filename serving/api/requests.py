@@ -183,22 +183,21 @@ def parse_explain_request(content: str, limits: Limits, max_evaluations: int) ->
             if not isinstance(name, str):
                 raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected a string, got {_json_name(name)}")
             _text(name, where, limits)
-    evaluations = None
-    if "max_evaluations" in body:
-        evaluations = _value(body, "max_evaluations", int, "a whole number")
-        if isinstance(evaluations, bool) or not MIN_EVALUATIONS <= evaluations <= max_evaluations:
-            found = "a boolean" if isinstance(evaluations, bool) else str(evaluations)[:20]
-            raise ApiError(
-                ErrorCode.WRONG_SHAPE,
-                f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
-                f"(EXPLAIN_MAX_EVALUATIONS), got {found}",
-            )
+    evaluations = body.get("max_evaluations", MIN_EVALUATIONS)
+    is_whole = isinstance(evaluations, int) and not isinstance(evaluations, bool)
+    if not is_whole or not MIN_EVALUATIONS <= evaluations <= max_evaluations:
+        is_number = is_whole or isinstance(evaluations, float)
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
+            f"(EXPLAIN_MAX_EVALUATIONS), got {str(evaluations)[:20] if is_number else _json_name(evaluations)}",
+        )
     return ExplainRequest(
         parsed.texts,
         parsed.payload_format is PayloadFormat.X,
         None if classes is None else tuple(dict.fromkeys(classes)),
         _choice(body, "unit", UNITS),
-        evaluations,
+        evaluations if "max_evaluations" in body else None,
         _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,
     )
 

@@ -291,7 +291,7 @@ _EXPLAIN: list[tuple[str, Any, int, str, str]] = [
         "wrong_shape",
         "max_evaluations",
     ),
-    ("evaluations with a point", {"text": "good", "max_evaluations": 9.0}, 422, "wrong_shape", "a number"),
+    ("evaluations with a point", {"text": "good", "max_evaluations": 9.0}, 422, "wrong_shape", "got 9.0"),
     ("evaluations true", {"text": "good", "max_evaluations": True}, 422, "wrong_shape", "a boolean"),
     ("evaluations string", {"text": "good", "max_evaluations": "9"}, 422, "wrong_shape", "a string"),
     ("evaluations null", {"text": "good", "max_evaluations": None}, 422, "wrong_shape", "null"),

@@ -11,12 +11,12 @@ import time
 import jsonschema
 import pytest
 from serving_models import inference, settings
-from textclf.explain.explainer import DEFAULT_EVALUATIONS
 from tiny_engine import write_version
 
 from serving.api.custom_attributes import HEADER
 from serving.api.deadline import CONNECTION
 from serving.app import create_app, inference_of
+from textclf.explain.explainer import DEFAULT_EVALUATIONS
 
 # The first exits at the linear stage of the tiny cascade, the second does not.
 EXIT, OTHER = "the film was dull and boring", "a film"
