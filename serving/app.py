@@ -40,6 +40,7 @@ from serving.prediction_logging.recorder import PredictionRecorder
 from serving.reviewing import Reviewing
 from serving.scoring import Scorer
 from serving.settings import MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
+from serving.store_views import StoreViews
 from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
@@ -200,6 +201,7 @@ class Service:
             app.add_url_rule(path, path, get, methods=["GET"])
         for path, (post, accepted, slots) in posts.items():
             app.add_url_rule(path, path, self._guarded(post, accepted, slots), methods=["POST"])
+        StoreViews(self.settings, self.holder, self.get_slots).register(app)
         app.before_request(_note_route)
         app.register_error_handler(Exception, self.refuse)
 

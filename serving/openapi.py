@@ -14,6 +14,7 @@ from serving.openapi_explanations import (
     explanation_schemas,
 )
 from serving.openapi_review import review_paths
+from serving.openapi_store import store_paths, store_schemas
 from serving.schemas import PROBABILITY as _PROBABILITY
 from serving.schemas import TRUNCATED as _TRUNCATED
 from serving.schemas import Json as _Json
@@ -70,6 +71,7 @@ _HEADERS: dict[int, _Json] = {
 _INVOCATION_RESPONSES = (
     "Ranking", "Rankings", "Prediction", "Predictions", "ExplainedRanking", "ExplainedRankings", "Clarify"
 )  # fmt: skip
+_GETS_WITH_KEY = ("/metrics", "/drift.json", "/evaluation")
 _BODY_ERRORS = (
     ErrorCode.EMPTY_BODY, ErrorCode.INCOMPLETE_BODY, ErrorCode.INVALID_GZIP, ErrorCode.INVALID_UTF8,
     ErrorCode.INVALID_JSON, ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE,
@@ -100,7 +102,8 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "description": "Scores texts with a fine-tuned BERT encoder. A response has the format of its request; the "
             "Accept header is ignored. Bodies are UTF-8 and may be compressed with gzip. Every response has the header "
             "X-Request-Id: the request's own if it has at most 128 letters, digits, dots, colons, _ and -, else a new "
-            "one. Errors from nginx also have the form of Error, with their own codes for 414 (`uri_too_long`), 431 "
+            "one. Texts of a request with `X-Prediction-Log: off` are not logged for drift monitoring. "
+            "Errors from nginx also have the form of Error, with their own codes for 414 (`uri_too_long`), 431 "
             "(`headers_too_large`) and 503 (`timed_out`, `worker_lost`).",
         },
         "paths": {
@@ -116,6 +119,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/health_check": {"get": _get("Same as /ping.", _status(), *not_ready)},
             "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY, busy)},
             "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}}, busy)},
+            **store_paths(_get),
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},
         },
         "components": {"schemas": _schemas(class_names)},
@@ -282,6 +286,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "Ranking": _object({"prediction": ranking, **_MARKS}, ["prediction"]),
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         **explanation_schemas(label, _MARKS, ranking, _MODEL),
+        **store_schemas(),
         "Info": _object(info, info),
         "Error": _object({"error": error}, ["error"]),
     }
@@ -352,6 +357,6 @@ def _require_key(document: _Json) -> None:
     }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if method == "post" or path == "/metrics":
+            if method == "post" or path in _GETS_WITH_KEY:
                 operation["security"] = [{"key": []}, {"bearer": []}]
                 operation["responses"]["401"] = _errors([ErrorCode.UNAUTHORIZED])["401"]

@@ -12,9 +12,11 @@ from types import MappingProxyType
 from flask import Flask, Response, request
 
 # Path -> file of serving/page.
-PAGES = MappingProxyType({"/": "index.html"})
+PAGES = MappingProxyType({"/": "index.html", "/drift": "drift.html", "/docs": "docs.html"})
 # Prefix of the paths of scripts and styles.
 ASSETS = "/page/"
+# Files of the package flask-swagger-ui, which contains the official distribution; nothing else of it is used.
+_SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -25,7 +27,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -55,7 +57,9 @@ def static_files() -> dict[str, Traversable]:
     """Return the file of each path."""
     folder = files("serving") / "page"
     assets = sorted((item for item in folder.iterdir() if not item.name.endswith(".html")), key=lambda item: item.name)
-    return {path: folder / name for path, name in PAGES.items()} | {ASSETS + item.name: item for item in assets}
+    pages = {path: folder / name for path, name in PAGES.items()}
+    swagger = {ASSETS + name: files("flask_swagger_ui") / "dist" / name for name in _SWAGGER}
+    return pages | {ASSETS + item.name: item for item in assets} | swagger
 
 
 def _view(file: Traversable) -> Callable[[], Response]:
@@ -64,7 +68,7 @@ def _view(file: Traversable) -> Callable[[], Response]:
 
     def view() -> Response:
         static = load()
-        response = Response(content_type=static.media_type, headers=_HEADERS)
+        response = Response(content_type=static.media_type, headers=HEADERS)
         if static.media_type.startswith("text/html"):
             response.headers["Content-Security-Policy"] = _POLICY
         response.headers["ETag"] = static.etag

@@ -73,7 +73,7 @@ class ErrorCode(enum.Enum):
         429,
         "The worker is busy with MAX_CONCURRENT predictions, half as many lists and long texts, MAX_WORKER_WORDPIECES "
         f"wordpieces, or texts for the rest of MODEL_SERVER_TIMEOUT. Or it handles {MAX_FEEDBACK} reviews, "
-        f"{MAX_SCRAPES} requests for /metrics, {MAX_GETS} for /info and /openapi.json, {MAX_DRAWS} for texts to label, "
+        f"{MAX_SCRAPES} requests for /metrics, {MAX_GETS} other GETs that read files, {MAX_DRAWS} for texts to label, "
         "or EXPLAIN_CONCURRENT for explanations. Or nginx holds bodies of MAX_PENDING_BODY_BYTES, or one address has "
         "half of these or of the connections. Retry after the seconds in "
         "Retry-After.",

@@ -2,6 +2,8 @@
 import { element } from "./dom.js";
 
 const KEY = "textclf-api-key";
+/** Header of requests that are not traffic: half-typed texts must not count in drift monitoring. */
+export const TRIAL = { "X-Prediction-Log": "off" };
 
 /** An error of the API: HTTP status (0 without a response), code, message, seconds until another try. */
 export class ApiError extends Error {

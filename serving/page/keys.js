@@ -34,7 +34,10 @@ export function showKeys(keys) {
     if (isOn.checked) localStorage.removeItem(OFF);
     else localStorage.setItem(OFF, "1");
   });
+  // Letters first, then 1 to 9 and 0.
+  const place = (key) => (/^[0-9]$/.test(key) ? Number(key) || 10 : 0);
   const rows = [...Object.entries(keys), ["?", ["Show the keys"]]]
+    .sort(([a], [b]) => place(a) - place(b))
     .filter(([, [meaning]]) => meaning !== null)
     .flatMap(([key, [meaning]]) => [
       element("dt", {}, element("kbd", { text: key === "Escape" ? "Esc" : key })), element("dd", { text: meaning })]);
@@ -44,7 +47,7 @@ export function showKeys(keys) {
       element("p", { class: "dim", text: "They work outside of text fields. Esc leaves a text field." }),
       element("dl", { class: "keys" }, ...rows),
       element("p", {}, isOn, " ", element("label", { for: "shortcuts-on", class: "choice", text: "Use single keys" })),
-      element("button", { class: "primary", text: "Close" })));
+      element("button", { class: "primary", autofocus: true, text: "Close" })));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -1,5 +1,5 @@
 // One text: its prediction while the user types, its explanation, and its true label.
-import { call } from "./api.js";
+import { TRIAL, call } from "./api.js";
 import { byId, debounced, element, percent, say } from "./dom.js";
 import { examplesFor } from "./examples.js";
 import { WordView } from "./word_view.js";
@@ -7,8 +7,6 @@ import { WordView } from "./word_view.js";
 const PAUSE = 250;
 const MAX_BARS = 8;
 const OTHER = "(other)";
-// Half-typed texts are not traffic: they must not count in drift monitoring.
-const TRIAL = { "X-Prediction-Log": "off" };
 const REASONS = {
   no_words: "it has no words",
   unknown_words: "its words are not those of the training texts",
@@ -57,6 +55,10 @@ export class OneText {
     this.examples = examplesFor(info.class_names);
     byId("examples").append(...this.examples.map(([title], index) => element("option", { value: index, text: title })));
     const keys = this.showLabels(info.class_names);
+    if (!info.explain) {
+      byId("explain").disabled = true;
+      say("explain-status", "This server does not explain predictions (EXPLAIN=off, or a model without an engine).");
+    }
     if (this.field.value !== "") this.predict();  // The browser may restore a text.
     return keys;
   }
@@ -82,7 +84,7 @@ export class OneText {
     this.abort("explain");
     this.later.cancel();
     this.view.clear();
-    say("explain-status", "");
+    if (this.info?.explain) say("explain-status", "");
     say("feedback-status", "");
     this.pressLabel(null);
     byId("result").classList.add("stale");
@@ -155,10 +157,11 @@ export class OneText {
 
   async explain() {
     const text = this.field.value;
-    if (text === "") return;
+    if (text === "" || !this.info?.explain) return;
     this.view.clear();
     say("explain-status", "Explaining …");
-    const found = await this.request("explain", "explain-status", (signal) => call("/explain", { text }, { signal }));
+    const found = await this.request("explain", "explain-status", (signal) => 
+      call("/explain", { text }, { signal, headers: TRIAL }));
     if (found === null) return;
     this.view.show(found);
     say("explain-status", `Explained with ${found.evaluations} evaluations of the model.`);

@@ -1,5 +1,5 @@
 // Several texts: lines or a file, scored in batches, as a table that can be sorted and saved.
-import { call } from "./api.js";
+import { TRIAL, call } from "./api.js";
 import { parseCsv, separatorOf, toCsv } from "./csv.js";
 import { byId, download, element, percent, say } from "./dom.js";
 import { remarksOf } from "./one_text.js";
@@ -8,7 +8,6 @@ const BATCH = 50;
 const PAGE = 200;
 const MAX_FILE = 20e6;
 const TEXT_NAMES = ["text", "texts", "review", "sentence", "comment", "message", "content", "body"];
-const TRIAL = { "X-Prediction-Log": "off" };
 const COLUMNS = [
   ["row", "Row", (row) => row.number],
   ["text", "Text", (row) => row.text.toLowerCase()],

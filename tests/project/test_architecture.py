@@ -62,6 +62,7 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
     "explain": None,
     "store": None,
     "drift": None,
+    "report": {"textclf.report.drift_terms", "textclf.report.evaluation_html"},
     "data": {
         "textclf.data.feedback_store",
         "textclf.data.labelling.draw_signatures",
