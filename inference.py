@@ -22,6 +22,7 @@ from textclf.data.feedback_store import save_review
 from textclf.data.sample_files import sample_files
 from textclf.data.scoring_input import open_input
 from textclf.errors import InputError
+from textclf.explain.command import explain
 from textclf.explain.explainer import Explainer
 from textclf.explain.explanation import Explanation
 from textclf.fields import whole
@@ -369,6 +370,9 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
         wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
         right = f"{report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})"
         click.echo(f"accuracy: {right}{wrong}")
+
+
+main.add_command(explain)
 
 
 @main.command()

@@ -182,6 +182,7 @@ _COMMANDS = [
     _StageCommand("model", "make_model", "", "Look at an encoder and its classifier."),
     _StageCommand("train", "train_model", "", "Fine-tune an encoder and save a version."),
     _StageCommand("score", "inference", "score", "Score a table of texts."),
+    _StageCommand("explain", "inference", "explain", "Show which words speak for a prediction."),
     _StageCommand("live", "inference", "live", "Score texts as you type them."),
     _StageCommand("batch", "inference", "batch", "Score random files of a data set."),
     serve,

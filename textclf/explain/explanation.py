@@ -1,6 +1,7 @@
 """The explanation of one prediction: a value for each word and class."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +69,35 @@ class Explanation:
             ),
             ("", dict(nothing)),
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields for JSON; values and base values by class name, `stage` only with a cascade."""
+        columns = self.values.T.tolist()
+        return {
+            "text": self.text,
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "words": list(self.words),
+            "spans": [list(span) for span in self.spans],
+            "values": dict(zip(self.class_names, columns, strict=True)),
+            "base_values": dict(zip(self.class_names, self.base_values.tolist(), strict=True)),
+            "unit": self.unit,
+            **({} if self.stage is None else {"stage": self.stage}),
+            "baseline": self.baseline,
+            "evaluations": self.evaluations,
+            "complete": self.complete,
+            "unseen": [list(span) for span in self.unseen],
+            "truncated": self.truncated,
+        }
+
+    def to_html(self) -> str:
+        """A self-contained HTML page with the coloured text, without scripts."""
+        from textclf.explain.html import page  # It imports this module.
+
+        return "".join(page([self], "Explanation"))
+
+    def _repr_html_(self) -> str:
+        """The explanation for a notebook."""
+        from textclf.explain.html import fragment
+
+        return fragment(self)

@@ -90,7 +90,7 @@ def score_rows(
     def scoreable_rows() -> Iterator[tuple[int, Fields, str]]:
         for number, fields in read(leave_out):
             try:
-                text = _text_of(fields, text_column, source, number)
+                text = text_of(fields, text_column, source, number)
             except BadRowError as error:
                 leave_out(number, error)
             else:
@@ -183,7 +183,7 @@ def check_ending(path: Path) -> None:
         raise InputError(f"{path}: expected a file name that ends in {', '.join(ENDINGS)}")
 
 
-def _text_of(fields: Fields, text_column: str, source: Path | str, number: int) -> str:
+def text_of(fields: Fields, text_column: str, source: Path | str, number: int) -> str:
     """The text of a row; "" for null.
 
     Raises:
