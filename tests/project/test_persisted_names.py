@@ -383,6 +383,15 @@ def test_scored_files(written):
     assert {*lines_of(written / "scored.jsonl")[0], *marks} - {"text"} == LIST["Scored files"]["JSONL"]
 
 
+def test_explained_files(tmp_path):
+    (tmp_path / "texts.csv").write_text("text\nthe film was dull and boring\n", encoding="utf-8")
+    write_version(tmp_path / "model", cascade=True)
+    command = ["--model-path", "model", "explain", "--input", "texts.csv", "--output", "explained.jsonl"]
+    with contextlib.chdir(tmp_path):
+        assert CliRunner().invoke(inference.main, command).exit_code == 0
+    assert set(lines_of(tmp_path / "explained.jsonl")[0]) == LIST["Explained files"]["JSONL"]
+
+
 def test_checkpoints(tmp_path):
     RunDirectory(tmp_path).save(tf.train.Checkpoint(step=tf.Variable(1)), Progress(step=1))
     saved = json_of(tmp_path / "progress.json")
