@@ -31,6 +31,7 @@ from textclf.listing import shortened
 from textclf.monitoring.audit_labels import check_audited, class_ids
 from textclf.monitoring.cascade_samples import comparable_samples, with_both_stages
 from textclf.monitoring.comparison import compare_samples
+from textclf.monitoring.labelling_commands import labels, sample
 from textclf.monitoring.options import MonitoringSettings, given_again, latest_options, monitoring_options
 from textclf.monitoring.retrain_trigger import retrain_if_due
 from textclf.monitoring.samples import (
@@ -257,18 +258,13 @@ def run_drift_monitoring(
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The context object of the commands (click's `obj`).
-
-    Attributes:
-        clock: returns seconds since the epoch.
-        retraining_script: script that --retrain starts.
-    """
+    """The context object of the commands (click's `obj`): a clock of seconds, and the script that --retrain starts."""
 
     clock: Callable[[], float] = time.time
     retraining_script: Path = _RETRAINING
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, commands=[sample, labels])
 def main() -> None:
     """Check whether the latest texts drift away from the texts that the model was evaluated on.
 
@@ -277,6 +273,7 @@ def main() -> None:
       python monitoring.py check --since 7d --html drift.html
       python monitoring.py check --latest new_reviews.csv
       python monitoring.py watch --every 6h --windows 2of3 --retrain --old-dataset-path datasets/aclImdb
+      python monitoring.py sample --audit 200 --output audit.csv
     """
 
 

@@ -16,7 +16,14 @@ from textclf.cli.commands import Command, Group
 _STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
 _OWN = {"textclf", "serving", *_STAGES}
 # Extra that installs the missing packages of a command; every other command can only miss those of training.
-_EXTRAS = {"serve": "serve", "check": "monitor", "watch": "monitor", "versions": "monitor"}
+_EXTRAS = {
+    "serve": "serve",
+    "check": "monitor",
+    "watch": "monitor",
+    "sample": "monitor",
+    "labels": "monitor",
+    "versions": "monitor",
+}
 # Distributions that are not named like their modules.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.
@@ -189,6 +196,8 @@ _COMMANDS = [
     healthcheck,
     _StageCommand("check", "monitoring", "check", "Compare recent texts with the training data."),
     _StageCommand("watch", "monitoring", "watch", "Check for drift again and again."),
+    _StageCommand("sample", "monitoring", "sample", "Draw logged texts to label into a file."),
+    _StageCommand("labels", "monitoring", "labels", "Import and export labels."),
     _StageCommand("retrain", "retraining", "run", "Train on old and new texts; promote if the gate agrees."),
     versions,
 ]
