@@ -209,6 +209,7 @@ class Monitoring:
             window.other_versions,
             window.damaged,
             window.from_future,
+            is_logged=True,
         )
         has_cascade = comparable_samples(opened.reference, features)[0] is opened.reference
         predictor = functools.partial(self._predictor, opened, cascade=has_cascade)

@@ -20,6 +20,7 @@ _AN_EARLIER_VERSION = (
     "tests/report/test_version_config.py::test_a_version_of_earlier_software_prints_a_file_that_training_reads"
 )
 _EMBEDDED = "tests/training/encoders/test_encoders.py::test_embedded_encoder_is_exported_once"
+_LABELLING = "tests/monitoring/test_labelling.py"
 _OTHER = ("", f"{_HERE}::test_options_of_other_programs_exist")
 
 # Module -> option -> commands that print the message or that it names, test. Without a command it is another program's.
@@ -49,6 +50,11 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     },
     "textclf/data/dataset_summary.py": {
         "--near-duplicates": (_TRAINERS, f"{_HERE}::test_near_duplicates_are_left_out")
+    },
+    "textclf/data/labelling/queue_files.py": {
+        "--label-column": ("labels import", f"{_LABELLING}::test_columns_of_another_name"),
+        "--output": ("sample, labels export", f"{_LABELLING}::test_sample_refuses_what_would_lose_work"),
+        "--text-column": ("labels import", f"{_LABELLING}::test_columns_of_another_name"),
     },
     "textclf/data/prediction_log/database_url.py": {
         "--latest": ("check", f"{_HERE}::test_a_check_without_a_log_reads_a_file")
@@ -89,6 +95,9 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--text-column": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows"),
     },
     "textclf/labels.py": {"--rename-label": (f"{_READERS}, score", f"{_HERE}::test_labels_of_the_test_part")},
+    "textclf/monitoring/labelling_commands.py": dict.fromkeys(
+        ("--audit", "--informative", "--output"), ("sample", f"{_LABELLING}::test_sample_refuses_what_would_lose_work")
+    ),
     "textclf/monitoring/options.py": {
         "--old-dataset-path": ("check, watch", f"{_HERE}::test_options_of_a_check_that_need_each_other")
     },
@@ -99,6 +108,9 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--rename-label": ("train", _ADVICE),
         "--truncation": ("train", _ADVICE),
     },
+    "textclf/report/drift_summary.py": dict.fromkeys(
+        ("--audit", "--output"), ("sample", f"{_LABELLING}::test_the_advice_of_the_drift_report_is_followed")
+    ),
     "textclf/report/evaluation_html.py": dict.fromkeys(
         ("--dataset-path", "--html", "--model-path"),
         ("versions inspect", f"{_HERE}::test_a_page_with_the_texts_of_a_data_set"),

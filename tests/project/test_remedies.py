@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 # `textclf versions promote ID --model-dir X`: the words of the command, and what follows up to a punctuation mark.
 _COMMAND = re.compile(
-    r"(?<!install )\btextclf ((?:(?:data|versions|model) )?[a-z][a-z-]*)((?: (?!and |or |saves )[^\s,;()`]+)*)"
+    r"(?<!install )\btextclf ((?:(?:data|versions|model|labels) )?[a-z][a-z-]*)((?: (?!and |or |saves )[^\s,;()`]+)*)"
 )
 # Calls whose texts are help, not messages.
 _HELP = {"option", "Option", "field_option", "whole", "number", "share", "switch", "text", "path", "choice", "mapping"}
@@ -169,7 +169,7 @@ def test_recommended_commands_exist_with_their_options():
         for words, rest in _COMMAND.findall(mention.text):
             if (command := commands().get(words)) is None:
                 place = f"{mention.module}:{mention.line}"
-                assert words in {"data", "model", "versions"}, f"{place}: no command textclf {words}"
+                assert words in {"data", "labels", "model", "versions"}, f"{place}: no command textclf {words}"
                 continue
             found += 1
             for flag in _FLAG.findall(rest):

@@ -18,7 +18,7 @@ from textclf.monitoring.samples import (
     with_held_out_outputs,
 )
 from textclf.report.drift_report import Compared, DriftReport, drift_report
-from textclf.report.drift_summary import audit_sentence, missing_prior_sentence
+from textclf.report.drift_summary import audit_advice, audit_sentence, missing_prior_sentence
 from textclf.stats.drift_tests.compare import compare
 from textclf.stats.drift_tests.estimated_accuracy import estimated_accuracy
 from textclf.stats.drift_tests.label_shift import bbse_prior
@@ -82,6 +82,8 @@ def compare_samples(
     audits_since = _iso(labelled.audits_since)
     audits = audit_sentence(results, options.min_audits, audits_since, can_wait=labelled.can_wait)
     notes += [audits] if audits else []
+    if latest.is_logged and (advice := audit_advice(results)) is not None:
+        notes.append(advice)
     prior = accuracy = None
     if results.enough:
         prior = bbse_prior(reference.labels, reference.features.predicted, features.predicted, class_count)

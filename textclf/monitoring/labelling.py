@@ -152,8 +152,8 @@ def import_labels(
     refused: Counter[str] = Counter()
     for row, label in rows:
         text, draw, reason = _verified(row, signatures, version.id)
-        key = text_key(text), label
-        if draw is None and key in known:
+        # A spreadsheet's apostrophe may be the text's own.
+        if draw is None and any((text_key(one), label) in known for one in row.texts):
             present += 1
             continue
         try:
@@ -169,7 +169,7 @@ def import_labels(
         except AlreadyLabelledError:
             present += 1
             continue
-        known.add(key)
+        known.add((text_key(text), label))
         stored += 1
         audits += draw is not None
         refused.update([reason] if reason else [])

@@ -107,6 +107,7 @@ class LatestSample:
         other_versions: number of texts of other versions in the span, by version id.
         damaged: number of damaged rows of the log that were left out.
         from_future: number of rows of the log that are ahead of the clock, which were left out.
+        is_logged: whether the texts are those of the prediction log.
     """
 
     features: TextFeatures
@@ -117,6 +118,7 @@ class LatestSample:
     other_versions: dict[str, int] = dataclasses.field(default_factory=dict)
     damaged: int = 0
     from_future: int = 0
+    is_logged: bool = False
 
 
 @dataclass(frozen=True)

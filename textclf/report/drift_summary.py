@@ -84,6 +84,17 @@ def audit_sentence(results: DriftResults, min_audits: int, since: str | None, *,
     return f"{audits}, waiting for a later window: {needs}." if can_wait else f"{audits}, not tested: {needs}."
 
 
+def audit_advice(results: DriftResults) -> str | None:
+    """How to find out whether texts that drift have more errors; None without drift, or if audits were tested."""
+    if results.tests_audits or not any(family.is_alarm for family in results.families):
+        return None
+    return (
+        "Drift does not tell whether the model makes more errors. Label 200 random new texts on the page /review, or in a "
+        "file (textclf sample --audit 200 --output audit.csv, then textclf labels import audit.csv). "
+        "Both need PREDICTION_LOG_TEXT=1."
+    )
+
+
 def missing_prior_sentence(prior: PriorEstimate | None) -> str | None:
     """The reason why true class shares were not estimated; None if they were, or nothing was compared."""
     if prior is None or prior.latest is not None:

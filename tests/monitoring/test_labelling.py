@@ -1,0 +1,180 @@
+"""Sample texts into a file, label it, and import the labels: which of them count as audits."""
+
+import csv
+import json
+import re
+import time
+
+import pytest
+from click.testing import CliRunner
+from monitored import films
+from tiny_engine import write_version
+
+import monitoring
+import textclf.__main__ as console
+from textclf.config import DriftOptions
+from textclf.data.labelled_reviews import read_labelled_reviews
+from textclf.data.prediction_log.log import PredictionLog, logged_predictions
+from textclf.drift.reference import REFERENCE_FILE, load_reference
+from textclf.runtime.feature_extraction import text_features
+from textclf.runtime.loading import load_predictor
+
+TEXTS = [*films(40, seed=3), "=1+1 film", "'=quoted great", 'line\r\nbreak, "film"']
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model store and the log of its texts."""
+    folder = tmp_path_factory.mktemp("labelling")
+    write_version(folder / "model", cascade=True, unusual=True)
+    predictor = load_predictor(folder / "model")
+    reference = load_reference(folder / "model" / "versions" / predictor.version_id / REFERENCE_FILE)
+    features = text_features(predictor, TEXTS, reference.projection)
+    labels = [predictor.class_names[at] for at in features.predicted]
+    log = PredictionLog(f"sqlite:///{folder}/log.sqlite")
+    log.append(logged_predictions([time.time()] * len(TEXTS), predictor.version_id, labels, features, TEXTS))
+    log.close()
+    return folder
+
+
+@pytest.fixture
+def run(folder, tmp_path):
+    """Run a command of monitoring.py; returns its output."""
+
+    def run_command(command, *arguments, status=0):
+        options = {
+            "sample": ["--model-path", folder / "model", "--log-url", f"sqlite:///{folder}/log.sqlite"],
+            "import": ["--model-path", folder / "model"],
+            "export": [],
+        }[command]
+        group = [] if command == "sample" else ["labels"]
+        line = [*group, command, *arguments, *options, "--new-data-dir", tmp_path / "new"]
+        result = CliRunner().invoke(monitoring.main, list(map(str, line)))
+        assert result.exit_code == status, result.output + result.stderr
+        return result.output + result.stderr
+
+    return run_command
+
+
+def label_csv(path, label, change=lambda row: row):
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(path, "w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(change({**row, "label": label}) for row in rows)
+    return rows
+
+
+def stored(tmp_path):
+    return [(review.text, review.label, review.audit) for review in read_labelled_reviews(tmp_path / "new").reviews]
+
+
+def test_a_labelled_audit_is_imported_once(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    assert "43 texts to label of 200: the log has no other text" in run("sample", "--audit", 200, "--output", path)
+    rows = label_csv(path, "POS")
+    assert all(row["draw"] and "predicted" not in row for row in rows)
+    assert "43 labels stored, 43 random audits among them" in run("import", path)
+    found = stored(tmp_path)
+    assert sorted(text for text, _, _ in found) == sorted(TEXTS)
+    assert {(label, audit) for _, label, audit in found} == {("pos", True)}
+    again = run("import", path)
+    assert "0 labels stored" in again
+    assert "43 labels stored before" in again
+    run("sample", "--audit", 5, "--output", tmp_path / "more.csv", status=1)
+
+
+def test_a_text_or_a_draw_that_was_changed_is_no_audit(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 4, "--output", path)
+    changes = iter(
+        [
+            lambda row: {**row, "text": f"{row['text']} indeed"},
+            lambda row: {**row, "draw": "x" + row["draw"]},
+            lambda row: {**row, "draw": ""},
+            lambda row: {**row, "label": " "},
+        ]
+    )
+    label_csv(path, "neg", lambda row: next(changes)(row))
+    output = run("import", path)
+    assert "3 labels stored, 0 random audits" in output
+    assert "1 text without a label, left out" in output
+    assert "2 labels stored, but not as an audit: draw: expected this server's signature" in output
+    assert {(label, audit) for _, label, audit in stored(tmp_path)} == {("neg", False)}
+
+
+def test_a_draw_of_another_version_is_no_audit(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 2, "--output", path)
+    label_csv(path, "neg")
+    write_version(tmp_path / "other", seed=1)
+    line = ["labels", "import", path, "--model-path", tmp_path / "other", "--new-data-dir", tmp_path / "new"]
+    result = CliRunner().invoke(monitoring.main, list(map(str, line)))
+    assert "2 labels stored, 0 random audits" in result.output
+    assert "from the texts of the version that is served" in result.output
+
+
+def test_label_studio_there_and_back(run, tmp_path):
+    path = tmp_path / "tasks.json"
+    assert '<Choice value="neg"/>' in run("sample", "--informative", 6, "--output", path)
+    tasks = json.loads(path.read_text())
+    assert {result["from_name"] for task in tasks for result in task["predictions"][0]["result"]} == {"label"}
+    for task in tasks:
+        task["annotations"] = [{"id": 1, "was_cancelled": False, "result": task.pop("predictions")[0]["result"]}]
+    path.write_text(json.dumps(tasks))
+    assert "6 labels stored, 0 random audits" in run("import", path, "--source", "ann")
+    assert len(read_labelled_reviews(tmp_path / "new").reviews) == 6
+    for ending in ("json", "csv"):
+        out = tmp_path / f"labels.{ending}"
+        assert "6 labelled texts" in run("export", "--output", out)
+        assert "6 labels stored before" in run("import", out)
+    assert {review.source for review in read_labelled_reviews(tmp_path / "new").reviews} == {"ann"}
+
+
+def test_nothing_is_stored_if_a_row_is_wrong(run, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("text,label\ngood,pos\nbad,neutral\n ,neg\n")
+    output = run("import", path, status=1)
+    assert "row 2 ('neutral' is no class), row 3 (its text is blank)" in output
+    assert "nothing was stored" in output
+    assert not (tmp_path / "new" / "train").exists()
+
+
+def test_sample_refuses_what_would_lose_work(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    for options in ((), ("--audit", 1, "--informative", 1)):
+        assert "one of --audit and --informative" in run("sample", *options, "--output", path, status=2)
+    path.write_text("text,label\n")
+    assert "choose another with --output" in run("sample", "--audit", 1, "--output", path, status=1)
+    assert "ends with .csv or .json" in run("sample", "--audit", 1, "--output", tmp_path / "a.txt", status=1)
+    assert "found none" in run("export", "--output", tmp_path / "b.csv", status=1)
+
+
+def test_columns_of_another_name(run, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("review,stars\ngood,pos\n")
+    assert "--text-column" in run("import", path, status=1)
+    assert "--label-column" in run("import", path, "--text-column", "review", status=1)
+    output = run("import", path, "--text-column", "review", "--label-column", "stars")
+    assert "1 label stored, 0 random audits" in output
+
+
+def test_the_advice_of_the_drift_report_is_followed(folder, tmp_path, monkeypatch):
+    """The report names commands that can be run as they are."""
+    log = f"sqlite:///{folder}/log.sqlite"
+    options = DriftOptions(min_texts=20)
+    report = monitoring.Monitoring(folder / "model", prediction_log_url=log, options=options).check_log()
+    assert report.verdict == "drift"
+    (advice,) = [note for note in report.notes if "200 random new texts" in note]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREDICTION_LOG_URL", log)
+    (tmp_path / "model").symlink_to(folder / "model")
+    sample, imported = re.findall(r"textclf ((?:sample|labels import)[^,]*?audit\.csv)", advice)
+    assert "--audit 200 --output" in sample
+    for command in (sample, imported):
+        result = CliRunner().invoke(console.main, command.split())
+        assert result.exit_code == 0, result.output + result.stderr
+        if command == sample:
+            label_csv("audit.csv", "neg")
+    assert "43 random audits" in result.output
