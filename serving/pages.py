@@ -12,9 +12,7 @@ from types import MappingProxyType
 from flask import Flask, Response, request
 
 # Path -> file of serving/page.
-PAGES = MappingProxyType(
-    {"/": "index.html", "/review": "review.html", "/drift": "drift.html", "/docs": "docs.html"}
-)
+PAGES = MappingProxyType({"/": "index.html", "/review": "review.html", "/drift": "drift.html", "/docs": "docs.html"})
 # Prefix of the paths of scripts and styles.
 ASSETS = "/page/"
 # Files of the package flask-swagger-ui, which contains the official distribution; nothing else of it is used.

@@ -50,7 +50,7 @@ def test_each_row_has_the_same_chance(url, is_sparse):
     """Ids with large gaps, between rows of another version and rows without a text. The chance of failure is 0.1%."""
     log = log_of(url, rows_of(600, "v2"))
     log.append([row for group in zip(rows_of(300), rows_of(300, text=None), strict=True) for row in group])
-    if is_sparse:  # So few that random ids do not find enough, and the rest is listed.
+    if is_sparse:  # Random ids find too few rows, and the rest is listed.
         log.append(rows_of(9000, "v2"))
     else:
         with log._writing() as connection:

@@ -37,6 +37,8 @@ NOT_RUN = {
     "make test": "runs these tests",
     "tensorboard ": "runs until Ctrl-C",
     "textclf watch ": "runs until SIGTERM; tests/stages/test_monitoring.py runs it",
+    "textclf sample --model-path my-models": "needs a log with texts; tests/monitoring/test_labelling.py draws them",
+    "textclf labels import ": "needs a labelled file; tests/monitoring/test_labelling.py imports several",
     "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
     "textclf data download ": "needs the network",
     "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",

@@ -49,7 +49,7 @@ class Imported:
     refused: Counter[str]
 
     def sentences(self) -> list[str]:
-        """What was imported, for the user."""
+        """Sentences for the user about what was imported."""
         lines = [f"{counted(self.stored, 'label')} stored, {counted(self.audits, 'random audit')} among them"]
         if self.present:
             lines.append(f"{counted(self.present, 'label')} stored before, not stored again")

@@ -89,8 +89,8 @@ def audit_advice(results: DriftResults) -> str | None:
     if results.tests_audits or not any(family.is_alarm for family in results.families):
         return None
     return (
-        "Drift does not tell whether the model makes more errors. Label 200 random new texts on the page /review, or in a "
-        "file (textclf sample --audit 200 --output audit.csv, then textclf labels import audit.csv). "
+        "Drift does not tell whether the model makes more errors. Label 200 random new texts on the page /review, or "
+        "in a file (textclf sample --audit 200 --output audit.csv, then textclf labels import audit.csv). "
         "Both need PREDICTION_LOG_TEXT=1."
     )
 
