@@ -1,5 +1,6 @@
 """Explanations through nginx and gunicorn, as a client of the running server gets them."""
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -62,10 +63,9 @@ def test_explain_is_passed_on_logged_and_counted(stack):
 
 
 def test_the_header_is_passed_on_and_the_trace_comes_back(stack):
-    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=60)
     headers = {"Content-Type": "text/csv", HEADER: "explain=true,trace=Root=1-5e;Sampled=1"}
-    connection.request("POST", "/invocations", b"great\ndull\n", headers)
-    response = connection.getresponse()
-    assert (response.status, response.getheader(HEADER)) == (200, "trace=Root=1-5e;Sampled=1")
-    assert response.read().decode().count("explanation_base") == 2
-    connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", stack.port, timeout=60)) as connection:
+        connection.request("POST", "/invocations", b"great\ndull\n", headers)
+        response = connection.getresponse()
+        assert (response.status, response.getheader(HEADER)) == (200, "trace=Root=1-5e;Sampled=1")
+        assert response.read().decode().count('""explanation_base""') == 2

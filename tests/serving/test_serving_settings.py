@@ -43,6 +43,7 @@ def test_every_variable_is_read_and_others_are_not():
         "API_KEY": "s3cret!",
         "NEW_DATA_DIR": "/data",
         "NEW_DATA_MAX_BYTES": "0",
+        "PAGE": "off",
         "EXPLAIN": "off",
         "EXPLAIN_MAX_EVALUATIONS": "9",
         "EXPLAIN_SECONDS": "0.5",
