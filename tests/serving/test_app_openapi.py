@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from serving_models import inference, settings
+from tiny_engine import write_version
 
 from serving.api.errors import ErrorCode
 from serving.api.request_body import JSON
-from serving.app import create_app
+from serving.app import create_app, inference_of
 from serving.openapi import openapi_document
 from serving.pages import static_files
 from serving.settings import Settings
@@ -27,6 +28,15 @@ with warnings.catch_warnings():
 @pytest.fixture
 def app(tmp_path):
     return create_app(settings(tmp_path, max_batch=5, max_text_chars=300), inference())
+
+
+@pytest.fixture
+def explaining_app(tmp_path):
+    """An app with an engine, so that it explains; few evaluations, so that the test is fast."""
+    write_version(tmp_path / "model", reference_texts=[])
+    few = {"max_batch": 5, "max_text_chars": 300, "explain_max_evaluations": 16, "model_poll_seconds": 0}
+    chosen = settings(tmp_path, model_server_timeout=1000, **few)
+    return create_app(chosen, inference_of(chosen, chosen.model_path))
 
 
 def test_valid(app):
@@ -170,9 +180,9 @@ def _run(app, mode, examples):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_requests_that_the_document_allows_are_answered(app):
-    seen = _run(app, GenerationMode.POSITIVE, 28)
-    for path in ("/predict", "/invocations", "/invocations/predict", "/feedback"):
+def test_requests_that_the_document_allows_are_answered(explaining_app):
+    seen = _run(explaining_app, GenerationMode.POSITIVE, 28)
+    for path in ("/predict", "/explain", "/invocations", "/invocations/predict", "/feedback"):
         assert sum(1 for where, status in seen if where == path and status in (200, 201)) >= 10, path
 
 
