@@ -183,23 +183,27 @@ def parse_explain_request(content: str, limits: Limits, max_evaluations: int) ->
             if not isinstance(name, str):
                 raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected a string, got {_json_name(name)}")
             _text(name, where, limits)
-    evaluations = body.get("max_evaluations", MIN_EVALUATIONS)
-    is_whole = isinstance(evaluations, int) and not isinstance(evaluations, bool)
-    if not is_whole or not MIN_EVALUATIONS <= evaluations <= max_evaluations:
-        is_number = is_whole or isinstance(evaluations, float)
-        raise ApiError(
-            ErrorCode.WRONG_SHAPE,
-            f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
-            f"(EXPLAIN_MAX_EVALUATIONS), got {str(evaluations)[:20] if is_number else _json_name(evaluations)}",
-        )
+    evaluations = _evaluations(body["max_evaluations"], max_evaluations) if "max_evaluations" in body else None
     return ExplainRequest(
         parsed.texts,
         parsed.payload_format is PayloadFormat.X,
         None if classes is None else tuple(dict.fromkeys(classes)),
         _choice(body, "unit", UNITS),
-        evaluations if "max_evaluations" in body else None,
+        evaluations,
         _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,
     )
+
+
+def _evaluations(value: Any, max_evaluations: int) -> int:
+    """The value as a whole number; 3.0 is one, as in JSON Schema."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not MIN_EVALUATIONS <= value <= max_evaluations or value != int(value):
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
+            f"(EXPLAIN_MAX_EVALUATIONS), got {str(value)[:20] if is_number else _json_name(value)}",
+        )
+    return int(value)
 
 
 def _choice(body: dict[str, Any], key: str, choices: Sequence[str]) -> str:
