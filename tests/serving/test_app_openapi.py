@@ -160,6 +160,8 @@ def _run(app, mode, examples):
         operation = result.ok()
         if mode is GenerationMode.NEGATIVE and operation.method != "post":
             continue  # Nothing of a GET without parameters can be wrong.
+        if mode is GenerationMode.POSITIVE and operation.path.startswith("/review/"):
+            continue  # Its requests need logged texts, and draws that the server signed.
 
         @seed(1)
         @hypothesis_settings(
