@@ -273,6 +273,7 @@ class Service:
             "max_length": predictor.max_wordpieces,
             "threshold": predictor.threshold,
             "explain": self.explainer.can_explain(predictor),
+            "api_key": bool(self.settings.api_key),
             "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
             "limits": {
                 "max_text_chars": self.settings.max_text_chars,

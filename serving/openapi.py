@@ -270,6 +270,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
             "[CLS] and [SEP]; null if unknown.",
         },
         "threshold": _PROBABILITY,
+        "api_key": {"type": "boolean", "description": "Whether POST requests need the key."},
         "explain": {"type": "boolean", "description": "Whether the server explains the predictions of this model."},
         "cascade": {
             **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),

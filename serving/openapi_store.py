@@ -68,7 +68,7 @@ def store_schemas() -> Json:
         "store": {"type": "boolean", "description": "Whether MODEL_PATH is a model store."},
         "served": {**_NAME, "description": "Version that the worker serves."},
         "current": {**_NAME, "description": "Current version of the store."},
-        "problems": {**list_schema(_STRING), "description": "What can't be read."},
+        "problems": {**list_schema(_STRING), "description": "Sentences about files that can't be read."},
         "versions": {**list_schema(object_schema(version, version)), "description": "Newest first."},
         "check": _or_null(object_schema(check, check), "Last drift check; null before the first."),
         "windows": {**list_schema(object_schema(window, window)), "description": "Newest first."},

@@ -1,4 +1,4 @@
-"""What the model store tells about its versions and the last drift check, for GET /drift.json and /evaluation."""
+"""Reads the versions of the model store and the last drift check, for GET /drift.json and /evaluation."""
 
 import dataclasses
 import logging

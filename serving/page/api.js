@@ -27,6 +27,9 @@ export function keyHeaders() {
  */
 export async function call(path, body, { signal, headers = {} } = {}) {
   for (;;) {
+    if (needsKey && sessionStorage.getItem(KEY) === null && !(await askKey(false))) {
+      throw new ApiError(401, "unauthorized", "The server needs its key, and none was given.");
+    }
     const sent = keyHeaders();
     const response = await send(path, body, signal, { ...headers, ...sent });
     if (response.ok) return response.json();
@@ -60,6 +63,19 @@ async function errorOf(response) {
     // Another program, such as a proxy, may answer without JSON.
   }
   return new ApiError(response.status, code, message, Number(response.headers.get("Retry-After")) || 0);
+}
+
+let needsKey = false;
+
+/**
+ * What the server serves: the response of /info. If the server needs a key, the user is asked for it at once, and not
+ * while typing; later calls ask again if none was given.
+ */
+export async function serverInfo() {
+  const info = await call("/info");
+  needsKey = info.api_key;
+  if (needsKey && sessionStorage.getItem(KEY) === null) await askKey(false);
+  return info;
 }
 
 let asking = null;

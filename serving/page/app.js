@@ -1,5 +1,5 @@
 // The page at /: one text or several, with shortcuts.
-import { call } from "./api.js";
+import { serverInfo } from "./api.js";
 import { byId, say } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { OneText } from "./one_text.js";
@@ -57,7 +57,7 @@ byId("text").addEventListener("keydown", (event) => {
 });
 
 try {
-  const info = await call("/info");
+  const info = await serverInfo();
   byId("model").textContent = info.model;
   Object.assign(keys, one.start(info));
   for (const key of "0123456789") if (keys[key]) keys[key][1] = onOne(keys[key][1]);

@@ -1,5 +1,5 @@
 // The page at /drift: the last drift check, and the versions of the store.
-import { call } from "./api.js";
+import { call, serverInfo } from "./api.js";
 import { byId, element, percent, say, time } from "./dom.js";
 
 const NONE = "–";
@@ -73,6 +73,7 @@ function showVersions(report) {
 }
 
 try {
+  await serverInfo();
   const report = await call("/drift.json");
   say("status", report.problems.length ? `${report.problems.join(". ")}.` : "", true);
   if (report.store) {

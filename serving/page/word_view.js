@@ -95,7 +95,7 @@ export class WordView {
     const sentences = [unit === "probability" ? "The values are percentage points of the probability." : "The values are logits."];
     sentences.push(`They tell what changes if ${BASELINES[baseline] ?? baseline}.`);
     if (stage) sentences.push(`The ${stage === "linear" ? "linear stage" : "encoder"} is explained, because it answered.`);
-    if (!complete) sentences.push("The limit on evaluations ended the search early: words of a group share its value.");
+    if (!complete) sentences.push("The limit on time or evaluations ended the search early: words of a group share its value.");
     if (unseen.length) sentences.push("Crossed-out parts were not read by the model.");
     byId("how").textContent = sentences.join(" ");
   }
