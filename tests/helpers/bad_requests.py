@@ -399,7 +399,7 @@ CASES: list[Case] = [
          through_proxy=False),
     # Paths and methods
     Case("no such path", "/nothing", GOOD, 404, "not_found"),
-    Case("root", "/", b"", 404, "not_found", (), "GET"),
+    Case("folder of files", "/page/", b"", 404, "not_found", (), "GET"),
     Case("slash at the end", "/predict/", GOOD, 404, "not_found"),
     Case("two slashes", "/invocations//predict", GOOD, 404, "not_found"),
     Case("path of another case", "/Predict", GOOD, 404, "not_found"),

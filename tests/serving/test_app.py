@@ -527,7 +527,7 @@ def test_a_busy_worker_refuses_at_once_and_still_answers_ping(make):
 def test_costly_gets_are_bounded_apart_from_posts_and_ping(make):
     client = make()
     slots = client.application.extensions["textclf"].get_slots
-    costly = ("/info", "/openapi.json")
+    costly = ("/info", "/openapi.json", "/drift.json")
     with contextlib.ExitStack() as taken:
         for _ in range(slots.count):
             taken.enter_context(slots.acquire())
