@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from textclf.explain.word_spans import TextWords
 from textclf.runtime.linear_stage import LinearStage, features_at
 from textclf.stats.calibration import softmax
+from textclf.tokenization.tokenizer import MAX_WORDPIECES
 
 Floats = NDArray[np.float64]
 
@@ -22,11 +23,11 @@ def linear_logit_values(linear: LinearStage, words: TextWords) -> tuple[Floats, 
     A text is a set of hashed uni- and bigrams. The weight of a feature is divided equally among its occurrences, and
     the share of a bigram equally between the words of its two wordpieces.
     """
-    owners = words.word_of_piece
+    owners = words.word_of_piece[:MAX_WORDPIECES]
     columns = len(linear.intercepts)
     values = np.zeros((len(words), columns))
     if len(owners):
-        features = features_at(words.wordpieces, linear.buckets)  # Unigrams, then bigrams.
+        features = features_at(words.wordpieces[:MAX_WORDPIECES], linear.buckets)  # Unigrams, then bigrams.
         _, inverse, counts = np.unique(features, return_inverse=True, return_counts=True)
         shares = 1 / counts[inverse]
         pieces = len(owners)

@@ -14,7 +14,7 @@ from textclf.runtime.cascade import Cascade, Stages
 from textclf.runtime.linear_stage import LinearStage, features_at
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.tokenizer import MAX_WORDPIECES, Tokenizer
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -149,10 +149,11 @@ class _MaskedLinear:
 
     def __init__(self, linear: LinearStage, words: TextWords, read: ReadPieces) -> None:
         self._linear = linear
-        pieces = len(words.wordpieces)
-        features = features_at(words.wordpieces, linear.buckets) if pieces else np.zeros(0, np.int64)
-        player = np.full(pieces, -1, np.int64)
-        player[read.positions] = read.players
+        ids = words.wordpieces[:MAX_WORDPIECES]
+        features = features_at(ids, linear.buckets) if len(ids) else np.zeros(0, np.int64)
+        player = np.full(len(ids), -1, np.int64)
+        inside = read.positions < len(ids)
+        player[read.positions[inside]] = read.players[inside]
         first = np.concatenate([player, player[:-1]])
         second = np.concatenate([player, player[1:]])
         # A feature that occurs in the gap is always present.
