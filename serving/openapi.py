@@ -14,7 +14,7 @@ from serving.openapi_explanations import (
     explanation_schemas,
 )
 from serving.openapi_review import review_paths
-from serving.openapi_store import store_paths, store_schemas
+from serving.openapi_store import store_paths, store_report_schema
 from serving.schemas import PROBABILITY as _PROBABILITY
 from serving.schemas import TRUNCATED as _TRUNCATED
 from serving.schemas import Json as _Json
@@ -287,7 +287,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "Ranking": _object({"prediction": ranking, **_MARKS}, ["prediction"]),
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         **explanation_schemas(label, _MARKS, ranking, _MODEL),
-        **store_schemas(),
+        "StoreReport": store_report_schema(),
         "Info": _object(info, info),
         "Error": _object({"error": error}, ["error"]),
     }

@@ -34,8 +34,8 @@ def store_paths(get: Callable[..., Json]) -> Json:
     return {"/drift.json": {"get": drift}, "/evaluation": {"get": evaluation}}
 
 
-def store_schemas() -> Json:
-    """Return the schemas of the responses."""
+def store_report_schema() -> Json:
+    """Return the schema of the response of /drift.json."""
     version = {
         "id": _STRING,
         "name": _STRING,
@@ -75,7 +75,7 @@ def store_schemas() -> Json:
         "failed_runs": _WHOLE,
         "retraining": _or_null(object_schema(retraining, retraining), "Last retraining that monitoring started."),
     }
-    return {"StoreReport": object_schema(report, report)}
+    return object_schema(report, report)
 
 
 def _or_null(schema: Json, description: str) -> Json:
