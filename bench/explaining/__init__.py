@@ -1,0 +1,1 @@
+"""Explanations next to shap's PartitionExplainer, leave-one-out and random values."""
