@@ -1,5 +1,5 @@
 // The page at /review: one logged text after the other gets its true label.
-import { call } from "./api.js";
+import { call, serverInfo } from "./api.js";
 import { byId, element, say } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { WordView } from "./word_view.js";
@@ -113,7 +113,7 @@ function show() {
   byId("progress").hidden = mode() !== "audit";
   const goal = mode() === "audit" ? ` of ${GOAL}` : "";
   byId("counts").textContent = `${count}${goal} labelled in this session, ${skipped.size} skipped`;
-  byId("stored").textContent = `Stored on the server before: ${labelled.texts} labelled texts, ${labelled.audits} of them random audits.`;
+  byId("stored").textContent = `At the last draw the server had ${labelled.texts} labelled texts, ${labelled.audits} with a random audit.`;
 }
 
 /** Show the next text, after a draw if none waits. */
@@ -224,10 +224,21 @@ async function explain() {
 
 byId("mode").addEventListener("change", () => start());
 byId("days").addEventListener("change", () => start());
+for (const field of [byId("mode"), byId("days"), byId("explained")]) {
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") byId("text").focus();
+  });
+}
 byId("skip").addEventListener("click", skip);
 byId("undo").addEventListener("click", undo);
 byId("again").addEventListener("click", () => start());
 byId("explain").addEventListener("click", explain);
 byId("keys").addEventListener("click", () => showKeys(keys));
 install(keys);
-await start();
+try {
+  await serverInfo();  // Asks for the key if the server needs one.
+  await start();
+} catch (error) {
+  say("status", error.message, true);
+  byId("again").hidden = false;
+}

@@ -7,12 +7,11 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from monitored import films
+from monitored import films, products
 from tiny_engine import write_version
 
 import monitoring
 import textclf.__main__ as console
-from textclf.config import DriftOptions
 from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.data.prediction_log.log import PredictionLog, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, load_reference
@@ -27,14 +26,18 @@ def folder(tmp_path_factory):
     """A model store and the log of its texts."""
     folder = tmp_path_factory.mktemp("labelling")
     write_version(folder / "model", cascade=True, unusual=True)
+    log_texts(folder, "log.sqlite", TEXTS)
+    return folder
+
+
+def log_texts(folder, name, texts):
     predictor = load_predictor(folder / "model")
     reference = load_reference(folder / "model" / "versions" / predictor.version_id / REFERENCE_FILE)
-    features = text_features(predictor, TEXTS, reference.projection)
+    features = text_features(predictor, texts, reference.projection)
     labels = [predictor.class_names[at] for at in features.predicted]
-    log = PredictionLog(f"sqlite:///{folder}/log.sqlite")
-    log.append(logged_predictions([time.time()] * len(TEXTS), predictor.version_id, labels, features, TEXTS))
+    log = PredictionLog(f"sqlite:///{folder}/{name}")
+    log.append(logged_predictions([time.time()] * len(texts), predictor.version_id, labels, features, texts))
     log.close()
-    return folder
 
 
 @pytest.fixture
@@ -162,9 +165,9 @@ def test_columns_of_another_name(run, tmp_path):
 
 def test_the_advice_of_the_drift_report_is_followed(folder, tmp_path, monkeypatch):
     """The report names commands that can be run as they are."""
-    log = f"sqlite:///{folder}/log.sqlite"
-    options = DriftOptions(min_texts=20)
-    report = monitoring.Monitoring(folder / "model", prediction_log_url=log, options=options).check_log()
+    log_texts(folder, "drifted.sqlite", products(150))
+    log = f"sqlite:///{folder}/drifted.sqlite"
+    report = monitoring.Monitoring(folder / "model", prediction_log_url=log).check_log()
     assert report.verdict == "drift"
     (advice,) = [note for note in report.notes if "200 random new texts" in note]
     monkeypatch.chdir(tmp_path)
@@ -177,4 +180,4 @@ def test_the_advice_of_the_drift_report_is_followed(folder, tmp_path, monkeypatc
         assert result.exit_code == 0, result.output + result.stderr
         if command == sample:
             label_csv("audit.csv", "neg")
-    assert "43 random audits" in result.output
+    assert re.search(r"([1-9]\d+) labels stored, \1 random audits", result.output)
