@@ -21,6 +21,7 @@ _AN_EARLIER_VERSION = (
 )
 _EMBEDDED = "tests/training/encoders/test_encoders.py::test_embedded_encoder_is_exported_once"
 _LABELLING = "tests/monitoring/test_labelling.py"
+_EXPLAIN = "tests/explain/test_command.py::test_a_table_becomes_jsonl"
 _OTHER = ("", f"{_HERE}::test_options_of_other_programs_exist")
 
 # Module -> option -> commands that print the message or that it names, test. Without a command it is another program's.
@@ -93,6 +94,15 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--export-again": _EXPORT_AGAIN,
         "--model-dir": _EXPORT_AGAIN,
         "--text-column": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows"),
+    },
+    "textclf/explain/command.py": {
+        "--text": (
+            "explain",
+            "tests/explain/test_command.py::test_a_text_is_shown_without_colours_if_there_is_no_terminal",
+        ),
+        **dict.fromkeys(
+            ("--input", "--output", "--html", "--summary"), ("explain", f"{_EXPLAIN}_a_page_and_a_summary")
+        ),
     },
     "textclf/labels.py": {"--rename-label": (f"{_READERS}, score", f"{_HERE}::test_labels_of_the_test_part")},
     "textclf/monitoring/labelling_commands.py": dict.fromkeys(

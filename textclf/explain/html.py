@@ -16,22 +16,22 @@ _SHADES = 4
 _MIN_SHARE = 0.05
 
 _STYLE = """
-.textclf { --for: 31 111 209; --against: 200 80 20; --line: #d5dae1; --dim: #5b6472; line-height: 1.7; }
+.explained { line-height: 1.7; }
+.explained .read { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; }
+.explained .read span { border-radius: .2em; }
+.explained .f1 { background: rgb(31 111 209 / .14); } .explained .f2 { background: rgb(31 111 209 / .26); }
+.explained .f3 { background: rgb(31 111 209 / .38); } .explained .f4 { background: rgb(31 111 209 / .5); }
+.explained .a1 { background: rgb(200 80 20 / .14); } .explained .a2 { background: rgb(200 80 20 / .26); }
+.explained .a3 { background: rgb(200 80 20 / .38); } .explained .a4 { background: rgb(200 80 20 / .5); }
+.explained .a1, .explained .a2, .explained .a3, .explained .a4 { text-decoration: underline dotted; }
+.explained .unread { color: #5b6472; border-bottom: 1px dashed #5b6472; }
+.explained .note { color: #5b6472; }
+.explained table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.explained th, .explained td { text-align: left; padding: .2em .8em; border-bottom: 1px solid #8a94a3; }
+.explained td.number, .explained th.number { text-align: right; }
 @media (prefers-color-scheme: dark) {
-.textclf { --for: 99 164 244; --against: 255 150 90; --line: #39414d; --dim: #a3acb9; }
+.explained .unread, .explained .note { color: #a3acb9; }
 }
-.textclf .read { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; }
-.textclf .read span { border-radius: .2em; }
-.textclf .f1 { background: rgb(var(--for) / .14); } .textclf .f2 { background: rgb(var(--for) / .26); }
-.textclf .f3 { background: rgb(var(--for) / .38); } .textclf .f4 { background: rgb(var(--for) / .5); }
-.textclf .a1 { background: rgb(var(--against) / .14); } .textclf .a2 { background: rgb(var(--against) / .26); }
-.textclf .a3 { background: rgb(var(--against) / .38); } .textclf .a4 { background: rgb(var(--against) / .5); }
-.textclf .a1, .textclf .a2, .textclf .a3, .textclf .a4 { text-decoration: underline dotted; }
-.textclf .unread { color: var(--dim); border-bottom: 1px dashed var(--dim); }
-.textclf .note { color: var(--dim); }
-.textclf table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.textclf th, .textclf td { text-align: left; padding: .2em .8em; border-bottom: 1px solid var(--line); }
-.textclf td.number, .textclf th.number { text-align: right; }
 """
 _PAGE_STYLE = """
 :root { color-scheme: light dark; }
@@ -64,7 +64,7 @@ def fragment(explanation: Explanation) -> str:
 def _section(explanation: Explanation, title: str, level: int) -> str:
     order = _shown_classes(explanation)
     parts = [
-        f'<section class="textclf">\n<h{level}>{html.escape(title)}: {html.escape(explanation.label)}</h{level}>\n',
+        f'<section class="explained">\n<h{level}>{html.escape(title)}: {html.escape(explanation.label)}</h{level}>\n',
         f"<p>{html.escape(_facts(explanation))}</p>\n",
     ]
     for position, column in enumerate(order):
