@@ -52,7 +52,7 @@ def test_texts_without_words_and_fewer_than_wanted():
     ]
 
 
-def test_choices_of_a_pool_are_more_diverse_than_the_most_uncertain_ones():
+def test_choices_of_a_pool_are_diverse_rather_than_copies():
     """Forty copies of one uncertain text, and forty different ones that are almost as uncertain."""
     words = [[1, 2, 3]] * 40 + [[100 + 3 * at, 101 + 3 * at, 102 + 3 * at] for at in range(40)]
     margins = [0.0] * 40 + [0.3] * 40
