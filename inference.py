@@ -254,7 +254,7 @@ class _Numbers:
     )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, commands=[explain])
 @click.option(
     "--model-path",
     type=_PATH,
@@ -370,9 +370,6 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
         wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
         right = f"{report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})"
         click.echo(f"accuracy: {right}{wrong}")
-
-
-main.add_command(explain)
 
 
 @main.command()
