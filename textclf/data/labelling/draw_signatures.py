@@ -9,7 +9,6 @@ owner alone may read it. Without the file, earlier draws are no longer valid.
 
 import base64
 import binascii
-import contextlib
 import errno
 import hashlib
 import hmac
@@ -33,6 +32,7 @@ UNDO_SECONDS = 3600
 
 _KEY_BYTES = 32
 _MAX_CHARS = 2000
+_TRIES, _TRY_SECONDS = 20, 0.01
 _AGAIN = "draw the text again"
 
 
@@ -85,7 +85,8 @@ class DrawSignatures:
                 f"draw: expected one from the texts of the version that is served, {version}, got one from "
                 f"{values['version']!s:.100}; {_AGAIN}"
             )
-        digest = self._mac("review id", signed.encode(), "")
+        # Of the number, not of the characters sent: several spellings in base64 mean the same bytes.
+        digest = _mac(self._key(), "review id", values["draw"].encode(), "")
         return Draw(values["draw"], version, str(uuid.UUID(bytes=digest[:16], version=4)))
 
     def sign_undo(self, review_id: str) -> str:
@@ -102,7 +103,7 @@ class DrawSignatures:
 
     def _signed(self, purpose: str, values: dict[str, Any], text: str) -> str:
         content = json.dumps(values, separators=(",", ":")).encode()
-        return f"{_encoded(content)}.{_encoded(self._mac(purpose, content, text))}"
+        return f"{_encoded(content)}.{_encoded(_mac(self._made_key(), purpose, content, text))}"
 
     def _checked(self, purpose: str, signed: str, text: str) -> dict[str, Any]:
         content, _, signature = signed[:_MAX_CHARS].partition(".")
@@ -110,8 +111,9 @@ class DrawSignatures:
             found = _decoded(content), _decoded(signature)
         except (binascii.Error, ValueError):
             found = b"", b""
-        # Compared also if it is damaged, so that the time tells nothing.
-        if not hmac.compare_digest(found[1], self._mac(purpose, found[0], text)):
+        # Without a key nothing was signed. A damaged signature is compared too, so that the time reveals nothing.
+        key = self._key()
+        if not hmac.compare_digest(found[1], _mac(key, purpose, found[0], text)) or not key:
             raise InvalidDrawError(f"{purpose}: expected this server's signature of this text, got another; {_AGAIN}")
         values: dict[str, Any] = json.loads(found[0])
         if values["expires"] < self._clock():
@@ -120,53 +122,83 @@ class DrawSignatures:
             raise InvalidDrawError(f"{purpose}: expected one of the last {given}, got an older one; {_AGAIN}")
         return values
 
-    def _mac(self, purpose: str, content: bytes, text: str) -> bytes:
-        digest = hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).digest()
-        return hmac.digest(self._key(), b"\0".join((purpose.encode(), content, digest)), "sha256")
+    def _made_key(self) -> bytes:
+        """The key, made if there is none."""
+        if key := self._key():
+            return key
+        try:
+            _make_key(self.folder / KEY_FILE)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        return self._key()
 
     def _key(self) -> bytes:
+        """The key; empty if there is none."""
         path = self.folder / KEY_FILE
         try:
-            try:
-                key = path.read_bytes()
-            except FileNotFoundError:
-                _make_key(path)
-                key = path.read_bytes()
+            key = _read_key(path)
+        except FileNotFoundError:
+            return b""
         except OSError as error:
-            raise StorageUnavailableError(
-                f"expected the key of the draws, {path}, to be readable by this user, got: {error.strerror}; run as "
-                f"the user of the server, or fix the permissions of NEW_DATA_DIR"
-            ) from error
+            raise self._unavailable(error) from error
         if len(key) != _KEY_BYTES:
             raise StorageUnavailableError(
                 f"{path}: expected a key of {_KEY_BYTES} bytes, found {len(key)}; remove the file, and draw texts again"
             )
         return key
 
+    def _unavailable(self, error: OSError) -> StorageUnavailableError:
+        return StorageUnavailableError(
+            f"expected the key of the draws, {self.folder / KEY_FILE}, to be readable by this user, got: "
+            f"{error.strerror}; run as the user of the server, or fix the permissions of NEW_DATA_DIR"
+        )
+
+
+def _mac(key: bytes, purpose: str, content: bytes, text: str) -> bytes:
+    digest = hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).digest()
+    return hmac.digest(key, b"\0".join((purpose.encode(), content, digest)), "sha256")
+
+
+def _read_key(path: Path) -> bytes:
+    key = path.read_bytes()
+    for _ in range(_TRIES):
+        if key:
+            break
+        # Where links are missing, another process may have created the file and not yet written it.
+        time.sleep(_TRY_SECONDS)
+        key = path.read_bytes()
+    return key
+
 
 def _make_key(path: Path) -> None:
-    """Create the key, complete at once; another process may create it first."""
+    """Create the key; another process may create it first, and its key is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        _write_key(temporary)
         try:
             os.link(temporary, path)
-        except FileExistsError:
-            return
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
                 raise
-            with contextlib.suppress(FileExistsError):  # A file system without links.
-                if not path.exists():
-                    temporary.rename(path)
+            _write_key(path)  # A file system without links.
         sync_folder(path.parent)
+    except FileExistsError:
+        pass
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_key(path: Path) -> None:
+    """Write a new key into a new file.
+
+    Raises:
+        FileExistsError: if the file exists.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+        os.fsync(file.fileno())
 
 
 def _encoded(content: bytes) -> str:
