@@ -57,6 +57,17 @@ def test_text_and_entry(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_process_that_removes_before_it_stores_frees_the_space_once(tmp_path):
+    first = save(FeedbackStore(tmp_path, 3 * BLOCK))
+    # Two reviews and the index.
+    save(FeedbackStore(tmp_path, 3 * BLOCK), "Better.")
+    other = FeedbackStore(tmp_path, 3 * BLOCK)
+    assert other.remove(first)
+    save(other, "Best.")
+    with pytest.raises(StorageQuotaError):
+        save(other, "One too many.")
+
+
 def test_the_readers_of_data_see_the_reviews_and_nothing_else(tmp_path):
     store = FeedbackStore(tmp_path, LARGE)
     for label in CLASSES:

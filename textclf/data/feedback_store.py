@@ -203,10 +203,11 @@ class FeedbackStore:
         with locked(self._usage):
             paths = self._paths(review_id)
             for path in paths:
-                space = _blocks(path.stat().st_size)
+                # A process counts the disk once. It must count before the text is removed, or its space is freed twice.
+                used, space = self._used(), _blocks(path.stat().st_size)
                 path.unlink()
                 sync_folder(path.parent)
-                self._write_usage(max(0, self._used() - space))
+                self._write_usage(max(0, used - space))
         return bool(paths)
 
     def _paths(self, review_id: str) -> list[Path]:
