@@ -1,5 +1,6 @@
 """Explanations of tiny engine versions: they add up, and every word is found again in the text."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -128,6 +129,22 @@ def test_a_budget_is_kept(models, budget):
 def test_time_ends_the_evaluations(models):
     found = models["two"].explain("the film was good, but the plot was dull. " * 2, seconds=1e-9)
     assert not found.complete
+    assert sums(found) == pytest.approx(list(found.probabilities.values()))
+
+
+def test_no_batch_starts_after_the_time(models):
+    """One batch is the base value; the time then ends in the middle of the masks that are evaluated together."""
+    starts = []
+
+    def slowly():
+        starts.append(time.monotonic())
+        time.sleep(0.1)
+
+    explainer = Explainer(models["two"].predictor, tokens_per_batch=16)
+    (found,) = explainer.explain(["the film was good, but the plot was dull. " * 2], seconds=0.35, on_batch=slowly)
+    assert starts[-1] - starts[0] < 0.5
+    assert 2 < found.evaluations < 10
+    assert len(np.unique(found.values[:, 0])) > 1
     assert sums(found) == pytest.approx(list(found.probabilities.values()))
 
 

@@ -107,11 +107,61 @@ def test_equal_words_in_symmetric_positions_get_equal_values(budget):
     assert found.values == pytest.approx(np.tile(found.values[0], (counts, 1)))
 
 
-def test_no_batch_starts_after_the_end():
+def ending(function, evaluations):
+    """The function, whose time ends after some evaluations."""
+    left = [evaluations]
+
+    def ended(masks):
+        values = np.full((len(masks), 2), np.nan)
+        for row, mask in enumerate(masks):
+            if left[0] > 0 or mask.all() or not mask.any():
+                values[row] = function(mask[None])[0]
+                left[0] -= 1
+        return values
+
+    return ended
+
+
+@pytest.mark.parametrize("evaluations", range(2, 70, 3))
+@pytest.mark.parametrize("budget", [100, EXACT])
+def test_whatever_was_reached_before_the_end_counts(evaluations, budget):
     weights = np.random.default_rng(0).normal(size=(80, 2))
-    calls = iter([False, True])
-    tree = word_tree("a " * 80, [(i, i + 1) for i in range(0, 160, 2)])
-    found = owen_values(lambda masks: masks @ weights, tree, 1000, lambda: next(calls, True))
+    found = owen_values(ending(lambda masks: masks @ weights, evaluations), tree_of(80, "a " * 80), budget)
     assert not found.complete
-    assert found.evaluations == 2 + 64
+    assert found.evaluations == evaluations
     assert found.values.sum(axis=0) + found.base == pytest.approx(weights.sum(axis=0))
+    assert len(np.unique(found.values[:, 0])) >= min(8, evaluations // 8 + 1)
+
+
+def test_a_longer_time_brings_the_values_nearer():
+    weights = np.random.default_rng(1).normal(size=(80, 2))
+    errors = [
+        np.abs(owen_values(ending(lambda masks: masks @ weights, time), tree_of(80, "a " * 80), 200).values - weights)
+        for time in (2, 30, 100, 200)
+    ]
+    means = [error.mean() for error in errors]
+    assert means == sorted(means, reverse=True)
+    assert means[-1] < means[0] / 10
+
+
+@pytest.mark.parametrize("words", [110, 115, 116, 118, 130, 200, 229, 231])
+def test_the_evaluations_are_used_for_any_number_of_words(words):
+    """One word more than the evaluations suffice for must not halve the number of values."""
+    weights = np.random.default_rng(0).normal(size=(words, 2))
+    found = owen_values(lambda masks: masks @ weights, tree_of(words, "a " * words), 256)
+    assert found.complete == (words <= 115)
+    assert len(np.unique(found.values[:, 0].round(12))) >= min(words, 115)
+
+
+def test_an_estimate_weighs_the_context_of_all_other_words_more():
+    """Of two words of which both are needed, each counts next to all others; of two alternatives, each counts alone."""
+
+    def function(masks):
+        return np.stack([masks[:, 3] & masks[:, 30], masks[:, 3] | masks[:, 30]], axis=1).astype(np.float64)
+
+    found = owen_values(function, tree_of(40, "a " * 40), 90)
+    assert found.complete
+    for word in (3, 30):
+        needed, alternative = found.values[word]
+        assert needed > 0.6
+        assert alternative < 0.4

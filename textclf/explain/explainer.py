@@ -73,7 +73,7 @@ class Explainer:
             texts: the texts.
             unit: "probability", or "logit" (see Explanation).
             max_evaluations: maximum number of variants of each text that the encoder reads, at least 2.
-            seconds: time for each text after which no new batch starts; None: any time.
+            seconds: time for each text. After it only the text without words is still evaluated; None: any time.
             on_batch: called before each batch of the encoder; an exception from it ends the call.
             classes: classes that get values; None: all.
 
@@ -170,11 +170,10 @@ class Explainer:
             request.unit,
             self.tokens_per_batch,
             request.on_batch,
+            lambda: end is not None and time.monotonic() >= end,
         )
         tree = word_tree(text, [words.spans[word] for word in read.words.tolist()])
-        found = owen_values(
-            function, tree, request.max_evaluations, lambda: end is not None and time.monotonic() >= end
-        )
+        found = owen_values(function, tree, request.max_evaluations)
         values[read.words] = found.values
         return values, found.base, found.evaluations, found.complete
 

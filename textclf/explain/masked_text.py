@@ -25,6 +25,11 @@ BASELINES = (DELETION, MASK, ATTENTION)
 _MASK_PIECE = "[MASK]"
 
 
+def _never() -> bool:
+    """The end of evaluations without a time limit."""
+    return False
+
+
 @dataclass(frozen=True, eq=False)
 class ReadPieces:
     """The wordpieces of a text that the encoder reads.
@@ -62,6 +67,7 @@ class MaskedText:
         unit: "probability" or "logit".
         tokens_per_batch: maximum tokens of a batch, padding included.
         on_batch: called before each batch; an exception from it ends the call.
+        is_over: asked before each batch; once true, only the text without words is still evaluated.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class MaskedText:
         unit: str,
         tokens_per_batch: int,
         on_batch: Callable[[], None],
+        is_over: Callable[[], bool] = _never,
     ) -> None:
         self._predictor = predictor
         self._tokenizer = tokenizer
@@ -84,6 +91,7 @@ class MaskedText:
         self._unit = unit
         self._tokens_per_batch = tokens_per_batch
         self._on_batch = on_batch
+        self._is_over = is_over
         windows = tokenizer.windows([0, *range(len(read.ids)), 0])
         self._windows = [np.array(window[1:-1], np.int64) for window in windows]
         self._length = len(words.wordpieces)
@@ -94,18 +102,28 @@ class MaskedText:
         self._rows: dict[bytes, Floats] = {}
 
     def __call__(self, masks: Masks) -> Floats:
-        """Values of the text with only these words: masks [m, players] -> [m, K] in the unit."""
+        """Values of the text with only these words: masks [m, players] -> [m, K] in the unit.
+
+        If `is_over` ends the evaluations, the values of the masks that are left are NaN.
+
+        Raises:
+            ModelStoreError: if the engine gives logits that are not finite.
+        """
         logits = np.empty((len(masks), len(self._logits)))
         is_whole = masks.all(axis=1)
         logits[is_whole] = self._logits
-        if not is_whole.all():
-            logits[~is_whole] = self._masked_logits(masks[~is_whole])
+        # Without words there would be no base value, whatever the time.
+        for part, is_over in ((~masks.any(axis=1) & ~is_whole, _never), (masks.any(axis=1) & ~is_whole, self._is_over)):
+            if part.any():
+                logits[part] = self.read_logits(masks[part], is_over)
         return in_unit(logits, self._unit)
 
-    def _masked_logits(self, masks: Masks) -> Floats:
+    def read_logits(self, masks: Masks, is_over: Callable[[], bool] = _never) -> Floats:
+        """Calibrated logits that the encoder computes for these words, [m, K]; NaN for masks that are left over."""
         rows = [self._row(mask, window) for mask in masks for window in self._windows]
-        self._compute(rows)
-        encoder = np.array([self._rows[row.tobytes()] for row in rows])
+        self._compute(rows, is_over)
+        nothing = np.full(len(self._logits), np.nan)
+        encoder = np.array([self._rows.get(row.tobytes(), nothing) for row in rows])
         encoder = encoder.reshape(len(masks), len(self._windows), -1).mean(axis=1)
         cascade = self._predictor.cascade
         if cascade is not None and self._linear is not None:
@@ -124,12 +142,14 @@ class MaskedText:
         # The encoder takes the id of [PAD] for padding at any position.
         return self._tokenizer.padding_id if self._baseline == ATTENTION else mask_id(self._tokenizer)
 
-    def _compute(self, rows: Sequence[NDArray[np.int32]]) -> None:
+    def _compute(self, rows: Sequence[NDArray[np.int32]], is_over: Callable[[], bool]) -> None:
         """Run the encoder on the rows that it has not read yet, and keep the logits: equal rows get equal logits."""
         missing = [row for key, row in {row.tobytes(): row for row in rows}.items() if key not in self._rows]
         lengths = np.array([len(row) for row in missing], np.int64)
         for batch in batches_by_length(lengths, self._tokens_per_batch):
             self._on_batch()
+            if is_over():
+                return
             logits = self._predictor.backend.run([missing[index].tolist() for index in batch], Timings()).logits
             if not np.isfinite(logits).all():
                 raise ModelStoreError(

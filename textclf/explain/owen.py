@@ -4,15 +4,15 @@ The value of a word is the mean of what its addition changes, over all orders in
 tree follow each other (G. Owen, "Values of Games with A Priori Unions", 1977). Equivalently: for each half of each
 group around the word, the other half is either present or absent as a whole, and all these contexts count the same.
 
-A word in a tree of depth d has 2^d contexts, too many for long texts. Then two contexts give a first estimate: all
-other words absent, and all other words present. The remaining evaluations compute exact values of groups, in all their
-contexts. The words of a group are corrected so that they add up to its value: most those whose two contexts differ
-most, because their values depend on other words.
+A word in a tree of depth d has 2^d contexts, too many for long texts. Then groups get exact values first, in all their
+contexts: the largest values are divided first. Words get an estimate from two contexts: all other words absent, and
+all other words present. The words of a group are corrected by equal amounts, so that they add up to its exact value.
 
 n: words, K: outputs of the function.
 """
 
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,13 +22,17 @@ from textclf.explain.hierarchy import Group
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
-# Masks [m, n], true for words that are present -> values [m, K].
+# Masks [m, n], true for words that are present -> values [m, K]. A row of NaN: time ended before this evaluation.
+# The mask without words, and that of all words, always get values.
 SetFunction = Callable[[Masks], Floats]
 
 # Masks that are evaluated together, unless a single group needs more.
 BATCH = 64
 # Share of the evaluations for the two contexts of each word; the others are for groups.
 _WORD_SHARE = 0.9
+# Weight of the context without other words; that of all other words has the rest. Measured on film reviews: removing
+# the words with the largest values changes the prediction more than with equal weights.
+_ALONE_WEIGHT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,47 +72,57 @@ class _Node:
 
 @dataclass(eq=False)
 class _Evaluated:
-    """Evaluates masks, each once."""
+    """Evaluates masks, each once.
+
+    Attributes:
+        is_over: whether time ended before an evaluation.
+    """
 
     function: SetFunction
     found: dict[bytes, Floats] = field(default_factory=dict)
+    is_over: bool = False
 
     def __call__(self, masks: Masks) -> Floats:
+        """Values of the masks, [m, K]; NaN for those that time did not suffice for."""
         keys = [mask.tobytes() for mask in masks]
         new = [key for key in dict.fromkeys(keys) if key not in self.found]
+        missing: dict[bytes, Floats] = {}
         if new:
             values = self.function(np.array([np.frombuffer(key, np.bool_) for key in new]))
-            self.found.update(zip(new, values, strict=True))
-        return np.array([self.found[key] for key in keys])
+            for key, row in zip(new, values, strict=True):
+                (missing if np.isnan(row).any() else self.found)[key] = row
+        self.is_over = self.is_over or bool(missing)
+        return np.array([self.found[key] if key in self.found else missing[key] for key in keys])
 
     def __len__(self) -> int:
         return len(self.found)
 
 
-def owen_values(
-    function: SetFunction, tree: Group, max_evaluations: int, is_over: Callable[[], bool] = lambda: False
-) -> OwenValues:
+def owen_values(function: SetFunction, tree: Group, max_evaluations: int) -> OwenValues:
     """Owen values of the words of a tree; exact if the evaluations suffice for all contexts.
+
+    If time ends early, every evaluation up to then counts: words without an estimate get equal shares.
 
     Args:
         function: see SetFunction; evaluated in batches.
         tree: the group of all words.
         max_evaluations: maximum number of masks, at least 2.
-        is_over: asked between batches; true ends the computation.
     """
     n = len(tree)
     evaluated = _Evaluated(function)
     base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
-    root = _Node(tree, np.zeros((1, n), np.bool_), base[None], full[None], full - base)
-    estimate = _Estimate(np.zeros((n, len(base))), np.zeros((n, len(base))), False)
+    nodes = [_Node(tree, np.zeros((1, n), np.bool_), base[None], full[None], full - base)]
+    estimates, is_estimated = np.zeros((n, len(base))), False
     if exact_evaluations(tree) > max_evaluations:
-        estimate = _two_contexts(evaluated, tree, int(max_evaluations * _WORD_SHARE), base, full, is_over)
-    nodes = _divided(evaluated, root, max_evaluations, is_over)
+        for_words = int(max_evaluations * _WORD_SHARE)
+        nodes = _divided(evaluated, nodes, max_evaluations - for_words)
+        is_estimated = _estimate(evaluated, nodes, _frontier(tree, for_words // 2), estimates)
+    nodes = _divided(evaluated, nodes, max_evaluations)
     values = np.zeros((n, len(base)))
     for node in nodes:
         own = slice(node.group.start, node.group.end)
-        values[own] = estimate.corrected(own, node.value)
-    complete = estimate.is_of_words or not any(node.group.halves for node in nodes)
+        values[own] = estimates[own] + (node.value - estimates[own].sum(axis=0)) / len(node.group)
+    complete = is_estimated or not any(node.group.halves for node in nodes)
     return OwenValues(values, base, len(evaluated), complete)
 
 
@@ -123,71 +137,56 @@ def exact_evaluations(tree: Group) -> int:
     return total
 
 
-@dataclass(eq=False)
-class _Estimate:
-    """First estimates of n words.
+def _estimate(evaluated: _Evaluated, nodes: Sequence[_Node], groups: Sequence[Group], estimates: Floats) -> bool:
+    """Write estimates from two contexts into `estimates` [n, K], and return whether each word got its own.
 
-    Attributes:
-        values: means of two contexts, [n, K].
-        differences: absolute differences between the two contexts, [n, K].
-        is_of_words: whether each word was evaluated, and not only groups of words.
+    The words of a group get equal shares of its estimate. The groups in the nodes with the largest values come first.
     """
-
-    values: Floats
-    differences: Floats
-    is_of_words: bool
-
-    def corrected(self, own: slice, total: Floats) -> Floats:
-        """Values of the words `own` that add up to `total`."""
-        values, sizes = self.values[own], self.differences[own]
-        sums = sizes.sum(axis=0)
-        shares = np.where(sums > 0, sizes / np.where(sums > 0, sums, 1), 1 / len(values))
-        return np.asarray(values + (total - values.sum(axis=0)) * shares)
-
-
-def _two_contexts(
-    evaluated: _Evaluated, tree: Group, max_evaluations: int, base: Floats, full: Floats, is_over: Callable[[], bool]
-) -> _Estimate:
-    """Estimates from two contexts: of every word, or of small groups if there are too few evaluations for the words.
-
-    The words of a small group get equal shares of its value.
-    """
-    n = len(tree)
-    groups = _frontier(tree, max_evaluations // 2)
-    estimate = _Estimate(np.zeros((n, len(base))), np.zeros((n, len(base))), len(groups) == n)
-    alone = np.zeros((len(groups), n), np.bool_)
-    for row, group in zip(alone, groups, strict=True):
-        row[group.start : group.end] = True
+    n = len(estimates)
+    ranks = np.empty(n, np.int64)
+    for rank, node in enumerate(sorted(nodes, key=_by_size)):
+        ranks[node.group.start : node.group.end] = rank
+    groups = sorted(groups, key=lambda group: (ranks[group.start], group.start))
+    base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
+    reached = 0
     for start in range(0, len(groups), BATCH // 2):
-        if is_over():
-            # Words without an estimate would get too large a share of what the others have too little.
-            return _Estimate(np.zeros((n, len(base))), np.zeros((n, len(base))), False)
-        masks = alone[start : start + BATCH // 2]
-        found = evaluated(np.concatenate([masks, ~masks]))
-        added, removed = found[: len(masks)] - base, full - found[len(masks) :]
-        for group, first, second in zip(groups[start : start + BATCH // 2], added, removed, strict=True):
-            own = slice(group.start, group.end)
-            estimate.values[own] = (first + second) / 2 / len(group)
-            estimate.differences[own] = np.abs(first - second) / len(group)
-    return estimate
+        if evaluated.is_over:
+            break
+        some = groups[start : start + BATCH // 2]
+        masks = np.zeros((len(some), n), np.bool_)
+        for row, group in zip(masks, some, strict=True):
+            row[group.start : group.end] = True
+        # Both contexts of a group follow each other, so that time ends between groups.
+        found = evaluated(np.stack([masks, ~masks], axis=1).reshape(-1, n)).reshape(len(some), 2, -1)
+        for group, (alone, without) in zip(some, found, strict=True):
+            value = _ALONE_WEIGHT * (alone - base) + (1 - _ALONE_WEIGHT) * (full - without)
+            if not np.isnan(value).any():
+                estimates[group.start : group.end] = value / len(group)
+                reached += 1
+    return reached == n
 
 
 def _frontier(tree: Group, max_groups: int) -> list[Group]:
-    """Up to `max_groups` groups that together have all words, in order; the largest are divided first."""
-    groups = [tree]
-    while True:
-        largest = max(map(len, groups))
-        divided = [half for group in groups for half in (group.halves if len(group) == largest > 1 else (group,))]
-        if len(divided) > max_groups or len(divided) == len(groups):
-            return groups
-        groups = divided
+    """Up to `max_groups` groups that together have all words; the largest are divided first, one at a time."""
+    heap = [(-len(tree), tree.start, tree)]
+    while len(heap) < max_groups and heap[0][2].halves:
+        _, _, largest = heapq.heappop(heap)
+        for half in largest.halves:
+            heapq.heappush(heap, (-len(half), half.start, half))
+    return [group for _, _, group in heap]
 
 
-def _divided(evaluated: _Evaluated, root: _Node, max_evaluations: int, is_over: Callable[[], bool]) -> list[_Node]:
-    """Groups with exact values that together have all words: those with the largest values are divided first."""
-    undivided, words = ([root], []) if root.group.halves else ([], [root])
-    while undivided and not is_over():
-        undivided.sort(key=lambda node: (-float(np.abs(node.value).max()), node.group.start))
+def _by_size(node: _Node) -> tuple[float, int]:
+    """Sorts the largest values to the front."""
+    return -float(np.abs(node.value).max()), node.group.start
+
+
+def _divided(evaluated: _Evaluated, nodes: Sequence[_Node], max_evaluations: int) -> list[_Node]:
+    """Groups with exact values that have the words of `nodes`: those with the largest values are divided first."""
+    words = [node for node in nodes if not node.group.halves]
+    undivided = [node for node in nodes if node.group.halves]
+    while undivided and not evaluated.is_over:
+        undivided.sort(key=_by_size)
         chosen: list[_Node] = []
         masks: list[Masks] = []
         size = 0
@@ -201,12 +200,11 @@ def _divided(evaluated: _Evaluated, root: _Node, max_evaluations: int, is_over: 
         if not chosen:
             break
         found = evaluated(np.concatenate(masks))
-        halves: list[_Node] = []
+        undivided = undivided[len(chosen) :]
         for node in chosen:
-            halves += _halves(node, found[: 2 * len(node.contexts)])
-            found = found[2 * len(node.contexts) :]
-        words += [half for half in halves if not half.group.halves]
-        undivided = undivided[len(chosen) :] + [half for half in halves if half.group.halves]
+            own, found = found[: 2 * len(node.contexts)], found[2 * len(node.contexts) :]
+            for part in [node] if np.isnan(own).any() else _halves(node, own):
+                (undivided if part.group.halves else words).append(part)
     return words + undivided
 
 
