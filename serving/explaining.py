@@ -1,6 +1,5 @@
 """Explain the predictions of a request next to other requests: in slots and turns of its own, in limited time."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from serving.api.concurrency import RequestSlots
 from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode
-from serving.giving_way import MAX_PAUSE, GivingWay
+from serving.giving_way import GivingWay
 from serving.observability.request_record import RequestRecord
 from serving.settings import Settings
 from textclf.explain.explainer import DEFAULT_EVALUATIONS, Explainer
@@ -19,9 +18,7 @@ from textclf.runtime.predictor import Predictor
 
 # Share of the time until the deadline that explanations use: the response must be written in time.
 _USED = 0.9
-# The explainer looks at the time after this number of evaluations.
-_EVALUATIONS_BETWEEN_LOOKS = 64
-# When the time is used up, a text still gets the evaluations that its groups need.
+# When the time is used up, a text still gets its base value.
 _MIN_SECONDS = 0.001
 
 
@@ -119,7 +116,7 @@ class RequestExplainer:
                 for position, text in enumerate(texts):
                     on_batch()
                     prediction = predict(text)
-                    left = min(end - time.monotonic(), _USED * deadline.seconds - _overtime(predictor, prediction))
+                    left = min(end - time.monotonic(), _USED * deadline.seconds)
                     seconds = max(_MIN_SECONDS, left) / (len(texts) - position)
                     (explanation,) = explainer.explain(
                         [text],
@@ -137,13 +134,6 @@ class RequestExplainer:
         finally:
             record.explain_seconds = time.monotonic() - start
         return predictions, explanations
-
-
-def _overtime(predictor: Predictor, prediction: Prediction) -> float:
-    """Return the seconds that an explanation may take longer than it is told to, at the worst."""
-    tokens = min(prediction.tokens or 0, predictor.max_wordpieces or 0)
-    batches = math.ceil(_EVALUATIONS_BETWEEN_LOOKS * tokens / predictor.tokens_per_batch)
-    return batches * (predictor.tokens_per_batch * predictor.speed.current + MAX_PAUSE)
 
 
 def chosen_classes(wanted: Sequence[str] | None, class_names: Sequence[str]) -> tuple[str, ...]:
