@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving.api.custom_attributes import CustomAttributes
+from serving.api.explain_requests import check_explained_format, parse_explain_request
 from serving.api.explanations import (
     clarify_body,
     explain_body,
@@ -12,7 +13,7 @@ from serving.api.explanations import (
     probabilities_csv,
 )
 from serving.api.request_body import JSON
-from serving.api.requests import Limits, PredictRequest, check_explained_format, parse_explain_request
+from serving.api.requests import Limits, PredictRequest
 from serving.api.responses import render_response
 from serving.explaining import ExplainOptions, RequestExplainer, chosen_classes
 from serving.observability.request_record import RequestRecord

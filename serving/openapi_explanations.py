@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from serving.api.custom_attributes import HEADER, MAX_CHARS
-from serving.api.requests import EXPLAIN_FORMATS, MIN_EVALUATIONS, UNITS
+from serving.api.explain_requests import EXPLAIN_FORMATS, MIN_EVALUATIONS
 from serving.schemas import PROBABILITY, TRUNCATED, Json, list_schema, object_schema, ref
 from serving.settings import Settings
+from textclf.explain.explanation import UNITS
 
 _NUMBER: Json = {"type": "number"}
 _WHOLE: Json = {"type": "integer", "minimum": 0}

@@ -1,28 +1,28 @@
 """The operations of the labelling queue in the OpenAPI document."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from serving.api.errors import ErrorCode
 from serving.api.request_body import JSON
 from serving.api.requests import MAX_SOURCE_CHARS
-from serving.api.review_requests import DEFAULT_COUNT, MAX_COUNT, MAX_DAYS, MAX_SIGNED_CHARS, MAX_SKIPPED, MODES
+from serving.api.review_requests import DEFAULT_COUNT, MAX_COUNT, MAX_DAYS, MAX_SIGNED_CHARS, MAX_SKIPPED
+from serving.schemas import Json, list_schema, object_schema
 from textclf.data.labelling.informative import STAGES_DISAGREE, UNCERTAIN
+from textclf.data.labelling.queue import MODES
 from textclf.unusual_reasons import REASONS
 
-_Json = dict[str, Any]
-_STRING: _Json = {"type": "string"}
-_KEY: _Json = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
-_WHOLE: _Json = {"type": "integer", "minimum": 0}
+_STRING: Json = {"type": "string"}
+_KEY: Json = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+_WHOLE: Json = {"type": "integer", "minimum": 0}
 
 
 def review_paths(
-    text: _Json,
-    label: _Json,
+    text: Json,
+    label: Json,
     body_errors: Iterable[ErrorCode],
     storage_errors: Iterable[ErrorCode],
-    post: Callable[..., _Json],
-) -> _Json:
+    post: Callable[..., Json],
+) -> Json:
     """Return the paths.
 
     Args:
@@ -58,15 +58,15 @@ def review_paths(
         "/review/undo": {
             "post": post(
                 "Take back a label that was stored within the last hour.",
-                {JSON: _object({"undo": {**_STRING, "maxLength": MAX_SIGNED_CHARS}}, ["undo"])},
-                {JSON: _object({"id": _STRING, "removed": {"type": "boolean"}}, ["id", "removed"])},
+                {JSON: object_schema({"undo": {**_STRING, "maxLength": MAX_SIGNED_CHARS}}, ["undo"])},
+                {JSON: object_schema({"id": _STRING, "removed": {"type": "boolean"}}, ["id", "removed"])},
                 (*errors, ErrorCode.INVALID_DRAW),
             )
         },
     }
 
 
-def _draw_request() -> _Json:
+def _draw_request() -> Json:
     days = {
         "type": ["number", "null"],
         "exclusiveMinimum": 0,
@@ -80,39 +80,35 @@ def _draw_request() -> _Json:
         "description": "Keys of texts that were skipped, or that wait to be labelled; they are not drawn.",
     }
     count = {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": DEFAULT_COUNT}
-    return _object({"mode": {"enum": list(MODES)}, "count": count, "days": days, "skipped": skipped}, ["mode"])
+    return object_schema({"mode": {"enum": list(MODES)}, "count": count, "days": days, "skipped": skipped}, ["mode"])
 
 
-def _drawn() -> _Json:
-    audit = _object({"key": _KEY, "text": _STRING, "draw": _STRING}, ["key", "text", "draw"])
-    reasons = {"type": "array", "items": {"enum": [*REASONS, STAGES_DISAGREE, UNCERTAIN]}}
+def _drawn() -> Json:
+    audit = object_schema({"key": _KEY, "text": _STRING, "draw": _STRING}, ["key", "text", "draw"])
+    reasons = list_schema({"enum": [*REASONS, STAGES_DISAGREE, UNCERTAIN]})
     informative = {"key": _KEY, "text": _STRING, "label": _STRING, "reasons": reasons}
-    texts = {"type": "array", "items": {"oneOf": [audit, _object(informative, informative)]}}
+    texts = list_schema({"oneOf": [audit, object_schema(informative, informative)]})
     drawn = {
         "mode": {"enum": list(MODES)},
         "texts": {**texts, "description": "Fewer than asked for if there are no more; a draw shows no prediction."},
-        "labels": {"type": "array", "items": _STRING},
-        "labelled": _object({"texts": _WHOLE, "audits": _WHOLE}, ["texts", "audits"]),
+        "labels": list_schema(_STRING),
+        "labelled": object_schema({"texts": _WHOLE, "audits": _WHOLE}, ["texts", "audits"]),
         "model": _STRING,
     }
-    return _object(drawn, drawn)
+    return object_schema(drawn, drawn)
 
 
-def _label_request(text: _Json, label: _Json) -> _Json:
+def _label_request(text: Json, label: Json) -> Json:
     draw = {
         "type": ["string", "null"],
         "maxLength": MAX_SIGNED_CHARS,
         "description": "Signed draw of /review/texts, valid for 14 days, for this text and the version that is served.",
     }
     source = {"type": ["string", "null"], "maxLength": MAX_SOURCE_CHARS, "description": "Sender of the label."}
-    return _object({"text": text, "label": label, "draw": draw, "source": source}, ["text", "label"])
+    return object_schema({"text": text, "label": label, "draw": draw, "source": source}, ["text", "label"])
 
 
-def _stored() -> _Json:
+def _stored() -> Json:
     undo = {**_STRING, "description": "For POST /review/undo, within an hour."}
     stored = {"id": _STRING, "label": _STRING, "audit": {"type": "boolean"}, "undo": undo}
-    return _object(stored, stored)
-
-
-def _object(properties: _Json, required: Iterable[str]) -> _Json:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+    return object_schema(stored, stored)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.api.errors import ApiError, ErrorCode
-from serving.api.requests import CLARIFY
+from serving.api.explain_requests import CLARIFY
 
 HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_CHARS = 1024
@@ -25,7 +25,7 @@ class CustomAttributes:
     """The attributes of a request.
 
     Attributes:
-        explain: whether the predictions are to be explained; None if the header does not tell.
+        explain: whether the predictions are to be explained; None if the header does not say it.
         is_clarify: whether the response has the shape of SageMaker Clarify.
         trace: the item `trace=…` as it was sent, for the response; "" without one.
     """

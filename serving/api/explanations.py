@@ -75,22 +75,13 @@ def probabilities_csv(predictions: Sequence["Prediction"]) -> tuple[bytes, str]:
 
 
 def _single(prediction: "Prediction", explanation: "Explanation", classes: Sequence[str]) -> dict[str, Any]:
-    values, base = explanation.values.T.tolist(), explanation.base_values.tolist()  # [classes][words], [classes]
-    positions = {name: explanation.class_names.index(name) for name in classes}
+    fields = explanation.to_dict()
     return {
-        "text": prediction.text,
+        **fields,
+        **{key: {name: fields[key][name] for name in classes} for key in ("values", "base_values")},
+        # Those of the prediction that the response and the log are about.
         "label": prediction.label,
         "probabilities": prediction.probabilities,
-        "words": explanation.words,
-        "spans": explanation.spans,
-        "values": {name: values[position] for name, position in positions.items()},
-        "base_values": {name: base[position] for name, position in positions.items()},
-        "unit": explanation.unit,
-        **({} if explanation.stage is None else {"stage": explanation.stage}),
-        "baseline": explanation.baseline,
-        "evaluations": explanation.evaluations,
-        "complete": explanation.complete,
-        "unseen": explanation.unseen,
         "truncated": prediction.truncated,
         **marks_of(prediction),
     }

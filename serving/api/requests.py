@@ -8,7 +8,7 @@ import enum
 import io
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,13 +21,6 @@ from textclf.unicode import encode_utf8
 
 # Keys of a body that have texts.
 _TEXT_KEYS = ("text", "X", "data")
-# Keys of a request for explanations, next to its texts, and their values; the first value is the default.
-_EXPLAIN_KEYS = ("classes", "unit", "max_evaluations", "format")
-UNITS = ("probability", "logit")
-CLARIFY = "clarify"
-EXPLAIN_FORMATS = ("textclf", CLARIFY)
-# The whole text and the baseline.
-MIN_EVALUATIONS = 2
 MAX_SOURCE_CHARS = 200
 # A body of up to this many characters is decoded at once, in at most 5 ms.
 _SMALL_CHARS = 32_768
@@ -59,33 +52,12 @@ class PredictRequest:
     Attributes:
         payload_format: format of the request and of its response.
         texts: the texts.
-        explain: whether the predictions are to be explained; None if the body does not tell.
+        explain: whether the predictions are to be explained; None if the body does not say it.
     """
 
     payload_format: PayloadFormat
     texts: list[str]
     explain: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainRequest:
-    """Texts to explain, all within the limits.
-
-    Attributes:
-        texts: the texts.
-        is_list: whether the response is a list.
-        classes: names of the classes to explain, without repeats; None explains all.
-        unit: "probability" or "logit".
-        max_evaluations: maximum number of evaluations for each text; None is the server's choice.
-        is_clarify: whether the response has the shape of SageMaker Clarify.
-    """
-
-    texts: list[str]
-    is_list: bool
-    classes: tuple[str, ...] | None
-    unit: str
-    max_evaluations: int | None
-    is_clarify: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +92,7 @@ def parse_predict_request(
         ApiError: if the body does not match media_type, has another shape, or its texts exceed the limits.
     """
     if media_type == JSON:
-        return _json_request(_json(content, limits), limits, keys)
+        return texts_of(object_of(content, limits), limits, keys)
     if media_type == CSV:
         return _checked(PayloadFormat.CSV, "record", _csv_texts(content, limits), limits)
     assert media_type == JSON_LINES, media_type  # noqa: S101 media_type() accepts no other
@@ -133,91 +105,35 @@ def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
     Raises:
         ApiError: if the body is not JSON, has another shape, or a text that can't be stored.
     """
-    body = _object(_json(content, limits), "the body")
-    _refuse_unknown(body, {"text", "label", "source", "audit"})
-    text = _text(_value(body, "text", str, "a string"), "text", limits)
+    body = object_of(content, limits)
+    refuse_unknown(body, {"text", "label", "source", "audit"})
+    text = check_text(value_of(body, "text", str, "a string"), "text", limits)
     if is_blank(text):
         raise ApiError(ErrorCode.BLANK_TEXT, "text: expected a review, got only blanks; send a text")
     source = None
     if body.get("source") is not None:
-        source = _value(body, "source", str, "a string or null")
-        _text(source, "source", Limits(MAX_SOURCE_CHARS, 1))
-    audit = _value(body, "audit", bool, "true or false") if "audit" in body else False
-    return FeedbackRequest(text, _text(_value(body, "label", str, "a string"), "label", limits), source, audit)
+        source = value_of(body, "source", str, "a string or null")
+        check_text(source, "source", Limits(MAX_SOURCE_CHARS, 1))
+    audit = value_of(body, "audit", bool, "true or false") if "audit" in body else False
+    return FeedbackRequest(text, check_text(value_of(body, "label", str, "a string"), "label", limits), source, audit)
 
 
-def check_explained_format(payload_format: PayloadFormat) -> None:
-    """Check that a response in this format can have explanations.
-
-    Raises:
-        ApiError: if it can't.
-    """
-    if payload_format in (PayloadFormat.TEXT, PayloadFormat.X):
-        raise ApiError(
-            ErrorCode.WRONG_SHAPE,
-            f"explain: expected it with data, CSV or JSON lines, got it with "
-            f"{'text' if payload_format is PayloadFormat.TEXT else 'X'}; send the texts as data, or to /explain",
-        )
-
-
-def parse_explain_request(content: str, limits: Limits, max_evaluations: int) -> ExplainRequest:
-    """Parse the body of a request for explanations.
-
-    Args:
-        max_evaluations: maximum number of evaluations that the request may ask for.
+def object_of(content: str, limits: Limits) -> dict[str, Any]:
+    """Return the object of a JSON body.
 
     Raises:
-        ApiError: if the body is not JSON, has another shape, or its texts exceed the limits.
+        ApiError: if the body is not JSON, or not an object.
     """
-    body = _object(_json(content, limits), "the body")
-    _refuse_unknown(body, {"text", "X", *_EXPLAIN_KEYS})
-    parsed = _json_request(
-        {key: value for key, value in body.items() if key not in _EXPLAIN_KEYS}, limits, ("text", "X")
-    )
-    classes = _value(body, "classes", list, "a list of class names") if "classes" in body else None
-    if classes is not None:
-        if not classes:
-            raise ApiError(ErrorCode.EMPTY_LIST, "classes: expected at least one class, got none; remove it for all")
-        for index, name in enumerate(classes):
-            where = f"classes[{index}] (counted from 0)"
-            if not isinstance(name, str):
-                raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected a string, got {_json_name(name)}")
-            _text(name, where, limits)
-    evaluations = _evaluations(body["max_evaluations"], max_evaluations) if "max_evaluations" in body else None
-    return ExplainRequest(
-        parsed.texts,
-        parsed.payload_format is PayloadFormat.X,
-        None if classes is None else tuple(dict.fromkeys(classes)),
-        _choice(body, "unit", UNITS),
-        evaluations,
-        _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,
-    )
+    return _object(_json(content, limits), "the body")
 
 
-def _evaluations(value: Any, max_evaluations: int) -> int:
-    """The value as a whole number; 3.0 is one, as in JSON Schema."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not MIN_EVALUATIONS <= value <= max_evaluations or value != int(value):
-        raise ApiError(
-            ErrorCode.WRONG_SHAPE,
-            f"max_evaluations: expected a whole number from {MIN_EVALUATIONS} to {max_evaluations} "
-            f"(EXPLAIN_MAX_EVALUATIONS), got {str(value)[:20] if is_number else _json_name(value)}",
-        )
-    return int(value)
+def texts_of(body: dict[str, Any], limits: Limits, keys: Collection[str]) -> PredictRequest:
+    """The texts of a JSON body, whose keys may only be `keys`, and `explain` next to data.
 
-
-def _choice(body: dict[str, Any], key: str, choices: Sequence[str]) -> str:
-    """The value of a key; the first choice if the key is missing."""
-    expected = " or ".join(choices)
-    value = _value(body, key, str, expected) if key in body else choices[0]
-    if value not in choices:
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {value[:50]!r}")
-    return value
-
-
-def _json_request(value: Any, limits: Limits, keys: Collection[str]) -> PredictRequest:
-    body = _object(value, "the body")
-    _refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
+    Raises:
+        ApiError: if the body has other keys or another shape, or its texts exceed the limits.
+    """
+    refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
     found = [key for key in keys if key in body]
     if len(found) != 1:
         raise ApiError(
@@ -232,15 +148,64 @@ def _json_request(value: Any, limits: Limits, keys: Collection[str]) -> PredictR
                 ErrorCode.WRONG_SHAPE,
                 f"explain: expected it only with data, got it with {key}; remove it, or send the texts to /explain",
             )
-        explain = _value(body, "explain", bool, "true or false")
+        explain = value_of(body, "explain", bool, "true or false")
     content = body[key]
     if key == "text" or (key == "data" and isinstance(content, str)):
         payload_format = PayloadFormat.TEXT if key == "text" else PayloadFormat.DATA
-        return PredictRequest(payload_format, [_text(_value(body, key, str, "a string"), key, limits)], explain)
+        return PredictRequest(payload_format, [check_text(value_of(body, key, str, "a string"), key, limits)], explain)
     if not isinstance(content, list):
         expected = "a list of strings" if key == "X" else "a string or a list of strings"
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(content)}")
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {json_name(content)}")
     return _checked(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits, explain)
+
+
+def check_text(text: str, where: str, limits: Limits) -> str:
+    """Return a text after its checks; `where` names it in messages.
+
+    Raises:
+        ApiError: if it is too long, or is not well-formed.
+    """
+    if len(text) > limits.text_chars:
+        raise ApiError(
+            ErrorCode.TEXT_TOO_LONG,
+            f"{where}: expected at most {limits.text_chars} characters, got {len(text)}; shorten the text",
+        )
+    if not text.isascii():
+        try:
+            encode_utf8(text)
+        except InputError as error:
+            raise ApiError(ErrorCode.INVALID_TEXT, f"{where}: {error}") from None
+    return text
+
+
+def refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "the body") -> None:
+    """Refuse keys other than the known ones.
+
+    Raises:
+        ApiError: if there are any.
+    """
+    if unknown := body.keys() - known:
+        names = ", ".join(repr(key[:50]) for key in sorted(unknown)[:5])
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}")
+
+
+def value_of(body: dict[str, Any], key: str, expected_type: type[_T], expected: str) -> _T:
+    """Return the value of a key; `expected` describes it in messages.
+
+    Raises:
+        ApiError: if the key is missing, or its value has another type.
+    """
+    if key not in body:
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
+    value = body[key]
+    if not isinstance(value, expected_type):
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {json_name(value)}")
+    return value
+
+
+def json_name(value: object) -> str:
+    """Return the name of the value's type in JSON, for messages."""
+    return _JSON_NAMES.get(type(value), "null")
 
 
 def _csv_texts(content: str, limits: Limits) -> list[object]:
@@ -275,7 +240,7 @@ def _line_texts(content: str, limits: Limits) -> list[object]:
     for index, line in enumerate(content.split("\n") if content else ()):
         where = f"line {index} (counted from 0)"
         body = _object(_json(line, limits, f"{where}: "), where)
-        _refuse_unknown(body, {"text", "data"}, where)
+        refuse_unknown(body, {"text", "data"}, where)
         if len(body) != 1:
             raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected exactly one of text, data, got {len(body)}")
         texts += body.values()
@@ -292,10 +257,10 @@ def _checked(
     for index, item in enumerate(items):
         if not isinstance(item, str):
             raise ApiError(
-                ErrorCode.WRONG_SHAPE, f"{name}[{index}] (counted from 0): expected a string, got {_json_name(item)}"
+                ErrorCode.WRONG_SHAPE, f"{name}[{index}] (counted from 0): expected a string, got {json_name(item)}"
             )
         if len(item) > limits.text_chars or not item.isascii():
-            _text(item, f"{name}[{index}] (counted from 0)", limits)
+            check_text(item, f"{name}[{index}] (counted from 0)", limits)
     return PredictRequest(payload_format, items, explain)
 
 
@@ -306,43 +271,10 @@ def _too_many(name: str, limits: Limits, got: object) -> ApiError:
     )
 
 
-def _text(text: str, where: str, limits: Limits) -> str:
-    if len(text) > limits.text_chars:
-        raise ApiError(
-            ErrorCode.TEXT_TOO_LONG,
-            f"{where}: expected at most {limits.text_chars} characters, got {len(text)}; shorten the text",
-        )
-    if not text.isascii():
-        try:
-            encode_utf8(text)
-        except InputError as error:
-            raise ApiError(ErrorCode.INVALID_TEXT, f"{where}: {error}") from None
-    return text
-
-
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected an object, got {_json_name(value)}")
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected an object, got {json_name(value)}")
     return value
-
-
-def _refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "the body") -> None:
-    if unknown := body.keys() - known:
-        names = ", ".join(repr(key[:50]) for key in sorted(unknown)[:5])
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}")
-
-
-def _value(body: dict[str, Any], key: str, expected_type: type[_T], expected: str) -> _T:
-    if key not in body:
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got none")
-    value = body[key]
-    if not isinstance(value, expected_type):
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {_json_name(value)}")
-    return value
-
-
-def _json_name(value: object) -> str:
-    return _JSON_NAMES.get(type(value), "null")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -380,16 +312,3 @@ def _json(content: str, limits: Limits, where: str = "") -> Any:
     except RecursionError:
         reason = "it is nested too deeply; flatten it"
     raise ApiError(ErrorCode.INVALID_JSON, f"{where}expected JSON, but {reason}")
-
-
-def object_of(content: str, limits: Limits) -> dict[str, Any]:
-    """The object of a JSON body.
-
-    Raises:
-        ApiError: if the body is not JSON, or not an object.
-    """
-    return _object(_json(content, limits), "the body")
-
-
-# Checks that the bodies of the labelling queue need, too (serving/api/review_requests.py).
-check_text, refuse_unknown, value_of = _text, _refuse_unknown, _value

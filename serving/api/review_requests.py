@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.requests import MAX_SOURCE_CHARS, Limits, check_text, object_of, refuse_unknown, value_of
+from textclf.data.labelling.queue import MODES
 from textclf.tokenization.text_key import is_blank
 
-MODES = ("audit", "informative")
 DEFAULT_COUNT = 20
 MAX_COUNT = 100
 MAX_SKIPPED = 1000

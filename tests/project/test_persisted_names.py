@@ -28,7 +28,7 @@ import monitoring
 import retraining
 import train_model
 from serving.api.errors import ErrorCode
-from serving.api.requests import EXPLAIN_FORMATS, UNITS
+from serving.api.explain_requests import EXPLAIN_FORMATS
 from serving.app import create_app
 from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
@@ -51,6 +51,7 @@ from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
 from textclf.explain.explainer import ABSENCE
+from textclf.explain.explanation import UNITS
 from textclf.explain.masked_text import BASELINES
 from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
