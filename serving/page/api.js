@@ -67,15 +67,31 @@ async function errorOf(response) {
 
 let needsKey = false;
 
+// Statuses of a server that starts, is busy, or can't be reached.
+const PASSING = new Set([0, 429, 502, 503, 504]);
+
 /**
- * What the server serves: the response of /info. If the server needs a key, the user is asked for it at once, and not
- * while typing; later calls ask again if none was given.
+ * What the server serves: the response of /info, once the server gives it; `onWait` gets each error before another
+ * try. If the server needs a key, the user is asked for it at once, and not while typing; later calls ask again if none
+ * was given.
  */
-export async function serverInfo() {
-  const info = await call("/info");
+export async function serverInfo(onWait) {
+  const info = await infoOnceReady(onWait);
   needsKey = info.api_key;
   if (needsKey && sessionStorage.getItem(KEY) === null) await askKey(false);
   return info;
+}
+
+async function infoOnceReady(onWait) {
+  for (;;) {
+    try {
+      return await call("/info");
+    } catch (error) {
+      if (!PASSING.has(error.status)) throw error;
+      onWait(error);
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.max(1, error.retryAfter)));
+    }
+  }
 }
 
 let asking = null;

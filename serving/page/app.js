@@ -1,6 +1,6 @@
 // The page at /: one text or several, with shortcuts.
 import { serverInfo } from "./api.js";
-import { byId, say } from "./dom.js";
+import { byId, say, sayWaiting } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { OneText } from "./one_text.js";
 import { SeveralTexts } from "./several_texts.js";
@@ -56,8 +56,10 @@ byId("text").addEventListener("keydown", (event) => {
   }
 });
 
+install(keys);
 try {
-  const info = await serverInfo();
+  const info = await serverInfo(sayWaiting);
+  say("status", "");
   byId("model").textContent = info.model;
   Object.assign(keys, one.start(info));
   for (const key of "0123456789") if (keys[key]) keys[key][1] = onOne(keys[key][1]);
@@ -65,4 +67,3 @@ try {
 } catch (error) {
   say("status", error.message, true);
 }
-install(keys);

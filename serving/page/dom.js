@@ -23,6 +23,9 @@ export function say(id, message, isError = false) {
   region.textContent = message;
 }
 
+/** Say in the status line that the page waits for the server, after an error. */
+export const sayWaiting = (error) => say("status", `${error.message} This page tries again.`, true);
+
 /** A probability as "92.7%". */
 export const percent = (value) => `${(100 * value).toFixed(1)}%`;
 

@@ -1,6 +1,6 @@
 // The page at /drift: the last drift check, and the versions of the store.
 import { call, serverInfo } from "./api.js";
-import { byId, element, percent, say, time } from "./dom.js";
+import { byId, element, percent, say, sayWaiting, time } from "./dom.js";
 
 const NONE = "–";
 const number = (value, digits = 3) => (typeof value === "number" ? value.toFixed(digits) : NONE);
@@ -73,7 +73,7 @@ function showVersions(report) {
 }
 
 try {
-  await serverInfo();
+  await serverInfo(sayWaiting);
   const report = await call("/drift.json");
   say("status", report.problems.length ? `${report.problems.join(". ")}.` : "", true);
   if (report.store) {

@@ -13,7 +13,7 @@ const REASONS = {
   far_from_training: "it is far from the training texts",
 };
 
-/** What is to know about a prediction, next to its label: [text, is a warning]. */
+/** Remarks about a prediction, shown next to its label: [text, is a warning]. */
 export function remarksOf({ stage, truncated, unusual_reason: reason, empty }) {
   const remarks = [];
   if (stage) remarks.push([`answered by the ${stage === "linear" ? "linear stage" : "encoder"}`, false]);
@@ -31,6 +31,9 @@ export class OneText {
     this.example = -1;
     this.prediction = null;
     this.showsAll = false;
+    // Text -> its label that this page has stored, and the permission to take it back.
+    this.stored = new Map();
+    this.isStoring = false;
     this.requests = { predict: null, explain: null };
     this.view = new WordView();
     this.later = debounced(() => this.predict(), PAUSE);
@@ -86,7 +89,7 @@ export class OneText {
     this.view.clear();
     if (this.info?.explain) say("explain-status", "");
     say("feedback-status", "");
-    this.pressLabel(null);
+    this.pressLabel(this.stored.get(this.field.value)?.label ?? null);
     byId("result").classList.add("stale");
     if (this.field.value === "") {
       this.prediction = null;
@@ -197,15 +200,30 @@ export class OneText {
 
   async store(label) {
     const text = this.field.value;
-    if (text.trim() === "") return;
-    say("feedback-status", "Storing …");
+    const earlier = this.stored.get(text);
+    if (text.trim() === "" || this.isStoring || earlier?.label === label) return;
+    this.isStoring = true;
+    const sayOf = (message, isError) => this.field.value === text && say("feedback-status", message, isError);
+    sayOf("Storing …");
     try {
-      const stored = await call("/feedback", { text, label, source: "web page" });
-      if (this.field.value !== text) return;
-      this.pressLabel(stored.label);
-      say("feedback-status", `Stored: the label of this text is ${stored.label}.`);
+      const stored = await call("/review/labels", { text, label, source: "web page" });
+      this.stored.set(text, stored);
+      if (this.field.value === text) this.pressLabel(stored.label);
+      if (earlier) await this.takeBack(earlier);
+      sayOf(`Stored: the label of this text is ${stored.label}.`);
     } catch (error) {
-      if (this.field.value === text) say("feedback-status", error.message, true);
+      sayOf(error.message, true);
+    } finally {
+      this.isStoring = false;
+    }
+  }
+
+  /** Remove the earlier label of a text, so that it has only the new one. */
+  async takeBack(earlier) {
+    try {
+      await call("/review/undo", { undo: earlier.undo });
+    } catch (error) {
+      throw new Error(`The new label is stored, but the earlier label ${earlier.label} is stored, too: ${error.message}`);
     }
   }
 }

@@ -1,6 +1,6 @@
 // The page at /review: one logged text after the other gets its true label.
 import { call, serverInfo } from "./api.js";
-import { byId, element, say } from "./dom.js";
+import { byId, element, say, sayWaiting } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { WordView } from "./word_view.js";
 
@@ -236,7 +236,7 @@ byId("explain").addEventListener("click", explain);
 byId("keys").addEventListener("click", () => showKeys(keys));
 install(keys);
 try {
-  await serverInfo();  // Asks for the key if the server needs one.
+  await serverInfo(sayWaiting);  // Asks for the key if the server needs one.
   await start();
 } catch (error) {
   say("status", error.message, true);

@@ -5,10 +5,10 @@ const MAX_ROWS = 15;
 // Smaller contributions stand in the table only.
 const MIN_SHARE = 0.04;
 const BASELINES = {
-  mask: "a word is replaced by [MASK]",
-  attention: "a word is hidden from the encoder",
-  deletion: "a word is deleted",
-  absence: "a word is left out",
+  mask: "[MASK] stands in its place",
+  attention: "it is hidden from the encoder",
+  deletion: "it is deleted",
+  absence: "its wordpieces do not count",
 };
 
 /** A contribution with its sign; probabilities in percentage points. */
@@ -20,17 +20,24 @@ const shown = (value, unit) => (unit === "probability" ? signed(100 * value, 1) 
  * `spans` are the words and `unseen` the parts that were not read, both ascending, in characters.
  */
 export function piecesOf(length, spans, unseen) {
-  const cuts = new Set([0, length]);
-  for (const [start, end] of [...spans, ...unseen]) cuts.add(start).add(end);
-  const inWord = (start, end) => spans.some(([from, to]) => from < start && start < to && end <= to);
-  const points = [...cuts].filter((at) => !inWord(at, at)).sort((a, b) => a - b);
-  const byStart = new Map(spans.map(([start], index) => [start, index]));
   const pieces = [];
-  for (let i = 0; i + 1 < points.length; i++) {
-    const [start, end] = [points[i], points[i + 1]];
-    const isSeen = !unseen.some(([from, to]) => from < end && start < to);
-    pieces.push([start, end, byStart.get(start) ?? -1, isSeen]);
-  }
+  let at = 0;
+  let gap = 0;
+  // Add the text up to `end`. Between words it is cut where an unseen part starts or ends.
+  const add = (end, index) => {
+    while (at < end) {
+      while (gap < unseen.length && unseen[gap][1] <= at) gap++;
+      const [from, to] = unseen[gap] ?? [length, length];
+      const stop = index >= 0 ? end : Math.min(end, from > at ? from : to);
+      pieces.push([at, stop, index, from >= stop]);
+      at = stop;
+    }
+  };
+  spans.forEach(([start, end], index) => {
+    add(start, -1);
+    add(end, index);
+  });
+  add(length, -1);
   return pieces;
 }
 
@@ -93,7 +100,8 @@ export class WordView {
   showHow() {
     const { stage, baseline, complete, unseen, unit } = this.found;
     const sentences = [unit === "probability" ? "The values are percentage points of the probability." : "The values are logits."];
-    sentences.push(`They tell what changes if ${BASELINES[baseline] ?? baseline}.`);
+    sentences.push("A value is the mean change that the word makes, with other words present or absent. " +
+      `Where a word is absent, ${BASELINES[baseline] ?? baseline}.`);
     if (stage) sentences.push(`The ${stage === "linear" ? "linear stage" : "encoder"} is explained, because it answered.`);
     if (!complete) sentences.push("The limit on time or evaluations ended the search early: words of a group share its value.");
     if (unseen.length) sentences.push("Crossed-out parts were not read by the model.");

@@ -1,6 +1,8 @@
 """The page at / in Chromium: one text, its explanation and its label, with and without a key, wide and narrow."""
 
 import json
+import statistics
+import threading
 import time
 import urllib.request
 
@@ -101,12 +103,124 @@ def test_a_text_is_classified_explained_and_labelled_by_keys_alone(browser, serv
         page.keyboard.press("1")
         expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is neg.")
         expect(page.locator('[data-label="neg"]')).to_have_attribute("aria-pressed", "true")
+        (stored,) = (tmp_path / "new" / "train").rglob("*.txt")
+        assert (stored.parent.name, stored.read_text(encoding="utf-8").strip()) == ("neg", TEXT)
+        check_accessible(page)
+
+
+def test_a_text_has_one_label_and_another_key_replaces_it(browser, serve, tmp_path):
+    folder = tmp_path / "new" / "train"
+
+    def stored():
+        return sorted((path.parent.name, path.read_text(encoding="utf-8").strip()) for path in folder.rglob("*.txt"))
+
+    with serve() as url, new_page(browser) as page:
+        sent = []
+        page.on("request", lambda request: sent.append(request.url) if "/review/" in request.url else None)
+        page.goto(url)
+        expect(page.locator("#labels button")).to_have_count(3)
+        page.fill("#text", TEXT)
+        page.keyboard.press("Escape")
+        page.evaluate(
+            "for (const key of '1110') document.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }))"
+        )
+        expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is neg.")
+        page.keyboard.press("1")
+        page.keyboard.press("2")
+        expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is pos.")
+        assert stored() == [("pos", TEXT)]
+        assert [request.rsplit("/", 1)[1] for request in sent] == ["labels", "labels", "undo"]
+
+        page.fill("#text", "Another text.")
+        page.keyboard.press("Escape")
+        expect(page.locator('[data-label="pos"]')).to_have_attribute("aria-pressed", "false")
+        page.keyboard.press("2")
+        expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is pos.")
+        page.fill("#text", TEXT)
+        expect(page.locator('[data-label="pos"]')).to_have_attribute("aria-pressed", "true")
+        page.keyboard.press("Escape")
+        page.keyboard.press("2")
         page.keyboard.press("0")
         expect(page.locator("#feedback-status")).to_contain_text("(other)")
-        stored = list((tmp_path / "new" / "train").rglob("*.txt"))
-        assert len(stored) == 2
-        assert {path.read_text(encoding="utf-8").strip() for path in stored} == {TEXT}
-        check_accessible(page)
+        assert [text for _, text in stored()].count(TEXT) == 1
+
+
+def test_a_label_that_can_not_be_taken_back_is_named(browser, serve):
+    with serve() as url, new_page(browser, accepts="503") as page:
+        page.route("**/review/undo", lambda route: route.fulfill(status=503, body="{}"))
+        page.goto(url)
+        expect(page.locator("#labels button")).to_have_count(3)
+        page.fill("#text", TEXT)
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is neg.")
+        page.keyboard.press("2")
+        expect(page.locator("#feedback-status")).to_contain_text("the earlier label neg is stored, too")
+        expect(page.locator('[data-label="pos"]')).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("failure", ["503", "no response"])
+def test_it_waits_for_a_server_that_starts(browser, serve, failure):
+    with serve() as url, new_page(browser, accepts="503" if failure == "503" else "ERR_") as page:
+        is_starting = threading.Event()
+        is_starting.set()
+
+        def respond(route):
+            if not is_starting.is_set():
+                route.continue_()
+            elif failure == "503":
+                error = {"code": "model_unavailable", "message": "The model is loading."}
+                route.fulfill(status=503, json={"error": error})
+            else:
+                route.abort()
+
+        page.route("**/info", respond)
+        page.goto(url)
+        expect(page.locator("#status")).to_contain_text("This page tries again.")
+        page.keyboard.press("t")
+        expect(page.locator("#text")).to_be_focused()
+        is_starting.clear()
+        expect(page.locator("#labels button")).to_have_count(3)
+        expect(page.locator("#status")).to_be_empty()
+        page.fill("#text", TEXT)
+        page.click("#explain")
+        expect(page.locator("#explanation")).to_be_visible()
+
+
+def test_pieces_of_a_text_with_words_and_gaps(browser, serve):
+    """A gap may start inside of a word, between two words, and span several of them."""
+    code = "async ([length, spans, unseen]) => (await import('/page/word_view.js')).piecesOf(length, spans, unseen)"
+    with serve() as url, new_page(browser) as page:
+        page.goto(url)
+        assert page.evaluate(code, [0, [], []]) == []
+        assert page.evaluate(code, [3, [], []]) == [[0, 3, -1, True]]
+        assert page.evaluate(code, [12, [[1, 3], [5, 8], [9, 10]], [[2, 4], [7, 12]]]) == [
+            [0, 1, -1, True],
+            [1, 3, 0, False],
+            [3, 4, -1, False],
+            [4, 5, -1, True],
+            [5, 8, 1, False],
+            [8, 9, -1, False],
+            [9, 10, 2, False],
+            [10, 12, -1, False],
+        ]
+        assert page.evaluate(code, [6, [[0, 2], [2, 4]], [[4, 5]]]) == [
+            [0, 2, 0, True],
+            [2, 4, 1, True],
+            [4, 5, -1, False],
+            [5, 6, -1, True],
+        ]
+        seconds = page.evaluate(
+            """async () => {
+              const { piecesOf } = await import("/page/word_view.js");
+              const words = Array.from({ length: 30000 }, (_, index) => [2 * index, 2 * index + 1]);
+              const start = performance.now();
+              if (piecesOf(60000, words, []).length !== 60000) throw new Error("wrong pieces");
+              return (performance.now() - start) / 1000;
+            }"""
+        )
+        # A search in all words for each of them takes many seconds.
+        assert seconds < 1
 
 
 def test_a_late_response_to_an_earlier_text_is_dropped(browser, serve):
@@ -264,4 +378,4 @@ def test_it_paints_at_once(browser, serve):
             page.goto(url)
             expect(page.locator("#model")).not_to_be_empty()
             paints += page.evaluate("performance.getEntriesByType('paint').map(entry => entry.startTime)")
-        assert min(paints) < 500
+        assert statistics.median(paints) < 500
