@@ -1,7 +1,7 @@
 """Explanations of tiny engine versions: they add up, and every word is found again in the text."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,18 +132,16 @@ def test_time_ends_the_evaluations(models):
     assert sums(found) == pytest.approx(list(found.probabilities.values()))
 
 
-def test_no_batch_starts_after_the_time(models):
-    """One batch is the base value; the time then ends in the middle of the masks that are evaluated together."""
+def test_no_batch_starts_after_the_time(models, monkeypatch):
+    """A clock that goes on with each batch ends the time among the masks that are evaluated together."""
     starts = []
-
-    def slowly():
-        starts.append(time.monotonic())
-        time.sleep(0.1)
-
+    monkeypatch.setattr("textclf.explain.explainer.time", SimpleNamespace(monotonic=lambda: len(starts)))
     explainer = Explainer(models["two"].predictor, tokens_per_batch=16)
-    (found,) = explainer.explain(["the film was good, but the plot was dull. " * 2], seconds=0.35, on_batch=slowly)
-    assert starts[-1] - starts[0] < 0.5
-    assert 2 < found.evaluations < 10
+    text = "the film was good, but the plot was dull. It was long and boring. A lovely story, and a brilliant actor!"
+    (found,) = explainer.explain([text], seconds=7, on_batch=lambda: starts.append(None))
+    assert len(starts) == 7
+    assert 2 < found.evaluations < 30
+    assert not found.complete
     assert len(np.unique(found.values[:, 0])) > 1
     assert sums(found) == pytest.approx(list(found.probabilities.values()))
 

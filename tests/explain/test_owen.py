@@ -133,6 +133,21 @@ def test_whatever_was_reached_before_the_end_counts(evaluations, budget):
     assert len(np.unique(found.values[:, 0])) >= min(8, evaluations // 8 + 1)
 
 
+def test_one_context_of_a_word_counts_if_time_ends_before_the_other():
+    """The engine computes long variants first: nearly all words are removed before any word is evaluated alone."""
+    weights = np.random.default_rng(0).normal(size=(40, 2))
+
+    def function(masks):
+        values = masks @ weights
+        values[(masks.sum(axis=1) == 1)] = np.nan
+        return values
+
+    found = owen_values(function, tree_of(40, "a " * 40), 90)
+    assert not found.complete
+    assert len(np.unique(found.values[:, 0].round(12))) >= 32
+    assert found.values.sum(axis=0) == pytest.approx(weights.sum(axis=0))
+
+
 def test_a_longer_time_brings_the_values_nearer():
     weights = np.random.default_rng(1).normal(size=(80, 2))
     errors = [

@@ -156,13 +156,15 @@ def _estimate(evaluated: _Evaluated, nodes: Sequence[_Node], groups: Sequence[Gr
         masks = np.zeros((len(some), n), np.bool_)
         for row, group in zip(masks, some, strict=True):
             row[group.start : group.end] = True
-        # Both contexts of a group follow each other, so that time ends between groups.
-        found = evaluated(np.stack([masks, ~masks], axis=1).reshape(-1, n)).reshape(len(some), 2, -1)
-        for group, (alone, without) in zip(some, found, strict=True):
-            value = _ALONE_WEIGHT * (alone - base) + (1 - _ALONE_WEIGHT) * (full - without)
-            if not np.isnan(value).any():
+        found = evaluated(np.concatenate([masks, ~masks]))
+        alone, removed = found[: len(some)] - base, full - found[len(some) :]
+        both = _ALONE_WEIGHT * alone + (1 - _ALONE_WEIGHT) * removed
+        # If time ended between the two contexts of a group, one must do.
+        for group, *choices in zip(some, both, removed, alone, strict=True):
+            value = next((choice for choice in choices if not np.isnan(choice).any()), None)
+            if value is not None:
                 estimates[group.start : group.end] = value / len(group)
-                reached += 1
+        reached += int(np.isfinite(both).all(axis=1).sum())
     return reached == n
 
 
