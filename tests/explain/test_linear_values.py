@@ -7,6 +7,7 @@ import pytest
 from tiny_bert import vocabulary
 from tiny_engine import tiny_linear
 
+from textclf.errors import ModelStoreError
 from textclf.explain.linear_values import exactly_adding_up, linear_logit_values, probability_values
 from textclf.explain.word_spans import text_words
 from textclf.runtime.linear_stage import LinearStage, features_at
@@ -62,8 +63,23 @@ def test_probabilities_follow_the_straight_line():
 
 
 def test_a_rest_is_divided_in_proportion():
-    values = exactly_adding_up(np.array([[1.0, 0.0], [-3.0, 0.0]]), np.array([2.0, 1.0]))
-    assert values.tolist() == [[2.0, 0.5], [0.0, 0.5]]
+    values = exactly_adding_up(np.array([[1.0, 0.0], [-3.0, 0.0]]), np.array([-2.0 + 4e-5, 1e-5]))
+    assert values == pytest.approx(np.array([[1.0 + 1e-5, 0.5e-5], [-3.0 + 3e-5, 0.5e-5]]), abs=1e-12)
+
+
+@pytest.mark.parametrize("rest", [2e-4, -1.0, np.nan])
+def test_values_of_another_prediction_are_refused(rest):
+    with pytest.raises(ModelStoreError, match="expected values of words that add up to the prediction"):
+        exactly_adding_up(np.array([[0.25, 0.5]]), np.array([0.25, 0.5 + rest]))
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 30.0])
+def test_the_integral_needs_no_correction(spread, monkeypatch):
+    monkeypatch.setattr("textclf.explain.linear_values.exactly_adding_up", lambda values, total: values - 0)
+    rng = np.random.default_rng(0)
+    logit_values, base_logits = rng.normal(0, spread, (20, 3)), rng.normal(size=3)
+    values, base = probability_values(logit_values, base_logits)
+    assert base + values.sum(axis=0) == pytest.approx(softmax(base_logits + logit_values.sum(axis=0)), abs=1e-8)
 
 
 def test_an_ordinary_text_takes_milliseconds():

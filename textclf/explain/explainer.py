@@ -80,7 +80,7 @@ class Explainer:
         Raises:
             InputError: if `texts` is not a list or tuple of well-formed str, if another argument is invalid, or if the
                 model has no tokenizer of wordpieces.
-            ModelStoreError: if predict() would raise it.
+            ModelStoreError: if predict() would raise it, or if the values do not add up to the prediction.
         """
         request = self._checked(unit, max_evaluations, seconds, on_batch, classes)
         return [self._explained(text, request) for text in check_texts(texts)]

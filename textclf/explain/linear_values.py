@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.errors import ModelStoreError
 from textclf.explain.word_spans import TextWords
 from textclf.runtime.linear_stage import LinearStage, features_at
 from textclf.stats.calibration import softmax
@@ -13,6 +14,9 @@ Floats = NDArray[np.float64]
 # Nodes of a Gauss-Legendre rule, and the largest change of a logit for which they suffice.
 _NODES = 16
 _MAX_CHANGE = 4.0
+# Largest difference between the prediction and the sum of the values that counts as a rounding error; relative to
+# changes above 1.
+MAX_REST = 1e-4
 # Wordpieces whose weights are added at a time; bounds memory for many classes.
 _SLICE = 4096
 
@@ -71,10 +75,21 @@ def probability_values(logit_values: Floats, base_logits: Floats) -> tuple[Float
 
 
 def exactly_adding_up(values: Floats, total: Floats) -> Floats:
-    """Values whose sum is exactly `total`, [K]: the rest is divided in proportion to the absolute values."""
+    """Values whose sum is exactly `total`, [K]: the rest, a rounding error, is divided in proportion to their sizes.
+
+    Raises:
+        ModelStoreError: if the rest is more than a rounding error: then the values belong to another prediction.
+    """
     if not len(values):
         return values
     rest = total - values.sum(axis=0)
+    largest, limit = float(np.abs(rest).max()), MAX_REST * max(1.0, float(np.abs(total).max()))
+    # Also true for NaN.
+    if not largest <= limit:
+        raise ModelStoreError(
+            f"expected values of words that add up to the prediction within {limit:.2g}, found a difference of "
+            f"{largest:.2g}; the explanation and the prediction do not belong together, so report this"
+        )
     sizes = np.abs(values)
     sums = sizes.sum(axis=0)
     shares = np.where(sums > 0, sizes / np.where(sums > 0, sums, 1), 1 / len(values))
