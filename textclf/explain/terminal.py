@@ -1,10 +1,10 @@
 """Explanations for a terminal: words on a coloured ground, and the strongest words with their values."""
 
-import unicodedata
 from collections.abc import Mapping
 
 from textclf.explain.explanation import Explanation
 from textclf.explain.html import shades_of, strongest
+from textclf.explain.printable import printable
 
 # Colours of the 256-colour palette behind black letters, from the palest: blue for a class, orange against it.
 _FOR = (189, 153, 111, 75)
@@ -35,7 +35,7 @@ def described(explanation: Explanation, with_colours: bool) -> str:
     values = explanation.values[:, column]
     for title, words in zip(("for", "against"), strongest(values, _MAX_WORDS), strict=True):
         if words:
-            found = ", ".join(f"{_printable(explanation.words[word])} {values[word]:+.3f}" for word in words)
+            found = ", ".join(f"{printable(explanation.words[word])} {values[word]:+.3f}" for word in words)
             lines.append(f"{title} {name}: {found}")
     if explanation.unseen:
         unread = sum(end - start for start, end in explanation.unseen)
@@ -47,22 +47,17 @@ def described(explanation: Explanation, with_colours: bool) -> str:
 
 def _text(explanation: Explanation, column: int, with_colours: bool) -> str:
     if not with_colours:
-        return _printable(explanation.text)
+        return printable(explanation.text)
     parts: list[str] = []
     position = 0
     shades = shades_of(explanation.values[:, column])
     for (start, end), shade in zip(explanation.spans, shades.tolist(), strict=True):
-        parts.append(_printable(explanation.text[position:start]))
-        word = _printable(explanation.text[start:end])
+        parts.append(printable(explanation.text[position:start]))
+        word = printable(explanation.text[start:end])
         if shade:
             colour = (_FOR if shade > 0 else _AGAINST)[abs(shade) - 1]
             word = f"\x1b[38;5;16;48;5;{colour}m{word}\x1b[0m"
         parts.append(word)
         position = end
-    parts.append(_printable(explanation.text[position:]))
+    parts.append(printable(explanation.text[position:]))
     return "".join(parts)
-
-
-def _printable(text: str) -> str:
-    """The text without control characters, with which a text could change the terminal."""
-    return "".join(" " if unicodedata.category(char) == "Cc" and char != "\n" else char for char in text)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.explain.explanation import Explanation
+from textclf.explain.printable import printable
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,6 @@ class WordSummary:
         lines = [f"texts: {self.texts}; mean value of a word in the texts that contain it, and number of these texts"]
         for name in self.class_names:
             for title, words in zip(("for", "against"), self.strongest(name), strict=True):
-                found = ", ".join(f"{one.word} {one.mean:+.3f} ({one.texts})" for one in words)
+                found = ", ".join(f"{printable(one.word)} {one.mean:+.3f} ({one.texts})" for one in words)
                 lines.append(f"{title} {name}: {found or 'no words'}")
         return "\n".join(lines)
