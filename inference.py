@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import click
 
@@ -23,7 +23,7 @@ from textclf.data.sample_files import sample_files
 from textclf.data.scoring_input import open_input
 from textclf.errors import InputError
 from textclf.explain.command import explain
-from textclf.explain.explainer import Explainer
+from textclf.explain.explainer import ExplainArguments, Explainer
 from textclf.explain.explanation import Explanation
 from textclf.fields import whole
 from textclf.files import remove_leftovers
@@ -34,8 +34,9 @@ from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.prediction import STAGES, Prediction, ScoredReview, in_words
+from textclf.runtime.prediction import STAGES, Prediction, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
+from textclf.runtime.scored_review import ScoredReview
 from textclf.runtime.scoring_report import ScoringReport
 from textclf.store.model_store import ModelStore, find_version
 
@@ -105,20 +106,19 @@ class Inference:
         return self.predictor.predict(texts)
 
     @overload
-    def explain(self, texts: str, **options: Any) -> Explanation: ...
+    def explain(self, texts: str, **options: Unpack[ExplainArguments]) -> Explanation: ...
 
     @overload
-    def explain(self, texts: list[str] | tuple[str, ...], **options: Any) -> list[Explanation]: ...
+    def explain(self, texts: list[str] | tuple[str, ...], **options: Unpack[ExplainArguments]) -> list[Explanation]: ...
 
-    def explain(self, texts: str | list[str] | tuple[str, ...], **options: Any) -> Explanation | list[Explanation]:
+    def explain(
+        self, texts: str | list[str] | tuple[str, ...], **options: Unpack[ExplainArguments]
+    ) -> Explanation | list[Explanation]:
         """The value of each word for each class: an Explanation for a text, a list of them for a list.
-
-        Args:
-            texts: the texts.
-            options: `unit`, `max_evaluations`, `seconds` and `classes` (see textclf.explain.explainer.Explainer).
 
         Raises:
             InputError: if an argument is invalid, or the model is a SavedModel, which can't be explained.
+            ModelStoreError: if predict() or `predictor` would raise it, or the values do not match the prediction.
         """
         found = Explainer(self.predictor).explain([texts] if isinstance(texts, str) else texts, **options)
         return found[0] if isinstance(texts, str) else found

@@ -41,7 +41,7 @@ class _Model(Protocol):
 
 
 @dataclass(frozen=True)
-class ExplainOptions:
+class _Numbers:
     """Numbers on the command line."""
 
     max_evaluations: int = whole(
@@ -59,9 +59,9 @@ class ExplainOptions:
 @click.option("--summary", "is_summary", is_flag=True, help="Print the words that speak most for and against a class.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Class to explain, all by default; repeatable.")
 @click.option("--unit", type=click.Choice(UNITS), default=UNITS[0], help="Unit of the values.")
-@field_option(ExplainOptions, "max_evaluations", is_checked=True)
-@field_option(ExplainOptions, "seconds", is_checked=True)
-@field_option(ExplainOptions, "limit", is_checked=True)
+@field_option(_Numbers, "max_evaluations", is_checked=True)
+@field_option(_Numbers, "seconds", is_checked=True)
+@field_option(_Numbers, "limit", is_checked=True)
 @field_option(DataOptions, "text_column")
 @field_option(DataOptions, "encoding")
 @click.option("--skip-bad", is_flag=True, help="Skip rows without a text, and count them at the end.")
@@ -102,17 +102,16 @@ def explain(
     predictor = model.predictor
     explainer = Explainer(predictor)
 
-    def explained(texts: Iterable[str]) -> Iterator[Explanation]:
-        for one in texts:
-            yield explainer.explain([one], unit, max_evaluations, seconds, classes=classes or None)[0]
+    def explain_one(one: str) -> Explanation:
+        return explainer.explain([one], unit, max_evaluations, seconds, classes=classes or None)[0]
 
     if input_path is None:
-        (explanation,) = explanations = [*explained([str(text)])]
+        explanation = explain_one(str(text))
         if is_for_terminal:
             click.echo(described(explanation, has_colours(sys.stdout.isatty(), os.environ)), color=True)
             return
         skipped: list[int] = []
-        summary = _written(enumerate(explanations, start=1), predictor, classes, output_path, html_path)
+        summary = _written([(1, explanation)], predictor, classes, output_path, html_path)
     else:
         for target in (output_path, html_path):
             if target is not None and target.exists() and target.samefile(input_path):
@@ -120,7 +119,7 @@ def explain(
         with byte_progress(input_path) as on_progress:
             texts = _Texts(input_path, text_column, encoding, skip_bad, on_progress)
             some = itertools.islice(texts.rows(), limit)
-            rows = ((row, explanation) for row, one in some for explanation in explained([one]))
+            rows = ((row, explain_one(one)) for row, one in some)
             summary = _written(rows, predictor, classes, output_path, html_path)
         skipped = texts.skipped
     for path in (output_path, html_path):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,16 @@ Floats = NDArray[np.float64]
 
 DEFAULT_EVALUATIONS = 256
 ABSENCE = "absence"
+
+
+class ExplainArguments(TypedDict, total=False):
+    """Optional arguments of Explainer.explain."""
+
+    unit: str
+    max_evaluations: int
+    seconds: float | None
+    on_batch: Callable[[], None] | None
+    classes: Sequence[str] | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""The prediction for one text, and for one labelled review."""
+"""The prediction for one text."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.tokenization.text_key import is_blank
@@ -47,27 +46,6 @@ class Prediction:
     def unusual(self) -> bool:
         """Whether the text is known to be of another kind than the training texts."""
         return self.unusual_reason is not None
-
-
-@dataclass(frozen=True)
-class ScoredReview:
-    """A labelled review from disk and its prediction.
-
-    Attributes:
-        path, text: file of the review, and its text.
-        label: its class.
-        prediction: the prediction of the model.
-    """
-
-    path: Path
-    text: str
-    label: str
-    prediction: Prediction
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model predicted the label."""
-        return self.prediction.label == self.label
 
 
 def in_words(prediction: Prediction) -> str:
