@@ -306,7 +306,7 @@ class Service:
         if api_error.code is ErrorCode.INTERNAL_ERROR:
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
         elif api_error.code is ErrorCode.STORAGE_UNAVAILABLE:
-            _LOG.error("reviews can't be stored: %s", error)
+            _LOG.error("the folder for reviews can't be used: %s", error)
         elif api_error.code is ErrorCode.LOG_UNAVAILABLE:
             _LOG.error("texts can't be drawn: %s", error)
         response = _response(error_body(api_error.code, api_error.message), status=api_error.code.status)

@@ -34,12 +34,13 @@ def review_paths(
     """
     errors = (*body_errors, *storage_errors)
     of_label = (ErrorCode.BLANK_TEXT, ErrorCode.UNKNOWN_LABEL, ErrorCode.INVALID_DRAW, ErrorCode.ALREADY_LABELLED)
-    of_draw = (ErrorCode.REVIEW_UNAVAILABLE, ErrorCode.LOG_UNAVAILABLE)
+    of_draw = (ErrorCode.REVIEW_NEEDS_KEY, ErrorCode.REVIEW_UNAVAILABLE, ErrorCode.LOG_UNAVAILABLE)
     return {
         "/review/texts": {
             "post": post(
                 "Draw logged texts to label, each text once. `audit` draws at random and signs each draw; "
-                "`informative` returns the texts whose labels teach most. Needs PREDICTION_LOG_TEXT.",
+                "`informative` returns the texts whose labels teach most. Needs PREDICTION_LOG_TEXT, and API_KEY "
+                "unless HOST is a loopback address.",
                 {JSON: _draw_request()},
                 {JSON: _drawn()},
                 (*errors, *of_draw),

@@ -1,5 +1,6 @@
 """The labelling queue over HTTP: draw texts to label, store their labels, and take a label back."""
 
+import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -17,10 +18,11 @@ from serving.observability.request_record import RequestRecord
 from serving.settings import Settings
 from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.labelling.draw_signatures import DrawSignatures
-from textclf.data.labelling.labelled_texts import LabelledTexts
+from textclf.data.labelling.labelled_texts import LabelledKeys, LabelledTexts
 from textclf.data.labelling.queue import AUDIT, LabellingQueue, QueuedText
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
+from textclf.errors import DatasetError, StorageUnavailableError
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.predictor import Predictor
 
@@ -53,11 +55,10 @@ class Reviewing:
         self.labelled = LabelledTexts(settings.new_data_dir)
         self._limits = limits
         self._clock = clock
-        self._rng = np.random.default_rng()
         self._queue: LabellingQueue | None = None
         if self.has_texts:
             log = PredictionLog(settings.prediction_log_url, clock=clock)
-            self._queue = LabellingQueue(log, self.labelled, self.signatures)
+            self._queue = LabellingQueue(log, self.signatures)
 
     @property
     def has_texts(self) -> bool:
@@ -86,7 +87,13 @@ class Reviewing:
             )
 
     def texts(self, record: RequestRecord, predictor: Predictor, _content_type: str, content: str) -> Response:
-        """POST /review/texts."""
+        """POST /review/texts.
+
+        Raises:
+            ApiError: if there is no log with texts, or any client may read them.
+            PredictionLogError: if the log can't be read.
+            StorageUnavailableError: if the index of the reviews, or the key of the draws, can't be read.
+        """
         wanted = parse_draw_request(content, self._limits)
         record.model = predictor.full_name
         if self._queue is None:
@@ -96,15 +103,20 @@ class Reviewing:
                 + ("none" if self.settings.prediction_log_url == OFF else "one without texts")
                 + "; set PREDICTION_LOG_TEXT=1 and PREDICTION_LOG_URL, and new texts can be labelled",
             )
+        self._check_readers()
         since = None if wanted.days is None else self._clock() - wanted.days * _SECONDS_A_DAY
-        rng = self._rng.spawn(1)[0]  # A generator is for one thread.
+        rng = np.random.default_rng()  # A generator is for one thread.
+        labelled = self._labelled_keys()
         if wanted.mode == AUDIT:
-            found = self._queue.audit(predictor.version_id, wanted.count, rng, since=since, skipped=wanted.skipped)
+            found = self._queue.audit(
+                predictor.version_id, wanted.count, rng, labelled, since=since, skipped=wanted.skipped
+            )
         else:
             found = self._queue.informative(
                 predictor.version_id,
                 wanted.count,
                 rng,
+                labelled,
                 temperature=predictor.temperature,
                 unusual=None if predictor.unusual is None else predictor.unusual.reason,
                 since=since,
@@ -112,7 +124,6 @@ class Reviewing:
             )
         record.scored = [item.text for item in found]
         self.metrics.texts_drawn(wanted.mode, len(found))
-        labelled = self.labelled.read()
         body = {
             "mode": wanted.mode,
             "texts": [_shown(item) for item in found],
@@ -155,6 +166,32 @@ class Reviewing:
         if is_removed:
             self.metrics.review_removed()
         return _response({"id": review_id, "removed": is_removed})
+
+    def _check_readers(self) -> None:
+        """Refuse to show logged texts to clients that have shown no key, unless all of them are on this machine.
+
+        Raises:
+            ApiError: if there is no key, and HOST is no loopback address.
+        """
+        if not self.settings.api_key and not _is_loopback(self.settings.host):
+            raise ApiError(
+                ErrorCode.REVIEW_NEEDS_KEY,
+                f"expected a server with an API key, because the logged texts are personal data, found none on HOST "
+                f"{self.settings.host}; set API_KEY, or HOST=127.0.0.1 to label on the server's machine",
+            )
+
+    def _labelled_keys(self) -> LabelledKeys:
+        try:
+            return self.labelled.read()
+        except DatasetError as error:
+            raise StorageUnavailableError(str(error)) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _shown(item: QueuedText) -> dict[str, object]:

@@ -39,6 +39,7 @@ class ErrorCode(enum.Enum):
     INVALID_CSV = 400, "The body is not CSV (RFC 4180)."
     BAD_REQUEST = 400, "The request breaks a rule of HTTP."
     UNAUTHORIZED = 401, "The API key is missing or wrong."
+    REVIEW_NEEDS_KEY = 403, "Logged texts to label need API_KEY, unless HOST is a loopback address."
     NOT_FOUND = 404, "There is no such path."
     METHOD_NOT_ALLOWED = 405, "The path does not allow this method; the Allow header lists the allowed ones."
     REQUEST_TIMEOUT = 408, "The body arrived too slowly. nginx closes the connection instead."
@@ -86,7 +87,7 @@ class ErrorCode(enum.Enum):
     TIMED_OUT = 503, "The response took more than MODEL_SERVER_TIMEOUT; from the app, or from nginx."
     QUOTA_EXCEEDED = 507, "The stored reviews take NEW_DATA_MAX_BYTES of disk space."
     DISK_FULL = 507, "The disk for reviews is full."
-    STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be written; the server's log has the reason."
+    STORAGE_UNAVAILABLE = 507, "The folder for reviews can't be read or written; the server's log has the reason."
 
     def __init__(self, status: int, meaning: str) -> None:
         self.status = status
@@ -115,8 +116,8 @@ _EXCEPTION_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 # The exception's own message names a folder of the server.
 _STORAGE_MESSAGE = (
-    "the server can't write its folder for reviews, and nothing was stored; ask its operator to fix the folder, then "
-    "send the review again"
+    "the server can't use its folder for reviews, and nothing was stored; ask its operator to fix the folder, then "
+    "send the request again"
 )
 
 

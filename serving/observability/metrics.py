@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from serving.api.review_requests import MODES
 from serving.observability.drift_metrics import DriftMetrics
 from serving.observability.request_record import ERROR_COUNTER, PREFIX, REQUEST_COUNTER, RequestRecord
 from serving.observability.shared_values import share_values
 from serving.observability.value_file import GAUGE_MODE, WORKER
+from textclf.data.labelling.queue import MODES
 from textclf.errors import ConfigError
 from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR

@@ -11,9 +11,11 @@ from random_features import random_rows
 from serving_models import inference, settings
 
 from serving.app import create_app
+from textclf.data.feedback_index import INDEX
 from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.data.labelling import draw_signatures
 from textclf.data.labelling.draw_signatures import KEY_FILE, DrawSignatures
+from textclf.data.labelling.labelled_texts import LabelledTexts
 from textclf.data.prediction_log.log import PredictionLog
 
 VERSION = "20260101T000000000Z-0a1b2c"
@@ -239,6 +241,39 @@ def test_without_texts_it_names_the_setting(make, values):
     response = client.post("/review/texts", json={"mode": "audit"})
     assert error(response) == (422, "review_unavailable")
     assert "PREDICTION_LOG_TEXT=1" in response.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "server.example"])  # noqa: S104
+def test_without_a_key_only_clients_of_the_same_machine_read_texts(make, host):
+    client = make(host=host)
+    for mode in ("audit", "informative"):
+        response = client.post("/review/texts", json={"mode": mode})
+        assert error(response) == (403, "review_needs_key")
+        assert "set API_KEY" in response.get_json()["error"]["message"]
+        assert "good" not in response.get_data(as_text=True)
+    for local in ("127.0.0.1", "127.8.0.1", "::1", "localhost"):
+        assert len(draw(make([], host=local))["texts"]) == 3
+    assert len(draw(make([], host=host, api_key="secret"), headers=KEY)["texts"]) == 3
+
+
+def test_an_index_that_can_not_be_read_is_a_storage_error(make, tmp_path, caplog):
+    client = make()
+    (tmp_path / "new" / INDEX).mkdir(parents=True)
+    for mode in ("audit", "informative"):
+        response = client.post("/review/texts", json={"mode": mode})
+        assert error(response) == (507, "storage_unavailable")
+        assert str(tmp_path) not in response.get_data(as_text=True)
+    assert "expected a readable index of the reviews" in caplog.text
+
+
+def test_a_draw_reads_the_folder_of_the_reviews_once(make, monkeypatch):
+    read = LabelledTexts.read
+    calls = []
+    monkeypatch.setattr(LabelledTexts, "read", lambda self: calls.append(self) or read(self))
+    client = make()
+    for count, mode in enumerate(("audit", "informative"), 1):
+        draw(client, mode)
+        assert len(calls) == count
 
 
 def test_a_log_that_can_not_be_read_is_no_fault_of_the_client(tmp_path, caplog):

@@ -91,15 +91,17 @@ def sample_texts(
     manifest = version.manifest
     rng = np.random.default_rng()
     with contextlib.closing(PredictionLog(log_url, clock=clock)) as log:
-        queue = LabellingQueue(log, LabelledTexts(new_data_dir), DrawSignatures(new_data_dir, clock))
+        queue = LabellingQueue(log, DrawSignatures(new_data_dir, clock))
+        labelled = LabelledTexts(new_data_dir).read()
         if is_audit:
-            found = queue.audit(version.id, count, rng, since=since)
+            found = queue.audit(version.id, count, rng, labelled, since=since)
         else:
             known = UnusualTexts.load(version.part("engine")) if version.has("engine") else None
             found = queue.informative(
                 version.id,
                 count,
                 rng,
+                labelled,
                 temperature=manifest.temperature,
                 unusual=None if known is None else known.reason,
                 since=since,

@@ -2,7 +2,8 @@
 
 A text's value is its uncertainty (1 - the difference of its two largest probabilities), plus 1 if the stages of the
 cascade disagree, plus 1 if it is unusual for the training texts. The first text is that of the largest value. Each
-further one has the largest value times its distance (1 - cosine of the wordpiece counts) from all chosen before.
+further one has the largest value times its distance from the nearest one chosen before. The distance is 1 - cosine of
+the square roots of the wordpiece counts, hashed into 512 buckets.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from textclf.data.labelling.draw_signatures import DrawSignatures
 from textclf.data.labelling.informative import choose_informative
-from textclf.data.labelling.labelled_texts import LabelledTexts
+from textclf.data.labelling.labelled_texts import LabelledKeys
 from textclf.data.prediction_log.feature_codec import decode_features
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.data.prediction_log.text_draw import LoggedText, draw_texts
@@ -50,12 +50,10 @@ class LabellingQueue:
 
     Args:
         log: prediction log with texts.
-        labelled: the texts that have a label.
         signatures: signs random draws.
     """
 
     log: PredictionLog
-    labelled: LabelledTexts
     signatures: DrawSignatures
 
     def audit(
@@ -63,6 +61,7 @@ class LabellingQueue:
         version_id: str,
         count: int,
         rng: np.random.Generator,
+        labelled: LabelledKeys,
         *,
         since: float | None = None,
         skipped: Collection[str] = (),
@@ -73,15 +72,15 @@ class LabellingQueue:
             version_id: version that predicted the texts.
             count: number of texts.
             rng: draws the texts.
+            labelled: texts that have a label.
             since: time of the first prediction, in seconds since the epoch; None for all that the log still has.
             skipped: keys of texts to leave out.
 
         Raises:
             PredictionLogError: if there is no log, or it can't be read.
             StorageUnavailableError: if the key of the signatures can't be read or made.
-            DatasetError: if the index of the reviews can't be read.
         """
-        known = _Known(self.labelled.read().audits, skipped)
+        known = _Known(labelled.audits, skipped)
         rows = draw_texts(self.log, version_id, count, rng, known.accepts, since)
         signed = [self.signatures.sign(row.text, version_id) for row in rows]
         return [QueuedText(known.of(row), row.text, draw) for row, draw in zip(rows, signed, strict=True)]
@@ -91,6 +90,7 @@ class LabellingQueue:
         version_id: str,
         count: int,
         rng: np.random.Generator,
+        labelled: LabelledKeys,
         *,
         temperature: float = 1.0,
         unusual: Callable[[str, Sequence[int]], str | None] | None = None,
@@ -100,16 +100,15 @@ class LabellingQueue:
         """Up to `count` texts, the most informative of a random sample first.
 
         Args:
-            version_id, count, rng, since, skipped: as for audit().
+            version_id, count, rng, labelled, since, skipped: as for audit().
             temperature: of the version's logits.
             unusual: returns for a text and its wordpieces the reason why it is unusual, or None (see
-                UnusualTexts.reason); None if the version can't tell.
+                UnusualTexts.reason); None if the version has no such function.
 
         Raises:
             PredictionLogError: if there is no log, or it can't be read.
-            DatasetError: if the index of the reviews can't be read.
         """
-        known = _Known(self.labelled.read().all, skipped)
+        known = _Known(labelled.all, skipped)
         candidates = min(max(_MIN_CANDIDATES, count * _CANDIDATES_PER_TEXT), _MAX_CANDIDATES)
         rows = draw_texts(self.log, version_id, max(candidates, count), rng, known.accepts, since)
         names = [f"{self.log.url.shown}, row {row.id}" for row in rows]

@@ -75,7 +75,7 @@ def check_ending(path: Path) -> None:
 
 
 def write_queue(path: Path, rows: Sequence[QueueRow]) -> None:
-    """Write rows into a new file of the kind that its name tells.
+    """Write rows into a new file of the kind that its name ends with.
 
     Raises:
         DatasetError: if the file exists, or its name ends with something else.
