@@ -116,6 +116,8 @@ class Inference:
     ) -> Explanation | list[Explanation]:
         """The value of each word for each class: an Explanation for a text, a list of them for a list.
 
+        The options are the arguments of textclf.explain.explainer.Explainer.explain with these names.
+
         Raises:
             InputError: if an argument is invalid, or the model is a SavedModel, which can't be explained.
             ModelStoreError: if predict() or `predictor` would raise it, or the values do not match the prediction.
