@@ -17,7 +17,7 @@ from serving.api.requests import Limits, PredictRequest
 from serving.api.responses import render_response
 from serving.explaining import ExplainOptions, RequestExplainer, chosen_classes
 from serving.observability.request_record import RequestRecord
-from textclf.explain.explanation import Explanation
+from textclf.explain.explanation import UNITS, Explanation
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
@@ -43,7 +43,7 @@ class ExplainViews:
 
     def explain(self, record: RequestRecord, predictor: Predictor, environ: Mapping[str, Any], content: str) -> bytes:
         """Return the response body of POST /explain; the caller holds a slot for explanations."""
-        parsed = parse_explain_request(content, self._limits, self._max_evaluations)
+        parsed = parse_explain_request(content, self._limits, self._max_evaluations, UNITS)
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         self.explainer.check(predictor, parsed.texts)
         classes = chosen_classes(parsed.classes, predictor.class_names)

@@ -19,7 +19,7 @@ from serving.settings import Settings
 from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.labelling.draw_signatures import DrawSignatures
 from textclf.data.labelling.labelled_texts import LabelledKeys, LabelledTexts
-from textclf.data.labelling.queue import AUDIT, LabellingQueue, QueuedText
+from textclf.data.labelling.queue import AUDIT, MODES, LabellingQueue, QueuedText
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.errors import DatasetError, StorageUnavailableError
@@ -94,7 +94,7 @@ class Reviewing:
             PredictionLogError: if the log can't be read.
             StorageUnavailableError: if the index of the reviews, or the key of the draws, can't be read.
         """
-        wanted = parse_draw_request(content, self._limits)
+        wanted = parse_draw_request(content, self._limits, MODES)
         record.model = predictor.full_name
         if self._queue is None:
             raise ApiError(

@@ -15,7 +15,6 @@ from serving.api.requests import (
     texts_of,
     value_of,
 )
-from textclf.explain.explanation import UNITS
 
 # Keys next to the texts, and their values; the first value is the default.
 _KEYS = ("classes", "unit", "max_evaluations", "format")
@@ -60,11 +59,12 @@ def check_explained_format(payload_format: PayloadFormat) -> None:
         )
 
 
-def parse_explain_request(content: str, limits: Limits, max_evaluations: int) -> ExplainRequest:
+def parse_explain_request(content: str, limits: Limits, max_evaluations: int, units: Sequence[str]) -> ExplainRequest:
     """Parse the body of a request for explanations.
 
     Args:
         max_evaluations: maximum number of evaluations that the request may ask for.
+        units: accepted units; the first one is the default.
 
     Raises:
         ApiError: if the body is not JSON, has another shape, or its texts exceed the limits.
@@ -86,7 +86,7 @@ def parse_explain_request(content: str, limits: Limits, max_evaluations: int) ->
         parsed.texts,
         parsed.payload_format is PayloadFormat.X,
         None if classes is None else tuple(dict.fromkeys(classes)),
-        _choice(body, "unit", UNITS),
+        _choice(body, "unit", units),
         evaluations,
         _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,
     )

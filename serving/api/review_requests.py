@@ -1,11 +1,11 @@
 """Parse the request bodies of the labelling queue."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.requests import MAX_SOURCE_CHARS, Limits, check_text, object_of, refuse_unknown, value_of
-from textclf.data.labelling.queue import MODES
 from textclf.tokenization.text_key import is_blank
 
 DEFAULT_COUNT = 20
@@ -21,7 +21,7 @@ class DrawRequest:
     """How many texts to draw, and which.
 
     Attributes:
-        mode: one of MODES.
+        mode: which texts to draw.
         count: number of texts.
         days: only predictions of the last days; None for all that are logged.
         skipped: keys of texts that were skipped.
@@ -43,8 +43,8 @@ class LabelRequest:
     source: str | None
 
 
-def parse_draw_request(content: str, limits: Limits) -> DrawRequest:
-    """Parse the body of POST /review/texts.
+def parse_draw_request(content: str, limits: Limits, modes: Sequence[str]) -> DrawRequest:
+    """Parse the body of POST /review/texts; `modes` are the accepted modes.
 
     Raises:
         ApiError: if the body is not JSON, or has another shape.
@@ -52,8 +52,8 @@ def parse_draw_request(content: str, limits: Limits) -> DrawRequest:
     body = object_of(content, limits)
     refuse_unknown(body, {"mode", "count", "days", "skipped"})
     mode = value_of(body, "mode", str, "a string")
-    if mode not in MODES:
-        raise _wrong("mode", f"one of {', '.join(MODES)}", repr(mode[:50]))
+    if mode not in modes:
+        raise _wrong("mode", f"one of {', '.join(modes)}", repr(mode[:50]))
     count = DEFAULT_COUNT
     if "count" in body:
         count = value_of(body, "count", int, "a number")
