@@ -281,3 +281,21 @@ def test_a_model_without_an_engine_is_served_and_not_logged(tmp_path, caplog):
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == 1
     assert said[0].startswith("predictions are not logged: words 20260101T000000000Z-0a1b2c: drift needs a version")
+
+
+def test_a_request_keeps_its_texts_out_of_the_log(logging_app, tmp_path):
+    client, service = logging_app.test_client(), logging_app.extensions["textclf"]
+    off = {"X-Prediction-Log": "off"}
+    assert client.post("/predict", json={"text": "left out"}, headers=off).status_code == 200
+    assert client.post("/explain", json={"text": "left out"}, headers=off).status_code == 200
+    for path in ("/predict", "/invocations"):
+        body = {"data" if path == "/invocations" else "text": path}
+        assert client.post(path, json=body, headers={"X-Prediction-Log": "on"}).status_code == 200
+    assert client.post("/explain", json={"text": "explained"}).status_code == 200
+    attributes = {**off, "X-Amzn-SageMaker-Custom-Attributes": "explain=true"}
+    kept_out = client.post("/invocations", data="left out\n", content_type="text/csv", headers=attributes)
+    assert kept_out.status_code == 200
+    service.stop(10)
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as connection:
+        logged = connection.execute("SELECT text FROM textclf_predictions ORDER BY id").fetchall()
+    assert logged == [("/predict",), ("/invocations",), ("explained",)]

@@ -223,6 +223,42 @@ def test_pieces_of_a_text_with_words_and_gaps(browser, serve):
         assert seconds < 1
 
 
+def test_a_model_with_more_classes_than_keys(browser, tmp_path):
+    names = tuple(f"class {number:02}" for number in range(1, 13))
+    store = tmp_path / "many"
+    write_version(store, names, reference_texts=[])
+    given = settings(tmp_path, model_path=store, model_poll_seconds=0, explain_max_evaluations=48)
+    with serving(create_app(given, inference_of(given, store))) as url, new_page(browser, is_narrow=True) as page:
+        page.goto(url)
+        page.fill("#text", TEXT)
+        expected = ask(url, "/predict", {"text": TEXT})["probabilities"]
+        bars = page.locator("#bars dt")
+        expect(bars).to_have_count(8)
+        largest = sorted(expected, key=expected.get, reverse=True)
+        assert bars.all_inner_texts() == largest[:8]
+        page.get_by_role("button", name="Show all 12 classes").click()
+        expect(bars).to_have_count(12)
+        assert bars.all_inner_texts() == largest
+        check_accessible(page)
+        page.get_by_role("button", name="Show fewer classes").click()
+        expect(bars).to_have_count(8)
+
+        # Nine classes and another class have a key; the select has all of them.
+        assert page.locator("#labels [data-label]").count() == 10
+        page.get_by_label("Any class").select_option("class 12")
+        page.get_by_role("button", name="Store this class").click()
+        expect(page.locator("#feedback-status")).to_have_text("Stored: the label of this text is class 12.")
+        (stored,) = (tmp_path / "new" / "train").rglob("*.txt")
+        assert stored.read_text(encoding="utf-8").strip() == TEXT
+
+        page.click("#explain")
+        expect(page.locator("#explained option")).to_have_count(12)
+        assert page.locator("#explained").input_value() == largest[0]
+        page.select_option("#explained", "class 11")
+        expect(page.locator("#sum")).to_contain_text(f"probability of class 11 {100 * expected['class 11']:.1f}%")
+        check_accessible(page)
+
+
 def test_a_late_response_to_an_earlier_text_is_dropped(browser, serve):
     with serve() as url, new_page(browser) as page:
 
