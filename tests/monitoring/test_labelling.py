@@ -88,6 +88,21 @@ def test_a_labelled_audit_is_imported_once(run, tmp_path):
     run("sample", "--audit", 5, "--output", tmp_path / "more.csv", status=1)
 
 
+def test_another_label_of_the_same_draw_is_reported(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 3, "--output", path)
+    label_csv(path, "pos")
+    run("import", path)
+    names = iter(["pos", "neg", "(other)"])
+    label_csv(path, "pos", lambda row: {**row, "label": next(names)})
+    output = run("import", path)
+    assert "0 labels stored" in output
+    assert "1 label stored before" in output
+    assert "2 labels not stored, because the draw has another label: " in output
+    assert "row 2 ('neg', stored as 'pos'), row 3 ('(other)', stored as 'pos')" in output
+    assert {(label, audit) for _, label, audit in stored(tmp_path)} == {("pos", True)}
+
+
 def test_a_text_or_a_draw_that_was_changed_is_no_audit(run, tmp_path):
     path = tmp_path / "audit.csv"
     run("sample", "--audit", 4, "--output", path)

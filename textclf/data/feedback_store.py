@@ -210,6 +210,10 @@ class FeedbackStore:
                 self._write_usage(max(0, used - space))
         return bool(paths)
 
+    def label_of(self, review_id: str) -> str | None:
+        """The class folder of a stored review; None if there is no such review."""
+        return next((path.parent.name for path in self._paths(review_id)), None)
+
     def _paths(self, review_id: str) -> list[Path]:
         return list((self.folder / TEXTS).glob(f"*/{glob.escape(review_id)}.txt"))
 

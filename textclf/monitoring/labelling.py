@@ -38,6 +38,7 @@ class Imported:
         stored: labels that were stored.
         audits: labels among them that count as a random audit.
         present: rows whose label was stored before.
+        differing: rows whose draw has another label; theirs were not stored.
         unlabelled: rows without a label.
         refused: signed draws that are not valid, by the reason; their labels were stored, but are no audits.
     """
@@ -45,6 +46,7 @@ class Imported:
     stored: int
     audits: int
     present: int
+    differing: tuple[str, ...]
     unlabelled: int
     refused: Counter[str]
 
@@ -53,6 +55,12 @@ class Imported:
         lines = [f"{counted(self.stored, 'label')} stored, {counted(self.audits, 'random audit')} among them"]
         if self.present:
             lines.append(f"{counted(self.present, 'label')} stored before, not stored again")
+        if self.differing:
+            lines.append(
+                f"{counted(len(self.differing), 'label')} not stored, because the draw has another label: "
+                f"{shortened(list(self.differing), 5)}; to replace a label, remove its file from NEW_DATA_DIR and "
+                f"import again"
+            )
         if self.unlabelled:
             lines.append(f"{counted(self.unlabelled, 'text')} without a label, left out")
         lines += [
@@ -152,6 +160,7 @@ def import_labels(
     known = _stored(new_data_dir)
     stored = audits = present = 0
     refused: Counter[str] = Counter()
+    differing: list[str] = []
     for row, label in rows:
         text, draw, reason = _verified(row, signatures, version.id)
         # A spreadsheet's apostrophe may be the text's own.
@@ -169,13 +178,18 @@ def import_labels(
                 None if draw is None else draw.review_id,
             )
         except AlreadyLabelledError:
-            present += 1
+            # Only a draw has an id, and only an id is refused.
+            found = None if draw is None else store.label_of(draw.review_id)
+            if found in (None, label):
+                present += 1
+            else:
+                differing.append(f"{row.place} ({label[:40]!r}, stored as {found[:40]!r})")
             continue
         known.add((text_key(text), label))
         stored += 1
         audits += draw is not None
         refused.update([reason] if reason else [])
-    return Imported(stored, audits, present, unlabelled, refused)
+    return Imported(stored, audits, present, tuple(differing), unlabelled, refused)
 
 
 def export_labels(path: Path, new_data_dir: Path) -> int:
