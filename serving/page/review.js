@@ -1,5 +1,5 @@
 // The page at /review: one logged text after the other gets its true label.
-import { call, serverInfo } from "./api.js";
+import { TRIAL, call, serverInfo } from "./api.js";
 import { byId, element, say, sayWaiting } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { WordView } from "./word_view.js";
@@ -34,6 +34,7 @@ let history = [];
 let isBusy = false;
 let drawn = 0;  // Number of the last draw; an answer to an earlier one is dropped.
 let drawing = null;
+let shownLabels = "";
 let labelled = { texts: 0, audits: 0 };
 const skipped = new Set(JSON.parse(sessionStorage.getItem(SKIPPED) ?? "[]"));
 const mode = () => byId("mode").value;
@@ -47,7 +48,7 @@ async function draw() {
     const found = await call("/review/texts", { mode: mode(), count: COUNT, days, skipped: leftOut });
     if (mine !== drawn) return false;
     byId("model").textContent = found.model;
-    if (byId("labels").childElementCount === 0) showLabels(found.labels);
+    showLabels(found.labels);
     const known = new Set(waiting.map((item) => item.key));
     waiting.push(...found.texts.filter((item) => !known.has(item.key)));
     labelled = found.labelled;
@@ -77,7 +78,13 @@ async function start(message = "") {
   } else byId("again").hidden = false;
 }
 
+/** Show a button for each label, again once another version with other classes is served. */
 function showLabels(names) {
+  const wanted = JSON.stringify(names);
+  if (wanted === shownLabels) return;
+  shownLabels = wanted;
+  byId("labels").replaceChildren();
+  for (const key of Object.keys(keys)) delete keys[key];
   const named = names.filter((name) => name !== OTHER).map((name, index) => [LABEL_KEYS[index], name]);
   for (const [key, name] of [...named, ["0", OTHER]]) {
     const title = name === OTHER ? "another class" : name;
@@ -108,7 +115,7 @@ function show() {
     const remarks = item.label === undefined ? [] : [`predicted: ${item.label}`, ...item.reasons.map((reason) => REASONS[reason] ?? reason)];
     byId("marks").replaceChildren(...remarks.map((remark) => element("span", { class: "mark", text: remark })));
   }
-  const count = history.filter((step) => step.undo !== undefined).length;
+  const count = history.filter((step) => step.undo !== undefined && step.mode === mode()).length;
   byId("progress").value = Math.min(count, GOAL);
   byId("progress").hidden = mode() !== "audit";
   const goal = mode() === "audit" ? ` of ${GOAL}` : "";
@@ -213,7 +220,7 @@ async function explain() {
   view.clear();
   say("explain-status", "Explaining …");
   try {
-    const found = await call("/explain", { text: item.text });
+    const found = await call("/explain", { text: item.text }, { headers: TRIAL });
     if (waiting[0] !== item) return;
     view.show(found);
     say("explain-status", `Explained with ${found.evaluations} evaluations of the model.`);

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sqlite3
 import time
 
 import pytest
@@ -34,18 +35,22 @@ def model(tmp_path_factory):
     return store
 
 
+def log_texts(folder, predictor, texts):
+    url = f"sqlite:///{folder}/log.sqlite"
+    features = text_features(predictor, texts, None)
+    rows = logged_predictions([time.time()] * len(texts), predictor.version_id, ["neg"] * len(texts), features)
+    with contextlib.closing(PredictionLog(url)) as log:
+        log.append([dataclasses.replace(row, text=text) for row, text in zip(rows, texts, strict=True)])
+    return url
+
+
 @pytest.fixture
 def served(model, tmp_path):
     """Return the URL of a server that has logged texts."""
-    predictor = load_predictor(model)
     with contextlib.ExitStack() as stack:
 
-        def serve(texts=TEXTS, **values):
-            url = f"sqlite:///{tmp_path}/log.sqlite"
-            features = text_features(predictor, texts, None)
-            rows = logged_predictions([time.time()] * len(texts), predictor.version_id, ["neg"] * len(texts), features)
-            with contextlib.closing(PredictionLog(url)) as log:
-                log.append([dataclasses.replace(row, text=text) for row, text in zip(rows, texts, strict=True)])
+        def serve(texts=TEXTS, model=model, **values):
+            url = log_texts(tmp_path, load_predictor(model), texts)
             given = {"model_path": model, "new_data_dir": tmp_path / "new", "prediction_log_url": url}
             settings = Settings(**{**given, "prediction_log_text": True, **values})
             app = create_app(settings, Inference(model, threads=1))
@@ -57,6 +62,13 @@ def served(model, tmp_path):
 
 def stored(tmp_path):
     return {(review.text, review.label, review.audit) for review in read_labelled_reviews(tmp_path / "new").reviews}
+
+
+def logged(tmp_path):
+    # The recorder writes within a quarter of a second.
+    time.sleep(0.6)
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.sqlite")) as log:
+        return log.execute("SELECT count(*) FROM textclf_predictions").fetchone()[0]
 
 
 def text_of(page):
@@ -112,11 +124,62 @@ def test_informative_texts_narrow_and_dark_with_a_key(browser, served, tmp_path)
         page.keyboard.press("Escape")
         page.keyboard.press("e")
         expect(page.locator("#explain-status")).to_contain_text("Explained with")
+        assert logged(tmp_path) == len(TEXTS), "a text that is explained is no new traffic"
         check_accessible(page)
         text = text_of(page)
         page.get_by_role("button", name="neg").click()
         says(page, "Stored: neg.")
         assert stored(tmp_path) == {(text, "neg", False)}
+
+
+def test_the_progress_of_an_audit_counts_audits_alone(browser, served, tmp_path):
+    with new_page(browser) as page:
+        page.goto(f"{served()}/review")
+        text_of(page)
+        page.get_by_label("Texts").select_option("informative")
+        expect(page.locator("#marks")).to_contain_text("predicted: ")
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        says(page, "Stored: neg.")
+        expect(page.locator("#counts")).to_have_text("1 labelled in this session, 0 skipped")
+        page.get_by_label("Texts").select_option("audit")
+        expect(page.locator("#progress")).to_be_visible()
+        expect(page.locator("#counts")).to_have_text("0 of 200 labelled in this session, 0 skipped")
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        expect(page.locator("#counts")).to_have_text("1 of 200 labelled in this session, 0 skipped")
+
+
+def test_a_new_class_gets_a_button_and_a_key(browser, served, tmp_path):
+    store = tmp_path / "swapped"
+    write_version(store)
+    with new_page(browser) as page:
+        url = served(model=store, model_poll_seconds=0.05)
+        page.goto(f"{url}/review")
+        text_of(page)
+        buttons = page.locator("#labels button")
+        expect(buttons).to_have_count(3)
+        second = write_version(store, ("neg", "pos", "refund"), seed=1).name
+        log_texts(tmp_path, load_predictor(store), TEXTS)
+        deadline = time.monotonic() + 30
+        while second not in page.request.get(f"{url}/info").text():
+            assert time.monotonic() < deadline, "the new version is not served"
+            time.sleep(0.05)
+        page.get_by_label("Texts").select_option("informative")
+        expect(buttons).to_have_count(4)
+        page.keyboard.press("Escape")
+        text = text_of(page)
+        page.keyboard.press("3")
+        says(page, "Stored: refund.")
+        assert stored(tmp_path) == {(text, "refund", False)}
+
+
+def test_without_a_key_the_page_names_the_setting(browser, served):
+    with new_page(browser, accepts="403") as page:
+        page.goto(f"{served(host='0.0.0.0')}/review")  # noqa: S104
+        says(page, "set API_KEY")
+        expect(page.locator("#item")).to_be_hidden()
+        check_accessible(page)
 
 
 def test_the_end_of_the_queue_and_what_was_skipped(browser, served):
