@@ -1,9 +1,11 @@
 """The header X-Amzn-SageMaker-Custom-Attributes: what it asks of an explanation, and the trace that it carries.
 
 SageMaker passes it on unchanged, with up to 1,024 characters of visible ASCII. It contains `name=value` items between
-commas. Other names belong to other readers and are ignored.
+commas; names in any case, and blanks around names and values do not count. Other names belong to other readers and are
+ignored.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +17,8 @@ from serving.api.explain_requests import CLARIFY
 HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_CHARS = 1024
 _KEY = "HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES"
-_VISIBLE = re.compile(r"[ -~]*", re.ASCII)
+_INVISIBLE = re.compile(r"[^ -~]")
+_NAMES = ("explain", "trace")
 # Value of `explain` -> whether to explain.
 _EXPLAIN = {"true": True, "false": False, CLARIFY: True}
 
@@ -27,7 +30,7 @@ class CustomAttributes:
     Attributes:
         explain: whether the predictions are to be explained; None if the header does not say it.
         is_clarify: whether the response has the shape of SageMaker Clarify.
-        trace: the item `trace=…` as it was sent, for the response; "" without one.
+        trace: the item `trace=…` for the response, its value as it was sent; "" without one.
     """
 
     explain: bool | None = None
@@ -42,18 +45,20 @@ def parse_custom_attributes(environ: Mapping[str, Any]) -> CustomAttributes:
     """Return the attributes of a request.
 
     Raises:
-        ApiError: if the header is too long or has other characters, or if its `explain` has an unknown value.
+        ApiError: if the header is too long or has other characters, if its `explain` has an unknown value, or if it has
+            `explain` or `trace` twice.
     """
     header: str = environ.get(_KEY, "")
     if not header:
         return _NONE
-    if len(header) > MAX_CHARS or not _VISIBLE.fullmatch(header):
-        raise ApiError(
-            ErrorCode.WRONG_SHAPE,
-            f"{HEADER}: expected at most {MAX_CHARS} characters of visible ASCII, got {len(header)} characters; "
-            f"shorten it, or encode the others",
-        )
-    items = dict(item.strip().partition("=")[::2] for item in header.split(","))
+    _check_characters(header)
+    items: dict[str, str] = {}
+    for item in header.split(","):
+        name, _, value = item.partition("=")
+        name = name.strip().lower()
+        if name in _NAMES and name in items:
+            raise ApiError(ErrorCode.WRONG_SHAPE, f"{HEADER}: expected {name} once, got it twice; remove one of them")
+        items[name] = value.strip()
     explain = items.get("explain")
     if explain is not None and explain not in _EXPLAIN:
         raise ApiError(
@@ -66,3 +71,19 @@ def parse_custom_attributes(environ: Mapping[str, Any]) -> CustomAttributes:
         explain == CLARIFY,
         "" if trace is None else f"trace={trace}",
     )
+
+
+def _check_characters(header: str) -> None:
+    if len(header) > MAX_CHARS:
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"{HEADER}: expected at most {MAX_CHARS} characters, got {len(header)}; shorten it",
+        )
+    # The server decodes headers as Latin-1, but clients send UTF-8.
+    with contextlib.suppress(UnicodeError):
+        header = header.encode("latin-1").decode()
+    if (found := _INVISIBLE.search(header)) is not None:
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"{HEADER}: expected visible ASCII, got {found[0]!r} as character {found.start() + 1}; encode or remove it",
+        )

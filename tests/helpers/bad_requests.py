@@ -303,7 +303,8 @@ _HEADERS: list[tuple[str, str, bytes, str, str]] = [
     ("value unknown", JSON, _json({"data": "good"}), "explain=maybe", "'maybe'"),
     ("value empty", CSV, b"good", "explain=", "''"),
     ("1025 characters", JSON, _json({"data": "good"}), "x" * 1025, "1025"),
-    ("not ASCII", JSON, _json({"data": "good"}), "trace=\xe9", "ASCII"),
+    ("not ASCII", JSON, _json({"data": "good"}), "trace=\xe9", "got '\xe9'"),
+    ("explain twice", JSON, _json({"data": "good"}), "explain=true,explain=true", "twice"),
     ("explain with text", JSON, _json({"text": "good"}), "explain=true", "/explain"),
     ("explain with X", JSON, _json({"X": ["good"]}), "trace=1,explain=clarify", "/explain"),
 ]
