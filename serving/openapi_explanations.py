@@ -63,7 +63,12 @@ def explain_options(settings: Settings, class_names: Sequence[str] | None) -> Js
     """Return the properties of a request to /explain, next to its texts."""
     label: Json = {"type": "string"} if class_names is None else {"enum": list(class_names)}
     return {
-        "classes": {**list_schema(label), "minItems": 1, "description": "Classes to explain; all by default."},
+        "classes": {
+            **list_schema(label),
+            "minItems": 1,
+            "uniqueItems": True,
+            "description": "Classes to explain; all by default.",
+        },
         "unit": {**_UNIT, "default": UNITS[0]},
         "max_evaluations": {
             "type": "integer",

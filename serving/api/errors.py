@@ -56,8 +56,8 @@ class ErrorCode(enum.Enum):
     TEXT_TOO_LONG = 422, "A text has more than MAX_TEXT_CHARS characters, before or after Unicode normalisation (NFKC)."
     TOO_MUCH_WORK = (
         422,
-        "The texts have more than MAX_REQUEST_WORDPIECES wordpieces, or take more time than MODEL_SERVER_TIMEOUT on an "
-        "idle worker.",
+        "The texts have more than MAX_REQUEST_WORDPIECES wordpieces, take more time than MODEL_SERVER_TIMEOUT on an "
+        "idle worker, or can't all be explained in EXPLAIN_SECONDS.",
     )
     INVALID_TEXT = 422, "A text is not well-formed Unicode: it has half of a surrogate pair."
     BLANK_TEXT = 422, "The review to store is blank."

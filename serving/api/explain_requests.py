@@ -31,7 +31,7 @@ class ExplainRequest:
     Attributes:
         texts: the texts.
         is_list: whether the response is a list.
-        classes: names of the classes to explain, without repeats; None explains all.
+        classes: names of the classes to explain, as sent; None explains all.
         unit: "probability" or "logit".
         max_evaluations: maximum number of evaluations for each text; None is the server's choice.
         is_clarify: whether the response has the shape of SageMaker Clarify.
@@ -85,7 +85,7 @@ def parse_explain_request(content: str, limits: Limits, max_evaluations: int, un
     return ExplainRequest(
         parsed.texts,
         parsed.payload_format is PayloadFormat.X,
-        None if classes is None else tuple(dict.fromkeys(classes)),
+        None if classes is None else tuple(classes),
         _choice(body, "unit", units),
         evaluations,
         _choice(body, "format", EXPLAIN_FORMATS) == CLARIFY,

@@ -78,7 +78,8 @@ def test_rows_without_a_text(run, tmp_path):
         (["--text", "a", "--input", "texts.csv"], "expected either --text or --input"),
         (["--input", "texts.csv"], "--input needs --output, --html or --summary"),
         (["--input", "texts.csv", "--output", "texts.csv"], "the output would replace the input"),
-        (["--text", "a", "--class", "great"], "classes: expected different ones of neg, pos"),
+        (["--text", "a", "--class", "great"], "classes: expected some of neg, pos, got 'great'; correct the name"),
+        (["--text", "a", "--class", "pos", "--class", "pos"], "expected each class once, got 'pos' twice"),
     ],
 )
 def test_wrong_arguments(run, arguments, message):

@@ -176,8 +176,10 @@ def test_classes_can_be_chosen(models):
         ({"unit": "percent"}, "unit: expected probability or logit, got 'percent'"),
         ({"max_evaluations": 1}, "max_evaluations: expected a whole number of at least 2, got 1"),
         ({"seconds": 0}, "seconds: expected a number above 0, got 0"),
-        ({"classes": ["great"]}, "classes: expected different ones of neg, pos; got"),
-        ({"classes": []}, "classes: expected different ones of neg, pos; got"),
+        ({"classes": ["great"]}, "classes: expected some of neg, pos, got 'great'; correct the name"),
+        ({"classes": []}, "classes: expected at least one class, got none"),
+        ({"classes": ["pos", "pos"]}, "classes: expected each class once, got 'pos' twice"),
+        ({"classes": "pos"}, "classes: expected a list of class names, got the str 'pos'"),
     ],
 )
 def test_invalid_arguments(models, options, message):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import socket
 import sqlite3
 import time
@@ -284,7 +285,11 @@ def test_options_of_explain(make):
 def test_a_class_that_the_model_does_not_have_is_refused(client):
     response = client.post("/explain", json={"text": "good", "classes": ["pos", "neutral"]})
     assert error_of(response) == (422, "unknown_label")
-    assert "neg, pos" in response.get_json()["error"]["message"]
+    message = response.get_json()["error"]["message"]
+    assert message == "classes: expected some of neg, pos, got 'neutral'; correct the name"
+    twice = client.post("/explain", json={"text": "good", "classes": ["pos", "neg", "pos"]})
+    assert error_of(twice) == (422, "wrong_shape")
+    assert "got 'pos' twice" in twice.get_json()["error"]["message"]
 
 
 def test_limits_of_explanations(make):
@@ -383,16 +388,15 @@ def test_a_slot_is_free_again_after_a_refusal(make):
     assert client.post("/invocations", json={"data": "good", "explain": True}).status_code == 200
 
 
-def test_when_the_time_is_used_up_the_rest_is_coarse(make):
+def test_when_the_time_is_used_up_the_rest_is_coarse(make, monkeypatch):
     client = make("encoder", explain_seconds=0.01)
     text = " ".join(f"the {word} film" for word in ["good", "bad", "dull", "long", "great", "boring", "lovely", "slow"])
-    found = client.post("/explain", json={"X": [text] * 30}).get_json()["explanations"]
-    assert any(not item["complete"] for item in found)
-    for item in found:
-        for name, probability in item["probabilities"].items():
-            assert item["base_values"][name] + sum(item["values"][name]) == pytest.approx(probability, abs=1e-6)
-    counted = metrics_of(client)
-    assert counted["textclf_incomplete_explanations_total"] == sum(not item["complete"] for item in found)
+    slow_down(client, monkeypatch, 0.01)
+    found = client.post("/explain", json={"text": text}).get_json()
+    assert not found["complete"]
+    for name, probability in found["probabilities"].items():
+        assert found["base_values"][name] + sum(found["values"][name]) == pytest.approx(probability, abs=1e-6)
+    assert metrics_of(client)["textclf_incomplete_explanations_total"] == 1
 
 
 def slow_down(client, monkeypatch, seconds):
@@ -404,6 +408,43 @@ def slow_down(client, monkeypatch, seconds):
         return compute(inputs, timings)
 
     monkeypatch.setattr(backend, "run", run)
+
+
+def slow_rows(client, monkeypatch, seconds):
+    """Let the encoder take this time for each variant of a text."""
+    backend = service_of(client).holder.predictor.backend
+    compute = backend.run
+
+    def run(inputs, timings):
+        time.sleep(seconds * len(inputs))
+        return compute(inputs, timings)
+
+    monkeypatch.setattr(backend, "run", run)
+
+
+def test_the_texts_of_a_list_get_equal_shares_of_the_time(make, monkeypatch):
+    client = make("encoder", explain_seconds=4)
+    slow_rows(client, monkeypatch, 0.03)
+    start = time.monotonic()
+    response = client.post("/explain", json={"X": [f"{LONG} {number}" for number in range(5)]})
+    assert response.status_code == 200
+    assert time.monotonic() - start < 7, "with all evaluations it takes 7.5"
+    evaluations = [item["evaluations"] for item in response.get_json()["explanations"]]
+    assert min(evaluations) >= 8
+    assert max(evaluations) <= 3 * min(evaluations)
+
+
+def test_a_list_that_does_not_fit_in_the_time_is_refused_at_once(make, monkeypatch):
+    client = make("encoder", explain_seconds=2)
+    slow_rows(client, monkeypatch, 0.1)
+    texts = [f"{OTHER} {number}" for number in range(40)]
+    start = time.monotonic()
+    response = client.post("/explain", json={"X": texts})
+    assert time.monotonic() - start < 2
+    assert error_of(response) == (422, "too_much_work")
+    fitting = re.search(r"got 40, of which about ([123]) fit; send up to \1 at a time", response.get_data(as_text=True))
+    assert fitting
+    assert client.post("/explain", json={"X": texts[:1]}).status_code == 200
 
 
 def test_an_explanation_ends_before_the_time_out_of_the_server(make, monkeypatch):
@@ -418,8 +459,8 @@ def test_an_explanation_ends_before_the_time_out_of_the_server(make, monkeypatch
 
 def test_an_explanation_that_takes_too_long_is_timed_out(make, monkeypatch):
     client = make("encoder", model_server_timeout=1)
-    slow_down(client, monkeypatch, 0.3)
-    assert error_of(client.post("/explain", json={"X": [OTHER] * 20})) == (503, "timed_out")
+    slow_down(client, monkeypatch, 0.6)
+    assert error_of(client.post("/explain", json={"text": OTHER})) == (503, "timed_out")
     assert service_of(client).explainer.slots._used == 0
 
 

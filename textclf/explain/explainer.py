@@ -8,13 +8,14 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.errors import ConfigError, InputError
+from textclf.errors import ConfigError, InputError, UnknownLabelError
 from textclf.explain.explanation import UNITS, Explanation
 from textclf.explain.hierarchy import word_tree
 from textclf.explain.linear_values import exactly_adding_up, linear_logit_values, probability_values
 from textclf.explain.masked_text import BASELINES, DELETION, MaskedText, ReadPieces, in_unit
 from textclf.explain.owen import owen_values
 from textclf.explain.word_spans import TextWords, text_words
+from textclf.listing import shortened
 from textclf.runtime.cascade import LINEAR, Cascade
 from textclf.runtime.predictor import Predictor, check_texts
 from textclf.tokenization.tokenizer import MAX_WORDPIECES, Tokenizer
@@ -118,9 +119,9 @@ class Explainer:
             raise InputError(f"seconds: expected a number above 0, got {seconds!r}")
         names = self.predictor.class_names
         wanted = names if classes is None else tuple(classes)
-        unknown = [name for name in wanted if name not in names]
-        if unknown or not wanted or len(set(wanted)) < len(wanted) or isinstance(classes, str):
-            raise InputError(f"classes: expected different ones of {', '.join(names)}; got {classes!r:.200}")
+        if isinstance(classes, str):
+            raise InputError(f"classes: expected a list of class names, got the str {classes!r:.100}; put it in a list")
+        check_classes(wanted, names)
         ids = np.array([names.index(name) for name in wanted], np.int64)
         return _Request(tokenizer, unit, max_evaluations, seconds, on_batch or _nothing, ids)
 
@@ -187,6 +188,27 @@ class Explainer:
         found = owen_values(function, tree, request.max_evaluations)
         values[read.words] = found.values
         return values, found.base, found.evaluations, found.complete
+
+
+def check_classes(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Check that classes to explain are classes of the model, each once.
+
+    Args:
+        wanted: the classes to explain.
+        names: the classes of the model.
+
+    Raises:
+        UnknownLabelError: if the model has no such class.
+        InputError: if there is none, or one is there twice.
+    """
+    if not wanted:
+        raise InputError("classes: expected at least one class, got none; remove it for all")
+    for position, name in enumerate(wanted):
+        if name not in names:
+            known = shortened(list(names), 20)
+            raise UnknownLabelError(f"classes: expected some of {known}, got {str(name)[:100]!r}; correct the name")
+        if name in wanted[:position]:
+            raise InputError(f"classes: expected each class once, got {name[:100]!r} twice; remove one of them")
 
 
 def _linear_values(cascade: Cascade, words: TextWords, unit: str) -> tuple[Floats, Floats]:
