@@ -1,7 +1,8 @@
 // Calls of the server's API. The key is asked for once and kept in this tab.
-import { element } from "./dom.js";
+import { byId, element, say } from "./dom.js";
 
 const KEY = "textclf-api-key";
+const UNKEYED = "no_key";
 /** Header of requests that are not traffic: half-typed texts must not count in drift monitoring. */
 export const TRIAL = { "X-Prediction-Log": "off" };
 
@@ -19,6 +20,29 @@ export function keyHeaders() {
   return key ? { "X-API-Key": key } : {};
 }
 
+const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
+/** The error of a request without the key that the server needs; null if there is a key, or none is needed. */
+export function keyError() {
+  return needsKey && !hasKey() ? new ApiError(401, UNKEYED, "The server needs its key, and none was given.") : null;
+}
+
+/** Say an error in the live region with an id. If a key is missing, a button asks for it, then `retry` runs. */
+export function sayError(id, error, retry = () => {}) {
+  const region = byId(id);
+  // While the user types, the same line stays, and a screen reader reads it once.
+  if (error.code === UNKEYED && region.querySelector("button") && region.textContent.startsWith(error.message)) return;
+  say(id, error.message, true);
+  if (error.code !== UNKEYED) return;
+  const enter = async () => {
+    if (!hasKey() && !(await askKey(false))) return;
+    byId("main").focus();
+    say(id, "");
+    retry();
+  };
+  region.append(" ", element("button", { text: "Enter key", onclick: enter }));
+}
+
 /**
  * Send a request and return the JSON of the response. After a 401, ask for the key and send it again.
  *
@@ -27,18 +51,19 @@ export function keyHeaders() {
  */
 export async function call(path, body, { signal, headers = {} } = {}) {
   for (;;) {
-    if (needsKey && sessionStorage.getItem(KEY) === null && !(await askKey(false))) {
-      throw new ApiError(401, "unauthorized", "The server needs its key, and none was given.");
-    }
+    if (asking) await asking;
+    const missing = keyError();
+    if (missing) throw missing;
     const sent = keyHeaders();
     const response = await send(path, body, signal, { ...headers, ...sent });
     if (response.ok) return response.json();
     const error = await errorOf(response);
     if (response.status !== 401) throw error;
+    needsKey = true;
     // Another call may have got a key meanwhile.
     if (sessionStorage.getItem(KEY) === (sent["X-API-Key"] ?? null)) {
       sessionStorage.removeItem(KEY);
-      if (!(await askKey("X-API-Key" in sent))) throw error;
+      if (!(await askKey("X-API-Key" in sent))) throw keyError();
     }
   }
 }
@@ -72,13 +97,12 @@ const PASSING = new Set([0, 429, 502, 503, 504]);
 
 /**
  * What the server serves: the response of /info, once the server gives it; `onWait` gets each error before another
- * try. If the server needs a key, the user is asked for it at once, and not while typing; later calls ask again if none
- * was given.
+ * try. If the server needs a key, the user is asked for it at once, and not while typing. Later calls fail without one.
  */
 export async function serverInfo(onWait) {
   const info = await infoOnceReady(onWait);
   needsKey = info.api_key;
-  if (needsKey && sessionStorage.getItem(KEY) === null) await askKey(false);
+  if (needsKey && !hasKey()) await askKey(false);
   return info;
 }
 
@@ -94,27 +118,62 @@ async function infoOnceReady(onWait) {
   }
 }
 
+/** Why a key can't be used, or "". A server that is busy can't check it; a later request does. */
+async function problemOf(key) {
+  // API_KEY has such characters only, and the browser refuses to send others.
+  if (!/^[!-~]+$/.test(key)) {
+    const odd = /[^!-~]/u.exec(key);
+    const found = odd ? (/\s/.test(odd[0]) ? "a blank" : odd[0]) : "nothing";
+    return `A key has ASCII letters, digits and signs without blanks; this one has ${found}. Check it, then enter it again.`;
+  }
+  try {
+    const response = await send("/predict", { text: "" }, undefined, { ...TRIAL, "X-API-Key": key });
+    return response.status === 401 ? "The server refused the key. Enter another one." : "";
+  } catch (error) {
+    return error.message;
+  }
+}
+
 let asking = null;
 
 // One dialog for all calls that wait for the key.
 function askKey(wasWrong) {
   asking ??= new Promise((resolve) => {
-    const input = element("input", {
-      id: "api-key", type: "password", autocomplete: "off", required: true, "aria-describedby": "api-key-note",
-    });
-    const note = wasWrong ? "The server refused the key. Enter another one." : "The server needs its key (API_KEY).";
+    const input = element("input", { id: "api-key", type: "password", autocomplete: "off", "aria-describedby": "api-key-note" });
+    const note = element("p", { id: "api-key-note", role: "status" });
+    const tell = (message, isError) => {
+      note.className = isError ? "error" : "";
+      note.textContent = message;
+    };
+    if (wasWrong) tell("The server refused the key. Enter another one.", true);
+    else tell("The server needs its key (API_KEY). It stays in this tab only.", false);
+    const use = element("button", { class: "primary", text: "Use the key" });
+    let isGiven = false;
     const dialog = element("dialog", { "aria-labelledby": "api-key-title" },
-      element("form", { method: "dialog" },
-        element("h2", { id: "api-key-title", text: "API key" }),
-        element("p", { id: "api-key-note", class: wasWrong ? "error" : "", text: `${note} It stays in this tab only.` }),
-        element("label", { for: "api-key", text: "Key" }), input,
-        element("div", { class: "row" },
-          element("button", { class: "primary", value: "use", text: "Use the key" }),
-          element("button", { value: "cancel", formnovalidate: true, text: "Cancel" }))));
+      element("form", {
+        onsubmit: async (event) => {
+          event.preventDefault();
+          if (use.disabled) return;
+          const key = input.value.trim();
+          use.disabled = true;
+          tell("Checking the key …", false);
+          const problem = await problemOf(key);
+          use.disabled = false;
+          if (!dialog.open) return;
+          if (problem) {
+            tell(problem, true);
+            input.select();
+            return;
+          }
+          sessionStorage.setItem(KEY, key);
+          isGiven = true;
+          dialog.close();
+        },
+      },
+      element("h2", { id: "api-key-title", text: "API key" }), note,
+      element("label", { for: "api-key", text: "Key" }), input,
+      element("div", { class: "row" }, use, element("button", { type: "button", text: "Cancel", onclick: () => dialog.close() }))));
     dialog.addEventListener("close", () => {
-      const key = input.value.trim();
-      const isGiven = dialog.returnValue === "use" && key !== "";
-      if (isGiven) sessionStorage.setItem(KEY, key);
       dialog.remove();
       asking = null;
       resolve(isGiven);

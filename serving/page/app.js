@@ -1,5 +1,5 @@
 // The page at /: one text or several, with shortcuts.
-import { serverInfo } from "./api.js";
+import { keyError, sayError, serverInfo } from "./api.js";
 import { byId, say, sayWaiting } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { OneText } from "./one_text.js";
@@ -64,6 +64,8 @@ try {
   Object.assign(keys, one.start(info));
   for (const key of "0123456789") if (keys[key]) keys[key][1] = onOne(keys[key][1]);
   several.start(info);
+  const missing = keyError();
+  if (missing) sayError("status", missing, () => one.changed(0));
 } catch (error) {
   say("status", error.message, true);
 }

@@ -1,5 +1,5 @@
 // The page at /drift: the last drift check, and the versions of the store.
-import { call, serverInfo } from "./api.js";
+import { call, sayError, serverInfo } from "./api.js";
 import { byId, element, percent, say, sayWaiting, time } from "./dom.js";
 
 const NONE = "–";
@@ -12,9 +12,19 @@ const moment = (at) => element("td", { class: "moment", text: at ? time(at) : NO
 const heads = (titles) => element("thead", {}, row(titles.map(([title, isNumber]) =>
   element("th", { scope: "col", class: isNumber ? "number" : null, text: title }))));
 
-function table(caption, titles, rows) {
-  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
-    element("table", {}, element("caption", { text: caption }), heads(titles), element("tbody", {}, ...rows)));
+const ROLES = { table: "table", "thead, tbody": "rowgroup", tr: "row", "thead th": "columnheader", "tbody th": "rowheader", td: "cell" };
+
+/** A table; one with a kind "cards" becomes a list of cards in a narrow window, where its heads stand in the cells. */
+function table(caption, titles, rows, kind = null) {
+  const made = element("table", { class: kind }, element("caption", { text: caption }), heads(titles), element("tbody", {}, ...rows));
+  if (kind === "cards") {
+    rows.forEach(({ cells }) => titles.forEach(([title], index) => cells[index].setAttribute("data-title", title)));
+    // With another display than a table's, browsers forget what its parts are.
+    for (const [parts, role] of Object.entries(ROLES)) {
+      for (const each of [made, ...made.querySelectorAll("*")]) if (each.matches(parts)) each.setAttribute("role", role);
+    }
+  }
+  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, made);
 }
 
 function showCheck(report) {
@@ -34,7 +44,7 @@ function showCheck(report) {
         [["Family"], ["Effect", true], ["Minimum", true], ["Adjusted p", true], ["Alarm"]],
         check.families.map(({ title, effect, minimum, p, alarm }) => row([
           element("th", { scope: "row", text: title }), cell(number(effect), true), cell(number(minimum), true), cell(pValue(p), true),
-          element("td", { class: alarm ? "bad" : null, text: alarm ? "alarm" : "no" })]))));
+          element("td", { class: alarm ? "bad" : null, text: alarm ? "alarm" : "no" })])), "cards"));
     }
   }
   if (windows.length) {
@@ -59,28 +69,37 @@ function showVersions(report) {
     const state = element("td", {});
     if (version.current) state.append(element("span", { class: "mark current", text: "current" }));
     if (version.id === report.served) state.append(" ", element("span", { class: "mark", text: "served" }));
+    if (!state.hasChildNodes()) state.textContent = NONE;
     return row([
-      element("th", { scope: "row" }, version.name, element("br"), element("code", { text: version.id })),
+      element("th", { scope: "row" }, version.name, element("br"), element("code", { text: version.id }), element("br"),
+        element("a", { href: version.evaluation, target: "_blank", rel: "noopener", "aria-label": `Evaluation of ${version.id}, in a new tab`, text: "Evaluation" })),
       state, moment(version.since), moment(version.created),
-      cell(split), cell(String(metrics.n ?? NONE), true), cell(share(metrics.accuracy), true), cell(number(metrics.macro_f1), true),
+      cell(metrics.n === undefined ? split : `${metrics.n} texts, ${split}`), cell(share(metrics.accuracy), true), cell(number(metrics.macro_f1), true),
       cell(number(metrics.expected_calibration_error), true),
-      element("td", {}, element("a", { href: version.evaluation, target: "_blank", rel: "noopener", "aria-label": `Evaluation of ${version.id}, in a new tab`, text: "Evaluation" })),
     ]);
   });
   byId("versions").replaceChildren(table("Versions, newest first",
-    [["Version"], ["State"], ["Current since"], ["Created"], ["Measured on"], ["Texts", true], ["Accuracy", true], ["Macro F1", true], ["Calibration error", true], ["Page"]],
-    rows));
+    [["Version"], ["State"], ["Current since"], ["Created"], ["Measured on"], ["Accuracy", true], ["Macro F1", true], ["Calibration error", true]],
+    rows, "cards"));
+}
+
+async function load() {
+  try {
+    const report = await call("/drift.json");
+    say("status", report.problems.length ? `${report.problems.join(". ")}.` : "", true);
+    if (report.store) {
+      showCheck(report);
+      showVersions(report);
+      byId("report").hidden = false;
+    } else say("status", "The server serves one model and no store (MODEL_PATH), so it knows no versions and no drift check.");
+  } catch (error) {
+    sayError("status", error, load);
+  }
 }
 
 try {
   await serverInfo(sayWaiting);
-  const report = await call("/drift.json");
-  say("status", report.problems.length ? `${report.problems.join(". ")}.` : "", true);
-  if (report.store) {
-    showCheck(report);
-    showVersions(report);
-    byId("report").hidden = false;
-  } else say("status", "The server serves one model and no store (MODEL_PATH), so it knows no versions and no drift check.");
+  await load();
 } catch (error) {
   say("status", error.message, true);
 }

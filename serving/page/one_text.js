@@ -1,5 +1,5 @@
 // One text: its prediction while the user types, its explanation, and its true label.
-import { TRIAL, call } from "./api.js";
+import { TRIAL, call, sayError } from "./api.js";
 import { byId, debounced, element, percent, say } from "./dom.js";
 import { examplesFor } from "./examples.js";
 import { WordView } from "./word_view.js";
@@ -117,7 +117,7 @@ export class OneText {
       } catch (error) {
         if (this.requests[kind] !== mine) return null;
         if (error.status !== 429) {
-          say(status, error.message, true);
+          sayError(status, error, () => this[kind]());
           return null;
         }
         say(status, "The server is busy. This page tries again.");
@@ -163,7 +163,7 @@ export class OneText {
     if (text === "" || !this.info?.explain) return;
     this.view.clear();
     say("explain-status", "Explaining …");
-    const found = await this.request("explain", "explain-status", (signal) => 
+    const found = await this.request("explain", "explain-status", (signal) =>
       call("/explain", { text }, { signal, headers: TRIAL }));
     if (found === null) return;
     this.view.show(found);
@@ -203,7 +203,7 @@ export class OneText {
     const earlier = this.stored.get(text);
     if (text.trim() === "" || this.isStoring || earlier?.label === label) return;
     this.isStoring = true;
-    const sayOf = (message, isError) => this.field.value === text && say("feedback-status", message, isError);
+    const sayOf = (message) => this.field.value === text && say("feedback-status", message);
     sayOf("Storing …");
     try {
       const stored = await call("/review/labels", { text, label, source: "web page" });
@@ -212,7 +212,7 @@ export class OneText {
       if (earlier) await this.takeBack(earlier);
       sayOf(`Stored: the label of this text is ${stored.label}.`);
     } catch (error) {
-      sayOf(error.message, true);
+      if (this.field.value === text) sayError("feedback-status", error, () => this.store(label));
     } finally {
       this.isStoring = false;
     }

@@ -1,5 +1,5 @@
 // The page at /review: one logged text after the other gets its true label.
-import { TRIAL, call, serverInfo } from "./api.js";
+import { TRIAL, call, sayError, serverInfo } from "./api.js";
 import { byId, element, say, sayWaiting } from "./dom.js";
 import { install, showKeys } from "./keys.js";
 import { WordView } from "./word_view.js";
@@ -54,7 +54,7 @@ async function draw() {
     labelled = found.labelled;
     return true;
   } catch (error) {
-    if (mine === drawn) say("status", error.message, true);
+    if (mine === drawn) sayError("status", error, () => start());
     return false;
   } finally {
     if (mine === drawn) drawing = null;
@@ -154,7 +154,7 @@ async function alone(action) {
   try {
     await action();
   } catch (error) {
-    say("status", error.message, true);
+    sayError("status", error, () => alone(action));
   } finally {
     isBusy = false;
   }
@@ -225,7 +225,7 @@ async function explain() {
     view.show(found);
     say("explain-status", `Explained with ${found.evaluations} evaluations of the model.`);
   } catch (error) {
-    if (waiting[0] === item) say("explain-status", error.message, true);
+    if (waiting[0] === item) sayError("explain-status", error, explain);
   }
 }
 

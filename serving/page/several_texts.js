@@ -1,5 +1,5 @@
 // Several texts: lines or a file, scored in batches, as a table that can be sorted and saved.
-import { TRIAL, call } from "./api.js";
+import { TRIAL, call, sayError } from "./api.js";
 import { parseCsv, separatorOf, toCsv } from "./csv.js";
 import { byId, download, element, percent, say } from "./dom.js";
 import { remarksOf } from "./one_text.js";
@@ -23,6 +23,7 @@ export class SeveralTexts {
     this.limits = null;
     this.classNames = [];
     this.rows = [];
+    this.otherNames = [];
     this.table = null;
     this.sorted = ["row", 1];
     this.shown = PAGE;
@@ -60,10 +61,20 @@ export class SeveralTexts {
       const text = event.dataTransfer.getData("text/plain");
       if (file) this.read(file);
       else if (text) {
+        this.clear();
         byId("lines").value = text;
         this.forgetFile();
       }
     });
+  }
+
+  /** Remove the table of earlier texts, so that nobody takes it for that of a new file. */
+  clear() {
+    this.running?.abort();
+    this.running = null;
+    this.rows = [];
+    this.setRunning(false);
+    byId("download").hidden = byId("table").hidden = true;
   }
 
   forgetFile() {
@@ -75,6 +86,8 @@ export class SeveralTexts {
 
   async read(file) {
     if (!file) return;
+    this.clear();
+    this.forgetFile();
     try {
       if (file.size > MAX_FILE) throw new Error(`${file.name} has more than 20 MB. Split it, or use textclf score.`);
       let text;
@@ -84,16 +97,14 @@ export class SeveralTexts {
         throw new Error(`${file.name} is not UTF-8. Save it as CSV UTF-8.`);
       }
       if (/\.txt$/i.test(file.name)) {
-        this.forgetFile();
         byId("lines").value = text;
         this.announce(text.split(/\r\n|\r|\n/).filter((line) => line.trim() !== "").length, file.name);
         return;
       }
-      const rows = parseCsv(text, separatorOf(text));
+      const rows = parseCsv(text, separatorOf(text), file.name);
       if (rows.length === 0) throw new Error(`${file.name} has no rows.`);
       this.showFile(file.name, rows);
     } catch (error) {
-      this.forgetFile();
       say("several-status", error.message, true);
     }
   }
@@ -123,6 +134,22 @@ export class SeveralTexts {
     say("several-status", `${count} texts in ${name}.`);
   }
 
+  /** The names of the file's other columns, and their fields for each text; the table's names get an addition. */
+  others() {
+    if (this.table === null) return { names: [], fields: [] };
+    const { rows } = this.table;
+    const hasNames = byId("header").checked;
+    const indexes = rows[0].map((_, index) => index).filter((index) => index !== Number(byId("column").value));
+    const taken = new Set(this.columnNames());
+    return {
+      names: indexes.map((index) => {
+        const name = hasNames && rows[0][index].trim() ? rows[0][index] : `column ${index + 1}`;
+        return taken.has(name) ? `${name} (file)` : name;
+      }),
+      fields: rows.slice(hasNames ? 1 : 0).map((row) => indexes.map((index) => row[index])),
+    };
+  }
+
   texts() {
     if (this.table === null) return byId("lines").value.split(/\r\n|\r|\n/).filter((line) => line.trim() !== "");
     const column = Number(byId("column").value);
@@ -137,7 +164,9 @@ export class SeveralTexts {
     }
     this.running?.abort();
     const mine = (this.running = new AbortController());
-    this.rows = texts.map((text, index) => ({ number: index + 1, text, remarks: "" }));
+    const others = this.others();
+    this.otherNames = others.names;
+    this.rows = texts.map((text, index) => ({ number: index + 1, text, remarks: "", others: others.fields[index] }));
     this.sorted = ["row", 1];
     this.shown = PAGE;
     this.setRunning(true);
@@ -145,7 +174,7 @@ export class SeveralTexts {
     progress.max = texts.length;
     progress.value = 0;
     say("several-status", `Classifying ${texts.length} texts …`);
-    let message = "";
+    let failure = null;
     try {
       for (const batch of batches(this.rows, this.limits)) {
         await this.scoreBatch(batch, mine.signal);
@@ -153,7 +182,7 @@ export class SeveralTexts {
       }
     } catch (error) {
       if (this.running !== mine) return;
-      message = error.name === "AbortError" ? "Cancelled." : error.message;
+      failure = error;
     }
     if (this.running !== mine) return;
     this.running = null;
@@ -161,9 +190,13 @@ export class SeveralTexts {
     const done = this.rows.filter((row) => row.label !== undefined).length;
     const counts = this.classNames.map((name) => [name, this.rows.filter((row) => row.label === name).length])
       .filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]).slice(0, 10).map(([name, count]) => `${name} ${count}`);
-    say("several-status",
-      `${message} ${done} of ${texts.length} texts classified${counts.length ? `: ${counts.join(", ")}` : ""}.`.trim(),
-      message !== "" && message !== "Cancelled.");
+    const summary = `${done} of ${texts.length} texts classified${counts.length ? `: ${counts.join(", ")}` : ""}.`;
+    if (failure === null) say("several-status", summary);
+    else if (failure.name === "AbortError") say("several-status", `Cancelled. ${summary}`);
+    else {
+      failure.message = `${failure.message} ${summary}`;
+      sayError("several-status", failure, () => this.score());
+    }
     this.render();
   }
 
@@ -187,7 +220,8 @@ export class SeveralTexts {
           signal.throwIfAborted();
         } else if (error.status !== 422 && error.status !== 413) throw error;
         else if (rows.length === 1) {
-          rows[0].remarks = `not classified: ${error.message}`;
+          // The server names the text by its place in the request, which the user did not write.
+          rows[0].remarks = `not classified: ${error.message.replace(/^X(\[\d+\] \(counted from 0\))?: /, "")}`;
           return;
         } else {
           const half = rows.length >> 1;
@@ -247,13 +281,16 @@ export class SeveralTexts {
     byId("more").textContent = `Show ${Math.min(PAGE, this.rows.length - this.shown)} more of ${this.rows.length}`;
   }
 
+  columnNames() {
+    return ["row", "text", "label", "probability", ...this.classNames.map((name) => `P(${name})`), "stage", "truncated", "remarks"];
+  }
+
   save() {
-    const names = ["row", "text", "label", "probability", ...this.classNames.map((name) => `P(${name})`), "stage", "truncated", "remarks"];
     const rows = this.order().map((row) => [
       row.number, row.text, row.label, row.probability, ...this.classNames.map((name) => row.probabilities?.[name]),
-      row.facts?.stage, row.facts?.truncated, row.remarks,
+      row.facts?.stage, row.facts?.truncated, row.remarks, ...(row.others ?? []),
     ]);
-    download("predictions.csv", toCsv([names, ...rows]), "text/csv");
+    download("predictions.csv", toCsv([[...this.columnNames(), ...this.otherNames], ...rows]), "text/csv");
   }
 }
 

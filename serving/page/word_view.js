@@ -11,8 +11,19 @@ const BASELINES = {
   absence: "its wordpieces do not count",
 };
 
+// A smaller largest contribution gets paler colours: in a long text each word adds little.
+const STRONG = { probability: 0.02, logit: 0.1 };
+const MIN_STRENGTH = 0.2;
+const MAX_DIGITS = 4;
+
+/** The digits after the point, with which the largest of some contributions has two digits. */
+function digitsFor(largest, unit) {
+  const [number, fewest] = unit === "probability" ? [100 * largest, 1] : [largest, 2];
+  return number > 0 ? Math.min(MAX_DIGITS, Math.max(fewest, 1 - Math.floor(Math.log10(number)))) : fewest;
+}
+
 /** A contribution with its sign; probabilities in percentage points. */
-const shown = (value, unit) => (unit === "probability" ? signed(100 * value, 1) : signed(value, 2));
+const shown = (value, unit, digits = digitsFor(Infinity, unit)) => signed(unit === "probability" ? 100 * value : value, digits);
 
 /**
  * The pieces of a text in its order: [start, end, index of the word or -1, whether the model read it].
@@ -80,13 +91,15 @@ export class WordView {
     const name = byId("explained").value;
     const values = this.found.values[name];
     const largest = Math.max(0, ...values.map(Math.abs));
+    const strength = Math.min(1, Math.max(MIN_STRENGTH, Math.sqrt(largest / STRONG[unit])));
+    const digits = digitsFor(largest, unit);
     // Spans count characters, and a string of JavaScript counts UTF-16 units.
     const characters = Array.from(text);
     byId("words").replaceChildren(...piecesOf(characters.length, spans, unseen).map(([start, end, index, isSeen]) => {
       const piece = characters.slice(start, end).join("");
       if (!isSeen) return element("span", { class: "unseen", text: piece });
       if (index < 0) return document.createTextNode(piece);
-      return wordElement(piece, values[index], largest, unit);
+      return wordElement(piece, values[index], largest, strength, (value) => shown(value, unit, digits));
     }));
     const total = values.reduce((sum, value) => sum + value, bases[name]);
     byId("sum").textContent = unit === "probability"
@@ -94,7 +107,7 @@ export class WordView {
         `probability of ${name} ${percent(probabilities[name])}.`
       : `Without the words ${signed(bases[name], 2)}, the words ${shown(total - bases[name], unit)}.`;
     this.showHow();
-    this.showTable(words, values, unit);
+    this.showTable(words, values, (value) => shown(value, unit, digits));
   }
 
   showHow() {
@@ -108,22 +121,22 @@ export class WordView {
     byId("how").textContent = sentences.join(" ");
   }
 
-  showTable(words, values, unit) {
+  showTable(words, values, format) {
     const ranked = words.map((word, index) => [word, values[index]]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const rows = this.showsAll ? ranked : ranked.slice(0, MAX_ROWS);
     byId("word-table").tBodies[0].replaceChildren(...rows.map(([word, value]) =>
-      element("tr", {}, element("td", { text: word }), element("td", { class: "number", text: shown(value, unit) }))));
+      element("tr", {}, element("td", { text: word }), element("td", { class: "number", text: format(value) }))));
     const button = byId("all-words");
     button.hidden = ranked.length <= MAX_ROWS;
     button.textContent = this.showsAll ? "Show fewer words" : `Show all ${ranked.length} words`;
   }
 }
 
-function wordElement(piece, value, largest, unit) {
+function wordElement(piece, value, largest, strength, format) {
   const share = largest === 0 ? 0 : Math.abs(value) / largest;
   if (share < MIN_SHARE) return element("span", { class: "word", text: piece });
   const made = element("span", { class: `word ${value > 0 ? "for" : "against"}` }, piece,
-    element("span", { class: "value", text: shown(value, unit) }));
-  made.style.setProperty("--share", share.toFixed(3));
+    element("span", { class: "value", text: format(value) }));
+  made.style.setProperty("--share", (share * strength).toFixed(3));
   return made;
 }

@@ -350,21 +350,68 @@ def test_a_wrong_key_is_asked_for_again_and_a_right_one_is_kept_in_the_tab(brows
     with serve(api_key=KEY) as url, new_page(browser, accepts="401") as page:
         page.goto(url)
         give_key(page, "wrong")
-        page.fill("#text", TEXT)
         expect(page.locator("#api-key-note")).to_contain_text("refused")
         check_accessible(page)
-        give_key(page, KEY)
+        for odd, found in (("s3cret“Key”", "“"), ("ключ", "к"), ("a key", "a blank"), (" ", "nothing")):
+            give_key(page, odd)
+            expect(page.locator("#api-key-note")).to_contain_text(f"this one has {found}.")
+        assert page.evaluate("sessionStorage.length") == 0
+        give_key(page, f" {KEY} ")
+        expect(page.get_by_role("dialog", name="API key")).to_have_count(0)
+        page.fill("#text", TEXT)
         expect(page.locator("#label")).not_to_be_empty()
         page.reload()
         page.fill("#text", TEXT)
         expect(page.locator("#label")).not_to_be_empty()
-        tab = page.context.new_page()
-        tab.goto(url)
-        tab.get_by_role("button", name="Cancel").click()
-        tab.fill("#text", TEXT)
-        expect(tab.get_by_role("dialog", name="API key")).to_be_visible()
-        tab.get_by_role("button", name="Cancel").click()
-        expect(tab.locator("#status")).to_contain_text("needs its key")
+
+
+def test_without_a_key_a_button_asks_for_it_and_typing_does_not(browser, serve):
+    with serve(api_key=KEY) as url, new_page(browser) as page:
+        page.goto(url)
+        page.get_by_role("button", name="Cancel").click()
+        dialog = page.get_by_role("dialog", name="API key")
+        expect(page.locator("#status")).to_contain_text("needs its key")
+        for text in ("good", TEXT):
+            page.fill("#text", text)
+            page.wait_for_timeout(500)
+            expect(dialog).to_have_count(0)
+            expect(page.locator("#status")).to_contain_text("needs its key")
+        check_accessible(page)
+        page.keyboard.press("Escape")
+        page.keyboard.press("m")
+        page.fill("#lines", TEXT)
+        page.click("#score")
+        expect(page.locator("#several-status")).to_contain_text("needs its key, and none was given. 0 of 1")
+        page.locator("#several-status").get_by_role("button", name="Enter key").click()
+        give_key(page, KEY)
+        expect(page.locator("#several-status")).to_contain_text("1 of 1 texts classified")
+        page.click("#tab-one")
+        page.locator("#status").get_by_role("button", name="Enter key").click()
+        expect(dialog).to_have_count(0)
+        expect(page.locator("#label")).not_to_be_empty()
+        expect(page.locator("#status")).to_be_empty()
+
+
+def test_small_contributions_have_more_digits_and_paler_colours(browser, serve):
+    code = """async (values) => {
+      const { WordView } = await import("/page/word_view.js");
+      new WordView().show({
+        text: "a b", words: ["a", "b"], spans: [[0, 1], [2, 3]], unseen: [], unit: "probability", label: "pos",
+        values: { pos: values }, base_values: { pos: 0.5 }, probabilities: { pos: 0.5 },
+        baseline: "mask", complete: true,
+      });
+      document.getElementById("result").hidden = false;
+      return [...document.querySelectorAll("#words .word")].map((word) =>
+        [word.lastChild.textContent, Number(word.style.getPropertyValue("--share"))]);
+    }"""
+    with serve() as url, new_page(browser) as page:
+        page.goto(url)
+        assert page.evaluate(code, [0.31, -0.062]) == [["+31.0", 1], ["−6.2", 0.2]]
+        assert page.evaluate(code, [0.0005, -0.00025]) == [["+0.050", 0.2], ["−0.025", 0.1]]
+        table = page.locator("#word-table tbody tr")
+        assert table.all_inner_texts() == ["a\t+0.050", "b\t−0.025"]
+        assert page.evaluate(code, [0, 0]) == [["a", 0], ["b", 0]]
+        assert table.all_inner_texts() == ["a\t±0.0", "b\t±0.0"]
 
 
 def test_a_server_without_explanations(browser, serve):

@@ -12,6 +12,9 @@ from serving.app import create_app
 
 PERSISTED = Path(__file__).parents[1] / "fixtures" / "persisted" / "model"
 KEY = "a,key"
+# Tables that are wider than their place, which hides columns.
+CUT = """[...document.querySelectorAll(".scroll")].filter((place) => place.scrollWidth > place.clientWidth)
+    .map((place) => place.getAttribute("aria-label"))"""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,9 @@ def test_drift_shows_the_check_and_the_versions(browser, serve, tmp_path, key, i
         current = (tmp_path / "model" / "current").read_text().strip()
         expect(page.locator("#versions tr", has_text=current)).to_contain_text("current")
         check_accessible(page)
+        assert page.evaluate(CUT) == []
+        head = page.locator("#versions thead").bounding_box()
+        assert (head["width"] > 600) != is_narrow
         with page.context.expect_page() as opened:
             page.get_by_role("link", name=f"Evaluation of {current}").click()
         expect(opened.value.locator("body")).to_contain_text(current)
@@ -76,3 +82,15 @@ def test_docs_describes_the_api_and_sends_requests(browser, serve, key, is_narro
         operation.locator("textarea").fill('{"text": "a good film"}')
         operation.get_by_role("button", name="Execute").click()
         expect(operation.locator(".live-responses-table")).to_contain_text('"label": "pos"')
+
+
+def test_drift_shows_its_report_after_a_late_key(browser, serve, tmp_path):
+    shutil.copytree(PERSISTED, tmp_path / "model")
+    with serve(api_key=KEY) as url, new_page(browser) as page:
+        page.goto(f"{url}/drift")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#status")).to_contain_text("needs its key")
+        page.get_by_role("button", name="Enter key").click()
+        give_key(page)
+        expect(page.locator("#versions")).to_contain_text("current")
+        expect(page.locator("#status")).to_be_empty()

@@ -1,5 +1,6 @@
 """Several texts in Chromium: lines and files, the table, its order and its download."""
 
+import codecs
 import csv
 import io
 import re
@@ -11,7 +12,7 @@ from serving_models import inference, settings
 
 from serving.app import create_app
 
-FILE = 'id,review\r\n7,"good, and ""good"" film"\r\n8,bad\r\n9,=bad bad\r\n'
+FILE = 'id,review,label\r\n7,"good, and ""good"" film",=x\r\n8,bad,\r\n9,=bad bad,-1\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,12 @@ def test_a_file_is_classified_sorted_and_saved(browser, url, is_narrow):
         expect(page.locator("th:has(#sort-probability)")).to_have_attribute("aria-sort", "descending")
         with page.expect_download() as saved:
             page.click("#download")
-        lines = list(csv.reader(io.StringIO(saved.value.path().read_text(encoding="utf-8"))))
+        content = saved.value.path().read_bytes()
+        assert content.startswith(codecs.BOM_UTF8)
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
         assert lines[0][:6] == ["row", "text", "label", "probability", "P(neg)", "P(pos)"]
+        assert lines[0][8:] == ["remarks", "id", "label (file)"]
+        assert [line[9:] for line in lines[1:]] == [["7", "'=x"], ["9", "-1"], ["8", ""]]
         assert [line[0] for line in lines[1:]] == ["1", "3", "2"]
         assert lines[2][1] == "'=bad bad"
         assert float(lines[1][4]) + float(lines[1][5]) == pytest.approx(1)
@@ -73,7 +78,7 @@ def test_lines_and_a_text_that_the_server_refuses(browser, url):
         page.fill("#lines", f"good\n\n{'bad ' * 300}\nbad\n")
         page.click("#score")
         expect(page.locator("#several-status")).to_contain_text("2 of 3 texts classified")
-        expect(page.locator("#table tbody tr").nth(1)).to_contain_text("not classified")
+        expect(page.locator("#table tbody tr").nth(1)).to_contain_text("not classified: expected at most")
         assert [row[2] for row in rows(page)] == ["pos", "–", "neg"]
 
 
@@ -92,8 +97,11 @@ def test_a_dropped_file_and_files_that_cannot_be_read(browser, url):
         assert [row[1] for row in rows(page)] == ["good film", "bad film"]
         page.evaluate(drop, ["a.csv", [0xFF, 0xFE, 0x41]])
         expect(page.locator("#several-status")).to_contain_text("not UTF-8")
+        # The table of the earlier file must not pass for that of this one.
+        for name in ("table", "download", "more"):
+            expect(page.locator(f"#{name}")).to_be_hidden()
         page.evaluate(drop, ["b.csv", list(b'a,"b')])
-        expect(page.locator("#several-status")).to_contain_text("inside a quoted field")
+        expect(page.locator("#several-status")).to_contain_text("b.csv, line 1: a quote opens here")
         page.click("#score")
         expect(page.locator("#several-status")).to_contain_text("no texts yet")
 
@@ -111,3 +119,32 @@ def test_many_texts_are_sent_in_batches_and_shown_in_parts(browser, url):
         page.click("#more")
         assert len(rows(page)) == 230
         assert re.match("good film 229", rows(page)[-1][1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('id,text\n1,"a\nb"\n2,"open\nc\n', "f.csv, line 4: a quote opens here and never closes"),
+        ('text,label\r\n"a\r\nb",pos\r\n"x"y,pos\r\n', "f.csv, line 4: expected a separator after a closing quote"),
+        ("text\tlabel\rgood\tpos\rbad\r", "f.csv, line 3: expected 2 fields, as in line 1, found 1"),
+        ('\ntext,label\n"a\nb",pos\nbad,neg,more\n', "f.csv, line 5: expected 2 fields, as in line 2, found 3"),
+    ],
+)
+def test_a_damaged_csv_is_refused_with_its_line(browser, url, content, message):
+    with new_page(browser) as page:
+        open_several(page, url)
+        page.set_input_files("#file", {"name": "f.csv", "mimeType": "text/csv", "buffer": content.encode()})
+        expect(page.locator("#several-status")).to_contain_text(message)
+        expect(page.locator("#columns")).to_be_hidden()
+
+
+def test_rows_of_a_csv(browser, url):
+    code = "async ([text, separator]) => (await import('/page/csv.js')).parseCsv(text, separator)"
+    with new_page(browser) as page:
+        page.goto(url)
+        assert page.evaluate(code, ['a,b\r\n"x, ""y""\r\nz",\r\n\r\n"",q', ","]) == [
+            ["a", "b"],
+            ['x, "y"\r\nz', ""],
+            ["", "q"],
+        ]
+        assert page.evaluate(code, ['a;b\rc"d;e; ;\r', ";"]) == [["a", "b"], ['c"d', "e"]]
