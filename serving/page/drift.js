@@ -50,7 +50,7 @@ function showCheck(report) {
   if (windows.length) {
     parts.push(table("Windows of time, newest first", [["From"], ["To"], ["Verdict"], ["Texts", true]],
       windows.map(({ since, until, verdict, texts }) =>
-        row([moment(since), moment(until), cell(verdict), cell(String(texts), true)]))));
+        row([moment(since), moment(until), cell(verdict), cell(String(texts), true)])), "cards"));
   }
   if (retraining) parts.push(element("p", { text: `Last retraining: ${time(retraining.time)}, ${retraining.outcome}.` }));
   if (failed) parts.push(element("p", { class: "bad", text: `${failed} runs of textclf watch failed.` }));
