@@ -146,7 +146,7 @@ def export_engine(
     random, golden = np.random.default_rng(seed), golden_texts_of(manifest.windows, manifest.max_length)
     rows = _chosen(len(texts.calibration_set), _PARITY_TEXTS, random)
     compared = Split(tuple(texts.calibration_set.texts[row] for row in rows), texts.calibration_set.labels[rows])
-    calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
+    calibration = _chosen_by_length(texts.quantization, _CALIBRATION_TEXTS, random)
     model = tf.saved_model.load(str(saved_model))
     original = saved_model_logits(model, compared.texts, manifest.windows)
     probe = _windows(tokenizer, compared.texts[:_COMPARED_TEXTS])
@@ -213,6 +213,13 @@ def _windows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[list[int]]
 def _chosen(count: int, max_count: int, random: np.random.Generator) -> NDArray[np.intp]:
     """Positions of up to `max_count` of `count` texts, ascending."""
     return np.arange(count) if count <= max_count else np.sort(random.permutation(count)[:max_count])
+
+
+def _chosen_by_length(texts: Sequence[str], max_count: int, random: np.random.Generator) -> list[str]:
+    """Texts drawn in proportion to their length: the largest activations, which set the ranges, are in long texts."""
+    lengths = np.array([len(text) + 1 for text in texts])  # An empty text may be drawn, too.
+    rows = random.choice(len(texts), min(max_count, len(texts)), replace=False, p=lengths / lengths.sum())
+    return [texts[row] for row in rows]
 
 
 @dataclass(frozen=True)
