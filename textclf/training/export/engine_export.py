@@ -4,7 +4,7 @@
 2. The graph is built from the weights (engine_graph.py) and must give the SavedModel's logits within the rounding
    error. For an unknown encoder the SavedModel's own graph is converted, which is slower.
 3. The graph is tried in int8 (NNCF), bfloat16 and float32; the first precision that passes the parity check
-   (textclf.stats.parity) on the calibration set is used.
+   (textclf.stats.parity) on up to 2,000 held-out texts is used.
 """
 
 import dataclasses
@@ -95,10 +95,17 @@ class ExportedEngine:
 
 @dataclass(frozen=True)
 class EngineTexts:
-    """Training texts that measure the ranges of activations, and the calibration set for the parity check."""
+    """Texts that the export reads.
+
+    Attributes:
+        quantization: training texts, which measure the ranges of activations.
+        calibration_set: held-out texts for the parity check.
+        more_held_out: other held-out texts, which the parity check also reads if the calibration set is small.
+    """
 
     quantization: Sequence[str]
     calibration_set: Split
+    more_held_out: Split | None = None
 
 
 def export_seconds(texts: EngineTexts, max_length: int) -> float:
@@ -108,7 +115,9 @@ def export_seconds(texts: EngineTexts, max_length: int) -> float:
         return rough_wordpieces(texts, max_length) * min(1, max_texts / len(texts))
 
     quantization = wordpieces(texts.quantization, _CALIBRATION_TEXTS) / _QUANTIZATION_SPEED
-    return _FIXED_SECONDS + quantization + wordpieces(texts.calibration_set.texts, _PARITY_TEXTS) / _COMPARISON_SPEED
+    more = () if texts.more_held_out is None else texts.more_held_out.texts
+    compared = [*texts.calibration_set.texts, *more]
+    return _FIXED_SECONDS + quantization + wordpieces(compared, _PARITY_TEXTS) / _COMPARISON_SPEED
 
 
 def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:
@@ -145,8 +154,11 @@ def export_engine(
     """
     random, golden = np.random.default_rng(seed), golden_texts_of(manifest.windows, manifest.max_length)
     rows = _chosen(len(texts.calibration_set), _PARITY_TEXTS, random)
-    compared = Split(tuple(texts.calibration_set.texts[row] for row in rows), texts.calibration_set.labels[rows])
-    calibration = _chosen_by_length(texts.quantization, _CALIBRATION_TEXTS, random)
+    compared = texts.calibration_set.chosen(rows)
+    if texts.more_held_out is not None:
+        more = texts.more_held_out.chosen(_chosen(len(texts.more_held_out), _PARITY_TEXTS - len(rows), random))
+        compared = Split((*compared.texts, *more.texts), np.concatenate([compared.labels, more.labels]))
+    calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
     original = saved_model_logits(model, compared.texts, manifest.windows)
     probe = _windows(tokenizer, compared.texts[:_COMPARED_TEXTS])
@@ -202,7 +214,7 @@ def export_engine(
         golden_texts=golden,
         parity={**manifest.parity, "engine": compared_parity.to_dict()},
     )
-    return ExportedEngine(manifest, rows, original)
+    return ExportedEngine(manifest, rows, original[: len(rows)])
 
 
 def _windows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[list[int]]]:
@@ -213,13 +225,6 @@ def _windows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[list[int]]
 def _chosen(count: int, max_count: int, random: np.random.Generator) -> NDArray[np.intp]:
     """Positions of up to `max_count` of `count` texts, ascending."""
     return np.arange(count) if count <= max_count else np.sort(random.permutation(count)[:max_count])
-
-
-def _chosen_by_length(texts: Sequence[str], max_count: int, random: np.random.Generator) -> list[str]:
-    """Texts drawn in proportion to their length: the largest activations, which set the ranges, are in long texts."""
-    lengths = np.array([len(text) + 1 for text in texts])  # An empty text may be drawn, too.
-    rows = random.choice(len(texts), min(max_count, len(texts)), replace=False, p=lengths / lengths.sum())
-    return [texts[row] for row in rows]
 
 
 @dataclass(frozen=True)

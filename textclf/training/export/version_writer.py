@@ -259,7 +259,9 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     calibration_set, train = new.dataset.validation_calibrate, new.dataset.train.texts
     checked_texts = [*calibration_set.texts[:_TOKENIZED_TEXTS], *train[:_TOKENIZED_TEXTS]]
     tokenizer = checked_tokenizer(new.preprocessing, checked_texts)
-    texts = EngineTexts(train, calibration_set)
+    # Labels of texts that the model was fitted to change less than those of other texts.
+    is_held_out = manifest.training.get("options", {}).get("train_on", "train") == "train"
+    texts = EngineTexts(train, calibration_set, new.dataset.validation_select if is_held_out else None)
     announce(
         "making the int8 engine and comparing it with the SavedModel", export_seconds(texts, manifest.max_wordpieces)
     )
