@@ -55,8 +55,9 @@ def test_every_command_of_every_stage_has_a_name():
     }
     for stage in STAGES:
         script = importlib.import_module(stage).main
-        for command in getattr(script, "commands", {"": script}).values():
-            assert command.callback in callbacks, f"{stage} {command.name}"
+        of_stage = commands(script) if isinstance(script, click.Group) else {(): script}
+        for words, command in of_stage.items():
+            assert command.callback in callbacks, f"{stage} {words}"
 
 
 @pytest.mark.parametrize("words", sorted(COMMANDS), ids=" ".join)

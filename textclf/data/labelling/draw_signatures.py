@@ -85,7 +85,7 @@ class DrawSignatures:
                 f"draw: expected one from the texts of the version that is served, {version}, got one from "
                 f"{values['version']!s:.100}; {_AGAIN}"
             )
-        # Of the number, not of the characters sent: several spellings in base64 mean the same bytes.
+        # The id hashes the number, not the characters sent: several spellings in base64 mean the same bytes.
         digest = _mac(self._key(), "review id", values["draw"].encode(), "")
         return Draw(values["draw"], version, str(uuid.UUID(bytes=digest[:16], version=4)))
 
