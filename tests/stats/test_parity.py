@@ -11,6 +11,7 @@ from textclf.stats.parity import Parity, margins, parity, parity_failures
 SAME = Parity(
     texts=1000,
     agreement=1.0,
+    clear_agreement=1.0,
     widest_margin_of_differing=0.0,
     accuracy_of_original=0.9,
     accuracy_of_copy=0.9,
@@ -35,7 +36,7 @@ def test_figures_of_four_texts():
         copy=(np.array([0, 1, 1, 1]), copy),
         margins_of_original=np.array([0.8, 0.5, 0.15, 0.9]),
     )
-    assert (figures.texts, figures.agreement) == (4, 0.75)
+    assert (figures.texts, figures.agreement, figures.clear_agreement) == (4, 0.75, 0.75)
     assert figures.widest_margin_of_differing == 0.15
     assert (figures.accuracy_of_original, figures.accuracy_of_copy) == (0.75, 0.5)
     assert figures.largest_logit_difference == pytest.approx(0.5)
@@ -48,6 +49,12 @@ def test_the_widest_margin_is_of_the_texts_that_differ_only():
     figures = parity(ids, (ids, logits), (np.array([1, 0, 1]), logits), np.array([0.2, 0.3, 0.9]))
     assert figures.widest_margin_of_differing == 0.3
     assert parity(ids, (ids, logits), (ids, logits), np.array([0.2, 0.3, 0.9])).widest_margin_of_differing == 0.0
+
+
+def test_texts_with_a_narrow_margin_count_as_agreeing_clearly():
+    ids, logits = np.array([0, 1, 1, 0]), np.zeros((4, 2))
+    figures = parity(ids, (ids, logits), (1 - ids, logits), np.array([0.0499, 0.05, 0.01, 0.9]))
+    assert (figures.agreement, figures.clear_agreement) == (0.0, 0.5)
 
 
 def test_figures_are_plain_numbers_for_json():
@@ -89,13 +96,22 @@ def test_a_copy_that_answers_the_same_passes():
 @pytest.mark.parametrize(("texts", "differing", "passes"), [
     (1000, 5, True), (1000, 6, False), (2000, 10, True), (2000, 11, False), (1001, 5, True), (1001, 6, False),
 ])  # fmt: skip
-def test_from_a_thousand_texts_on_the_share_of_equal_labels_counts(texts, differing, passes):
-    # Whatever the margins were.
-    found = failures(texts=texts, agreement=1 - differing / texts, widest_margin_of_differing=1.0)
+def test_from_a_thousand_texts_on_half_a_percent_may_differ_clearly(texts, differing, passes):
+    share = 1 - differing / texts
+    found = failures(texts=texts, agreement=share, clear_agreement=share, widest_margin_of_differing=1.0)
     assert (found == []) == passes
     if not passes:
         (message,) = found
-        assert f"of {texts} texts; at least 99.5% is needed" in message
+        assert f"of {texts} texts with margins of at least 0.05; at most 0.5% is allowed" in message
+
+
+@pytest.mark.parametrize(("texts", "differing", "passes"), [(1000, 10, True), (1000, 11, False), (2000, 21, False)])
+def test_from_a_thousand_texts_on_one_percent_may_differ_in_all(texts, differing, passes):
+    found = failures(texts=texts, agreement=1 - differing / texts, widest_margin_of_differing=0.04)
+    assert (found == []) == passes
+    if not passes:
+        (message,) = found
+        assert f"of {texts} texts; at least 99% is needed" in message
 
 
 @pytest.mark.parametrize(("margin", "passes"), [(0.0, True), (0.0499, True), (0.05, False), (0.3, False)])
@@ -131,8 +147,8 @@ def test_accuracy_may_fall_by_two_texts_or_a_fifth_of_a_point(texts, lost, passe
 
 
 def test_every_failure_is_said():
-    found = failures(agreement=0.5, accuracy_of_copy=0.5)
-    assert len(found) == 2
+    found = failures(agreement=0.5, clear_agreement=0.5, accuracy_of_copy=0.5)
+    assert len(found) == 3
     found = failures(texts=10, widest_margin_of_differing=0.9, accuracy_of_copy=0.5)
     assert len(found) == 2
 

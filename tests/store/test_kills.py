@@ -45,6 +45,7 @@ def source(tmp_path_factory) -> Path:
     same = Parity(
         1000,
         agreement=1,
+        clear_agreement=1,
         widest_margin_of_differing=0,
         accuracy_of_original=0.5,
         accuracy_of_copy=0.5,
