@@ -220,7 +220,7 @@ def _parities(manifest: Manifest) -> list[tuple[str, Parity]]:
     found = []
     for name, values in manifest.parity.items():
         with contextlib.suppress(TypeError):  # Not a comparison, or one of another version of this software.
-            found.append((name, Parity(**values)))
+            found.append((name, Parity.from_dict(values)))
     return found
 
 

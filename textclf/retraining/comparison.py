@@ -112,7 +112,7 @@ def parity_failures_of(manifest: Manifest) -> list[str]:
     found = [manifest.parity.get(part) for part in parts]
     if None in found:
         return ["no results of its comparison with the trained model"]
-    return [text for part in found if part is not None for text in parity_failures(Parity(**part))]
+    return [text for part in found if part is not None for text in parity_failures(Parity.from_dict(part))]
 
 
 def predicted_labels(version: ModelVersion, texts: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,11 @@ class Parity:
     def to_dict(self) -> dict[str, Any]:
         """The measurements as a dict for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The measurements of a manifest; one of earlier software has no clear_agreement, which is at least the other."""
+        return cls(**{"clear_agreement": values["agreement"], **values})
 
 
 def parity(
