@@ -17,7 +17,7 @@ from textclf.store.model_store import ModelStore, ModelVersion
 
 STORE = ROOT / "model"
 CARD = (STORE / "README.md").read_text(encoding="utf-8")
-SHIPPED = ("engine", "plots", "reference.npz")
+SHIPPED = ("engine", "evaluation.json", "plots", "reference.npz")
 README = {
     "A joy from beginning to end.": "pos",
     "Clever, warm and very funny.": "pos",

@@ -219,7 +219,7 @@ def _parities(manifest: Manifest) -> list[tuple[str, Parity]]:
     """The comparisons of the engine with the SavedModel that the manifest contains."""
     found = []
     for name, values in manifest.parity.items():
-        with contextlib.suppress(TypeError):  # Not a comparison, or one of another version of this software.
+        with contextlib.suppress(TypeError, KeyError):  # Not a comparison, or one of another version of this software.
             found.append((name, Parity.from_dict(values)))
     return found
 

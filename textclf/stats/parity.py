@@ -46,7 +46,7 @@ class Parity:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The measurements of a manifest; one of earlier software has no clear_agreement, which is at least the other."""
+        """The measurements of a manifest; in one of earlier software clear_agreement is missing."""
         return cls(**{"clear_agreement": values["agreement"], **values})
 
 
