@@ -8,11 +8,9 @@ import pytest
 from serving.sagemaker.hyperparameters import Hyperparameters
 from serving.settings import Settings
 from textclf.config import (
-    CombineOptions,
     DataOptions,
     DriftOptions,
     EncoderOptions,
-    GateOptions,
     ModelOptions,
     TrainingOptions,
 )
@@ -34,6 +32,7 @@ from textclf.fields import (
 )
 from textclf.monitoring.options import MonitoringSettings
 from textclf.monitoring.retrain_policy import RetrainPolicy
+from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.stats.cascade_rules import CascadeSettings
 
 ALL = [

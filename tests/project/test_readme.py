@@ -41,7 +41,7 @@ NOT_RUN = {
     "textclf labels import ": "needs a labelled file; tests/monitoring/test_labelling.py imports several",
     "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
     "textclf data download ": "needs the network",
-    "textclf train --dataset-path aclImdb_v1.tar.gz": "needs the network and hours; test_shipped_model.py parses it",
+    "textclf train --dataset-path sentiment": "needs the mixture and an hour; test_shipped_model.py parses it",
     "textclf train --dataset-path DATA ": "needs placeholders; test_engine_export.py exports again",
     "textclf score --model-path large-models": "needs a better model; tests/training/test_teachers.py scores a file",
     "textclf train --dataset-path reviews.csv --teacher": "needs a teacher; tests/training has several",

@@ -143,6 +143,8 @@ def test_the_progress_of_an_audit_counts_audits_alone(browser, served, tmp_path)
         says(page, "Stored: neg.")
         expect(page.locator("#counts")).to_have_text("1 labelled in this session, 0 skipped")
         page.get_by_label("Texts").select_option("audit")
+        # Until the draw arrives, the page shows the informative text.
+        expect(page.locator("#marks")).not_to_contain_text("predicted: ")
         expect(page.locator("#progress")).to_be_visible()
         expect(page.locator("#counts")).to_have_text("0 of 200 labelled in this session, 0 skipped")
         page.keyboard.press("Escape")
