@@ -92,8 +92,20 @@ class UnknownLabelError(InputError):
     """A label is not a class of the model."""
 
 
+# Why a random draw is not valid.
+SIGNATURE, EXPIRED, OTHER_VERSION = "signature", "expired", "other version"
+
+
 class InvalidDrawError(InputError):
-    """The signature of a random draw is not valid for its text, or has expired."""
+    """The signature of a random draw is not valid for its text, or has expired.
+
+    Attributes:
+        cause: SIGNATURE, EXPIRED or OTHER_VERSION.
+    """
+
+    def __init__(self, message: str, cause: str = SIGNATURE) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class AlreadyLabelledError(InputError):

@@ -12,9 +12,11 @@ from tiny_engine import write_version
 
 import monitoring
 import textclf.__main__ as console
+from textclf.config import DataOptions
 from textclf.data.labelled_reviews import read_labelled_reviews
 from textclf.data.prediction_log.log import PredictionLog, logged_predictions
 from textclf.drift.reference import REFERENCE_FILE, load_reference
+from textclf.monitoring.labelling import import_labels
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.loading import load_predictor
 
@@ -118,7 +120,8 @@ def test_a_text_or_a_draw_that_was_changed_is_no_audit(run, tmp_path):
     output = run("import", path)
     assert "3 labels stored, 0 random audits" in output
     assert "1 text without a label, left out" in output
-    assert "2 labels stored, but not as an audit: draw: expected this server's signature" in output
+    assert "2 labels stored, but not as an audit: row 1 (its text or its draw was changed, " in output
+    assert ", row 2 (its text" in output
     assert {(label, audit) for _, label, audit in stored(tmp_path)} == {("neg", False)}
 
 
@@ -130,7 +133,57 @@ def test_a_draw_of_another_version_is_no_audit(run, tmp_path):
     line = ["labels", "import", path, "--model-path", tmp_path / "other", "--new-data-dir", tmp_path / "new"]
     result = CliRunner().invoke(monitoring.main, list(map(str, line)))
     assert "2 labels stored, 0 random audits" in result.output
-    assert "from the texts of the version that is served" in result.output
+    why = "it was drawn from the texts of another version"
+    assert f"2 labels stored, but not as an audit: row 1 ({why}), row 2 ({why})" in result.output
+
+
+def test_the_draw_of_another_row_is_named(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 2, "--output", path)
+    draws = []
+    label_csv(path, "neg", lambda row: {**row, "draw": draws.append(row["draw"]) or draws[0]})
+    output = run("import", path)
+    assert "2 labels stored, 1 random audit among them" in output
+    assert "1 label stored, but not as an audit: row 2 (it has the draw of row 1)" in output
+
+
+def test_an_expired_draw_is_named(folder, run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 1, "--output", path)
+    label_csv(path, "neg")
+    late = time.time() + 15 * 86_400
+    found = import_labels(path, folder / "model", tmp_path / "new", DataOptions(), clock=lambda: late)
+    assert found.refused == ("row 1 (it was drawn more than 14 days ago)",)
+    assert (found.stored, found.audits) == (1, 0)
+
+
+def test_blanks_and_line_ends_do_not_matter_to_a_draw(run, tmp_path):
+    path = tmp_path / "audit.csv"
+    run("sample", "--audit", 3, "--output", path)
+    label_csv(path, "neg", lambda row: {**row, "text": " " + row["text"].replace(" ", "\r\n ") + "\n"})
+    assert "3 labels stored, 3 random audits" in run("import", path)
+
+
+def test_a_text_with_several_labels_stops_the_import(run, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("text,label\na good film,pos\nfine,pos\na  good film,neg\n")
+    output = run("import", path, status=1)
+    assert "row 3 ('neg', but row 1 has the same text with 'pos')" in output
+    assert "nothing was stored" in output
+    assert not (tmp_path / "new" / "train").exists()
+
+
+def test_repeats_and_other_labels_are_counted(run, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("text,label\ngood,pos\ngood,pos\nbad,neg\n")
+    output = run("import", path)
+    assert "2 labels stored" in output
+    assert "1 row with the text and label of an earlier row" in output
+    assert "before" not in output
+    path.write_text("text,label\ngood,neg\nbad,neg\n")
+    output = run("import", path)
+    assert "1 label stored next to another label of the same text: row 1 ('neg', stored as 'pos')" in output
+    assert "1 label stored before, not stored again" in output
 
 
 def test_label_studio_there_and_back(run, tmp_path):
@@ -145,7 +198,9 @@ def test_label_studio_there_and_back(run, tmp_path):
     assert len(read_labelled_reviews(tmp_path / "new").reviews) == 6
     for ending in ("json", "csv"):
         out = tmp_path / f"labels.{ending}"
-        assert "6 labelled texts" in run("export", "--output", out)
+        exported = run("export", "--output", out)
+        assert "6 labelled texts" in exported
+        assert "an import of this file stores ordinary labels" in exported
         assert "6 labels stored before" in run("import", out)
     assert {review.source for review in read_labelled_reviews(tmp_path / "new").reviews} == {"ann"}
 

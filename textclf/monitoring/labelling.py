@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,15 @@ from textclf.data.labelling.labelled_texts import LabelledTexts
 from textclf.data.labelling.queue import LabellingQueue
 from textclf.data.labelling.queue_files import LabelledRow, QueueRow, read_labelled, write_queue
 from textclf.data.prediction_log.log import PredictionLog
-from textclf.errors import AlreadyLabelledError, DatasetError, InvalidDrawError, UnknownLabelError
+from textclf.errors import (
+    EXPIRED,
+    OTHER_VERSION,
+    SIGNATURE,
+    AlreadyLabelledError,
+    DatasetError,
+    InvalidDrawError,
+    UnknownLabelError,
+)
 from textclf.listing import shortened
 from textclf.report.counted import counted
 from textclf.runtime.unusual import UnusualTexts
@@ -28,6 +35,12 @@ from textclf.tokenization.text_key import is_blank, text_key
 IMPORTED = "labels import"
 # The operator owns the disk; only requests of clients have a quota.
 _NO_QUOTA = 2**60
+# Why a draw in a file is no audit.
+_REASONS = {
+    SIGNATURE: "its text or its draw was changed, or another server signed it",
+    EXPIRED: "it was drawn more than 14 days ago",
+    OTHER_VERSION: "it was drawn from the texts of another version",
+}
 
 
 @dataclass(frozen=True)
@@ -37,35 +50,46 @@ class Imported:
     Attributes:
         stored: labels that were stored.
         audits: labels among them that count as a random audit.
-        present: rows whose label was stored before.
+        present: rows whose label was stored before the import.
+        repeated: rows whose text and label an earlier row of the file has.
         differing: rows whose draw has another label; theirs were not stored.
+        contradicting: rows without a valid draw whose text has another label; theirs were stored, too.
         unlabelled: rows without a label.
-        refused: signed draws that are not valid, by the reason; their labels were stored, but are no audits.
+        refused: rows whose signed draw is not valid, with the reason; their labels were stored, but are no audits.
     """
 
     stored: int
     audits: int
     present: int
+    repeated: int
     differing: tuple[str, ...]
+    contradicting: tuple[str, ...]
     unlabelled: int
-    refused: Counter[str]
+    refused: tuple[str, ...]
 
     def sentences(self) -> list[str]:
         """Sentences for the user about what was imported."""
         lines = [f"{counted(self.stored, 'label')} stored, {counted(self.audits, 'random audit')} among them"]
         if self.present:
             lines.append(f"{counted(self.present, 'label')} stored before, not stored again")
+        if self.repeated:
+            lines.append(f"{counted(self.repeated, 'row')} with the text and label of an earlier row, not stored again")
         if self.differing:
             lines.append(
                 f"{counted(len(self.differing), 'label')} not stored, because the draw has another label: "
                 f"{shortened(list(self.differing), 5)}; to replace a label, remove its file from NEW_DATA_DIR and "
                 f"import again"
             )
+        if self.contradicting:
+            lines.append(
+                f"{counted(len(self.contradicting), 'label')} stored next to another label of the same text: "
+                f"{shortened(list(self.contradicting), 5)}"
+            )
         if self.unlabelled:
             lines.append(f"{counted(self.unlabelled, 'text')} without a label, left out")
-        lines += [
-            f"{counted(count, 'label')} stored, but not as an audit: {why}" for why, count in self.refused.items()
-        ]
+        if self.refused:
+            rows = shortened(list(self.refused), 20)
+            lines.append(f"{counted(len(self.refused), 'label')} stored, but not as an audit: {rows}")
         return lines
 
 
@@ -149,7 +173,7 @@ def import_labels(
 
     Raises:
         DatasetError: if the file can't be read, or a row has a label that is no class, or a blank text; then nothing
-            is stored, and the message lists the first rows.
+            is stored, and the message lists the first rows. The same if a text has several labels.
         ModelStoreError: if there is no version.
     """
     version = open_model(model_path)
@@ -158,13 +182,20 @@ def import_labels(
     signatures = DrawSignatures(new_data_dir, clock)
     store = FeedbackStore(new_data_dir, _NO_QUOTA)
     known = _stored(new_data_dir)
-    stored = audits = present = 0
-    refused: Counter[str] = Counter()
+    verified = [_verified(row, signatures, version.id) for row, _ in rows]
+    owners = {row.draw: row.place for (row, _), (_, draw, _) in zip(rows, verified, strict=True) if draw is not None}
+    new: set[tuple[bytes, str]] = set()
+    stored = audits = present = repeated = 0
+    refused: list[str] = []
     differing: list[str] = []
-    for row, label in rows:
-        text, draw, reason = _verified(row, signatures, version.id)
+    contradicting: list[str] = []
+    for (row, label), (text, draw, reason) in zip(rows, verified, strict=True):
+        keys = [text_key(one) for one in row.texts]
         # A spreadsheet's apostrophe may be the text's own.
-        if draw is None and any((text_key(one), label) in known for one in row.texts):
+        if draw is None and any((key, label) in new for key in keys):
+            repeated += 1
+            continue
+        if draw is None and any(label in known.get(key, ()) for key in keys):
             present += 1
             continue
         try:
@@ -181,15 +212,23 @@ def import_labels(
             # Only a draw has an id, and only an id is refused.
             found = None if draw is None else store.label_of(draw.review_id)
             if found in (None, label):
-                present += 1
+                is_new = (text_key(text), label) in new
+                repeated, present = repeated + is_new, present + (not is_new)
             else:
                 differing.append(f"{row.place} ({label[:40]!r}, stored as {found[:40]!r})")
             continue
-        known.add((text_key(text), label))
+        others = sorted({other for key in keys for other in known.get(key, ())})
+        if draw is None and others:
+            contradicting.append(f"{row.place} ({label[:40]!r}, stored as {shortened([repr(o[:40]) for o in others])})")
+        new.add((text_key(text), label))
         stored += 1
         audits += draw is not None
-        refused.update([reason] if reason else [])
-    return Imported(stored, audits, present, tuple(differing), unlabelled, refused)
+        if reason:
+            owner = owners.get(row.draw)
+            refused.append(f"{row.place} ({reason if owner is None else f'it has the draw of {owner}'})")
+    return Imported(
+        stored, audits, present, repeated, tuple(differing), tuple(contradicting), unlabelled, tuple(refused)
+    )
 
 
 def export_labels(path: Path, new_data_dir: Path) -> int:
@@ -221,6 +260,7 @@ def _checked_rows(
     rows: list[tuple[LabelledRow, str]] = []
     bad: list[str] = []
     unlabelled = 0
+    first: dict[bytes, tuple[str, str]] = {}
     for row in read_labelled(path, options.text_column, options.label_column, options.encoding):
         if row.problem:
             bad.append(f"{row.place} ({row.problem})")
@@ -230,9 +270,14 @@ def _checked_rows(
             bad.append(f"{row.place} (its text is blank)")
         else:
             try:
-                rows.append((row, stored_label(row.label, classes)))
+                label = stored_label(row.label, classes)
             except UnknownLabelError:
                 bad.append(f"{row.place} ({row.label[:40]!r} is no class)")
+                continue
+            place, other = first.setdefault(text_key(row.texts[-1]), (row.place, label))
+            if other != label:
+                bad.append(f"{row.place} ({label[:40]!r}, but {place} has the same text with {other[:40]!r})")
+            rows.append((row, label))
     if bad:
         raise DatasetError(
             f"{path}: expected one label for each text, of {shortened(list(classes), 10)} or (other), found "
@@ -248,16 +293,17 @@ def _verified(row: LabelledRow, signatures: DrawSignatures, version_id: str) -> 
         try:
             return text, signatures.check(row.draw or "", text, version_id), ""
         except InvalidDrawError as error:
-            reason = str(error)
+            reason = _REASONS[error.cause]
     return row.texts[-1], None, reason
 
 
-def _stored(folder: Path) -> set[tuple[bytes, str]]:
-    """Keys and labels of the stored reviews."""
-    if not folder.exists():
-        return set()
-    found = read_labelled_reviews(folder, DataOptions(skip_bad=True)).reviews
-    return {(text_key(review.text), review.label) for review in found}
+def _stored(folder: Path) -> dict[bytes, set[str]]:
+    """Labels of the stored reviews by the key of their text."""
+    labels: dict[bytes, set[str]] = {}
+    if folder.exists():
+        for review in read_labelled_reviews(folder, DataOptions(skip_bad=True)).reviews:
+            labels.setdefault(text_key(review.text), set()).add(review.label)
+    return labels
 
 
 def _full_name(version: ModelVersion) -> str:

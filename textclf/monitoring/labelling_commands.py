@@ -111,8 +111,11 @@ def import_command(file: Path, source: str, reading: DataOptions, model_path: Pa
 def export_command(output: Path, new_data_dir: Path) -> None:
     """Write all stored labels with their texts into a file.
 
+    The file has no signed draws, so an import of it restores no random audits.
+
     \b
     Example:
       python monitoring.py labels export --output labels.csv
     """
     click.echo(f"{output}: {counted(export_labels(output, new_data_dir), 'labelled text')} (texts of users)")
+    click.echo("an import of this file stores ordinary labels: it has no signed draws of random audits")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textclf.errors import InvalidDrawError, StorageUnavailableError
+from textclf.errors import EXPIRED, OTHER_VERSION, InvalidDrawError, StorageUnavailableError
 from textclf.files import sync_folder
 
 KEY_FILE = ".review.key"
@@ -83,7 +83,8 @@ class DrawSignatures:
         if values["version"] != version:
             raise InvalidDrawError(
                 f"draw: expected one from the texts of the version that is served, {version}, got one from "
-                f"{values['version']!s:.100}; {_AGAIN}"
+                f"{values['version']!s:.100}; {_AGAIN}",
+                OTHER_VERSION,
             )
         # The id hashes the number, not the characters sent: several spellings in base64 mean the same bytes.
         digest = _mac(self._key(), "review id", values["draw"].encode(), "")
@@ -119,7 +120,7 @@ class DrawSignatures:
         if values["expires"] < self._clock():
             limit = VALID_SECONDS // 86_400
             given = f"{limit} days" if purpose == "draw" else f"{UNDO_SECONDS // 60} minutes"
-            raise InvalidDrawError(f"{purpose}: expected one of the last {given}, got an older one; {_AGAIN}")
+            raise InvalidDrawError(f"{purpose}: expected one of the last {given}, got an older one; {_AGAIN}", EXPIRED)
         return values
 
     def _made_key(self) -> bytes:
