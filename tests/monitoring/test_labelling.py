@@ -160,7 +160,7 @@ def test_an_expired_draw_is_named(folder, run, tmp_path):
 def test_blanks_and_line_ends_do_not_matter_to_a_draw(run, tmp_path):
     path = tmp_path / "audit.csv"
     run("sample", "--audit", 3, "--output", path)
-    label_csv(path, "neg", lambda row: {**row, "text": " " + row["text"].replace(" ", "\r\n ") + "\n"})
+    label_csv(path, "neg", lambda row: {**row, "text": row["text"].replace(" ", "\r\n ") + "\n"})
     assert "3 labels stored, 3 random audits" in run("import", path)
 
 
