@@ -108,7 +108,7 @@ class RequestExplainer:
             record: gets the number of explanations, and what they took.
 
         Raises:
-            ApiError: if `predict` raises it, if the time does not suffice for so many texts, if it is over, or if the
+            ApiError: if `predict` raises it, if the texts need more time than there is, if it is over, or if the
                 client closed the connection.
             TextTooLongError: if a text is too long after normalisation.
         """
