@@ -1,4 +1,4 @@
-"""What an explanation looks like: pieces, HTML, terminal, and the summary of many."""
+"""The forms of an explanation: pieces, HTML, terminal, and the summary of many."""
 
 import dataclasses
 from html.parser import HTMLParser

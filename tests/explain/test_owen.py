@@ -169,7 +169,7 @@ def test_the_evaluations_are_used_for_any_number_of_words(words):
 
 
 def test_an_estimate_weighs_the_context_of_all_other_words_more():
-    """Of two words of which both are needed, each counts next to all others; of two alternatives, each counts alone."""
+    """Two words that are both needed count next to all others; two alternatives count alone."""
 
     def function(masks):
         return np.stack([masks[:, 3] & masks[:, 30], masks[:, 3] | masks[:, 30]], axis=1).astype(np.float64)

@@ -232,7 +232,7 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("explain as a number", JSON, _json({"data": "good", "explain": 1}), 422, "wrong_shape", "explain"),
     ("explain null", JSON, _json({"data": "good", "explain": None}), 422, "wrong_shape", "null"),
     ("explain beside text", JSON, _json({"text": "good", "explain": False}), 422, "wrong_shape", "explain"),
-    ("explain true beside X", JSON, _json({"X": ["good"], "explain": True}), 422, "wrong_shape", "/explain"),
+    ("explain true next to X", JSON, _json({"X": ["good"], "explain": True}), 422, "wrong_shape", "/explain"),
     ("explain data number", JSON, _json({"data": 3, "explain": True}), 422, "wrong_shape", "data"),
     ("explain alone", JSON, _json({"explain": False}), 422, "wrong_shape", "none"),
     ("CSV empty", CSV, b"", 400, "empty_body", ""),

@@ -14,7 +14,7 @@ these in float, 0.408 becomes 0.078.
 
 For a model of reviews and single sentences, on 1,167 held-out and 1,500 training texts, the change is 0.070. Ranges
 from texts of at least 800 characters give 0.064, the operations of the last layer on [CLS] in float 0.066, the first
-layer in float 0.061. Five to eight of these texts get another label each time.
+layer in float 0.061. Five or six of these texts get another label each time.
 """
 
 import contextlib
