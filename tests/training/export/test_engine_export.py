@@ -126,21 +126,24 @@ def test_the_manifest_says_how_the_engine_came_about(version, data):
     assert np.shape(engine["golden_logits"]) == np.shape(engine["golden_float_logits"]) == (len(GOLDEN_TEXTS), 2)
     assert 0 < engine["golden_tolerance"] < 1
     assert set(figures) == {field.name for field in dataclasses.fields(Parity)}
-    assert figures["texts"] == len(data.validation_calibrate)
+    assert figures["texts"] == len(data.validation_calibrate) + len(data.validation_select)
     assert parity_failures(Parity(**figures)) == []
     # And what was there before stays.
     assert version.manifest.parity["saved_model_largest_logit_difference"] < 1e-4
 
 
 def test_parity_is_what_a_comparison_of_both_finds(version, data, engine_only, saved_model_only):
-    split = data.validation_calibrate
+    # The training was fitted to neither half of the validation texts, so that both are compared.
+    halves = (data.validation_calibrate, data.validation_select)
+    texts = [text for half in halves for text in half.texts]
+    labels = np.concatenate([half.labels for half in halves])
     manifest = version.manifest
     answers = []
     for path in (saved_model_only, engine_only):
-        batch = Inference(path).predictor.predict_batch(list(split.texts))
+        batch = Inference(path).predictor.predict_batch(texts)
         answers.append((batch.predicted, batch.outputs.logits))
     clearness = margins(softmax(answers[0][1], manifest.temperature), manifest.threshold)
-    found = parity(split.labels, *answers, clearness).to_dict()
+    found = parity(labels, *answers, clearness).to_dict()
     assert manifest.parity["engine"] == pytest.approx(found, abs=TOLERANCE)
 
 
@@ -379,7 +382,7 @@ def test_a_version_is_exported_again_as_its_child(store, version, reviews, monke
         if name.startswith(("saved_model/", "plots/")):
             assert child.manifest.files[name] == digest
     assert (
-        "engine:        int8, the label of the SavedModel on 100.00% of 24 texts, accuracy 1.0000 -> 1.0000"
+        "engine:        int8, the label of the SavedModel on 100.00% of 48 texts, accuracy 1.0000 -> 1.0000"
         in capsys.readouterr().out
     )
     promoted = again(reviews).export_again(store.path, child.id, promote=True)
