@@ -54,6 +54,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
+    "tuning": {"cli", "data", "report", "training"},
 }
 # Packages that serving may import; of a package with a set, only these modules.
 SERVING_IMPORTS: dict[str, set[str] | None] = {
