@@ -47,6 +47,7 @@ from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
     from textclf.training.compiled_training import CompiledTraining, FittedTraining
+    from textclf.training.fitting.training_loop import EpochListener
     from textclf.training.measuring import MeasuredTraining
     from textclf.training.recipes import Recipe
     from textclf.training.tf_setup import tf_keras
@@ -226,18 +227,19 @@ class Training:
         self._fitted = self._measured = None
         return classifier
 
-    def fit_model(self) -> dict[str, list[float]]:
+    def fit_model(self, on_epoch: EpochListener | None = None) -> dict[str, list[float]]:
         """Train, or continue a killed training; returns the history: one value per epoch for each key.
 
         The model ends with the weights of the epoch that is best on the selection set, or of the last one (option
-        `select`). A second call only returns the history; compile() starts a new training.
+        `select`). A second call only returns the history; compile() starts a new training. `on_epoch` gets the number
+        and the values of each epoch that is trained now.
 
         Raises:
             TrainingError: if the loss diverged, or another process runs the same training.
         """
         ready = self._ready()
         if self._fitted is None:
-            self._fitted = ready.fit()
+            self._fitted = ready.fit(on_epoch)
             click.echo(f"trained:       {self._fitted.describe(ready)}")
         return self._fitted.result.history
 

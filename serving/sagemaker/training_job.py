@@ -19,6 +19,7 @@ from pathlib import Path
 
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
+from serving.sagemaker.metric_lines import epoch_line, final_line
 from serving.settings import DEFAULT_PREFIX
 from textclf.errors import ConfigError, TextClfError, TrainingError
 
@@ -66,8 +67,11 @@ def train(prefix: Path) -> Path:
             given=asked.options,
             **asked.options,
         )
+        training.fit_model(on_epoch=lambda epoch, values: _log(epoch_line(epoch, values)))
         check_served(training.why_withheld(), asked.promote)
-        return training.save_model(prefix / "model", asked.name, asked.promote)
+        version = training.save_model(prefix / "model", asked.name, asked.promote)
+        _log(final_line({split: metrics.to_dict() for split, metrics in training.metrics.items()}))
+        return version
 
 
 def check_served(why_withheld: str, promote: bool) -> None:
@@ -117,6 +121,11 @@ def _dataset(channels: Path, prefix: Path, asked: Hyperparameters) -> Iterator[P
         root = Path(folder, "dataset")
         join_channels(channels, root)
         yield root
+
+
+def _log(line: str) -> None:
+    """Write a line of metrics at once: a tuning job stops bad trainings by it."""
+    print(line, flush=True)  # noqa: T201
 
 
 def _end(_signal: int, _frame: object) -> None:

@@ -34,6 +34,7 @@ from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
 from serving.pages import PAGES
 from serving.sagemaker.hyperparameters import hyperparameter_rules
+from serving.sagemaker.metric_lines import metric_definitions
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
 from textclf.audit.command import audit_to_folder
@@ -435,6 +436,11 @@ def test_environment_variables():
 def test_the_training_job():
     listed = LIST["Training job"]
     assert set(hyperparameter_rules()) == listed["hyperparameters"]
+    metrics = {item["Name"] for item in metric_definitions()}
+    of_epochs, final = listed["metrics after an epoch"], listed["metrics of the finished model"]
+    prefixes = tuple(name.removesuffix("*") for name in final)
+    assert {name for name in metrics if not name.startswith(prefixes)} == of_epochs
+    assert {prefix for prefix in prefixes if any(name.startswith(prefix) for name in metrics)} == set(prefixes)
     source = sources("serving/**/training_job.py", "serving/**/channels.py")
     parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # In a temporary folder.
     assert parts == {name for path in listed["paths"] for name in path.split("/")}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from serving_stack import ROOT, wait_for
 from tiny_bert import write_reviews
 
+from serving.sagemaker.metric_lines import metric_definitions
 from serving.sagemaker.training_job import check_served, main
 from textclf.errors import TrainingError
 from textclf.stats.floor import compare_with_floor
@@ -84,6 +86,7 @@ def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
         signal.signal(signal.SIGTERM, before)
     out, err = capfd.readouterr()
     assert "continuing from step " in err
+    assert {item["Name"] for item in metric_definitions() if re.search(item["Regex"], out)} > {"final_test_macro_f1"}
     version = ModelStore(prefix / "model").open()
     assert version.manifest.name == "films"
     assert version.manifest.data["source"] == "dataset"

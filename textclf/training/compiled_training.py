@@ -36,6 +36,7 @@ from textclf.training.fitting.probe import (
     sampled_rows,
 )
 from textclf.training.fitting.training_loop import (
+    EpochListener,
     FitResult,
     LabelledIds,
     fit,
@@ -125,8 +126,10 @@ class CompiledTraining:
             held_out = held_out.joined(data.validation_select)
         return held_out.chosen(sampled_rows(held_out.labels, _COMPARED_TEXTS))
 
-    def fit(self) -> "FittedTraining":
+    def fit(self, on_epoch: EpochListener | None = None) -> "FittedTraining":
         """Train, or continue from the last checkpoint; the model ends with the weights of the selected epoch.
+
+        `on_epoch` is called after each epoch that this call trains on all texts.
 
         Raises:
             TrainingError: if the loss diverged, or another process runs the same training.
@@ -152,7 +155,8 @@ class CompiledTraining:
             select = None if options.train_on != "train" else self._labelled_ids(self.dataset.validation_select)
             steps = sum(map(len, plan_epochs(train.texts.lengths, options)))
             trainer = make_trainer(self.ids_model, options, steps)
-            result = fit(self.ids_model, train, select, names, options, graph_precision, padding_id, self.run, trainer)
+            parts = train, select, names, options, graph_precision, padding_id
+            result = fit(self.ids_model, *parts, self.run, trainer, on_epoch)
             if not is_cross_fitted:
                 return FittedTraining(result, probed, None)
             final = self.ids_model.get_weights()

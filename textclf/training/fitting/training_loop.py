@@ -37,6 +37,8 @@ _IDS = tf.TensorSpec([None, None], tf.int32)
 _TARGETS = tf.TensorSpec([None, None], tf.float32)
 _WEIGHTS = tf.TensorSpec([None], tf.float32)
 _SCALE = tf.TensorSpec([], tf.float32)
+# Called with the number of an epoch, from 1, and its values by the keys of the history (loss, val_loss, …).
+EpochListener = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,13 @@ def fit(
     padding_id: int,
     run: RunDirectory,
     trainer: Trainer | None = None,
+    on_epoch: EpochListener | None = None,
 ) -> FitResult:
     """Fit `model` (ids -> logits) on `train`; it ends with the weights of the last epoch or of the best on `select`.
 
     Continues from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16", the
     graph_precision() of training steps. `trainer` is from make_trainer(), for as many steps; None makes one. Without
-    `select` only the loss is measured.
+    `select` only the loss is measured. `on_epoch` is called after each epoch that this call trained.
 
     Raises:
         TrainingError: if the loss is not finite, or the saved state can't be read.
@@ -230,6 +233,8 @@ def fit(
             _log(summaries, progress.step, latest)
             if select is not None:
                 tqdm.write(_epoch_line(progress, epochs), file=sys.stderr)
+            if on_epoch is not None:
+                on_epoch(progress.epochs_done, {key: values[-1] for key, values in progress.history.items()})
             # With few texts an epoch takes less time than a checkpoint.
             if (
                 progress.is_finished
