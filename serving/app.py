@@ -25,6 +25,7 @@ from serving.api.responses import json_body, render_response, score_body
 from serving.explain_views import ExplainViews
 from serving.explaining import RequestExplainer
 from serving.giving_way import GivingWay
+from serving.info import info_of
 from serving.model.model_holder import ModelHolder
 from serving.model.served_version import ServedVersion
 from serving.observability.access_log import AccessLog
@@ -40,6 +41,7 @@ from serving.prediction_logging.recorder import PredictionRecorder
 from serving.reviewing import Reviewing
 from serving.scoring import Scorer
 from serving.settings import MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
+from serving.source.origin import Origin
 from serving.store_views import StoreViews
 from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
@@ -82,6 +84,7 @@ def create_app(
     inference: Inference | None = None,
     served: ServedVersion | None = None,
     is_draining: Callable[[], bool] = lambda: False,
+    origin: Origin | None = None,
 ) -> Flask:
     """Create the app, with a thread that polls a model store for new versions.
 
@@ -90,6 +93,7 @@ def create_app(
             background; requests get 503 until then.
         served: version that the server's workers serve, shared by them; None for a single process.
         is_draining: whether the server is about to stop, so that a load balancer shall use another one.
+        origin: archive that the model was unpacked from; None for a folder.
 
     Raises:
         TextClfError: if the model of `inference` can't be loaded.
@@ -117,7 +121,7 @@ def create_app(
     if inference is not None:
         holder.set_model(inference.predictor if served is None else served.first_predictor(inference, load))
     reviews = FeedbackStore(settings.new_data_dir, settings.new_data_max_bytes)
-    service = Service(settings, holder, metrics, reviews, recorder, is_draining)
+    service = Service(settings, holder, metrics, reviews, recorder, is_draining, origin)
     app = Flask(__name__, static_folder=None)
     # No redirects to another spelling of a path.
     app.url_map.merge_slashes = False
@@ -145,8 +149,10 @@ class Service:
         reviews: FeedbackStore,
         recorder: PredictionRecorder | None = None,
         is_draining: Callable[[], bool] = lambda: False,
+        origin: Origin | None = None,
     ) -> None:
         self.settings = settings
+        self.origin = origin
         self.holder = holder
         self.metrics = metrics
         self.reviews = reviews
@@ -264,28 +270,8 @@ class Service:
     def info(self) -> Response:
         """GET /info: the model that is served, and the limits."""
         predictor = self.holder.predictor
-        cascade = predictor.cascade
-        body: dict[str, Any] = {
-            "model": predictor.full_name,
-            "name": predictor.name,
-            "version": predictor.version_id,
-            "class_names": predictor.class_names,
-            "max_length": predictor.max_wordpieces,
-            "threshold": predictor.threshold,
-            "explain": self.explainer.can_explain(predictor),
-            "api_key": bool(self.settings.api_key),
-            "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
-            "limits": {
-                "max_text_chars": self.settings.max_text_chars,
-                "max_batch": self.settings.max_batch,
-                "max_body_bytes": self.settings.max_body_bytes,
-                "max_concurrent": self.settings.max_concurrent,
-                "max_request_wordpieces": self.settings.max_request_wordpieces,
-                "max_worker_wordpieces": self.settings.max_worker_wordpieces,
-                "explain_max_evaluations": self.settings.explain_max_evaluations,
-            },
-        }
-        return _response(json_body(body))
+        can_explain = self.explainer.can_explain(predictor)
+        return _response(json_body(info_of(predictor, self.settings, self.origin, can_explain=can_explain)))
 
     def metrics_text(self) -> Response:
         """GET /metrics."""

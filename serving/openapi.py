@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from serving.api.errors import ErrorCode
 from serving.api.request_body import CSV, JSON, JSON_LINES, OTHER_JSON_LINES
 from serving.api.requests import MAX_SOURCE_CHARS
+from serving.info import info_schema
 from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.openapi_explanations import (
     CUSTOM_ATTRIBUTES,
@@ -254,32 +255,6 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         },
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
-    whole = {"type": "integer", "minimum": 0}
-    limits = (
-        "max_text_chars", "max_batch", "max_body_bytes", "max_concurrent", "max_request_wordpieces",
-        "max_worker_wordpieces", "explain_max_evaluations",
-    )  # fmt: skip
-    info = {
-        "model": _MODEL,
-        "name": {"type": "string"},
-        "version": {"type": "string"},
-        "class_names": _list({"type": "string"}),
-        "max_length": {
-            "type": ["integer", "null"],
-            "description": "Maximum wordpieces of a text that the encoder reads, in all its windows together, with "
-            "[CLS] and [SEP]; null if unknown.",
-        },
-        "threshold": _PROBABILITY,
-        "api_key": {"type": "boolean", "description": "Whether POST requests need the key."},
-        "explain": {"type": "boolean", "description": "Whether the server explains the predictions of this model."},
-        "cascade": {
-            **_object({"exit_confidence": {**_PROBABILITY, "type": ["number", "null"]}}, ["exit_confidence"]),
-            "type": ["object", "null"],
-            "description": "Minimum confidence at which the linear stage predicts alone (null: it never does); null "
-            "if the encoder predicts all texts.",
-        },
-        "limits": _object(dict.fromkeys(limits, whole), limits),
-    }
     error = _object({"code": {"type": "string"}, "message": {"type": "string"}}, ["code", "message"])
     return {
         "Prediction": _object(prediction, _always_present(prediction)),
@@ -288,7 +263,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         **explanation_schemas(label, _MARKS, ranking, _MODEL),
         "StoreReport": store_report_schema(),
-        "Info": _object(info, info),
+        "Info": info_schema(_MODEL),
         "Error": _object({"error": error}, ["error"]),
     }
 

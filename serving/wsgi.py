@@ -14,6 +14,7 @@ from flask import Flask
 
 from serving.server.worker_files import DRAINING_VARIABLE
 from serving.settings import Settings
+from serving.source.origin import origin_of
 from textclf.errors import TextClfError
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _application() -> Flask:
     served = ServedVersion(Path(file)) if file else None
     draining = os.environ.get(DRAINING_VARIABLE)
     is_draining = Path(draining).exists if draining else lambda: False
-    app = create_app(settings, inference_of(settings, settings.model_path), served, is_draining)
+    inference = inference_of(settings, settings.model_path)
+    app = create_app(settings, inference, served, is_draining, origin_of(os.environ))
     atexit.register(_end, app.extensions["textclf"])
     return app
 

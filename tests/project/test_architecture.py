@@ -80,7 +80,8 @@ SERVING_PARTS: dict[str, set[str]] = {
     "model": {"api"},
     "observability": {"api"},
     "prediction_logging": {"api"},
-    "server": {"api", "observability"},
+    "source": set(),
+    "server": {"api", "observability", "source"},
     "sagemaker": set(),
 }
 API_IMPORTS = {"textclf.errors", "textclf.unicode", "textclf.tokenization.text_key"}
