@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.sagemaker.json_files import read_object
+from serving.sagemaker.other_names import translated
 from textclf.config import RECIPES, DataOptions, EncoderOptions, ModelOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.errors import ConfigError
@@ -22,9 +24,14 @@ _PLATFORM_PREFIXES = ("_tuning_", "sagemaker_")
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of a training job; `options` has fields of DataOptions, ModelOptions and TrainingOptions."""
+    """The hyperparameters of a training job.
+
+    `options` has fields of DataOptions, ModelOptions and TrainingOptions; `notes` has sentences about names that were
+    translated or left out.
+    """
 
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     dataset_path: str = text("", "Path of the data set.", shown="the channels")
     url: str = text("", "Where to download the data set from, if it is not at dataset_path.")
     name: str = text("", "Name of the model.", shown="by data and encoder")
@@ -44,14 +51,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
     Raises:
         ConfigError: if the file is not a JSON object, a name is unknown, or a value is refused.
     """
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        given = {}
-    except (ValueError, RecursionError) as error:  # Also if the file is not UTF-8, or nested too deeply.
-        raise ConfigError(f"{path}: expected a JSON object of hyperparameters ({error}); fix the file") from error
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path}: expected a JSON object of hyperparameters, got {given!r:.80}; fix the file")
+    given = read_object(path, "hyperparameters")
     try:
         return parse_hyperparameters(given)
     except ConfigError as error:
@@ -62,13 +62,14 @@ def parse_hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
     """The hyperparameters from strings; a value that is not a string is used unchanged.
 
     SageMaker's Python SDK writes each value as JSON, so that a string has quotes around it; these are removed. Names
-    that the platform adds (_tuning_…, sagemaker_…) are ignored.
+    that the platform adds (_tuning_…, sagemaker_…) are ignored. Names of another software stand for ours, or are noted.
 
     Raises:
         ConfigError: if a name is unknown, or a value has the wrong type or is outside its bounds.
     """
     known = hyperparameter_rules()
-    values = {name: value for name, value in given.items() if not name.startswith(_PLATFORM_PREFIXES)}
+    own = {name: value for name, value in given.items() if not name.startswith(_PLATFORM_PREFIXES)}
+    values, notes = translated(own)
     if unknown := sorted(set(values) - set(known)):
         raise ConfigError(
             f"unknown hyperparameter {', '.join(unknown)}; known are {', '.join(sorted(known))}: correct or remove it"
@@ -84,7 +85,7 @@ def parse_hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
         raise ConfigError("preprocess: expected it together with encoder; add that, or give model_to_handle instead")
     for group in _OPTION_CLASSES:
         group(**{name: options[name] for name in rules(group) if name in options})
-    return Hyperparameters(options, **job)
+    return Hyperparameters(options, notes, **job)
 
 
 def hyperparameter_rules() -> dict[str, Rule]:

@@ -1,16 +1,17 @@
 """`train`: a training job as SageMaker runs it, in the folders below PREFIX.
 
 input/config/hyperparameters.json   all strings (serving/sagemaker/hyperparameters.py)
+input/config/*.json                 hosts and modes of the channels (serving/sagemaker/job_config.py)
 input/data/train|validation|test    the channels (serving/sagemaker/channels.py)
 checkpoints/                        a stopped job resumes from here
 model/                              the model store of the new version
+output/data/                        metrics and plots (serving/sagemaker/job_results.py)
 output/failure                      the reason, if the job failed
 """
 
 import contextlib
 import importlib.util
 import os
-import signal
 import sys
 import tempfile
 import traceback
@@ -19,10 +20,16 @@ from pathlib import Path
 
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
+from serving.sagemaker.job_config import check_job
+from serving.sagemaker.job_results import write_results
 from serving.sagemaker.metric_lines import epoch_line, final_line
 from serving.settings import DEFAULT_PREFIX
+from textclf.cli.termination import ends_on_sigterm
 from textclf.errors import ConfigError, TextClfError, TrainingError
+from textclf.store.model_store import ModelStore
 
+# SageMaker sends SIGKILL 120 seconds after SIGTERM. Until then a step may end and a checkpoint be written.
+_STOP_SECONDS = 110.0
 _USAGE = """\
 usage: train
 
@@ -38,8 +45,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         sys.exit(_USAGE)
     prefix = Path(os.environ.get("PREFIX", "").strip() or DEFAULT_PREFIX)
-    signal.signal(signal.SIGTERM, _end)
-    with failure_reported(prefix / "output" / "failure"):
+    with ends_on_sigterm(_STOP_SECONDS), failure_reported(prefix / "output" / "failure"):
         train(prefix)
 
 
@@ -54,7 +60,11 @@ def train(prefix: Path) -> Path:
             "expected TensorFlow, which the serving image does not have; train with the training image "
             "(docker build --target training)"
         )
-    asked = read_hyperparameters(prefix / "input" / "config" / "hyperparameters.json")
+    config = prefix / "input" / "config"
+    check_job(config)
+    asked = read_hyperparameters(config / "hyperparameters.json")
+    for note in asked.notes:
+        _log(f"note:          {note}")
     with _dataset(prefix / "input" / "data", prefix, asked) as dataset_path:
         from train_model import Training  # Imports TensorFlow.
 
@@ -70,8 +80,10 @@ def train(prefix: Path) -> Path:
         training.fit_model(on_epoch=lambda epoch, values: _log(epoch_line(epoch, values)))
         check_served(training.why_withheld(), asked.promote)
         version = training.save_model(prefix / "model", asked.name, asked.promote)
-        _log(final_line({split: metrics.to_dict() for split, metrics in training.metrics.items()}))
-        return version
+    manifest = ModelStore(prefix / "model").open(version.name).manifest
+    _log(final_line(manifest.metrics))
+    write_results(prefix / "output" / "data", version, manifest)
+    return version
 
 
 def check_served(why_withheld: str, promote: bool) -> None:
@@ -124,9 +136,5 @@ def _dataset(channels: Path, prefix: Path, asked: Hyperparameters) -> Iterator[P
 
 
 def _log(line: str) -> None:
-    """Write a line of metrics at once: a tuning job stops bad trainings by it."""
+    """Write a line at once: a tuning job stops bad trainings by their metrics."""
     print(line, flush=True)  # noqa: T201
-
-
-def _end(_signal: int, _frame: object) -> None:
-    sys.exit(128 + signal.SIGTERM)

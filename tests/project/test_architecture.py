@@ -90,6 +90,7 @@ TRAINS_IN_A_CONTAINER = {
     "serving.sagemaker.channels",
     "serving.sagemaker.hyperparameters",
 }
+TRAINING_JOB_IMPORTS = dict.fromkeys(("cli", "data", "store", TOKENIZATION))
 STATS_LIBRARIES = {"numpy", "scipy", "sklearn"}
 
 
@@ -183,7 +184,7 @@ def test_serving_imports_what_it_may(name):
         where = f"{name}:{found.line} imports {found.module}"
         package = package_of(found.module)
         if package:
-            allowed = {"data": None, TOKENIZATION: None} if trains else SERVING_IMPORTS
+            allowed = TRAINING_JOB_IMPORTS if trains else SERVING_IMPORTS
             assert package in allowed, where
             assert allowed[package] is None or found.module in allowed[package], where
         assert trains or found.module not in TRAINS_IN_A_CONTAINER, where

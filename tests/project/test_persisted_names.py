@@ -34,7 +34,10 @@ from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
 from serving.pages import PAGES
 from serving.sagemaker.hyperparameters import hyperparameter_rules
+from serving.sagemaker.job_config import CHANNELS_FILE, RESOURCES_FILE
+from serving.sagemaker.job_results import METRICS_FILE, PLOTS
 from serving.sagemaker.metric_lines import metric_definitions
+from serving.sagemaker.other_names import IGNORED, SYNONYMS
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
 from textclf.audit.command import audit_to_folder
@@ -441,8 +444,10 @@ def test_the_training_job():
     prefixes = tuple(name.removesuffix("*") for name in final)
     assert {name for name in metrics if not name.startswith(prefixes)} == of_epochs
     assert {prefix for prefix in prefixes if any(name.startswith(prefix) for name in metrics)} == set(prefixes)
+    assert {*SYNONYMS, *IGNORED} == listed["hyperparameters of other software"]
     source = sources("serving/**/training_job.py", "serving/**/channels.py")
     parts = set(re.findall(r'/ "([a-z.]+)"', source)) - {"train.jsonl"}  # In a temporary folder.
+    parts |= {RESOURCES_FILE, CHANNELS_FILE, METRICS_FILE, PLOTS}
     assert parts == {name for path in listed["paths"] for name in path.split("/")}
 
 

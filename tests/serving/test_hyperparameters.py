@@ -51,7 +51,50 @@ def test_what_is_of_the_job():
     asked = parse_hyperparameters(
         {"promote": "true", "name": "films", "dataset_path": "a.csv", "url": "http://x/a.csv"}
     )
-    assert asked == Hyperparameters({}, "a.csv", "http://x/a.csv", "films", promote=True)
+    assert asked == Hyperparameters({}, (), "a.csv", "http://x/a.csv", "films", promote=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "notes"),
+    [
+        (
+            {
+                "n_epochs": "2",
+                "batch_size": "1000",
+                "learning_rate": "0.01",
+                "n_hidden": "2",
+                "n_layers": "1",
+                "verbose": "1",
+            },
+            {"epochs": 2, "batch_size": 1000, "init_lr": 0.01},
+            [
+                "n_epochs is read as epochs",
+                "learning_rate is read as init_lr",
+                "n_hidden is ignored",
+                "n_layers",
+                "verbose",
+            ],
+        ),
+        ({"max_sentence_length": "64"}, {"max_length": 64}, ["max_sentence_length is read as max_length"]),
+        (
+            {"max_sentence_length": '"mean"'},
+            {},
+            ["max_sentence_length is ignored: max_length is a number of wordpieces"],
+        ),
+        (
+            {"dropout_prob": ".2", "max_epochs_without_improvement": "3"},
+            {"dropout": 0.2, "patience": 3},
+            ["drop", "max_e"],
+        ),
+        ({"class_weights": "0", "quantize": "0"}, {"class_weights": False}, ["quantize is ignored"]),
+    ],
+)
+def test_names_of_other_software(given, options, notes):
+    parsed = parse_hyperparameters(given)
+    assert parsed.options == options
+    assert len(parsed.notes) == len(notes)
+    for note, expected in zip(parsed.notes, notes, strict=True):
+        assert note.startswith(f"hyperparameter {expected}")
 
 
 def test_the_short_form_of_an_encoder():
@@ -80,6 +123,8 @@ def test_the_short_form_of_an_encoder():
         ({"rename_labels": "[1]"}, "rename_labels"),
         ({"name": 3}, "name: expected a text"),
         ({"precision": "int4"}, "precision: expected one of"),
+        ({"n_epochs": "2", "epochs": "2"}, "n_epochs: expected it without epochs, .*remove one"),
+        ({"learning_rate": "fast"}, "init_lr: expected a number"),
         ({"encoder": "minilm-l6", "model_name": "x"}, "encoder: expected it alone"),
         ({"preprocess": "x"}, "preprocess: expected it together with encoder"),
     ],

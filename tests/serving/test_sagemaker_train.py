@@ -6,18 +6,20 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from serving_stack import ROOT, wait_for
+from serving_stack import ROOT
 from tiny_bert import write_reviews
 
+from serving.sagemaker.job_config import check_job
 from serving.sagemaker.metric_lines import metric_definitions
 from serving.sagemaker.training_job import check_served, main
-from textclf.errors import TrainingError
+from textclf.errors import ConfigError, TrainingError
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore
 from train_model import Training
@@ -60,39 +62,80 @@ def tiny(checkpoint: Path, **more: str) -> dict[str, str]:
     }
 
 
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Path to content; object storage knows no empty folders."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
-def test_trains_on_the_channels(tmp_path, tiny_checkpoint, monkeypatch, capfd):
-    """A job that is stopped, in a process of its own, and goes on: in this one, which has TensorFlow already."""
-    prefix = job(tmp_path, **tiny(tiny_checkpoint, name="films", promote="true", checkpoint_steps="1"))
+def test_a_stopped_job_continues_elsewhere(tmp_path, tiny_checkpoint, monkeypatch, capfd):
+    """Stopped in a process of its own; what it left is put into a new folder, and continues in this process."""
     reviews = write_reviews(tmp_path / "reviews", per_class=30)
-    for part in ("train", "test"):
-        (prefix / "input/data" / part).symlink_to(reviews / part)
-    (prefix / "output").mkdir()
-    (prefix / "output/failure").write_text("of an earlier job")
-    process = start(prefix)
-    wait_for(lambda: list((prefix / "checkpoints").glob("*/progress.json")) or process.poll() is not None, 120)
-    process.send_signal(signal.SIGTERM)
-    status, _, err = end(process)
-    assert status == 143, err
-    assert not (prefix / "output/failure").exists()
 
-    monkeypatch.setenv("PREFIX", str(prefix))
+    def prepared(prefix: Path) -> Path:
+        # Only SIGTERM leaves a checkpoint before the last step.
+        more = {"epochs": "40", "recipe": "none", "select": "last", "checkpoint_steps": "100000", "name": '"films"'}
+        job(prefix, **tiny(tiny_checkpoint, **more))
+        for part in ("train", "test"):
+            (prefix / "input/data" / part).symlink_to(reviews / part)
+        return prefix
+
+    others = {"other-job/progress.json": b"{}", "other-job/checkpoints/step-1.index": b"x", "notes.txt": b"mine"}
+    first = prepared(tmp_path / "first")
+    for name, content in others.items():
+        (first / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
+        (first / "checkpoints" / name).write_bytes(content)
+    (first / "output").mkdir()
+    (first / "output/failure").write_text("of an earlier job")
+    process = start(first)
+    before = ""
+    for line in process.stdout:
+        before += line
+        if "textclf:epoch=1;" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    status, more, err = end(process)
+    assert status == 143, err
+    assert time.monotonic() - started < 120
+    assert not (first / "output/failure").exists()
+    assert not (first / "model/current").exists()
+    stopped_at = int(re.search(r"stopped after step (\d+), which is saved", err)[1])
+    done = len(epochs_of(before + more))
+    assert 0 < done < 40
+
+    second = prepared(tmp_path / "second")
+    left = files_below(first / "checkpoints")
+    assert {name: left[name] for name in others} == others
+    for name, content in left.items():
+        (second / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
+        (second / "checkpoints" / name).write_bytes(content)
+    monkeypatch.setenv("PREFIX", str(second))
     monkeypatch.setattr(sys, "argv", ["train"])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    main()
     out, err = capfd.readouterr()
-    assert "continuing from step " in err
-    assert {item["Name"] for item in metric_definitions() if re.search(item["Regex"], out)} > {"final_test_macro_f1"}
-    version = ModelStore(prefix / "model").open()
+    assert f"continuing from step {stopped_at} of " in err
+    assert epochs_of(before + more) + epochs_of(out) == list(range(1, 41))
+    after = files_below(second / "checkpoints")
+    assert {name: after[name] for name in others} == others
+    assert not any(name.endswith(("progress.json", ".index")) for name in after.keys() - others.keys())
+
+    version = ModelStore(second / "model").open()
     assert version.manifest.name == "films"
     assert version.manifest.data["source"] == "dataset"
-    assert "test" in version.manifest.metrics
-    assert version.manifest.training["recipe"]["name"] == "probe, then fine-tuning"
-    assert len(list((prefix / "checkpoints").iterdir())) <= 1, out
+    found = {item["Name"] for item in metric_definitions() if re.search(item["Regex"], out)}
+    assert found >= {"train_loss", "val_macro_f1", "final_validation_accuracy", "final_test_macro_f1"}
+    results = json.loads((second / "output/data/metrics.json").read_text(encoding="utf-8"))
+    assert results["version"] == version.id
+    assert results["metrics"] == version.manifest.metrics
+    assert len(results["history"]["val_loss"]) == 40
+    plots = {path.name for path in (version.path / "plots").iterdir()}
+    assert {path.name for path in (second / "output/data/plots").iterdir()} == plots
+
+
+def epochs_of(log: str) -> list[int]:
+    return [int(epoch) for epoch in re.findall(r"textclf:epoch=(\d+);", log)]
 
 
 def test_a_job_whose_model_would_not_become_current_fails():
@@ -137,6 +180,40 @@ def test_a_failure_is_told(tmp_path):
     assert "unknown hyperparameter epoch" in reason
     assert rest.lstrip().startswith("Traceback")
     assert err == f"error: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "resourceconfig.json",
+            {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
+            r"resourceconfig\.json: expected one host, got 2 \(algo-1, algo-2\): .*set InstanceCount to 1",
+        ),
+        (
+            "inputdataconfig.json",
+            {"train": {"TrainingInputMode": "FastFile"}, "test": {"TrainingInputMode": "Pipe"}},
+            r"inputdataconfig\.json: channel test: expected the input mode File or FastFile, got Pipe",
+        ),
+        ("inputdataconfig.json", [], r"inputdataconfig\.json: expected a JSON object of the channels of the job"),
+    ],
+)
+def test_jobs_that_are_refused(tmp_path, name, content, says):
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        check_job(tmp_path)
+
+
+def test_the_files_of_a_plain_job_are_accepted(tmp_path):
+    check_job(tmp_path)
+    check_job(ROOT / "local_test/test_dir/input/config")
+
+
+def test_a_job_of_several_hosts_fails(tmp_path):
+    prefix = job(tmp_path)
+    (prefix / "input/config/resourceconfig.json").write_text('{"hosts": ["algo-1", "algo-2"]}', encoding="utf-8")
+    assert end(start(prefix))[0] == 1
+    assert "expected one host, got 2" in (prefix / "output/failure").read_text(encoding="utf-8")[:1024]
 
 
 def test_no_data_is_a_failure(tmp_path):

@@ -19,8 +19,9 @@ from textclf.progress_bar import progress_bar
 from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import Batch, make_batch, plan_epoch
-from textclf.training.fitting.checkpoints import RunDirectory
+from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.fitting.optimisers import make_optimiser
+from textclf.training.fitting.stopping import StoppableRun
 from textclf.training.fused_bert.trainable_classifier import BertClassifier
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import tf, tf_keras
@@ -68,27 +69,34 @@ def pretrain_mlm(
     checkpoint = tf.train.Checkpoint(model=model, head=head, optimiser=optimiser)
     progress = run.restore(checkpoint)
     step = _training_step(model, head, optimiser, variables)
-    with progress_bar(len(steps), "pretraining", "steps", initial=progress.step, stays=True) as bar:
+    state = StoppableRun(run, checkpoint, progress)
+    bar = progress_bar(len(steps), "pretraining", "steps", initial=progress.step, stays=True)
+    with state.saved_when_stopped(), bar:
         for indices in steps[progress.step :]:
             started = time.monotonic()
             random = np.random.default_rng([options.seed, progress.step])
             batch = make_batch(texts, indices, wordpieces.padding)
             batch, positions, originals = mask_tokens(batch, wordpieces, random)
-            loss = float(step(batch.word_ids, batch.mask, positions, originals))
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"step {progress.step + 1} of masked-LM pretraining gave a loss of {loss}: the training diverged; "
-                    f"use a smaller --mlm-lr, a longer --warmup, or --precision float32"
-                )
-            progress.step += 1
-            progress.texts += len(indices)
-            progress.seconds += time.monotonic() - started
+            with state.uninterrupted():
+                loss = float(step(batch.word_ids, batch.mask, positions, originals))
+                _count_step(progress, loss, len(indices), time.monotonic() - started)
             bar.update()
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             if progress.step % options.checkpoint_steps == 0:
-                run.save(checkpoint, progress)
+                state.save()
     progress.is_finished = True
     run.save(weights, progress)
+
+
+def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"step {progress.step + 1} of masked-LM pretraining gave a loss of {loss}: the training diverged; "
+            f"use a smaller --mlm-lr, a longer --warmup, or --precision float32"
+        )
+    progress.step += 1
+    progress.texts += texts
+    progress.seconds += seconds
 
 
 def mask_tokens(

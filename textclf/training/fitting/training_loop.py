@@ -26,6 +26,7 @@ from textclf.training.fitting.batching import make_batch, plan_epoch, plan_evalu
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.fitting.losses import training_losses
 from textclf.training.fitting.optimisers import layer_factors, make_optimiser
+from textclf.training.fitting.stopping import StoppableRun
 from textclf.training.fitting.targets import target_probabilities
 from textclf.training.graphs import graph_function
 from textclf.training.precision import graph_precision
@@ -179,6 +180,8 @@ def fit(
     graph_precision() of training steps. `trainer` is from make_trainer(), for as many steps; None makes one. Without
     `select` only the loss is measured. `on_epoch` is called after each epoch that this call trained.
 
+    SIGTERM and Ctrl-C save the state first, if their handlers end the program.
+
     Raises:
         TrainingError: if the loss is not finite, or the saved state can't be read.
     """
@@ -196,10 +199,11 @@ def fit(
 
     classes = len(class_names)
     weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights).astype(np.float32)
-    saved_step = progress.step
+    state = StoppableRun(run, checkpoint, progress)
     logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
-    with progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True) as bar:
+    bar = progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True)
+    with state.saved_when_stopped(), bar:
         for epoch in range(progress.epochs_done, epochs):
             if progress.is_finished:
                 break
@@ -210,15 +214,15 @@ def fit(
                     batch = make_batch(train.texts, indices, padding_id)
                     targets = train.targets(indices, classes, options.teacher_weight)
                     scale = np.float32(len(indices) / mean_size)
-                    loss = float(step(batch.word_ids, batch.mask, targets, weights_of_texts[indices], scale))
-                    _count_step(progress, loss, len(indices), time.monotonic() - started)
+                    with state.uninterrupted():
+                        loss = float(step(batch.word_ids, batch.mask, targets, weights_of_texts[indices], scale))
+                        _count_step(progress, loss, len(indices), time.monotonic() - started)
                     bar.update()
                     bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss:.3f}", refresh=False)
                     if progress.step % _LOG_STEPS == 0:
                         _log(summaries, progress.step, {"train/loss": loss, "train/learning_rate": _rate(optimiser)})
                     if progress.step % options.checkpoint_steps == 0:
-                        run.save(checkpoint, progress)
-                        saved_step = progress.step
+                        state.save()
             metrics, log_loss = None, math.nan
             if select is not None:
                 validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
@@ -226,9 +230,10 @@ def fit(
                     raise _diverged(progress.step, "logits that are not finite")
                 metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
                 log_loss = calibrated_log_loss(validation_logits, select.labels)
-            _end_epoch(progress, metrics, log_loss, _rate(optimiser), options, epochs)
-            if options.select == "best" and progress.best_epoch == epoch + 1:
-                run.save_best(weights, progress.best_epoch)
+            with state.uninterrupted():
+                _end_epoch(progress, metrics, log_loss, _rate(optimiser), options, epochs)
+                if options.select == "best" and progress.best_epoch == epoch + 1:
+                    run.save_best(weights, progress.best_epoch)
             latest = {f"validation/{key}": values[-1] for key, values in progress.history.items()}
             _log(summaries, progress.step, latest)
             if select is not None:
@@ -239,10 +244,9 @@ def fit(
             if (
                 progress.is_finished
                 or options.select == "best"
-                or progress.step - saved_step >= options.checkpoint_steps
+                or progress.step - state.saved_step >= options.checkpoint_steps
             ):
-                run.save(checkpoint, progress)
-                saved_step = progress.step
+                state.save()
     if options.select == "best":
         run.restore_best(weights, progress.best_epoch)
     return FitResult(
