@@ -1,4 +1,4 @@
-"""What else SageMaker writes into input/config: the hosts of the job, and how each channel comes."""
+"""The hosts of a training job and the modes of its channels, which SageMaker writes into input/config."""
 
 from collections.abc import Mapping
 from pathlib import Path
