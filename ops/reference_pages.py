@@ -22,6 +22,7 @@ from serving.observability.drift_metrics import DriftMetrics
 from serving.observability.metrics import Metrics
 from serving.sagemaker.hyperparameters import Hyperparameters
 from serving.settings import settings_table
+from serving.source.settings import source_settings_table
 from textclf.cli.options import FieldOption
 from textclf.config import (
     DataOptions,
@@ -77,7 +78,10 @@ A refused request has the body `{"error": {"code", "message"}}`. nginx adds the 
 def settings_page() -> str:
     """Environment variables of the server."""
     return (
-        "# Settings\n\nEnvironment variables configure the server, which checks them at start.\n\n" + settings_table()
+        "# Settings\n\nEnvironment variables configure the server, which checks them at start.\n\n"
+        f"{settings_table()}\n## Where the model comes from\n\n`serve` reads these variables, next to `MODEL_PATH`. "
+        "[Deployment](../deployment.md#models-from-archives-and-s3)\ndescribes them.\n\n"
+        f"{source_settings_table()}"
     )
 
 
@@ -132,7 +136,9 @@ def errors_page() -> str:
     )
     return (
         f"{_ERRORS}{codes}\n## Exit statuses\n\nA command exits with 0 on success, 1 on an error and 2 on a wrong "
-        f"option. `textclf check` also exits with 3 (drift) and\n4 (not enough data). `textclf retrain` exits with:\n\n"
+        f"option. `textclf check` also exits with 3 (drift) and\n4 (not enough data). `serve` exits with 2 on a wrong "
+        f"or missing setting, 3 if it can't fetch the model, and 4 if the\narchive that it fetched can't be served. "
+        f"`textclf retrain` exits with:\n\n"
         f"{outcomes}"
     )
 

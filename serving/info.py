@@ -74,6 +74,6 @@ def info_schema(model: Json) -> Json:
             "type": ["object", "null"],
             "description": "Archive that the model was unpacked from; null for a folder.",
         },
-        "limits": object_schema(dict.fromkeys(_LIMITS, {"type": "integer", "minimum": 0}), _LIMITS),
+        "limits": object_schema({name: {"type": "integer", "minimum": 0} for name in _LIMITS}, _LIMITS),
     }
     return object_schema(properties, properties)

@@ -50,7 +50,8 @@ class Settings:
     model_path: Path = path(
         Path("model"),
         "A model store, one version's folder, or a plain SavedModel folder. From a store, the server loads the current "
-        "version, and every new current version later. `make serve` sets it to `model`.",
+        "version, and every new current version later. Also an archive of one of them: a file, `s3://BUCKET/KEY` or "
+        "`https://…`, which is unpacked at the start. With BUCKET_NAME it is a key. `make serve` sets it to `model`.",
         shown="PREFIX/model, where PREFIX is /opt/ml",
     )
     host: str = text(
@@ -243,22 +244,31 @@ class Settings:
         Raises:
             ConfigError: if a value is outside its bounds; names the variable.
         """
-        values = {}
-        for name, rule in rules(cls).items():
-            given = environ.get(name.upper(), "")
-            text = given.strip()
-            if given and not text and name == "api_key":
-                raise ConfigError(
-                    f"API_KEY: expected {rule.expected}, got blanks only; set a key, or unset it to serve without one"
-                )
-            if text:
-                try:
-                    values[name] = rule.parse(text)
-                except ValueError:
-                    raise _refusal(name, rule, text) from None
-                if not rule.holds(values[name]):
-                    raise _refusal(name, rule, text)
-        return cls(**values)
+        key = environ.get("API_KEY", "")
+        if key and not key.strip():
+            raise ConfigError(
+                f"API_KEY: expected {rules(cls)['api_key'].expected}, got blanks only; set a key, or unset it to serve "
+                f"without one"
+            )
+        return cls(**values_of(cls, environ))
+
+
+def values_of(options: type, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of an option class that the environment sets; a missing, empty or blank variable sets none.
+
+    Raises:
+        ConfigError: if a value is outside its bounds; names the variable.
+    """
+    values = {}
+    for name, rule in rules(options).items():
+        if text := environ.get(name.upper(), "").strip():
+            try:
+                values[name] = rule.parse(text)
+            except ValueError:
+                raise _refusal(name, rule, text) from None
+            if not rule.holds(values[name]):
+                raise _refusal(name, rule, text)
+    return values
 
 
 def settings_table() -> str:

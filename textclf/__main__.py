@@ -146,7 +146,7 @@ def _as_typed(example: re.Match[str]) -> str:
     multiple=True,
     callback=functools.partial(_one_store, None),
     show_default="MODEL_PATH, else PREFIX/model",
-    help="The model store.",
+    help="The model store, or another place that MODEL_PATH can name.",
 )
 def serve(model_path: str | None) -> int:
     """Serve a model on HOST:PORT until SIGTERM, with nginx in front if it is installed.
@@ -159,7 +159,7 @@ def serve(model_path: str | None) -> int:
     """
     importlib.import_module("gunicorn")  # A missing extra is found here, not in a child process.
     launcher = importlib.import_module("serving.server.launcher")
-    return int(launcher.serve({**os.environ, **({"MODEL_PATH": model_path} if model_path else {})}))
+    return int(launcher.run({**os.environ, **({"MODEL_PATH": model_path} if model_path else {})}))
 
 
 @click.command(cls=Command, short_help="Ask the server on HOST:PORT whether it is ready.")

@@ -20,6 +20,22 @@ class DatasetError(TextClfError):
     """Labelled data can't be downloaded, unpacked or read, or is not a classification problem."""
 
 
+class SourceError(DatasetError):
+    """A file can't be downloaded or unpacked.
+
+    Attributes:
+        problem: the message without the name of the file and the remedy, which depends on the caller.
+    """
+
+    def __init__(self, place: object, problem: str, remedy: str) -> None:
+        super().__init__(f"{place}: {problem}; {remedy}")
+        self.problem = problem
+
+
+class SourceTooLargeError(SourceError):
+    """A download, or what an archive contains, is larger than the limit."""
+
+
 class NothingNewError(DatasetError):
     """There are no new labelled texts to train on."""
 

@@ -4,44 +4,79 @@ Without nginx, or with NGINX=off, gunicorn listens itself. The app is not import
 """
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
+from serving.server.serverless import serverless_environment
 from serving.server.supervisor import Drain, supervise
 from serving.server.worker_files import announce_drain, prepare_drain
 from serving.settings import Settings
+from serving.source.errors import FetchError, UnusableArchiveError
+from serving.source.location import Location, location_of
+from serving.source.origin import VARIABLE as ORIGIN
+from serving.source.settings import SourceSettings
+from textclf.cli.termination import ends_on_sigterm
 from textclf.errors import ConfigError, TextClfError
+from textclf.urls import public_text
+
+if TYPE_CHECKING:
+    from serving.source.fetch import FetchedModel
+
+_MODEL_PREFIX = "textclf-model-"
 
 _USAGE = """\
 usage: serve
 
 Serves the model at MODEL_PATH (default: PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
+MODEL_PATH is a folder, a model.tar.gz, s3://BUCKET/KEY or https://...; with BUCKET_NAME it is a key.
 Sockets and temporary files are in a new folder in TMPDIR. NGINX is the path of the nginx in front; NGINX=off uses none.
 All settings are environment variables; docs/reference/settings.md lists them."""
 
 
+# Statuses of a start that is refused; any other error is 1.
+_STATUSES = {ConfigError: 2, FetchError: 3, UnusableArchiveError: 4}
+
+
 def main() -> None:
-    """Serve, and exit with 0 after --help, SIGTERM or SIGINT, else with 1."""
+    """Serve, and exit with 0 after --help, SIGTERM or SIGINT, else with the status of run()."""
     if sys.argv[1:] in (["-h"], ["--help"]):
         print(_USAGE)  # noqa: T201
         return
     if len(sys.argv) > 1:
         sys.exit(_USAGE)
+    sys.exit(run(os.environ))
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Serve; print one line if that fails.
+
+    Returns:
+        Exit status: 0 after a signal, 2 for a wrong setting, 3 if the model can't be fetched, 4 if what was fetched
+        can't be served, 130 for Ctrl-C before the start, else 1.
+    """
     try:
-        sys.exit(serve(os.environ))
+        return serve(environ)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
     except (TextClfError, OSError) as error:
+        message = str(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
-            sys.exit(f"error: TMPDIR: expected free space in {folder}, found none; free some, or set another folder")
-        sys.exit(f"error: {' '.join(str(error).split())}")
+            folder = environ.get("TMPDIR") or tempfile.gettempdir()
+            message = f"TMPDIR: expected free space in {folder}, found none; free some, or set another folder"
+        print(f"error: {' '.join(public_text(message).split())}", file=sys.stderr)  # noqa: T201
+        return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 1)
 
 
 def serve(environ: Mapping[str, str]) -> int:
@@ -49,20 +84,32 @@ def serve(environ: Mapping[str, str]) -> int:
 
     Raises:
         ConfigError: if a setting is invalid, the address can't be used, or there is no model.
+        FetchError, UnusableArchiveError: if the model can't be fetched or unpacked.
         ModelStoreError: if the model store is damaged.
     """
-    environ = {**environ, "MODEL_PATH": preflight.model_path(environ)}
+    source = SourceSettings.from_environment(environ)
+    given = environ.get("MODEL_PATH", "").strip()
+    location = location_of(source, given, preflight.default_model_path(environ))
+    # Pass TMPDIR explicitly: tempfile silently falls back if it is not writable.
+    temporary = environ.get("TMPDIR", "")
+    environ = {**environ, "MODEL_PATH": preflight.model_path(environ), ORIGIN: ""}
+    if source.serverless:
+        environ, notes = serverless_environment(environ, Path(temporary or tempfile.gettempdir()))
+        for note in notes:
+            _say(f"SERVERLESS: {note}")
+        sys.dont_write_bytecode = True
     settings = Settings.from_environment(environ)
     preflight.check_address(settings.host, settings.port)
-    if reason := preflight.why_not_writable(settings.new_data_dir):
-        _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
-    if reason := preflight.why_not_logged(settings.prediction_log_url):
-        _say(f"predictions will not be logged: PREDICTION_LOG_URL, {reason}")
-    preflight.check_model(settings.model_path)
     nginx = preflight.find_nginx(environ)
+    if not source.serverless:
+        _say_what_can_not_be_stored(settings)
     with contextlib.ExitStack() as folders:
-        # Pass TMPDIR explicitly: tempfile silently falls back if it is not writable.
-        runtime = folders.enter_context(fresh_folder("TMPDIR", environ.get("TMPDIR", ""), "textclf-serve-"))
+        if location is not None:
+            model = _fetched(location, source, folders.enter_context(fresh_folder("TMPDIR", temporary, _MODEL_PREFIX)))
+            settings = dataclasses.replace(settings, model_path=model.path)
+            environ = {**environ, ORIGIN: model.origin.to_text()}
+        preflight.check_model(settings.model_path)
+        runtime = folders.enter_context(fresh_folder("TMPDIR", temporary, "textclf-serve-"))
         # The user's folder may have other files, such as those of another running server.
         parent = settings.prometheus_multiproc_dir or str(runtime)
         metrics = folders.enter_context(fresh_folder("PROMETHEUS_MULTIPROC_DIR", parent, "textclf-", make_parent=True))
@@ -89,6 +136,25 @@ def serve(environ: Mapping[str, str]) -> int:
         prepare_drain(runtime)
         drain = Drain(settings.drain_seconds, functools.partial(announce_drain, runtime))
         return supervise(started, programs.grace_seconds(settings), drain, on_started)
+
+
+def _fetched(location: Location, source: SourceSettings, folder: Path) -> "FetchedModel":
+    """The model in an archive, unpacked below `folder`; SIGTERM ends this at once."""
+    from serving.source.fetch import fetch_model  # It needs packages that a model in a folder does not.
+
+    started = time.monotonic()
+    with ends_on_sigterm():
+        model = fetch_model(location, source, folder)
+    etag = f", ETag {model.origin.etag}" if model.origin.etag else ""
+    _say(f"unpacked {location} (SHA-256 {model.origin.sha256}{etag}) in {time.monotonic() - started:.1f} s")
+    return model
+
+
+def _say_what_can_not_be_stored(settings: Settings) -> None:
+    if reason := preflight.why_not_writable(settings.new_data_dir):
+        _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
+    if reason := preflight.why_not_logged(settings.prediction_log_url):
+        _say(f"predictions will not be logged: PREDICTION_LOG_URL, {reason}")
 
 
 @contextlib.contextmanager

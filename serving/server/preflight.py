@@ -23,7 +23,12 @@ NO_NGINX = (
 
 def model_path(environ: Mapping[str, str]) -> str:
     """Return MODEL_PATH, or model/ in PREFIX (default: /opt/ml)."""
-    return environ.get("MODEL_PATH", "").strip() or f"{environ.get('PREFIX', '').strip() or DEFAULT_PREFIX}/model"
+    return environ.get("MODEL_PATH", "").strip() or default_model_path(environ)
+
+
+def default_model_path(environ: Mapping[str, str]) -> str:
+    """Return model/ in PREFIX (default: /opt/ml)."""
+    return f"{environ.get('PREFIX', '').strip() or DEFAULT_PREFIX}/model"
 
 
 def find_nginx(environ: Mapping[str, str]) -> str | None:

@@ -64,7 +64,10 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
     "store": None,
     "drift": None,
     "report": {"textclf.report.drift_terms", "textclf.report.evaluation_html"},
+    "cli": {"textclf.cli.termination"},
     "data": {
+        "textclf.data.archive",
+        "textclf.data.download",
         "textclf.data.feedback_store",
         "textclf.data.labelling.draw_signatures",
         "textclf.data.labelling.informative",

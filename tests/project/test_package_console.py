@@ -133,7 +133,7 @@ def test_exit_status_of_a_command_is_passed_on(run, store, tmp_path):
             2,
             "error: Invalid value for '--model-path' / '--model-dir': expected one model store, got a and b",
         ),
-        (["serve", "--model-path", "absent"], 1, "error: MODEL_PATH: expected a model, found none in absent"),
+        (["serve", "--model-path", "absent"], 2, "error: MODEL_PATH: expected a model, found none in absent"),
     ],
 )
 def test_error_is_one_line(run, arguments, status, message, monkeypatch):

@@ -40,6 +40,7 @@ from serving.sagemaker.metric_lines import metric_definitions
 from serving.sagemaker.other_names import IGNORED, SYNONYMS
 from serving.server.programs import nginx_conf
 from serving.settings import Settings
+from serving.source.settings import SourceSettings
 from textclf.audit.command import audit_to_folder
 from textclf.audit.review_file import COLUMNS, REMOVE
 from textclf.audit.settings import AuditSettings
@@ -426,13 +427,14 @@ def test_configuration_files():
 
 def test_environment_variables():
     listed = LIST["Environment variables"]
-    assert {item.name.upper() for item in dataclasses.fields(Settings)} == listed["server"]
+    assert {name.upper() for name in fields_of(Settings) | fields_of(SourceSettings)} == listed["server"]
     source = sources("*.py", "textclf/**/*.py", "serving/**/*.py")
     found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
     names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))
     # WSGI's names for parts of a request.
     of_request = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "PATH")
+    names -= listed["server"] - listed["others"]
     assert {name for name in names if not name.startswith(of_request)} == listed["others"]
 
 

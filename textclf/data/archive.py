@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 from textclf.data.tar_reader import Content, Kind, TarError, tar_members
 from textclf.data.xz_stream import XzStream
 from textclf.data.zip_reader import TooManyMembersError, check_packing, opened_zip
-from textclf.errors import DatasetError
+from textclf.errors import SourceError, SourceTooLargeError
 from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
 
 MAX_BYTES = 20 << 30
@@ -30,6 +30,7 @@ _MAX_NAME_BYTES = 4096
 _MAX_DEPTH = 100
 _DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": XzStream}
 _DAMAGE = (TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
+_NOT_TRUSTED = "this is no archive to trust"
 
 
 class _Member(NamedTuple):
@@ -69,11 +70,11 @@ def extract_archive(
         max_bytes: largest accepted size of the unpacked files together.
 
     Raises:
-        DatasetError: if the archive is missing, damaged, too large or unsafe.
+        SourceError: if the archive is missing, damaged, too large or unsafe.
     """
     archive, target = Path(archive), Path(target)
     if not archive.is_file():
-        raise DatasetError(f"{archive}: expected an archive, found no such file; check the path, or download it again")
+        raise SourceError(archive, "expected an archive, found no such file", "check the path, or download it again")
     record = {"archive": archive.name, "sha256": sha256_of_file(archive)}
     if target.exists() and not _was_made_from(target, record):
         target = target.with_name(f"{target.name}-{record['sha256'][:12]}")
@@ -82,14 +83,15 @@ def extract_archive(
     remove_leftovers(target.parent)
     try:
         with atomic_folder(target, many_files=True) as staging:
-            _unpack(archive, staging, max_bytes, max_members)
+            unpack_into(staging, archive, max_bytes, max_members)
             (staging / _RECORD).write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
         if _was_made_from(target, record):
             return target  # Another process has unpacked it meanwhile.
-        raise DatasetError(
-            f"{archive}: can't be unpacked to {target} ({error.strerror or error}); free some space, "
-            f"or choose a folder that you may write to"
+        raise SourceError(
+            archive,
+            f"can't be unpacked to {target} ({error.strerror or error})",
+            "free some space, or choose a folder that you may write to",
         ) from error
     return target
 
@@ -101,7 +103,13 @@ def _was_made_from(folder: Path, record: dict[str, str]) -> bool:
         return False
 
 
-def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
+def unpack_into(folder: Path, archive: Path, max_bytes: int, max_members: int = MAX_MEMBERS) -> None:
+    """Unpack an archive into an existing folder by the rules of extract_archive(); an error leaves parts of it.
+
+    Raises:
+        SourceError: if the archive is damaged, too large or unsafe.
+        OSError: if the archive can't be read, or the folder can't be written.
+    """
     left, count = max_bytes, 0
     with (
         _damage_named(archive, max_members),
@@ -117,10 +125,8 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> No
                 while chunk := content.read(_CHUNK_BYTES):
                     left -= len(chunk)
                     if left < 0:
-                        raise DatasetError(
-                            f"{archive}: more than {max_bytes:,} bytes when unpacked, which is the limit; "
-                            f"unpack it yourself if you trust it"
-                        )
+                        problem = f"more than {max_bytes:,} bytes when unpacked, which is the limit"
+                        raise SourceTooLargeError(archive, problem, "unpack it yourself if you trust it")
                     file.write(chunk)
         if count == 0:
             raise EOFError("it holds no files")
@@ -138,39 +144,36 @@ def _make(archive: Path, member: _Member, path: str) -> IO[bytes] | None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return open(path, "xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise DatasetError(
-            f"{archive}: the member {member.name!r} occurs twice, or has the name of a folder; "
-            f"this is no archive to trust"
-        ) from None
+        problem = f"the member {member.name!r} occurs twice, or has the name of a folder"
+        raise SourceError(archive, problem, _NOT_TRUSTED) from None
 
 
 @contextlib.contextmanager
 def _damage_named(archive: Path, max_members: int) -> Iterator[None]:
-    """Turn exceptions of the decompressors into a DatasetError; an OSError of the system is raised again."""
+    """Turn exceptions of the decompressors into a SourceError; an OSError of the system is raised again."""
     try:
         yield
     except TooManyMembersError:
-        raise DatasetError(
-            f"{archive}: more than {max_members:,} members, which is the limit; unpack it yourself"
-        ) from None
+        problem = f"more than {max_members:,} members, which is the limit"
+        raise SourceTooLargeError(archive, problem, "unpack it yourself") from None
     except (*_DAMAGE, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DatasetError(
-            f"{archive}: damaged, cut short or of an unknown kind ({error}); expected a tar (plain, gzip, bzip2, xz) "
-            f"or zip archive; delete it and download it again"
-        ) from error
+        expected = "expected a tar (plain, gzip, bzip2, xz) or zip archive"
+        problem = f"damaged, cut short or of an unknown kind ({error}); {expected}"
+        raise SourceError(archive, problem, "delete it and download it again") from error
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise DatasetError(f"{archive}: the member {name!r} points out of the archive; this is no archive to trust")
+        raise SourceError(archive, f"the member {name!r} points out of the archive", _NOT_TRUSTED)
     if len(path.parts) > _MAX_DEPTH or len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        raise DatasetError(
-            f"{archive}: the member {name[:100]!r}… has a path of {len(path.parts):,} parts and {len(name):,} "
-            f"characters; expected at most {_MAX_DEPTH} and {_MAX_NAME_BYTES:,}; this is no archive to trust"
+        problem = (
+            f"the member {name[:100]!r}… has a path of {len(path.parts):,} parts and {len(name):,} characters; "
+            f"expected at most {_MAX_DEPTH} and {_MAX_NAME_BYTES:,}"
         )
+        raise SourceError(archive, problem, _NOT_TRUSTED)
     return path.parts
 
 
@@ -205,7 +208,7 @@ def _zip_members(archive: Path, max_members: int) -> Generator[_Member, None, No
         for member in zipped.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if member.flag_bits & 1:
-                raise DatasetError(f"{archive}: the member {member.filename!r} is encrypted; unpack it yourself")
+                raise SourceError(archive, f"the member {member.filename!r} is encrypted", "unpack it yourself")
             check_packing(member)
             if member.is_dir() and kind in (0, stat.S_IFDIR):
                 yield _Member(member.filename, None)
@@ -216,7 +219,5 @@ def _zip_members(archive: Path, max_members: int) -> Generator[_Member, None, No
 
 
 def _refuse_kind(archive: Path, name: str) -> None:
-    raise DatasetError(
-        f"{archive}: the member {name!r} is a link or a device, or sparse; expected plain files and folders; "
-        f"this is no archive to trust"
-    )
+    problem = f"the member {name!r} is a link or a device, or sparse; expected plain files and folders"
+    raise SourceError(archive, problem, _NOT_TRUSTED)

@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from textclf.errors import ConfigError, DatasetError
+from textclf.errors import ConfigError, DatasetError, SourceError, SourceTooLargeError
 from textclf.files import atomic_file, locked, sha256_of_file, sync_folder
 from textclf.progress_bar import progress_bar
 from textclf.urls import public_url
@@ -63,7 +63,8 @@ def download(
 
     Raises:
         ConfigError: if the URL, the hash or TEXTCLF_MAX_DOWNLOAD_BYTES is malformed.
-        DatasetError: if the file can't be downloaded, is too large, or its hash is not `sha256`.
+        SourceError: if the file can't be downloaded, or is too large.
+        DatasetError: if its hash is not `sha256`.
     """
     target = Path(target)
     max_bytes = _max_bytes() if max_bytes is None else max_bytes
@@ -81,9 +82,10 @@ def download(
         if sha256 is not None:
             check_sha256(target, sha256, "delete the file to download it again, or check the checksum")
     except OSError as error:
-        raise DatasetError(
-            f"{target}: can't store {part.source} here ({error.strerror or type(error).__name__}); free some space, "
-            f"or choose a folder that you may write to"
+        raise SourceError(
+            target,
+            f"can't store {part.source} here ({error.strerror or type(error).__name__})",
+            "free some space, or choose a folder that you may write to",
         ) from None
     return target
 
@@ -161,15 +163,14 @@ class _Part:
         """Refuse a file of `size` bytes if that is too large, and remove its beginning.
 
         Raises:
-            DatasetError: if it is too large.
+            SourceTooLargeError: if it is too large.
         """
         if size > self.max_bytes:
             file.truncate(0)
             self.discard()
-            raise DatasetError(
-                f"{self.source}: expected at most {self.max_bytes:,} bytes, got {size:,} or more; check the address, "
-                f"or set TEXTCLF_MAX_DOWNLOAD_BYTES to a larger number"
-            )
+            problem = f"expected at most {self.max_bytes:,} bytes, got {size:,} or more"
+            remedy = "check the address, or set TEXTCLF_MAX_DOWNLOAD_BYTES to a larger number"
+            raise SourceTooLargeError(self.source, problem, remedy)
 
     def finish(self, file: IO[bytes], sha256: str | None) -> None:
         if sha256 is not None:
@@ -222,10 +223,10 @@ def _fill(part: _Part, file: IO[bytes], url: str, retry_wait: float) -> None:
                 time.sleep(retry_wait * 2 ** (attempt - 1))
     received = os.fstat(file.fileno()).st_size
     is_resumable = received and part.validator()
-    raise DatasetError(
-        f"{part.source}: {reason}, {_ATTEMPTS} times; check the address and the network"
-        + (f", and run the same again to continue after the {received:,} bytes in {part.path}" if is_resumable else "")
-    )
+    remedy = "check the address and the network"
+    if is_resumable:
+        remedy += f", and run the same again to continue after the {received:,} bytes in {part.path}"
+    raise SourceError(part.source, f"{reason}, {_ATTEMPTS} times", remedy)
 
 
 def _copy(part: _Part, file: IO[bytes], url: str) -> None:
@@ -234,7 +235,7 @@ def _copy(part: _Part, file: IO[bytes], url: str) -> None:
     try:
         origin = open(path, "rb")  # noqa: SIM115 (an error here is about the origin, later ones about the target)
     except OSError as error:
-        raise DatasetError(f"{part.source}: can't be read ({error.strerror}); check the path") from None
+        raise SourceError(part.source, f"can't be read ({error.strerror})", "check the path") from None
     with origin:
         received = 0
         while chunk := origin.read(_CHUNK_BYTES):
@@ -299,7 +300,7 @@ def _response(session: requests.Session, part: _Part, url: str, headers: dict[st
         before, url = url, _redirected(part, url, location)
         if session.should_strip_auth(before, url):
             auth = ("", "")
-    raise DatasetError(f"{part.source}: expected at most {_MAX_REDIRECTS} redirects, got more; check the address")
+    raise SourceError(part.source, f"expected at most {_MAX_REDIRECTS} redirects, got more", "check the address")
 
 
 def _redirected(part: _Part, url: str, location: str) -> str:
@@ -311,11 +312,11 @@ def _redirected(part: _Part, url: str, location: str) -> str:
     except ValueError:
         target = after = ""
     if after not in ("http", "https") or (before, after) == ("https", "http"):
-        raise DatasetError(
-            f"{part.source}: expected a redirect to {'https' if before == 'https' else 'http or https'}, got one to "
-            f"{after[:20] or 'a malformed URL'}; the server, or the network before it, is not to be trusted; use "
-            f"another address"
+        problem = (
+            f"expected a redirect to {'https' if before == 'https' else 'http or https'}, got one to "
+            f"{after[:20] or 'a malformed URL'}; the server, or the network before it, is not to be trusted"
         )
+        raise SourceError(part.source, problem, "use another address")
     return target
 
 
@@ -342,7 +343,7 @@ def _check_status(response: requests.Response, part: _Part) -> None:
     if status in _TEMPORARY_STATUSES:
         raise _AttemptError(problem)
     remedy = "check the user, password or token in it" if status in (401, 403) else "check the address"
-    raise DatasetError(f"{part.source}: {problem}; {remedy}, or put the file at {part.target} yourself")
+    raise SourceError(part.source, problem, f"{remedy}, or put the file at {part.target} yourself")
 
 
 def _validator_of(response: requests.Response) -> str:
