@@ -39,10 +39,15 @@ ENV TEXTCLF_CACHE_DIR=/tmp/textclf-cache
 STOPSIGNAL SIGTERM
 CMD ["train"]
 
-# A stage of its own for the packages, so that pip's leftovers do not reach the image.
+# A stage of its own for the packages, so that pip's leftovers do not reach the image. EXTRAS are names of locks:
+# --build-arg EXTRAS=aws adds boto3, for models from S3.
 FROM base AS serving-packages
-COPY requirements-serving.txt ./
-RUN python3 -m venv /opt/venv && pip install --require-hashes --requirement requirements-serving.txt
+ARG EXTRAS=""
+COPY requirements-serving.txt requirements-aws.txt ./
+RUN python3 -m venv /opt/venv && \
+    for name in serving $EXTRAS; do \
+        pip install --require-hashes --requirement "requirements-$name.txt" || exit 1; \
+    done
 
 # Serves /opt/ml/model on port 8080. Keeps feedback and the prediction log in /data.
 FROM base AS serving

@@ -22,6 +22,11 @@ LOCKS = {
         "Scoring, serving and drift monitoring, without TensorFlow: the extras serve and monitor.",
         ["--extra", "serve", "--extra", "monitor", "--constraint", "requirements.txt"],
     ),
+    # The serving image installs requirements-EXTRA.txt for each word of its build argument EXTRAS.
+    "requirements-aws.txt": (
+        "Models from S3: the base and the extra aws.",
+        ["--extra", "aws", "--constraint", "requirements.txt"],
+    ),
 }
 
 

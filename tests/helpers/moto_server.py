@@ -52,7 +52,7 @@ class MotoServer:
         self._post("reset-auth", b"1000000")
 
     def _post(self, path: str, body: bytes) -> None:
-        # Of another type: the server would parse a form.
+        # The server would parse a form.
         headers = {"Content-Type": "text/plain"}
         request = urllib.request.Request(f"{self.url}/moto-api/{path}", data=body, headers=headers, method="POST")
         with urllib.request.urlopen(request, timeout=20):

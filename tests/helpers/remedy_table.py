@@ -32,6 +32,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--model-path": ("check, watch", f"{_HERE}::test_options_of_a_check_that_need_each_other"),
     },
     "serving/sagemaker/training_job.py": {"--target": _OTHER},
+    "serving/source/s3.py": {"--build-arg": _OTHER},
     "serving/server/preflight.py": {
         "--dataset-path": ("train", f"{_HERE}::test_a_server_without_a_model_names_the_training"),
         "--model-dir": ("train", f"{_HERE}::test_a_server_without_a_model_names_the_training"),
@@ -211,4 +212,4 @@ NAMED: dict[str, tuple[str, ...]] = {
     "textclf/retraining/combining_report.py": ("--new-share",),
 }
 # Options of pip, gunicorn and docker.
-OTHER_PROGRAMS = {"--force-reinstall", "--no-deps", "--preload", "--require-hashes", "--target"}
+OTHER_PROGRAMS = {"--build-arg", "--force-reinstall", "--no-deps", "--preload", "--require-hashes", "--target"}

@@ -531,5 +531,7 @@ def test_options_of_other_programs_exist():
     assert any("--preload" in (setting.cli or []) for setting in KNOWN_SETTINGS)
     # docker build --target training
     assert re.search(r"^FROM .* AS training$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    # docker build --build-arg EXTRAS=aws
+    assert re.search(r"^ARG EXTRAS=", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     pip = subprocess.run([sys.executable, "-m", "pip", "install", "--help"], capture_output=True, text=True, timeout=60)
     assert set(re.findall(r"--[a-z-]+", pip.stdout)) >= {"--force-reinstall", "--no-deps", "--require-hashes"}

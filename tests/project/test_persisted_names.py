@@ -429,7 +429,7 @@ def test_environment_variables():
     listed = LIST["Environment variables"]
     assert {name.upper() for name in fields_of(Settings) | fields_of(SourceSettings)} == listed["server"]
     source = sources("*.py", "textclf/**/*.py", "serving/**/*.py")
-    found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z_]+)\"|envvar=\"([A-Z_]+)\"", source))
+    found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
     names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))
     # WSGI's names for parts of a request.
