@@ -13,18 +13,22 @@ from flask import Flask, Response, after_this_request, request
 from werkzeug.exceptions import NotFound
 
 from inference import Inference
+from serving.api.accept import wants_all_probabilities
 from serving.api.auth import check_api_key
 from serving.api.concurrency import Permit, RequestSlots
 from serving.api.custom_attributes import HEADER as CUSTOM_ATTRIBUTES
 from serving.api.custom_attributes import parse_custom_attributes
 from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
+from serving.api.predict_requests import parse_predict_request
 from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
-from serving.api.requests import Limits, parse_feedback_request, parse_predict_request
-from serving.api.responses import json_body, render_response, score_body
+from serving.api.requests import Limits, parse_feedback_request
+from serving.api.responses import json_body, score_body
 from serving.explain_views import ExplainViews
 from serving.explaining import RequestExplainer
+from serving.gateway import CorsMiddleware, PrefixMiddleware, origins_of
 from serving.giving_way import GivingWay
+from serving.hosting import execution_parameters
 from serving.info import info_of
 from serving.model.model_holder import ModelHolder
 from serving.model.served_version import ServedVersion
@@ -38,6 +42,7 @@ from serving.pages import register_pages
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
+from serving.rendering import render_response, score_records
 from serving.reviewing import Reviewing
 from serving.scoring import Scorer
 from serving.settings import MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
@@ -54,6 +59,8 @@ _LOG = logging.getLogger(__name__)
 # On one thread, batching saves up to half the time of texts below 64 tokens, and nothing above. A small batch keeps
 # the next request from waiting longer than for one long text.
 _TOKENS_PER_BATCH = 128
+# The requests of a batch transform job need throughput, not a short wait.
+_TOKENS_PER_BATCH_OF_JOB = 1024
 # Seconds after which a request that waits for its body loses its slot to another one.
 _PATIENCE = 2.0
 _OK = json_body({"status": "ok"})
@@ -64,9 +71,8 @@ _Post = Callable[[RequestRecord, Predictor, str, str], Response]
 
 def inference_of(settings: Settings, path: Path) -> Inference:
     """Return an Inference for serving: on a worker's share of the cores, with few batch shapes to warm up."""
-    return Inference(
-        path, threads=settings.inference_threads, tokens_per_batch=_TOKENS_PER_BATCH, cascade=settings.cascade
-    )
+    tokens = _TOKENS_PER_BATCH_OF_JOB if settings.sagemaker_batch else _TOKENS_PER_BATCH
+    return Inference(path, threads=settings.inference_threads, tokens_per_batch=tokens, cascade=settings.cascade)
 
 
 def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | None:
@@ -130,6 +136,10 @@ def create_app(
     if settings.page:
         register_pages(app)
     app.extensions["textclf"] = service
+    if settings.root_path:
+        app.wsgi_app = PrefixMiddleware(app.wsgi_app, settings.root_path)  # type: ignore[method-assign]
+    if origins := origins_of(settings.cors_origins):
+        app.wsgi_app = CorsMiddleware(app.wsgi_app, origins)  # type: ignore[method-assign]
     observers = (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
     app.wsgi_app = RequestMiddleware(app.wsgi_app, metrics.request_started, observers)  # type: ignore[method-assign]
     holder.start()
@@ -167,7 +177,7 @@ class Service:
         self.scorer = Scorer(settings)
         self.draw_slots = RequestSlots(MAX_DRAWS, _PATIENCE, name="draws")
         self.giving_way = GivingWay()
-        self._limits = Limits(settings.max_text_chars, settings.max_batch)
+        self._limits = Limits(settings.max_text_chars, settings.max_batch, settings.sagemaker_batch)
         self.reviewing = Reviewing(settings, reviews, self._limits, metrics)
         self.explainer = RequestExplainer(settings, self.giving_way, _PATIENCE)
         self._explained = ExplainViews(
@@ -189,6 +199,7 @@ class Service:
             "/health/live": self.live,
             "/health/ready": self.ready,
             "/health_check": self.ready,
+            "/execution-parameters": self.execution_parameters,
             "/info": self._bounded(self.info),
             "/metrics": self.metrics_text,
             "/openapi.json": self._bounded(self.openapi),
@@ -216,14 +227,15 @@ class Service:
         parsed = parse_predict_request(content, content_type, self._limits, ("text", "X"))
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         predictions = self._predict(record, predictor, parsed.texts)
-        return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
+        return _response(*render_response(parsed, predictions, predictor))
 
     def invocations(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
         """POST /invocations."""
         attributes = parse_custom_attributes(request.environ)
         if attributes.trace:
             after_this_request(functools.partial(_with_header, CUSTOM_ATTRIBUTES, attributes.trace))
-        parsed = parse_predict_request(content, content_type, self._limits)
+        all_probabilities = wants_all_probabilities(request.environ)
+        parsed = parse_predict_request(content, content_type, self._limits, all_probabilities=all_probabilities)
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         if attributes.explain if parsed.explain is None else parsed.explain:
             self._explained.check_invocation(predictor, parsed)
@@ -231,8 +243,10 @@ class Service:
             with self.explainer.slots.acquire(), self.slots.lent():
                 environ = request.environ
                 return _response(*self._explained.invocation(record, predictor, environ, parsed, attributes))
-        predictions = self._predict(record, predictor, parsed.texts)
-        return _response(*render_response(parsed.payload_format, predictions, predictor.full_name))
+        if parsed.is_each_on_its_own:
+            predict = functools.partial(self._predict, record, predictor)
+            return _response(*score_records(parsed, predict, predictor))
+        return _response(*render_response(parsed, self._predict(record, predictor, parsed.texts), predictor))
 
     def explain(self, record: RequestRecord, predictor: Predictor, _content_type: str, content: str) -> Response:
         """POST /explain."""
@@ -272,6 +286,10 @@ class Service:
         predictor = self.holder.predictor
         can_explain = self.explainer.can_explain(predictor)
         return _response(json_body(info_of(predictor, self.settings, self.origin, can_explain=can_explain)))
+
+    def execution_parameters(self) -> Response:
+        """GET /execution-parameters: values for a batch transform job of SageMaker."""
+        return _response(json_body(execution_parameters(self.settings)))
 
     def metrics_text(self) -> Response:
         """GET /metrics."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving.api.custom_attributes import CustomAttributes
+from serving.api.errors import ApiError
 from serving.api.explain_requests import check_explained_format, parse_explain_request
 from serving.api.explanations import (
     clarify_body,
@@ -14,9 +15,9 @@ from serving.api.explanations import (
 )
 from serving.api.request_body import JSON
 from serving.api.requests import Limits, PredictRequest
-from serving.api.responses import render_response
 from serving.explaining import ExplainOptions, RequestExplainer, chosen_classes
 from serving.observability.request_record import RequestRecord
+from serving.rendering import render_response
 from textclf.explain.explanation import UNITS, Explanation
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
@@ -58,6 +59,8 @@ class ExplainViews:
     def check_invocation(self, predictor: Predictor, parsed: PredictRequest) -> None:
         """Check that a request to /invocations can be explained, before it takes a slot."""
         check_explained_format(parsed.payload_format)
+        for error in parsed.errors.values():  # Explanations are of whole requests, also in a batch transform job.
+            raise ApiError(*error)
         self.explainer.check(predictor, parsed.texts)
 
     def invocation(
@@ -70,11 +73,10 @@ class ExplainViews:
     ) -> tuple[bytes, str]:
         """Return body and content type of the response of POST /invocations; the caller holds a slot."""
         predictions, explanations = self._explained(record, predictor, environ, parsed.texts, ExplainOptions())
-        form, model = parsed.payload_format, predictor.full_name
         if attributes.is_clarify:
-            predicted = render_response(form, predictions, model)
+            predicted = render_response(parsed, predictions, predictor)
             return clarify_body(*predicted, explanations, predictor.class_names), JSON
-        return render_response(form, predictions, model, list(map(explanation_fields, explanations)))
+        return render_response(parsed, predictions, predictor, list(map(explanation_fields, explanations)))
 
     def _explained(
         self,

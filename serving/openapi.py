@@ -15,6 +15,7 @@ from serving.openapi_explanations import (
     explanation_schemas,
 )
 from serving.openapi_review import review_paths
+from serving.openapi_servers import RESPONSES, execution_parameters_path, other_bodies, other_schemas
 from serving.openapi_store import store_paths, store_report_schema
 from serving.schemas import PROBABILITY as _PROBABILITY
 from serving.schemas import TRUNCATED as _TRUNCATED
@@ -48,15 +49,16 @@ _MODEL: _Json = {"type": "string", "description": "Name and version of the model
 _CSV_BODY: _Json = {
     "type": "string",
     "minLength": 1,
-    "description": "One text per record (RFC 4180), without a header. An empty line is an empty text, which is scored. "
-    "A body of no bytes returns 400 (`empty_body`).",
+    "description": "One text per record (RFC 4180), without a header. With the content type `text/csv; header=present` "
+    "the first record names columns, and the texts are in the column `text`. An empty line is an empty text, which is "
+    "scored. A body of no bytes returns 400 (`empty_body`).",
 }
 _LINES_BODY: _Json = {
     "type": "string",
     "pattern": r"\S",
-    "description": 'One {"text": string} or {"data": string} per line. Blank lines at the end are ignored, and a blank '
-    "line before another returns 400 (`invalid_json`). A body of blanks returns 422 (`empty_list`), and one of no "
-    "bytes 400 (`empty_body`).",
+    "description": 'One {"text": string} or {"data": string} per line; other fields come back. Blank '
+    "lines at the end are ignored, and a blank line before another returns 400 (`invalid_json`). A body of blanks "
+    "returns 422 (`empty_list`), and one of no bytes 400 (`empty_body`).",
 }
 _RETRY_AFTER: _Json = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until another try."}}
 _HEADERS: dict[int, _Json] = {
@@ -70,7 +72,8 @@ _HEADERS: dict[int, _Json] = {
     },
 }
 _INVOCATION_RESPONSES = (
-    "Ranking", "Rankings", "Prediction", "Predictions", "ExplainedRanking", "ExplainedRankings", "Clarify"
+    "Ranking", "Rankings", "Prediction", "Predictions", "ExplainedRanking", "ExplainedRankings", "Clarify",
+    *RESPONSES,
 )  # fmt: skip
 _GETS_WITH_KEY = ("/metrics", "/drift.json", "/evaluation")
 _BODY_ERRORS = (
@@ -100,13 +103,15 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
         "info": {
             "title": "Text classification",
             "version": "1",
-            "description": "Scores texts with a fine-tuned BERT encoder. A response has the format of its request; the "
-            "Accept header is ignored. Bodies are UTF-8 and may be compressed with gzip. Every response has the header "
+            "description": "Scores texts with a fine-tuned BERT encoder. A response has the format of its request. "
+            "`Accept: text/csv; probabilities=all` chooses the columns of CSV; otherwise Accept is ignored. Bodies are "
+            "UTF-8 and may be compressed with gzip. Every response has the header "
             "X-Request-Id: the request's own if it has at most 128 letters, digits, dots, colons, _ and -, else a new "
             "one. Texts of a request with `X-Prediction-Log: off` are not logged for drift monitoring. "
             "Errors from nginx also have the form of Error, with their own codes for 414 (`uri_too_long`), 431 "
             "(`headers_too_large`) and 503 (`timed_out`, `worker_lost`).",
         },
+        **({"servers": [{"url": settings.root_path}]} if settings.root_path else {}),
         "paths": {
             "/predict": {"post": _predict(settings)},
             "/explain": {"post": _explain(settings, class_names)},
@@ -120,6 +125,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/health_check": {"get": _get("Same as /ping.", _status(), *not_ready)},
             "/info": {"get": _get("Return the served model and the limits.", info, ErrorCode.NOT_READY, busy)},
             "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}}, busy)},
+            **execution_parameters_path(_get),
             **store_paths(_get),
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},
         },
@@ -148,7 +154,14 @@ def _invocations(settings: Settings) -> _Json:
         'Score texts in the formats of SageMaker. {"data": …} returns all labels, best first: {"prediction": […]} for '
         "a text, a list of such objects for a list of texts. With `explain` each object has an explanation too.",
         {
-            JSON: {"oneOf": [data, _text_body(settings), _list_body(settings)]},
+            JSON: {
+                "oneOf": [
+                    data,
+                    _text_body(settings),
+                    _list_body(settings),
+                    *other_bodies(text, _texts(settings), settings.max_batch),
+                ]
+            },
             CSV: _CSV_BODY,
             **dict.fromkeys((JSON_LINES, *OTHER_JSON_LINES), _LINES_BODY),
         },
@@ -156,20 +169,23 @@ def _invocations(settings: Settings) -> _Json:
             JSON: {"oneOf": list(map(_ref, _INVOCATION_RESPONSES))},
             f"{CSV}; charset=utf-8": {
                 "type": "string",
-                "description": "A record of label and score for each text. With `explain` a third field has the "
-                "explanation as JSON.",
+                "description": "A record of label and score for each text. With `Accept: text/csv; "
+                "probabilities=all` it has the probabilities of all classes, in the order of /info. With `explain` one "
+                "more field has the explanation as JSON. In a batch transform job the last field has the error, or "
+                "nothing.",
             },
             JSON_LINES: {
                 "type": "string",
-                "description": "A Prediction in each line, also for a line with `data`. With `explain` it has the "
-                f"fields {', '.join(EXPLAINED_FIELDS)} too.",
+                "description": "A Prediction in each line, also for a line with `data`, after the other fields of the "
+                "line. A field that a Prediction has, too, gets `input_` in front. In a batch transform job a bad line "
+                f"gets an Error. With `explain` there are the fields {', '.join(EXPLAINED_FIELDS)} too.",
             },
         },
         (*_PREDICT_ERRORS, *_LIST_ERRORS, ErrorCode.INVALID_CSV, ErrorCode.EXPLAIN_UNAVAILABLE),
     )
     content = operation["requestBody"]["content"]
     content[CSV]["example"] = 'A fine film.\r\n"Long, and dull."\r\n'
-    content[JSON_LINES]["example"] = '{"text":"A fine film."}\n{"data":"Long, and dull."}\n'
+    content[JSON_LINES]["example"] = '{"id":1,"text":"A fine film."}\n{"data":"Long, and dull."}\n'
     operation["parameters"] = [CUSTOM_ATTRIBUTES]
     operation["responses"]["200"]["headers"] = CUSTOM_ATTRIBUTES_RESPONSE
     return operation
@@ -262,6 +278,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "Ranking": _object({"prediction": ranking, **_MARKS}, ["prediction"]),
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         **explanation_schemas(label, _MARKS, ranking, _MODEL),
+        **other_schemas(label, probabilities, _MARKS),
         "StoreReport": store_report_schema(),
         "Info": info_schema(_MODEL),
         "Error": _object({"error": error}, ["error"]),

@@ -61,6 +61,22 @@ class Settings:
         expected="an address",
     )
     port: int = whole(8080, "Port to listen on.", min=1, max=65535)
+    root_path: str = text(
+        "",
+        "Prefix of all paths, such as /texts, for a gateway that does not remove it. The server answers with and "
+        "without it.",
+        pattern=r"(/[0-9A-Za-z._~-]+)*",
+        expected="a path such as /texts, without a slash at the end",
+        shown="none",
+    )
+    cors_origins: str = text(
+        "",
+        "Origins, with commas between them, whose pages may use the API in a browser: `https://a.example, "
+        "http://localhost:3000`.",
+        pattern=r"(https?://[0-9A-Za-z._-]+(:[0-9]{1,5})?)(\s*,\s*(https?://[0-9A-Za-z._-]+(:[0-9]{1,5})?))*|",
+        expected="origins such as https://a.example, with commas between them",
+        shown="none",
+    )
     model_server_workers: int = whole(
         usable_cores, "Worker processes; each loads its own model.", min=1, max=1024, shown="the cores"
     )
@@ -221,6 +237,30 @@ class Settings:
         pattern=r"[^\x00]*",
         expected="a path",
         shown="none; serving/serve creates a temporary folder",
+    )
+
+    sagemaker_bind_to_port: int | None = whole(
+        None, "Port to listen on, instead of PORT; SageMaker sets it in pipelines.", min=1, max=65535, shown="none"
+    )
+    sagemaker_batch: bool = switch(
+        False,
+        "Serve a batch transform job; SageMaker sets it. The limits are raised to its payload, and a bad record of CSV "
+        "or JSON lines gets an error of its own.",
+    )
+    sagemaker_max_payload_in_mb: int = whole(
+        6, "Maximum size in MiB of a request of a batch transform job; 0 stands for 100.", max=100
+    )
+    sagemaker_batch_strategy: str = text(
+        "MULTI_RECORD",
+        "Strategy of a batch transform job; MULTI_RECORD has several records per request.",
+        pattern="(?i:single_?record|multi_?record)",
+        expected="SINGLE_RECORD or MULTI_RECORD",
+    )
+    sagemaker_max_concurrent_transforms: int | None = whole(
+        None,
+        "Concurrent requests of a batch transform job; 0 stands for the default.",
+        max=100,
+        shown="MODEL_SERVER_WORKERS",
     )
 
     def __post_init__(self) -> None:

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from serving.hosting import read_settings
 from serving.server.worker_files import DRAINING_VARIABLE
+<<<<<<< HEAD
 from serving.settings import Settings
 from serving.source.origin import origin_of
+=======
+>>>>>>> fd462ec (Serve batch transform jobs, other servers' clients, prefixes and CORS)
 from textclf.errors import TextClfError
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ def make_application() -> Flask:
 
 
 def _application() -> Flask:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(os.environ)
     if settings.prometheus_multiproc_dir:
         Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
     # Imported here because prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import.

@@ -20,6 +20,14 @@ from serving.api.requests import (
 _KEYS = ("classes", "unit", "max_evaluations", "format")
 CLARIFY = "clarify"
 EXPLAIN_FORMATS = ("textclf", CLARIFY)
+# Formats whose responses have no place for an explanation.
+_UNEXPLAINED = {
+    PayloadFormat.TEXT: "text",
+    PayloadFormat.X: "X",
+    PayloadFormat.INPUTS: "inputs",
+    PayloadFormat.INPUTS_LIST: "inputs",
+    PayloadFormat.INSTANCES: "instances or a data frame",
+}
 # The whole text and the baseline.
 MIN_EVALUATIONS = 2
 
@@ -51,11 +59,11 @@ def check_explained_format(payload_format: PayloadFormat) -> None:
     Raises:
         ApiError: if it can't.
     """
-    if payload_format in (PayloadFormat.TEXT, PayloadFormat.X):
+    if (key := _UNEXPLAINED.get(payload_format)) is not None:
         raise ApiError(
             ErrorCode.WRONG_SHAPE,
-            f"explain: expected it with data, CSV or JSON lines, got it with "
-            f"{'text' if payload_format is PayloadFormat.TEXT else 'X'}; send the texts as data, or to /explain",
+            f"explain: expected it with data, CSV or JSON lines, got it with {key}; send the texts as data, or to "
+            f"/explain",
         )
 
 

@@ -18,6 +18,7 @@ from serving.api.errors import ApiError, ErrorCode
 
 JSON = "application/json"
 CSV = "text/csv"
+CSV_WITH_HEADER = "text/csv; header=present"
 JSON_LINES = "application/jsonlines"
 OTHER_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 _OTHER_NAMES = dict.fromkeys(OTHER_JSON_LINES, JSON_LINES)
@@ -41,7 +42,7 @@ _Environ = Mapping[str, Any]
 
 
 def media_type(environ: _Environ, accepted: Collection[str]) -> str:
-    """Return the body's content type, which is one of `accepted` (JSON, CSV, JSON_LINES).
+    """Return the body's content type: one of `accepted` (JSON, CSV, JSON_LINES), or CSV_WITH_HEADER.
 
     Raises:
         ApiError: if the content type is missing or not accepted, or the character set is not UTF-8.
@@ -62,9 +63,7 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected the character set utf-8, got {charset[:100]}; send UTF-8"
         )
     if content_type == CSV and parameters.get("header", "").lower() == "present":
-        raise ApiError(
-            ErrorCode.UNSUPPORTED_MEDIA_TYPE, "expected CSV without a header, got header=present; send texts only"
-        )
+        return CSV_WITH_HEADER
     return content_type
 
 

@@ -1,30 +1,28 @@
-"""Parse a request body into the texts to score and the format of the response.
+"""The parsed requests, and the checks of JSON bodies and texts that all of them share.
 
-Everything is checked here, before a text is tokenised; messages name the bad item.
+Everything is checked before a text is tokenised; messages name the bad item.
 """
 
-import csv
 import enum
-import io
 import json
 import sys
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.json_steps import TooManyValuesError, decode_in_steps
-from serving.api.request_body import CSV, JSON, JSON_LINES
 from textclf.errors import InputError
 from textclf.tokenization.text_key import is_blank
 from textclf.unicode import encode_utf8
 
 # Keys of a body that have texts.
-_TEXT_KEYS = ("text", "X", "data")
+TEXT_KEYS = ("text", "X", "data")
 MAX_SOURCE_CHARS = 200
 # A body of up to this many characters is decoded at once, in at most 5 ms.
 _SMALL_CHARS = 32_768
-# Values in a large body, next to its texts: enough to find what else is wrong with it.
+# Values in a large body: a text may be in an object or a row, and enough to find what else is wrong with it.
+_VALUES_PER_TEXT = 2
 _MAX_OTHER_VALUES = 1000
 
 _JSON_NAMES: dict[type, str] = {
@@ -43,6 +41,29 @@ class PayloadFormat(enum.Enum):
     DATA_LIST = enum.auto()  # {"data": [str, …]}
     CSV = enum.auto()
     JSON_LINES = enum.auto()
+    INPUTS = enum.auto()  # {"inputs": str}: Hugging Face's inference toolkit
+    INPUTS_LIST = enum.auto()  # {"inputs": [str, …]}
+    INSTANCES = enum.auto()  # {"instances": […]} of TF Serving and KServe, {"dataframe_split": …} of MLflow
+
+
+class RecordError(NamedTuple):
+    """Why a record can't be scored."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RankedLabels:
+    """Labels of a response to `inputs`, each with its probability.
+
+    Attributes:
+        top_k: number of labels, best first; None for all.
+        in_class_order: all labels, in the order of the classes.
+    """
+
+    top_k: int | None = None
+    in_class_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +74,21 @@ class PredictRequest:
         payload_format: format of the request and of its response.
         texts: the texts.
         explain: whether the predictions are to be explained; None if the body does not say it.
+        errors: of records without a text, by position among all records; empty unless each record is on its own.
+        extras: for JSON lines, the other fields of each text; empty if no line has any.
+        ranked: for INPUTS, labels of each text; None for the predicted label only.
+        all_probabilities: for CSV, whether a record of the response has the probabilities of all classes.
+        is_each_on_its_own: whether a bad record of CSV or JSON lines gets an error of its own.
     """
 
     payload_format: PayloadFormat
     texts: list[str]
     explain: bool | None = None
+    errors: Mapping[int, RecordError] = field(default_factory=dict)
+    extras: Sequence[Mapping[str, Any]] = ()
+    ranked: RankedLabels | None = None
+    all_probabilities: bool = False
+    is_each_on_its_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +103,14 @@ class FeedbackRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a request: characters per text, texts per request."""
+    """Limits of a request: characters per text, texts per request.
+
+    With `is_each_on_its_own` a bad record of CSV or JSON lines does not refuse the request.
+    """
 
     text_chars: int
     batch: int
-
-
-def parse_predict_request(
-    content: str, media_type: str, limits: Limits, keys: Collection[str] = _TEXT_KEYS
-) -> PredictRequest:
-    """Parse the body of a request for predictions.
-
-    Args:
-        content: text of the body.
-        media_type: JSON, CSV or JSON_LINES.
-        keys: accepted keys of a JSON body: some of text, X and data.
-
-    Raises:
-        ApiError: if the body does not match media_type, has another shape, or its texts exceed the limits.
-    """
-    if media_type == JSON:
-        return texts_of(object_of(content, limits), limits, keys)
-    if media_type == CSV:
-        return _checked(PayloadFormat.CSV, "record", _csv_texts(content, limits), limits)
-    assert media_type == JSON_LINES, media_type  # noqa: S101 media_type() accepts no other
-    return _checked(PayloadFormat.JSON_LINES, "line", _line_texts(content, limits), limits)
+    is_each_on_its_own: bool = False
 
 
 def parse_feedback_request(content: str, limits: Limits) -> FeedbackRequest:
@@ -124,7 +138,7 @@ def object_of(content: str, limits: Limits) -> dict[str, Any]:
     Raises:
         ApiError: if the body is not JSON, or not an object.
     """
-    return _object(_json(content, limits), "the body")
+    return as_object(json_value(content, limits), "the body")
 
 
 def texts_of(body: dict[str, Any], limits: Limits, keys: Collection[str]) -> PredictRequest:
@@ -156,7 +170,7 @@ def texts_of(body: dict[str, Any], limits: Limits, keys: Collection[str]) -> Pre
     if not isinstance(content, list):
         expected = "a list of strings" if key == "X" else "a string or a list of strings"
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{key}: expected {expected}, got {json_name(content)}")
-    return _checked(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits, explain)
+    return checked_list(PayloadFormat.X if key == "X" else PayloadFormat.DATA_LIST, key, content, limits, explain)
 
 
 def check_text(text: str, where: str, limits: Limits) -> str:
@@ -208,70 +222,61 @@ def json_name(value: object) -> str:
     return _JSON_NAMES.get(type(value), "null")
 
 
-def _csv_texts(content: str, limits: Limits) -> list[object]:
-    """One text per record (RFC 4180); an empty line is an empty text."""
-    csv.field_size_limit(sys.maxsize)  # Process-wide; the limit of a text is checked later.
-    texts: list[object] = []
-    try:
-        for record in csv.reader(io.StringIO(content, newline=""), strict=True):
-            if len(record) > 1:
-                raise ApiError(
-                    ErrorCode.WRONG_SHAPE,
-                    f"record {len(texts)} (counted from 0): expected one field, got {len(record)}; "
-                    f"put double quotes around texts with commas",
-                )
-            if len(texts) == limits.batch:
-                raise _too_many("record", limits, "more")
-            texts.append(record[0] if record else "")
-    except csv.Error as error:
-        raise ApiError(
-            ErrorCode.INVALID_CSV,
-            f"record {len(texts)} (counted from 0): expected CSV (RFC 4180), but {error}; double the quotes in texts",
-        ) from None
-    return texts
-
-
-def _line_texts(content: str, limits: Limits) -> list[object]:
-    """One text per line, as {"text": str} or {"data": str}; blank lines at the end are ignored."""
-    content = content.rstrip()
-    if (lines := content.count("\n") + 1) > limits.batch:
-        raise _too_many("line", limits, lines)
-    texts: list[object] = []
-    for index, line in enumerate(content.split("\n") if content else ()):
-        where = f"line {index} (counted from 0)"
-        body = _object(_json(line, limits, f"{where}: "), where)
-        refuse_unknown(body, {"text", "data"}, where)
-        if len(body) != 1:
-            raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected exactly one of text, data, got {len(body)}")
-        texts += body.values()
-    return texts
-
-
-def _checked(
+def checked_list(
     payload_format: PayloadFormat, name: str, items: list[Any], limits: Limits, explain: bool | None = None
 ) -> PredictRequest:
-    if not items:
-        raise ApiError(ErrorCode.EMPTY_LIST, f"{name}: expected at least one text, got none")
-    if len(items) > limits.batch:
-        raise _too_many(name, limits, len(items))
+    """Return the request for a list of texts; `name` names the list in messages.
+
+    Raises:
+        ApiError: if the list is empty or too long, or an item is not a text within the limits.
+    """
+    check_count(name, len(items), limits)
     for index, item in enumerate(items):
-        if not isinstance(item, str):
-            raise ApiError(
-                ErrorCode.WRONG_SHAPE, f"{name}[{index}] (counted from 0): expected a string, got {json_name(item)}"
-            )
-        if len(item) > limits.text_chars or not item.isascii():
-            check_text(item, f"{name}[{index}] (counted from 0)", limits)
+        check_item(item, name, index, limits)
     return PredictRequest(payload_format, items, explain)
 
 
-def _too_many(name: str, limits: Limits, got: object) -> ApiError:
+def check_count(name: str, count: int, limits: Limits) -> None:
+    """Refuse a list with no texts, or too many.
+
+    Raises:
+        ApiError: if it has.
+    """
+    if not count:
+        raise ApiError(ErrorCode.EMPTY_LIST, f"{name}: expected at least one text, got none")
+    if count > limits.batch:
+        raise too_many(name, limits, count)
+
+
+def check_item(item: Any, name: str, index: int, limits: Limits) -> str:
+    """Return an item of the list `name`, after its checks.
+
+    Raises:
+        ApiError: if it is not a text within the limits.
+    """
+    if not isinstance(item, str):
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE, f"{name}[{index}] (counted from 0): expected a string, got {json_name(item)}"
+        )
+    if len(item) > limits.text_chars or not item.isascii():
+        check_text(item, f"{name}[{index}] (counted from 0)", limits)
+    return item
+
+
+def too_many(name: str, limits: Limits, got: object) -> ApiError:
+    """Return the refusal of a list with more texts than a request may have."""
     return ApiError(
         ErrorCode.TOO_MANY_TEXTS,
         f"{name}: expected at most {limits.batch} texts, got {got}; send them in several requests",
     )
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def as_object(value: Any, where: str) -> dict[str, Any]:
+    """Return a JSON value that is an object.
+
+    Raises:
+        ApiError: if it is not.
+    """
     if not isinstance(value, dict):
         raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected an object, got {json_name(value)}")
     return value
@@ -296,15 +301,23 @@ def _refuse_constant(name: str) -> Any:
 _decoder = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
 
 
-def _json(content: str, limits: Limits, where: str = "") -> Any:
+def json_value(content: str, limits: Limits, where: str = "") -> Any:
+    """Return the value of a JSON text; `where` is the start of messages.
+
+    Raises:
+        ApiError: if it is not JSON, has an object with a key twice, or has far more values than a request has texts.
+    """
     try:
         if len(content) <= _SMALL_CHARS:
             return _decoder.decode(content)
-        return decode_in_steps(content, limits.batch + _MAX_OTHER_VALUES, _without_repeats, _refuse_constant)
+        max_values = _VALUES_PER_TEXT * limits.batch + _MAX_OTHER_VALUES
+        return decode_in_steps(content, max_values, _without_repeats, _refuse_constant)
     except TooManyValuesError:
-        raise _too_many("the body", limits, "more") from None
+        raise too_many("the body", limits, "more") from None
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
+        if error.msg == "Extra data" and "\n" in content[len(content[: error.pos].rstrip()) : error.pos]:
+            reason += "; for JSON lines, send Content-Type: application/jsonlines to /invocations"
     except _ConstantError as error:
         reason = str(error)
     except ValueError:  # Python's message is advice for programmers.

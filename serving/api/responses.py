@@ -1,4 +1,4 @@
-"""Response bodies: predictions in the format of the request. The Accept header is ignored.
+"""Response bodies: predictions in the format of the request; serving/api/record_responses.py writes CSV and JSON lines.
 
 `score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
 ranking (`data`) has a score for each label. `stage` is present if a cascade predicts. `empty` is present, and true, for
@@ -6,14 +6,12 @@ a text without wordpieces; for a list that contains one it has a value for each 
 `unusual_reason`, is present in the same way for a text that is not of the kind of the training texts.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serving.api.request_body import CSV, JSON, JSON_LINES
-from serving.api.requests import PayloadFormat
+from serving.api.request_body import JSON
+from serving.api.requests import PayloadFormat, PredictRequest, RankedLabels
 
 if TYPE_CHECKING:
     from textclf.runtime.prediction import Prediction
@@ -22,8 +20,7 @@ _encode: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
 
-_Body = tuple[bytes, str]
-_Explanations = Sequence[Mapping[str, Any]]
+Body = tuple[bytes, str]
 
 
 def json_body(value: object) -> bytes:
@@ -31,22 +28,30 @@ def json_body(value: object) -> bytes:
     return _encode(value).encode("utf-8")
 
 
-def render_response(
-    payload_format: PayloadFormat,
+def encode_json(value: object) -> str:
+    """Return compact JSON."""
+    return _encode(value)
+
+
+def render_json(
+    parsed: PredictRequest,
     predictions: Sequence["Prediction"],
     model: str,
     explanations: Sequence[Mapping[str, Any]] = (),
-) -> _Body:
-    """Return the body and its content type.
+) -> Body:
+    """Return the body and its content type of the response to a JSON body.
 
     Args:
         model: name and version of the model.
-        explanations: fields of the explanation of each prediction, for DATA, DATA_LIST, CSV and JSON_LINES; none if
-            the predictions are not explained.
+        explanations: fields of the explanation of each prediction, for DATA and DATA_LIST; none if the predictions are
+            not explained.
     """
-    if not explanations:
-        return _WRITERS[payload_format](predictions, model)
-    return _EXPLAINED_WRITERS[payload_format](predictions, model, explanations)
+    if explanations:
+        items = list(map(_explained_ranking, predictions, explanations))
+        return json_body(items if parsed.payload_format is PayloadFormat.DATA_LIST else items[0]), JSON
+    if parsed.payload_format in (PayloadFormat.INPUTS, PayloadFormat.INPUTS_LIST):
+        return json_body(_inputs(parsed, predictions)), JSON
+    return json_body(_WRITERS[parsed.payload_format](predictions, model)), JSON
 
 
 def score_body(prediction: "Prediction") -> bytes:
@@ -54,7 +59,8 @@ def score_body(prediction: "Prediction") -> bytes:
     return json_body({"text": prediction.text, "score": prediction.score, **marks_of(prediction)})
 
 
-def _single(prediction: "Prediction", model: str) -> dict[str, Any]:
+def prediction_fields(prediction: "Prediction", model: str) -> dict[str, Any]:
+    """Return the fields of a prediction, as /predict responds to a text."""
     return {
         "text": prediction.text,
         "label": prediction.label,
@@ -75,11 +81,11 @@ def marks_of(prediction: "Prediction") -> dict[str, Any]:
     return mark
 
 
-def _text(predictions: Sequence["Prediction"], model: str) -> _Body:
-    return json_body(_single(predictions[0], model)), JSON
+def _text(predictions: Sequence["Prediction"], model: str) -> Any:
+    return prediction_fields(predictions[0], model)
 
 
-def _columns(predictions: Sequence["Prediction"], model: str) -> _Body:
+def _columns(predictions: Sequence["Prediction"], model: str) -> Any:
     body = {
         "predictions": [item.label for item in predictions],
         "prediction_probs": [item.probabilities[item.label] for item in predictions],
@@ -93,7 +99,7 @@ def _columns(predictions: Sequence["Prediction"], model: str) -> _Body:
         body["empty"] = empty
     if any(unusual := [item.unusual for item in predictions]):
         body |= {"unusual": unusual, "unusual_reason": [item.unusual_reason for item in predictions]}
-    return json_body(body), JSON
+    return body
 
 
 def _ranking(prediction: "Prediction") -> list[dict[str, Any]]:
@@ -102,30 +108,12 @@ def _ranking(prediction: "Prediction") -> list[dict[str, Any]]:
     return [{"label": label, "score": probability} for label, probability in best_first]
 
 
-def _data(predictions: Sequence["Prediction"], _model: str) -> _Body:
-    return json_body({"prediction": _ranking(predictions[0]), **marks_of(predictions[0])}), JSON
+def _data(predictions: Sequence["Prediction"], _model: str) -> Any:
+    return {"prediction": _ranking(predictions[0]), **marks_of(predictions[0])}
 
 
-def _data_list(predictions: Sequence["Prediction"], _model: str) -> _Body:
-    return json_body([{"prediction": _ranking(item), **marks_of(item)} for item in predictions]), JSON
-
-
-def _csv(predictions: Sequence["Prediction"], _model: str) -> _Body:
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerows((item.label, item.score) for item in predictions)
-    return lines.getvalue().encode("utf-8"), f"{CSV}; charset=utf-8"
-
-
-def _json_lines(predictions: Sequence["Prediction"], model: str) -> _Body:
-    return b"".join(json_body(_single(item, model)) + b"\n" for item in predictions), JSON_LINES
-
-
-def _explained_data(predictions: Sequence["Prediction"], _model: str, explanations: _Explanations) -> _Body:
-    return json_body(_explained_ranking(predictions[0], explanations[0])), JSON
-
-
-def _explained_data_list(predictions: Sequence["Prediction"], _model: str, explanations: _Explanations) -> _Body:
-    return json_body(list(map(_explained_ranking, predictions, explanations))), JSON
+def _data_list(predictions: Sequence["Prediction"], _model: str) -> Any:
+    return [{"prediction": _ranking(item), **marks_of(item)} for item in predictions]
 
 
 def _explained_ranking(prediction: "Prediction", explanation: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,35 +125,43 @@ def _explained_ranking(prediction: "Prediction", explanation: Mapping[str, Any])
     }
 
 
-def _explained_csv(predictions: Sequence["Prediction"], _model: str, explanations: _Explanations) -> _Body:
-    """Records of label, score and the explanation as one field of JSON, which has no line breaks."""
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerows(
-        (item.label, item.score, _encode({**explanation, "truncated": item.truncated}))
-        for item, explanation in zip(predictions, explanations, strict=True)
-    )
-    return lines.getvalue().encode("utf-8"), f"{CSV}; charset=utf-8"
+def _inputs(parsed: PredictRequest, predictions: Sequence["Prediction"]) -> list[Any]:
+    """As the pipeline of Hugging Face: a list also for one text, unless its labels are a list themselves."""
+    ranked = parsed.ranked
+    if ranked is None:
+        return list(map(_best, predictions))
+    lists = [_ranked(item, ranked) for item in predictions]
+    return lists if ranked.in_class_order or parsed.payload_format is PayloadFormat.INPUTS_LIST else lists[0]
 
 
-def _explained_lines(predictions: Sequence["Prediction"], model: str, explanations: _Explanations) -> _Body:
-    lines = [
-        json_body({**_single(item, model), **explanation}) + b"\n"
-        for item, explanation in zip(predictions, explanations, strict=True)
-    ]
-    return b"".join(lines), JSON_LINES
+def _ranked(prediction: "Prediction", ranked: RankedLabels) -> list[dict[str, Any]]:
+    if ranked.in_class_order:
+        return [{"label": label, "score": probability} for label, probability in prediction.probabilities.items()]
+    return _ranking(prediction)[: ranked.top_k]
 
 
-_EXPLAINED_WRITERS: dict[PayloadFormat, Callable[[Sequence["Prediction"], str, _Explanations], _Body]] = {
-    PayloadFormat.DATA: _explained_data,
-    PayloadFormat.DATA_LIST: _explained_data_list,
-    PayloadFormat.CSV: _explained_csv,
-    PayloadFormat.JSON_LINES: _explained_lines,
-}
-_WRITERS: dict[PayloadFormat, Callable[[Sequence["Prediction"], str], _Body]] = {
+def _best(prediction: "Prediction") -> dict[str, Any]:
+    return {"label": prediction.label, "score": prediction.probabilities[prediction.label]}
+
+
+def _instances(predictions: Sequence["Prediction"], _model: str) -> Any:
+    return {
+        "predictions": [
+            {
+                **_best(item),
+                "probabilities": item.probabilities,
+                "truncated": item.truncated,
+                **marks_of(item),
+            }
+            for item in predictions
+        ]
+    }
+
+
+_WRITERS: dict[PayloadFormat, Callable[[Sequence["Prediction"], str], Any]] = {
     PayloadFormat.TEXT: _text,
     PayloadFormat.X: _columns,
     PayloadFormat.DATA: _data,
     PayloadFormat.DATA_LIST: _data_list,
-    PayloadFormat.CSV: _csv,
-    PayloadFormat.JSON_LINES: _json_lines,
+    PayloadFormat.INSTANCES: _instances,
 }

@@ -72,7 +72,8 @@ async function send(path, body, signal, headers) {
   const options = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
-    return await fetch(path, { ...options, headers, signal, cache: "no-store", credentials: "same-origin" });
+    // Relative to the page, so that it works behind a gateway that adds a prefix to all paths.
+    return await fetch(`.${path}`, { ...options, headers, signal, cache: "no-store", credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "no_response", "The server does not respond. Check that it runs, then try again.");

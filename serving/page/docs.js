@@ -31,7 +31,7 @@ function repair() {
 new MutationObserver(repair).observe(root, { childList: true, subtree: true });
 window.SwaggerUIBundle({
   domNode: root,
-  url: "/openapi.json",
+  url: "./openapi.json",
   // Neither an online validator nor a URL of another document.
   validatorUrl: null,
   queryConfigEnabled: false,

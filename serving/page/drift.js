@@ -72,7 +72,7 @@ function showVersions(report) {
     if (!state.hasChildNodes()) state.textContent = NONE;
     return row([
       element("th", { scope: "row" }, version.name, element("br"), element("code", { text: version.id }), element("br"),
-        element("a", { href: version.evaluation, target: "_blank", rel: "noopener", "aria-label": `Evaluation of ${version.id}, in a new tab`, text: "Evaluation" })),
+        element("a", { href: `.${version.evaluation}`, target: "_blank", rel: "noopener", "aria-label": `Evaluation of ${version.id}, in a new tab`, text: "Evaluation" })),
       state, moment(version.since), moment(version.created),
       cell(metrics.n === undefined ? split : `${metrics.n} texts, ${split}`), cell(share(metrics.accuracy), true), cell(number(metrics.macro_f1), true),
       cell(number(metrics.expected_calibration_error), true),

@@ -7,7 +7,7 @@ import os
 import sys
 from http import HTTPStatus
 
-from serving.settings import Settings
+from serving.hosting import read_settings
 from textclf.errors import ConfigError
 
 _SECONDS = 2
@@ -17,7 +17,7 @@ def main() -> None:
     """Exit with 0 if /ping returns 200, else with 1, the address and the reason."""
     address = ""
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = read_settings(os.environ)
         host = reachable(settings.host)
         address = f"{host}, port {settings.port}: "
         status = ping(host, settings.port)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.hosting import read_settings
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
 from serving.server.serverless import serverless_environment
@@ -98,7 +99,7 @@ def serve(environ: Mapping[str, str]) -> int:
         for note in notes:
             _say(f"SERVERLESS: {note}")
         sys.dont_write_bytecode = True
-    settings = Settings.from_environment(environ)
+    settings = read_settings(environ)
     preflight.check_address(settings.host, settings.port)
     nginx = preflight.find_nginx(environ)
     if not source.serverless:

@@ -6,14 +6,16 @@ import json
 import math
 import os
 import pwd
+import re
 import resource
 import signal
 import string
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from serving.gateway import cors_headers, origins_of
 from serving.server.supervisor import Program
 from serving.server.worker_files import DRAINING_VARIABLE, draining_file
 from serving.settings import MAX_DISCARDS, MAX_DRAWS, MAX_FEEDBACK, MAX_GETS, MAX_SCRAPES, Settings
@@ -204,6 +206,8 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
         "max_large_bodies": max(1, max_large_bodies),
         "max_large_bodies_of_sender": max(1, max_large_bodies // 2),
         "keep_alive": settings.keep_alive_seconds,
+        "root_path_map": _root_path_map(settings.root_path),
+        "cors_map": _cors_map(origins_of(settings.cors_origins)),
         "key_maps": _key_maps(settings.api_key) if settings.api_key else "",
         "key_check": _KEY_CHECK if settings.api_key else "",
         "timeout": settings.model_server_timeout,
@@ -229,7 +233,7 @@ def _key_maps(key: str) -> str:
         "~^[Bb][Ee][Aa][Rr][Ee][Rr] +{pattern}[ \t]*$" right;
         default $key_of_header;
     }}
-    map "$request_method $request_uri" $needs_key {{
+    map "$request_method $api_uri" $needs_key {{
         "~^POST " 1;
         "~^(GET|HEAD) /metrics([?]|$)" 1;
         default 0;
@@ -240,6 +244,19 @@ def _key_maps(key: str) -> str:
         default 0;
     }}
 """
+
+
+def _root_path_map(root_path: str) -> str:
+    pattern = re.escape(root_path)
+    return f'        "~^{pattern}(?<without_root>/.*)$" $without_root;\n' if root_path else ""
+
+
+def _cors_map(origins: Sequence[str]) -> str:
+    """The map from the origin of a page to the one that may read nginx's own errors; "" adds no header."""
+    if not origins:
+        return ""
+    lines = [f'        "{origin}" $http_origin;' for origin in origins]
+    return "\n".join(["    map $http_origin $cors_origin {", *lines, '        default "";', "    }", ""])
 
 
 def _is_any_address_6(host: str) -> bool:
@@ -277,9 +294,13 @@ def _errors(settings: Settings) -> tuple[tuple[int, str, str, *tuple[str, ...]],
 def _error_locations(settings: Settings) -> str:
     """The locations of nginx's own errors, whose bodies have the form of the API's errors."""
     lines = []
+    common = ["X-Request-Id $passed_request_id"]
+    if settings.cors_origins:
+        values = {**dict(cors_headers("$cors_origin")), "Vary": "Origin"}
+        common += [f'{name} "{value}"' for name, value in values.items()]
     for status, code, message, *headers in _errors(settings):
         lines += [f"        location = /.nginx/{code} {{", "            internal;"]
-        for header in ("X-Request-Id $passed_request_id", *headers):
+        for header in (*common, *headers):
             lines.append(f"            add_header {header} always;")
         body = json.dumps({"error": {"code": code, "message": message}})
         lines += [f"            return {status} '{body}';", "        }"]

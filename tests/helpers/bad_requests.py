@@ -244,7 +244,6 @@ _INVOCATIONS: list[tuple[str, str, bytes, int, str, str]] = [
     ("CSV 1001 texts", CSV, b"good\n" * 1001, 422, "too_many_texts", "1000"),
     ("CSV 1000000 texts", CSV, b"a\n" * 10**6, 422, "too_many_texts", "1000"),
     ("CSV Latin-1", "text/csv; charset=iso-8859-1", b"g\xf6od\n", 415, "unsupported_media_type", "iso-8859-1"),
-    ("CSV with a header", "text/csv; header=present", b"text\ngood\n", 415, "unsupported_media_type", "header"),
     ("lines blank", LINES, b"\n\n", 422, "empty_list", ""),
     ("lines not JSON", LINES, b'{"text": "good"}\ngood\n', 400, "invalid_json", "line 1"),
     ("lines with a gap", LINES, b'{"text": "good"}\n\n{"text": "bad"}\n', 400, "invalid_json", "line 1"),

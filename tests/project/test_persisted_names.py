@@ -30,6 +30,7 @@ import train_model
 from serving.api.errors import ErrorCode
 from serving.api.explain_requests import EXPLAIN_FORMATS
 from serving.app import create_app
+from serving.gateway import cors_headers, preflight_headers
 from serving.observability.unanswered import CLIENT_GONE
 from serving.openapi import openapi_document
 from serving.pages import PAGES
@@ -560,7 +561,11 @@ def test_http(seen):
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}
     headers |= set(re.findall(r'[{(]"([A-Z][\w-]*[a-z][\w-]*)"(?:: |, record)', source))
     headers |= set(re.findall(r"add_header ([\w-]+) ", nginx_conf(Settings(), connections=1)))
-    assert {name.upper() for name in headers} == {name.upper() for name in listed["headers"]}
+    cors = {name for name, _ in (*cors_headers(""), *preflight_headers(()))}
+    cors |= {"Origin", "Vary", "Access-Control-Request-Method"}
+    assert cors == listed["headers with CORS_ORIGINS"]
+    found = {name.upper() for name in headers} - {name.upper() for name in cors}
+    assert found == {name.upper() for name in listed["headers"]}
 
 
 def test_error_codes():

@@ -9,7 +9,8 @@ import pytest
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.json_steps import TooManyValuesError, decode_in_steps
-from serving.api.requests import Limits, parse_predict_request
+from serving.api.predict_requests import parse_predict_request
+from serving.api.requests import Limits
 
 _LIMITS = Limits(text_chars=100_000, batch=1000)
 

@@ -56,6 +56,13 @@ def test_every_variable_is_read_and_others_are_not():
         "PREDICTION_LOG_BOTH_STAGES": "0.5",
         "MODEL_POLL_SECONDS": "0.5",
         "PROMETHEUS_MULTIPROC_DIR": "/run/metrics",
+        "ROOT_PATH": "/texts/v1",
+        "CORS_ORIGINS": "https://a.example, http://localhost:3000",
+        "SAGEMAKER_BIND_TO_PORT": "9001",
+        "SAGEMAKER_BATCH": "true",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": "8",
+        "SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD",
+        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "4",
     }
     assert set(values) == {item.name.upper() for item in dataclasses.fields(Settings)}
     settings = Settings.from_environment({**values, "model_path": "x", "OTHER": "y"})
