@@ -1,6 +1,8 @@
 # The image that serves, without TensorFlow:   docker build -t textclf .
 # The image that trains:                       docker build -t textclf-training --target training .
 #
+# --build-arg USER=root makes an image that serves as root, for platforms that give the model to root.
+#
 #   docker run -p 8080:8080 -v "$PWD/model:/opt/ml/model:ro" -v reviews:/data textclf
 #   docker run --user "$(id -u):$(id -g)" -v "$PWD/job:/opt/ml" textclf-training
 #
@@ -52,7 +54,8 @@ RUN python3 -m venv /opt/venv && \
 # Serves /opt/ml/model on port 8080. Keeps feedback and the prediction log in /data.
 FROM base AS serving
 LABEL org.opencontainers.image.title="textclf" \
-      org.opencontainers.image.description="Serves a small BERT text classifier on CPUs"
+      org.opencontainers.image.description="Serves a small BERT text classifier on CPUs" \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends nginx-light && \
     rm -rf /var/lib/apt/lists/*
@@ -63,7 +66,8 @@ COPY serving serving
 RUN python3 -m compileall -q .
 ENV HOST=0.0.0.0 PORT=8080 NEW_DATA_DIR=/data/new_data \
     PREDICTION_LOG_URL=sqlite:////data/prediction_log/predictions.sqlite
-USER textclf
+ARG USER=textclf
+USER ${USER}
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -60,10 +60,16 @@ fi
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
 
 step "building"
-buildah bud --quiet --isolation chroot --format docker --tag textclf --build-arg BASE=localhost/bookworm \
-    --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" . >"$work/build.log" 2>&1 ||
-    { tail -40 "$work/build.log"; fail "the build failed"; }
+build() { # tag, other build arguments
+    # With layers, so that the second image takes those of the first.
+    buildah bud --quiet --layers --isolation chroot --format docker --tag "$1" --build-arg BASE=localhost/bookworm \
+        --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" "${@:2}" . \
+        >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; fail "the build of $1 failed"; }
+}
+build textclf
+build textclf-root --build-arg USER=root
 container=$(buildah from localhost/textclf)
+root_container=$(buildah from localhost/textclf-root)
 inspect() { buildah inspect --type image --format "$1" localhost/textclf; }
 step "built: $(du -sh --apparent-size "$(buildah mount "$container")" | cut -f1)"
 buildah umount "$container" >/dev/null
@@ -80,57 +86,125 @@ if in_container "$container" -- train 2>"$work/train.err"; then fail "expected t
 in_container "$container" -- cat /opt/ml/output/failure >"$work/failure"
 grep --quiet "training image" "$work/failure" || fail "expected the training image to be named, got: $(cat "$work/failure")"
 
-step "serve answers"
+step "the label lets SageMaker choose the port"
+label=com.amazonaws.sagemaker.capabilities.accept-bind-to-port
+[ "$(inspect "{{index .Docker.Config.Labels \"$label\"}}")" = true ] || fail "expected the label $label=true"
+
 if [ -z "${MODEL:-}" ]; then
     MODEL=$work/model
     cp --recursive model "$MODEL"
     chmod -R a+rX "$MODEL"
 fi
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+url=http://127.0.0.1:$port
 default=$(inspect '{{range .Docker.Config.Cmd}}{{.}} {{end}}')
 # The process that becomes the server writes its id: these containers share the host's process ids.
 mkdir "$work/pid" && chmod 777 "$work/pid"
-in_container --volume "$(realpath "$MODEL"):/opt/ml/model:ro" --volume "$work/pid:/pid" \
-    --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- \
-    sh -c "echo \$\$ >/pid/server; exec $default" >"$work/serve.log" 2>&1 &
-run=$!
-url=http://127.0.0.1:$port
-ready=
-for _ in $(seq 600); do
-    if curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
-    kill -0 "$run" 2>/dev/null || break
-    sleep 0.1
-done
-server=$(cat "$work/pid/server")
-[ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within a minute"; }
-[ "$(stat --format %u "/proc/$server")" != 0 ] || fail "expected the server to run as another user than root"
 
+wait_until_ready() { # sets server
+    local ready=
+    for _ in $(seq 600); do
+        if curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
+        kill -0 "$run" 2>/dev/null || break
+        sleep 0.1
+    done
+    [ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within a minute"; }
+    server=$(cat "$work/pid/server")
+}
+start() { # container, model, other options
+    in_container --volume "$(realpath "$2"):/opt/ml/model:ro" --volume "$work/pid:/pid" \
+        --env HOST=127.0.0.1 --env "SAGEMAKER_BIND_TO_PORT=$port" "${@:3}" "$1" -- \
+        sh -c "echo \$\$ >/pid/server; exec $default" >"$work/serve.log" 2>&1 &
+    run=$!
+    wait_until_ready
+}
+stop() {
+    kill -TERM "$server"
+    local status=0
+    wait "$run" || status=$?
+    server=
+    [ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
+}
 answer() { # path, content type, body
-    curl --silent --show-error --fail-with-body --header "Content-Type: $2" --data "$3" "$url$1" ||
+    curl --silent --show-error --fail-with-body --header "Content-Type: $2" --data-binary "$3" "$url$1" ||
         { cat "$work/serve.log"; fail "$1 did not answer"; }
     echo
 }
+
+step "serve answers on the port that SageMaker chose"
+start "$container" "$MODEL"
+[ "$(stat --format %u "/proc/$server")" != 0 ] || fail "expected the server to run as another user than root"
 answer /predict application/json '{"text": "a great film"}' | tee "$work/predict"
 grep --quiet '"label"' "$work/predict" || fail "expected a label"
 answer /predict application/json '{"X": ["a great film", "a dull film"]}'
 answer /invocations application/json '{"data": "a great film"}' | tee "$work/invocations"
 grep --quiet '"prediction"' "$work/invocations" || fail "expected a prediction"
 answer /invocations text/csv 'a great film'
+answer /invocations application/jsonlines '{"id": 7, "text": "a great film"}' | tee "$work/lines"
+grep --quiet '^{"id":7,' "$work/lines" || fail "expected the id of the line"
+curl --silent "$url/execution-parameters" | tee "$work/parameters"
+echo
+grep --quiet MULTI_RECORD "$work/parameters" || fail "expected parameters of a batch transform job"
 
 step "its health check says so"
 health=$(inspect '{{range .Docker.Config.Healthcheck.Test}}{{.}} {{end}}')
 [ "$health" = "CMD healthcheck " ] || fail "expected the health check to be the command healthcheck, got $health"
-in_container --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- healthcheck || fail "expected the health check to pass"
+in_container --env HOST=127.0.0.1 --env "SAGEMAKER_BIND_TO_PORT=$port" "$container" -- healthcheck ||
+    fail "expected the health check to pass"
 
 step "SIGTERM ends it with 0"
-kill -TERM "$server"
-status=0
-wait "$run" || status=$?
-server=
-[ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
+stop
 if in_container --env HOST=127.0.0.1 --env "PORT=$port" "$container" -- healthcheck 2>"$work/health.err"; then
     fail "expected the health check to fail without a server"
 fi
+
+step "a batch transform job gets an answer for each record"
+start "$container" "$MODEL" --env SAGEMAKER_BATCH=true --env SAGEMAKER_MAX_PAYLOAD_IN_MB=6
+answer /invocations text/csv $'a great film\n"never closed\na dull film' | tee "$work/batch"
+[ "$(grep --count . "$work/batch")" = 3 ] || fail "expected three records"
+grep --quiet '^,,.*invalid_csv' "$work/batch" || fail "expected an error in the second record"
+stop
+
+step "the root variant reads a model that only root may read"
+cp --recursive "$MODEL" "$work/of_root"
+chown --recursive 0:0 "$work/of_root"
+chmod 700 "$work/of_root"
+start "$root_container" "$work/of_root"
+[ "$(stat --format %u "/proc/$server")" = 0 ] || fail "expected the server to run as root"
+answer /invocations application/json '{"data": "a great film"}'
+for child in $(pgrep --parent "$server"); do
+    for worker in $(pgrep --parent "$child"); do
+        if grep --quiet '^nginx: worker' "/proc/$worker/cmdline" && [ "$(stat --format %u "/proc/$worker")" = 0 ]; then
+            fail "expected the workers of nginx to give up the rights of root"
+        fi
+    done
+done
+stop
+if in_container --volume "$work/of_root:/opt/ml/model:ro" --env "PORT=$port" "$container" -- \
+    serve 2>"$work/of_root.log"; then fail "expected serve to fail on a model that only root may read"; fi
+grep "^error: MODEL_PATH: .*user 10001 may read, got /opt/ml/model" "$work/of_root.log" ||
+    fail "expected one line that names the folder and the user"
+
+step "a foreign user serves on a read-only file system"
+image=$(buildah mount "$container")
+mapfile -t environment < <(inspect '{{range .Docker.Config.Env}}{{println .}}{{end}}' | grep .)
+# shellcheck disable=SC2016
+unshare --mount sh -c '
+    root=$1 model=$2 pid=$3 port=$4 && shift 4 &&
+    mount --bind "$root" "$root" && mount -o remount,bind,ro "$root" &&
+    mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" && mkdir "$root/tmp/pid" &&
+    mount --bind "$pid" "$root/tmp/pid" && mount --bind "$model" "$root/opt/ml/model" &&
+    mount --rbind /dev "$root/dev" && mount -t proc proc "$root/proc" &&
+    exec chroot --userspec=4242:4242 "$root" env -i "$@" HOST=127.0.0.1 "PORT=$port" \
+        sh -c "echo \$\$ >/tmp/pid/server; exec serve"' \
+    sh "$image" "$(realpath "$MODEL")" "$work/pid" "$port" "${environment[@]}" >"$work/serve.log" 2>&1 &
+run=$!
+wait_until_ready
+[ "$(stat --format %u "/proc/$server")" = 4242 ] || fail "expected the server to run as user 4242"
+answer /predict application/json '{"text": "a great film"}'
+grep "POST /feedback will fail" "$work/serve.log" || fail "expected a line that names the folder for reviews"
+stop
+buildah umount "$container" >/dev/null
 
 step "mounted folders of another user are named"
 cp --recursive "$MODEL" "$work/private"

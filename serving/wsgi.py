@@ -14,11 +14,7 @@ from flask import Flask
 
 from serving.hosting import read_settings
 from serving.server.worker_files import DRAINING_VARIABLE
-<<<<<<< HEAD
-from serving.settings import Settings
 from serving.source.origin import origin_of
-=======
->>>>>>> fd462ec (Serve batch transform jobs, other servers' clients, prefixes and CORS)
 from textclf.errors import TextClfError
 
 if TYPE_CHECKING:

@@ -1,18 +1,25 @@
 """A server in a batch transform job of SageMaker, behind a gateway that keeps a prefix: nginx and gunicorn."""
 
 import csv
-import http.client
 import io
-import json
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from serving_stack import Stack, free_port, need_nginx, running_stack, wait_for
 from tiny_engine import write_version
 
-MIB = 1024**2
+from bench.serving.transform_client import (
+    CSV,
+    JSON_LINES,
+    MIB,
+    Transform,
+    batches,
+    check_answers,
+    encoded,
+    transform,
+)
+
 ORIGIN = "https://a.example"
 # Short, so that a request has tens of thousands of records.
 WORDS = ("great film", "dull", "a fine, long film", "bad")
@@ -49,67 +56,35 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
         assert "Traceback" not in stack.log
 
 
-def send(stack: Stack, body: bytes, content_type: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=300)
-    connection.request("POST", "/invocations", body, {"Content-Type": content_type})
-    response = connection.getresponse()
-    return response.status, response.read()
-
-
 def test_execution_parameters(stack):
     response = stack.request("GET", "/execution-parameters")
     assert response.json == {"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
     assert stack.request("GET", "/info").json["limits"]["max_body_bytes"] == 6 * MIB
 
 
-def test_requests_of_6_mb_four_at_a_time_are_answered_in_order(stack):
-    """JSON lines, with long ids so that 6 MB take a test-sized number of texts; one bad record in a thousand."""
-    padding = "x" * 900
-    bodies, start = [], 0
-    for _ in range(4):
-        lines, size = [], 0
-        while True:
-            index = start + len(lines)
-            record = {"id": index, "text": WORDS[index % 4], "padding": padding}
-            line = b"not JSON\n" if index % 1000 == 999 else json.dumps(record).encode() + b"\n"
-            if (size := size + len(line)) > 6 * MIB:
-                break
-            lines.append(line)
-        start += len(lines)
-        bodies.append(b"".join(lines))
-    assert min(map(len, bodies)) > 6 * MIB - 2000
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda body: send(stack, body, "application/jsonlines"), bodies))
-    assert {status for status, _ in found} == {200}
-    answers = [json.loads(line) for _, body in found for line in body.splitlines()]
-    assert len(answers) == start
-    for index, answer in enumerate(answers):
-        if index % 1000 == 999:
-            assert answer["error"]["code"] == "invalid_json"
-        else:
-            assert (answer["id"], answer["text"]) == (index, WORDS[index % 4])
-            assert answer["label"]
+@pytest.mark.parametrize("content_type", [CSV, JSON_LINES])
+def test_requests_of_6_mb_four_at_a_time_are_answered_in_order(stack, content_type):
+    """One record in a thousand is bad. Most texts are long, so that few of them are enough."""
+    long = " ".join(["great film"] * 700)
+    texts = [long if index % 4 else "dull" for index in range(4700)]
+    records = encoded(texts, content_type, bad_every=1000)
+    job = Transform(content_type)
+    assert [len(body) > 5.9 * MIB for body in batches(records, job.payload)].count(True) == 4
+    bodies = transform(("127.0.0.1", stack.port), records, job)
+    assert check_answers(bodies, texts, content_type, bad_every=1000) == 4
 
 
-def test_tens_of_thousands_of_short_records_of_csv(stack):
-    count = 30_000
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    for index in range(count):
-        writer.writerow(("a", "b") if index % 1000 == 500 else (WORDS[index % 4],))
-    status, body = send(stack, lines.getvalue().encode(), "text/csv")
-    assert status == 200
-    answers = list(csv.reader(io.StringIO(body.decode(), newline="")))
-    assert len(answers) == count
-    by_text = {}
-    for index, (label, score, error) in enumerate(answers):
-        if index % 1000 == 500:
-            assert (label, score) == ("", "")
-            assert error.startswith("wrong_shape: ")
-        else:
-            assert error == ""
-            by_text.setdefault(WORDS[index % 4], set()).add(label)
-    assert {len(labels) for labels in by_text.values()} == {1}
+def test_tens_of_thousands_of_short_records_in_one_request(stack):
+    texts = [WORDS[index % len(WORDS)] for index in range(30_000)]
+    bodies = transform(("127.0.0.1", stack.port), encoded(texts, CSV, bad_every=1000), Transform(CSV))
+    assert len(bodies) == 1
+    assert check_answers(bodies, texts, CSV, bad_every=1000) == 30
+    answers = list(csv.reader(io.StringIO(bodies[0].decode(), newline="")))
+    labels = {}
+    for text, (label, _, error) in zip(texts, answers, strict=True):
+        if not error:
+            labels.setdefault(text, set()).add(label)
+    assert {len(found) for found in labels.values()} == {1}
 
 
 def test_a_body_above_the_payload_is_refused(stack):
