@@ -166,12 +166,15 @@ def render(app: "WSGIApplication", environ: "WSGIEnvironment") -> bytes:
 
 def _read(connection: socket.socket, data: bytes, count: int) -> bytes:
     """Read until there are at least `count` bytes, including `data`."""
-    while len(data) < count:
-        block = connection.recv(max(_BLOCK_BYTES, count - len(data)))
+    if len(data) >= count:
+        return data
+    received = bytearray(data)  # With bytes, each block of a large body would copy all before it.
+    while len(received) < count:
+        block = connection.recv(max(_BLOCK_BYTES, count - len(received)))
         if not block:
             raise ConnectionResetError("the request is incomplete")
-        data += block
-    return data
+        received += block
+    return bytes(received)
 
 
 def _joined(names: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
