@@ -7,6 +7,8 @@
 # make lock        compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes newer versions
 # make image-test  build the serving image and run it; needs root, buildah, debootstrap and curl, no container engine
 # make clean       remove everything that these commands made
+#
+# ops/containers.mk has the commands of the images: build_dev, build_api, download_data, train, start_api and others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,5 +79,7 @@ lock: $(UV_VENV)/.installed
 image-test: $(SERVING_VENV)/.installed
 	PYTHON=$(SERVING_VENV)/bin/python ops/image_test.sh
 
+include ops/containers.mk
+
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) $(UV_VENV) $(DEMO) site dist .image-test .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SERVING_VENV) $(UV_VENV) $(DEMO) .api site dist .image-test .pytest_cache .mypy_cache .ruff_cache

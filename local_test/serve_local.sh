@@ -15,22 +15,22 @@ make_job_folders
 need_free_port "$port"
 
 if has_docker; then
-    need_image "$image" serving
+    need_image serving "$image"
     say "serving with docker, in the image $image"
     docker run --rm --user "$(id -u):$(id -g)" --publish "127.0.0.1:$port:8080" \
-        --env DRAIN_SECONDS=0 --volume "$test_dir/model:/opt/ml/model:ro" "$image" serve &
+        --env DRAIN_SECONDS=0 --volume "$test_dir/output:/data" --volume "$test_dir/model:/opt/ml/model:ro" "$image" serve &
 else
     python=$(python_of serving)
     say "serving without docker, with $python${1:+; the image $1 is not used}"
     # The log and feedback stay in the job's folder.
-    PREFIX=$test_dir MODEL_PATH=$test_dir/model HOST=127.0.0.1 PORT=$port DRAIN_SECONDS=0 NEW_DATA_DIR=$test_dir/output/new_data \
-        PREDICTION_LOG_URL=sqlite:///$test_dir/output/predictions.sqlite "$python" "$root/serving/serve" &
+    MODEL_PATH=$test_dir/model HOST=127.0.0.1 PORT=$port DRAIN_SECONDS=0 NEW_DATA_DIR=$test_dir/output/new_data \
+        PREDICTION_LOG_URL=sqlite:///$test_dir/output/prediction_log/predictions.sqlite "$python" "$root/serving/serve" &
 fi
 server=$!
 # Ctrl-C and SIGTERM stop the server; docker passes the signal to the container.
 trap 'kill -TERM "$server" 2>/dev/null || true' INT TERM
 url=http://127.0.0.1:$port
-if wait_for_ping "$url" "$server"; then
+if wait_for "$url/ping" kill -0 "$server"; then
     say "ready; ask it from another terminal, or stop it with Ctrl-C:"
     echo "curl -s $url/invocations -H 'Content-Type: application/json' -d '{\"data\": \"The parcel never arrived.\"}'"
 else

@@ -12,7 +12,7 @@ make_job_folders
 
 if has_docker; then
     image=${1:-$training_image}
-    need_image "$image" training
+    need_image training "$image"
     say "training with docker, in the image $image"
     mapfile -t volumes < <(job_volumes)
     exec docker run --rm --user "$(id -u):$(id -g)" "${volumes[@]}" "$image" train

@@ -1,7 +1,7 @@
 # Helpers of the scripts that run the images, or the same programs without docker. Source it; it runs nothing.
 #
-#   TEXTCLF_TRAINING_PYTHON=…  a Python with requirements.txt (default: .venv, which `make build_dev` makes)
-#   TEXTCLF_SERVING_PYTHON=…   a Python with requirements-serving.txt (default: .venv-serving, which `make build_api` makes)
+#   TEXTCLF_TRAINING_PYTHON=…  a Python with requirements.txt (default: that of .venv, which is made if it is missing)
+#   TEXTCLF_SERVING_PYTHON=…   a Python with requirements-serving.txt (default: that of .venv-serving, likewise)
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 training_image=textclf-training
@@ -10,28 +10,42 @@ serving_image=textclf
 say() { echo "${0##*/}: $*" >&2; }
 fail() { say "$@"; exit 1; }
 
-# Whether docker is installed and its daemon answers.
-has_docker() { command -v docker >/dev/null && docker info >/dev/null 2>&1; }
+# Whether docker is installed and its daemon answers, which is asked once.
+has_docker() {
+    if [ -z "${docker_answers:-}" ]; then
+        docker_answers=no
+        if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker_answers=yes; fi
+    fi
+    [ "$docker_answers" = yes ]
+}
 
-# need_image IMAGE TARGET: build a default image that is missing; any other must be there.
+# build_image training|serving IMAGE
+build_image() {
+    local revision
+    revision=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
+    say "building the image $2 with docker"
+    docker build --target "$1" --tag "$2" --label "org.opencontainers.image.revision=$revision" "$root" >&2
+}
+
+# need_image training|serving IMAGE: build a default image that is missing; any other must be there.
 need_image() {
-    if docker image inspect "$1" >/dev/null 2>&1; then return; fi
-    case $1 in
-        "$training_image" | "$serving_image") ;;
-        *) fail "expected the image $1, which docker does not have; build it, or leave out the argument" ;;
+    if docker image inspect "$2" >/dev/null 2>&1; then return; fi
+    case $2 in
+        "$training_image" | "$serving_image") build_image "$1" "$2" ;;
+        *) fail "expected the image $2, which docker does not have; build it, or leave out the argument" ;;
     esac
-    say "building the image $1"
-    docker build --target "$2" --tag "$1" "$root" >&2
 }
 
 # python_of training|serving: print the interpreter of an environment that replaces the image.
 python_of() {
-    local python made_by
-    case $1 in
-        training) python=${TEXTCLF_TRAINING_PYTHON:-$root/.venv/bin/python} made_by=build_dev ;;
-        serving) python=${TEXTCLF_SERVING_PYTHON:-$root/.venv-serving/bin/python} made_by=build_api ;;
-    esac
-    command -v "$python" >/dev/null || fail "expected docker or $python, found neither; run: make -C $root $made_by"
+    local variable=TEXTCLF_TRAINING_PYTHON environment=.venv
+    if [ "$1" = serving ]; then variable=TEXTCLF_SERVING_PYTHON environment=.venv-serving; fi
+    local python=${!variable:-}
+    if [ -z "$python" ]; then
+        python=$root/$environment/bin/python
+        "${MAKE:-make}" --no-print-directory -C "$root" "$environment/.installed" >&2
+    fi
+    command -v "$python" >/dev/null || fail "$variable: expected a Python, got $python, which is not there"
     echo "$python"
 }
 
@@ -43,15 +57,16 @@ need_free_port() {
     fi
 }
 
-# wait_for_ping URL PROCESS: wait up to two minutes until the server answers; fail as soon as the process has ended.
-wait_for_ping() {
-    local url=$1 process=$2
+# wait_for URL COMMAND…: wait up to two minutes until the URL answers with 200; fail as soon as the command fails.
+wait_for() {
+    local url=$1
+    shift
     command -v curl >/dev/null || fail "expected curl; try: apt-get install curl"
     for _ in $(seq 600); do
-        if curl --silent --fail --max-time 2 --output /dev/null "$url/ping"; then return 0; fi
-        kill -0 "$process" 2>/dev/null || return 1
+        if curl --silent --fail --max-time 2 --output /dev/null "$url"; then return 0; fi
+        "$@" >/dev/null 2>&1 || return 1
         sleep 0.2
     done
-    say "$url/ping did not answer with 200 within two minutes"
+    say "$url did not answer with 200 within two minutes"
     return 1
 }

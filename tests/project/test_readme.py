@@ -51,6 +51,7 @@ NOT_RUN = {
     "python train_model.py ": "needs a data set and hours",
     "python3.11 -m venv ": "needs the network; tests/project/test_package_wheel.py installs the wheel",
     "docker ": "needs docker; make image-test builds and runs the image",
+    "local_test/": "trains for a minute; tests/project/test_local_scripts.py runs the scripts",
     "PREFIX=job serving/train": "needs a job folder; tests/serving has one",
     "eval ": "changes the shell; tests/project/test_package_console.py asks for the completion",
     "_TEXTCLF_COMPLETE=": "changes the shell; tests/project/test_package_console.py asks for the completion",
