@@ -31,7 +31,7 @@ case ${1:-} in
     encoder)
         : "${handle:?}"
         mount_path handle
-        in_training make_model.py preview --encoder "$handle" --text "A text."
+        in_training make_model.py preview --encoder "$handle" --max-length 16 --text "A text."
         say "the encoder is in $encoder_cache"
         ;;
     *) fail "expected data or encoder, got ${1:-nothing}" ;;
