@@ -4,15 +4,16 @@ The value of a word is the mean of what its addition changes, over all orders in
 tree follow each other (G. Owen, "Values of Games with A Priori Unions", 1977). Equivalently: for each half of each
 group around the word, the other half is either present or absent as a whole, and all these contexts count the same.
 
-A word in a tree of depth d has 2^d contexts, too many for long texts. Then groups get exact values first, in all their
-contexts: the largest values are divided first. Words get an estimate from two contexts: all other words absent, and
-all other words present. The words of a group are corrected by equal amounts, so that they add up to its exact value.
+A word below d groups has 2^d contexts, too many for long texts. Then only the k largest groups are varied, and all
+smaller groups are absent together or present together: 2^(k+1) contexts. k grows with the evaluations, the same for
+all words, because values of different k are not comparable. What the estimates lack or exceed is divided equally.
 
 n: words, K: outputs of the function.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,11 +29,11 @@ SetFunction = Callable[[Masks], Floats]
 
 # Masks that are evaluated together, unless a single group needs more.
 BATCH = 64
-# Share of the evaluations for the two contexts of each word; the others are for groups.
-_WORD_SHARE = 0.9
-# Weight of the context without other words; that of all other words has the rest. Measured on film reviews: removing
-# the words with the largest values changes the prediction more than with equal weights.
-_ALONE_WEIGHT = 0.25
+# Groups that are evaluated before words are, for the case that time ends early.
+_COARSE_GROUPS = 12
+# Maximum weight of the context without other words. Texts of one word are unlike those that a model knows: their
+# outputs vary most, and have the least in common with exact values.
+_MAX_ALONE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class OwenValues:
         values: float64 [n, K]; they add up to the difference between all words and none.
         base: value of the function without words: float64 [K].
         evaluations: different masks that were evaluated.
-        complete: whether every word was evaluated on its own, in two contexts or in all.
+        complete: whether every word was evaluated on its own.
     """
 
     values: Floats
@@ -52,22 +53,45 @@ class OwenValues:
     complete: bool
 
 
-@dataclass(eq=False)
-class _Node:
-    """A group whose value is known.
+@dataclass(frozen=True, eq=False)
+class _Player:
+    """A word, or a group whose words get equal shares of its value.
 
     Attributes:
         group: its words.
-        contexts: words outside the group that are present, bool [contexts, n].
-        without, within: function of each context, without and with the group: [contexts, K].
-        value: the value of the group: [K].
+        others: the other halves of the groups around it, the largest first.
     """
 
     group: Group
-    contexts: Masks
-    without: Floats
-    within: Floats
-    value: Floats
+    others: tuple[Group, ...]
+
+    def is_exact(self, depth: int) -> bool:
+        """Whether the contexts of this depth are all contexts."""
+        return depth + 1 >= len(self.others)
+
+    def count(self, depth: int) -> int:
+        """Number of contexts of a depth."""
+        return 1 << min(depth + 1, len(self.others))
+
+    def contexts(self, depth: int, n: int) -> Masks:
+        """Words outside the player that are present: bool [contexts, n]; in the first context there are none.
+
+        The contexts of a smaller depth are among those of a larger one.
+        """
+        masks = np.zeros((self.count(depth), n), np.bool_)
+        numbers = np.arange(len(masks))
+        for level, other in enumerate(self.others):
+            # All smaller groups follow the last bit.
+            masks[(numbers >> min(level, depth)) & 1 == 1, other.start : other.end] = True
+        return masks
+
+    def weights(self, depth: int) -> Floats:
+        """Weight of each context, [contexts]; the sum is 1."""
+        count = self.count(depth)
+        if self.is_exact(depth):
+            return np.full(count, 1 / count)
+        alone = min(_MAX_ALONE_WEIGHT, 1 / count)
+        return np.array([alone, *[(1 - alone) / (count - 1)] * (count - 1)])
 
 
 @dataclass(eq=False)
@@ -97,11 +121,16 @@ class _Evaluated:
     def __len__(self) -> int:
         return len(self.found)
 
+    def count_new(self, masks: Masks) -> int:
+        """Number of different masks that are not evaluated yet."""
+        return len({mask.tobytes() for mask in masks} - self.found.keys())
+
 
 def owen_values(function: SetFunction, tree: Group, max_evaluations: int) -> OwenValues:
     """Owen values of the words of a tree; exact if the evaluations suffice for all contexts.
 
-    If time ends early, every evaluation up to then counts: words without an estimate get equal shares.
+    If time ends early, words that were not reached share the estimate of their group, and estimates from more contexts
+    than others have are dropped.
 
     Args:
         function: see SetFunction; evaluated in batches.
@@ -111,120 +140,88 @@ def owen_values(function: SetFunction, tree: Group, max_evaluations: int) -> Owe
     n = len(tree)
     evaluated = _Evaluated(function)
     base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
-    nodes = [_Node(tree, np.zeros((1, n), np.bool_), base[None], full[None], full - base)]
-    estimates, is_estimated = np.zeros((n, len(base))), False
-    if exact_evaluations(tree) > max_evaluations:
-        for_words = int(max_evaluations * _WORD_SHARE)
-        nodes = _divided(evaluated, nodes, max_evaluations - for_words)
-        is_estimated = _estimate(evaluated, nodes, _frontier(tree, for_words // 2), estimates)
-    nodes = _divided(evaluated, nodes, max_evaluations)
-    values = np.zeros((n, len(base)))
-    for node in nodes:
-        own = slice(node.group.start, node.group.end)
-        values[own] = estimates[own] + (node.value - estimates[own].sum(axis=0)) / len(node.group)
-    complete = is_estimated or not any(node.group.halves for node in nodes)
-    return OwenValues(values, base, len(evaluated), complete)
+    players = _players(tree, n)
+    if len(evaluated) + evaluated.count_new(_masks(players, 0, n)) > max_evaluations:
+        players = _players(tree, (max_evaluations - 2) // 2)
+    spare = max_evaluations - len(evaluated) - evaluated.count_new(_masks(players, 0, n))
+    estimates = np.zeros((n, len(base)))
+    is_reached: Masks = np.zeros(n, np.bool_)
+    for some in (_players(tree, min(_COARSE_GROUPS, spare // 2)) if spare >= 2 else [], players):
+        found = _estimate(evaluated, _by_size(some, estimates), 0, n, len(base))
+        is_reached = np.asarray(np.isfinite(found).all(axis=1))
+        estimates[is_reached] = found[is_reached]
+    complete = bool(is_reached.all()) and all(len(player.group) == 1 for player in players)
+    depth = 0
+    if complete:
+        estimates, depth = _deepened(evaluated, players, estimates, max_evaluations)
+    is_exact = np.repeat([player.is_exact(depth) for player in players], [len(player.group) for player in players])
+    is_open = ~is_exact | evaluated.is_over
+    if is_open.any():
+        estimates[is_open] += (full - base - estimates.sum(axis=0)) / is_open.sum()
+    return OwenValues(estimates, base, len(evaluated), complete)
 
 
-def exact_evaluations(tree: Group) -> int:
-    """Number of masks for exact values of all words."""
-    total, level = 2, [tree]
-    contexts = 1
-    while level := [node for node in level if node.halves]:
-        total += 2 * contexts * len(level)
-        contexts *= 2
-        level = [half for node in level for half in node.halves]
-    return total
+def _deepened(
+    evaluated: _Evaluated, words: Sequence[_Player], estimates: Floats, max_evaluations: int
+) -> tuple[Floats, int]:
+    """Estimates of the largest depth that the evaluations and the time suffice for, and this depth."""
+    n, depth = len(words), 0
+    while not all(word.is_exact(depth) for word in words):
+        # Masks that are many more than fit need not be made to be counted.
+        if sum(word.count(depth + 1) for word in words) > 4 * max_evaluations:
+            break
+        if len(evaluated) + evaluated.count_new(_masks(words, depth + 1, n)) > max_evaluations:
+            break
+        found = _estimate(evaluated, words, depth + 1, n, estimates.shape[1])
+        if not np.isfinite(found).all():
+            break
+        estimates, depth = found, depth + 1
+    return estimates, depth
 
 
-def _estimate(evaluated: _Evaluated, nodes: Sequence[_Node], groups: Sequence[Group], estimates: Floats) -> bool:
-    """Write estimates from two contexts into `estimates` [n, K], and return whether each word got its own.
+def _players(tree: Group, max_players: int) -> list[_Player]:
+    """Up to `max_players` players that together have all words; the largest are divided first, one at a time."""
+    heap = [(-len(tree), tree.start, _Player(tree, ()))]
+    while len(heap) < max_players and heap[0][2].group.halves:
+        _, _, largest = heapq.heappop(heap)
+        for half, other in itertools.permutations(largest.group.halves):
+            heapq.heappush(heap, (-len(half), half.start, _Player(half, (*largest.others, other))))
+    return sorted((player for _, _, player in heap), key=lambda player: player.group.start)
 
-    The words of a group get equal shares of its estimate. The groups in the nodes with the largest values come first.
-    """
-    n = len(estimates)
-    ranks = np.empty(n, np.int64)
-    for rank, node in enumerate(sorted(nodes, key=_by_size)):
-        ranks[node.group.start : node.group.end] = rank
-    groups = sorted(groups, key=lambda group: (ranks[group.start], group.start))
-    base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
-    reached = 0
-    for start in range(0, len(groups), BATCH // 2):
+
+def _by_size(players: Sequence[_Player], estimates: Floats) -> list[_Player]:
+    """The players with the largest estimates first."""
+    sizes = np.abs(estimates).max(axis=1)
+    return sorted(players, key=lambda player: (-float(sizes[player.group.start]), player.group.start))
+
+
+def _masks(players: Sequence[_Player], depth: int, n: int) -> Masks:
+    """For each player its contexts, then its contexts with the player itself: bool [masks, n]."""
+    parts: list[Masks] = [np.zeros((0, n), np.bool_)]
+    for player in players:
+        without = player.contexts(depth, n)
+        within = without.copy()
+        within[:, player.group.start : player.group.end] = True
+        parts += [without, within]
+    return np.concatenate(parts)
+
+
+def _estimate(evaluated: _Evaluated, players: Sequence[_Player], depth: int, n: int, outputs: int) -> Floats:
+    """Estimates from the contexts of a depth, [n, K]; NaN for words of players for which time did not suffice."""
+    estimates = np.full((n, outputs), np.nan)
+    at_once = max(1, BATCH >> depth + 1)
+    for start in range(0, len(players), at_once):
         if evaluated.is_over:
             break
-        some = groups[start : start + BATCH // 2]
-        masks = np.zeros((len(some), n), np.bool_)
-        for row, group in zip(masks, some, strict=True):
-            row[group.start : group.end] = True
-        found = evaluated(np.concatenate([masks, ~masks]))
-        alone, removed = found[: len(some)] - base, full - found[len(some) :]
-        both = _ALONE_WEIGHT * alone + (1 - _ALONE_WEIGHT) * removed
-        # If time ended between the two contexts of a group, one must do.
-        for group, *choices in zip(some, both, removed, alone, strict=True):
-            value = next((choice for choice in choices if not np.isnan(choice).any()), None)
-            if value is not None:
-                estimates[group.start : group.end] = value / len(group)
-        reached += int(np.isfinite(both).all(axis=1).sum())
-    return reached == n
-
-
-def _frontier(tree: Group, max_groups: int) -> list[Group]:
-    """Up to `max_groups` groups that together have all words; the largest are divided first, one at a time."""
-    heap = [(-len(tree), tree.start, tree)]
-    while len(heap) < max_groups and heap[0][2].halves:
-        _, _, largest = heapq.heappop(heap)
-        for half in largest.halves:
-            heapq.heappush(heap, (-len(half), half.start, half))
-    return [group for _, _, group in heap]
-
-
-def _by_size(node: _Node) -> tuple[float, int]:
-    """Sorts the largest values to the front."""
-    return -float(np.abs(node.value).max()), node.group.start
-
-
-def _divided(evaluated: _Evaluated, nodes: Sequence[_Node], max_evaluations: int) -> list[_Node]:
-    """Groups with exact values that have the words of `nodes`: those with the largest values are divided first."""
-    words = [node for node in nodes if not node.group.halves]
-    undivided = [node for node in nodes if node.group.halves]
-    while undivided and not evaluated.is_over:
-        undivided.sort(key=_by_size)
-        chosen: list[_Node] = []
-        masks: list[Masks] = []
-        size = 0
-        for node in undivided:
-            wanted = _masks_of_halves(node)
-            if len(evaluated) + size + len(wanted) > max_evaluations or size >= BATCH:
-                break
-            chosen.append(node)
-            masks.append(wanted)
-            size += len(wanted)
-        if not chosen:
-            break
-        found = evaluated(np.concatenate(masks))
-        undivided = undivided[len(chosen) :]
-        for node in chosen:
-            own, found = found[: 2 * len(node.contexts)], found[2 * len(node.contexts) :]
-            for part in [node] if np.isnan(own).any() else _halves(node, own):
-                (undivided if part.group.halves else words).append(part)
-    return words + undivided
-
-
-def _masks_of_halves(node: _Node) -> Masks:
-    """Each context with the first half, then each context with the second half."""
-    masks = np.concatenate([node.contexts, node.contexts])
-    count = len(node.contexts)
-    for rows, half in zip((slice(count), slice(count, None)), node.group.halves, strict=True):
-        masks[rows, half.start : half.end] = True
-    return masks
-
-
-def _halves(node: _Node, found: Floats) -> Iterator[_Node]:
-    """Both halves of a group, from the function of _masks_of_halves(node)."""
-    count = len(node.contexts)
-    masks = _masks_of_halves(node)
-    parts = slice(count), slice(count, None)
-    for half, own, other in zip(node.group.halves, parts, parts[::-1], strict=True):
-        contexts = np.concatenate([node.contexts, masks[other]])
-        without, within = np.concatenate([node.without, found[other]]), np.concatenate([found[own], node.within])
-        yield _Node(half, contexts, without, within, (within - without).mean(axis=0))
+        some = players[start : start + at_once]
+        values = evaluated(_masks(some, depth, n))
+        for player in some:
+            count = player.count(depth)
+            changes, values = values[count : 2 * count] - values[:count], values[2 * count :]
+            # If time ended between the contexts of a player, those that it sufficed for must do.
+            is_known = np.isfinite(changes).all(axis=1)
+            if is_known.any():
+                weights = player.weights(depth)[is_known]
+                value = weights @ changes[is_known] / weights.sum()
+                estimates[player.group.start : player.group.end] = value / len(player.group)
+    return estimates
