@@ -1,0 +1,1 @@
+"""Scripts for installing, documenting and operating; none of them is part of the product."""

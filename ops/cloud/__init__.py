@@ -1,0 +1,1 @@
+"""SageMaker and ECR: requests as pure functions, and what makes the calls."""

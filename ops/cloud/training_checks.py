@@ -1,0 +1,46 @@
+"""Rules of training jobs that AWS's description of its API does not have, checked before a call."""
+
+from typing import Any
+
+from textclf.errors import ConfigError
+
+
+def check_definition(definition: dict[str, Any], path: str = "training-job-definition") -> None:
+    """Check what `train` and spot instances need.
+
+    Raises:
+        ConfigError: if the definition asks for several instances or for Pipe mode, has no channel train, or contradicts
+            spot training.
+    """
+    count = definition.get("ResourceConfig", {}).get("InstanceCount", 1)
+    if count != 1:
+        raise ConfigError(
+            f"{path}: InstanceCount: expected 1, because train uses one instance, found {count}; correct it"
+        )
+    channels = definition.get("InputDataConfig", [])
+    modes = [channel.get("InputMode") for channel in channels]
+    if "Pipe" in (*modes, definition.get("AlgorithmSpecification", {}).get("TrainingInputMode")):
+        raise ConfigError(f"{path}: expected the input mode File or FastFile, found Pipe; correct it")
+    names = {channel.get("ChannelName") for channel in channels}
+    if "train" not in names:
+        raise ConfigError(
+            f"{path}: InputDataConfig: expected a channel train, found {', '.join(map(str, names))}; add it"
+        )
+    _check_times(definition, path)
+
+
+def _check_times(definition: dict[str, Any], path: str) -> None:
+    stopping = definition.get("StoppingCondition", {})
+    run, wait = stopping.get("MaxRuntimeInSeconds", 86400), stopping.get("MaxWaitTimeInSeconds")
+    is_spot = definition.get("EnableManagedSpotTraining", False)
+    if is_spot and (wait is None or wait < run):
+        raise ConfigError(
+            f"{path}: spot training needs MaxWaitTimeInSeconds of at least MaxRuntimeInSeconds ({run}), found {wait}; "
+            f"add it to StoppingCondition"
+        )
+    if wait is not None and not is_spot:
+        raise ConfigError(f"{path}: MaxWaitTimeInSeconds needs EnableManagedSpotTraining; add that, or remove it")
+    if is_spot and "CheckpointConfig" not in definition:
+        raise ConfigError(
+            f"{path}: spot training needs CheckpointConfig, or an interrupted job starts from the beginning; add it"
+        )

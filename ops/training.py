@@ -1,0 +1,78 @@
+"""Start a training job of SageMaker: `python -m ops.training SHORTNAME PROFILE IMAGE`."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ops.cloud import config_files, images
+from ops.cloud.image_argument import planned_image, ready_image
+from ops.cloud.names import TRAINING_JOB, stamped_name
+from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
+from ops.cloud.pushing import ROOT
+from ops.cloud.results import print_model, say
+from ops.cloud.training_checks import check_definition
+from ops.cloud.training_requests import model_uri, training_call
+from ops.cloud.waiting import TRAINING_JOB as FOLLOWED
+from ops.cloud.waiting import follow
+from serving.sagemaker.metric_lines import metric_definitions
+from textclf.cli.commands import Command
+
+HYPERPARAMETERS = ROOT / "local_test" / "test_dir" / "input" / "config" / "hyperparameters.json"
+
+
+@click.command(cls=Command)
+@click.argument("short_name", metavar="SHORTNAME")
+@click.argument("profile")
+@click.argument("image")
+@click.option(
+    "--hyperparameters",
+    type=click.Path(path_type=Path),
+    default=HYPERPARAMETERS,
+    metavar="FILE",
+    show_default="local_test/test_dir/input/config/hyperparameters.json",
+    help="JSON file of hyperparameters, as train takes it.",
+)
+@click.option("--resume", default="", metavar="JOB", help="Continue from the checkpoints of this stopped job.")
+@build_argument_option()
+@wait_option("job")
+@setup_options
+def main(
+    setup: Setup,
+    short_name: str,
+    image: str,
+    hyperparameters: Path,
+    resume: str,
+    build_arguments: Sequence[str],
+    wait: bool,
+) -> None:
+    """Build and push the training image IMAGE, start the job SHORTNAME-YYYYmmddHHMMSS, and print the URI of its model.
+
+    PROFILE is a profile of ~/.aws/config. IMAGE is the name of a repository of ECR, or the URI of an image that exists.
+    The request is made of ops/config/training-job-definition.json, tags.json and the hyperparameters.
+    """
+    name = stamped_name(short_name, datetime.now(UTC), TRAINING_JOB)
+    definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(resume or name))
+    check_definition(definition)
+    values, tags = config_files.read_hyperparameters(hyperparameters), config_files.read_tags(setup.folder)
+    uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
+    call = training_call(name, uri, definition, values, metric_definitions(), tags)
+    call.check()
+    if setup.is_dry:
+        plan.steps.append(call)
+        plan.show()
+        return
+    cloud = setup.account.open()
+    uri = ready_image(cloud, image, images.TRAINING, build_arguments)
+    cloud.call(training_call(name, uri, definition, values, metric_definitions(), tags))
+    say(f"training job: {name} in {cloud.region}, image {uri}")
+    if wait:
+        print_model(follow(FOLLOWED, name, cloud.call, say, time.sleep))
+    else:
+        click.echo(model_uri(definition, name))
+
+
+if __name__ == "__main__":
+    main()

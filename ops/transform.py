@@ -1,0 +1,82 @@
+"""Score files of S3 with a batch transform job: `python -m ops.transform SHORTNAME PROFILE IMAGE --model-data …`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import click
+
+from ops.cloud import config_files, images
+from ops.cloud.deploying import delete_all, make_all
+from ops.cloud.endpoint_requests import delete_calls, model_call, transform_call
+from ops.cloud.image_argument import planned_image, ready_image
+from ops.cloud.names import TRANSFORM_JOB, stamped_name
+from ops.cloud.options import (
+    Setup,
+    build_argument_option,
+    environment_option,
+    model_data_option,
+    setup_options,
+    wait_option,
+)
+from ops.cloud.results import say
+from ops.cloud.waiting import TRANSFORM_JOB as FOLLOWED
+from ops.cloud.waiting import follow
+from textclf.cli.commands import Command
+
+
+@click.command(cls=Command)
+@click.argument("short_name", metavar="SHORTNAME")
+@click.argument("profile")
+@click.argument("image")
+@model_data_option()
+@click.option("--input", "source", required=True, metavar="S3_URI", help="A file, or the beginning of several names.")
+@click.option("--output", "target", required=True, metavar="S3_URI", help="Folder for the results.")
+@environment_option()
+@build_argument_option()
+@wait_option("job")
+@setup_options
+def main(
+    setup: Setup,
+    short_name: str,
+    image: str,
+    model_data: str,
+    source: str,
+    target: str,
+    environment: Mapping[str, str],
+    build_arguments: Sequence[str],
+    wait: bool,
+) -> None:
+    """Build and push the serving image IMAGE, and score files with the job SHORTNAME-YYYYmmddHHMMSS.
+
+    PROFILE is a profile of ~/.aws/config. IMAGE is the name of a repository of ECR, or the URI of an image that exists.
+    The result of NAME is NAME.out in the folder of --output. With --wait the model that the job used is deleted
+    afterwards; model.tar.gz stays.
+    """
+    name = stamped_name(short_name, datetime.now(UTC), TRANSFORM_JOB)
+    tags = config_files.read_tags(setup.folder)
+    config = config_files.read_part(setup.folder, config_files.TRANSFORM, setup.values(name))
+    job = transform_call(name, name, config, source, target, environment, tags)
+    uri, plan = planned_image(setup, image, images.SERVING, build_arguments)
+    calls = [model_call(name, uri, model_data, setup.known_role(), {}, tags), job]
+    for call in calls:
+        call.check()
+    if setup.is_dry:
+        plan.steps += calls
+        plan.show()
+        return
+    cloud = setup.account.open()
+    uri = ready_image(cloud, image, images.SERVING, build_arguments)
+    undo = delete_calls("", "", [name])
+    make_all(cloud, [(model_call(name, uri, model_data, setup.known_role(), {}, tags), undo[0]), (job, None)])
+    say(f"transform job: {name} in {cloud.region}")
+    if wait:
+        try:
+            follow(FOLLOWED, name, cloud.call, say, time.sleep)
+        finally:
+            delete_all(cloud, undo)
+    click.echo(target)
+
+
+if __name__ == "__main__":
+    main()

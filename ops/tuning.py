@@ -1,0 +1,122 @@
+"""Start a tuning job of SageMaker: `python -m ops.tuning SHORTNAME PROFILE IMAGE`."""
+
+import functools
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ops.cloud import config_files, images
+from ops.cloud.image_argument import planned_image, ready_image
+from ops.cloud.names import TUNING_JOB, stamped_name
+from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
+from ops.cloud.results import save_best, say
+from ops.cloud.training_checks import check_definition
+from ops.cloud.training_requests import (
+    check_parent,
+    check_parent_image,
+    range_names,
+    tuning_call,
+    warm_start_config,
+)
+from ops.cloud.waiting import TUNING_JOB as FOLLOWED
+from ops.cloud.waiting import follow
+from ops.training import HYPERPARAMETERS
+from serving.sagemaker.metric_lines import metric_definitions
+from textclf.cli.commands import Command
+from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, search_space
+
+
+@click.command(cls=Command)
+@click.argument("short_name", metavar="SHORTNAME")
+@click.argument("profile")
+@click.argument("image")
+@click.option(
+    "--search",
+    "searched",
+    multiple=True,
+    type=click.Choice([item.name for item in TABLE]),
+    default=SEARCHED,
+    help="Option to search, as textclf tune does; may be repeated.",
+)
+@click.option(
+    "--hyperparameters",
+    type=click.Path(path_type=Path),
+    default=HYPERPARAMETERS,
+    metavar="FILE",
+    show_default="local_test/test_dir/input/config/hyperparameters.json",
+    help="JSON file of the hyperparameters that all jobs share.",
+)
+@click.option("--parent", "parents", multiple=True, metavar="JOB", help="Start from this tuning job; up to five times.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="NAME.json",
+    help="Where --wait saves the best hyperparameters.",
+)
+@build_argument_option()
+@wait_option("job")
+@setup_options
+def main(
+    setup: Setup,
+    short_name: str,
+    image: str,
+    searched: Sequence[str],
+    hyperparameters: Path,
+    parents: Sequence[str],
+    save: Path | None,
+    build_arguments: Sequence[str],
+    wait: bool,
+) -> None:
+    """Build and push the training image IMAGE, and start the tuning job SHORTNAME-YYYYmmddHHMMSS.
+
+    PROFILE is a profile of ~/.aws/config. IMAGE is the name of a repository of ECR, or the URI of an image that exists.
+    The request is made of the files in ops/config and the search space of textclf tune. With --wait the best
+    hyperparameters are saved as a file that train takes.
+    """
+    name = stamped_name(short_name, datetime.now(UTC), TUNING_JOB)
+    definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(name))
+    check_definition(definition)
+    ranges = sagemaker_ranges(search_space(searched))
+    shared = config_files.read_hyperparameters(hyperparameters)
+    warm_start = config_files.read_part(setup.folder, config_files.WARM_START, {}) if parents else {}
+    call_with = functools.partial(
+        tuning_call,
+        name,
+        definition=definition,
+        tuning=config_files.read_part(setup.folder, config_files.TUNING, setup.values(name)),
+        ranges=ranges,
+        hyperparameters=shared,
+        metrics=metric_definitions(),
+        tags=config_files.read_tags(setup.folder),
+        warm_start=warm_start_config(warm_start, parents) if parents else None,
+    )
+    uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
+    call = call_with(uri)
+    call.check()
+    if replaced := sorted(range_names(ranges) & set(shared)):
+        say(f"searched, not taken from the file of hyperparameters: {', '.join(replaced)}")
+    if setup.is_dry:
+        plan.steps += [*(FOLLOWED.describe(parent) for parent in parents), call]
+        plan.show()
+        return
+    cloud = setup.account.open()
+    found = [cloud.call(FOLLOWED.describe(parent)) for parent in parents]
+    for parent in found:
+        check_parent(parent, call)
+    call = call_with(ready_image(cloud, image, images.TRAINING, build_arguments))
+    for parent in found:
+        check_parent_image(parent, call)
+    cloud.call(call)
+    say(f"tuning job: {name} in {cloud.region}")
+    if wait:
+        save_best(cloud, follow(FOLLOWED, name, cloud.call, say, time.sleep), save or Path(f"{name}.json"))
+    else:
+        click.echo(name)
+
+
+if __name__ == "__main__":
+    main()
