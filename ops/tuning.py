@@ -17,7 +17,7 @@ from ops.cloud.training_checks import check_definition
 from ops.cloud.training_requests import (
     check_parent,
     check_parent_image,
-    range_names,
+    replaced_names,
     tuning_call,
     warm_start_config,
 )
@@ -97,7 +97,7 @@ def main(
     uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
     call = call_with(uri)
     call.check()
-    if replaced := sorted(range_names(ranges) & set(shared)):
+    if replaced := replaced_names(shared, ranges):
         say(f"searched, not taken from the file of hyperparameters: {', '.join(replaced)}")
     if setup.is_dry:
         plan.steps += [*(FOLLOWED.describe(parent) for parent in parents), call]

@@ -121,7 +121,7 @@ class Account:
 
 @dataclass
 class Plan:
-    """What a command would do, in order; --dry-run prints it as JSON and makes no call."""
+    """The steps of a command, in order; --dry-run prints them as JSON and makes no call."""
 
     steps: list[Call | Program] = field(default_factory=list)
 

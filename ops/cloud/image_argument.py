@@ -25,7 +25,8 @@ def ready_image(cloud: Cloud, image: str, target: str, build_arguments: Sequence
     """The URI of the image with its digest; a repository's image is built and pushed if necessary.
 
     Raises:
-        TextClfError: as `push` and `pinned` do.
+        ConfigError: if the name is not accepted, docker is not installed, or the checkout gives no tag.
+        CloudError: if AWS refuses a call, docker fails, or the image does not exist.
     """
     if images.is_uri(image):
         return pinned(cloud, image)

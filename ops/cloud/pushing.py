@@ -20,7 +20,7 @@ _COMMIT_CHARS = 12
 
 @dataclass(frozen=True)
 class Build:
-    """What to build: a stage of the Dockerfile, for the repository IMAGE; without a tag the git commit names it."""
+    """An image to build: a stage of the Dockerfile, for the repository `image`; without a tag the commit names it."""
 
     image: str
     target: str

@@ -1,4 +1,4 @@
-"""What the commands print and save when a job has ended."""
+"""The results of a job that has ended: printed, and saved as a file."""
 
 import json
 from pathlib import Path

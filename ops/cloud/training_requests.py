@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ops.cloud.calls import Call
+from serving.sagemaker.other_names import SYNONYMS
 from textclf.errors import ConfigError
 
 Json = dict[str, Any]
@@ -72,8 +73,8 @@ def tuning_call(
         ConfigError: if the objective is not one of the metrics.
     """
     check_objective(tuning, [metric["Name"] for metric in metrics])
-    searched = range_names(ranges)
-    static = {key: value for key, value in hyperparameters.items() if key not in searched}
+    replaced = replaced_names(hyperparameters, ranges)
+    static = {key: value for key, value in hyperparameters.items() if key not in replaced}
     parameters = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": {**tuning, "ParameterRanges": ranges},
@@ -164,6 +165,12 @@ def check_parent_image(parent: Json, call: Call) -> None:
 def range_names(ranges: Json) -> set[str]:
     """Names of the hyperparameters that a tuning job searches."""
     return {one["Name"] for kind in ranges.values() for one in kind}
+
+
+def replaced_names(hyperparameters: Collection[str], ranges: Json) -> list[str]:
+    """The hyperparameters that a search replaces, under any name that `train` takes."""
+    searched = range_names(ranges)
+    return sorted(name for name in hyperparameters if SYNONYMS.get(name, name) in searched)
 
 
 def tuned_hyperparameters(job: Json) -> dict[str, str]:

@@ -62,7 +62,7 @@ def aws(moto, monkeypatch, tmp_path) -> MotoServer:
     """A profile whose calls go to moto."""
     config = tmp_path / "config"
     keys = "".join(f"{name.lower()} = {value}\n" for name, value in CREDENTIALS.items())
-    config.write_text(f"[profile {PROFILE}]\nregion = eu-west-1\n{keys}", encoding="utf-8")
+    config.write_text(f"[profile {PROFILE}]\nregion = us-east-1\n{keys}", encoding="utf-8")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
     return moto
@@ -94,7 +94,7 @@ def older_instances(tmp_path) -> Path:
 
 
 def sagemaker(moto):
-    return moto.client("sagemaker", region_name="eu-west-1")
+    return moto.client("sagemaker")
 
 
 def steps_of(command, *arguments) -> list[dict]:
@@ -198,7 +198,7 @@ def test_an_unknown_profile(aws, tmp_path):
 def test_an_image_is_built_pushed_and_used_by_its_digest(aws, docker):
     printed = succeed(build_and_push.main, "team/textclf", PROFILE, "v1", "--target", "training")
     uri, _, digest = printed.strip().partition("@")
-    assert uri == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/textclf"
+    assert uri == "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/textclf"
     assert digest.startswith("sha256:")
     registry = uri.partition("/")[0]
     assert docker.read_text(encoding="utf-8").splitlines() == [
@@ -208,7 +208,7 @@ def test_an_image_is_built_pushed_and_used_by_its_digest(aws, docker):
         f"push {uri}:v1",
     ]
     assert docker.with_suffix(".log.password").read_text(encoding="utf-8")
-    (repository,) = aws.client("ecr", region_name="eu-west-1").describe_repositories()["repositories"]
+    (repository,) = aws.client("ecr").describe_repositories()["repositories"]
     assert (repository["imageTagMutability"], repository["imageScanningConfiguration"]["scanOnPush"]) == (
         "IMMUTABLE",
         True,

@@ -55,7 +55,7 @@ TRAINING, TUNING, WARM_START, VARIANT, EXPLAINER, TRANSFORM = (
         config_files.TRANSFORM,
     )
 )
-HYPERPARAMETERS = {"encoder": "minilm-l6", "epochs": "2"}
+HYPERPARAMETERS = {"encoder": "minilm-l6", "epochs": "2", "learning_rate": "1e-4"}
 
 
 def training(**changes) -> Call:
@@ -111,7 +111,7 @@ def test_the_search_space_and_the_metrics_make_the_tuning_request():
     parameters = CALLS["tuning"].parameters
     config, definition = parameters["HyperParameterTuningJobConfig"], parameters["TrainingJobDefinition"]
     assert config["ParameterRanges"] == sagemaker_ranges()
-    assert definition["StaticHyperParameters"] == {"encoder": "minilm-l6"}  # The search has epochs.
+    assert definition["StaticHyperParameters"] == {"encoder": "minilm-l6"}  # The search has epochs and init_lr.
     assert definition["AlgorithmSpecification"]["MetricDefinitions"] == metric_definitions()
     assert len(metric_definitions()) <= 20  # A tuning job's limit unless AWS raises it.
     assert "WarmStartConfig" not in parameters

@@ -424,12 +424,13 @@ def test_configuration_files():
         text = CliRunner().invoke(command, ["--print-config"]).stdout
         found = set(re.findall(r"^#?(\w+) =", text, re.MULTILINE))
         assert found == listed[name] - ({"read_test"} if name == "retrain" else set())
+    assert {path.stem for path in (ROOT / "ops" / "config").iterdir()} == listed["ops/config"]
 
 
 def test_environment_variables():
     listed = LIST["Environment variables"]
     assert {name.upper() for name in fields_of(Settings) | fields_of(SourceSettings)} == listed["server"]
-    source = sources("*.py", "textclf/**/*.py", "serving/**/*.py")
+    source = sources("*.py", "textclf/**/*.py", "serving/**/*.py", "ops/**/*.py")
     found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
     names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))

@@ -48,7 +48,8 @@ DOCUMENTS = [
 
 def sources() -> list[Path]:
     """The modules whose prose is checked; this one contains the words that break the rules."""
-    places = ("*.py", "textclf/**/*.py", "serving/**/*.py", "bench/**/*.py", "tests/helpers/*.py", "tests/project/*.py")
+    folders = ("textclf/**", "serving/**", "ops/**", "bench/**", "tests/helpers", "tests/project")
+    places = ("*.py", *(f"{folder}/*.py" for folder in folders))
     return sorted({path for place in places for path in ROOT.glob(place)} - {Path(__file__).resolve()})
 
 
