@@ -37,7 +37,7 @@ HYPERPARAMETERS = ROOT / "local_test" / "test_dir" / "input" / "config" / "hyper
 )
 @click.option("--resume", default="", metavar="JOB", help="Continue from the checkpoints of this stopped job.")
 @build_argument_option()
-@wait_option("job")
+@wait_option("job ends")
 @setup_options
 def main(
     setup: Setup,

@@ -9,6 +9,7 @@ import click
 from ops.cloud import config_files, images
 from ops.cloud.deploying import delete_all, make_all
 from ops.cloud.endpoint_requests import delete_calls, model_call, transform_call
+from ops.cloud.errors import JobFailedError
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import TRANSFORM_JOB, stamped_name
 from ops.cloud.options import (
@@ -34,7 +35,7 @@ from textclf.cli.commands import Command
 @click.option("--output", "target", required=True, metavar="S3_URI", help="Folder for the results.")
 @environment_option()
 @build_argument_option()
-@wait_option("job")
+@wait_option("job ends")
 @setup_options
 def main(
     setup: Setup,
@@ -56,9 +57,10 @@ def main(
     name = stamped_name(short_name, datetime.now(UTC), TRANSFORM_JOB)
     tags = config_files.read_tags(setup.folder)
     config = config_files.read_part(setup.folder, config_files.TRANSFORM, setup.values(name))
+    model = config_files.read_part(setup.folder, config_files.MODEL, setup.values(name))
     job = transform_call(name, name, config, source, target, environment, tags)
     uri, plan = planned_image(setup, image, images.SERVING, build_arguments)
-    calls = [model_call(name, uri, model_data, setup.known_role(), {}, tags), job]
+    calls = [model_call(name, uri, model_data, model, {}, tags), job]
     for call in calls:
         call.check()
     if setup.is_dry:
@@ -68,13 +70,15 @@ def main(
     cloud = setup.account.open()
     uri = ready_image(cloud, image, images.SERVING, build_arguments)
     undo = delete_calls("", "", [name])
-    make_all(cloud, [(model_call(name, uri, model_data, setup.known_role(), {}, tags), undo[0]), (job, None)])
+    make_all(cloud, [(model_call(name, uri, model_data, model, {}, tags), undo[0]), (job, None)])
     say(f"transform job: {name} in {cloud.region}")
     if wait:
         try:
             follow(FOLLOWED, name, cloud.call, say, time.sleep)
-        finally:
+        except JobFailedError:  # After any other error the job may still need its model.
             delete_all(cloud, undo)
+            raise
+        delete_all(cloud, undo)
     click.echo(target)
 
 

@@ -58,7 +58,7 @@ from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, searc
     help="Where --wait saves the best hyperparameters.",
 )
 @build_argument_option()
-@wait_option("job")
+@wait_option("job ends")
 @setup_options
 def main(
     setup: Setup,

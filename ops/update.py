@@ -36,7 +36,7 @@ from textclf.cli.commands import Command
 @environment_option()
 @build_argument_option()
 @click.option("--delete-old", is_flag=True, help="Delete the old model and configuration afterwards; needs --wait.")
-@wait_option("update")
+@wait_option("update ends")
 @setup_options
 def main(
     setup: Setup,

@@ -61,6 +61,16 @@ WARM_START = ConfigFile(
     "HyperParameterTuningJobWarmStartConfig",
     {"ParentHyperParameterTuningJobs": "the option --parent names them"},
 )
+MODEL = ConfigFile(
+    "model",
+    "CreateModelInput",
+    {
+        "ModelName": _FROM_NAME,
+        "PrimaryContainer": _FROM_IMAGE,
+        "Containers": _FROM_IMAGE,
+        "Tags": "the file tags has them",
+    },
+)
 VARIANT = ConfigFile(
     "production-variant",
     "ProductionVariant",

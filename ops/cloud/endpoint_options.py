@@ -44,7 +44,7 @@ class EndpointOptions:
         """The calls that make the model and the endpoint configuration, both named `version`.
 
         Args:
-            setup: has the role and the folder of configuration files.
+            setup: has the folder of configuration files.
             version: name of both.
             image: URI of the serving image.
             model_data: s3:// URI of model.tar.gz.
@@ -58,12 +58,13 @@ class EndpointOptions:
         if self.is_serverless:
             serverless = serverless_config(self.memory, self.max_concurrency, self.provisioned)
             environment = serverless_environment(environment)
+        model = config_files.read_part(setup.folder, config_files.MODEL, setup.values())
         variant = config_files.read_part(setup.folder, config_files.VARIANT, setup.values())
         explainer = (
             config_files.read_part(setup.folder, config_files.EXPLAINER, setup.values()) if self.with_clarify else None
         )
         return (
-            model_call(version, image, model_data, setup.known_role(), environment, tags),
+            model_call(version, image, model_data, model, environment, tags),
             endpoint_config_call(version, version, variant, tags, serverless, explainer),
         )
 

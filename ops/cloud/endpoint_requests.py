@@ -22,7 +22,7 @@ def model_call(
     name: str,
     image: str,
     model_data: str,
-    role: str,
+    definition: Json,
     environment: Mapping[str, str],
     tags: Sequence[Mapping[str, str]],
 ) -> Call:
@@ -32,7 +32,7 @@ def model_call(
         name: name of the model.
         image: URI of the serving image.
         model_data: s3:// URI of model.tar.gz.
-        role: ARN of the role that reads both.
+        definition: content of the file model.
         environment: settings of the server.
         tags: Key and Value of each tag.
     """
@@ -42,9 +42,7 @@ def model_call(
         **({"Environment": dict(environment)} if environment else {}),
     }
     return Call(
-        "sagemaker",
-        "CreateModel",
-        {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": role, **_tags(tags)},
+        "sagemaker", "CreateModel", {"ModelName": name, "PrimaryContainer": container, **definition, **_tags(tags)}
     )
 
 

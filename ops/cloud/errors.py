@@ -10,6 +10,10 @@ class CloudError(TextClfError):
     """AWS refused a call, or a job that was waited for did not succeed."""
 
 
+class JobFailedError(CloudError):
+    """A job or an endpoint has ended without success."""
+
+
 @contextlib.contextmanager
 def aws_errors_named(doing: str) -> Iterator[None]:
     """Turn an error of boto3 inside the block into a CloudError; `doing` says what was tried.

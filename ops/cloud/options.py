@@ -11,7 +11,6 @@ import click
 
 from ops.cloud.calls import Account
 from ops.cloud.config_files import BUCKET, FOLDER, JOB_NAME, ROLE
-from textclf.errors import ConfigError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _PATH = click.Path(path_type=Path)
@@ -31,16 +30,6 @@ class Setup:
     def values(self, job_name: str = "") -> dict[str, str]:
         """The values of the placeholders in configuration files."""
         return {ROLE: self.role, BUCKET: self.bucket, JOB_NAME: job_name}
-
-    def known_role(self) -> str:
-        """The role, for requests that no configuration file contains.
-
-        Raises:
-            ConfigError: if it was not given.
-        """
-        if not self.role:
-            raise ConfigError("expected the role of SageMaker; give --role ARN, or set SAGEMAKER_ROLE")
-        return self.role
 
 
 def setup_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,9 +52,9 @@ def setup_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_setup
 
 
-def wait_option(noun: str) -> Decorator:
+def wait_option(event: str) -> Decorator:
     """The option --wait."""
-    return click.option("--wait", is_flag=True, help=f"Wait until the {noun} ends; exit with 1 if it fails.")
+    return click.option("--wait", is_flag=True, help=f"Wait until the {event}; exit with 1 if it fails.")
 
 
 def build_argument_option() -> Decorator:

@@ -1,6 +1,7 @@
 """Build an image, push it to ECR and find its digest."""
 
 import base64
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from ops.cloud.errors import CloudError
 from textclf.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-_COMMIT_CHARS = 12
+_COMMIT_CHARS, _ARGUMENTS_CHARS = 12, 6
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,16 @@ class Build:
     build_arguments: Sequence[str] = ()
 
     def resolved_tag(self, *, may_have_changes: bool = False) -> str:
-        """The tag: the one that was given, or the stage and the commit.
+        """The tag: the one that was given, or the stage and the commit, and a hash of arguments of the build.
 
         Raises:
             ConfigError: if none was given, and the checkout has no commit, or has changes although it may not.
         """
         if self.tag:
             return self.tag
-        return f"{self.target}-{commit(ROOT, may_have_changes=may_have_changes)}"
+        arguments = hashlib.sha256("\n".join(self.build_arguments).encode()).hexdigest()[:_ARGUMENTS_CHARS]
+        suffix = f"-{arguments}" if self.build_arguments else ""
+        return f"{self.target}-{commit(ROOT, may_have_changes=may_have_changes)}{suffix}"
 
 
 def commit(root: Path, *, may_have_changes: bool = False) -> str:
@@ -76,9 +79,10 @@ def push(cloud: Cloud, build: Build) -> str:
         ConfigError: if the name is not accepted, docker is not installed, or the checkout gives no tag.
         CloudError: if AWS refuses a call, the tag is taken, or docker fails.
     """
+    images.create_repository_call(build.image).check()
     tag = build.resolved_tag()
     repository_uri = _repository(cloud, build.image)
-    digest = _digest(cloud, build.image, tag)
+    digest = _digest(cloud, build.image, tag) if repository_uri else ""
     if digest and build.tag:
         raise CloudError(f"{repository_uri}:{tag}: expected a new tag, found the image {digest}; choose another TAG")
     if digest:
@@ -86,6 +90,9 @@ def push(cloud: Cloud, build: Build) -> str:
         return images.digest_uri(repository_uri, digest)
     if shutil.which("docker") is None:
         raise ConfigError("expected the program docker with its plugin buildx, found none; install it")
+    if not repository_uri:
+        made = cloud.call(images.create_repository_call(build.image))
+        repository_uri = str(made["repository"]["repositoryUri"])
     password = _password(cloud)
     for program in _programs(build, repository_uri, tag):
         _run(program, password if "login" in program.arguments else "")
@@ -121,15 +128,13 @@ def _programs(build: Build, repository_uri: str, tag: str) -> list[Program]:
 
 
 def _repository(cloud: Cloud, name: str) -> str:
-    """The URI of a repository, which is made if it is missing."""
-    images.create_repository_call(name).check()
+    """The URI of a repository; "" if there is none."""
     try:
-        found = cloud.call(images.describe_repository_call(name))["repositories"][0]
+        return str(cloud.call(images.describe_repository_call(name))["repositories"][0]["repositoryUri"])
     except CloudError as error:
-        if not _is(error, "RepositoryNotFoundException"):
-            raise
-        found = cloud.call(images.create_repository_call(name))["repository"]
-    return str(found["repositoryUri"])
+        if _is(error, "RepositoryNotFoundException"):
+            return ""
+        raise
 
 
 def _digest(cloud: Cloud, repository: str, tag: str, account: str = "") -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.cloud.calls import Call
-from ops.cloud.errors import CloudError
+from ops.cloud.errors import JobFailedError
 
 POLL_SECONDS = 30
 
@@ -20,7 +20,7 @@ class Followed:
         name: key of its name, in the call.
         status: key of its status, in the response.
         detail: key of a finer status; "" without one.
-        good: status of success.
+        good: statuses of success.
         bad: other statuses in which it stays.
     """
 
@@ -29,7 +29,7 @@ class Followed:
     name: str
     status: str
     detail: str
-    good: str
+    good: frozenset[str]
     bad: frozenset[str]
 
     def describe(self, name: str) -> Call:
@@ -37,6 +37,7 @@ class Followed:
         return Call("sagemaker", self.operation, {self.name: name})
 
 
+_COMPLETED = frozenset(("Completed",))
 _ENDED = frozenset(("Failed", "Stopped"))
 TRAINING_JOB = Followed(
     "training job",
@@ -44,7 +45,7 @@ TRAINING_JOB = Followed(
     "TrainingJobName",
     "TrainingJobStatus",
     "SecondaryStatus",
-    "Completed",
+    _COMPLETED,
     _ENDED,
 )
 TUNING_JOB = Followed(
@@ -53,11 +54,11 @@ TUNING_JOB = Followed(
     "HyperParameterTuningJobName",
     "HyperParameterTuningJobStatus",
     "",
-    "Completed",
-    _ENDED | {"DeleteFailed"},
+    _COMPLETED | {"Stopped"},  # A search that was stopped has a best job, too.
+    frozenset(("Failed", "DeleteFailed")),
 )
 TRANSFORM_JOB = Followed(
-    "transform job", "DescribeTransformJob", "TransformJobName", "TransformJobStatus", "", "Completed", _ENDED
+    "transform job", "DescribeTransformJob", "TransformJobName", "TransformJobStatus", "", _COMPLETED, _ENDED
 )
 ENDPOINT = Followed(
     "endpoint",
@@ -65,7 +66,7 @@ ENDPOINT = Followed(
     "EndpointName",
     "EndpointStatus",
     "",
-    "InService",
+    frozenset(("InService",)),
     frozenset(("Failed", "OutOfService", "UpdateRollbackFailed")),
 )
 
@@ -87,7 +88,7 @@ def follow(
         sleep: waits for a number of seconds.
 
     Raises:
-        CloudError: if the job failed or was stopped; the message contains AWS's reason.
+        JobFailedError: if the job failed or was stopped; the message contains AWS's reason.
     """
     shown = ""
     while True:
@@ -98,9 +99,10 @@ def follow(
         if line != shown:
             say(line)
             shown = line
-        if status == kind.good:
+        if status in kind.good:
             return found
         if status in kind.bad:
             reason = " ".join(str(found.get("FailureReason", "")).split())
-            raise CloudError(f"{kind.noun} {name}: expected {kind.good}, found {status}: {reason or 'no reason given'}")
+            good = " or ".join(sorted(kind.good))
+            raise JobFailedError(f"{kind.noun} {name}: expected {good}, found {status}: {reason or 'no reason given'}")
         sleep(POLL_SECONDS)

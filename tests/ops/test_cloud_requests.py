@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from botocore.validate import ParamValidator
-from cloud_parts import IMAGE, MODEL, PLACEHOLDERS, ROLE, without
+from cloud_parts import IMAGE, MODEL, PLACEHOLDERS, without
 
 from ops.cloud import config_files, images
 from ops.cloud.calls import Call
@@ -44,12 +44,13 @@ from textclf.tuning.search_space import sagemaker_ranges
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TAGS = config_files.read_tags(config_files.FOLDER)
-TRAINING, TUNING, WARM_START, VARIANT, EXPLAINER, TRANSFORM = (
+TRAINING, TUNING, WARM_START, MODEL_FILE, VARIANT, EXPLAINER, TRANSFORM = (
     config_files.read_part(config_files.FOLDER, kind, PLACEHOLDERS)
     for kind in (
         config_files.TRAINING,
         config_files.TUNING,
         config_files.WARM_START,
+        config_files.MODEL,
         config_files.VARIANT,
         config_files.EXPLAINER,
         config_files.TRANSFORM,
@@ -81,7 +82,7 @@ CALLS = {
     "training": training(),
     "tuning": tuning(),
     "warm-tuning": tuning(["old-1", "old-2"]),
-    "model": model_call("model-1", IMAGE, MODEL, ROLE, {"MAX_BATCH": "10"}, TAGS),
+    "model": model_call("model-1", IMAGE, MODEL, MODEL_FILE, {"MAX_BATCH": "10"}, TAGS),
     "config": endpoint_config_call("config-1", "model-1", VARIANT, TAGS),
     "serverless-config": endpoint_config_call("config-1", "model-1", VARIANT, TAGS, serverless_config(2048, 5, 1)),
     "clarify-config": endpoint_config_call("config-1", "model-1", VARIANT, TAGS, explainer=EXPLAINER),
@@ -166,8 +167,8 @@ def test_clarify_is_not_for_serverless_endpoints():
         (lambda: training(StoppingCondition={"MaxRuntimeInSeconds": 0}), r"MaxRuntimeInSeconds: expected at least 1"),
         (lambda: tuning(ResourceLimits={"MaxParallelTrainingJobs": 1.5}), r"expected a whole number, found 1.5"),
         (lambda: tuning([f"old-{i}" for i in range(6)]), r"expected at most 5 entries, found 6"),
-        (lambda: model_call("m" * 64, IMAGE, MODEL, ROLE, {}, []), r"ModelName: expected at most 63 characters"),
-        (lambda: model_call("m", IMAGE, MODEL, ROLE, {"A B": "1"}, []), r"the name 'A B'"),
+        (lambda: model_call("m" * 64, IMAGE, MODEL, MODEL_FILE, {}, []), r"ModelName: expected at most 63 characters"),
+        (lambda: model_call("m", IMAGE, MODEL, MODEL_FILE, {"A B": "1"}, []), r"the name 'A B'"),
         (lambda: endpoint_call("a_b", "c", []), r"EndpointName: expected a text of the form"),
         (lambda: images.create_repository_call("Texts"), r"repositoryName: expected a text of the form"),
         (lambda: transform_call("b", "m", TRANSFORM, "s3://i", "s3://o", {f"E{i}": "" for i in range(17)}, []),
@@ -395,6 +396,8 @@ def test_the_commit_is_the_tag(tmp_path):
     with pytest.raises(ConfigError, match="expected a checkout of git"):
         commit(tmp_path)
     assert Build("textclf", "serving", "v1").resolved_tag() == "v1"
-    assert Build("textclf", "serving").resolved_tag(may_have_changes=True).startswith("serving-")
+    tag = Build("textclf", "serving").resolved_tag(may_have_changes=True)
+    assert tag.startswith("serving-")
+    assert Build("textclf", "serving", "", ["A=1"]).resolved_tag(may_have_changes=True).startswith(f"{tag}-")
     with pytest.raises(ConfigError, match="tag 'a b'"):
         images.check_tag("a b")

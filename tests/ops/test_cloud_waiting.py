@@ -83,7 +83,7 @@ def test_a_job_that_completes():
         (TRAINING_JOB, {"TrainingJobStatus": "Stopped"},
          "training job x: expected Completed, found Stopped: no reason given"),
         (TUNING_JOB, {"HyperParameterTuningJobStatus": "Failed", "FailureReason": "all failed"},
-         "tuning job x: expected Completed, found Failed: all failed"),
+         "tuning job x: expected Completed or Stopped, found Failed: all failed"),
         (ENDPOINT, {"EndpointStatus": "Failed", "FailureReason": "no ping"},
          "endpoint x: expected InService, found Failed: no ping"),
     ],
@@ -107,7 +107,7 @@ def test_update_endpoint_is_called_by_name(stubbed):
 
 
 def test_what_was_made_is_deleted_when_a_later_call_fails(stubbed):
-    model = model_call("m-1", IMAGE, MODEL, ROLE, {}, [])
+    model = model_call("m-1", IMAGE, MODEL, {"ExecutionRoleArn": ROLE}, {}, [])
     stubbed.stubber.add_response("create_model", {"ModelArn": f"{ARN}-model-of-tests"}, model.parameters)
     stubbed.stubber.add_client_error(
         "create_endpoint", "ValidationException", "Cannot create already existing endpoint"
