@@ -12,6 +12,8 @@ from textclf.errors import ConfigError
 TRAINING, SERVING = "training", "serving"
 # SageMaker runs on this platform, and refuses the manifests that docker makes for provenance.
 _BUILD = ("docker", "buildx", "build", "--platform", "linux/amd64", "--provenance=false", "--output", "type=docker")
+# SageMaker gives the model to root, so the server starts as root there.
+_ARGUMENTS = {SERVING: ("USER=root",), TRAINING: ()}
 _ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)(?::([^@]+))?(?:@(.+))?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -63,8 +65,8 @@ def expected_repository_uri(repository: str, region: str) -> str:
 
 
 def build_program(target: str, uri: str, root: Path, build_arguments: Sequence[str]) -> Program:
-    """Build one stage of the Dockerfile in `root` as the image `uri`."""
-    arguments = [word for argument in build_arguments for word in ("--build-arg", argument)]
+    """Build one stage of the Dockerfile in `root` as the image `uri`; of two arguments of one name the last counts."""
+    arguments = [word for argument in (*_ARGUMENTS[target], *build_arguments) for word in ("--build-arg", argument)]
     return Program([*_BUILD, "--target", target, *arguments, "--tag", uri, str(root)])
 
 

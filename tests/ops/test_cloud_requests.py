@@ -379,15 +379,17 @@ def test_parts_of_an_ecr_uri():
 
 
 def test_images_are_built_for_sagemaker():
-    steps = plan_push(Build("textclf", "training", "v1", ["USER=root"]), "eu-west-1").steps
+    steps = plan_push(Build("textclf", "training", "v1", ["EXTRAS=aws"]), "eu-west-1").steps
     uri = "ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com/textclf:v1"
     assert [step.operation for step in steps[:2]] == ["CreateRepository", "DescribeImages"]
     assert [list(step.arguments) for step in steps[2:]] == [
         ["docker", "buildx", "build", "--platform", "linux/amd64", "--provenance=false", "--output", "type=docker",
-         "--target", "training", "--build-arg", "USER=root", "--tag", uri, str(ROOT)],
+         "--target", "training", "--build-arg", "EXTRAS=aws", "--tag", uri, str(ROOT)],
         ["docker", "login", "--username", "AWS", "--password-stdin", "ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com"],
         ["docker", "push", uri],
     ]  # fmt: skip
+    serving = plan_push(Build("textclf", "serving", "v1", ["EXTRAS=aws"]), "eu-west-1").steps[2].arguments
+    assert serving[serving.index("--build-arg") :][:4] == ["--build-arg", "USER=root", "--build-arg", "EXTRAS=aws"]
     assert steps[0].parameters["imageTagMutability"] == "IMMUTABLE"
     assert steps[0].parameters["imageScanningConfiguration"] == {"scanOnPush": True}
 
