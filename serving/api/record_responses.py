@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from textclf.runtime.prediction import Prediction
 
 # Names that a line of another prediction has, so that a name means the same in all lines.
-_RESERVED = frozenset(("stage", "empty", "unusual", "unusual_reason", "error"))
+_RESERVED = frozenset("text label score probabilities truncated stage model empty unusual unusual_reason error".split())
 # In front of the name of a field of the request that a field of the response has, as in scored files.
 _INPUT = "input_"
 
@@ -50,15 +50,14 @@ def _lines(
     model: str,
     explanations: Iterator[Mapping[str, Any]],
 ) -> Iterator[bytes]:
-    extras = iter(parsed.extras)
-    for result in results:
+    for index, result in enumerate(results):
+        fields: dict[str, Any]
         if isinstance(result, RecordError):
-            error = {"code": result.code.public_name, "message": result.message}
-            yield json_body({"error": error}) + b"\n"
-            continue
-        fields = {**prediction_fields(result, model), **next(explanations, {})}
-        if extra := next(extras, None):
-            fields = _renamed(extra, fields) | fields
+            fields = {"error": {"code": result.code.public_name, "message": result.message}}
+        else:
+            fields = {**prediction_fields(result, model), **next(explanations, {})}
+        if parsed.extras and parsed.extras[index]:
+            fields = _renamed(parsed.extras[index], fields) | fields
         yield json_body(fields) + b"\n"
 
 

@@ -66,11 +66,11 @@ def _request(payload_format: PayloadFormat, name: str, items: Iterable[_Item], l
     for item in items:
         if count == limits.batch:
             raise too_many(name, limits, "more")
+        extras.append(_NO_FIELDS if isinstance(item, ApiError) else item[1])
         try:
             if isinstance(item, ApiError):
                 raise item
             texts.append(check_item(item[0], name, count, limits))
-            extras.append(item[1])
         except ApiError as error:
             if not limits.is_each_on_its_own:
                 raise

@@ -75,7 +75,7 @@ class PredictRequest:
         texts: the texts.
         explain: whether the predictions are to be explained; None if the body does not say it.
         errors: of records without a text, by position among all records; empty unless each record is on its own.
-        extras: for JSON lines, the other fields of each text; empty if no line has any.
+        extras: for JSON lines, the other fields of each line; empty if no line has any.
         ranked: for INPUTS, labels of each text; None for the predicted label only.
         all_probabilities: for CSV, whether a record of the response has the probabilities of all classes.
         is_each_on_its_own: whether a bad record of CSV or JSON lines gets an error of its own.

@@ -8,7 +8,7 @@ import pytest
 from serving_models import Fault, inference, settings
 
 from serving.api.errors import ErrorCode
-from serving.api.records import csv_request
+from serving.api.records import json_lines_request
 from serving.api.requests import Limits
 from serving.app import create_app
 from serving.rendering import CHUNK_TEXTS, score_records
@@ -221,19 +221,27 @@ def test_a_job_of_several_chunks_keeps_the_order(apps):
 
 
 def test_a_text_that_is_too_long_after_normalisation_is_on_its_own():
-    texts = ["good", "long", *["bad"] * 1500, "long"]
-    parsed = csv_request("\n".join(texts), Limits(100, 2000, is_each_on_its_own=True))
+    texts = ["good", "long", *["bad"] * 1500, "long", "good"]
+    body = "\n".join(json.dumps({"id": index, "text": text}) for index, text in enumerate(texts))
+    parsed = json_lines_request(body, Limits(100, 2000, is_each_on_its_own=True))
 
     def predict(some):
         if "long" in some:
             raise TextTooLongError(some.index("long"), 100)
         return inference().predictor.predict(some)
 
-    body, _ = score_records(parsed, predict, inference().predictor)
-    found = list(csv.reader(io.StringIO(body.decode(), newline="")))
-    assert [record[0] for record in found] == ["pos", "", *["neg"] * 1500, ""]
-    assert [record[2] for record in found if not record[0]] == [found[1][2]] * 2
-    assert found[1][2].startswith("text_too_long: ")
+    found = list(map(json.loads, score_records(parsed, predict, inference().predictor)[0].splitlines()))
+    assert [line["id"] for line in found] == list(range(1504))
+    assert [index for index, line in enumerate(found) if "error" in line] == [1, 1502]
+    assert found[1]["error"]["code"] == "text_too_long"
+    assert (found[2]["label"], found[1503]["label"]) == ("neg", "pos")
+
+
+def test_the_fields_of_a_bad_line_come_back(apps):
+    body = '{"id": 1, "label": "pos", "text": 3}\n{"id": 2, "text": "good"}\n'
+    first, second = lines(post(apps[True], LINES, body))
+    assert (first["input_label"], "label" in first) == ("pos", False)
+    assert (first["id"], first["error"]["code"], second["id"]) == (1, "wrong_shape", 2)
 
 
 def test_a_failure_of_the_server_fails_the_request(apps):

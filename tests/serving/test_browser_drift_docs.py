@@ -33,11 +33,18 @@ def give_key(page):
     page.keyboard.press("Enter")
 
 
-@pytest.mark.parametrize(("key", "is_narrow"), [("", False), (KEY, True)], ids=["open and wide", "key and narrow"])
-def test_drift_shows_the_check_and_the_versions(browser, serve, tmp_path, key, is_narrow):
+WAYS = pytest.mark.parametrize(
+    ("key", "is_narrow", "prefix"),
+    [("", False, "/texts"), (KEY, True, "")],
+    ids=["open, wide, below a prefix", "key and narrow"],
+)
+
+
+@WAYS
+def test_drift_shows_the_check_and_the_versions(browser, serve, tmp_path, key, is_narrow, prefix):
     shutil.copytree(PERSISTED, tmp_path / "model")
-    with serve(api_key=key) as url, new_page(browser, is_narrow=is_narrow) as page:
-        page.goto(f"{url}/drift")
+    with serve(api_key=key, root_path=prefix) as url, new_page(browser, is_narrow=is_narrow) as page:
+        page.goto(f"{url}{prefix}/drift")
         if key:
             give_key(page)
         expect(page.locator("#check .answer")).to_have_text("No drift")
@@ -66,14 +73,14 @@ def test_drift_without_a_store_or_with_a_damaged_one(browser, serve, tmp_path):
         expect(page.locator("#versions tbody tr")).not_to_have_count(0)
 
 
-@pytest.mark.parametrize(("key", "is_narrow"), [("", False), (KEY, True)], ids=["open and wide", "key and narrow"])
-def test_docs_describes_the_api_and_sends_requests(browser, serve, key, is_narrow):
-    with serve(api_key=key) as url, new_page(browser, is_narrow=is_narrow) as page:
+@WAYS
+def test_docs_describes_the_api_and_sends_requests(browser, serve, key, is_narrow, prefix):
+    with serve(api_key=key, root_path=prefix) as url, new_page(browser, is_narrow=is_narrow) as page:
         if key:
-            page.goto(url)
+            page.goto(f"{url}{prefix}/")
             give_key(page)
             expect(page.locator("#labels button")).to_have_count(3)
-        page.goto(f"{url}/docs")
+        page.goto(f"{url}{prefix}/docs")
         operation = page.locator("#operations-default-post_predict")
         expect(operation).to_be_visible()
         check_accessible(page)
