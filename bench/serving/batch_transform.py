@@ -19,6 +19,7 @@ if not __package__:  # Run as a file: put the repository root on the path.
 import click
 
 from bench.arithmetic import markdown_table, ratios, spread
+from bench.errors import BenchError
 from bench.machine import describe_machine, keep_to_cores
 from bench.reports import write_json
 from bench.serving.load_generator import Address, post
@@ -66,10 +67,12 @@ def score_seconds(model_path: Path, texts: list[str], content_type: str, work: P
     for name, some in (("one", texts[:1]), ("all", texts)):
         source = work / f"{name}.{ending}"
         source.write_bytes(header + b"".join(encoded(some, content_type, _BAD_EVERY)))
-        command = [sys.executable, str(ROOT / "inference.py"), "score", "--model-path", str(model_path)]
+        command = [sys.executable, str(ROOT / "inference.py"), "--model-path", str(model_path.absolute()), "score"]
         command += ["--input", str(source), "--output", str(work / f"scored.{ending}"), "--skip-bad"]
         began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)  # noqa: S603 (a command of ours)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)  # noqa: S603 (a command of ours)
+        if done.returncode:
+            raise BenchError(f"score: ended with status {done.returncode}; {done.stderr[-500:]}")
         seconds.append(time.perf_counter() - began)
     return seconds[1] - seconds[0]
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from textclf.runtime.prediction import Prediction
 
 # Names that a line of another prediction has, so that a name means the same in all lines.
-_RESERVED = frozenset("text label score probabilities truncated stage model empty unusual unusual_reason error".split())
+_RESERVED = frozenset(
+    (
+        "text", "label", "score", "probabilities", "truncated", "stage", "model", "empty", "unusual", "unusual_reason",
+        "error",
+    )
+)  # fmt: skip
 # In front of the name of a field of the request that a field of the response has, as in scored files.
 _INPUT = "input_"
 
