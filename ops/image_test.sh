@@ -60,14 +60,14 @@ fi
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
 
 step "building"
-build() { # tag, other build arguments
-    # With layers, so that the second image takes those of the first.
-    buildah bud --quiet --layers --isolation chroot --format docker --tag "$1" --build-arg BASE=localhost/bookworm \
-        --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" "${@:2}" . \
-        >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; fail "the build of $1 failed"; }
-}
-build textclf
-build textclf-root --build-arg USER=root
+buildah bud --quiet --isolation chroot --format docker --tag textclf --build-arg BASE=localhost/bookworm \
+    --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" . >"$work/build.log" 2>&1 ||
+    { tail -40 "$work/build.log"; fail "the build failed"; }
+# Everything before the user is the same, so the root variant begins with the image that was built.
+mkdir "$work/empty"
+{ echo 'FROM localhost/textclf'; sed -n '/^ARG USER=/,$p' Dockerfile; } >"$work/empty/Dockerfile"
+buildah bud --quiet --isolation chroot --format docker --tag textclf-root --build-arg USER=root "$work/empty" \
+    >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; fail "the build of the root variant failed"; }
 container=$(buildah from localhost/textclf)
 root_container=$(buildah from localhost/textclf-root)
 inspect() { buildah inspect --type image --format "$1" localhost/textclf; }

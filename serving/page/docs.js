@@ -15,6 +15,7 @@ const REPAIRS = [
   ["h3.opblock-tag", { "aria-level": "2", role: "heading" }],
   ["h4", { "aria-level": "3", role: "heading" }],
   ["h5", { "aria-level": "4", role: "heading" }],
+  [".servers select", { "aria-label": "Server" }],
   ["textarea:not([aria-label])", { "aria-label": "Request body" }],
 ];
 
