@@ -24,6 +24,8 @@ _EXTRAS = {
     "labels": "monitor",
     "versions": "monitor",
 }
+# The same of packages, whatever the command.
+_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune"}
 # Distributions that are not named like their modules.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.
@@ -83,7 +85,7 @@ class _Commands(Group):
                 sys.exit(1)
             if missing in _OWN or context.parent:
                 raise
-            extra = _EXTRAS.get(name, "train")
+            extra = _EXTRAS_OF_PACKAGES.get(missing, _EXTRAS.get(name, "train"))
             package = _DISTRIBUTIONS.get(missing, missing)
             click.echo(f"error: textclf {name} needs {package}; install textclf with its extra `{extra}`", err=True)
             sys.exit(1)
@@ -188,6 +190,7 @@ _COMMANDS = [
     _StageCommand("data", "initializing", "", "Download, check and preview data sets."),
     _StageCommand("model", "make_model", "", "Look at an encoder and its classifier."),
     _StageCommand("train", "train_model", "", "Fine-tune an encoder and save a version."),
+    _StageCommand("tune", "textclf.tuning.command", "", "Search for better options of a training."),
     _StageCommand("score", "inference", "score", "Score a table of texts."),
     _StageCommand("explain", "inference", "explain", "Show which words speak for a prediction."),
     _StageCommand("live", "inference", "live", "Score texts as you type them."),

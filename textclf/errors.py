@@ -52,6 +52,10 @@ class TrainingError(TextClfError):
     """A training can't start, continue or be saved."""
 
 
+class DivergedError(TrainingError):
+    """The loss or the logits of a training are not finite."""
+
+
 class ModelStoreError(TextClfError):
     """A model store or version is missing, damaged or busy."""
 

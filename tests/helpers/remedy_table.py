@@ -22,6 +22,9 @@ _AN_EARLIER_VERSION = (
 _EMBEDDED = "tests/training/encoders/test_encoders.py::test_embedded_encoder_is_exported_once"
 _LABELLING = "tests/monitoring/test_labelling.py"
 _EXPLAIN = "tests/explain/test_command.py::test_a_table_becomes_jsonl"
+_TUNE = "tests/tuning/test_tune_command.py"
+_TUNED = ("train", f"{_TUNE}::test_the_saved_options_train_the_best_trial")
+_STUDY = ("tune", f"{_TUNE}::test_a_study_that_does_not_fit_leads_to_another")
 _OTHER = ("", f"{_HERE}::test_options_of_other_programs_exist")
 
 # Module -> option -> commands that print the message or that it names, test. Without a command it is another program's.
@@ -198,6 +201,10 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--precision": _DIVERGED,
         "--warmup": _DIVERGED,
     },
+    "textclf/tuning/command.py": {"--config": _TUNED, "--timeout": _STUDY},
+    "textclf/tuning/results.py": {"--config": _TUNED},
+    "textclf/tuning/storage.py": {"--storage": _STUDY, "--study-dir": _STUDY},
+    "textclf/tuning/study.py": {"--study-dir": _STUDY},
 }
 # Module -> options that its messages name without recommending them: they were given, or do not matter.
 NAMED: dict[str, tuple[str, ...]] = {

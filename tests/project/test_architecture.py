@@ -25,6 +25,7 @@ STAGE_IMPORTS = {
     "serving.wsgi": {"inference?"},
     "serving.sagemaker.training_job": {"train_model?"},
     "textclf": {"inference?"},
+    "textclf.tuning.trial_training": {"train_model?"},
 }
 # The console script imports stages and serving by name, when a command runs.
 CONSOLE = "textclf.__main__"
@@ -35,6 +36,7 @@ WITH_LAZY_TENSORFLOW = {
     "textclf.runtime.saved_model",
     "textclf.audit.label_search",
     "textclf.audit.reading_model",
+    "textclf.tuning.trial_training",
 }
 _RECORDS = {"stats", "store", "drift"}
 # Imports base modules only; every package may import it.
@@ -54,7 +56,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
-    "tuning": {"cli", "data", "report", "training"},
+    "tuning": {"cli", "data", "report", "store", "training"},
 }
 # Packages that serving may import; of a package with a set, only these modules.
 SERVING_IMPORTS: dict[str, set[str] | None] = {

@@ -141,17 +141,21 @@ def test_an_environment_that_is_not_there(tmp_path):
     assert f"TEXTCLF_TRAINING_PYTHON: expected a Python, got {tmp_path / 'none'}" in result.stderr
 
 
+def with_recording_docker(folder: Path, has_image: str) -> dict[str, str]:
+    """Settings with a docker that writes its arguments to `folder`/calls; `has_image` is its status for an image."""
+    (folder / "bin").mkdir()
+    (folder / "bin/docker").write_text(FAKE_DOCKER)
+    (folder / "bin/docker").chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    return {"PATH": path, "DOCKER_CALLS": str(folder / "calls"), "HAS_IMAGE": has_image}
+
+
 @pytest.mark.parametrize(("arguments", "has_image"), [((), "1"), ((), "0"), (("mine",), "0"), (("mine",), "1")])
 def test_with_docker(tmp_path, arguments, has_image):
     """No container engine runs here: a script in its place records its arguments, and ends `run` with 7."""
     prepare(tmp_path, "minilm-l6")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/docker").write_text(FAKE_DOCKER)
-    (tmp_path / "bin/docker").chmod(0o755)
-    calls = tmp_path / "calls"
-    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "DOCKER_CALLS": str(calls), "HAS_IMAGE": has_image}
-    result = run(tmp_path, "train_local.sh", *arguments, **environ)
-    made = re.sub(r"--label \S+", "--label REVISION", calls.read_text()).splitlines()
+    result = run(tmp_path, "train_local.sh", *arguments, **with_recording_docker(tmp_path, has_image))
+    made = re.sub(r"--label \S+", "--label REVISION", (tmp_path / "calls").read_text()).splitlines()
     if arguments and has_image == "1":
         assert result.returncode == 1
         assert "expected the image mine, which docker does not have" in result.stderr
@@ -165,3 +169,46 @@ def test_with_docker(tmp_path, arguments, has_image):
     run_line = f"run --rm {user} {' '.join(volumes)} {image} train"
     assert made == ["info", f"image inspect {image}", *build, run_line]
     assert f"training with docker, in the image {image}" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_search_in_two_processes(tmp_path, tiny_checkpoint):
+    prepare(tmp_path, str(tiny_checkpoint))
+    options = (
+        f"--encoder {tiny_checkpoint} --recipe none --epochs 1 --search dropout --max-length 32 --precision float32"
+    )
+    result = run(tmp_path, "tune_local.sh", "-n", "2", "--", *options.split())
+    assert result.returncode == 0, result.stderr
+    assert "tune_local.sh: searching without docker, with " in result.stderr
+    for number in (1, 2):
+        assert f"[{number}] study:         {tmp_path}/job/output/study, 2 trials\n" in result.stdout
+    assert sorted(re.findall(r"trial (\d):", result.stdout)) == ["0", "1"]
+    assert {path.name for path in (tmp_path / "job/output").iterdir()} >= {"best.toml", "study.html", "study"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-n", "x"), "expected a number of trials after -n, got x"),
+        (("image", "more"), "expected options of textclf tune after --, got more"),
+        ((), "expected the folder .*/job/input"),
+    ],
+)
+def test_errors_of_a_search_are_one_line(tmp_path, arguments, says):
+    result = run(tmp_path, "tune_local.sh", *arguments)
+    assert result.returncode == 1
+    assert re.fullmatch(rf"tune_local\.sh: {says}.*\n", result.stderr)
+
+
+def test_a_search_with_docker(tmp_path):
+    prepare(tmp_path, "minilm-l6")
+    more = with_recording_docker(tmp_path, "0")
+    result = run(tmp_path, "tune_local.sh", "-n", "8", "mine", "--", "--prune", PROCESSES="1", **more)
+    assert result.returncode == 7
+    assert "searching with docker, in the image mine" in result.stderr
+    (call,) = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("run ")]
+    assert (
+        f"--volume {tmp_path}/job/input/data:/data/data:ro --volume {tmp_path}/job/output:/opt/ml/output mine" in call
+    )
+    assert "python3 -m textclf tune --dataset-path /data/data --trials 8 --study-dir /opt/ml/output/study" in call
+    assert call.endswith(" --prune")

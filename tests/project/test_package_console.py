@@ -152,6 +152,8 @@ def test_error_is_one_line(run, arguments, status, message, monkeypatch):
         ("sklearn", "scikit-learn", ["watch"], "monitor"),
         ("gunicorn", "gunicorn", ["serve"], "serve"),
         ("tensorflow", "tensorflow", ["model", "preview"], "train"),
+        ("optuna", "optuna", ["tune", "--dataset-path", "x"], "tune"),
+        ("plotly", "plotly", ["tune", "--dataset-path", "x", "--html", "x.html"], "tune"),
     ],
 )
 def test_missing_package_names_the_extra(module, package, arguments, extra):
@@ -167,8 +169,8 @@ def test_stage_that_an_image_leaves_out_is_one_line():
 
 
 def test_help_needs_no_package_of_an_extra():
-    code = "for name in ('train', 'check', 'watch', 'retrain'): main([name, '--help'], standalone_mode=False)"
-    result = run_without(["sklearn", "tensorflow", "datasketch", "matplotlib"], code)
+    code = "for name in ('train', 'tune', 'check', 'watch', 'retrain'): main([name, '--help'], standalone_mode=False)"
+    result = run_without(["sklearn", "tensorflow", "datasketch", "matplotlib", "optuna", "plotly"], code)
     assert (result.returncode, result.stderr) == (0, "")
     assert "--model-path" in result.stdout
 

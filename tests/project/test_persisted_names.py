@@ -78,12 +78,18 @@ from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.recipes import Recipe
 from textclf.training.teachers import TeacherRecord
 from textclf.training.tf_setup import tf
+from textclf.tuning import command as tune
+from textclf.tuning import study as tuning_study
+from textclf.tuning.options import TuningOptions
+from textclf.tuning.search_space import search_space
+from textclf.tuning.storage import FILES
 from textclf.unusual_reasons import REASONS
 
 ROOT = Path(inference.__file__).resolve().parent
 PERSISTED = ROOT / "tests" / "fixtures" / "persisted"
 OPTION_CLASSES = (
-    DataOptions, ModelOptions, TrainingOptions, GateOptions, CombineOptions, DriftOptions, CascadeSettings
+    DataOptions, ModelOptions, TrainingOptions, GateOptions, CombineOptions, DriftOptions, TuningOptions,
+    CascadeSettings,
 )  # fmt: skip
 RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outcome is not RetrainOutcome.FAILED}
 # Objects whose keys depend on the data.
@@ -177,7 +183,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 28
+    assert len(LIST) == 29
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -420,11 +426,23 @@ def sources(*places: str) -> str:
 
 def test_configuration_files():
     listed = LIST["Configuration files"]
-    for name, command in {"train": train_model.main, "retrain": retraining.run}.items():
+    left_out = {"train": set(), "retrain": {"read_test"}, "tune": {"read_test", "select", "train_on"}}
+    for name, command in {"train": train_model.main, "retrain": retraining.run, "tune": tune.main}.items():
         text = CliRunner().invoke(command, ["--print-config"]).stdout
         found = set(re.findall(r"^#?(\w+) =", text, re.MULTILINE))
-        assert found == listed[name] - ({"read_test"} if name == "retrain" else set())
+        assert found == listed[name] - left_out[name]
     assert {path.stem for path in (ROOT / "ops" / "config").iterdir()} == listed["ops/config"]
+
+
+def test_the_study(tmp_path):
+    listed = LIST["Study"]
+    study = tuning_study.SharedStudy(tmp_path, TuningOptions(trials=0), search_space(["epochs"]))
+    study.open({}, lambda: {"epochs": 1})
+    assert {path.name for path in tmp_path.iterdir()} | set(FILES.values()) == listed["folder"]
+    assert set(study.study.user_attrs) == listed["attributes of the study"]
+    names = {name: value for name, value in vars(tuning_study).items() if re.fullmatch("_[A-Z]+(_[A-Z]+)?", name)}
+    attributes = {value for name, value in names.items() if isinstance(value, str) and name != "_NAME"}
+    assert attributes - listed["attributes of the study"] == listed["attributes of a trial"]
 
 
 def test_environment_variables():

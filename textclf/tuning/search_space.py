@@ -41,6 +41,11 @@ class Range:
     is_log: bool = False
     choices: tuple[str | int, ...] = ()
 
+    def __str__(self) -> str:
+        if self.choices:
+            return f"{self.name} in {', '.join(map(str, self.choices))}"
+        return f"{self.name} from {self.low:g} to {self.high:g}{' by its logarithm' if self.is_log else ''}"
+
     @property
     def is_whole(self) -> bool:
         """Whether it is a range of whole numbers."""

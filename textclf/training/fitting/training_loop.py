@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from textclf.config import TrainingOptions
-from textclf.errors import TrainingError
+from textclf.errors import DivergedError
 from textclf.progress_bar import progress_bar
 from textclf.stats.calibration import calibrated_log_loss, softmax
 from textclf.stats.class_weights import loss_weights
@@ -144,7 +144,7 @@ def refit(
     """Train for exactly trainer.steps steps, without a selection set, checkpoints and logs; see fit().
 
     Raises:
-        TrainingError: if the loss is not finite.
+        DivergedError: if the loss is not finite.
     """
     trainer.reset()
     wanted = dataclasses.replace(options, epochs=1, min_steps=trainer.steps)
@@ -183,7 +183,8 @@ def fit(
     SIGTERM and Ctrl-C save the state first, if their handlers end the program.
 
     Raises:
-        TrainingError: if the loss is not finite, or the saved state can't be read.
+        DivergedError: if the loss is not finite.
+        TrainingError: if the saved state can't be read.
     """
     plans = plan_epochs(train.texts.lengths, options)
     epochs = len(plans)
@@ -302,8 +303,8 @@ def _count_step(progress: Progress, loss: float, texts: int, seconds: float) -> 
     progress.epoch_texts += texts
 
 
-def _diverged(step: int, result: str) -> TrainingError:
-    return TrainingError(
+def _diverged(step: int, result: str) -> DivergedError:
+    return DivergedError(
         f"step {step} gave {result}: the training diverged; use a smaller --init-lr, a longer --warmup, or "
         f"--precision float32"
     )

@@ -1,0 +1,206 @@
+"""`textclf tune`: search for better options of a training, in any number of processes."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from textclf.cli.config_file import ConfiguredCommand
+from textclf.cli.durations import Duration
+from textclf.cli.options import (
+    data_dir_option,
+    dataset_path_option,
+    encoder_options,
+    field_options,
+    given_options,
+    recipe_option,
+    record_options,
+)
+from textclf.config import DataOptions, ModelOptions, TrainingOptions
+from textclf.data.dataset_summary import data_line, warnings_of
+from textclf.data.datasets import Dataset
+from textclf.errors import ConfigError, TrainingError
+from textclf.files import atomic_file, check_writable
+from textclf.phases import announce_tensorflow
+from textclf.store.model_store import path_or_version
+from textclf.tuning.options import TuningOptions
+from textclf.tuning.search_space import Range, search_space
+from textclf.tuning.trial_training import SharedTraining
+
+if TYPE_CHECKING:
+    # --help needs no package of an extra.
+    from optuna.trial import FrozenTrial
+
+    from textclf.tuning.study import RunningTrial, SharedStudy
+
+# Decided by the search itself.
+_NOT_OFFERED = ("metric", "select", "train_on")
+# With fewer selection texts, the differences between trials are chance.
+_FEW_TEXTS = 200
+_OUT = click.Path(path_type=Path, dir_okay=False)
+
+
+def _options_of(options: type, *left_out: str) -> dict[str, Any]:
+    return {name: option for name, option in field_options(options).items() if name not in left_out}
+
+
+@click.command(cls=ConfiguredCommand)
+@dataset_path_option
+@click.option("--url", default="", show_default=False, help="URL of the archive, if it is not at --dataset-path.")
+@record_options("tuning_options", TuningOptions, field_options(TuningOptions))
+@click.option(
+    "--timeout", type=Duration(), metavar="TIME", help="Start no trial after this time, such as 2h; a running one ends."
+)
+@click.option(
+    "--study-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="study",
+    metavar="DIR",
+    help="Folder of the study; processes with the same folder work on one study.",
+)
+@click.option(
+    "--save", type=_OUT, metavar="FILE", help="Write the best options as a file for `textclf train --config`."
+)
+@click.option("--html", type=_OUT, metavar="FILE", help="Write the study as an HTML page with plots (5 MB).")
+@encoder_options
+@record_options("training_options", TrainingOptions, _options_of(TrainingOptions, *_NOT_OFFERED))
+@recipe_option
+@record_options("data_options", DataOptions, _options_of(DataOptions, "read_test"))
+@data_dir_option
+def main(
+    dataset_path: str,
+    url: str,
+    tuning_options: TuningOptions,
+    timeout: float | None,
+    study_dir: Path,
+    save: Path | None,
+    html: Path | None,
+    model_options: ModelOptions,
+    training_options: TrainingOptions,
+    recipe: str,
+    data_options: DataOptions,
+    data_dir: str,
+) -> None:
+    """Search for better options of a training.
+
+    The first trial has the options of `textclf train`; the metric of the selection set compares the others with it. An
+    option that is given is not searched. The test part is not read. After a kill the same command continues the study,
+    and several processes may run it at a time. Nothing is exported: train with the saved file.
+
+    \b
+    Example:
+      textclf tune --dataset-path data/sample --encoder minilm-l6 --trials 20 --save best.toml --html study.html
+    """
+    from textclf.tuning.results import params_text, trial_line
+    from textclf.tuning.study import SharedStudy
+
+    if html is not None:
+        import plotly  # noqa: F401  (a missing package is found before the search)
+    for path in filter(None, (save, html)):
+        check_writable(path)
+    given = {**given_options(ModelOptions), **given_options(TrainingOptions)}
+    space = _space(tuning_options, given)
+    _check_space(space, model_options, training_options)
+    shared = SharedTraining(
+        dataset_path=dataset_path,
+        url=url,
+        data_dir=data_dir,
+        recipe=recipe,
+        given=frozenset(given) - {"metric"},
+        data=data_options,
+        model=model_options,
+        training=dataclasses.replace(
+            training_options,
+            metric=tuning_options.metric,
+            teachers=tuple(path_or_version(teacher, "model") for teacher in training_options.teachers),
+        ),
+    )
+    started = time.monotonic()
+    announce_tensorflow()
+    dataset, settings, decide = shared.read(study_dir)
+    _describe(dataset)
+    study = SharedStudy(study_dir, tuning_options, space, training_options.seed, training_options.epochs)
+    options = study.open({**settings, "search": "; ".join(map(str, space))}, decide)
+    click.echo(f"study:         {study_dir.absolute()}, {tuning_options.trials} trials")
+
+    def objective(trial: "RunningTrial") -> list[float]:
+        click.echo(f"trial {trial.number}: {params_text(trial.params)}", err=True)
+        # How many epochs a trial has with min_steps is not known before its end, so its point is not, either.
+        on_epoch = trial.record if options["min_steps"] else trial.report
+        return shared.fit(_options_of_trial(options, trial.params, study.seed + trial.number), trial.folder, on_epoch)
+
+    study.run(
+        objective,
+        listener=lambda trial: click.echo(trial_line(trial, tuning_options.metric)),
+        may_start=lambda: timeout is None or time.monotonic() - started < timeout,
+    )
+    _write_results(study, dataset, options, save, html)
+
+
+def _space(options: TuningOptions, given: dict[str, Any]) -> tuple[Range, ...]:
+    """The ranges of the options to search: those that are named, or all usual ones that are not given."""
+    if options.search:
+        if both := [name for name in options.search if name in given]:
+            raise ConfigError(f"{both[0]}: expected a value or a search, got both; leave one of them out")
+        return search_space(options.search)
+    left_out = {*given} if given.get("optimiser", "adamw").lower() == "adamw" else {*given, "layer_decay"}
+    if not (space := tuple(item for item in search_space() if item.name not in left_out)):
+        raise ConfigError("search: expected at least one option without a value, got values for all; leave one out")
+    return space
+
+
+def _check_space(space: tuple[Range, ...], model: ModelOptions, training: TrainingOptions) -> None:
+    """Refuse a search whose trials would all be refused."""
+    for item in space:
+        values = {item.name: item.choices[0] if item.choices else item.low}
+        for options in (model, training):
+            dataclasses.replace(options, **type(options).pop_from(values))
+
+
+def _describe(dataset: Dataset) -> None:
+    click.echo(f"data:          {data_line(dataset)}")
+    for warning in warnings_of(dataset):
+        click.echo(f"warning: {warning}", err=True)
+    if (texts := len(dataset.validation_select)) < _FEW_TEXTS:
+        click.echo(
+            f"warning: the selection set has {texts} texts: small differences between trials are chance", err=True
+        )
+
+
+def _options_of_trial(options: dict[str, Any], params: dict[str, Any], seed: int) -> dict[str, Any]:
+    return {**options, **params, "seed": seed}
+
+
+def _write_results(
+    study: "SharedStudy", dataset: Dataset, options: dict[str, Any], save: Path | None, html: Path | None
+) -> None:
+    from textclf.tuning.results import best_lines
+
+    if html is not None:
+        from textclf.tuning.html import study_page
+
+        with atomic_file(html) as file:
+            file.write(study_page(study, dataset.source.name))
+        click.echo(f"page:          {html.absolute()}")
+    finished = study.finished
+    if not finished:
+        raise TrainingError(
+            "expected a finished trial, found none; run the same command again, with a longer --timeout if it has one"
+        )
+    for line in best_lines(finished, study.options.metric):
+        click.echo(line)
+    if save is not None:
+        _save(study, finished[0], dataset, options, save)
+
+
+def _save(study: "SharedStudy", best: "FrozenTrial", dataset: Dataset, options: dict[str, Any], path: Path) -> None:
+    from textclf.tuning.results import best_config
+    from textclf.tuning.study import number_of
+
+    values = click.get_current_context().params | _options_of_trial(options, best.params, study.seed + number_of(best))
+    values = {**values, "read_test": True, "name": ""}
+    with atomic_file(path) as file:
+        file.write(best_config(best, study.options.metric, len(dataset.validation_select), values))
+    click.echo(f"saved:         {path.absolute()}; train with: textclf train --config {path}")

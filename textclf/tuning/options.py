@@ -1,0 +1,36 @@
+"""Options of a hyperparameter search."""
+
+from dataclasses import dataclass
+
+from textclf.config import Config
+from textclf.fields import choice, switch, texts, whole
+from textclf.tuning.search_space import SEARCHED
+
+STORAGES = ("sqlite", "journal")
+# Metric of the selection set -> its key in the history of a training.
+METRICS = {"macro_f1": "val_macro_f1", "accuracy": "val_accuracy", "log_loss": "val_loss"}
+
+
+@dataclass(frozen=True)
+class TuningOptions(Config):
+    """How a search runs; textclf.tuning.search_space has the ranges."""
+
+    trials: int = whole(
+        20, "Trials of the study, counted over all processes and runs; when they are done, only results are written."
+    )
+    metric: str = choice(
+        "macro_f1", "Metric of the selection set that the search improves; it also selects the epoch.", METRICS
+    )
+    search: tuple[str, ...] = texts(
+        "Option to search; may be repeated.", shown=f"{', '.join(SEARCHED)}; without those that are given"
+    )
+    prune: bool = switch(
+        True,
+        "Stop a trial that is worse than most others were at the same share of their epochs.",
+        flag="--prune/--no-prune",
+    )
+    storage: str = choice(
+        "sqlite",
+        "File of the study: an SQLite database, or a journal for file systems where SQLite has no locks.",
+        STORAGES,
+    )
