@@ -5,11 +5,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from cloud_parts import IMAGE, MODEL, ROLE
+from cloud_parts import FILLING, IMAGE, MODEL, ROLE, fail, run
 
-from ops.cloud.calls import Call, Cloud
+from ops import transform, update
+from ops.cloud.calls import Account, Call, Cloud
 from ops.cloud.deploying import delete_all, make_all
-from ops.cloud.endpoint_requests import delete_calls, endpoint_call, model_call, update_endpoint_call
+from ops.cloud.endpoint_requests import delete_calls, endpoint_call, model_call
 from ops.cloud.errors import CloudError
 from ops.cloud.results import save_best
 from ops.cloud.waiting import ENDPOINT, POLL_SECONDS, TRAINING_JOB, TUNING_JOB, follow
@@ -99,11 +100,71 @@ def test_an_update_that_aws_takes_back():
     check_updated({**rolled_back, "EndpointConfigName": "reviews-2"}, "reviews-2")
 
 
-def test_update_endpoint_is_called_by_name(stubbed):
-    stubbed.stubber.add_response(
-        "update_endpoint", {"EndpointArn": ARN}, {"EndpointName": "reviews", "EndpointConfigName": "reviews-2"}
-    )
-    assert Cloud(stubbed).call(update_endpoint_call("reviews", "reviews-2"))["EndpointArn"] == ARN
+@pytest.fixture
+def account(stubbed, monkeypatch):
+    """The stubbed client in commands, at a time that is known."""
+    monkeypatch.setattr(Account, "open", lambda _self: Cloud(stubbed))
+    for command in (update, transform):
+        monkeypatch.setattr(command, "stamped_name", lambda name, *_: f"{name}-2")
+    return stubbed.stubber
+
+
+def endpoint_state(config: str, **more: str) -> dict[str, Any]:
+    times = {"CreationTime": 0, "LastModifiedTime": 0}
+    names = {"EndpointName": "reviews", "EndpointArn": ARN, "EndpointConfigName": config}
+    return {**names, "EndpointStatus": "InService", **times, **more}
+
+
+def expect_update(stubber: Stubber) -> None:
+    """The calls of an update, up to the one that starts it."""
+    stubber.add_response("create_model", {"ModelArn": f"{ARN}-model-of-tests"})
+    stubber.add_response("create_endpoint_config", {"EndpointConfigArn": f"{ARN}-config-of-tests"})
+    changed = {"EndpointName": "reviews", "EndpointConfigName": "reviews-2"}
+    stubber.add_response("update_endpoint", {"EndpointArn": ARN}, changed)
+
+
+UPDATE = ("reviews", "default", IMAGE, *FILLING, "--model-data", MODEL, "--wait")
+
+
+def test_an_update_replaces_and_deletes_the_old_model(account):
+    account.add_response("describe_endpoint", endpoint_state("reviews-1"), {"EndpointName": "reviews"})
+    variants = [{"VariantName": "AllTraffic", "ModelName": "old-model"}]
+    config = {"EndpointConfigName": "reviews-1", "EndpointConfigArn": f"{ARN}-1", "CreationTime": 0}
+    account.add_response("describe_endpoint_config", {**config, "ProductionVariants": variants})
+    expect_update(account)
+    account.add_response("describe_endpoint", endpoint_state("reviews-2"))
+    account.add_response("delete_endpoint_config", {}, {"EndpointConfigName": "reviews-1"})
+    account.add_response("delete_model", {}, {"ModelName": "old-model"})
+    result = run(update.main, *UPDATE, "--delete-old")
+    assert (result.exit_code, result.stdout) == (0, "reviews\n"), result.stderr
+    assert "from reviews-1 to reviews-2" in result.stderr
+
+
+def test_an_update_that_aws_takes_back_is_an_error(account):
+    account.add_response("describe_endpoint", endpoint_state("reviews-1"))
+    expect_update(account)
+    account.add_response("describe_endpoint", endpoint_state("reviews-1", FailureReason="no ping"))
+    assert "AWS went back to reviews-1: no ping" in fail(update.main, *UPDATE)
+
+
+def test_the_model_of_a_failed_transform_job_is_deleted(account):
+    account.add_response("create_model", {"ModelArn": f"{ARN}-model-of-tests"})
+    account.add_response("create_transform_job", {"TransformJobArn": f"{ARN}-transform"})
+    state = {
+        "TransformJobName": "batch-2",
+        "TransformJobArn": f"{ARN}-transform",
+        "TransformJobStatus": "Failed",
+        "FailureReason": "ClientError: See job logs",
+        "ModelName": "batch-2",
+        "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://in"}}},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        "CreationTime": 0,
+    }
+    account.add_response("describe_transform_job", state)
+    account.add_response("delete_model", {}, {"ModelName": "batch-2"})
+    paths = ("--input", "s3://in", "--output", "s3://out", "--wait")
+    arguments = ("batch", "default", IMAGE, *FILLING, "--model-data", MODEL, *paths)
+    assert "found Failed: ClientError: See job logs" in fail(transform.main, *arguments)
 
 
 def test_what_was_made_is_deleted_when_a_later_call_fails(stubbed):
