@@ -123,6 +123,7 @@ stop() {
     local status=0
     wait "$run" || status=$?
     server=
+    rm "$work/pid/server"  # The next user could not write it.
     [ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
 }
 answer() { # path, content type, body
