@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from serving.api.custom_attributes import HEADER as CUSTOM_ATTRIBUTES
+from serving.api.headers import CUSTOM_ATTRIBUTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

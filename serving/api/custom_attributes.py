@@ -13,8 +13,9 @@ from typing import Any
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.explain_requests import CLARIFY
+from serving.api.headers import CUSTOM_ATTRIBUTES
 
-HEADER = "X-Amzn-SageMaker-Custom-Attributes"
+HEADER = CUSTOM_ATTRIBUTES
 MAX_CHARS = 1024
 _KEY = "HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES"
 _INVISIBLE = re.compile(r"[^ -~]")

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serving.source.settings import SourceSettings
-from textclf.data.archive import is_archive
 from textclf.errors import ConfigError
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import is_model_store, is_saved_model_folder
@@ -140,8 +139,10 @@ def _is_loopback(host: str) -> bool:
 
 def _local_archive(path: Path) -> LocalArchive | None:
     """An archive at a path, or in a folder that is no model itself."""
-    if is_archive(path) and path.is_file():
-        return LocalArchive(path)
+    if path.is_file():
+        from textclf.data.archive import is_archive  # It imports decompressors, which a folder does not need.
+
+        return LocalArchive(path) if is_archive(path) else None
     try:
         has_archive = path.is_dir() and not is_model(path) and (path / ARCHIVE).is_file()
     except PermissionError:

@@ -184,7 +184,7 @@ def test_a_mounted_archive_is_served(model, tmp_path):
 def test_a_model_in_a_folder_imports_nothing_for_archives_on_servers():
     code = (
         "import sys; import serving.server.launcher; "
-        "print(*({'requests', 'boto3', 'botocore', 'flask'} & set(sys.modules)))"
+        "print(*({'requests', 'boto3', 'botocore', 'flask', 'werkzeug'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == "", result

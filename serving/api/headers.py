@@ -1,0 +1,3 @@
+"""Names of headers that modules without a web framework need: the launcher starts before anything large is imported."""
+
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
