@@ -18,6 +18,8 @@ from textclf.explain.explanation import Explanation
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
+# A prediction waits for at most one batch of an explanation: 10 to 30 ms.
+_TOKENS_PER_BATCH = 512
 # Share of the time until the deadline that explanations use: the response must be written in time.
 _USED = 0.9
 # When the time is used up, a text still gets its base value.
@@ -115,7 +117,7 @@ class RequestExplainer:
         start = time.monotonic()
         deadline = Deadline(environ, self._timeout)
         end = start + self._seconds
-        explainer = Explainer(predictor)
+        explainer = Explainer(predictor, tokens_per_batch=_TOKENS_PER_BATCH)
         predictions: list[Prediction] = []
         explanations: list[Explanation] = []
         pace = _Pace()
