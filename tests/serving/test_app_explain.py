@@ -457,7 +457,7 @@ def test_an_explanation_ends_before_the_time_out_of_the_server(make, monkeypatch
     start = time.monotonic()
     response = client.post("/explain", json={"text": LONG, "max_evaluations": 5000})
     assert response.status_code == 200
-    assert 2 < response.get_json()["evaluations"] < 500, "with more time it takes more"
+    assert 2 < response.get_json()["evaluations"] < 4000, "with more time it takes more"
     assert time.monotonic() - start < 10
 
 

@@ -6,7 +6,7 @@ group around the word, the other half is either present or absent as a whole, an
 
 A word below d groups has 2^d contexts, too many for long texts. Then only the k largest groups are varied, and all
 smaller groups are absent together or present together: 2^(k+1) contexts. k grows with the evaluations, the same for
-all words, because values of different k are not comparable. What the estimates lack or exceed is divided equally.
+all words, because values of different k are not comparable. A sum that is missing or too large is divided equally.
 
 n: words, K: outputs of the function.
 """
@@ -142,7 +142,8 @@ def owen_values(function: SetFunction, tree: Group, max_evaluations: int) -> Owe
     base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
     players = _players(tree, n)
     if len(evaluated) + evaluated.count_new(_masks(players, 0, n)) > max_evaluations:
-        players = _players(tree, (max_evaluations - 2) // 2)
+        # Each takes two masks; but two together have one half absent, or the other.
+        players = _players(tree, max((max_evaluations - 2) // 2, min(2, max_evaluations // 2)))
     spare = max_evaluations - len(evaluated) - evaluated.count_new(_masks(players, 0, n))
     estimates = np.zeros((n, len(base)))
     is_reached: Masks = np.zeros(n, np.bool_)
