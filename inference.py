@@ -28,13 +28,13 @@ from textclf.explain.explanation import Explanation
 from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.label_column import label_choice, label_text, parse_label
-from textclf.labels import OTHER_LABEL
 from textclf.report.excerpts import excerpt
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
+from textclf.rules.loading import with_rules
 from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
-from textclf.runtime.prediction import STAGES, Prediction, in_words
+from textclf.runtime.prediction import Prediction, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.scored_review import ScoredReview
 from textclf.runtime.scoring_report import ScoringReport
@@ -58,6 +58,7 @@ class Inference:
         threads: number of threads; None uses all cores.
         cascade: whether the version's linear stage predicts the texts it is sure of; if false, or without such a
             stage, the encoder reads every text.
+        rules: file with rules that are applied to every text and prediction (docs/rules.md); None for none.
     """
 
     model_path: Path | str = "model"
@@ -67,6 +68,7 @@ class Inference:
     tokens_per_batch: int = TOKENS_PER_BATCH
     threads: int | None = None
     cascade: bool = True
+    rules: Path | str | None = None
     _predictor: Predictor | None = field(default=None, init=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -76,13 +78,14 @@ class Inference:
 
         Raises:
             ModelStoreError: if there is no model, or it is damaged or can't be loaded.
-            ConfigError: if class_names differ from the model's classes.
+            ConfigError: if class_names differ from the model's classes, or the rules are invalid.
         """
         with self._loading:
             if self._predictor is None:
-                self._predictor = load_predictor(
+                predictor = load_predictor(
                     self.model_path, self.class_names, self.tokens_per_batch, self.threads, self.cascade
                 )
+                self._predictor = with_rules(predictor, self.rules)
             return self._predictor
 
     def warm_up(self) -> None:
@@ -100,6 +103,7 @@ class Inference:
 
         Raises:
             InputError: if `texts` is neither a str nor a list of str; names the first bad item.
+            RuleError: if a rule fails.
         """
         if isinstance(texts, str):
             return self.predictor.predict([texts])[0]
@@ -234,7 +238,12 @@ class Inference:
         predictor = self.predictor
         remove_leftovers(target.parent)
         with row_writer(
-            target, predictor.class_names, table.names, for_spreadsheets, predictor.unusual is not None
+            target,
+            predictor.class_names,
+            table.names,
+            for_spreadsheets,
+            predictor.unusual is not None,
+            predictor.rules is not None,
         ) as write:
             report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, labels, source)
         return dataclasses.replace(report, columns=table.note)
@@ -271,10 +280,9 @@ class _Numbers:
 )
 @field_option(_Numbers, "threads", is_checked=True)
 @click.option("--no-cascade", is_flag=True, help="Let the encoder read every text, without the linear stage.")
+@click.option("--rules", type=_PATH, metavar="FILE", help="Rules in Python or TOML for texts and predictions.")
 @click.pass_context
-def main(
-    context: click.Context, model_path: Path, class_names: str | None, threads: int | None, no_cascade: bool
-) -> None:
+def main(context: click.Context, /, class_names: str | None, no_cascade: bool, **options: Any) -> None:
     """Score texts with a saved model, or show the saved models.
 
     \b
@@ -287,7 +295,7 @@ def main(
     # A name with a comma needs quotes, as in CSV.
     words = next(csv.reader([class_names or ""], skipinitialspace=True), [])
     names = None if class_names is None else tuple(map(str.strip, words))
-    context.obj = Inference(model_path, names, threads=threads, cascade=not no_cascade)
+    context.obj = Inference(class_names=names, cascade=not no_cascade, **options)
 
 
 @main.command()
@@ -365,13 +373,8 @@ def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_p
     click.echo(f"{output_path}: rows scored: {report.scored}")
     for warning in report.warnings():
         click.echo(warning, err=True)
-    if inference.predictor.cascade is not None:
-        click.echo(f"predicted {', '.join(f'{by}: {report.stages[stage]}' for stage, by in STAGES.items())}")
-    if report.accuracy is not None:
-        others = report.labels.others
-        wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
-        right = f"{report.correct} of {report.labelled} labelled rows right ({report.accuracy:.2%})"
-        click.echo(f"accuracy: {right}{wrong}")
+    for line in report.results(inference.predictor.cascade is not None):
+        click.echo(line)
 
 
 @main.command()

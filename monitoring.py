@@ -24,7 +24,7 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.reference import MAX_TEXTS
 from textclf.drift.state import DRIFT, NO_DRIFT, NOT_ENOUGH_DATA, DriftState, check_not_ahead, read_state, update_state
-from textclf.errors import ModelStoreError, TextClfError
+from textclf.errors import TextClfError
 from textclf.files import atomic_file, check_writable
 from textclf.label_column import label_notes
 from textclf.listing import shortened
@@ -33,7 +33,7 @@ from textclf.monitoring.cascade_samples import comparable_samples, with_both_sta
 from textclf.monitoring.comparison import compare_samples
 from textclf.monitoring.labelling_commands import labels, sample
 from textclf.monitoring.options import MonitoringSettings, given_again, latest_options, monitoring_options
-from textclf.monitoring.retrain_trigger import retrain_if_due
+from textclf.monitoring.retrain_trigger import check_is_store, retrain_if_due
 from textclf.monitoring.samples import (
     Draws,
     LabelledSample,
@@ -54,8 +54,10 @@ from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_text import describe_drift
 from textclf.retraining.preflight import RetrainNeeds
+from textclf.rules.loading import with_rules
+from textclf.runtime.checked_texts import check_texts
 from textclf.runtime.loading import predictor_of_version
-from textclf.runtime.predictor import Predictor, check_texts
+from textclf.runtime.predictor import Predictor
 
 EXITS = {NO_DRIFT: 0, DRIFT: 3, NOT_ENOUGH_DATA: 4}
 _RETRAINING = Path(__file__).resolve().with_name("retraining.py")
@@ -75,6 +77,7 @@ class Monitoring:
         threads: number of threads; None uses all cores.
         clock: returns seconds since the epoch.
         max_texts: maximum number of texts, and of audits, to compare; more are sampled at random.
+        rules: rules of the server; their rewrites apply to texts that are scored, their labels do not count.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Monitoring:
         threads: int | None = None,
         clock: Callable[[], float] = time.time,
         max_texts: int = MAX_TEXTS,
+        rules: Path | str | None = None,
     ) -> None:
         self.model_path = Path(model_path)
         self.options = options
@@ -97,6 +101,7 @@ class Monitoring:
         self.threads = threads
         self.clock = clock
         self.max_texts = max_texts
+        self.rules = rules
 
     @property
     def store(self) -> Path | None:
@@ -220,7 +225,7 @@ class Monitoring:
         return compare_samples(opened, latest, labelled, options=self.options, draws=self.draws, now=now)
 
     def _predictor(self, opened: OpenedVersion, cascade: bool = True) -> Predictor:
-        return predictor_of_version(opened.version, threads=self.threads, cascade=cascade)
+        return with_rules(predictor_of_version(opened.version, threads=self.threads, cascade=cascade), self.rules)
 
 
 def run_drift_monitoring(
@@ -361,10 +366,8 @@ def _check_texts(monitoring: Monitoring, path: Path, audited: bool, options: Dat
         count = len(data.labels) - data.labels.count(None)
         notes += (f"{count:,} labels: not a random sample, so errors were not tested; see --audited.",)
     names = shortened([part.name for part in data.part])
-    source = f"{path}, only its part {names}" if names else str(path)
-    return monitoring.check(
-        data.texts, data.labels, audited or data.audit, times=data.times, source=source, notes=notes
-    )
+    place = f"{path}, only its part {names}" if names else str(path)
+    return monitoring.check(data.texts, data.labels, audited or data.audit, times=data.times, source=place, notes=notes)
 
 
 @main.command()
@@ -435,12 +438,10 @@ def _monitoring(settings: MonitoringSettings, context: CommandContext, *, needs_
         new_data_dir=settings.new_data_dir,
         threads=settings.threads,
         clock=context.clock,
+        rules=settings.rules,
     )
-    if needs_store and monitoring.store is None:
-        raise ModelStoreError(
-            f"{settings.model_path.absolute()}: expected a model store, which records windows and retrainings, found "
-            f"none; pass one with --model-path"
-        )
+    if needs_store:
+        check_is_store(monitoring.store, settings.model_path)
     return monitoring
 
 

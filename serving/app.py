@@ -71,8 +71,13 @@ _Post = Callable[[RequestRecord, Predictor, str, str], Response]
 
 def inference_of(settings: Settings, path: Path) -> Inference:
     """Return an Inference for serving: on a worker's share of the cores, with few batch shapes to warm up."""
-    tokens = _TOKENS_PER_BATCH_OF_JOB if settings.sagemaker_batch else _TOKENS_PER_BATCH
-    return Inference(path, threads=settings.inference_threads, tokens_per_batch=tokens, cascade=settings.cascade)
+    return Inference(
+        path,
+        threads=settings.inference_threads,
+        tokens_per_batch=_TOKENS_PER_BATCH_OF_JOB if settings.sagemaker_batch else _TOKENS_PER_BATCH,
+        cascade=settings.cascade,
+        rules=settings.rules or None,
+    )
 
 
 def recorder_of(settings: Settings, metrics: Metrics) -> PredictionRecorder | None:
@@ -307,7 +312,7 @@ class Service:
         api_error = api_error_of(error)
         record = record_of(request.environ)
         record.error = api_error.code.public_name
-        if api_error.code is ErrorCode.INTERNAL_ERROR:
+        if api_error.code in (ErrorCode.INTERNAL_ERROR, ErrorCode.RULE_FAILED):
             _LOG.error("request %s failed\n%s", record.request_id, redacted_traceback(error))
         elif api_error.code is ErrorCode.STORAGE_UNAVAILABLE:
             _LOG.error("the folder for reviews can't be used: %s", error)
@@ -335,13 +340,7 @@ class Service:
         if self.recorder is not None and request.environ.get("HTTP_X_PREDICTION_LOG") != OFF:
             self.recorder.record(predictor, batch)
         record.timings = timings
-        record.texts += len(texts)
-        for prediction in batch.predictions:
-            record.tokens += prediction.tokens or 0
-            record.truncated += bool(prediction.truncated)
-            record.empty += prediction.is_empty
-            if prediction.unusual_reason is not None:
-                record.unusual.append(prediction.unusual_reason)
+        record.count(batch.predictions)
         if batch.stages is not None:
             record.linear = (record.linear or 0) + int(batch.stages.exits.sum())
         return batch.predictions

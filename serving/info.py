@@ -37,6 +37,7 @@ def info_of(predictor: Predictor, settings: Settings, origin: Origin | None, *, 
         "explain": can_explain,
         "api_key": bool(settings.api_key),
         "cascade": None if cascade is None else {"exit_confidence": cascade.settings.exit_confidence},
+        "rules": None if predictor.rules is None else {"sha256": predictor.rules.sha256},
         "source": None if origin is None else asdict(origin),
         "limits": {name: getattr(settings, name) for name in _LIMITS},
     }
@@ -68,6 +69,11 @@ def info_schema(model: Json) -> Json:
             "type": ["object", "null"],
             "description": "Minimum confidence at which the linear stage predicts alone (null: it never does); null "
             "if the encoder predicts all texts.",
+        },
+        "rules": {
+            **object_schema({"sha256": text}, ["sha256"]),
+            "type": ["object", "null"],
+            "description": "Hash of the file of rules; null without RULES.",
         },
         "source": {
             **object_schema(source, source),

@@ -18,6 +18,7 @@ from serving.openapi_review import review_paths
 from serving.openapi_servers import RESPONSES, execution_parameters_path, other_bodies, other_schemas
 from serving.openapi_store import store_paths, store_report_schema
 from serving.schemas import PROBABILITY as _PROBABILITY
+from serving.schemas import RULES
 from serving.schemas import TRUNCATED as _TRUNCATED
 from serving.schemas import Json as _Json
 from serving.schemas import list_schema as _list
@@ -26,6 +27,7 @@ from serving.schemas import ref as _ref
 from serving.settings import Settings
 from textclf.labels import OTHER_LABEL
 from textclf.runtime.cascade import ENCODER, LINEAR
+from textclf.runtime.prediction import RULE, UNSURE
 from textclf.unusual_reasons import REASONS
 
 _EMPTY: _Json = {"const": True, "description": "Present if the text has no wordpieces, such as a text of blanks."}
@@ -39,10 +41,11 @@ _UNUSUAL_REASON: _Json = {
     "description": "Present next to `unusual`: the text has no letters, or its words are not those of the training "
     "texts (such as another language), or it is far from the training texts otherwise.",
 }
-_MARKS: _Json = {"empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON}
+_MARKS: _Json = {"empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON, "rules": RULES}
 _STAGE: _Json = {
-    "enum": [LINEAR, ENCODER],
-    "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off.",
+    "enum": [LINEAR, ENCODER, RULE],
+    "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off. "
+    f"`{RULE}` if a rule of the operator decided instead.",
 }
 _MODEL: _Json = {"type": "string", "description": "Name and version of the model."}
 # A schema can't describe the inside of a string, so the descriptions do.
@@ -83,7 +86,7 @@ _BODY_ERRORS = (
     ErrorCode.WRONG_SHAPE, ErrorCode.DUPLICATE_KEY, ErrorCode.TEXT_TOO_LONG, ErrorCode.INVALID_TEXT,
     ErrorCode.TOO_MANY_REQUESTS, ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
-_PREDICT_ERRORS = (*_BODY_ERRORS, ErrorCode.TOO_MUCH_WORK)
+_PREDICT_ERRORS = (*_BODY_ERRORS, ErrorCode.TOO_MUCH_WORK, ErrorCode.RULE_FAILED)
 _LIST_ERRORS = (ErrorCode.EMPTY_LIST, ErrorCode.TOO_MANY_TEXTS)
 _STORAGE_ERRORS = (ErrorCode.QUOTA_EXCEEDED, ErrorCode.DISK_FULL, ErrorCode.STORAGE_UNAVAILABLE)
 # Errors with status 503 that nginx may return for any path.
@@ -129,7 +132,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             **store_paths(_get),
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},
         },
-        "components": {"schemas": _schemas(class_names)},
+        "components": {"schemas": _schemas(settings, class_names)},
     }
     if settings.api_key:
         _require_key(document)
@@ -243,8 +246,15 @@ def _review_text(settings: Settings) -> _Json:
     return {**_text(settings), "minLength": 1, "pattern": r"\S"}
 
 
-def _schemas(class_names: Sequence[str] | None) -> _Json:
-    label: _Json = {"type": "string"} if class_names is None else {"type": "string", "enum": list(class_names)}
+def _schemas(settings: Settings, class_names: Sequence[str] | None) -> _Json:
+    label: _Json = (
+        {"type": "string"}
+        if class_names is None
+        else {
+            "type": "string",
+            "enum": list(class_names if UNSURE in class_names or not settings.rules else (*class_names, UNSURE)),
+        }
+    )
     probabilities: _Json = {"type": "object", "additionalProperties": _PROBABILITY}
     prediction = {
         "text": {"type": "string"},
@@ -261,7 +271,10 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
         "prediction_probs": {**_list(_PROBABILITY), "description": "Probability of each predicted label."},
         "probabilities": _list(probabilities),
         "truncated": _list(_TRUNCATED),
-        "stage": _list(_STAGE),
+        "stage": {
+            **_list({**_STAGE, "enum": [*_STAGE["enum"], None]}),
+            "description": "Stage of each prediction; null for the model's predictions without a cascade.",
+        },
         "model": _MODEL,
         "empty": {**_list({"type": "boolean"}), "description": "Present if a text of the list has no wordpieces."},
         "unusual": {**_list({"type": "boolean"}), "description": "Present if a text of the list is unusual."},
@@ -269,6 +282,7 @@ def _schemas(class_names: Sequence[str] | None) -> _Json:
             **_list({"enum": [*REASONS, None]}),
             "description": "Present next to `unusual`; null for a text that is not unusual.",
         },
+        "rules": {**_list(_list({"type": "string"})), "description": "Present if a rule changed a text of the list."},
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))
     error = _object({"code": {"type": "string"}, "message": {"type": "string"}}, ["code", "message"])

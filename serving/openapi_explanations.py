@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from serving.api.custom_attributes import HEADER, MAX_CHARS
 from serving.api.explain_requests import EXPLAIN_FORMATS, MIN_EVALUATIONS
-from serving.schemas import PROBABILITY, TRUNCATED, Json, list_schema, object_schema, ref
+from serving.schemas import PROBABILITY, RULES, TRUNCATED, Json, list_schema, object_schema, ref
 from serving.settings import Settings
 from textclf.explain.explanation import UNITS
 
@@ -27,6 +27,10 @@ _COMPLETE: Json = {
 }
 _UNSEEN: Json = {**_SPANS, "description": "Characters [start, end) that the model did not read."}
 _WORD_SPANS: Json = {**_SPANS, "description": "Characters [start, end) of each word."}
+_MODEL_PROBABILITIES: Json = {
+    **_BY_CLASS,
+    "description": "Present if a rule decided: probabilities of the model, which the values are about.",
+}
 _BASE: Json = {**_BY_CLASS, "description": "Value of the text without any word. With the values it sums to the whole."}
 
 # Next to the prediction in /invocations.
@@ -42,10 +46,16 @@ EXPLAINED_FIELDS: Json = {
     "explanation_spans": {**_SPANS, "description": "Characters [start, end) of each word, one for each piece between."},
     "explanation_evaluations": _EVALUATIONS,
     "explanation_complete": _COMPLETE,
-    "explanation_stage": {"enum": ["linear", "encoder"], "description": "Stage that is explained, with a cascade."},
+    "explanation_stage": {
+        "enum": ["linear", "encoder", "rule"],
+        "description": "Stage that is explained, with a cascade; rule if a rule decided instead of the model.",
+    },
     "explanation_baseline": _BASELINE,
     "explanation_unseen": _UNSEEN,
+    "rules": RULES,
+    "model_probabilities": _MODEL_PROBABILITIES,
 }
+_OPTIONAL = ("stage", "explanation_stage", "model_probabilities")
 CUSTOM_ATTRIBUTES: Json = {
     "name": HEADER,
     "in": "header",
@@ -105,9 +115,10 @@ def explanation_schemas(label: Json, marks: Json, ranking: Json, model: Json) ->
         "complete": _COMPLETE,
         "unseen": _UNSEEN,
         "truncated": TRUNCATED,
+        "model_probabilities": _MODEL_PROBABILITIES,
         **marks,
     }
-    always = [name for name in explanation if name not in ("stage", *marks)]
+    always = [name for name in explanation if name not in (*_OPTIONAL, *marks)]
     explained = {"prediction": ranking, **EXPLAINED_FIELDS, "truncated": TRUNCATED, **marks}
     attribution = object_schema(
         {
@@ -136,9 +147,7 @@ def explanation_schemas(label: Json, marks: Json, ranking: Json, model: Json) ->
             {"explanations": {**list_schema(object_schema(explanation, always)), "minItems": 1}, "model": model},
             ["explanations", "model"],
         ),
-        "ExplainedRanking": object_schema(
-            explained, [name for name in explained if name not in ("explanation_stage", *marks)]
-        ),
+        "ExplainedRanking": object_schema(explained, [name for name in explained if name not in (*_OPTIONAL, *marks)]),
         "ExplainedRankings": {**list_schema(ref("ExplainedRanking")), "minItems": 1},
         "Clarify": {
             **object_schema(clarify, clarify),

@@ -10,6 +10,12 @@ TRUNCATED: Json = {
     "type": ["boolean", "null"],
     "description": "Whether the model read only a part of the text; null if unknown.",
 }
+RULES: Json = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 1,
+    "description": "Present if rules of the operator rewrote the text or decided its label: their names.",
+}
 
 
 def object_schema(properties: Json, required: Iterable[str]) -> Json:

@@ -107,6 +107,14 @@ class Settings:
     cascade: bool = switch(
         True, "Let the linear stage of a version with a cascade predict easy texts; `off` always uses the encoder."
     )
+    rules: str = text(
+        "",
+        "File with rules before and after the model, in Python (.py) or TOML (.toml). It is read when a model is "
+        "loaded, so restart the server after a change. Code in it has all rights of the server.",
+        pattern=r"[^\x00]*",
+        expected="a path",
+        shown="none: no rules",
+    )
     max_text_chars: int = whole(
         100_000,
         "Maximum number of characters in a text, also after Unicode normalisation (NFKC), where spaces do not count; a "

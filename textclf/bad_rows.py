@@ -30,6 +30,7 @@ class Reason(StrEnum):
     LABEL_TYPE = "label_type"
     WEIGHT = "weight"
     UNWRITABLE = "unwritable"
+    RULE = "rule"
 
     @property
     def words(self) -> str:
@@ -52,6 +53,7 @@ _WORDS = {
     Reason.LABEL_TYPE: "a label of another type",
     Reason.WEIGHT: "a weight that is no positive number",
     Reason.UNWRITABLE: "not writable in the format of the output",
+    Reason.RULE: "a rule that fails",
 }
 
 

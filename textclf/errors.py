@@ -108,6 +108,21 @@ class TextTooLongError(InputError):
         self.max_chars = max_chars
 
 
+class RuleError(TextClfError):
+    """A rule of the operator fails for a text. The message does not quote the text; `detail` may.
+
+    Args:
+        message: the rule, its place, and what it did.
+        position: position of the text in its list.
+        detail: the message with that of the cause, for people who may see the text.
+    """
+
+    def __init__(self, message: str, position: int = 0, detail: str = "") -> None:
+        super().__init__(message)
+        self.position = position
+        self.detail = detail or message
+
+
 class UnknownLabelError(InputError):
     """A label is not a class of the model."""
 

@@ -15,6 +15,7 @@ from textclf.errors import (
     InputError,
     InvalidDrawError,
     PredictionLogError,
+    RuleError,
     StorageQuotaError,
     StorageUnavailableError,
     TextClfError,
@@ -81,6 +82,7 @@ class ErrorCode(enum.Enum):
     )
     CLIENT_GONE = 499, "The client closed the connection before the response; only log and metrics have this status."
     INTERNAL_ERROR = 500, "The server failed; its log has the reason under the request's id."
+    RULE_FAILED = 500, "A rule of the operator failed; the server's log has the reason under the request's id."
     NOT_READY = 503, "The model is not loaded yet."
     DRAINING = 503, "The server is about to stop; it still responds to other requests."
     LOG_UNAVAILABLE = 503, "The prediction log can't be read; the server's log has the reason."
@@ -110,6 +112,7 @@ _EXCEPTION_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (TextTooLongError, ErrorCode.TEXT_TOO_LONG),
     (InputError, ErrorCode.INVALID_TEXT),
     (StorageQuotaError, ErrorCode.QUOTA_EXCEEDED),
+    (RuleError, ErrorCode.RULE_FAILED),
     (PredictionLogError, ErrorCode.LOG_UNAVAILABLE),
     (StorageUnavailableError, ErrorCode.STORAGE_UNAVAILABLE),
 )

@@ -2,7 +2,8 @@
 
 `explanation` is a list of [piece of the text, {class: value}]. The pieces join to the text; the first and the last
 stand for [CLS] and [SEP], and their values are 0. For each class, its base and its values sum to the value of the whole
-text: to its probability, or to its logit. `explanation_spans` has the words between, [start, end) in characters.
+text: to its probability, or to its logit. If a rule replaced the prediction, they sum to `model_probabilities`.
+`explanation_spans` has the words between, [start, end) in characters.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ def explanation_fields(explanation: "Explanation") -> dict[str, Any]:
         **({} if explanation.stage is None else {"explanation_stage": explanation.stage}),
         "explanation_baseline": explanation.baseline,
         "explanation_unseen": explanation.unseen,
+        **explanation.rule_fields(),
     }
 
 

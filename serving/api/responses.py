@@ -3,7 +3,8 @@
 `score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
 ranking (`data`) has a score for each label. `stage` is present if a cascade predicts. `empty` is present, and true, for
 a text without wordpieces; for a list that contains one it has a value for each text. `unusual`, with the reason in
-`unusual_reason`, is present in the same way for a text that is not of the kind of the training texts.
+`unusual_reason`, is present in the same way for a text that is not of the kind of the training texts. So is `rules`,
+the names of the rules that rewrote the text or decided its label.
 """
 
 import json
@@ -74,10 +75,12 @@ def prediction_fields(prediction: "Prediction", model: str) -> dict[str, Any]:
 
 
 def marks_of(prediction: "Prediction") -> dict[str, Any]:
-    """Return the fields of a text without wordpieces, or unlike the training texts; {} for other texts."""
+    """Return the fields of a text that is blank, unlike the training texts or changed by rules; {} for other texts."""
     mark: dict[str, Any] = {"empty": True} if prediction.is_empty else {}
     if prediction.unusual_reason is not None:
         mark |= {"unusual": True, "unusual_reason": prediction.unusual_reason}
+    if prediction.rules:
+        mark["rules"] = prediction.rules
     return mark
 
 
@@ -86,26 +89,33 @@ def _text(predictions: Sequence["Prediction"], model: str) -> Any:
 
 
 def _columns(predictions: Sequence["Prediction"], model: str) -> Any:
+    stages = [item.stage for item in predictions]
     body = {
         "predictions": [item.label for item in predictions],
-        "prediction_probs": [item.probabilities[item.label] for item in predictions],
+        "prediction_probs": [item.probability for item in predictions],
         "probabilities": [item.probabilities for item in predictions],
         "truncated": [item.truncated for item in predictions],
-        # One model made all predictions: each has a stage, or none has.
-        **({} if predictions[0].stage is None else {"stage": [item.stage for item in predictions]}),
+        # Without a cascade, only predictions of rules have a stage.
+        **({"stage": stages} if any(stages) else {}),
         "model": model,
     }
     if any(empty := [item.is_empty for item in predictions]):
         body["empty"] = empty
     if any(unusual := [item.unusual for item in predictions]):
         body |= {"unusual": unusual, "unusual_reason": [item.unusual_reason for item in predictions]}
+    if any(rules := [item.rules for item in predictions]):
+        body["rules"] = rules
     return body
 
 
 def _ranking(prediction: "Prediction") -> list[dict[str, Any]]:
-    """All labels with their probabilities, best first; ties go to the predicted label, then by class id."""
+    """All labels with their probabilities, best first; ties go to the predicted label, then by class id.
+
+    A label that a rule chose comes first: `unsure`, which is not a class, has the probability 0.
+    """
+    first = {} if prediction.replaced is None else {prediction.label: prediction.probability}
     best_first = sorted(prediction.probabilities.items(), key=lambda item: (-item[1], item[0] != prediction.label))
-    return [{"label": label, "score": probability} for label, probability in best_first]
+    return [{"label": label, "score": probability} for label, probability in {**first, **dict(best_first)}.items()]
 
 
 def _data(predictions: Sequence["Prediction"], _model: str) -> Any:

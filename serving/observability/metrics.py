@@ -28,6 +28,9 @@ BUCKETS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
     0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
+# More names of rules are counted together.
+OTHER_RULES = "(other)"
+_MAX_RULE_NAMES = 200
 # A scrape reads the files of all workers, which takes some milliseconds for each of them.
 _RENDER_SECONDS = 1.0
 
@@ -71,6 +74,8 @@ class Metrics:
         self._empty = self._counter("empty_texts", "Scored texts without wordpieces.")
         unusual = self._counter("unusual_texts", "Scored texts unlike the training texts, by the reason.", "reason")
         self._unusual = {reason: unusual.labels(reason) for reason in REASONS}
+        self._rules = self._counter("rule_texts", "Texts that a rule rewrote or decided, by the rule.", "rule")
+        self._rule_names: set[str] = set()
         self._explanations = self._counter("explanations", "Texts explained.")
         self._evaluations = self._counter("explanation_evaluations", "Evaluations of the encoder for explanations.")
         self._incomplete = self._counter(
@@ -196,6 +201,8 @@ class Metrics:
             self._empty.inc(record.empty)
         for reason in record.unusual:
             self._unusual[reason].inc()
+        for rule in record.rules:
+            self._rules.labels(self._rule_label(rule)).inc()
         self._tokenise.observe(timings.tokenise)
         by_encoder = record.texts
         if record.linear is not None:
@@ -210,6 +217,13 @@ class Metrics:
         if by_encoder:
             self._queue.observe(timings.queue)
             self._infer.observe(timings.infer)
+
+    def _rule_label(self, rule: str) -> str:
+        """The name of a rule; OTHER_RULES beyond a number of names, which code of an operator may invent."""
+        if rule not in self._rule_names and len(self._rule_names) >= _MAX_RULE_NAMES:
+            return OTHER_RULES
+        self._rule_names.add(rule)
+        return rule
 
     def _explained(self, record: RequestRecord, seconds: float) -> None:
         self._explanations.inc(record.explanations)

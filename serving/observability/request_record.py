@@ -1,10 +1,12 @@
 """The record of a request that metrics and the access log read; a light import, for processes without a model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from textclf.runtime.backend import Timings
+    from textclf.runtime.prediction import Prediction
 
 UNKNOWN_ROUTE = "unknown"
 PREFIX = "textclf"
@@ -28,6 +30,7 @@ class RequestRecord:
         truncated: number of texts that the model read only in part.
         empty: number of texts without wordpieces.
         unusual: reasons of the texts that are not of the kind of the training texts.
+        rules: names of the rules that changed texts or predictions, once for each text.
         explanations, evaluations: number of texts explained, and of the encoder's evaluations for them.
         incomplete: number of explanations that ended early, because their time or their evaluations were used up.
         explain_seconds: time of the explanations with their predictions; None if none was asked for.
@@ -51,6 +54,7 @@ class RequestRecord:
     truncated: int = 0
     empty: int = 0
     unusual: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
     explanations: int = 0
     evaluations: int = 0
     incomplete: int = 0
@@ -62,6 +66,17 @@ class RequestRecord:
     body_is_read: bool = False
     is_left_to_nginx: bool = False
     seconds: float = 0.0
+
+    def count(self, predictions: "Sequence[Prediction]") -> None:
+        """Add the predictions of some texts."""
+        self.texts += len(predictions)
+        for prediction in predictions:
+            self.tokens += prediction.tokens or 0
+            self.truncated += bool(prediction.truncated)
+            self.empty += prediction.is_empty
+            self.rules += prediction.rules
+            if prediction.unusual_reason is not None:
+                self.unusual.append(prediction.unusual_reason)
 
 
 def public_method(method: str) -> str:

@@ -14,9 +14,11 @@ const REASONS = {
 };
 
 /** Remarks about a prediction, shown next to its label: [text, is a warning]. */
-export function remarksOf({ stage, truncated, unusual_reason: reason, empty }) {
+export function remarksOf({ stage, truncated, unusual_reason: reason, empty, rules }) {
   const remarks = [];
-  if (stage) remarks.push([`answered by the ${stage === "linear" ? "linear stage" : "encoder"}`, false]);
+  if (stage && stage !== "rule") remarks.push([`answered by the ${stage === "linear" ? "linear stage" : "encoder"}`, false]);
+  if (stage === "rule") remarks.push([`decided by the rule ${rules.at(-1)}`, false]);
+  else if (rules?.length) remarks.push(["rewritten by a rule", false]);
   if (truncated) remarks.push(["truncated: the model read only a part", true]);
   if (reason) remarks.push([`unusual: ${REASONS[reason] ?? reason}`, true]);
   if (empty) remarks.push(["empty: the text has no words", true]);
@@ -137,7 +139,7 @@ export class OneText {
     byId("result").hidden = false;
     byId("result").classList.remove("stale");
     const { label, probabilities } = found;
-    byId("label").textContent = `${label} ${percent(probabilities[label])}`;
+    byId("label").textContent = label in probabilities ? `${label} ${percent(probabilities[label])}` : label;
     byId("marks").replaceChildren(...remarksOf(found).map(([remark, isWarning]) =>
       element("span", { class: isWarning ? "mark warn" : "mark", text: remark })));
     byId("model").textContent = found.model;

@@ -104,7 +104,7 @@ export class WordView {
     const total = values.reduce((sum, value) => sum + value, bases[name]);
     byId("sum").textContent = unit === "probability"
       ? `Without the words ${percent(bases[name])}, the words ${shown(total - bases[name], unit)} points: ` +
-        `probability of ${name} ${percent(probabilities[name])}.`
+        `probability of ${name} ${percent((this.found.model_probabilities ?? probabilities)[name])}.`
       : `Without the words ${signed(bases[name], 2)}, the words ${shown(total - bases[name], unit)}.`;
     this.showHow();
     this.showTable(words, values, (value) => shown(value, unit, digits));
@@ -115,7 +115,8 @@ export class WordView {
     const sentences = [unit === "probability" ? "The values are percentage points of the probability." : "The values are logits."];
     sentences.push("A value is the mean change that the word makes, with other words present or absent. " +
       `Where a word is absent, ${BASELINES[baseline] ?? baseline}.`);
-    if (stage) sentences.push(`The ${stage === "linear" ? "linear stage" : "encoder"} is explained, because it answered.`);
+    if (stage === "rule") sentences.push(`The rule ${this.found.rules.at(-1)} decided; the values explain the model alone.`);
+    else if (stage) sentences.push(`The ${stage === "linear" ? "linear stage" : "encoder"} is explained, because it answered.`);
     if (!complete) sentences.push("The limit on time or evaluations ended the search early: words of a group share its value.");
     if (unseen.length) sentences.push("Crossed-out parts were not read by the model.");
     byId("how").textContent = sentences.join(" ");

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from textclf.errors import ConfigError, TextClfError
 from textclf.runtime.backend import EncodedBatch, ModelOutputs
 from textclf.runtime.cascade import Stages
 from textclf.runtime.feature_extraction import Wordpieces, features_of, wordpieces_of
+from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelStore, open_model
@@ -50,7 +52,8 @@ class ServedBatch:
         return (
             _BATCH_BYTES
             + len(predictions) * (_TEXT_BYTES + _CLASS_BYTES * len(self.predictor.class_names))
-            + sum(sys.getsizeof(prediction.text) for prediction in predictions)
+            + sum(map(_text_bytes, predictions))
+            + sum(_TEXT_BYTES + _CLASS_BYTES * len(item.probabilities) for item in predictions if item.replaced)
             + _ID_BYTES * ids
             + (0 if pooled is None else pooled.nbytes)
             + (0 if stages is None else stages.encoder_logits.nbytes + stages.linear_logits.nbytes)
@@ -107,9 +110,10 @@ class LogRowBuilder:
         return logged_predictions(
             [item.time for item in served for _ in item.batch.predictions],
             predictor.version_id,
-            [prediction.label for prediction in batch.predictions],
+            [prediction.of_model.label for prediction in batch.predictions],
             features_of(batch, context.wordpieces, context.projection),
             [prediction.text for prediction in batch.predictions] if self.keep_text else None,
+            list(map(_what_rules_did, batch.predictions)),
         )
 
     def _sampled(self, predictor: Predictor, batch: PredictionBatch) -> PredictionBatch:
@@ -159,6 +163,19 @@ def projection_of_version(model_path: Path, version_id: str) -> Projection | Non
         return None
     version.verify([REFERENCE_FILE])
     return load_projection(version.part(REFERENCE_FILE))
+
+
+def _text_bytes(prediction: Prediction) -> int:
+    rewritten = prediction.rewritten
+    return sys.getsizeof(prediction.text) + (0 if rewritten is None else sys.getsizeof(rewritten))
+
+
+def _what_rules_did(prediction: Prediction) -> str | None:
+    """LoggedPrediction.rules."""
+    if not prediction.rules:
+        return None
+    decided = {} if prediction.replaced is None else {"label": prediction.label}
+    return json.dumps({"names": prediction.rules, **decided}, ensure_ascii=False)
 
 
 def _joined(batches: Sequence[PredictionBatch]) -> PredictionBatch:

@@ -225,4 +225,5 @@ class PredictionRecorder:
 
 
 def _size(row: LoggedPrediction) -> int:
-    return _ROW_BYTES + len(row.features) + (0 if row.text is None else sys.getsizeof(row.text))
+    texts = sum(sys.getsizeof(text) for text in (row.text, row.rules) if text is not None)
+    return _ROW_BYTES + len(row.features) + texts

@@ -101,6 +101,7 @@ def serve(environ: Mapping[str, str]) -> int:
         sys.dont_write_bytecode = True
     settings = read_settings(environ)
     preflight.check_address(settings.host, settings.port)
+    preflight.check_rules(settings.rules)
     nginx = preflight.find_nginx(environ)
     if not source.serverless:
         _say_what_can_not_be_stored(settings)

@@ -94,6 +94,22 @@ def check_model(path: Path) -> None:
         ) from error
 
 
+def check_rules(path: str) -> None:
+    """Check that the file of rules can be read; the workers read it, and check it with the model.
+
+    Raises:
+        ConfigError: if there is a path, but not of a file that this user may read.
+    """
+    try:
+        if path and not Path(path).read_bytes():
+            raise ConfigError(f"RULES: expected rules in {path}, found an empty file; add rules, or unset RULES")
+    except OSError as error:
+        raise ConfigError(
+            f"RULES: expected a file that user {os.geteuid()} may read, got {path} ({error.strerror}); correct the "
+            f"path, or unset RULES"
+        ) from error
+
+
 def _is_empty(path: Path) -> bool:
     """Return whether a folder, or a store's folder of versions, has no visible entries."""
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")] if path.is_dir() else [path]

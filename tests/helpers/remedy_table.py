@@ -32,7 +32,6 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "monitoring.py": {
         "--audited": ("check", "tests/stages/test_monitoring.py::test_labels_without_audited_are_said_to_test_nothing"),
         "--latest": ("check", f"{_HERE}::test_options_of_a_check_that_need_each_other"),
-        "--model-path": ("check, watch", f"{_HERE}::test_options_of_a_check_that_need_each_other"),
     },
     "serving/sagemaker/training_job.py": {"--target": _OTHER},
     "serving/source/s3.py": {"--build-arg": _OTHER},
@@ -114,6 +113,9 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     ),
     "textclf/monitoring/options.py": {
         "--old-dataset-path": ("check, watch", f"{_HERE}::test_options_of_a_check_that_need_each_other")
+    },
+    "textclf/monitoring/retrain_trigger.py": {
+        "--model-path": ("check, watch", f"{_HERE}::test_options_of_a_check_that_need_each_other")
     },
     "textclf/report/audit_report.py": {
         "--class-weights": ("train", _ADVICE),

@@ -50,6 +50,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "data": {"drift"},
     "runtime": _RECORDS,
     "report": _RECORDS,
+    "rules": {"runtime", *_RECORDS},
     "explain": {"cli", "data", "runtime", *_RECORDS},
     "evaluation": {"data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},

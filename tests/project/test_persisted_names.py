@@ -67,7 +67,8 @@ from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.removals import Reason
 from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.runtime.cascade import ENCODER, LINEAR
-from textclf.runtime.file_scoring import EMPTY, UNUSUAL, UNUSUAL_REASON
+from textclf.runtime.file_scoring import EMPTY, RULES, UNUSUAL, UNUSUAL_REASON
+from textclf.runtime.prediction import RULE, UNSURE
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.parity import Parity
@@ -383,7 +384,9 @@ def test_the_prediction_log(tmp_path):
                 or {row[2] for row in connection.execute(f"PRAGMA index_info({name})")}
                 for name in names
             }
-        values = {"values of stage": {str(int(stage)) for stage in Stage}}
+        values = {"values of stage": {str(int(stage)) for stage in Stage}, "JSON in rules": {"names", "label"}}
+        # A log of earlier software gets this column when a rule acts.
+        columns["textclf_predictions"].add("rules")
         assert columns | values == LIST["Prediction log"]
 
 
@@ -391,8 +394,8 @@ def test_scored_files(written):
     header = (written / "scored.csv").read_text(encoding="utf-8").partition("\n")[0].strip().split(",")
     columns = {"p:*" if name.startswith("p:") else name for name in header} - {"text"}
     # The version is of earlier software, which marks no text as unusual.
-    assert columns | {UNUSUAL} == LIST["Scored files"]["CSV"]
-    marks = {EMPTY, UNUSUAL, UNUSUAL_REASON}
+    assert columns | {UNUSUAL, RULES} == LIST["Scored files"]["CSV"]
+    marks = {EMPTY, UNUSUAL, UNUSUAL_REASON, RULES}
     assert {*lines_of(written / "scored.jsonl")[0], *marks} - {"text"} == LIST["Scored files"]["JSONL"]
 
 
@@ -402,7 +405,8 @@ def test_explained_files(tmp_path):
     command = ["--model-path", "model", "explain", "--input", "texts.csv", "--output", "explained.jsonl"]
     with contextlib.chdir(tmp_path):
         assert CliRunner().invoke(inference.main, command).exit_code == 0
-    assert set(lines_of(tmp_path / "explained.jsonl")[0]) == LIST["Explained files"]["JSONL"]
+    of_rules = {"rules", "model_probabilities"}
+    assert set(lines_of(tmp_path / "explained.jsonl")[0]) | of_rules == LIST["Explained files"]["JSONL"]
 
 
 def test_checkpoints(tmp_path):
@@ -552,13 +556,13 @@ def test_http(seen):
             assert properties_of(schema.get("items", schema)) == fields, name
     assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings", "ExplainedRankings"}
     responses = seen.responses
-    # The version is of earlier software, which marks no text as unusual.
-    marks = {UNUSUAL, UNUSUAL_REASON}
+    # The version is of earlier software, which marks no text as unusual. The server has no rules.
+    marks = {UNUSUAL, UNUSUAL_REASON, RULES}
     assert set(responses["Prediction"]) | marks == listed["Prediction"]
     assert set(responses["/predict"]) | marks == listed["Predictions"]
     assert set(responses["/invocations"]) | marks == listed["Ranking"]
     for name in ("Explanation", "ExplainedRanking"):
-        assert set(responses[name]) | marks == listed[name]
+        assert set(responses[name]) | marks | {"model_probabilities"} == listed[name]
     assert set(responses["/info"]) == listed["Info"]
     assert set(responses["Error"]["error"]) == listed["Error.error"]
     assert set(responses["/invocations/predict"]) | marks == listed["response of /invocations/predict"]
@@ -571,7 +575,8 @@ def test_http(seen):
     assert properties_of(undone) == listed["response of /review/undo"]
     for path in ("/feedback", "/review/labels", "/ping"):
         assert set(responses[path]) == listed[f"response of {path}"]
-    assert {LINEAR, ENCODER} == listed["values of stage"]
+    assert {LINEAR, ENCODER, RULE} == listed["values of stage"]
+    assert listed["values of label"] == {UNSURE}
     assert set(REASONS) == listed["values of unusual_reason"]
     assert set(UNITS) == listed["values of unit"]
     assert {*BASELINES, ABSENCE} == listed["values of baseline"]
@@ -607,6 +612,7 @@ def test_metrics(seen):
         if not family.name.endswith("_created"):
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             found.setdefault(family.name, set()).update(labels)
+    found["textclf_rule_texts"].add("rule")  # The server has no rules.
     stages = set(re.findall(r'textclf_stage_seconds_count{stage="(\w+)"}', seen.metrics))
     assert found | {"values of stage in textclf_stage_seconds": stages} == LIST["Metrics"]
 

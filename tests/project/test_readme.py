@@ -115,7 +115,7 @@ def store(encoder, tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(tmp_path, monkeypatch, store) -> Path:
     """The checkout as a reader sees it; my-models is there, as if the reader had trained it before."""
-    for name in ("data", "model"):
+    for name in ("data", "docs", "model"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(store, tmp_path / "my-models")
     monkeypatch.chdir(tmp_path)

@@ -31,6 +31,7 @@ def test_every_variable_is_read_and_others_are_not():
         "MODEL_SERVER_TIMEOUT": "7",
         "INFERENCE_THREADS": "2",
         "CASCADE": "off",
+        "RULES": "rules.toml",
         "MAX_TEXT_CHARS": "10",
         "MAX_BATCH": "11",
         "MAX_BODY_BYTES": "12",

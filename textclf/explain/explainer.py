@@ -17,7 +17,8 @@ from textclf.explain.owen import owen_values
 from textclf.explain.word_spans import TextWords, text_words
 from textclf.listing import shortened
 from textclf.runtime.cascade import LINEAR, Cascade
-from textclf.runtime.predictor import Predictor, check_texts
+from textclf.runtime.checked_texts import check_texts
+from textclf.runtime.predictor import Predictor
 from textclf.tokenization.tokenizer import MAX_WORDPIECES, Tokenizer
 
 Floats = NDArray[np.float64]
@@ -92,6 +93,7 @@ class Explainer:
         Raises:
             InputError: if `texts` is not a list or tuple of well-formed str, if another argument is invalid, or if the
                 model has no tokenizer of wordpieces.
+            RuleError: if a rule fails.
             ModelStoreError: if predict() would raise it, or if the values do not add up to the prediction.
         """
         request = self._checked(unit, max_evaluations, seconds, on_batch, classes)
@@ -129,10 +131,12 @@ class Explainer:
         predictor, tokenizer = self.predictor, request.tokenizer
         end = None if request.seconds is None else time.monotonic() + request.seconds
         predicted = predictor.predict_batch([text])
+        prediction = predicted.predictions[0]
+        text = prediction.read_text
         words = text_words(text, tokenizer)
         logits = predicted.outputs.logits[0].astype(np.float64) / predictor.temperature
         names = predictor.class_names
-        if predictor.cascade is not None and predicted.predictions[0].stage == LINEAR:
+        if predictor.cascade is not None and prediction.of_model.stage == LINEAR:
             values, base = _linear_values(predictor.cascade, words, request.unit)
             evaluations, complete, baseline = 0, True, ABSENCE
             seen = np.flatnonzero(words.starts[:-1] < MAX_WORDPIECES)
@@ -146,7 +150,6 @@ class Explainer:
             base = total
         values[seen] = exactly_adding_up(values[seen], total - base)
         unseen = _unseen(words, seen)
-        prediction = predicted.predictions[0]
         return Explanation(
             text=text,
             class_names=tuple(names[i] for i in request.classes),
@@ -163,6 +166,8 @@ class Explainer:
             complete=complete,
             unseen=unseen,
             truncated=prediction.truncated,
+            rules=prediction.rules,
+            model_probabilities=None if prediction.replaced is None else prediction.replaced.probabilities,
         )
 
     def _encoder_values(

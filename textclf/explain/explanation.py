@@ -14,10 +14,12 @@ class Explanation:
     """Which words speak for which class, according to the model that predicted.
 
     For every class the base value and the values of all words add up to the probability. With the unit "logit" they
-    add up to calibrated logits with mean 0, whose softmax are the probabilities.
+    add up to calibrated logits with mean 0, whose softmax are the probabilities. If a rule replaced the prediction, the
+    values are still those of the model, and add up to the model's probabilities.
 
     Attributes:
-        text: the text, as given.
+        text: the text that the model read, to which words and spans belong; it is the text as given, unless a rule
+            rewrote it.
         class_names: classes that have values; K of them.
         label: the predicted class.
         probabilities: class name -> probability of all classes, as predict() returns them.
@@ -26,12 +28,15 @@ class Explanation:
         values: value of each word for each class: float64 [words, K]; 0 for words that the model did not read.
         base_values: what the model predicts without any word: float64 [K].
         unit: "probability" or "logit".
-        stage: "linear" or "encoder", the cascade stage that predicted; None without a cascade.
+        stage: "linear" or "encoder", the cascade stage that predicted; None without a cascade; "rule" if a rule
+            replaced the prediction.
         baseline: how words are taken away: "mask", "attention", "deletion", or "absence" at the linear stage.
         evaluations: variants of the text that the encoder read.
         complete: whether every word that the model read was evaluated; if false, some words share a group's value.
         unseen: characters [start, end) that the model did not read, because the text is too long; () if none.
         truncated: whether there are such characters; None if unknown.
+        rules: names of the rules that changed the text or the prediction.
+        model_probabilities: probabilities of the model, if a rule replaced its prediction; else None.
     """
 
     text: str
@@ -49,6 +54,15 @@ class Explanation:
     complete: bool
     unseen: tuple[tuple[int, int], ...]
     truncated: bool | None
+    rules: tuple[str, ...] = ()
+    model_probabilities: dict[str, float] | None = None
+
+    @property
+    def stage_in_words(self) -> str:
+        """The stage or the rule that predicted, as the end of a sentence; "" without both."""
+        if self.model_probabilities is not None:
+            return f" by the rule {self.rules[-1]}, but the values explain the model"
+        return "" if self.stage is None else f" by the {self.stage} stage"
 
     def pieces(self) -> list[tuple[str, dict[str, float]]]:
         """Pieces of the text with a value for each class; they join to the text.
@@ -88,7 +102,15 @@ class Explanation:
             "complete": self.complete,
             "unseen": [list(span) for span in self.unseen],
             "truncated": self.truncated,
+            **self.rule_fields(),
         }
+
+    def rule_fields(self) -> dict[str, Any]:
+        """The fields of a text that rules changed; {} for other texts."""
+        fields: dict[str, Any] = {"rules": list(self.rules)} if self.rules else {}
+        if self.model_probabilities is not None:
+            fields["model_probabilities"] = self.model_probabilities
+        return fields
 
     def to_html(self) -> str:
         """A self-contained HTML page with the coloured text, without scripts."""

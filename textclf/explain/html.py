@@ -100,11 +100,10 @@ def _shown_classes(explanation: Explanation) -> list[int]:
 
 
 def _facts(explanation: Explanation) -> str:
-    stage = "" if explanation.stage is None else f" by the {explanation.stage} stage"
     unit = "probability" if explanation.unit == "probability" else "calibrated logit"
     return (
-        f"Predicted {explanation.label}{stage}. Values are in the unit {unit}; absent words: {explanation.baseline}; "
-        f"evaluations: {explanation.evaluations}."
+        f"Predicted {explanation.label}{explanation.stage_in_words}. Values are in the unit {unit}; "
+        f"absent words: {explanation.baseline}; evaluations: {explanation.evaluations}."
     )
 
 

@@ -25,9 +25,9 @@ def described(explanation: Explanation, with_colours: bool) -> str:
     names = explanation.class_names
     column = names.index(explanation.label) if explanation.label in names else 0
     name = names[column]
-    stage = "" if explanation.stage is None else f"; by the {explanation.stage} stage"
+    stage = f";{explanation.stage_in_words}" if explanation.stage_in_words else ""
     lines = [
-        f"{explanation.label}  (probability {explanation.probabilities[explanation.label]:.4f}{stage}; "
+        f"{explanation.label}  (probability {explanation.probabilities.get(explanation.label, 0.0):.4f}{stage}; "
         f"evaluations: {explanation.evaluations}; absent words: {explanation.baseline})",
         _text(explanation, column, with_colours),
         f"{explanation.unit} of {name} without words: {explanation.base_values[column]:.4f}",

@@ -41,6 +41,12 @@ class MonitoringSettings:
         envvar="NEW_DATA_DIR",
         metavar="DIR",
     )
+    rules: Path | None = path(
+        None,
+        "Rules of the server, so that texts which are scored again are rewritten as it did.",
+        envvar="RULES",
+        metavar="FILE",
+    )
     windows: WindowRule | None = text(
         None,
         "Check the next window: the texts logged since the last one. With --retrain, retrain once K of the last N "

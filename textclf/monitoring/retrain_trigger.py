@@ -8,10 +8,23 @@ from typing import Any
 import click
 
 from textclf.drift.state import RetrainTry, read_state, update_state
-from textclf.errors import TrainingError
+from textclf.errors import ModelStoreError, TrainingError
 from textclf.monitoring.retrain_policy import RetrainPolicy, why_not_retrain
 from textclf.monitoring.subprocesses import run_retraining
 from textclf.retrain_outcome import RetrainOutcome
+
+
+def check_is_store(store: Path | None, model_path: Path) -> None:
+    """Check that a model is in a store, which records windows and retrainings.
+
+    Raises:
+        ModelStoreError: if `store` is None.
+    """
+    if store is None:
+        raise ModelStoreError(
+            f"{model_path.absolute()}: expected a model store, which records windows and retrainings, found none; pass "
+            f"one with --model-path"
+        )
 
 
 def retrain_if_due(

@@ -81,7 +81,9 @@ def features_of(batch: PredictionBatch, wordpieces: Wordpieces, projection: Proj
         lengths=np.where([prediction.is_empty for prediction in batch.predictions], MARKERS, counts),
         unknown_rates=_shares(words, words.ids == wordpieces.unknown_id),
         continuation_rates=_shares(words, wordpieces.continues[words.ids]),
-        non_letter_rates=np.array([_non_letter_rate(prediction.text) for prediction in batch.predictions], np.float32),
+        non_letter_rates=np.array(
+            [_non_letter_rate(prediction.read_text) for prediction in batch.predictions], np.float32
+        ),
         words=words,
         logits=batch.outputs.logits,
         predicted=batch.predicted,

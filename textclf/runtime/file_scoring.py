@@ -3,8 +3,9 @@
 A scored row contains the input's fields in their order, then `label`, `score`, `probabilities` (in CSV a column
 `p:<class>` for each class) and `truncated`; in JSONL a text without wordpieces also has `empty`, which is true. The
 input's own `label` becomes `input_label`. An unusual text has `unusual`, which is true, and `unusual_reason` in JSONL;
-CSV has a column `unusual` with the reason or nothing, if the version recognises such texts. An input with a field of
-one of the other names is refused, so that no field is overwritten.
+CSV has a column `unusual` with the reason or nothing, if the version recognises such texts. With rules, a row that they
+changed has `rules`, the list of their names; CSV has a column `rules` with the names between blanks. An input with a
+field of one of the other names is refused, so that no field is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
@@ -29,11 +30,12 @@ from typing import Any
 from uuid import UUID
 
 from textclf.bad_rows import BadRowError, BadRows, Reason
-from textclf.errors import InputError
+from textclf.errors import InputError, RuleError
 from textclf.files import atomic_file
+from textclf.runtime.checked_texts import check_text
 from textclf.runtime.label_accuracy import LabelComparison
 from textclf.runtime.prediction import Prediction
-from textclf.runtime.predictor import Predictor, check_text
+from textclf.runtime.predictor import Predictor
 from textclf.runtime.scoring_report import ScoringReport, row_reason
 from textclf.spreadsheets import neutral
 from textclf.unicode import is_unicode
@@ -44,7 +46,7 @@ WriteRow = Callable[[Fields, Prediction], None]
 
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
-EMPTY, UNUSUAL, UNUSUAL_REASON = "empty", "unusual", "unusual_reason"
+EMPTY, UNUSUAL, UNUSUAL_REASON, RULES = "empty", "unusual", "unusual_reason", "rules"
 _OTHER_TYPES = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID, bytes)
 # Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
 CHUNK_ROWS = 1024
@@ -99,8 +101,7 @@ def score_rows(
     for chunk in _chunks(scoreable_rows()):
         if refused:
             continue  # Only counts the other bad rows.
-        predictions = predictor.predict([text for _, _, text in chunk])
-        for (number, fields, _), prediction in zip(chunk, predictions, strict=True):
+        for number, fields, prediction in _predicted(predictor, chunk, source, leave_out):
             try:
                 write(fields, prediction)
             except InputError as error:
@@ -120,6 +121,24 @@ def score_rows(
     return report
 
 
+def _predicted(
+    predictor: Predictor, chunk: Sequence[tuple[int, Fields, str]], source: Path | str, leave_out: OnBad
+) -> Iterator[tuple[int, Fields, Prediction]]:
+    """The rows with their predictions, without those for which a rule fails."""
+    try:
+        predictions = predictor.predict([text for _, _, text in chunk])
+    except RuleError as error:
+        if len(chunk) == 1:
+            number = chunk[0][0]
+            leave_out(number, BadRowError(source, f"row {number}", Reason.RULE, error.detail, "correct the rule"))
+            return
+        for row in chunk:
+            yield from _predicted(predictor, [row], source, leave_out)
+    else:
+        for (number, fields, _), prediction in zip(chunk, predictions, strict=True):
+            yield number, fields, prediction
+
+
 @contextlib.contextmanager
 def row_writer(
     path: Path,
@@ -127,6 +146,7 @@ def row_writer(
     columns: Sequence[str],
     for_spreadsheets: bool = False,
     marks_unusual: bool = False,
+    has_rules: bool = False,
 ) -> Iterator[WriteRow]:
     """Open a file and yield a function that writes one scored row in the format of the file's ending.
 
@@ -139,6 +159,7 @@ def row_writer(
         columns: known fields of the input; CSV has one column for each, and refuses rows with other fields.
         for_spreadsheets: neutralise texts that start like a formula; only for CSV.
         marks_unusual: whether the model recognises unusual texts, which CSV has a column for.
+        has_rules: whether rules are applied, which CSV has a column for.
 
     Raises:
         InputError: if the ending is unknown, or does not fit for_spreadsheets; or if a column has a name that the
@@ -153,6 +174,8 @@ def row_writer(
         taken.add(EMPTY)
     if marks_unusual:
         taken |= {UNUSUAL} if is_csv else {UNUSUAL, UNUSUAL_REASON}
+    if has_rules:
+        taken.add(RULES)
     _check_free(columns, taken)
     with contextlib.ExitStack() as stack:
         file: Any = stack.enter_context(atomic_file(path, "wb"))
@@ -161,7 +184,7 @@ def row_writer(
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
         if is_csv:
             shown = neutral if for_spreadsheets else _unchanged
-            header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual)
+            header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual, has_rules)
         else:
             header, text_of_row = "", _json_text
         file.write(_utf8(header))
@@ -238,12 +261,17 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
         "truncated": prediction.truncated,
         **({EMPTY: True} if prediction.is_empty else {}),
         **({UNUSUAL: True, UNUSUAL_REASON: prediction.unusual_reason} if prediction.unusual else {}),
+        **({RULES: list(prediction.rules)} if prediction.rules else {}),
     }
     return _json(row) + "\n"
 
 
 def _csv_text(
-    columns: Sequence[str], class_names: Sequence[str], shown: Callable[[Any], Any], marks_unusual: bool
+    columns: Sequence[str],
+    class_names: Sequence[str],
+    shown: Callable[[Any], Any],
+    marks_unusual: bool,
+    has_rules: bool,
 ) -> tuple[str, Callable[[Fields, Prediction], str]]:
     """The header, and a function that turns a row into a line of CSV; `shown` is applied to each text."""
     known = set(columns)
@@ -262,11 +290,13 @@ def _csv_text(
                 *(prediction.probabilities[name] for name in class_names),
                 _cell(prediction.truncated),
                 *([prediction.unusual_reason or ""] if marks_unusual else []),
+                *([" ".join(prediction.rules)] if has_rules else []),
             ]
         )
 
     header = [*map(_renamed, columns), "label", "score", *_probability_columns(class_names), "truncated"]
     header += [UNUSUAL] if marks_unusual else []
+    header += [RULES] if has_rules else []
     return _csv_line([shown(cell) for cell in header]), text_of_row
 
 

@@ -149,6 +149,7 @@ def predictor_with(
         cascade=cascade,
         other_names=manifest.data.get("options", {}).get("rename_labels", {}),
         unusual=unusual,
+        golden_texts=manifest.golden_texts,
     )
 
 

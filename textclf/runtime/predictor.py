@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
+from textclf.errors import ConfigError, ModelStoreError, TextTooLongError
 from textclf.runtime.backend import Backend, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.batching import batches_by_length, groups_by_size
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
+from textclf.runtime.checked_texts import check_texts
 from textclf.runtime.encoder_speed import EncoderSpeed
 from textclf.runtime.prediction import Prediction
+from textclf.runtime.rule_hooks import Rewritten, RuleHooks
 from textclf.runtime.turns import SHORT_CHARS, Turns
 from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.calibration import decide, softmax
-from textclf.unicode import encode_utf8
 
 TOKENS_PER_BATCH = 4096
 
@@ -33,7 +34,7 @@ class PredictionBatch:
 
     Attributes:
         predictions: one per text, in the order of the texts.
-        predicted: class ids, int64 [n].
+        predicted: class ids that the model predicts, whatever the rules decide: int64 [n].
         encoded: the texts in the form that the backend read.
         outputs: model outputs in the order of the texts; with a cascade, the logits of both stages on one scale.
         stages: outputs of each cascade stage; None without a cascade.
@@ -51,16 +52,18 @@ class ReadTexts:
     """Texts after read(): what the encoder computes for them is known.
 
     Attributes:
-        texts: the texts.
+        texts: the texts that the model reads.
         encoded: the texts in the form that the backend reads.
         stages: outputs of the linear stage; None without a cascade.
         unusual: for each text the reason why it is unusual, or None; None if the model can't tell.
+        rewritten: the texts as given, with what the rules made of them; None without rules.
     """
 
     texts: list[str]
     encoded: EncodedBatch
     stages: Stages | None
     unusual: list[str | None] | None = None
+    rewritten: list[Rewritten] | None = None
 
     @property
     def encoder_tokens(self) -> NDArray[np.int64]:
@@ -89,6 +92,11 @@ class Predictor:
         other_names: class names by the names that the classes have in the training data, to compare with labels.
         unusual: recognises texts that are not of the kind of the training texts, if the backend has a tokenizer; None
             marks no text.
+        golden_texts: texts on which rules are checked.
+
+    Attributes:
+        rules: the operator's rules, which are applied to every text and prediction; None: none
+            (textclf.rules.loading sets them).
 
     Raises:
         ConfigError: if a number is out of its range, if the cascade has another number of classes, or if it is used
@@ -108,6 +116,7 @@ class Predictor:
         cascade: Cascade | None = None,
         other_names: Mapping[str, str] | None = None,
         unusual: UnusualTexts | None = None,
+        golden_texts: Sequence[str] = (),
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -134,6 +143,8 @@ class Predictor:
         self.cascade = cascade
         self.other_names = dict(other_names or {})
         self.unusual = unusual
+        self.golden_texts = tuple(golden_texts)
+        self.rules: RuleHooks | None = None
         self.speed = EncoderSpeed()
         self._reading = Turns()
 
@@ -151,6 +162,7 @@ class Predictor:
 
         Raises:
             InputError: if `texts` is not a list or tuple of well-formed str; names the first bad item.
+            RuleError: if a rule fails.
             ModelStoreError: if the logits do not fit class_names or are not finite, or if the process was forked
                 after the model was loaded.
         """
@@ -169,7 +181,7 @@ class Predictor:
         For the arguments see read() and score().
 
         Raises:
-            InputError, ModelStoreError: if predict() would raise it.
+            InputError, RuleError, ModelStoreError: if predict() would raise it.
             TextTooLongError: if a text has more than `max_chars` characters.
         """
         return self.score(self.read(texts, timings, max_chars=max_chars), timings, both_stages=both_stages)
@@ -193,9 +205,13 @@ class Predictor:
 
         Raises:
             InputError: if `texts` is not a list or tuple of well-formed str; names the first bad item.
+            RuleError: if a rule fails.
             TextTooLongError: if a text has more than `max_chars` characters.
         """
         texts = check_texts(texts)
+        rewritten = None if self.rules is None else self.rules.before(texts)
+        if rewritten is not None:
+            texts = [item.text for item in rewritten]
         timings = timings or Timings()
         parts = []
         for group in groups_by_size(texts):
@@ -205,11 +221,11 @@ class Predictor:
                 counts = part.encoded.token_counts
                 on_group(int((part.encoded.lengths if counts is None else counts).sum()))
         if len(parts) == 1:
-            return parts[0]
+            return parts[0] if rewritten is None else dataclasses.replace(parts[0], rewritten=rewritten)
         stages = [part.stages for part in parts if part.stages is not None]
         encoded = EncodedBatch.joined([part.encoded for part in parts])
         reasons = [reason for part in parts for reason in part.unusual or ()]
-        return ReadTexts(texts, encoded, Stages.joined(stages) if stages else None, reasons or None)
+        return ReadTexts(texts, encoded, Stages.joined(stages) if stages else None, reasons or None, rewritten)
 
     def score(
         self,
@@ -228,7 +244,7 @@ class Predictor:
             on_batch: see run().
 
         Raises:
-            ModelStoreError: if predict() would raise it.
+            RuleError, ModelStoreError: if predict() would raise it.
         """
         timings = timings or Timings()
         encoded, stages = read.encoded, read.stages
@@ -257,6 +273,8 @@ class Predictor:
                 read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, reasons, strict=True
             )
         ]
+        if self.rules is not None and read.rewritten is not None:
+            predictions = self.rules.after(read.rewritten, predictions)
         return PredictionBatch(predictions, ids.astype(np.int64), encoded, outputs, stages)
 
     def encode(self, texts: list[str], timings: Timings | None = None, max_chars: int | None = None) -> EncodedBatch:
@@ -370,31 +388,3 @@ def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: 
     for positions, part in parts:
         rows[positions] = part
     return rows
-
-
-def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list.
-
-    Raises:
-        InputError: if `texts` is not a list or tuple, or an item is not a well-formed str.
-    """
-    if not isinstance(texts, list | tuple):
-        raise InputError(f"expected a list of texts, got {type(texts).__name__}; for one text pass [text]")
-    for index, text in enumerate(texts):
-        try:
-            check_text(text)
-        except InputError as error:
-            raise InputError(f"text {index} (counted from 0): {error}") from None
-    return list(texts)
-
-
-def check_text(text: object) -> str:
-    """`text`, if it is a str that UTF-8 can encode.
-
-    Raises:
-        InputError: if it is not a str, or contains a lone surrogate (as broken JSON escapes produce).
-    """
-    if not isinstance(text, str):
-        raise InputError(f"expected a str, got {type(text).__name__}")
-    encode_utf8(text)
-    return text

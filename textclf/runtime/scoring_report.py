@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from textclf.bad_rows import MAX_PLACES, BadRowError, Reason, in_words
 from textclf.label_column import describe_changes, rename_notes
+from textclf.labels import OTHER_LABEL
 from textclf.runtime.label_accuracy import LabelResults
-from textclf.runtime.prediction import Prediction
+from textclf.runtime.prediction import RULE, STAGES, UNSURE, Prediction
 from textclf.unusual_reasons import MEANINGS
 
 MAX_SKIPPED_LISTED = 1000
@@ -28,7 +29,9 @@ class ScoringReport:
         unusual_rows: numbers of the first of them.
         columns: the columns that were read instead of those that were asked for; "" if there are none.
         labels: the rows' own labels, compared with the predictions.
-        stages: cascade stage -> rows that it predicted; empty without a cascade.
+        stages: cascade stage, or "rule" -> rows that it predicted; empty without a cascade and rules.
+        rules: name of a rule -> rows whose text or prediction it changed.
+        unsure: rows that a rule gave the label "unsure".
     """
 
     scored: int = 0
@@ -42,6 +45,8 @@ class ScoringReport:
     columns: str = ""
     labels: LabelResults = field(default_factory=LabelResults)
     stages: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    unsure: int = 0
 
     @property
     def rows(self) -> int:
@@ -79,6 +84,8 @@ class ScoringReport:
             reasons = ", ".join(f"{MEANINGS[reason]} ({count})" for reason, count in self.unusual.most_common())
             numbers = _first_rows(self.unusual_rows, self.unusual.total())
             yield f"unusual texts: {self.unusual.total()} ({numbers}): {reasons}"
+        if self.unsure:
+            yield f"texts that a rule left {UNSURE}: {self.unsure}; rows with a label count as wrong"
         if self.skipped:
             yield f"skipped {self.skipped} of {self.rows} rows: {in_words(self.reasons)}"
             yield from (f"  {row_reason(number, reason)}" for number, reason in self.skipped_rows)
@@ -90,6 +97,22 @@ class ScoringReport:
         if self.unknown_labels:
             rows = "1 row has" if self.unknown_labels == 1 else f"{self.unknown_labels} rows have"
             yield f"{rows} a label that is not a class of the model{self.labels.remedy}"
+
+    def results(self, has_cascade: bool) -> Iterator[str]:
+        """Lines about stages, rules and the accuracy; `has_cascade` tells whether the model has a cascade."""
+        if has_cascade:
+            counts = {by: self.stages[stage] for stage, by in STAGES.items()}
+            counts |= {"by a rule": self.stages[RULE]} if self.stages[RULE] else {}
+            yield f"predicted {', '.join(f'{by}: {count}' for by, count in counts.items())}"
+        if self.rules:
+            ordered = sorted(self.rules.items(), key=lambda item: (-item[1], item[0]))
+            counted = (f"{rule} ({count})" for rule, count in ordered)
+            yield f"rows that rules changed: {', '.join(counted)}"
+        if self.accuracy is not None:
+            others = self.labels.others
+            wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
+            right = f"{self.correct} of {self.labelled} labelled rows right ({self.accuracy:.2%})"
+            yield f"accuracy: {right}{wrong}"
 
     def leave_out(self, number: int, error: BadRowError) -> None:
         """Count a bad row."""
@@ -105,6 +128,8 @@ class ScoringReport:
         self.scored += 1
         if prediction.stage is not None:
             self.stages[prediction.stage] += 1
+        self.rules.update(prediction.rules)
+        self.unsure += prediction.replaced is not None and prediction.label == UNSURE
         if prediction.is_empty:
             self.empty += 1
             if len(self.empty_rows) < MAX_PLACES:

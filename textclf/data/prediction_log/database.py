@@ -58,6 +58,7 @@ ROWS = Table(
     Column("label", Text, nullable=False),
     Column("features", LargeBinary, nullable=False),
     Column("text", Text),
+    Column("rules", Text),
     # Covers all columns that selecting, counting and pruning look at, so that none of them reads the rows.
     Index("textclf_predictions_by_time", "time", "version", "id"),
 )
@@ -189,6 +190,15 @@ def check_schema(engine: Engine, shown: str, *, creates: bool) -> None:
             f"{', '.join(map(str, found)) or 'unknown'}{' of a newer version of this software' if is_newer else ''}; "
             f"update this software, or name another database"
         )
+
+
+def add_rules_column(engine: Engine) -> None:
+    """Add the column `rules` to a log of earlier software, which lacks it; that software can still use the log."""
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
+        if all(column["name"] != "rules" for column in inspect(connection).get_columns(ROWS.name)):
+            connection.exec_driver_sql(f"ALTER TABLE {ROWS.name} ADD COLUMN rules TEXT")
 
 
 def rows_with_ids(connection: Connection, ids: Sequence[int]) -> list[Any]:

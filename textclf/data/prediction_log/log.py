@@ -1,8 +1,9 @@
 """The prediction log: time, features, label and model version of each served text, in SQLite or PostgreSQL.
 
     textclf_prediction_log   one row: version of this schema
-    textclf_predictions      id, time, version, label, features (textclf.data.prediction_log.feature_codec), text
+    textclf_predictions      id, time, version, label, features (textclf.data.prediction_log.feature_codec), text, rules
 
+Label and features are those of the model; `rules` has what the operator's rules did. The text is the one that was sent.
 The features contain the wordpieces of a text, so the log is personal data even if it stores no texts.
 """
 
@@ -28,6 +29,7 @@ from textclf.data.prediction_log.database import (
     LOCK_SECONDS,
     ROWS,
     WRITES,
+    add_rules_column,
     check_schema,
     file_id,
     make_private,
@@ -66,6 +68,8 @@ class LoggedPrediction:
         time: seconds since the epoch.
         features: features of the text, encoded by textclf.data.prediction_log.feature_codec.
         text: the text; None if it is not to be stored.
+        rules: JSON with `names`, the names of the rules that acted, and with `label`, if a rule decided the label;
+            None if no rule acted.
     """
 
     time: float
@@ -73,6 +77,7 @@ class LoggedPrediction:
     label: str
     features: bytes
     text: str | None = None
+    rules: str | None = None
 
 
 def logged_predictions(
@@ -81,6 +86,7 @@ def logged_predictions(
     labels: Sequence[str],
     features: TextFeatures,
     texts: Sequence[str] | None = None,
+    rules: Sequence[str | None] | None = None,
 ) -> list[LoggedPrediction]:
     """Rows of n texts that one model version predicted.
 
@@ -90,10 +96,11 @@ def logged_predictions(
         labels: n predicted classes.
         features: features of the n texts.
         texts: the n texts; None stores none.
+        rules: what the rules did to each text (see LoggedPrediction); None if they did nothing.
     """
-    stored = [None] * len(times) if texts is None else texts
-    columns = zip(times, labels, encode_features(features), stored, strict=True)
-    return [LoggedPrediction(time, version_id, label, blob, text) for time, label, blob, text in columns]
+    nothing = [None] * len(times)
+    columns = zip(times, labels, encode_features(features), texts or nothing, rules or nothing, strict=True)
+    return [LoggedPrediction(time, version_id, label, blob, *others) for time, label, blob, *others in columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +157,7 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file_id: tuple[int, int] | None = None
+        self._has_rules_column = False
         # True while SQLite's write-ahead log may contain removed rows, also those removed before this object existed.
         self._leaves_traces = True
 
@@ -159,6 +167,7 @@ class PredictionLog:
         Raises:
             PredictionLogError: if the database can't be reached or written, or has a newer schema.
         """
+        has_rules = any(row.rules is not None for row in rows)
         values = [
             {
                 "time": row.time,
@@ -167,9 +176,15 @@ class PredictionLog:
                 "features": row.features,
                 # PostgreSQL stores no NUL in texts.
                 "text": None if row.text is None else row.text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+                # A log of earlier software gets the column with the first row that needs it.
+                **({"rules": row.rules} if has_rules else {}),
             }
             for row in rows
         ]
+        if has_rules and not self._has_rules_column:
+            with self._database_errors("written"):
+                add_rules_column(self._ready_engine(creates=True))
+                self._has_rules_column = True
         with self._writing() as connection:
             if values:
                 connection.execute(insert(ROWS), values)
@@ -368,6 +383,7 @@ class PredictionLog:
         if self._engine is not None:
             self._engine.dispose()
         self._engine = self._file_id = None
+        self._has_rules_column = False
 
 
 _NO_FEATURES = TextFeatures(
