@@ -151,7 +151,7 @@ def _ranked(prediction: "Prediction", ranked: RankedLabels) -> list[dict[str, An
 
 
 def _best(prediction: "Prediction") -> dict[str, Any]:
-    return {"label": prediction.label, "score": prediction.probabilities[prediction.label]}
+    return {"label": prediction.label, "score": prediction.probability}
 
 
 def _instances(predictions: Sequence["Prediction"], _model: str) -> Any:
