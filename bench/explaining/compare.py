@@ -10,13 +10,11 @@ See bench/README.md.
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -27,6 +25,7 @@ from scipy.stats import spearmanr
 
 from bench.errors import BenchError
 from bench.explaining.problem import Masks, Problem, Values, read_problem
+from bench.explaining.workers import Line, Worker
 from bench.machine import describe_machine
 from bench.reports import chosen_names
 from inference import Inference
@@ -40,7 +39,6 @@ SHARES = (0.1, 0.2)
 # How words are removed from the text that is measured.
 REMOVALS = (DELETION, MASK)
 _WORKER = Path(__file__).with_name("shap_worker.py")
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -104,35 +102,22 @@ class Shap:
     """
 
     def __init__(self, python: Path) -> None:
-        self._process = subprocess.Popen(  # noqa: S603
-            [str(python), str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._worker = Worker(python, _WORKER)
 
     def values(self, problem: Problem, function: Callable[[Masks], Values], evaluations: int) -> Found:
         """Values for the predicted class."""
         names = list(problem.predictor.class_names)
-        answer = self._ask({"words": problem.word_texts, "evaluations": evaluations, "classes": names})
+        answer = self._worker.ask({"words": problem.word_texts, "evaluations": evaluations, "classes": names})
         used = 0
         while "masks" in answer:
             masks = np.array(answer["masks"], np.bool_)
             used += len(masks)
-            answer = self._ask({"values": function(masks).tolist()})
+            answer = self._worker.ask({"values": function(masks).tolist()})
         return Found(np.array(answer["result"])[:, problem.predicted], used)
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate()
-
-    def _ask(self, message: Line) -> Line:
-        assert self._process.stdin is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise BenchError(f"shap: the worker ended with status {self._process.wait()}; its error is above")
-        answer: Line = json.loads(line)
-        return answer
+        self._worker.close()
 
 
 def falls(problem: Problem, values: Values) -> Line:

@@ -5,12 +5,9 @@
 Both explain each text in turn, with the same maximum number of evaluations. See bench/README.md.
 """
 
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # Run as a file: put the repository root on the path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -22,6 +19,7 @@ from bench.arithmetic import markdown_table, quantile
 from bench.errors import BenchError
 from bench.explaining.compare import texts_of
 from bench.explaining.problem import read_problem
+from bench.explaining.workers import Line, Worker
 from bench.machine import describe_machine
 from bench.reports import write_json
 from inference import Inference
@@ -34,48 +32,14 @@ _WORKER = Path(__file__).with_name("pipeline_worker.py")
 _WARM_UP = 2
 
 
-class Pipeline:
-    """The worker process of shap and transformers, in an environment of its own.
-
-    Args:
-        python: interpreter that has shap, transformers and PyTorch.
-        folder: the model, as bench/serving/to_hugging_face.py writes it.
-        max_length: wordpieces at which a text is cut.
-    """
-
-    def __init__(self, python: Path, folder: Path, max_length: int) -> None:
-        command = [str(python), str(_WORKER), str(folder), str(max_length)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
-
-    def explain(self, text: str, evaluations: int) -> dict[str, Any]:
-        """Explain a text; {"seconds", "evaluations"}.
-
-        Raises:
-            BenchError: if the worker ends.
-        """
-        assert self._process.stdin is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
-        self._process.stdin.write(json.dumps({"text": text, "evaluations": evaluations}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise BenchError(f"shap: the worker ended with status {self._process.wait()}; its error is above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-
-def explained(explainer: Explainer, text: str, evaluations: int) -> dict[str, Any]:
+def explained(explainer: Explainer, text: str, evaluations: int) -> Line:
     """Explain a text; {"seconds", "evaluations", "stage"}."""
     start = time.perf_counter()
     (found,) = explainer.explain([text], max_evaluations=evaluations)
     return {"seconds": time.perf_counter() - start, "evaluations": found.evaluations, "stage": found.stage}
 
 
-def report(lines: dict[str, list[dict[str, Any]]]) -> str:
+def report(lines: dict[str, list[Line]]) -> str:
     """A table of times and evaluations, and the ratio of the times."""
     rows = []
     for name, own in lines.items():
@@ -120,17 +84,19 @@ def main(
     click.echo(describe_machine())
     encoder = Explainer(Inference(model_path, cascade=False).predictor)
     cascade = Explainer(Inference(model_path).predictor)
-    pipeline = None if folder is None or shap_python is None else Pipeline(shap_python, folder, max_length)
+    pipeline = None
+    if folder is not None and shap_python is not None:
+        pipeline = Worker(shap_python, _WORKER, str(folder), str(max_length))
     problems = (read_problem(text, encoder.predictor, max_length) for text in texts_of(input_path, texts, seed))
     cut = [problem.text for problem in problems if problem is not None]
-    lines: dict[str, list[dict[str, Any]]] = {"project": [], "linear stage": [], "pipeline": []}
+    lines: dict[str, list[Line]] = {"project": [], "linear stage": [], "pipeline": []}
     for position, text in enumerate([*cut[:_WARM_UP], *cut]):
         found = {
             "project": explained(encoder, text, evaluations),
             "linear stage": explained(cascade, text, evaluations),
         }
         if pipeline is not None:
-            found["pipeline"] = pipeline.explain(text, evaluations)
+            found["pipeline"] = pipeline.ask({"text": text, "evaluations": evaluations})
         if position >= _WARM_UP:
             for name, line in found.items():
                 if name != "linear stage" or line["stage"] == LINEAR:

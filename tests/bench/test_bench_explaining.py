@@ -9,6 +9,8 @@ from tiny_engine import tiny_reviews, write_version
 
 from bench.explaining.compare import METHODS, main
 from bench.explaining.problem import read_problem
+from bench.explaining.speed import main as measure_speed
+from bench.explaining.speed import report
 from inference import Inference
 
 
@@ -52,3 +54,44 @@ def test_shap_needs_its_interpreter(store, tmp_path):
     found = CliRunner().invoke(main, [*command, "--model-path", str(store), "--methods", "shap-mask"])
     assert found.exit_code == 1
     assert "expected --shap-python, got none" in found.output
+
+
+def test_the_time_of_explanations_is_measured(store, tmp_path):
+    with open(tmp_path / "texts.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text"], *([text] for text, _ in tiny_reviews(6))])
+    command = [
+        "--input",
+        str(tmp_path / "texts.csv"),
+        "--model-path",
+        str(store),
+        "--texts",
+        "5",
+        "--evaluations",
+        "20",
+    ]
+    found = CliRunner().invoke(
+        measure_speed, [*command, "--json", str(tmp_path / "speed.json")], catch_exceptions=False
+    )
+    assert found.exit_code == 0
+    lines = json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))["lines"]
+    assert len(lines["project"]) == 5, "the first explanations are not counted"
+    assert all(0 < line["evaluations"] <= 20 and line["seconds"] > 0 for line in lines["project"])
+    assert all(line["stage"] == "linear" and line["evaluations"] == 0 for line in lines["linear stage"])
+    assert lines["pipeline"] == []
+
+
+def test_the_ratio_is_taken_text_by_text():
+    lines = {
+        "project": [{"seconds": 0.1, "evaluations": 4}, {"seconds": 0.2, "evaluations": 6}],
+        "linear stage": [],
+        "pipeline": [{"seconds": 1.0, "evaluations": 9}, {"seconds": 4.0, "evaluations": 9}],
+    }
+    assert "pipeline / project, by text: median 15.0, lowest 10.0" in report(lines)
+
+
+def test_the_pipeline_needs_its_interpreter(store, tmp_path):
+    (tmp_path / "texts.csv").write_text("text\nthe film was good\n", encoding="utf-8")
+    command = ["--input", str(tmp_path / "texts.csv"), "--model-path", str(store), "--hugging-face", str(tmp_path)]
+    found = CliRunner().invoke(measure_speed, command)
+    assert found.exit_code == 1
+    assert "expected --hugging-face and --shap-python together, got one of them" in found.output

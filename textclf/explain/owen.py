@@ -4,8 +4,8 @@ The value of a word is the mean of what its addition changes, over all orders in
 tree follow each other (G. Owen, "Values of Games with A Priori Unions", 1977). Equivalently: for each half of each
 group around the word, the other half is either present or absent as a whole, and all these contexts count the same.
 
-A word below d groups has 2^d contexts, too many for long texts. Then only the k largest groups are varied, and all
-smaller groups are absent together or present together: 2^(k+1) contexts. k grows with the evaluations, the same for
+A word below d groups has 2^d contexts, too many for long texts. Then only the k outermost groups are varied, and all
+inner groups are absent together or present together: 2^(k+1) contexts. k grows with the evaluations, the same for
 all words, because values of different k are not comparable. A sum that is missing or too large is divided equally.
 
 n: words, K: outputs of the function.
@@ -59,7 +59,7 @@ class _Player:
 
     Attributes:
         group: its words.
-        others: the other halves of the groups around it, the largest first.
+        others: the other halves of the groups around it, the outermost first.
     """
 
     group: Group
@@ -81,7 +81,7 @@ class _Player:
         masks = np.zeros((self.count(depth), n), np.bool_)
         numbers = np.arange(len(masks))
         for level, other in enumerate(self.others):
-            # All smaller groups follow the last bit.
+            # All inner groups follow the last bit.
             masks[(numbers >> min(level, depth)) & 1 == 1, other.start : other.end] = True
         return masks
 
@@ -142,7 +142,7 @@ def owen_values(function: SetFunction, tree: Group, max_evaluations: int) -> Owe
     base, full = evaluated(np.array([np.zeros(n, np.bool_), np.ones(n, np.bool_)]))
     players = _players(tree, n)
     if len(evaluated) + evaluated.count_new(_masks(players, 0, n)) > max_evaluations:
-        # Each takes two masks; but two together have one half absent, or the other.
+        # Each player takes two masks; two players share theirs, because each is the context of the other.
         players = _players(tree, max((max_evaluations - 2) // 2, min(2, max_evaluations // 2)))
     spare = max_evaluations - len(evaluated) - evaluated.count_new(_masks(players, 0, n))
     estimates = np.zeros((n, len(base)))
