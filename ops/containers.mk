@@ -28,7 +28,7 @@ download_data:
 	@url='$(url)' sha256='$(sha256)' text_column='$(text_column)' label_column='$(label_column)' ops/download.sh data
 
 train:
-	@data='$(data)' encoder='$(encoder)' gpu='$(gpu)' tensorboard_port='$(tensorboard_port)' ops/train.sh $(ARGS)
+	@exec env data='$(data)' encoder='$(encoder)' gpu='$(gpu)' tensorboard_port='$(tensorboard_port)' ops/train.sh $(ARGS)
 
 start_api:
 	@api_port='$(api_port)' model='$(model)' ops/api.sh start

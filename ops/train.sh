@@ -72,4 +72,15 @@ if [ -n "$port" ]; then
     say "TensorBoard shows the curves at http://127.0.0.1:$port"
 fi
 
-in_training train_model.py "${arguments[@]}" "$@"
+in_background=1 in_training train_model.py "${arguments[@]}" "$@" &
+training=$!
+# After Ctrl-C or SIGTERM the training saves its state and ends; the same command continues it.
+trap 'kill -TERM "$training" 2>/dev/null || true' INT TERM
+status=0
+wait "$training" || status=$?
+# A trapped signal ends a wait.
+while kill -0 "$training" 2>/dev/null; do
+    status=0
+    wait "$training" || status=$?
+done
+exit "$status"

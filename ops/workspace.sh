@@ -22,7 +22,7 @@ mount_path() {
 }
 
 # in_training PROGRAM…, or in_training -c CODE: run Python in the workspace, in the training image or its environment.
-# docker_options has more arguments for docker run.
+# docker_options has more arguments for docker run. With in_background=1 it replaces its process, to get the signals.
 in_training() {
     cd "$workspace"
     mkdir -p datasets runs "$models" "$encoder_cache"
@@ -36,12 +36,12 @@ in_training() {
     fi
     if [ "$program" != -c ]; then say "$how: $*"; fi
     if has_docker; then
-        docker run --rm --user "$(id -u):$(id -g)" ${docker_options[@]+"${docker_options[@]}"} \
+        ${in_background:+exec} docker run --rm --user "$(id -u):$(id -g)" ${docker_options[@]+"${docker_options[@]}"} \
             --volume "$workspace/datasets:/app/datasets" --volume "$workspace/runs:/app/runs" \
             --volume "$workspace/$models:/app/$models" --volume "$encoder_cache:/tmp/textclf-cache" \
             "$training_image" python "$@"
     else
         if [ "$program" != -c ]; then program=$root/$program; fi
-        "$python" "$program" "${@:2}"
+        ${in_background:+exec} "$python" "$program" "${@:2}"
     fi
 }

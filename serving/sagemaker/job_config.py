@@ -30,7 +30,9 @@ def check_job(config: Path) -> None:
 
 def _check_hosts(resources: Mapping[str, Any]) -> None:
     hosts = resources.get("hosts", [])
-    if isinstance(hosts, list) and len(hosts) > 1:
+    if not isinstance(hosts, list):
+        raise ConfigError(f"expected a list of hosts, got {hosts!r:.100}")
+    if len(hosts) > 1:
         raise ConfigError(
             f"expected one host, got {len(hosts)} ({', '.join(map(str, hosts))}): each would train the same model; "
             f"set InstanceCount to 1"

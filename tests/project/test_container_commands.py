@@ -112,6 +112,25 @@ def test_data_and_encoder_are_downloaded_and_trained_with_tensorboard(workspace,
     assert list((workspace / "runs").rglob("events.out.tfevents.*"))
 
 
+def test_a_stopped_training_is_not_left_running(workspace, tiny_checkpoint):
+    options = "ARGS=--epochs 5000 --max-length 32 --recipe none --precision float32"
+    command = ["make", "-C", str(ROOT), "train", f"encoder={tiny_checkpoint}", f"data={ROOT}/data/sample", options]
+    with subprocess.Popen(
+        [*command, "tensorboard_port="], env=environment(workspace), stderr=subprocess.PIPE, text=True
+    ) as training:
+        said = ""
+        while "epoch 1" not in said:
+            part = training.stderr.read(1)
+            assert part, said
+            said += part
+        training.terminate()
+        # The pipe stays open as long as the training runs.
+        training.communicate(timeout=120)
+    assert training.returncode != 0
+    assert not list((workspace / "my-models").glob("versions/*"))
+    assert list((workspace / "runs").rglob("*checkpoint*"))
+
+
 def test_a_server_starts_is_replaced_and_stops(workspace):
     serving = {"TEXTCLF_SERVING_PYTHON": serving_python(), "CASCADE": "off"}
     ids = []

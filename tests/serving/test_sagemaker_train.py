@@ -190,6 +190,7 @@ def test_a_failure_is_told(tmp_path):
             {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
             r"resourceconfig\.json: expected one host, got 2 \(algo-1, algo-2\): .*set InstanceCount to 1",
         ),
+        ("resourceconfig.json", {"hosts": "algo-1"}, r"resourceconfig\.json: expected a list of hosts, got 'algo-1'"),
         (
             "inputdataconfig.json",
             {"train": {"TrainingInputMode": "FastFile"}, "test": {"TrainingInputMode": "Pipe"}},

@@ -16,7 +16,9 @@ class TuningOptions(Config):
     """How a search runs; textclf.tuning.search_space has the ranges."""
 
     trials: int = whole(
-        20, "Trials of the study, counted over all processes and runs; when they are done, only results are written."
+        20,
+        "Trials of the study, counted over all processes and runs; when they are done, only results are written.",
+        min=1,
     )
     metric: str = choice(
         "macro_f1", "Metric of the selection set that the search improves; it also selects the epoch.", METRICS
