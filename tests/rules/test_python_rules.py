@@ -90,20 +90,71 @@ def after(text, prediction):
         ("return prediction.with_label('good')", r"the label unsure or a class \(neg, pos\) .* got 'good'"),
         ("return prediction.with_label('neg', 'a b')", r"each a name .* got \('a b',\)"),
         ("return replace(prediction, score=0.5)", "differs in label, probabilities and rules only"),
-        ("return replace(prediction, label='pos', rules=())", None),
         ("return replace(prediction, probabilities={'neg': 1.0})", "a probability for each class"),
         ("return replace(prediction, probabilities={'neg': 1.0, 'pos': float('nan')})", "probability of pos from"),
         ("return replace(prediction, probabilities={'neg': 1.5, 'pos': 0.0})", "got 1.5"),
-        ("raise SystemExit", r"rules.py, line 3: after\(\) raised SystemExit"),
+        ("return replace(prediction, probabilities=np.array([0.5, 0.5]))", "a probability for each class"),
+        ("return replace(prediction, probabilities=None)", "a probability for each class .* got NoneType"),
+        ("return replace(prediction, probabilities={'neg': np.ones(2), 'pos': 0.0})", "probability of neg from"),
+        ("return replace(prediction, rules=None)", r"a tuple of rules .* got None"),
+        ("return replace(prediction, rules=7)", r"a tuple of rules .* got 7"),
+        ("return replace(prediction, rules=np.array(['a']))", r"a tuple of rules .* got array"),
+        ("return replace(prediction, rules=(['a'],))", r"a tuple of rules .* got \(\['a'\],\)"),
+        ("return replace(prediction, label=None)", "the label unsure or a class .* got None"),
+        ("return replace(prediction, label=np.array(['neg', 'pos']))", "the label unsure or a class .* got array"),
+        ("return replace(prediction, score=np.array([0.5, 0.5]))", "only from after.* got another score"),
+        ("return replace(prediction, text=np.array(['a', 'b']))", "only from after.* got another text"),
+        ("raise SystemExit", r"rules.py, line 4: after\(\) raised SystemExit"),
     ],
 )  # fmt: skip
 def test_what_after_returns_is_checked(tmp_path, body, message):
-    code = f"from dataclasses import replace\ndef after(text, prediction):\n    {body}\n"
-    if message is None:
-        predictor(tmp_path, code)
-        return
+    code = f"import numpy as np\nfrom dataclasses import replace\ndef after(text, prediction):\n    {body}\n"
     with pytest.raises(ConfigError, match=message):
         predictor(tmp_path, code)
+
+
+def test_a_rule_without_a_name_gets_one(tmp_path):
+    code = """
+from dataclasses import replace
+def after(text, prediction):
+    return replace(prediction, label="pos", rules=())
+"""
+    (prediction,) = predictor(tmp_path, code).predict(["neg"])
+    assert (prediction.label, prediction.rules, prediction.stage) == ("pos", ("after",), "rule")
+
+
+def test_a_rewritten_text_is_not_much_longer(tmp_path):
+    found = predictor(tmp_path, "def before(text):\n    return text * 11\n", golden=("x",))
+    assert len(found.predict(["x" * 900])[0].read_text) == 9900
+    with pytest.raises(RuleError, match=r"rules.py: expected a rewritten text of at most 20000 .* got 22000") as caught:
+        found.predict(["x", "x" * 2000])
+    assert caught.value.position == 1
+
+
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_between_texts_a_caller_may_end_the_call(tmp_path, name):
+    code = f"seen = []\ndef {name}(*given):\n    seen.append(given[0])\n    return given[-1]\n"
+    found = predictor(tmp_path, code, golden=("x",))
+    seen = found.rules._source.rewrite if name == "before" else found.rules._source.decide
+    seen = seen.__globals__["seen"]
+    seen.clear()
+    texts = ["a", "b", "c"]
+    calls = []
+
+    def stop(count):
+        calls.append(count)
+        if seen:
+            raise TimeoutError
+
+    if name == "before":
+        with pytest.raises(TimeoutError):
+            found.read(texts, on_group=stop)
+    else:
+        read = found.read(texts)
+        with pytest.raises(TimeoutError):
+            found.score(read, on_batch=stop)
+    assert seen == ["a"]
+    assert calls[-2:] == [0, 0]
 
 
 @pytest.mark.parametrize(("value", "found"), [("b'x'", "bytes"), ("'\\ud800'", "half of a surrogate pair")])

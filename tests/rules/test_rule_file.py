@@ -61,6 +61,21 @@ def test_the_first_label_that_matches_decides():
     assert found.after("nothing", PREDICTION) is PREDICTION
 
 
+@pytest.mark.parametrize("others", [(), ({"name": "second", "pattern": "refund", "label": "neg"},)])
+def test_a_label_may_be_for_blank_texts(others):
+    found = rules({"name": "blank", "pattern": r"^\s*$", "label": "unsure"}, *others)
+    assert [found.after(text, PREDICTION).label for text in ("", " \n", "a text")] == ["unsure", "unsure", "neg"]
+
+
+def test_rewrites_can_not_fill_the_memory():
+    """The joined text would have 100 GB; the limit is for all rewrites together."""
+    with pytest.raises(RuleError, match="the rule 'first' made a text longer than 1000000 characters"):
+        one(pattern="a", rewrite="b" * 1_000_000).before("a" * 100_000)
+    growing = [{"name": f"r{number}", "pattern": "x", "rewrite": "xxxx"} for number in range(9)]
+    with pytest.raises(RuleError, match="the rule 'r4' made a text longer than 10000 characters"):
+        rules(*growing).before("x" * 11)
+
+
 def test_a_label_is_a_class_of_the_model():
     with pytest.raises(
         ConfigError, match=r"rules.toml: rule 'first': expected the label unsure or .*neg, pos.*'negative'"
@@ -81,8 +96,10 @@ def test_a_label_is_a_class_of_the_model():
         ("[[rules]]\nname = 'a'\npattern = 'x'", "expected either label or rewrite, found neither"),
         ("[[rules]]\nname = 'a'\npattern = 'x'\nlabel = 'neg'\nrewrite = ''", "found both"),
         ("[[rules]]\nname = 'a'\npattern = 1\nlabel = 'neg'", "pattern: expected a text in quotes, got 1"),
-        ("[[rules]]\nname = 'a'\nlabel = 'neg'", "does not match an empty text"),
-        ("[[rules]]\nname = 'a'\npattern = 'x*'\nlabel = 'neg'", "does not match an empty text"),
+        ("[[rules]]\nname = 'a'\nlabel = 'neg'", "matches only some texts, got '', which matches the empty text and"),
+        ("[[rules]]\nname = 'a'\npattern = 'x*'\nlabel = 'neg'", "matches only some texts"),
+        ("[[rules]]\nname = 'a'\npattern = '(?s)^.*$'\nlabel = 'neg'", "matches only some texts"),
+        ("[[rules]]\nname = 'a'\npattern = '^$'\nrewrite = 'x'", "the pattern of a rewrite to match no empty text"),
         ("[[rules]]\nname = 'a'\npattern = '(x'\nlabel = 'neg'", r"pattern of RE2 .*missing \): \(x"),
         ("[[rules]]\nname = 'a'\npattern = '(?<=y)x'\nlabel = 'neg'", "without lookaround"),
         ("[[rules]]\nname = 'a'\npattern = '(.)\\1'\nlabel = 'neg'", "invalid escape"),

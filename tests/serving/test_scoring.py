@@ -1,5 +1,6 @@
 """Scoring of lists and long texts: what is accepted, when it ends early, and what is logged and counted."""
 
+import functools
 import itertools
 import json
 import select
@@ -15,6 +16,7 @@ from serving.api.deadline import CONNECTION, Deadline, is_client_gone
 from serving.api.errors import ApiError, ErrorCode
 from serving.app import create_app
 from serving.scoring import Scorer
+from textclf.rules.loading import with_rules
 from textclf.runtime.backend import EncodedBatch, Timings
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.turns import SHORT_CHARS
@@ -157,6 +159,19 @@ def test_a_list_that_cannot_end_in_time_is_refused_before_it_is_computed(slow, t
     assert "take up to 19 seconds (MODEL_SERVER_TIMEOUT), these take about 20; send up to 18" in caught.value.message
     assert slow.backend.runs == 1  # To see whether the estimate is still right.
     assert len(scorer_of(tmp_path).score(slow, ["good " * 100] * 18, {}, Timings()).predictions) == 18
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, None), (10, ErrorCode.TOO_MUCH_WORK)])
+def test_a_text_that_rules_make_long_is_accounted_for(slow, tmp_path, times, code):
+    path = tmp_path / "rules.py"
+    path.write_text(f"def before(text):\n    return text * {times}\n", encoding="utf-8")
+    with_rules(slow, path)
+    slow.backend.runs = 0
+    score = functools.partial(scorer_of(tmp_path).score, slow, ["good " * 600], {}, Timings())
+    if code is None:
+        assert len(score().predictions) == 1
+    else:
+        assert code_of(score) is code
 
 
 def test_a_list_that_cannot_end_in_time_because_of_others_may_come_again(slow, tmp_path):

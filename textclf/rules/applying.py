@@ -2,15 +2,24 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from textclf.errors import RuleError
 from textclf.listing import shortened
-from textclf.rules.source import NAME, NAME_EXPECTED, RuleSource
+from textclf.rules.source import NAME, NAME_EXPECTED, RuleSource, max_rewritten_chars
 from textclf.runtime.prediction import RULE, UNSURE, Prediction
 from textclf.runtime.rule_hooks import Rewritten
 
 _DEFAULT_NAME = "after"
+# Fields of a prediction that rules must keep.
+_KEPT = tuple(
+    field.name for field in dataclasses.fields(Prediction) if field.name not in ("label", "probabilities", "rules")
+)
+
+
+def _nothing() -> None:
+    """No check."""
 
 
 class AppliedRules:
@@ -26,21 +35,25 @@ class AppliedRules:
         self._source = source
         self._class_names = tuple(class_names)
 
-    def before(self, texts: Sequence[str]) -> list[Rewritten]:
+    def before(self, texts: Sequence[str], check: Callable[[], None] = _nothing) -> list[Rewritten]:
         """Each text, rewritten by the rules; see RuleHooks."""
         rewritten = []
         for position, text in enumerate(texts):
+            check()
             try:
-                rewritten.append(Rewritten(text, *self._source.before(text)))
+                rewritten.append(self._rewritten(text))
             except RuleError as error:
                 error.position = position
                 raise
         return rewritten
 
-    def after(self, rewritten: Sequence[Rewritten], predictions: Sequence[Prediction]) -> list[Prediction]:
+    def after(
+        self, rewritten: Sequence[Rewritten], predictions: Sequence[Prediction], check: Callable[[], None] = _nothing
+    ) -> list[Prediction]:
         """The predictions after the rules; see RuleHooks."""
         decided = []
         for position, (item, prediction) in enumerate(zip(rewritten, predictions, strict=True)):
+            check()
             if item.rules:
                 prediction = dataclasses.replace(prediction, text=item.given, rewritten=item.text, rules=item.rules)
             try:
@@ -50,26 +63,26 @@ class AppliedRules:
                 raise
         return decided
 
+    def _rewritten(self, text: str) -> Rewritten:
+        found, rules = self._source.before(text)
+        if len(found) > (limit := max_rewritten_chars(text)):
+            raise RuleError(
+                f"{self._source.place}: expected a rewritten text of at most {limit} characters, because {len(text)} "
+                f"were given, got {len(found)}"
+            )
+        return Rewritten(text, found, rules)
+
     def _decided(self, prediction: Prediction) -> Prediction:
         # A copy, because rules in Python may change the dict in place.
         given = dataclasses.replace(prediction, probabilities=dict(prediction.probabilities))
         found = self._source.after(prediction.text, given)
-        if found == prediction:
-            return prediction
+        if found is not given:
+            self._check_fields(found, prediction)
+        given_probabilities = self._checked(found.probabilities)
         rules, added = prediction.rules, found.rules[len(prediction.rules) :]
-        if (
-            dataclasses.replace(found, label=prediction.label, probabilities=prediction.probabilities, rules=rules)
-            != prediction
-        ):
-            raise self._refused("a prediction that differs in label, probabilities and rules only", "another one")
-        if found.rules[: len(rules)] != rules or not all(
-            isinstance(name, str) and NAME.fullmatch(name) for name in added
-        ):
-            raise self._refused(f"rules with names added at their end, each {NAME_EXPECTED}", repr(added)[:80])
-        if found.label not in (*self._class_names, UNSURE):
-            known = shortened(self._class_names, 20)
-            raise self._refused(f"the label {UNSURE} or a class ({known})", repr(found.label)[:80])
-        probabilities = self._probabilities(found, prediction)
+        if (found.label, given_probabilities, found.rules) == (prediction.label, prediction.probabilities, rules):
+            return prediction
+        probabilities = self._probabilities(found.label, given_probabilities, prediction)
         score = (
             probabilities[self._class_names[1]] if len(self._class_names) == 2 else probabilities.get(found.label, 0.0)
         )
@@ -82,23 +95,48 @@ class AppliedRules:
             replaced=prediction,
         )
 
-    def _probabilities(self, found: Prediction, model: Prediction) -> dict[str, float]:
+    def _check_fields(self, found: Prediction, model: Prediction) -> None:
+        """Check label, rules and the fields that must stay; values of any type, which may not even compare.
+
+        Raises:
+            RuleError: if a field has a value that no rule may give it.
+        """
+        for name in _KEPT:
+            now, before = getattr(found, name), getattr(model, name)
+            if now is not before and (type(now) is not type(before) or now != before):
+                raise self._refused(
+                    "a prediction that differs in label, probabilities and rules only", f"another {name}"
+                )
+        rules, count = found.rules, len(model.rules)
+        is_named = isinstance(rules, tuple) and all(isinstance(name, str) and NAME.fullmatch(name) for name in rules)
+        if not is_named or rules[:count] != model.rules:
+            added = rules[count:] if isinstance(rules, tuple) else rules
+            raise self._refused(f"a tuple of rules with names added at its end, each {NAME_EXPECTED}", _shown(added))
+        if not isinstance(found.label, str) or found.label not in (*self._class_names, UNSURE):
+            known = shortened(self._class_names, 20)
+            raise self._refused(f"the label {UNSURE} or a class ({known})", _shown(found.label))
+
+    def _probabilities(self, label: str, given: dict[str, float], model: Prediction) -> dict[str, float]:
         """The probabilities of a rule; if it chose only a class, 1 for that class, because the rule is certain."""
-        if found.probabilities != model.probabilities:
-            return self._checked(found.probabilities)
-        if found.label in self._class_names:
-            return {name: float(name == found.label) for name in self._class_names}
+        if given != model.probabilities:
+            return given
+        if label in self._class_names:
+            return {name: float(name == label) for name in self._class_names}
         return model.probabilities
 
-    def _checked(self, probabilities: Mapping[str, float]) -> dict[str, float]:
-        if not isinstance(probabilities, Mapping) or set(probabilities) != set(self._class_names):
+    def _checked(self, probabilities: Any) -> dict[str, float]:
+        if not isinstance(probabilities, dict) or set(probabilities) != set(self._class_names):
             raise self._refused("a dict with a probability for each class", f"{type(probabilities).__name__}")
         values = {name: probabilities[name] for name in self._class_names}
         for name, value in values.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not is_number or not 0 <= value <= 1:
-                raise self._refused(f"a probability of {name} from 0 to 1", repr(value)[:80])
+                raise self._refused(f"a probability of {name} from 0 to 1", _shown(value))
         return {name: float(value) for name, value in values.items()}
 
     def _refused(self, expected: str, found: str) -> RuleError:
         return RuleError(f"{self._source.place}: expected {expected} from after(), got {found}")
+
+
+def _shown(value: object) -> str:
+    return " ".join(repr(value).split())[:80]

@@ -13,7 +13,7 @@ from typing import Any
 
 from textclf.errors import ConfigError, RuleError
 from textclf.listing import shortened
-from textclf.rules.source import NAME, NAME_EXPECTED
+from textclf.rules.source import NAME, NAME_EXPECTED, max_rewritten_chars
 from textclf.runtime.prediction import UNSURE, Prediction
 
 # Each rule may use the memory below, and all of them together that of their joined pattern.
@@ -23,6 +23,8 @@ _PATTERN_BYTES = 1 << 20
 _JOINED_BYTES = 16 << 20
 # One search is fast, but a rewrite may search a text once per character.
 _REWRITE_SECONDS = 1.0
+# A pattern that matches each of them and the empty text leaves nothing to the model.
+_OTHER_TEXTS = ("x", "7", "A text of some words.", "Über 3 %!", "\n", "日本")
 _KEYS = ("name", "pattern", "label", "rewrite")
 _REFERENCE = re.compile(r"\\(.?)", re.DOTALL)
 
@@ -76,8 +78,9 @@ class TomlRules:
         names: list[str] = []
         if not self.rewrites or (self._any_rewrite and self._any_rewrite.search(text.encode()) is None):
             return text, ()
+        limit = max_rewritten_chars(text)
         for rule in self.rewrites:
-            rewritten = self._rewritten(rule, text)
+            rewritten = self._rewritten(rule, text, limit)
             if rewritten != text:
                 text = rewritten
                 names.append(rule.name)
@@ -95,9 +98,9 @@ class TomlRules:
                 return prediction.with_label(str(rule.label), rule.name)
         return prediction
 
-    def _rewritten(self, rule: PatternRule, text: str) -> str:
+    def _rewritten(self, rule: PatternRule, text: str, max_chars: int) -> str:
         parts: list[str] = []
-        position = 0
+        position = chars = 0
         end = 0.0
         for match in rule.pattern.finditer(text):
             if not parts:
@@ -109,7 +112,15 @@ class TomlRules:
             if parts and match.end() == position:
                 continue  # An empty match right after the last one, which the library may give twice.
             parts.append(text[position : match.start()])
-            parts += [part if isinstance(part, str) else match[part] or "" for part in rule.replacement]
+            replacement = [part if isinstance(part, str) else match[part] or "" for part in rule.replacement]
+            # Only replacements can make a text much longer; stop before they take the memory.
+            chars += sum(map(len, replacement))
+            if chars > max_chars:
+                raise RuleError(
+                    f"{self.place}: the rule {rule.name!r} made a text longer than {max_chars} characters, the limit "
+                    f"after rewrites"
+                )
+            parts += replacement
             position = match.end()
         return "".join([*parts, text[position:]]) if parts else text
 
@@ -163,6 +174,7 @@ def _rules(tables: Sequence[Mapping[str, Any]], place: str) -> Iterator[PatternR
             if key in table and not isinstance(table[key], str):
                 raise ConfigError(f"{where}: {key}: expected a text in quotes, got {table[key]!r:.80}; put quotes")
         pattern = _compiled(table.get("pattern", ""), where)
+        _check_reach(pattern, where, "label" in table)
         if "label" in table:
             yield PatternRule(name, pattern, label=table["label"])
         else:
@@ -205,12 +217,28 @@ def _compiled(pattern: str, where: str) -> Any:
             f"{where}: expected a pattern of RE2 (without lookaround and backreferences), got one with an error "
             f"({reason:.200}); correct the pattern"
         ) from None
-    if compiled.search("") is not None:
-        raise ConfigError(
-            f"{where}: expected a pattern that does not match an empty text, got {pattern[:80]!r}, which matches every "
-            f"text; add what a text must contain"
-        )
     return compiled
+
+
+def _check_reach(pattern: Any, where: str, has_label: bool) -> None:
+    """Check that a label's pattern does not match every text, and a rewrite's not the empty text.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    if pattern.search("") is None:
+        return
+    shown = repr(pattern.pattern[:80])
+    if not has_label:
+        raise ConfigError(
+            f"{where}: expected the pattern of a rewrite to match no empty text, got {shown}, which does; add what a "
+            f"text must contain"
+        )
+    if all(pattern.search(text) is not None for text in _OTHER_TEXTS):
+        raise ConfigError(
+            f"{where}: expected a pattern that matches only some texts, got {shown}, which matches the empty text and "
+            f"all others that were tried; add what a text must contain"
+        )
 
 
 def _replacement(template: str, groups: int, where: str) -> tuple[str | int, ...]:

@@ -9,6 +9,14 @@ from textclf.runtime.prediction import Prediction
 # Names of rules become labels of metrics and items of responses.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 NAME_EXPECTED = "a name of 1 to 64 letters, digits, dots, _ and -, which starts with a letter or a digit"
+# The server bounds work by the text that a client sends, so a rewritten text may not be much longer.
+_MAX_GROWTH = 10
+_SHORT_TEXT_CHARS = 10_000
+
+
+def max_rewritten_chars(text: str) -> int:
+    """Maximum characters of a text after all rewrites."""
+    return max(_MAX_GROWTH * len(text), _SHORT_TEXT_CHARS)
 
 
 class RuleSource(Protocol):

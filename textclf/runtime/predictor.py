@@ -201,7 +201,8 @@ class Predictor:
         Args:
             timings: the seconds spent are added to it.
             max_chars: maximum number of characters of a text after normalisation, without spaces; None: any number.
-            on_group: called after each group with its number of wordpieces; an exception from it ends the call.
+            on_group: called after each group with its number of wordpieces, and with 0 before the rules rewrite a
+                text; an exception from it ends the call.
 
         Raises:
             InputError: if `texts` is not a list or tuple of well-formed str; names the first bad item.
@@ -209,8 +210,9 @@ class Predictor:
             TextTooLongError: if a text has more than `max_chars` characters.
         """
         texts = check_texts(texts)
-        rewritten = None if self.rules is None else self.rules.before(texts)
-        if rewritten is not None:
+        rewritten = None
+        if self.rules is not None:
+            rewritten = self.rules.before(texts, _between(on_group))
             texts = [item.text for item in rewritten]
         timings = timings or Timings()
         parts = []
@@ -241,7 +243,7 @@ class Predictor:
             timings: the seconds spent are added to it.
             both_stages: let the encoder read every text, also those that the linear stage of a cascade predicts. The
                 predictions stay the same, but embeddings and logits of both stages are known for all texts.
-            on_batch: see run().
+            on_batch: see run(); also called with 0 before the rules decide on a text.
 
         Raises:
             RuleError, ModelStoreError: if predict() would raise it.
@@ -274,7 +276,7 @@ class Predictor:
             )
         ]
         if self.rules is not None and read.rewritten is not None:
-            predictions = self.rules.after(read.rewritten, predictions)
+            predictions = self.rules.after(read.rewritten, predictions, _between(on_batch))
         return PredictionBatch(predictions, ids.astype(np.int64), encoded, outputs, stages)
 
     def encode(self, texts: list[str], timings: Timings | None = None, max_chars: int | None = None) -> EncodedBatch:
@@ -378,6 +380,11 @@ class Predictor:
             if found.embeddings is not None:
                 embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
         return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings)
+
+
+def _between(call: Callable[[int], None] | None) -> Callable[[], None]:
+    """The check that rules call between texts."""
+    return lambda: None if call is None else call(0)
 
 
 def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:

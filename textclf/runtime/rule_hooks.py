@@ -1,6 +1,6 @@
 """Where the operator's rules meet the model: the part of textclf.rules.applying.AppliedRules that Predictor needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from textclf.runtime.prediction import Prediction
@@ -29,19 +29,26 @@ class RuleHooks(Protocol):
 
     sha256: str
 
-    def before(self, texts: Sequence[str]) -> list[Rewritten]:
+    def before(self, texts: Sequence[str], check: Callable[[], None] = ...) -> list[Rewritten]:
         """Each text, rewritten by the rules.
+
+        Args:
+            texts: texts as given.
+            check: called before each text; an exception from it ends the call.
 
         Raises:
             RuleError: if a rule fails; it has the position of the text.
         """
 
-    def after(self, rewritten: Sequence[Rewritten], predictions: Sequence[Prediction]) -> list[Prediction]:
+    def after(
+        self, rewritten: Sequence[Rewritten], predictions: Sequence[Prediction], check: Callable[[], None] = ...
+    ) -> list[Prediction]:
         """The predictions for the texts as given, after the rules.
 
         Args:
             rewritten: what before() returned.
             predictions: the model's predictions for the rewritten texts.
+            check: as of before().
 
         Raises:
             RuleError: if a rule fails; it has the position of the text.
