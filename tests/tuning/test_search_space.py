@@ -3,7 +3,7 @@ import pytest
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import ConfigError
 from textclf.fields import rules
-from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, search_space
+from textclf.tuning.search_space import SEARCHED, TABLE, check_space, sagemaker_ranges, search_space, usual_space
 
 RULES = {**rules(ModelOptions), **rules(TrainingOptions)}
 
@@ -47,3 +47,16 @@ def test_names_are_checked():
         search_space(["lr"])
     with pytest.raises(ConfigError, match="at least one option"):
         search_space([])
+
+
+def test_layer_decay_is_searched_with_adamw_only():
+    assert usual_space("AdamW") == search_space()
+    assert [item.name for item in usual_space("sgd", ["epochs"])] == ["init_lr", "dropout", "r_drop"]
+    with pytest.raises(ConfigError, match="values for all"):
+        usual_space("adamw", SEARCHED)
+
+
+def test_both_ends_of_all_ranges_are_tried():
+    tried = []
+    check_space(search_space(["epochs", "pooling"]), tried.append)
+    assert tried == [{"epochs": 1, "pooling": "cls"}, {"epochs": 6, "pooling": "mean"}]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from textclf.files import atomic_file, check_writable
 from textclf.phases import announce_tensorflow
 from textclf.store.model_store import path_or_version
 from textclf.tuning.options import TuningOptions
-from textclf.tuning.search_space import Range, search_space
+from textclf.tuning.search_space import Range, check_space, search_space, usual_space
 from textclf.tuning.trial_training import SharedTraining
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def main(
         check_writable(path)
     given = {**given_options(ModelOptions), **given_options(TrainingOptions)}
     space = _space(tuning_options, given)
-    _check_space(space, model_options, training_options)
+    check_space(space, lambda values: _replaced(values, model_options, training_options))
     shared = SharedTraining(
         dataset_path=dataset_path,
         url=url,
@@ -145,18 +146,14 @@ def _space(options: TuningOptions, given: dict[str, Any]) -> tuple[Range, ...]:
         if both := [name for name in options.search if name in given]:
             raise ConfigError(f"{both[0]}: expected a value or a search, got both; leave one of them out")
         return search_space(options.search)
-    left_out = {*given} if given.get("optimiser", "adamw").lower() == "adamw" else {*given, "layer_decay"}
-    if not (space := tuple(item for item in search_space() if item.name not in left_out)):
-        raise ConfigError("search: expected at least one option without a value, got values for all; leave one out")
-    return space
+    return usual_space(given.get("optimiser", "adamw"), given)
 
 
-def _check_space(space: tuple[Range, ...], model: ModelOptions, training: TrainingOptions) -> None:
-    """Refuse a search whose trials would all be refused."""
-    for item in space:
-        values = {item.name: item.choices[0] if item.choices else item.low}
-        for options in (model, training):
-            dataclasses.replace(options, **type(options).pop_from(values))
+def _replaced(values: Mapping[str, Any], *options: ModelOptions | TrainingOptions) -> None:
+    """Check the options with other values."""
+    left = dict(values)
+    for one in options:
+        dataclasses.replace(one, **type(one).pop_from(left))
 
 
 def _describe(dataset: Dataset) -> None:

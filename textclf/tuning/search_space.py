@@ -1,6 +1,6 @@
 """The options that a search changes, and the range of each: one table for local studies and for SageMaker."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
@@ -51,6 +51,11 @@ class Range:
         """Whether it is a range of whole numbers."""
         return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
 
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The lowest and the highest value, or the first and the last choice."""
+        return (self.choices[0], self.choices[-1]) if self.choices else (self.low, self.high)
+
     def suggest(self, trial: Suggesting) -> Any:
         """A value that the trial chooses."""
         if self.choices:
@@ -91,6 +96,36 @@ def search_space(names: Collection[str] = SEARCHED) -> tuple[Range, ...]:
     if not names:
         raise ConfigError(f"search: expected at least one option to search, got none; known are {', '.join(known)}")
     return tuple(item for item in TABLE if item.name in names)
+
+
+def usual_space(optimiser: str, left_out: Collection[str] = ()) -> tuple[Range, ...]:
+    """The ranges of a search for which no options are named.
+
+    Args:
+        optimiser: the optimiser of all trials; layer_decay needs AdamW.
+        left_out: options that are not searched.
+
+    Raises:
+        ConfigError: if no option is left.
+    """
+    unused = {*left_out} if optimiser.lower() == "adamw" else {*left_out, "layer_decay"}
+    if not (space := tuple(item for item in search_space() if item.name not in unused)):
+        raise ConfigError("search: expected at least one option without a value, got values for all; leave one out")
+    return space
+
+
+def check_space(space: Collection[Range], accept: Callable[[Mapping[str, Any]], object]) -> None:
+    """Refuse a search with trials that would be refused.
+
+    Args:
+        space: the ranges.
+        accept: takes one value for each range; raises ConfigError for values that a training refuses.
+
+    Raises:
+        ConfigError: if `accept` does, for the lowest or the highest values of all ranges.
+    """
+    for end in (0, 1):
+        accept({item.name: item.ends[end] for item in space})
 
 
 def sagemaker_ranges(space: Collection[Range] | None = None) -> dict[str, list[dict[str, Any]]]:
