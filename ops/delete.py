@@ -2,9 +2,10 @@
 
 import click
 
-from ops.cloud.calls import Plan
-from ops.cloud.deploying import delete_all
+from ops.cloud.calls import Cloud, Plan
+from ops.cloud.deploying import check_deleted, delete_all, delete_own
 from ops.cloud.endpoint_requests import delete_calls, describe_config_call, models_of
+from ops.cloud.errors import CloudError
 from ops.cloud.names import ENDPOINT, check_name
 from ops.cloud.options import Setup, setup_options
 from ops.cloud.results import say
@@ -27,20 +28,19 @@ def main(setup: Setup, name: str) -> None:
         return
     cloud = setup.account.open()
     config = str(cloud.call(FOLLOWED.describe(name))["EndpointConfigName"])
-    models = models_of(cloud.call(describe_config_call(config)))
-    endpoint, *others = delete_calls(
-        name, config if _is_own(config, name) else "", [one for one in models if _is_own(one, name)]
-    )
-    cloud.call(endpoint)
-    delete_all(cloud, others)
-    if kept := [one for one in (config, *models) if not _is_own(one, name)]:
-        say(f"kept, because deploy did not make them for this endpoint: {', '.join(kept)}")
+    models = _models(cloud, config)
+    check_deleted(delete_all(cloud, delete_calls(name, "", [])))
+    check_deleted(delete_own(cloud, name, config, models))
     click.echo(name)
 
 
-def _is_own(made: str, endpoint: str) -> bool:
-    """Whether the name is the endpoint's with a time, as deploy and update make it."""
-    return made.startswith(f"{endpoint}-") and made.removeprefix(f"{endpoint}-").isdigit()
+def _models(cloud: Cloud, config: str) -> list[str]:
+    """The models of a configuration; if it can't be read, the model that deploy made together with it."""
+    try:
+        return models_of(cloud.call(describe_config_call(config)))
+    except CloudError as error:
+        say(str(error))
+        return [config]
 
 
 if __name__ == "__main__":

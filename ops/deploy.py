@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from ops.cloud import config_files, images
-from ops.cloud.deploying import make_all
+from ops.cloud.deploying import Step, endpoint_step, make_all
 from ops.cloud.endpoint_options import EndpointOptions, endpoint_options
 from ops.cloud.endpoint_requests import delete_calls, endpoint_call
 from ops.cloud.image_argument import planned_image, ready_image
@@ -68,7 +68,8 @@ def main(
     uri = ready_image(cloud, image, images.SERVING, build_arguments)
     model, config = endpoint.calls(setup, version, uri, model_data, environment, tags)
     undo = delete_calls("", version, [version])
-    make_all(cloud, [(model, undo[1]), (config, undo[0]), (endpoint_call(name, version, tags), None)])
+    last = endpoint_step(endpoint_call(name, version, tags), name, version)
+    make_all(cloud, [Step(model, undo[1]), Step(config, undo[0]), last])
     say(f"endpoint: {name} in {cloud.region}, model and configuration {version}")
     if wait:
         follow(FOLLOWED, name, cloud.call, say, time.sleep)

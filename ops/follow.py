@@ -10,6 +10,7 @@ from ops.cloud.options import Setup, setup_options
 from ops.cloud.results import print_model, save_best, say
 from ops.cloud.waiting import ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, TUNING_JOB, follow
 from textclf.cli.commands import Command
+from textclf.files import check_writable
 
 _KINDS = {"training": TRAINING_JOB, "tuning": TUNING_JOB, "transform": TRANSFORM_JOB, "endpoint": ENDPOINT}
 
@@ -29,17 +30,22 @@ _KINDS = {"training": TRAINING_JOB, "tuning": TUNING_JOB, "transform": TRANSFORM
 def main(setup: Setup, kind: str, name: str, save: Path | None) -> None:
     """Wait until a job has ended, and print its result; exit with 1 and AWS's reason if it failed."""
     followed = _KINDS[kind]
+    if save and followed is not TUNING_JOB:
+        raise click.UsageError(f"--save is for the kind tuning, got the kind {kind}; leave it out")
     call = followed.describe(name)
     call.check()
     if setup.is_dry:
         Plan([call]).show()
         return
+    target = save or Path(f"{name}.json")
+    if followed is TUNING_JOB:
+        check_writable(target)
     cloud = setup.account.open()
     found = follow(followed, name, cloud.call, say, time.sleep)
     if followed is TRAINING_JOB:
         print_model(found)
     elif followed is TUNING_JOB:
-        save_best(cloud, found, save or Path(f"{name}.json"))
+        save_best(cloud, found, target)
     else:
         click.echo(name)
 

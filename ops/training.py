@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from ops.cloud import config_files, images
+from ops.cloud.deploying import job_step, make_all
 from ops.cloud.image_argument import planned_image, ready_image
-from ops.cloud.names import TRAINING_JOB, stamped_name
+from ops.cloud.names import TRAINING_JOB, check_name, stamped_name
 from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
 from ops.cloud.pushing import ROOT
 from ops.cloud.results import print_model, say
 from ops.cloud.training_checks import check_definition
-from ops.cloud.training_requests import model_uri, training_call
+from ops.cloud.training_requests import model_uri, resumed_definition, training_call
 from ops.cloud.waiting import TRAINING_JOB as FOLLOWED
 from ops.cloud.waiting import follow
 from serving.sagemaker.metric_lines import metric_definitions
@@ -33,7 +34,7 @@ HYPERPARAMETERS = ROOT / "local_test" / "test_dir" / "input" / "config" / "hyper
     default=HYPERPARAMETERS,
     metavar="FILE",
     show_default="local_test/test_dir/input/config/hyperparameters.json",
-    help="JSON file of hyperparameters, as train takes it.",
+    help="JSON file of hyperparameters, as train takes it; the default belongs to the toy data.",
 )
 @click.option("--resume", default="", metavar="JOB", help="Continue from the checkpoints of this stopped job.")
 @build_argument_option()
@@ -54,7 +55,11 @@ def main(
     The request is made of ops/config/training-job-definition.json, tags.json and the hyperparameters.
     """
     name = stamped_name(short_name, datetime.now(UTC), TRAINING_JOB)
-    definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(resume or name))
+    definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(name))
+    if resume:
+        check_name(resume, TRAINING_JOB)
+        earlier = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(resume))
+        definition = resumed_definition(definition, earlier)
     check_definition(definition)
     values, tags = config_files.read_hyperparameters(hyperparameters), config_files.read_tags(setup.folder)
     uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
@@ -66,7 +71,8 @@ def main(
         return
     cloud = setup.account.open()
     uri = ready_image(cloud, image, images.TRAINING, build_arguments)
-    cloud.call(training_call(name, uri, definition, values, metric_definitions(), tags))
+    call = training_call(name, uri, definition, values, metric_definitions(), tags)
+    make_all(cloud, [job_step(call, FOLLOWED, name)])
     say(f"training job: {name} in {cloud.region}, image {uri}")
     if wait:
         print_model(follow(FOLLOWED, name, cloud.call, say, time.sleep))

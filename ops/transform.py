@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from ops.cloud import config_files, images
-from ops.cloud.deploying import delete_all, make_all
+from ops.cloud.deploying import Step, check_deleted, delete_all, job_step, make_all
 from ops.cloud.endpoint_requests import delete_calls, model_call, transform_call
 from ops.cloud.errors import JobFailedError
 from ops.cloud.image_argument import planned_image, ready_image
@@ -70,16 +70,19 @@ def main(
     cloud = setup.account.open()
     uri = ready_image(cloud, image, images.SERVING, build_arguments)
     undo = delete_calls("", "", [name])
-    make_all(cloud, [(model_call(name, uri, model_data, model, {}, tags), undo[0]), (job, None)])
+    made = model_call(name, uri, model_data, model, {}, tags)
+    make_all(cloud, [Step(made, undo[0]), job_step(job, FOLLOWED, name)])
     say(f"transform job: {name} in {cloud.region}")
-    if wait:
-        try:
-            follow(FOLLOWED, name, cloud.call, say, time.sleep)
-        except JobFailedError:  # After any other error the job may still need its model.
-            delete_all(cloud, undo)
-            raise
+    if not wait:
+        click.echo(target)
+        return
+    try:
+        follow(FOLLOWED, name, cloud.call, say, time.sleep)
+    except JobFailedError:  # After any other error the job may still need its model.
         delete_all(cloud, undo)
+        raise
     click.echo(target)
+    check_deleted(delete_all(cloud, undo))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from ops.cloud import config_files, images
+from ops.cloud.deploying import job_step, make_all
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import TUNING_JOB, stamped_name
 from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
@@ -18,15 +19,27 @@ from ops.cloud.training_requests import (
     check_parent,
     check_parent_image,
     replaced_names,
+    static_hyperparameters,
     tuning_call,
     warm_start_config,
 )
 from ops.cloud.waiting import TUNING_JOB as FOLLOWED
 from ops.cloud.waiting import follow
 from ops.training import HYPERPARAMETERS
+from serving.sagemaker.hyperparameters import parse_hyperparameters
 from serving.sagemaker.metric_lines import metric_definitions
 from textclf.cli.commands import Command
-from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, search_space
+from textclf.errors import ConfigError
+from textclf.files import check_writable
+from textclf.tuning.search_space import (
+    SEARCHED,
+    TABLE,
+    Range,
+    check_space,
+    sagemaker_ranges,
+    search_space,
+    usual_space,
+)
 
 
 @click.command(cls=Command)
@@ -38,8 +51,8 @@ from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, searc
     "searched",
     multiple=True,
     type=click.Choice([item.name for item in TABLE]),
-    default=SEARCHED,
-    help="Option to search, as textclf tune does; may be repeated.",
+    show_default=", ".join(SEARCHED),
+    help="Option to search; may be repeated. It replaces a value in the file of hyperparameters.",
 )
 @click.option(
     "--hyperparameters",
@@ -47,7 +60,7 @@ from textclf.tuning.search_space import SEARCHED, TABLE, sagemaker_ranges, searc
     default=HYPERPARAMETERS,
     metavar="FILE",
     show_default="local_test/test_dir/input/config/hyperparameters.json",
-    help="JSON file of the hyperparameters that all jobs share.",
+    help="JSON file of the hyperparameters that all jobs share; the default belongs to the toy data.",
 )
 @click.option("--parent", "parents", multiple=True, metavar="JOB", help="Start from this tuning job; up to five times.")
 @click.option(
@@ -77,12 +90,14 @@ def main(
     The request is made of the files in ops/config and the search space of textclf tune. With --wait the best
     hyperparameters are saved as a file that train takes.
     """
+    if save and not wait:
+        raise click.UsageError("--save needs --wait, because the best job is not known before the end")
     name = stamped_name(short_name, datetime.now(UTC), TUNING_JOB)
     definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(name))
     check_definition(definition)
-    ranges = sagemaker_ranges(search_space(searched))
     shared = config_files.read_hyperparameters(hyperparameters)
-    warm_start = config_files.read_part(setup.folder, config_files.WARM_START, {}) if parents else {}
+    ranges = sagemaker_ranges(_checked_space(searched, shared, hyperparameters))
+    warm_start = config_files.read_part(setup.folder, config_files.WARM_START, setup.values(name)) if parents else {}
     call_with = functools.partial(
         tuning_call,
         name,
@@ -103,6 +118,9 @@ def main(
         plan.steps += [*(FOLLOWED.describe(parent) for parent in parents), call]
         plan.show()
         return
+    target = save or Path(f"{name}.json")
+    if wait:
+        check_writable(target)
     cloud = setup.account.open()
     found = [cloud.call(FOLLOWED.describe(parent)) for parent in parents]
     for parent in found:
@@ -110,12 +128,28 @@ def main(
     call = call_with(ready_image(cloud, image, images.TRAINING, build_arguments))
     for parent in found:
         check_parent_image(parent, call)
-    cloud.call(call)
+    make_all(cloud, [job_step(call, FOLLOWED, name)])
     say(f"tuning job: {name} in {cloud.region}")
     if wait:
-        save_best(cloud, follow(FOLLOWED, name, cloud.call, say, time.sleep), save or Path(f"{name}.json"))
+        save_best(cloud, follow(FOLLOWED, name, cloud.call, say, time.sleep), target)
     else:
         click.echo(name)
+
+
+def _checked_space(searched: Sequence[str], shared: Mapping[str, str], path: Path) -> tuple[Range, ...]:
+    """The ranges to search.
+
+    Raises:
+        ConfigError: if `train` would refuse a job, because the searched and the shared values do not fit.
+    """
+    optimiser = str(parse_hyperparameters(shared).options.get("optimiser", "adamw"))
+    space = search_space(searched) if searched else usual_space(optimiser)
+    static = static_hyperparameters(shared, sagemaker_ranges(space))
+    try:
+        check_space(space, lambda values: parse_hyperparameters({**static, **values}))
+    except ConfigError as error:
+        raise ConfigError(f"{path}, with the searched options: {error}") from error
+    return space
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from ops.cloud import config_files, images
-from ops.cloud.deploying import delete_all, make_all
+from ops.cloud.deploying import Step, check_deleted, delete_own, endpoint_step, make_all
 from ops.cloud.endpoint_options import EndpointOptions, endpoint_options
 from ops.cloud.endpoint_requests import delete_calls, describe_config_call, models_of, update_endpoint_call
 from ops.cloud.errors import CloudError
@@ -35,7 +35,11 @@ from textclf.cli.commands import Command
 @endpoint_options
 @environment_option()
 @build_argument_option()
-@click.option("--delete-old", is_flag=True, help="Delete the old model and configuration afterwards; needs --wait.")
+@click.option(
+    "--delete-old",
+    is_flag=True,
+    help="Delete the old model and configuration afterwards, if these commands made them; needs --wait.",
+)
 @wait_option("update ends")
 @setup_options
 def main(
@@ -73,13 +77,13 @@ def main(
     uri = ready_image(cloud, image, images.SERVING, build_arguments)
     model, config = endpoint.calls(setup, version, uri, model_data, environment, tags)
     undo = delete_calls("", version, [version])
-    make_all(cloud, [(model, undo[1]), (config, undo[0]), (update, None)])
+    make_all(cloud, [Step(model, undo[1]), Step(config, undo[0]), endpoint_step(update, name, version)])
     say(f"endpoint: {name} in {cloud.region}, from {old} to {version}")
     if wait:
         check_updated(follow(FOLLOWED, name, cloud.call, say, time.sleep), version)
-    if delete_old:
-        delete_all(cloud, delete_calls("", old, old_models))
     click.echo(name)
+    if delete_old:
+        check_deleted(delete_own(cloud, name, old, old_models))
 
 
 def check_updated(found: Mapping[str, str], version: str) -> None:

@@ -9,9 +9,6 @@ import click
 
 from ops.cloud.errors import aws_errors_named
 from ops.cloud.shapes import check_parameters
-from textclf.errors import ConfigError
-
-DEFAULT_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
@@ -33,9 +30,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """One run of a program, such as docker."""
+    """One run of a program, such as docker; with `needs_password` it reads the registry's from standard input."""
 
     arguments: Sequence[str]
+    needs_password: bool = False
 
 
 class Cloud:
@@ -76,47 +74,6 @@ class Cloud:
             retries = Config(retries={"mode": "standard", "max_attempts": 5})
             self._clients[service] = self._session.client(service, config=retries)
         return self._clients[service]
-
-
-@dataclass(frozen=True)
-class Account:
-    """Which profile and region a command uses."""
-
-    profile: str
-    region: str = ""
-
-    def open(self) -> Cloud:
-        """The cloud with the credentials of the profile.
-
-        Without --region the profile's region counts, else us-east-1. The profile `default` may be missing: then boto3
-        looks for credentials in its other places.
-
-        Raises:
-            ConfigError: if boto3 is not installed, or the profile does not exist.
-        """
-        return Cloud(self._session(is_dry=False))
-
-    def dry_region(self) -> str:
-        """The region for --dry-run, which accepts a profile that does not exist."""
-        return str(self._session(is_dry=True).region_name)
-
-    def _session(self, is_dry: bool) -> Any:
-        try:
-            import boto3
-        except ImportError:
-            raise ConfigError(
-                "expected the package boto3, which is missing; install it: pip install '.[aws]'"
-            ) from None
-        known = boto3.Session().available_profiles
-        is_optional = is_dry or self.profile == "default"
-        if self.profile not in known and not is_optional:
-            raise ConfigError(
-                f"profile {self.profile!r:.60}: expected a profile of ~/.aws/config, found "
-                f"{', '.join(known) or 'none'}; choose one, or make it with aws configure --profile NAME"
-            )
-        profile = self.profile if self.profile in known else None
-        region = self.region or boto3.Session(profile_name=profile).region_name or DEFAULT_REGION
-        return boto3.Session(profile_name=profile, region_name=region)
 
 
 @dataclass

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ops.cloud import config_files
 from ops.cloud.calls import Call
 from ops.cloud.endpoint_requests import (
     MEMORY_SIZES,
     Json,
+    check_serverless_model,
     endpoint_config_call,
     model_call,
     serverless_config,
@@ -19,7 +21,9 @@ from ops.cloud.endpoint_requests import (
 )
 from ops.cloud.options import Setup
 
-_NAMES = ("is_serverless", "memory", "max_concurrency", "provisioned", "with_clarify")
+# Only with --serverless.
+_SERVERLESS_NAMES = ("memory", "max_concurrency", "provisioned")
+_NAMES = ("is_serverless", *_SERVERLESS_NAMES, "with_clarify")
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,11 @@ class EndpointOptions:
         if self.is_serverless:
             serverless = serverless_config(self.memory, self.max_concurrency, self.provisioned)
             environment = serverless_environment(environment)
-        model = config_files.read_part(setup.folder, config_files.MODEL, setup.values())
-        variant = config_files.read_part(setup.folder, config_files.VARIANT, setup.values())
-        explainer = (
-            config_files.read_part(setup.folder, config_files.EXPLAINER, setup.values()) if self.with_clarify else None
-        )
+        read = functools.partial(config_files.read_part, setup.folder, values=setup.values(version))
+        model, variant = read(config_files.MODEL), read(config_files.VARIANT)
+        if serverless:
+            check_serverless_model(model)
+        explainer = read(config_files.EXPLAINER) if self.with_clarify else None
         return (
             model_call(version, image, model_data, model, environment, tags),
             endpoint_config_call(version, version, variant, tags, serverless, explainer),
@@ -100,6 +104,15 @@ def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_endpoint(**values: Any) -> Any:
+        if not values["is_serverless"]:
+            _refuse_serverless_options()
         return command(endpoint=EndpointOptions(**{name: values.pop(name) for name in _NAMES}), **values)
 
     return with_endpoint
+
+
+def _refuse_serverless_options() -> None:
+    context = click.get_current_context()
+    for name in _SERVERLESS_NAMES:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --serverless; add that, or leave it out")

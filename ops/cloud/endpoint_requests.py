@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ops.cloud.calls import Call
+from ops.cloud.tags import tags_parameter
 from textclf.errors import ConfigError
 
 Json = dict[str, Any]
 VARIANT = "AllTraffic"
 MEMORY_SIZES = (1024, 2048, 3072, 4096, 5120, 6144)
-# Keys of a variant that name instances; a serverless endpoint has none of them.
-_INSTANCE_KEYS = (
-    "InstanceType",
-    "InitialInstanceCount",
-    "VolumeSizeInGB",
-    "ContainerStartupHealthCheckTimeoutInSeconds",
-)
+# Keys of a variant that a serverless endpoint may have; all others are about instances.
+_SERVERLESS_KEYS = ("InitialVariantWeight",)
+# Keys of a model that a serverless endpoint can't have.
+_NETWORK_KEYS = ("VpcConfig", "EnableNetworkIsolation")
 
 
 def model_call(
@@ -42,7 +40,9 @@ def model_call(
         **({"Environment": dict(environment)} if environment else {}),
     }
     return Call(
-        "sagemaker", "CreateModel", {"ModelName": name, "PrimaryContainer": container, **definition, **_tags(tags)}
+        "sagemaker",
+        "CreateModel",
+        {"ModelName": name, "PrimaryContainer": container, **definition, **tags_parameter(tags)},
     )
 
 
@@ -77,6 +77,20 @@ def serverless_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {"SERVERLESS": "true", **environment}
 
 
+def check_serverless_model(model: Json) -> None:
+    """Check that a model can be serverless.
+
+    Args:
+        model: content of the file model.
+
+    Raises:
+        ConfigError: if it has a network of its own.
+    """
+    for key in _NETWORK_KEYS:
+        if model.get(key):
+            raise ConfigError(f"model: {key}: serverless endpoints can't have it; remove it, or leave out --serverless")
+
+
 def endpoint_config_call(
     name: str,
     model: str,
@@ -102,7 +116,7 @@ def endpoint_config_call(
         raise ConfigError("--serverless can't be combined with --clarify; choose one")
     settings = variant
     if serverless:
-        settings = {key: value for key, value in variant.items() if key not in _INSTANCE_KEYS}
+        settings = {key: value for key, value in variant.items() if key in _SERVERLESS_KEYS}
         settings["ServerlessConfig"] = serverless
     return Call(
         "sagemaker",
@@ -111,14 +125,16 @@ def endpoint_config_call(
             "EndpointConfigName": name,
             "ProductionVariants": [{"VariantName": VARIANT, "ModelName": model, **settings}],
             **({"ExplainerConfig": {"ClarifyExplainerConfig": explainer}} if explainer else {}),
-            **_tags(tags),
+            **tags_parameter(tags),
         },
     )
 
 
 def endpoint_call(name: str, config: str, tags: Sequence[Mapping[str, str]]) -> Call:
     """Make an endpoint with a configuration."""
-    return Call("sagemaker", "CreateEndpoint", {"EndpointName": name, "EndpointConfigName": config, **_tags(tags)})
+    return Call(
+        "sagemaker", "CreateEndpoint", {"EndpointName": name, "EndpointConfigName": config, **tags_parameter(tags)}
+    )
 
 
 def update_endpoint_call(name: str, config: str) -> Call:
@@ -185,10 +201,6 @@ def transform_call(
             "TransformInput": {**config.get("TransformInput", {}), **data},
             "TransformOutput": {**config.get("TransformOutput", {}), "S3OutputPath": target},
             **({"Environment": dict(environment)} if environment else {}),
-            **_tags(tags),
+            **tags_parameter(tags),
         },
     )
-
-
-def _tags(tags: Sequence[Mapping[str, str]]) -> Json:
-    return {"Tags": [dict(tag) for tag in tags]} if tags else {}

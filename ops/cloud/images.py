@@ -72,7 +72,7 @@ def build_program(target: str, uri: str, root: Path, build_arguments: Sequence[s
 
 def login_program(registry: str) -> Program:
     """Log in to a registry; the password comes from standard input, so that no list of processes shows it."""
-    return Program(["docker", "login", "--username", "AWS", "--password-stdin", registry])
+    return Program(["docker", "login", "--username", "AWS", "--password-stdin", registry], needs_password=True)
 
 
 def push_program(uri: str) -> Program:

@@ -1,5 +1,6 @@
 """Names of jobs and endpoints, whose lengths AWS limits."""
 
+import re
 from datetime import datetime
 
 from textclf.errors import ConfigError
@@ -18,6 +19,11 @@ def stamped_name(short_name: str, moment: datetime, limit: int) -> str:
     """
     check_name(short_name, limit - _STAMP, f"AWS allows {limit}, and the time takes {_STAMP}")
     return f"{short_name}-{moment.strftime(_TIME)}"
+
+
+def is_own(made: str, endpoint: str) -> bool:
+    """Whether `made` is the name that stamped_name gives a configuration or a model of this endpoint."""
+    return re.fullmatch(f"{re.escape(endpoint)}-[0-9]{{{_STAMP - 1}}}", made) is not None
 
 
 def check_name(name: str, limit: int, reason: str = "AWS's limit") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ops.cloud.calls import Account
+from ops.cloud.account import Account
 from ops.cloud.config_files import BUCKET, FOLDER, JOB_NAME, ROLE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

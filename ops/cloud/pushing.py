@@ -12,7 +12,7 @@ import click
 
 from ops.cloud import images
 from ops.cloud.calls import Call, Cloud, Plan, Program
-from ops.cloud.errors import CloudError
+from ops.cloud.errors import CloudError, error_code
 from textclf.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def push(cloud: Cloud, build: Build) -> str:
         repository_uri = str(made["repository"]["repositoryUri"])
     password = _password(cloud)
     for program in _programs(build, repository_uri, tag):
-        _run(program, password if "login" in program.arguments else "")
+        _run(program, password if program.needs_password else "")
     digest = _digest(cloud, build.image, tag)
     if not digest:
         raise CloudError(f"{repository_uri}:{tag}: docker pushed it, but ECR does not have it; push it again")
@@ -132,7 +132,7 @@ def _repository(cloud: Cloud, name: str) -> str:
     try:
         return str(cloud.call(images.describe_repository_call(name))["repositories"][0]["repositoryUri"])
     except CloudError as error:
-        if _is(error, "RepositoryNotFoundException"):
+        if error_code(error) == "RepositoryNotFoundException":
             return ""
         raise
 
@@ -143,7 +143,7 @@ def _digest(cloud: Cloud, repository: str, tag: str, account: str = "") -> str:
     try:
         return str(cloud.call(call)["imageDetails"][0]["imageDigest"])
     except CloudError as error:
-        if _is(error, "ImageNotFoundException"):
+        if error_code(error) == "ImageNotFoundException":
             return ""
         raise
 
@@ -153,18 +153,13 @@ def _password(cloud: Cloud) -> str:
     return base64.b64decode(token).decode().partition(":")[2]
 
 
-def _is(error: CloudError, code: str) -> bool:
-    response = getattr(error.__cause__, "response", {})
-    return bool(response.get("Error", {}).get("Code") == code)
-
-
 def _run(program: Program, standard_input: str) -> None:
     """Run a program with its output on standard error, so that standard output has the digest only."""
     arguments = list(program.arguments)
     click.echo(f"$ {' '.join(arguments)}", err=True)
     status = subprocess.run(arguments, input=standard_input.encode(), stdout=2, check=False).returncode  # noqa: S603
     if status != 0:
-        raise CloudError(f"{' '.join(arguments[:3])}: failed with status {status}; nothing was started at AWS")
+        raise CloudError(f"{' '.join(arguments[:3])}: failed with status {status}; its messages are above")
 
 
 def _git(root: Path, *arguments: str) -> str:

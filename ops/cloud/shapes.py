@@ -35,10 +35,12 @@ def service_model(service: str) -> Any:
         ConfigError: if boto3 is not installed.
     """
     try:
-        import botocore.session
+        from botocore.loaders import Loader
+        from botocore.model import ServiceModel
     except ImportError:
         raise ConfigError("expected the package boto3, which is missing; install it: pip install '.[aws]'") from None
-    return botocore.session.get_session().get_service_model(service)
+    # Without a session, whose profile may be damaged.
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
 
 
 def check_parameters(service: str, operation: str, parameters: dict[str, Any]) -> None:

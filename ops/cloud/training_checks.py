@@ -21,10 +21,10 @@ def check_definition(definition: dict[str, Any], path: str = "training-job-defin
     modes = [channel.get("InputMode") for channel in channels]
     if "Pipe" in (*modes, definition.get("AlgorithmSpecification", {}).get("TrainingInputMode")):
         raise ConfigError(f"{path}: expected the input mode File or FastFile, found Pipe; correct it")
-    names = {channel.get("ChannelName") for channel in channels}
+    names = [str(channel.get("ChannelName")) for channel in channels]
     if "train" not in names:
         raise ConfigError(
-            f"{path}: InputDataConfig: expected a channel train, found {', '.join(map(str, names))}; add it"
+            f"{path}: InputDataConfig: expected a channel train, found {', '.join(names) or 'none'}; add it"
         )
     _check_times(definition, path)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ops.cloud.calls import Call
+from ops.cloud.tags import tags_parameter
 from serving.sagemaker.other_names import SYNONYMS
 from textclf.errors import ConfigError
 
@@ -40,7 +41,7 @@ def training_call(
             **definition,
             "AlgorithmSpecification": _algorithm(image, definition, metrics),
             "HyperParameters": dict(hyperparameters),
-            **_tags(tags),
+            **tags_parameter(tags),
         },
     )
 
@@ -73,18 +74,16 @@ def tuning_call(
         ConfigError: if the objective is not one of the metrics.
     """
     check_objective(tuning, [metric["Name"] for metric in metrics])
-    replaced = replaced_names(hyperparameters, ranges)
-    static = {key: value for key, value in hyperparameters.items() if key not in replaced}
     parameters = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": {**tuning, "ParameterRanges": ranges},
         "TrainingJobDefinition": {
             **definition,
             "AlgorithmSpecification": _algorithm(image, definition, metrics),
-            "StaticHyperParameters": static,
+            "StaticHyperParameters": static_hyperparameters(hyperparameters, ranges),
         },
         **({"WarmStartConfig": warm_start} if warm_start else {}),
-        **_tags(tags),
+        **tags_parameter(tags),
     }
     return Call("sagemaker", "CreateHyperParameterTuningJob", parameters)
 
@@ -173,6 +172,31 @@ def replaced_names(hyperparameters: Collection[str], ranges: Json) -> list[str]:
     return sorted(name for name in hyperparameters if SYNONYMS.get(name, name) in searched)
 
 
+def static_hyperparameters(hyperparameters: Mapping[str, str], ranges: Json) -> dict[str, str]:
+    """The hyperparameters that all jobs of a search share."""
+    replaced = replaced_names(hyperparameters, ranges)
+    return {name: value for name, value in hyperparameters.items() if name not in replaced}
+
+
+def resumed_definition(definition: Json, earlier: Json) -> Json:
+    """The definition of a job that continues from the checkpoints of an earlier one.
+
+    Args:
+        definition: content of training-job-definition, filled for the new job.
+        earlier: the same file, filled for the earlier job.
+
+    Raises:
+        ConfigError: if the file has no folder of checkpoints that belongs to one job.
+    """
+    found = earlier.get("CheckpointConfig", {}).get("S3Uri", "none")
+    if found == definition.get("CheckpointConfig", {}).get("S3Uri", "none"):
+        raise ConfigError(
+            f"--resume: expected a CheckpointConfig whose S3Uri contains <JOB_NAME> in training-job-definition, found "
+            f"{found}; without it the checkpoints of the earlier job can't be found"
+        )
+    return {**definition, "CheckpointConfig": earlier["CheckpointConfig"]}
+
+
 def tuned_hyperparameters(job: Json) -> dict[str, str]:
     """The hyperparameters of a training job, from the response to DescribeTrainingJob, without SageMaker's own.
 
@@ -204,7 +228,3 @@ def _algorithm(image: str, definition: Json, metrics: Sequence[Mapping[str, str]
         "TrainingImage": image,
         "MetricDefinitions": [dict(metric) for metric in metrics],
     }
-
-
-def _tags(tags: Sequence[Mapping[str, str]]) -> Json:
-    return {"Tags": [dict(tag) for tag in tags]} if tags else {}

@@ -104,5 +104,7 @@ def follow(
         if status in kind.bad:
             reason = " ".join(str(found.get("FailureReason", "")).split())
             good = " or ".join(sorted(kind.good))
-            raise JobFailedError(f"{kind.noun} {name}: expected {good}, found {status}: {reason or 'no reason given'}")
+            raise JobFailedError(
+                f"{kind.noun} {name}: expected {good}, found {line.partition(': ')[2]}: {reason or 'no reason given'}"
+            )
         sleep(POLL_SECONDS)

@@ -178,6 +178,12 @@ def test_settings_and_serverless_options():
         (deploy.main, (*DEPLOY, "--serverless", "--clarify"), "choose one"),
         (deploy.main, ("a_b", *DEPLOY[1:]), "expected letters, digits and hyphens"),
         (update.main, ("reviews", "p", IMAGE, "--model-data", MODEL, "--delete-old"), "--delete-old needs --wait"),
+        (deploy.main, (*DEPLOY, "--memory", "2048"), "--memory needs --serverless"),
+        (deploy.main, (*DEPLOY, "--max-concurrency", "5"), "--max-concurrency needs --serverless"),
+        (update.main, (*DEPLOY, "--provisioned", "1"), "--provisioned needs --serverless"),
+        (tuning.main, ("reviews", "p", IMAGE, *FILLING, "--save", "best.json"), "--save needs --wait"),
+        (follow.main, ("training", "job-1", "p", "--save", "best.json"), "--save is for the kind tuning"),
+        (training.main, ("reviews", "p", IMAGE, *FILLING, "--resume", "a_b"), "expected letters, digits and hyphens"),
         (build_and_push.main, ("Texts", "p"), "repositoryName: expected a text of the form"),
         (build_and_push.main, ("textclf", "p", "a b"), "tag 'a b'"),
         (delete.main, ("a" * 64, "p"), "expected at most 63 characters"),
@@ -191,6 +197,63 @@ def test_bad_input_is_one_line_before_any_call(command, arguments, message):
 def test_an_unknown_profile(aws, tmp_path):
     arguments = ("reviews", "nobody", IMAGE, *FILLING, "--hyperparameters", hyperparameters_file(tmp_path))
     assert f"expected a profile of ~/.aws/config, found {PROFILE}" in fail(training.main, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [({"AWS_PROFILE": PROFILE}, f"AWS_PROFILE: expected default, as the argument PROFILE, found '{PROFILE}'"),
+     ({"AWS_PROFILE": "gone"}, "AWS_PROFILE: expected default, as the argument PROFILE, found 'gone'"),
+     ({"AWS_DEFAULT_PROFILE": "gone"}, "AWS_DEFAULT_PROFILE: expected default"),
+     ({"AWS_PROFILE": "default"}, "profile 'default': The config profile (default) could not be found"),
+     ({"AWS_CONFIG_FILE": "damaged"}, "profile 'default': Unable to parse config file")],
+)  # fmt: skip
+def test_the_default_profile_is_no_other_one(aws, monkeypatch, tmp_path, variable, message):
+    (tmp_path / "damaged").write_text("[profile", encoding="utf-8")
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    assert message in fail(delete.main, "reviews", "default")
+    assert message in fail(deploy.main, "reviews", "default", *DEPLOY[2:], "--dry-run")
+
+
+def test_a_profile_that_is_given_counts_before_the_variable(aws, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    assert "DescribeEndpoint: AWS refused it" in fail(delete.main, "reviews", PROFILE)
+    assert steps_of(delete.main, "reviews", PROFILE)
+
+
+def test_a_result_that_can_not_be_saved_is_found_before_the_wait():
+    arguments = ("reviews", "default", IMAGE, *FILLING, "--wait", "--save", "missing/best.json")
+    assert "missing/best.json" in fail(tuning.main, *arguments)
+    assert "missing/best.json" in fail(follow.main, "tuning", "job-1", "default", "--save", "missing/best.json")
+
+
+def test_a_resumed_job_has_the_checkpoints_of_the_old_one_and_a_new_name():
+    request = calls_of(training.main, "reviews", "default", IMAGE, *FILLING, "--resume", "old-1")["CreateTrainingJob"]
+    assert request["CheckpointConfig"]["S3Uri"].endswith("/old-1")
+    assert request["TrainingJobName"].startswith("reviews-")
+
+
+def test_a_search_that_train_would_refuse(tmp_path):
+    file = hyperparameters_file(tmp_path, '{"optimiser": "sgd"}')
+    arguments = ("reviews", "default", IMAGE, *FILLING, "--hyperparameters", file)
+    assert "with the searched options: layer_decay: expected 1" in fail(
+        tuning.main, *arguments, "--search", "layer_decay", "--dry-run"
+    )
+    ranges = calls_of(tuning.main, *arguments)["CreateHyperParameterTuningJob"]["HyperParameterTuningJobConfig"]
+    assert "layer_decay" not in json.dumps(ranges)
+    assert "init_lr" in json.dumps(ranges)
+
+
+def test_every_file_knows_the_placeholders(tmp_path):
+    folder = shutil.copytree(config_files.FOLDER, tmp_path / "my-config")
+    for name in ("model", "warm-start-config"):
+        (folder / f"{name}.json").unlink()
+    (folder / "model.toml").write_text('ExecutionRoleArn = "<ROLE>-<JOB_NAME>"', encoding="utf-8")
+    (folder / "warm-start-config.toml").write_text('WarmStartType = "<ROLE>"', encoding="utf-8")
+    model = calls_of(deploy.main, *DEPLOY, "--config-dir", folder)["CreateModel"]
+    assert model["ExecutionRoleArn"] == f"{ROLE}-{model['ModelName']}"
+    error = fail(tuning.main, "reviews", "p", IMAGE, *FILLING, "--config-dir", folder, "--parent", "a", "--dry-run")
+    assert f"found '{ROLE}'" in error
 
 
 # --- with moto

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from cloud_parts import IMAGE, MODEL, PLACEHOLDERS, without
 from ops.cloud import config_files, images
 from ops.cloud.calls import Call
 from ops.cloud.endpoint_requests import (
+    check_serverless_model,
     delete_calls,
     describe_config_call,
     endpoint_call,
@@ -30,6 +32,7 @@ from ops.cloud.training_requests import (
     check_parent,
     check_parent_image,
     model_uri,
+    resumed_definition,
     training_call,
     tuned_hyperparameters,
     tuning_call,
@@ -130,11 +133,22 @@ def test_the_image_and_the_name_are_those_of_the_arguments():
 
 
 def test_a_serverless_variant_has_no_instances():
-    (variant,) = CALLS["serverless-config"].parameters["ProductionVariants"]
+    instances = {"ManagedInstanceScaling": {"Status": "ENABLED"}, "ModelDataDownloadTimeoutInSeconds": 60}
+    settings = {**VARIANT, **instances, "RoutingConfig": {"RoutingStrategy": "RANDOM"}}
+    config = endpoint_config_call("config-1", "model-1", settings, TAGS, serverless_config(2048, 5, 1))
+    config.check()
+    (variant,) = config.parameters["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5, "ProvisionedConcurrency": 1}
-    assert not any("Instance" in key or "Timeout" in key for key in variant)
+    assert set(variant) == {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
     assert serverless_environment({"MAX_BATCH": "1"}) == {"SERVERLESS": "true", "MAX_BATCH": "1"}
     assert serverless_environment({"SERVERLESS": "false"}) == {"SERVERLESS": "false"}
+
+
+@pytest.mark.parametrize("key", ["VpcConfig", "EnableNetworkIsolation"])
+def test_a_serverless_model_has_no_network_of_its_own(key):
+    check_serverless_model(MODEL_FILE)
+    with pytest.raises(ConfigError, match=f"{key}: serverless endpoints can't have it"):
+        check_serverless_model({**MODEL_FILE, key: True})
 
 
 @pytest.mark.parametrize(
@@ -221,6 +235,8 @@ def test_bad_names(name):
         ({"AlgorithmSpecification": {"TrainingInputMode": "Pipe"}}, "found Pipe"),
         ({"InputDataConfig": [{**TRAINING["InputDataConfig"][0], "InputMode": "Pipe"}]}, "found Pipe"),
         ({"InputDataConfig": TRAINING["InputDataConfig"][1:]}, "expected a channel train, found test"),
+        ({"InputDataConfig": []}, "expected a channel train, found none; add it"),
+        ({"InputDataConfig": [{"ChannelName": name} for name in "cba"]}, "found c, b, a; add it"),
         ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds"),
         ({"EnableManagedSpotTraining": True,
           "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 8}}, "MaxWaitTimeInSeconds"),
@@ -238,6 +254,14 @@ def test_spot_training_needs_checkpoints():
     check_definition(spot)
     with pytest.raises(ConfigError, match="CheckpointConfig"):
         check_definition(without(spot, "CheckpointConfig"))
+
+
+def test_a_resumed_job_needs_checkpoints_of_its_own():
+    earlier = {**TRAINING, "CheckpointConfig": {"S3Uri": "s3://texts/old-1"}}
+    assert resumed_definition(TRAINING, earlier) == earlier
+    for definition in (TRAINING, without(TRAINING, "CheckpointConfig")):
+        with pytest.raises(ConfigError, match=r"--resume: expected a CheckpointConfig whose S3Uri contains <JOB_NAME>"):
+            resumed_definition(definition, definition)
 
 
 def parent_of(call: Call, status="Completed", **changes) -> dict:
@@ -403,3 +427,14 @@ def test_the_commit_is_the_tag(tmp_path):
     assert Build("textclf", "serving", "", ["A=1"]).resolved_tag(may_have_changes=True).startswith(f"{tag}-")
     with pytest.raises(ConfigError, match="tag 'a b'"):
         images.check_tag("a b")
+
+
+def test_a_checkout_with_changes_gives_no_tag(tmp_path):
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "First"]):
+        subprocess.run([*git, *arguments], check=True)
+    found = commit(tmp_path)
+    (tmp_path / "new.txt").write_text("x", encoding="utf-8")
+    assert commit(tmp_path, may_have_changes=True) == found
+    with pytest.raises(ConfigError, match=r"found changes: new.txt; commit them, or give a TAG"):
+        commit(tmp_path)
