@@ -221,10 +221,11 @@ def test_a_profile_that_is_given_counts_before_the_variable(aws, monkeypatch):
     assert steps_of(delete.main, "reviews", PROFILE)
 
 
-def test_a_result_that_can_not_be_saved_is_found_before_the_wait():
-    arguments = ("reviews", "default", IMAGE, *FILLING, "--wait", "--save", "missing/best.json")
-    assert "missing/best.json" in fail(tuning.main, *arguments)
-    assert "missing/best.json" in fail(follow.main, "tuning", "job-1", "default", "--save", "missing/best.json")
+def test_a_result_that_can_not_be_saved_is_found_before_the_wait(tmp_path):
+    (tmp_path / "file").touch()
+    arguments = ("reviews", "default", IMAGE, *FILLING, "--wait", "--save", "file/best.json")
+    assert "file: File exists" in fail(tuning.main, *arguments)
+    assert "file: File exists" in fail(follow.main, "tuning", "job-1", "default", "--save", "file/best.json")
 
 
 def test_a_resumed_job_has_the_checkpoints_of_the_old_one_and_a_new_name():
