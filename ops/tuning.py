@@ -31,6 +31,7 @@ from serving.sagemaker.metric_lines import metric_definitions
 from textclf.cli.commands import Command
 from textclf.errors import ConfigError
 from textclf.files import check_writable
+from textclf.tuning.options import MEASURED
 from textclf.tuning.search_space import (
     SEARCHED,
     TABLE,
@@ -95,7 +96,7 @@ def main(
     name = stamped_name(short_name, datetime.now(UTC), TUNING_JOB)
     definition = config_files.read_part(setup.folder, config_files.TRAINING, setup.values(name))
     check_definition(definition)
-    shared = config_files.read_hyperparameters(hyperparameters)
+    shared = _measured(config_files.read_hyperparameters(hyperparameters), hyperparameters)
     ranges = sagemaker_ranges(_checked_space(searched, shared, hyperparameters))
     warm_start = config_files.read_part(setup.folder, config_files.WARM_START, setup.values(name)) if parents else {}
     call_with = functools.partial(
@@ -134,6 +135,20 @@ def main(
         save_best(cloud, follow(FOLLOWED, name, cloud.call, say, time.sleep), target)
     else:
         click.echo(name)
+
+
+def _measured(shared: Mapping[str, str], path: Path) -> dict[str, str]:
+    """The shared hyperparameters with those that the objective needs: with few labels, epochs would not have it.
+
+    Raises:
+        ConfigError: if the file has other values for them.
+    """
+    for name, value in MEASURED.items():
+        if shared.get(name, value) != value:
+            raise ConfigError(
+                f"{path}: {name}: expected {value}, with which every epoch is measured, got {shared[name]}; remove it"
+            )
+    return {**shared, **MEASURED}
 
 
 def _checked_space(searched: Sequence[str], shared: Mapping[str, str], path: Path) -> tuple[Range, ...]:

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ _IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
 def pytest_configure() -> None:
-    """Give each worker and its subprocesses one core."""
+    """Give each worker and its subprocesses one core, and Ctrl-C, which a shell lets background commands ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _IS_ONE_OF_SEVERAL:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, "1")

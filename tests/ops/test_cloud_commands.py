@@ -149,7 +149,21 @@ def test_searched_options_and_parents(tmp_path):
     assert len(parameters["HyperParameterTuningJobName"]) <= 32
     ranges = parameters["HyperParameterTuningJobConfig"]["ParameterRanges"]
     assert [one["Name"] for kind in ranges.values() for one in kind] == ["init_lr", "pooling"]
-    assert parameters["TrainingJobDefinition"]["StaticHyperParameters"] == {"encoder": "minilm-l6", "epochs": "2"}
+    assert parameters["TrainingJobDefinition"]["StaticHyperParameters"] == {
+        "encoder": "minilm-l6",
+        "epochs": "2",
+        "select": "best",
+        "train_on": "train",
+    }
+
+
+def test_a_search_whose_epochs_are_not_measured_is_refused(tmp_path):
+    file = tmp_path / "hyperparameters.json"
+    file.write_text('{"encoder": "minilm-l6", "train_on": "all"}', encoding="utf-8")
+    command = ["reviews", "default", IMAGE, *FILLING, "--hyperparameters", str(file), "--dry-run"]
+    assert "train_on: expected train, with which every epoch is measured, got all; remove it" in fail(
+        tuning.main, *command
+    )
 
 
 def test_settings_and_serverless_options():
@@ -337,7 +351,7 @@ def test_a_tuning_job_and_its_successor(aws, tmp_path):
     again = succeed(tuning.main, "again", *arguments, "--parent", name).strip()
     parents = sagemaker(aws).describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=again)["WarmStartConfig"]
     assert parents["ParentHyperParameterTuningJobs"] == [{"HyperParameterTuningJobName": name}]
-    assert "expected 3 hyperparameters" in fail(
+    assert "expected 5 hyperparameters" in fail(
         tuning.main, "other", *arguments, "--search", "init_lr", "--parent", name
     )
 

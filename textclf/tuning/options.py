@@ -10,6 +10,9 @@ STORAGES = ("sqlite", "journal")
 # Metric of the selection set -> its key in the history of a training.
 METRICS = {"macro_f1": "val_macro_f1", "accuracy": "val_accuracy", "log_loss": "val_loss"}
 
+# Training options with which every epoch is measured on texts that the model is not fitted to.
+MEASURED = {"select": "best", "train_on": "train"}
+
 
 @dataclass(frozen=True)
 class TuningOptions(Config):

@@ -11,10 +11,8 @@ from typing import Any
 
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset
-from textclf.tuning.options import METRICS
+from textclf.tuning.options import MEASURED, METRICS
 
-# Options with which every epoch is measured on texts that the model is not fitted to.
-_MEASURED = {"select": "best", "train_on": "train"}
 # The same results, whatever their value.
 _WITHOUT_EFFECT = ("checkpoint_steps", "windows")
 
@@ -47,7 +45,7 @@ class SharedTraining:
             DatasetError: if the data can't be downloaded or read.
             EncoderError: if the encoder can't be downloaded or loaded.
         """
-        training = self._training(self._options, runs_dir, self.recipe, self.given | {*_MEASURED, "metric"})
+        training = self._training(self._options, runs_dir, self.recipe, self.given | {*MEASURED, "metric"})
         dataset = training.read_dataset()
         asked = {**training.model_options.to_dict(), **training.training_options.to_dict()}
         settings = {"fingerprint of the data": dataset.fingerprint, "recipe": self.recipe, **asked}
@@ -80,7 +78,7 @@ class SharedTraining:
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {**self.model.to_dict(), **self.training.to_dict(), **_MEASURED}
+        return {**self.model.to_dict(), **self.training.to_dict(), **MEASURED}
 
     def _training(self, options: Mapping[str, Any], runs_dir: Path, recipe: str, given: Collection[str]) -> Any:
         from train_model import Training
