@@ -440,7 +440,7 @@ def test_configuration_files():
 
 def test_the_study(tmp_path):
     listed = LIST["Study"]
-    study = tuning_study.SharedStudy(tmp_path, TuningOptions(trials=0), search_space(["epochs"]))
+    study = tuning_study.SharedStudy(tmp_path, TuningOptions(trials=1), search_space(["epochs"]))
     study.open({}, lambda: {"epochs": 1})
     assert {path.name for path in tmp_path.iterdir()} | set(FILES.values()) == listed["folder"]
     assert set(study.study.user_attrs) == listed["attributes of the study"]
