@@ -36,7 +36,8 @@ class PrefixMiddleware:
         if path == self._prefix:
             # The links of the pages are relative, so the page at the prefix needs the slash.
             redirect = HTTPStatus.PERMANENT_REDIRECT
-            start_response(f"{redirect} {redirect.phrase}", [("Location", f"{path}/"), ("Content-Length", "0")])
+            query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
+            start_response(f"{redirect} {redirect.phrase}", [("Location", f"{path}/{query}"), ("Content-Length", "0")])
             return []
         if path.startswith(f"{self._prefix}/"):
             environ["SCRIPT_NAME"] = self._prefix
@@ -73,8 +74,8 @@ class CorsMiddleware:
 
 
 def origins_of(setting: str) -> tuple[str, ...]:
-    """Return the origins of CORS_ORIGINS, as browsers write them."""
-    return tuple(origin.strip().lower() for origin in setting.split(",") if origin.strip())
+    """Return the origins of CORS_ORIGINS, as browsers write them, each once."""
+    return tuple(dict.fromkeys(origin.strip().lower() for origin in setting.split(",") if origin.strip()))
 
 
 def cors_headers(origin: str) -> list[_Header]:

@@ -23,8 +23,13 @@ def other_bodies(text: Json, texts: Json, max_texts: int) -> list[Json]:
     )
     count = {"minItems": 1, "maxItems": max_texts}
     instances = {**list_schema({"oneOf": [text, object_schema({"text": text}, ["text"])]}), **count}
-    columns = {"const": ["text"], "description": "There may be other columns, which are ignored."}
-    row = {**list_schema(text), "minItems": 1, "maxItems": 1, "description": "One value per column."}
+    columns = {
+        "type": "array",
+        "contains": {"const": "text"},
+        "maxContains": 1,
+        "description": "One is `text`; others are ignored.",
+    }
+    row = {**list_schema({}), "minItems": 1, "description": "One value per column; that of `text` is a string."}
     split = object_schema(
         {"columns": columns, "data": {**list_schema(row), **count}, "index": list_schema({})}, ["columns", "data"]
     )

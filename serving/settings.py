@@ -30,6 +30,14 @@ MAX_DRAWS = 2
 MAX_DISCARDS = 3
 # Folder of SageMaker's container, if PREFIX is not set.
 DEFAULT_PREFIX = "/opt/ml"
+# A host name has at most 253 characters; nginx refuses a line of 4,096.
+_ORIGIN = r"https?://[0-9A-Za-z._-]{1,253}(:[0-9]{1,5})?"
+# Neither a path of the API nor a folder of one, which would hide it, and no "." or "..", which clients remove.
+_ROOT_PATH = (
+    r"(?!/(predict|explain|invocations(/predict)?|feedback|review(/(texts|labels|undo))?|ping|info|metrics|health_check"
+    r"|health(/(live|ready))?|execution-parameters|openapi\.json|drift\.json|evaluation|drift|docs|page(/.*)?)$)"
+    r"(?=.{0,200}$)(/(?!\.{1,2}(/|$))[0-9A-Za-z._~-]+)*"
+)
 
 
 def _is_database(value: Any) -> bool:
@@ -65,15 +73,15 @@ class Settings:
         "",
         "Prefix of all paths, such as /texts, for a gateway that does not remove it. The server answers with and "
         "without it.",
-        pattern=r"(/[0-9A-Za-z._~-]+)*",
-        expected="a path such as /texts, without a slash at the end",
+        pattern=_ROOT_PATH,
+        expected="a path such as /texts that is no path of the API, at most 200 characters, without a slash at the end",
         shown="none",
     )
     cors_origins: str = text(
         "",
         "Origins, with commas between them, whose pages may use the API in a browser: `https://a.example, "
         "http://localhost:3000`.",
-        pattern=r"(https?://[0-9A-Za-z._-]+(:[0-9]{1,5})?)(\s*,\s*(https?://[0-9A-Za-z._-]+(:[0-9]{1,5})?))*|",
+        pattern=rf"{_ORIGIN}(\s*,\s*{_ORIGIN})*|",
         expected="origins such as https://a.example, with commas between them",
         shown="none",
     )

@@ -12,11 +12,13 @@ from serving.api.responses import Body, encode_json, json_body, prediction_field
 if TYPE_CHECKING:
     from textclf.runtime.prediction import Prediction
 
-# Names that a line of another prediction has, so that a name means the same in all lines.
-_RESERVED = frozenset(
+# Names that a line of a prediction can have, so that a name means the same in all lines.
+RESERVED = frozenset(
     (
         "text", "label", "score", "probabilities", "truncated", "stage", "model", "empty", "unusual", "unusual_reason",
-        "error",
+        "rules", "error", "explanation", "explanation_base", "explanation_unit", "explanation_spans",
+        "explanation_evaluations", "explanation_complete", "explanation_stage", "explanation_baseline",
+        "explanation_unseen", "model_probabilities",
     )
 )  # fmt: skip
 # In front of the name of a field of the request that a field of the response has, as in scored files.
@@ -70,7 +72,7 @@ def _renamed(extra: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, A
     """Return the fields of the request under names that the response does not have."""
     renamed: dict[str, Any] = {}
     for name, value in extra.items():
-        while name in fields or name in _RESERVED or name in renamed:
+        while name in fields or name in RESERVED or name in renamed:
             name = f"{_INPUT}{name}"
         renamed[name] = value
     return renamed

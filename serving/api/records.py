@@ -29,6 +29,8 @@ _KEYS = ("text", "data")
 # A text and the other fields of its record, or why it has none.
 _Item = tuple[Any, dict[str, Any]] | ApiError
 _NO_FIELDS: dict[str, Any] = {}
+# Lists and objects in each other that a field may have; the encoder of the response fails at about a thousand.
+_MAX_DEPTH = 100
 
 
 def csv_request(content: str, limits: Limits, *, has_header: bool = False) -> PredictRequest:
@@ -98,6 +100,8 @@ def _csv_items(content: str, has_header: bool) -> Iterator[_Item]:
                 ErrorCode.INVALID_CSV,
                 f"record {index} (counted from 0): expected CSV (RFC 4180), but {record}; double the quotes in texts",
             )
+        elif not record:  # A blank line, also below several columns.
+            yield "", _NO_FIELDS
         elif len(record) > max(1, len(columns)) or (len(columns) > 1 and len(record) < len(columns)):
             expected = f"{len(columns)} fields, as in the header" if has_header else "one field"
             advice = (
@@ -109,7 +113,7 @@ def _csv_items(content: str, has_header: bool) -> Iterator[_Item]:
                 f"put double quotes around texts with commas{advice}",
             )
         else:
-            yield record[position] if record else "", _NO_FIELDS
+            yield record[position], _NO_FIELDS
 
 
 def _columns(header: "list[str] | csv.Error | None") -> tuple[Sequence[str], int]:
@@ -170,8 +174,13 @@ def _check_extras(fields: dict[str, Any], where: str) -> None:
     """Check that fields can be returned.
 
     Raises:
-        ApiError: if one is a number that JSON can't have, or is not well-formed.
+        ApiError: if one is a number that JSON can't have, is nested too deeply, or is not well-formed.
     """
+    if _is_deep(fields):
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"{where}: expected fields of at most {_MAX_DEPTH} lists and objects in each other, got more; flatten them",
+        )
     try:
         json.dumps(fields, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -182,3 +191,12 @@ def _check_extras(fields: dict[str, Any], where: str) -> None:
         raise ApiError(
             ErrorCode.WRONG_SHAPE, f"{where}: expected numbers up to 1.8e308, got a larger one; send it as a string"
         ) from None
+
+
+def _is_deep(fields: dict[str, Any]) -> bool:
+    level: list[Any] = list(fields.values())
+    for _ in range(_MAX_DEPTH + 1):
+        if not (level := [value for value in level if isinstance(value, (dict, list))]):
+            return False
+        level = [item for value in level for item in (value.values() if isinstance(value, dict) else value)]
+    return True

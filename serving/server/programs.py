@@ -48,6 +48,9 @@ _KEY_CHECK = """\
 _MEDIUM_BODY_BYTES = 100_000
 # Room for the sizes of chunks, which nginx reads into the same buffer: chunks of 64 bytes and more fit.
 _CHUNKS_PER_BODY = 8
+# nginx's default on most processors, and what an entry needs next to its key: pointers and the length, aligned.
+_MAP_BUCKET_BYTES = 64
+_MAP_ENTRY_BYTES = 32
 # sockaddr_un has 108 bytes for a path, 104 on some systems.
 _MAX_SOCKET_PATH = 100
 
@@ -186,6 +189,7 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
     body_buffer_bytes = settings.max_body_bytes + settings.max_body_bytes // _CHUNKS_PER_BODY
     max_medium_bodies = settings.max_pending_body_bytes // 2 // _MEDIUM_BODY_BYTES
     max_large_bodies = settings.max_pending_body_bytes // 2 // body_buffer_bytes
+    origins = origins_of(settings.cors_origins)
     values = {
         "user": f"user {user.name} {user.group};" if user else "",
         "processes": processes,
@@ -207,7 +211,8 @@ def nginx_conf(settings: Settings, connections: int, user: User | None = None) -
         "max_large_bodies_of_sender": max(1, max_large_bodies // 2),
         "keep_alive": settings.keep_alive_seconds,
         "root_path_map": _root_path_map(settings.root_path),
-        "cors_map": _cors_map(origins_of(settings.cors_origins)),
+        "map_bucket_bytes": _map_bucket_bytes(origins),
+        "cors_map": _cors_map(origins),
         "key_maps": _key_maps(settings.api_key) if settings.api_key else "",
         "key_check": _KEY_CHECK if settings.api_key else "",
         "timeout": settings.model_server_timeout,
@@ -257,6 +262,11 @@ def _cors_map(origins: Sequence[str]) -> str:
         return ""
     lines = [f'        "{origin}" $http_origin;' for origin in origins]
     return "\n".join(["    map $http_origin $cors_origin {", *lines, '        default "";', "    }", ""])
+
+
+def _map_bucket_bytes(origins: Sequence[str]) -> int:
+    """The size of a bucket of nginx's maps, in which the longest origin fits."""
+    return max(_MAP_BUCKET_BYTES, max(map(len, origins), default=0) + _MAP_ENTRY_BYTES)
 
 
 def _is_any_address_6(host: str) -> bool:

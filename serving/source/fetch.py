@@ -45,6 +45,8 @@ def fetch_model(location: Location, settings: SourceSettings, folder: Path) -> F
         etag = read_object(s3_client(), location, fetched, settings.model_max_bytes)
     elif isinstance(location, WebFile):
         _download(location, fetched, settings.model_max_bytes)
+    else:
+        _check_size(location, settings.model_max_bytes)
     sha256 = _checked_hash(location, archive, settings.model_sha256)
     unpacked = folder / "unpacked"
     unpacked.mkdir()
@@ -70,13 +72,24 @@ def _download(location: WebFile, target: Path, max_bytes: int) -> None:
         ) from None
 
 
+def _check_size(location: LocalArchive, max_bytes: int) -> None:
+    try:
+        size = location.path.stat().st_size
+    except OSError as error:
+        raise _unreadable(location, error) from None
+    if size > max_bytes:
+        raise UnusableArchiveError(f"{location}: expected at most {max_bytes:,} bytes, got {size:,}; {_RAISE}")
+
+
+def _unreadable(location: Location, error: OSError) -> FetchError:
+    return FetchError(f"{location}: can't be read ({error.strerror}); check MODEL_PATH and its permissions")
+
+
 def _checked_hash(location: Location, archive: Path, expected: str) -> str:
     try:
         found = sha256_of_file(archive)
     except OSError as error:
-        raise FetchError(
-            f"{location}: can't be read ({error.strerror}); check MODEL_PATH and its permissions"
-        ) from None
+        raise _unreadable(location, error) from None
     if expected and found != expected.lower():
         raise UnusableArchiveError(
             f"{location}: expected SHA-256 {expected.lower()}, got {found}; check the archive and MODEL_SHA256"

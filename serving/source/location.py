@@ -139,14 +139,14 @@ def _is_loopback(host: str) -> bool:
 
 def _local_archive(path: Path) -> LocalArchive | None:
     """An archive at a path, or in a folder that is no model itself."""
-    if path.is_file():
-        from textclf.data.archive import is_archive  # It imports decompressors, which a folder does not need.
-
-        return LocalArchive(path) if is_archive(path) else None
     try:
+        if path.is_file():
+            from textclf.data.archive import is_archive  # It imports decompressors, which a folder does not need.
+
+            return LocalArchive(path) if is_archive(path) else None
         has_archive = path.is_dir() and not is_model(path) and (path / ARCHIVE).is_file()
     except PermissionError:
-        return None  # The check of the folder names it.
+        return None  # The check of the model names it.
     return LocalArchive(path / ARCHIVE) if has_archive else None
 
 

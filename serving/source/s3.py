@@ -4,6 +4,7 @@ boto3 is the extra `aws`; it is imported when an object is read. It finds creden
 """
 
 import os
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ def read_object(client: Any, source: S3Object, target: Path, max_bytes: int) -> 
             try:
                 response = client.get_object(Bucket=source.bucket, Key=source.key, **rest)
                 etag = response["ETag"]
+                received = _start(source, response, received)
+                file.seek(received)
+                file.truncate()
                 _check_size(source, received + response["ContentLength"], max_bytes)
                 for chunk in response["Body"].iter_chunks(_CHUNK_BYTES):
                     file.write(chunk)
@@ -108,6 +112,15 @@ def read_object(client: Any, source: S3Object, target: Path, max_bytes: int) -> 
         f"{source}: the connection broke {_ATTEMPTS} times, at last after {received:,} bytes ({reason}); check the "
         f"network, and start again"
     )
+
+
+def _start(source: S3Object, response: Any, received: int) -> int:
+    """The position of a response's first byte: a server that knows no Range sends the whole object again."""
+    if response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    if not str(response.get("ContentRange", "")).startswith(f"bytes {received}-"):
+        raise FetchError(f"{source}: expected the bytes from {received:,} on, got others; check AWS_ENDPOINT_URL")
+    return received
 
 
 def _check_size(source: S3Object, size: int, max_bytes: int) -> None:

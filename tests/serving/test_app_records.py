@@ -8,10 +8,14 @@ import pytest
 from serving_models import Fault, inference, settings
 
 from serving.api.errors import ErrorCode
+from serving.api.record_responses import RESERVED
 from serving.api.records import json_lines_request
 from serving.api.requests import Limits
 from serving.app import create_app
+from serving.openapi import openapi_document
+from serving.openapi_explanations import EXPLAINED_FIELDS
 from serving.rendering import CHUNK_TEXTS, score_records
+from serving.settings import Settings
 from textclf.errors import TextTooLongError
 
 CSV, LINES = "text/csv", "application/jsonlines"
@@ -252,3 +256,30 @@ def test_a_failure_of_the_server_fails_the_request(apps):
 
 def test_a_json_body_of_a_job_fails_alone(apps):
     assert post(apps[True], "application/json", '{"X": ["good", 3]}').status_code == 422
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_a_blank_line_is_an_empty_text_below_any_header(apps, is_batch):
+    found = records(post(apps[is_batch], "text/csv; header=present", "id,text\n1,good\n\n2,bad\n"))
+    assert [record[0] for record in found] == ["pos", NO_WORDS, "neg"]
+    assert {record[2] for record in found if is_batch} <= {""}
+
+
+def test_fields_of_a_request_look_like_no_field_of_a_response(apps):
+    schemas = openapi_document(Settings())["components"]["schemas"]
+    names = {*schemas["Prediction"]["properties"], *EXPLAINED_FIELDS, "error"}
+    assert names == RESERVED
+    fields = {name: ["fake"] for name in names - {"text"}}
+    (found,) = lines(post(apps[False], LINES, json.dumps({"text": "good", **fields})))
+    assert {name for name, value in found.items() if value == ["fake"]} == {f"input_{name}" for name in fields}
+
+
+@pytest.mark.parametrize(("depth", "is_right"), [(100, True), (101, False), (900, False), (960, False)])
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+def test_fields_that_are_nested_deeply(apps, depth, is_right, start, end):
+    body = f'{{"text": "good", "n": {start * depth}1{end * depth}}}\n{{"text": "bad"}}\n'
+    first, second = lines(post(apps[True], LINES, body))
+    assert second["label"] == "neg"
+    assert ("n" in first) == is_right
+    if not is_right:
+        assert first["error"]["code"] in ("wrong_shape", "invalid_json")

@@ -8,6 +8,8 @@ from serving_models import inference, settings
 from serving.app import create_app
 from serving.gateway import ALLOWED_HEADERS, origins_of
 from serving.pages import PAGES
+from serving.settings import Settings
+from textclf.errors import ConfigError
 
 ORIGIN = "https://a.example"
 
@@ -44,8 +46,29 @@ def test_the_prefix_alone_leads_to_the_page(client, plain):
     response = client.get("/texts/v1")
     assert response.status_code == 308
     assert response.headers["Location"] == "/texts/v1/"
+    assert client.get("/texts/v1?text=a%20b&x=").headers["Location"] == "/texts/v1/?text=a%20b&x="
     assert response.headers["X-Request-Id"]
     assert plain.get("/texts/v1/ping").status_code == 404
+
+
+def test_a_prefix_hides_no_route(plain):
+    for route in {rule.rule for rule in plain.application.url_map.iter_rules()} - {"/"}:
+        parts = route.split("/")[1:]
+        for count in range(1, len(parts) + 1):
+            prefix = "/" + "/".join(parts[:count])
+            with pytest.raises(ConfigError, match=r"^ROOT_PATH: expected a path such as /texts"):
+                Settings(root_path=prefix)
+
+
+@pytest.mark.parametrize("prefix", ["/.", "/..", "/a/../b", "/a/.", "/" + "a" * 200, "/a/", "/page/v1"])
+def test_prefixes_that_clients_change_or_nginx_refuses(prefix):
+    with pytest.raises(ConfigError, match=r"^ROOT_PATH: expected"):
+        Settings(root_path=prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", "/pings", "/predict/v1", "/a.b/..c", "/" + "a" * 199, "/v1/ping"])
+def test_other_prefixes(prefix):
+    assert Settings(root_path=prefix).root_path == prefix
 
 
 def test_openapi_names_the_prefix(client, plain):
@@ -102,4 +125,5 @@ def test_a_page_keeps_its_own_vary(client):
 
 def test_origins():
     assert origins_of("") == ()
-    assert origins_of(" https://A.example,http://b:1 ") == ("https://a.example", "http://b:1")
+    found = origins_of(" https://A.example,http://b:1 , https://a.example, HTTP://b:1")
+    assert found == ("https://a.example", "http://b:1")

@@ -1,7 +1,7 @@
 """The environment of SageMaker: port, limits of a batch transform job, and GET /execution-parameters."""
 
 import pytest
-from serving_models import inference, settings
+from serving_models import settings
 
 from serving.app import create_app
 from serving.hosting import execution_parameters, read_settings
@@ -71,7 +71,7 @@ def test_a_wrong_value_is_named(name, value):
 
 
 def test_execution_parameters_need_no_model_and_no_key(tmp_path):
-    app = create_app(settings(tmp_path, api_key="s3cret", max_body_bytes=7 * MIB, model_server_workers=3), inference())
+    app = create_app(settings(tmp_path, api_key="s3cret", max_body_bytes=7 * MIB, model_server_workers=3), None)
     response = app.test_client().get("/execution-parameters")
     assert response.get_json() == {
         "MaxConcurrentTransforms": 3,

@@ -707,14 +707,32 @@ def test_the_configuration_holds_numbers_and_an_address_only():
 
 @pytest.mark.parametrize(("workers", "processes"), [(1, 1), (8, 1), (9, 2), (64, 8)])
 def test_nginx_grows_with_the_workers(tmp_path, workers, processes):
-    need_nginx()
-    settings = Settings(port=free_port(), model_server_workers=workers, max_concurrent=100)
-    text = nginx_conf(settings, 4096)
+    text = nginx_conf(Settings(port=free_port(), model_server_workers=workers, max_concurrent=100), 4096)
     assert f"worker_processes {processes};" in text
-    (tmp_path / "nginx.conf").write_text(text)
+    check_with_nginx(tmp_path, text)
+
+
+def check_with_nginx(folder, text):
+    need_nginx()
+    (folder / "nginx.conf").write_text(text)
     command = [str(find_nginx(os.environ)), "-t", "-q", "-p", ".", "-c", "nginx.conf", "-e", "stderr"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://a.example,https://A.example, https://a.example",
+        "https://feature-1234-some-long-name.preview.internal-tools.company.example.com:8443",
+        *(f"https://{'a' * length}" for length in (29, 30, 38, 39, 40, 41, 100, 253)),
+        ",".join(f"https://{'a' * (1 + index % 240)}-{index}:65535" for index in range(50)),
+    ],
+    ids=lambda origins: f"{len(origins)} characters",
+)
+def test_nginx_takes_all_origins_and_prefixes(tmp_path, origins):
+    settings = Settings(port=free_port(), cors_origins=origins, root_path="/" + "." * 199)
+    check_with_nginx(tmp_path, nginx_conf(settings, 4096))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's nginx can become another user")

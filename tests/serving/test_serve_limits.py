@@ -18,6 +18,7 @@ from serving.settings import Settings
 
 # Characters that mean something to nginx or to a regular expression.
 _KEY = """k,e"y'$1;{}\\.*[(^"""
+_ORIGIN = "https://a.example"
 _MAX_BODY_BYTES = 200_000
 # Of bodies of 100 kB and more, or in chunks; half of them from one address.
 _LARGE = 4
@@ -37,6 +38,8 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
             tmp_path_factory.mktemp("stack"),
             store,
             API_KEY=_KEY,
+            CORS_ORIGINS=_ORIGIN,
+            ROOT_PATH="/texts",
             HOST=any_address(),
             MAX_BODY_BYTES=str(_MAX_BODY_BYTES),
             MAX_PENDING_BODY_BYTES=str(2 * _LARGE * _MAX_BODY_BYTES * 9 // 8),
@@ -235,3 +238,16 @@ def test_all_addresses_of_version_6_are_those_of_version_4_too():
     """The servers of this file and of test_http_worker.py listen on :: and are asked at 127.0.0.1."""
     for host, option in (("::", True), ("0::0", True), ("::1", False), ("0.0.0.0", False)):  # noqa: S104
         assert ("ipv6only=off;" in nginx_conf(Settings(host=host), 100)) == option
+
+
+@pytest.mark.parametrize("path", ["/predict", "/texts/predict"])
+def test_a_preflight_needs_no_key_and_passes_nginx(stack, path):
+    response = stack.request("OPTIONS", path, Origin=_ORIGIN, Access_Control_Request_Method="POST")
+    assert response.status == 200
+    assert "X-API-Key" in response.headers["access-control-allow-headers"]
+    assert response.headers["access-control-allow-origin"] == _ORIGIN
+    # The app refuses the small body, and nginx the medium one.
+    for body in (_SMALL_BODY, _MEDIUM_BODY):
+        refused = stack.request("POST", path, body, Origin=_ORIGIN)
+        assert refused.status == 401
+        assert refused.headers["access-control-allow-origin"] == _ORIGIN

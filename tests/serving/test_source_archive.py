@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 from pathlib import Path
 
@@ -85,6 +86,40 @@ def test_an_archive_that_may_not_be_read_is_named(model, tmp_path):
             fetch_model(LocalArchive(archive), SourceSettings(), tmp_path)
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("name", ["model", "model.tar.gz"])
+def test_a_model_below_a_folder_that_may_not_be_read_is_named(model, tmp_path, monkeypatch, capsys, name):
+    # pytest's own folders are those of root alone.
+    with tempfile.TemporaryDirectory(prefix="textclf-test-") as folder:
+        private, temporary = Path(folder) / "private", Path(folder) / "tmp"
+        shutil.copytree(model, private / "model")
+        packed(model, private / "model.tar.gz")
+        temporary.mkdir()
+        for path, mode in ((Path(folder), 0o755), (private, 0o700), (temporary, 0o777)):
+            path.chmod(mode)
+        monkeypatch.chdir(folder)
+        environ = {
+            "MODEL_PATH": str(private / name),
+            "PORT": str(free_port()),
+            "TMPDIR": str(temporary),
+            "NGINX": "off",
+        }
+        os.seteuid(65534)
+        try:
+            assert launcher.run({**environ, "PREDICTION_LOG_URL": "off"}) == 2
+        finally:
+            os.seteuid(0)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: MODEL_PATH: expected a model that user 65534 may read, got {private}"), error
+
+
+def test_a_mounted_archive_over_the_limit_is_not_unpacked(model, tmp_path):
+    archive = packed(model, tmp_path / "model.tar.gz")
+    with pytest.raises(UnusableArchiveError, match=r"expected at most 10 bytes, got .*raise MODEL_MAX_BYTES"):
+        fetch_model(LocalArchive(archive), SourceSettings(model_max_bytes=10), tmp_path)
+    assert list(tmp_path.iterdir()) == [archive]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -188,4 +223,3 @@ def test_a_model_in_a_folder_imports_nothing_for_archives_on_servers():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == "", result
-    assert launcher.run({"HUB_MODEL_NAME": "bert-base-cased"}) == 2
