@@ -4,7 +4,8 @@
 #   local_test/serve_local.sh [IMAGE] [PORT]
 #
 # With docker it runs the image (default: textclf, built if it is missing), otherwise serving/serve of this checkout.
-# The port is 8080 by default. The exit status is that of the server.
+# The port is 8080 by default. The exit status is that of the server, or 1 if it was not ready in
+# READY_SECONDS and then ended with 0.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [ $# -le 2 ] || fail "expected at most two arguments, [IMAGE] [PORT], got $#"
@@ -27,20 +28,18 @@ else
         PREDICTION_LOG_URL=sqlite:///$test_dir/output/prediction_log/predictions.sqlite "$python" "$root/serving/serve" &
 fi
 server=$!
-# Ctrl-C and SIGTERM stop the server; docker passes the signal to the container.
-trap 'kill -TERM "$server" 2>/dev/null || true' INT TERM
+pass_signals "$server"
+failed=
 url=http://127.0.0.1:$port
 if wait_for "$url/ping" kill -0 "$server"; then
     say "ready; ask it from another terminal, or stop it with Ctrl-C:"
     echo "curl -s $url/invocations -H 'Content-Type: application/json' -d '{\"data\": \"The parcel never arrived.\"}'"
-else
+elif [ -z "$signalled" ]; then
+    failed=yes
+    say "the server was not ready, and is stopped"
     kill -TERM "$server" 2>/dev/null || true
 fi
-# A trapped signal ends the first wait; the second one gets the server's exit status.
 status=0
-wait "$server" || status=$?
-if kill -0 "$server" 2>/dev/null; then
-    status=0
-    wait "$server" || status=$?
-fi
+wait_to_end "$server" || status=$?
+if [ -n "$failed" ] && [ "$status" = 0 ]; then status=1; fi
 exit "$status"

@@ -5,8 +5,9 @@
 #
 # -n is the number of trials over all processes and runs (default: 4). PROCESSES=… is the number of processes (default: 2).
 # DATASET=… is another data set: a folder or a table, by default the channels of test_dir. What follows -- are options
-# of `textclf tune`. The best options are in test_dir/output/best.toml, a page with plots in test_dir/output/study.html.
-# After a kill the same command goes on. The exit status is not 0 if a process failed.
+# of `textclf tune`, beside --encoder minilm-l6 and --max-length 64. The best options are in test_dir/output/best.toml, a
+# page with plots in test_dir/output/study.html. After a kill the same command goes on. The exit status is not 0 if a
+# process failed.
 #
 # With docker it runs the image (default: textclf-training, built if it is missing), otherwise the Python of this checkout.
 set -euo pipefail
@@ -17,9 +18,9 @@ if [ "${1:-}" = -n ]; then
     trials=$2
     shift 2
 fi
-image=$training_image
+given_image=
 if [ $# -gt 0 ] && [ "$1" != -- ]; then
-    image=$1
+    given_image=$1
     shift
 fi
 [ $# -eq 0 ] || [ "$1" = -- ] || fail "expected options of textclf tune after --, got $1"
@@ -31,19 +32,20 @@ dataset=${DATASET:-$test_dir/input/data}
 dataset=$(realpath "$dataset")
 
 if has_docker; then
-    need_image "$image" training
+    image=${given_image:-$training_image}
+    need_image training "$image"
     say "searching with docker, in the image $image"
-    command=(docker run --rm --user "$(id -u):$(id -g)" --volume "$dataset:/data/$(basename "$dataset"):ro"
-        --volume "$test_dir/output:/opt/ml/output" "$image" python3 -m textclf)
-    dataset=/data/$(basename "$dataset") output=/opt/ml/output
+    # The paths are those outside, so that best.toml and the study are also of use there.
+    command=(docker run --rm --user "$(id -u):$(id -g)" --volume "$dataset:$dataset:ro"
+        --volume "$test_dir/output:$test_dir/output" "$image" python3 -m textclf)
 else
     command=("$(python_of training)" -m textclf)
-    say "searching without docker, with ${command[0]}"
+    say "searching without docker, with ${command[0]}${given_image:+; the image $given_image is not used}"
     export PYTHONPATH=$root
-    output=$test_dir/output
 fi
-options=(--encoder minilm-l6 --max-length 64)
-[ $# -eq 0 ] || options=("$@")
+output=$test_dir/output
+# The last one of an option that is given twice counts.
+options=(--encoder minilm-l6 --max-length 64 "$@")
 processes=()
 for number in $(seq "$PROCESSES"); do
     "${command[@]}" tune --dataset-path "$dataset" --trials "$trials" --study-dir "$output/study" \
@@ -51,8 +53,7 @@ for number in $(seq "$PROCESSES"); do
         > >(sed -u "s/^/[$number] /") &
     processes+=($!)
 done
-# docker passes the signals to its container.
-trap 'kill -TERM "${processes[@]}" 2>/dev/null || true' INT TERM
+pass_signals "${processes[@]}"
 status=0
-for process in "${processes[@]}"; do wait "$process" || status=$?; done
+for process in "${processes[@]}"; do wait_to_end "$process" || status=$?; done
 exit "$status"

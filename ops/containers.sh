@@ -2,6 +2,7 @@
 #
 #   TEXTCLF_TRAINING_PYTHON=…  a Python with requirements.txt (default: that of .venv, which is made if it is missing)
 #   TEXTCLF_SERVING_PYTHON=…   a Python with requirements-serving.txt (default: that of .venv-serving, likewise)
+#   READY_SECONDS=…            how long a server may take to become ready (default: 120)
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 training_image=textclf-training
@@ -49,24 +50,49 @@ python_of() {
     echo "$python"
 }
 
+# need_port PORT: fail if it is no port number, or wait_for could not ask a server on it.
+need_port() {
+    [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && [ "$1" -le 65535 ] || fail "expected a port number, got $1"
+    command -v curl >/dev/null || fail "expected curl; try: apt-get install curl"
+    [[ ${READY_SECONDS:-120} =~ ^[1-9][0-9]*$ ]] || fail "expected READY_SECONDS with a number, got $READY_SECONDS"
+}
+
 # need_free_port PORT: fail if a server listens on it, whose /ping would be taken for that of the new server.
 need_free_port() {
-    [[ $1 =~ ^[0-9]+$ ]] || fail "expected a port number, got $1"
+    need_port "$1"
     if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then
         fail "expected a free port, got $1, where a server listens; stop that server, or give another port"
     fi
 }
 
-# wait_for URL COMMAND…: wait up to two minutes until the URL answers with 200; fail as soon as the command fails.
+# wait_for URL COMMAND…: wait READY_SECONDS until the URL answers with 200; fail as soon as the command fails.
 wait_for() {
-    local url=$1
+    local url=$1 seconds=${READY_SECONDS:-120}
     shift
-    command -v curl >/dev/null || fail "expected curl; try: apt-get install curl"
-    for _ in $(seq 600); do
+    local end=$((SECONDS + seconds))
+    while [ "$SECONDS" -lt "$end" ]; do
         if curl --silent --fail --max-time 2 --output /dev/null "$url"; then return 0; fi
         "$@" >/dev/null 2>&1 || return 1
         sleep 0.2
     done
-    say "$url did not answer with 200 within two minutes"
+    say "$url did not answer with 200 within $seconds seconds"
     return 1
+}
+
+# pass_signals PROCESS…: Ctrl-C and SIGTERM go to the processes; docker passes them to its container.
+pass_signals() {
+    children=("$@") signalled=
+    trap 'signalled=yes; kill -TERM "${children[@]}" 2>/dev/null || true' INT TERM
+}
+
+# wait_to_end PROCESS: wait until it has ended, also after a signal; the exit status is that of the process.
+wait_to_end() {
+    local status
+    while :; do
+        status=0
+        signalled=
+        wait "$1" || status=$?
+        # A signal that is passed on ends the wait, but not yet the process.
+        [ -n "$signalled" ] || return "$status"
+    done
 }

@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 toml_string() {
-    case $1 in *[\"\\]*) fail "expected a name without quotes and backslashes, got $1" ;; esac
+    case $1 in *[\"\\[:cntrl:]]*) fail "expected a name without quotes, backslashes and line breaks, got ${1//[[:cntrl:]]/ }" ;; esac
     printf '"%s"' "$1"
 }
 
@@ -18,12 +18,16 @@ case ${1:-} in
         [ -n "${url:-}" ] || fail "expected url=ADDRESS, got none"
         file=${url%%[?#]*}
         file=${file##*/}
+        # Before the download, and outside of other commands, which would go on after a failure.
+        dataset_path=$(toml_string "$file")
+        text=$(toml_string "${text_column:-}")
+        label=$(toml_string "${label_column:-}")
         in_training initializing.py download "$file" --url "$url" --data-dir datasets ${sha256:+--sha256 "$sha256"}
         {
             echo "# Written by make download_data. make train reads it."
-            echo "dataset_path = $(toml_string "$file")"
-            if [ -n "${text_column:-}" ]; then echo "text_column = $(toml_string "$text_column")"; fi
-            if [ -n "${label_column:-}" ]; then echo "label_column = $(toml_string "$label_column")"; fi
+            echo "dataset_path = $dataset_path"
+            if [ -n "${text_column:-}" ]; then echo "text_column = $text"; fi
+            if [ -n "${label_column:-}" ]; then echo "label_column = $label"; fi
         } >"$workspace/$data_config.tmp"
         mv "$workspace/$data_config.tmp" "$workspace/$data_config"
         say "$workspace/$data_config names the data for make train"

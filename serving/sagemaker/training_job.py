@@ -81,7 +81,8 @@ def train(prefix: Path) -> Path:
         check_served(training.why_withheld(), asked.promote)
         version = training.save_model(prefix / "model", asked.name, asked.promote)
     manifest = ModelStore(prefix / "model").open(version.name).manifest
-    _log(final_line(manifest.metrics))
+    if line := final_line(manifest.metrics):
+        _log(line)
     write_results(prefix / "output" / "data", version, manifest)
     return version
 

@@ -4,33 +4,29 @@ import http.server
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tarfile
 import threading
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from fake_docker import docker_calls, fake_docker
 from serving_stack import ROOT, free_port, is_in_state, processes, serving_python, wait_for
 
 from textclf.store.model_store import ModelStore
-
-# `docker info` fails unless HAS_DOCKER is set; a container that runs in the foreground ends with 7.
-FAKE_DOCKER = """#!/bin/sh
-[ -n "$HAS_DOCKER" ] || exit 1
-printf '%s\\n' "$*" >>"$DOCKER_CALLS"
-case "$*" in "run --rm"*) exit 7 ;; "run --detach"*) exec "$SERVER" ;; esac
-"""
 
 
 @pytest.fixture
 def workspace(tmp_path) -> Path:
     folder = tmp_path / "workspace"
     folder.mkdir()
-    (folder / "docker").write_text(FAKE_DOCKER)
+    (folder / "docker").write_text("#!/bin/sh\nexit 1\n")
     (folder / "docker").chmod(0o755)
     return folder
 
@@ -42,7 +38,6 @@ def environment(workspace: Path, **more: str) -> dict[str, str]:
         "TEXTCLF_TRAINING_PYTHON": sys.executable,
         "NGINX": "off",
         "MODEL_SERVER_WORKERS": "1",
-        "DOCKER_CALLS": str(workspace / "calls"),
     }
     return {**os.environ, **own, **more}
 
@@ -153,12 +148,22 @@ def test_a_server_starts_is_replaced_and_stops(workspace):
         refused = make(workspace, "train", f"tensorboard_port={port}")
         assert refused.returncode == 2
         assert "expected a free port" in refused.stderr
+        for bad in ({"api_port": "1x"}, {"api_port": "65536"}, {"model": "nowhere"}, {"READY_SECONDS": "0"}):
+            refused = make(workspace, "start_api", *(f"{name}={value}" for name, value in bad.items()), **serving)
+            assert refused.returncode == 2
+            assert int((workspace / ".api/pid").read_text()) == ids[1]
+        missing = {**serving, "TEXTCLF_SERVING_PYTHON": str(workspace / "none")}
+        assert make(workspace, "start_api", f"model={ROOT / 'model'}", **missing).returncode == 2
+        assert [one for one in processes() if one.pid == ids[1] and one.state != "Z"]
     finally:
         stopped = make(workspace, "stop_api")
     assert stopped.returncode == 0, stopped.stderr
     assert f"stopped process {ids[1]}" in stopped.stderr
     wait_for(lambda: not [one for one in processes() if one.pid == ids[1] and one.state != "Z"])
     assert "no server is running" in make(workspace, "stop_api").stderr
+
+
+_NAME = "download.sh: expected a name without quotes, backslashes and line breaks"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +173,9 @@ def test_a_server_starts_is_replaced_and_stops(workspace):
         (("train", "data=nowhere", "tensorboard_port="), "train.sh: expected data= with a folder, table or archive"),
         (("train", "tensorboard_port=x"), "train.sh: expected a port number, got x"),
         (("download_data", "url="), "download.sh: expected url=ADDRESS, got none"),
+        (("download_data", "url=http://127.0.0.1:1/a.csv", 'text_column=a"b'), f'{_NAME}, got a"b'),
+        (("download_data", "url=http://127.0.0.1:1/a.csv", "label_column=a\\b"), f"{_NAME}, got a\\b"),
+        (("download_data", 'url=http://127.0.0.1:1/a".csv'), f'{_NAME}, got a".csv'),
         (("start_api", "model=nowhere"), "api.sh: expected model= with a model store, got nowhere"),
         (("start_api", f"model={ROOT / 'model'}", "api_port=1x"), "api.sh: expected a port number, got 1x"),
     ],
@@ -177,31 +185,151 @@ def test_errors_are_one_line(workspace, arguments, says):
     assert result.returncode == 2
     # make adds a line of its own.
     assert re.fullmatch(rf"{re.escape(says)}[^\n]*\nmake: .*\n", result.stderr)
+    assert not (workspace / "datasets/data.toml").exists()
 
 
-def test_docker_gets_the_same_commands(workspace):
-    data = workspace / "reviews.csv"
+@pytest.fixture
+def docker(workspace, monkeypatch) -> Iterator[Path]:
+    """The workspace, with a docker that records its calls; its server is stopped at the end."""
+    for name, value in fake_docker(workspace).items():
+        monkeypatch.setenv(name, value)
+    (workspace / "docker").unlink()
+    yield workspace
+    subprocess.run([workspace / "bin/docker", "stop"], check=True)
+
+
+def in_docker(workspace: Path, *arguments: str, **environ: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run make with the docker that records; its result, and the calls that change something."""
+    (workspace / "calls").write_text("")
+    result = make(workspace, *arguments, **environ)
+    read = ("info", "image inspect", "container inspect")
+    return result, [line for line in docker_calls(workspace) if not line.startswith(read)]
+
+
+USER = f"--user {os.getuid()}:{os.getgid()}"
+
+
+def test_docker_builds_and_trains(docker):
+    data = docker / "reviews.csv"
     data.write_text("text,label\n")
-    docker = {"HAS_DOCKER": "1"}
-    assert make(workspace, "build_dev", **docker).returncode == 0
-    assert make(workspace, "build_api", **docker).returncode == 0
-    trained = make(workspace, "train", f"data={data}", "tensorboard_port=", "ARGS=--epochs 2", **docker)
+    for command, target, image in (("build_dev", "training", "textclf-training"), ("build_api", "serving", "textclf")):
+        built, (call,) = in_docker(docker, command)
+        assert built.returncode == 0
+        assert re.sub(r"--label \S+ ", "", call) == f"build --target {target} --tag {image} {ROOT}"
+    trained, (call,) = in_docker(docker, "train", f"data={data}", "tensorboard_port=", "ARGS=--epochs 2")
     assert trained.returncode == 2  # The container ends with 7, and make with 2.
     assert "with docker, in the image textclf-training: train_model.py" in trained.stderr
-    make(workspace, "train", "gpu=1", "tensorboard_port=", **docker)
-    assert make(workspace, "stop_api", **docker).returncode == 0
-    calls = [line for line in (workspace / "calls").read_text().splitlines() if not line.startswith(("info", "image"))]
-    labels = [re.sub(r"--label \S+ ", "", line) for line in calls[:2]]
-    assert labels == [
-        f"build --target training --tag textclf-training {ROOT}",
-        f"build --target serving --tag textclf {ROOT}",
-    ]
-    train, gpu, stop = calls[2:]
-    assert f"--volume {data}:/mounted/data/reviews.csv:ro " in train
-    assert f"--volume {workspace}/my-models:/app/my-models " in train
-    assert train.endswith(
+    assert f"--volume {data}:/mounted/data/reviews.csv:ro " in call
+    assert f"--volume {docker}/my-models:/app/my-models " in call
+    assert call.endswith(
         " textclf-training python train_model.py --model-dir my-models --runs-dir runs --data-dir datasets --promote "
         "--encoder minilm-l6 --dataset-path /mounted/data/reviews.csv --epochs 2"
     )
-    assert "--gpus device=1 " in gpu
-    assert stop == "stop --time 30 textclf-api"
+    _, (call,) = in_docker(docker, "train", "gpu=1", "tensorboard_port=")
+    assert "--gpus device=1 " in call
+
+
+def test_docker_shows_the_curves(docker):
+    port = free_port()
+    trained, calls = in_docker(docker, "train", f"tensorboard_port={port}", SERVES="ready")
+    assert f"TensorBoard shows the curves at http://127.0.0.1:{port}" in trained.stderr
+    assert "TensorBoard has stopped" in trained.stderr
+    assert re.fullmatch(
+        rf"run --rm --name textclf-tensorboard-\d+ --publish 127\.0\.0\.1:{port}:6006 --volume "
+        rf"{docker}/runs:/app/runs:ro textclf-training tensorboard --logdir runs --host 0\.0\.0\.0 --port 6006",
+        calls[0],
+    )
+    assert "textclf-training python train_model.py " in calls[1]
+    need_free(port)
+    failed, _ = in_docker(docker, "train", f"tensorboard_port={port}")
+    assert f"TensorBoard did not start on port {port}" in failed.stderr
+
+
+def test_docker_downloads(docker):
+    columns = ("text_column=post", "label_column=tags")
+    url = "https://example.org/posts.csv?raw=1"
+    fetched, (call,) = in_docker(docker, "download_data", f"url={url}", "sha256=ab", *columns, RUN_STATUS="0")
+    assert fetched.returncode == 0, fetched.stderr
+    assert call.endswith(
+        f" textclf-training python initializing.py download posts.csv --url {url} --data-dir datasets --sha256 ab"
+    )
+    written = tomllib.loads((docker / "datasets/data.toml").read_text())
+    assert written == {"dataset_path": "posts.csv", "text_column": "post", "label_column": "tags"}
+    (docker / "datasets/data.toml").unlink()
+    failed, _ = in_docker(docker, "download_data", f"url={url}", *columns)
+    assert failed.returncode == 2
+    assert not (docker / "datasets/data.toml").exists()
+
+    encoder = docker / "encoder.tar.gz"
+    encoder.touch()
+    fetched, (call,) = in_docker(docker, "download_base_bert", f"handle={encoder}", RUN_STATUS="0")
+    assert fetched.returncode == 0, fetched.stderr
+    assert f"--volume {encoder}:/mounted/handle/encoder.tar.gz:ro " in call
+    assert (
+        f":/tmp/textclf-cache textclf-training python make_model.py preview --encoder /mounted/handle/{encoder.name}"
+        in call
+    )
+
+
+def need_free(port: int) -> None:
+    """Fail unless the server on a port ends soon."""
+
+    def is_free() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_for(is_free)
+
+
+def test_docker_serves(docker):
+    port = free_port()
+    model = ROOT / "model"
+    started, calls = in_docker(docker, "start_api", f"api_port={port}", f"model={model}", SERVES="ready")
+    assert started.returncode == 0, started.stderr
+    assert started.stdout == f"http://127.0.0.1:{port}\n"
+    logs = " ".join(f"--volume {docker}/{name}:/data/{name}" for name in ("new_data", "prediction_log"))
+    assert calls == [
+        "rm --force textclf-api",
+        f"run --detach --name textclf-api {USER} --env DRAIN_SECONDS=0 {logs} --publish 127.0.0.1:{port}:8080 "
+        f"--volume {model}:/opt/ml/model:ro textclf serve",
+    ]
+    refused, calls = in_docker(docker, "start_api", "api_port=1x")
+    assert (refused.returncode, calls) == (2, [])
+    stopped, calls = in_docker(docker, "stop_api")
+    assert "stopped the container textclf-api" in stopped.stderr
+    assert calls == ["stop --time 30 textclf-api", "rm --force textclf-api"]
+    need_free(port)
+    stopped, calls = in_docker(docker, "stop_api")
+    assert "no server is running" in stopped.stderr
+    assert calls == ["rm --force textclf-api"]
+
+
+@pytest.mark.parametrize("serves", ["slow", "nothing"])
+def test_docker_keeps_the_log_of_a_server_that_is_not_ready(docker, serves):
+    port = free_port()
+    started, calls = in_docker(docker, "start_api", f"api_port={port}", SERVES=serves, READY_SECONDS="1")
+    assert started.returncode == 2
+    assert "the log of the container" in started.stderr
+    assert "the server was not ready; the container textclf-api is removed" in started.stderr
+    assert calls[2:] == ["logs --tail 5 textclf-api", "rm --force textclf-api"]
+    need_free(port)
+
+
+@pytest.mark.parametrize("serves", ["slow", "nothing"])
+def test_a_server_that_is_not_ready_is_stopped(workspace, serves):
+    """The interpreter is a script, which starts a server of its own instead of serving/serve."""
+    python = workspace / "python"
+    python.write_text(
+        "#!/bin/sh\necho its last line\n"
+        'test $SERVES = nothing || { trap "exit 0" TERM; while :; do sleep 0.1; done; }\n'
+    )
+    python.chmod(0o755)
+    port = free_port()
+    settings = {"TEXTCLF_SERVING_PYTHON": str(python), "SERVES": serves, "READY_SECONDS": "1"}
+    started = make(workspace, "start_api", f"api_port={port}", f"model={ROOT / 'model'}", **settings)
+    assert started.returncode == 2
+    assert "its last line\n" in started.stderr
+    assert "the server was not ready, and does not run" in started.stderr
+    assert ("stopped process" in started.stderr) == (serves == "slow")
+    assert not (workspace / ".api/pid").exists()
+    assert not [one for one in processes() if str(python) in one.command and one.state != "Z"]

@@ -1,5 +1,6 @@
 """The scripts of local_test/: train, serve and ask, without docker and with a docker that only records its calls."""
 
+import csv
 import json
 import os
 import re
@@ -12,15 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving_stack import ROOT, free_port, serving_python
+from fake_docker import docker_calls, fake_docker
+from serving_stack import ROOT, free_port, processes, serving_python, wait_for
 
 from textclf.store.model_store import ModelStore
 
 SCRIPTS = ROOT / "local_test"
-FAKE_DOCKER = """#!/bin/sh
-printf '%s\\n' "$*" >>"$DOCKER_CALLS"
-case "$*" in "image inspect"*) exit "$HAS_IMAGE" ;; run*) exit 7 ;; esac
-"""
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -98,11 +96,15 @@ def test_a_job_is_trained_served_and_asked(trained, server):
     port, line = server
     response = subprocess.run(shlex.split(line), capture_output=True, text=True, check=True, timeout=30).stdout
     assert {item["label"] for item in json.loads(response)["prediction"]} == {"billing", "delivery", "technical"}
-    counts = {"messages.json": 1, "messages.csv": 3, "messages.jsonl": 2}
-    for name, lines in counts.items():
+    readers = {
+        "messages.json": (3, lambda text: json.loads(text)["prediction"]),
+        "messages.csv": (3, lambda text: list(csv.reader(text.split()))),
+        "messages.jsonl": (2, lambda text: [json.loads(line) for line in text.split()]),
+    }
+    for name, (rows, read) in readers.items():
         result = run(trained, "predict.sh", str(SCRIPTS / "payloads" / name), PORT=port)
         assert result.returncode == 0, result.stderr
-        assert len(result.stdout.split("\n")) >= lines
+        assert len(read(result.stdout)) == rows, result.stdout
     refused = run(trained, "predict.sh", str(SCRIPTS / "payloads/messages.csv"), "application/json", PORT=port)
     assert refused.returncode == 22
     assert '"code"' in refused.stdout
@@ -141,33 +143,36 @@ def test_an_environment_that_is_not_there(tmp_path):
     assert f"TEXTCLF_TRAINING_PYTHON: expected a Python, got {tmp_path / 'none'}" in result.stderr
 
 
-def with_recording_docker(folder: Path, has_image: str) -> dict[str, str]:
-    """Settings with a docker that writes its arguments to `folder`/calls; `has_image` is its status for an image."""
-    (folder / "bin").mkdir()
-    (folder / "bin/docker").write_text(FAKE_DOCKER)
-    (folder / "bin/docker").chmod(0o755)
-    path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    return {"PATH": path, "DOCKER_CALLS": str(folder / "calls"), "HAS_IMAGE": has_image}
+def calls_of(folder: Path) -> list[str]:
+    return [re.sub(r"--label \S+", "--label REVISION", line) for line in docker_calls(folder)]
 
 
-@pytest.mark.parametrize(("arguments", "has_image"), [((), "1"), ((), "0"), (("mine",), "0"), (("mine",), "1")])
+def build_of(target: str, image: str) -> str:
+    return f"build --target {target} --tag {image} --label REVISION {ROOT}"
+
+
+USER = f"--user {os.getuid()}:{os.getgid()}"
+IMAGES = pytest.mark.parametrize(
+    ("arguments", "has_image"), [((), False), ((), True), (("mine",), True), (("mine",), False)]
+)
+
+
+@IMAGES
 def test_with_docker(tmp_path, arguments, has_image):
     """No container engine runs here: a script in its place records its arguments, and ends `run` with 7."""
     prepare(tmp_path, "minilm-l6")
-    result = run(tmp_path, "train_local.sh", *arguments, **with_recording_docker(tmp_path, has_image))
-    made = re.sub(r"--label \S+", "--label REVISION", (tmp_path / "calls").read_text()).splitlines()
-    if arguments and has_image == "1":
+    result = run(tmp_path, "train_local.sh", *arguments, **fake_docker(tmp_path, has_image))
+    if arguments and not has_image:
         assert result.returncode == 1
         assert "expected the image mine, which docker does not have" in result.stderr
         return
     assert result.returncode == 7
     image, job = (arguments or ("textclf-training",))[0], tmp_path / "job"
-    build = [] if has_image == "0" else [f"build --target training --tag textclf-training --label REVISION {ROOT}"]
+    build = [] if has_image else [build_of("training", image)]
     volumes = [f"--volume {job}/input:/opt/ml/input:ro"]
-    volumes += [f"--volume {job}/{name}:/opt/ml/{name}" for name in ("model", "output", "checkpoints")]
-    user = f"--user {os.getuid()}:{os.getgid()}"
-    run_line = f"run --rm {user} {' '.join(volumes)} {image} train"
-    assert made == ["info", f"image inspect {image}", *build, run_line]
+    volumes += [f"--volume {job}/{name}:/opt/ml/{name}" for name in ("model", "output", "checkpoints", "datasets")]
+    run_line = f"run --rm {USER} {' '.join(volumes)} {image} train"
+    assert calls_of(tmp_path) == ["info", f"image inspect {image}", *build, run_line]
     assert f"training with docker, in the image {image}" in result.stderr
 
 
@@ -200,15 +205,119 @@ def test_errors_of_a_search_are_one_line(tmp_path, arguments, says):
     assert re.fullmatch(rf"tune_local\.sh: {says}.*\n", result.stderr)
 
 
-def test_a_search_with_docker(tmp_path):
+@IMAGES
+def test_a_search_with_docker(tmp_path, arguments, has_image):
     prepare(tmp_path, "minilm-l6")
-    more = with_recording_docker(tmp_path, "0")
-    result = run(tmp_path, "tune_local.sh", "-n", "8", "mine", "--", "--prune", PROCESSES="1", **more)
+    docker = fake_docker(tmp_path, has_image)
+    result = run(tmp_path, "tune_local.sh", "-n", "8", *arguments, "--", "--prune", PROCESSES="1", **docker)
+    if arguments and not has_image:
+        assert result.returncode == 1
+        assert "expected the image mine, which docker does not have" in result.stderr
+        return
     assert result.returncode == 7
-    assert "searching with docker, in the image mine" in result.stderr
-    (call,) = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("run ")]
-    assert (
-        f"--volume {tmp_path}/job/input/data:/data/data:ro --volume {tmp_path}/job/output:/opt/ml/output mine" in call
+    image, data, output = (arguments or ("textclf-training",))[0], tmp_path / "job/input/data", tmp_path / "job/output"
+    assert f"searching with docker, in the image {image}" in result.stderr
+    build = [] if has_image else [build_of("training", image)]
+    # best.toml then names paths of this machine.
+    run_line = (
+        f"run --rm {USER} --volume {data}:{data}:ro --volume {output}:{output} {image} python3 -m textclf tune "
+        f"--dataset-path {data} --trials 8 --study-dir {output}/study --save {output}/best.toml "
+        f"--html {output}/study.html --data-dir {output}/datasets --encoder minilm-l6 --max-length 64 --prune"
     )
-    assert "python3 -m textclf tune --dataset-path /data/data --trials 8 --study-dir /opt/ml/output/study" in call
-    assert call.endswith(" --prune")
+    assert calls_of(tmp_path) == ["info", f"image inspect {image}", *build, run_line]
+
+
+def fake_python(folder: Path, body: str) -> dict[str, str]:
+    """An interpreter that is a shell script; it writes its arguments to `folder`/arguments."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >>{folder}/arguments\n{body}\n')
+    python.chmod(0o755)
+    return {"TEXTCLF_TRAINING_PYTHON": str(python), "TEXTCLF_SERVING_PYTHON": str(python)}
+
+
+def alive(folder: Path) -> list[int]:
+    """Processes of the interpreter of `folder`."""
+    return [one.pid for one in processes() if f"{folder}/python" in one.command and one.state != "Z"]
+
+
+def test_options_of_a_search_are_added(tmp_path):
+    prepare(tmp_path, "minilm-l6")
+    options = ("--", "--search", "dropout", "--max-length", "32")
+    result = run(tmp_path, "tune_local.sh", "mine", *options, PROCESSES="1", **fake_python(tmp_path, ""))
+    assert result.returncode == 0, result.stderr
+    assert "; the image mine is not used" in result.stderr
+    assert (
+        (tmp_path / "arguments")
+        .read_text()
+        .endswith(" --encoder minilm-l6 --max-length 64 --search dropout --max-length 32\n")
+    )
+
+
+# Takes a moment to end after SIGTERM.
+_SLOW_TO_STOP = 'trap "sleep 0.5; exit 3" TERM; while :; do sleep 0.05; done'
+
+
+def test_a_stopped_search_waits_for_its_processes(tmp_path):
+    prepare(tmp_path, "minilm-l6")
+    with subprocess.Popen(
+        [SCRIPTS / "tune_local.sh"],
+        env=environment(tmp_path, **fake_python(tmp_path, _SLOW_TO_STOP)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        arguments = tmp_path / "arguments"
+        wait_for(lambda: arguments.exists() and len(arguments.read_text().splitlines()) == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 3
+        assert not alive(tmp_path)
+
+
+def with_model(folder: Path) -> Path:
+    """A job that has an (empty) model."""
+    prepare(folder, "minilm-l6")
+    (folder / "job/model/current").mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [("exit 0", 1), ("exit 5", 5), ('trap "exit 0" TERM; while :; do sleep 0.05; done', 1), (_SLOW_TO_STOP, 3)],
+)
+def test_a_server_that_is_not_ready_is_an_error(tmp_path, body, status):
+    with_model(tmp_path)
+    settings = {**fake_python(tmp_path, body), "READY_SECONDS": "1"}
+    result = run(tmp_path, "serve_local.sh", "textclf", str(free_port()), **settings)
+    assert result.returncode == status
+    assert "the server was not ready, and is stopped" in result.stderr
+    assert not alive(tmp_path)
+
+
+@pytest.mark.parametrize("has_image", [True, False])
+def test_a_server_with_docker(tmp_path, has_image):
+    with_model(tmp_path)
+    port, job = free_port(), tmp_path / "job"
+    with subprocess.Popen(
+        [SCRIPTS / "serve_local.sh", "textclf", str(port)],
+        env=environment(tmp_path, **fake_docker(tmp_path, has_image), SERVES="ready"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"curl -s http://127.0.0.1:{port}/invocations ")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    build = [] if has_image else [build_of("serving", "textclf")]
+    run_line = (
+        f"run --rm {USER} --publish 127.0.0.1:{port}:8080 --env DRAIN_SECONDS=0 --volume {job}/output:/data "
+        f"--volume {job}/model:/opt/ml/model:ro textclf serve"
+    )
+    assert calls_of(tmp_path) == ["info", "image inspect textclf", *build, run_line]
+
+
+def test_a_server_with_docker_that_is_not_ready(tmp_path):
+    with_model(tmp_path)
+    docker = {**fake_docker(tmp_path), "SERVES": "slow", "READY_SECONDS": "1"}
+    result = run(tmp_path, "serve_local.sh", "textclf", str(free_port()), **docker)
+    assert result.returncode == 1
+    assert "the server was not ready, and is stopped" in result.stderr

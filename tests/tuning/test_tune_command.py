@@ -85,6 +85,7 @@ def test_the_saved_options_train_the_best_trial(finished, reviews):
     text = path.read_text(encoding="utf-8")
     saved = tomllib.loads(text)
     assert "The metric of the selection set" not in text
+    assert (saved["select"], saved["train_on"]) == ("best", "train")
     best = max(values_of(folder), key=lambda item: (item[1], -item[0]))
     assert saved["seed"] == 42 + best[0]
     assert (saved["epochs"], saved["init_lr"], saved["metric"], saved["read_test"]) == (1, 5e-3, "macro_f1", True)

@@ -86,9 +86,10 @@ def main(
 ) -> None:
     """Search for better options of a training.
 
-    The first trial has the options of `textclf train`; the metric of the selection set compares the others with it. An
-    option that is given is not searched. The test part is not read. After a kill the same command continues the study,
-    and several processes may run it at a time. Nothing is exported: train with the saved file.
+    The first trial has the options of `textclf train`, but it always keeps the best epoch and is fitted to the training
+    texts only. The metric of the selection set compares the others with it. An option that is given is not searched.
+    The test part is not read. After a kill the same command continues the study, and several processes may run it at a
+    time. Nothing is exported: train with the saved file.
 
     \b
     Example:
