@@ -97,9 +97,9 @@ def test_a_job_is_trained_served_and_asked(trained, server):
     response = subprocess.run(shlex.split(line), capture_output=True, text=True, check=True, timeout=30).stdout
     assert {item["label"] for item in json.loads(response)["prediction"]} == {"billing", "delivery", "technical"}
     readers = {
-        "messages.json": (3, lambda text: json.loads(text)["prediction"]),
-        "messages.csv": (3, lambda text: list(csv.reader(text.split()))),
-        "messages.jsonl": (2, lambda text: [json.loads(line) for line in text.split()]),
+        "messages.json": (3, json.loads),
+        "messages.csv": (3, lambda text: list(csv.reader(text.strip().splitlines()))),
+        "messages.jsonl": (2, lambda text: [json.loads(line) for line in text.strip().splitlines()]),
     }
     for name, (rows, read) in readers.items():
         result = run(trained, "predict.sh", str(SCRIPTS / "payloads" / name), PORT=port)
