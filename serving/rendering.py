@@ -1,21 +1,20 @@
 """Responses to requests for predictions, in the format of the request; a bad record of a batch job is on its own."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.api.errors import api_error_of
 from serving.api.record_responses import is_of_records, render_records
 from serving.api.requests import PredictRequest, RecordError
 from serving.api.responses import Body, render_json
-from textclf.errors import InputError
+from textclf.errors import RuleError
+from textclf.runtime.apart import chunks, predict_apart
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
-# As of scored files: the texts of a chunk are sorted by length, and their wordpieces are in memory together.
-CHUNK_TEXTS = 1024
-CHUNK_CHARS = 4_000_000
-
+_LOG = logging.getLogger(__name__)
 _Predict = Callable[[list[str]], Sequence[Prediction]]
 
 
@@ -39,31 +38,18 @@ def score_records(parsed: PredictRequest, predict: _Predict, predictor: Predicto
 
 
 def _in_order(parsed: PredictRequest, predict: _Predict) -> Iterator[Prediction | RecordError]:
-    scored = itertools.chain.from_iterable(_scored(chunk, predict) for chunk in _chunks(parsed.texts))
+    scored = itertools.chain.from_iterable(_scored(chunk, predict) for chunk in chunks(parsed.texts, str))
     for index in range(len(parsed.texts) + len(parsed.errors)):
         yield parsed.errors.get(index) or next(scored)
 
 
-def _scored(texts: list[str], predict: _Predict) -> Iterable[Prediction | RecordError]:
-    """Return the predictions of texts, or errors: a text may be too long only after Unicode normalisation."""
-    try:
-        return predict(texts)
-    except InputError as error:
-        if len(texts) > 1:
-            middle = len(texts) // 2
-            return [*_scored(texts[:middle], predict), *_scored(texts[middle:], predict)]
-        refusal = api_error_of(error)
-        return [RecordError(refusal.code, refusal.message)]
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    chars = 0
-    for text in texts:
-        if chunk and (len(chunk) == CHUNK_TEXTS or chars + len(text) > CHUNK_CHARS):
-            yield chunk
-            chunk, chars = [], 0
-        chunk.append(text)
-        chars += len(text)
-    if chunk:
-        yield chunk
+def _scored(texts: list[str], predict: _Predict) -> Iterator[Prediction | RecordError]:
+    """The predictions of texts, or errors: a text may be too long after Unicode normalisation, or a rule may fail."""
+    for found in predict_apart(texts, predict):
+        if isinstance(found, Prediction):
+            yield found
+            continue
+        if isinstance(found, RuleError):
+            _LOG.error("a record failed: %s", found)  # Its message does not quote the text.
+        refusal = api_error_of(found)
+        yield RecordError(refusal.code, refusal.message)

@@ -101,7 +101,6 @@ def serve(environ: Mapping[str, str]) -> int:
         sys.dont_write_bytecode = True
     settings = read_settings(environ)
     preflight.check_address(settings.host, settings.port)
-    preflight.check_rules(settings.rules)
     nginx = preflight.find_nginx(environ)
     if not source.serverless:
         _say_what_can_not_be_stored(settings)
@@ -111,6 +110,7 @@ def serve(environ: Mapping[str, str]) -> int:
             settings = dataclasses.replace(settings, model_path=model.path)
             environ = {**environ, ORIGIN: model.origin.to_text()}
         preflight.check_model(settings.model_path)
+        preflight.check_rules(settings.rules, settings.model_path)
         runtime = folders.enter_context(fresh_folder("TMPDIR", temporary, "textclf-serve-"))
         # The user's folder may have other files, such as those of another running server.
         parent = settings.prometheus_multiproc_dir or str(runtime)

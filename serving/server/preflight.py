@@ -94,20 +94,24 @@ def check_model(path: Path) -> None:
         ) from error
 
 
-def check_rules(path: str) -> None:
-    """Check that the file of rules can be read; the workers read it, and check it with the model.
+def check_rules(path: str, model: Path) -> None:
+    """Check the file of rules, and its labels with the classes of a version; the workers try golden texts.
 
     Raises:
-        ConfigError: if there is a path, but not of a file that this user may read.
+        ConfigError: if there is a path, but not of a file of rules that this user may read, or they are invalid.
+        ModelStoreError: if the model is damaged.
     """
+    if not path:
+        return
+    from textclf.rules.loading import load_rules  # It needs packages that a server without rules does not.
+
     try:
-        if path and not Path(path).read_bytes():
-            raise ConfigError(f"RULES: expected rules in {path}, found an empty file; add rules, or unset RULES")
-    except OSError as error:
-        raise ConfigError(
-            f"RULES: expected a file that user {os.geteuid()} may read, got {path} ({error.strerror}); correct the "
-            f"path, or unset RULES"
-        ) from error
+        source = load_rules(Path(path))
+        # The classes of a plain SavedModel are known after it is loaded.
+        if not is_saved_model_folder(model):
+            source.check(open_model(model).manifest.class_names)
+    except ConfigError as error:
+        raise ConfigError(f"RULES: {error}") from error
 
 
 def _is_empty(path: Path) -> bool:

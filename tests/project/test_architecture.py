@@ -68,6 +68,7 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
     "drift": None,
     "report": {"textclf.report.drift_terms", "textclf.report.evaluation_html"},
     "cli": {"textclf.cli.termination"},
+    "rules": {"textclf.rules.loading"},
     "data": {
         "textclf.data.archive",
         "textclf.data.download",

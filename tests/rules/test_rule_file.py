@@ -1,5 +1,6 @@
 """Rules in TOML: what they do, what is refused, and how long a hostile text takes."""
 
+import os
 import time
 
 import pytest
@@ -155,6 +156,11 @@ def test_files_that_can_not_be_read(tmp_path):
         load_rules(tmp_path / "rules.txt")
     with pytest.raises(ConfigError, match=r"rules.toml: expected a file of rules, got an error \(No such file"):
         load_rules(tmp_path / "rules.toml")
+    for make in (os.mkdir, os.mkfifo):
+        path = tmp_path / f"{make.__name__}.toml"
+        make(path)
+        with pytest.raises(ConfigError, match="expected a file of rules, got something else"):
+            load_rules(path)
     path = tmp_path / "rules.toml"
     path.write_bytes(b"# \xff")
     with pytest.raises(ConfigError, match="expected UTF-8, found another byte at 2"):

@@ -326,13 +326,22 @@ def test_rules_that_do_not_fit_stop_the_load_in_one_line(model, tmp_path):
         create_app(chosen, inference_of(chosen, model))
 
 
-def test_a_server_without_its_file_of_rules_does_not_start(model, tmp_path):
-    with running_stack(tmp_path, model, wait=False, NGINX="off", RULES="nowhere.toml") as stack:
-        assert stack.process.wait(timeout=30) != 0
-    assert re.fullmatch(
-        r"error: RULES: expected a file that user \d+ may read, got nowhere.toml \(No such file or directory\); .*\n",
-        stack.log,
-    )
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.toml", None, r"a.toml: expected a file of rules, got an error \(No such file or directory\)"),
+        ("a.toml", "", r"a.toml: expected tables \[\[rules\]\]"),
+        ("a.toml", "[[rules]]\nname = 'a'\npattern = '('\nlabel = 'neg'\n", "a.toml: rule 'a': expected a pattern"),
+        ("a.toml", "[[rules]]\nname = 'a'\npattern = 'x'\nlabel = 'good'\n", "a.toml: rule 'a': expected the label"),
+        ("a.py", "before = after = None\n", r"a.py: expected a function before\(text\)"),
+    ],
+)
+def test_a_server_with_wrong_rules_does_not_start(model, tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with running_stack(tmp_path, model, wait=False, python=serving_python(), NGINX="off", RULES=name) as stack:
+        assert stack.process.wait(timeout=30) == 2
+    assert re.fullmatch(f"error: RULES: {message}.*\n", stack.log)
 
 
 def test_a_new_version_that_the_rules_do_not_fit_is_not_served(tmp_path):

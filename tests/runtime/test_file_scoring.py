@@ -19,7 +19,8 @@ from word_backend import WordBackend
 
 from textclf.bad_rows import BadRowError, Reason
 from textclf.errors import InputError
-from textclf.runtime.file_scoring import CHUNK_ROWS, check_ending, row_writer, score_rows
+from textclf.runtime.apart import CHUNK_TEXTS
+from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.scoring_report import MAX_SKIPPED_LISTED
 
@@ -192,7 +193,7 @@ def test_no_labels_no_accuracy(tmp_path):
 
 
 def test_rows_stay_in_order_over_many_chunks(tmp_path):
-    rows = [{"text": "word " * (index * 37 % 50), "id": index} for index in range(2 * CHUNK_ROWS + 5)]
+    rows = [{"text": "word " * (index * 37 % 50), "id": index} for index in range(2 * CHUNK_TEXTS + 5)]
     report = score(tmp_path / "out.jsonl", rows)
     assert report.scored == report.rows == len(rows)
     assert [row["id"] for row in read_jsonl(tmp_path / "out.jsonl")] == list(range(len(rows)))
@@ -407,14 +408,14 @@ def test_rows_are_read_no_further_ahead_than_a_chunk(tmp_path):
 
     def rows(on_bad):
         nonlocal read
-        for read in range(1, 5 * CHUNK_ROWS):
+        for read in range(1, 5 * CHUNK_TEXTS):
             yield read, {"text": "pos"}
 
     def write(fields, prediction):
         seen.append(read)
 
     score_rows(rows, predictor(), write)
-    assert all(ahead - written <= CHUNK_ROWS for written, ahead in enumerate(seen))
+    assert all(ahead - written <= CHUNK_TEXTS for written, ahead in enumerate(seen))
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path):

@@ -14,9 +14,11 @@ from serving.api.requests import Limits
 from serving.app import create_app
 from serving.openapi import openapi_document
 from serving.openapi_explanations import EXPLAINED_FIELDS
-from serving.rendering import CHUNK_TEXTS, score_records
+from serving.rendering import score_records
 from serving.settings import Settings
 from textclf.errors import TextTooLongError
+from textclf.rules.loading import with_rules
+from textclf.runtime.apart import CHUNK_TEXTS
 
 CSV, LINES = "text/csv", "application/jsonlines"
 # Prediction for a text without words: both classes are equally likely, and the second is predicted from one half on.
@@ -246,6 +248,19 @@ def test_the_fields_of_a_bad_line_come_back(apps):
     first, second = lines(post(apps[True], LINES, body))
     assert (first["input_label"], "label" in first) == ("pos", False)
     assert (first["id"], first["error"]["code"], second["id"]) == (1, "wrong_shape", 2)
+
+
+def test_a_text_on_which_a_rule_fails_is_on_its_own(tmp_path, caplog):
+    path = tmp_path / "rules.py"
+    path.write_text("def before(text):\n    return text[: 1 // ('secret' not in text)] or text\n", encoding="utf-8")
+    loaded = inference()
+    with_rules(loaded.predictor, path)
+    app = create_app(settings(tmp_path, sagemaker_batch=True), loaded)
+    first, second, third = lines(post(app, LINES, '{"text": "good"}\n{"id": 1, "text": "a secret"}\n{"text": "bad"}\n'))
+    assert ("label" in first, "label" in third) == (True, True)
+    assert (second["id"], second["error"]["code"]) == (1, "rule_failed")
+    assert "rules.py" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_failure_of_the_server_fails_the_request(apps):

@@ -47,6 +47,8 @@ def load_rules(path: Path) -> RuleSource:
     if path.suffix not in (".py", ".toml"):
         raise ConfigError(f"{path}: expected rules in a file that ends in .py or .toml; rename the file")
     try:
+        if path.exists() and not path.is_file():  # To open a pipe would wait.
+            raise ConfigError(f"{path}: expected a file of rules, got something else; correct the path")
         with open(path, "rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:

@@ -32,6 +32,7 @@ from uuid import UUID
 from textclf.bad_rows import BadRowError, BadRows, Reason
 from textclf.errors import InputError, RuleError
 from textclf.files import atomic_file
+from textclf.runtime.apart import chunks, predict_apart
 from textclf.runtime.checked_texts import check_text
 from textclf.runtime.label_accuracy import LabelComparison
 from textclf.runtime.prediction import Prediction
@@ -48,9 +49,6 @@ ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
 EMPTY, UNUSUAL, UNUSUAL_REASON, RULES = "empty", "unusual", "unusual_reason", "rules"
 _OTHER_TYPES = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID, bytes)
-# Maximum rows and characters of a chunk; the texts of a chunk are sorted by length and scored together.
-CHUNK_ROWS = 1024
-CHUNK_CHARS = 4_000_000
 
 
 def score_rows(
@@ -98,7 +96,7 @@ def score_rows(
             else:
                 yield number, fields, text
 
-    for chunk in _chunks(scoreable_rows()):
+    for chunk in chunks(scoreable_rows(), _text_of_row):
         if refused:
             continue  # Only counts the other bad rows.
         for number, fields, prediction in _predicted(predictor, chunk, source, leave_out):
@@ -125,18 +123,15 @@ def _predicted(
     predictor: Predictor, chunk: Sequence[tuple[int, Fields, str]], source: Path | str, leave_out: OnBad
 ) -> Iterator[tuple[int, Fields, Prediction]]:
     """The rows with their predictions, without those for which a rule fails."""
-    try:
-        predictions = predictor.predict([text for _, _, text in chunk])
-    except RuleError as error:
-        if len(chunk) == 1:
-            number = chunk[0][0]
-            leave_out(number, BadRowError(source, f"row {number}", Reason.RULE, error.detail, "correct the rule"))
-            return
-        for row in chunk:
-            yield from _predicted(predictor, [row], source, leave_out)
-    else:
-        for (number, fields, _), prediction in zip(chunk, predictions, strict=True):
-            yield number, fields, prediction
+    found = predict_apart([_text_of_row(row) for row in chunk], predictor.predict)
+    for (number, fields, _), result in zip(chunk, found, strict=True):
+        if isinstance(result, RuleError):
+            reason = BadRowError(source, f"row {number}", Reason.RULE, result.detail, "correct the rule")
+            leave_out(number, reason)
+        elif isinstance(result, InputError):
+            raise result
+        else:
+            yield number, fields, result
 
 
 @contextlib.contextmanager
@@ -224,17 +219,8 @@ def text_of(fields: Fields, text_column: str, source: Path | str, number: int) -
         raise BadRowError(source, place, Reason.TEXT_TYPE, f"column {text_column!r}: {error}", remedy) from None
 
 
-def _chunks(rows: Iterable[tuple[int, Fields, str]]) -> Iterator[list[tuple[int, Fields, str]]]:
-    chunk: list[tuple[int, Fields, str]] = []
-    chars = 0
-    for row in rows:
-        chunk.append(row)
-        chars += len(row[2])
-        if len(chunk) >= CHUNK_ROWS or chars >= CHUNK_CHARS:
-            yield chunk
-            chunk, chars = [], 0
-    if chunk:
-        yield chunk
+def _text_of_row(row: tuple[int, Fields, str]) -> str:
+    return row[2]
 
 
 def _check_free(names: Iterable[str], taken: set[str]) -> None:
