@@ -5,12 +5,21 @@
 #   handle=… ops/download.sh encoder
 #
 # For data it also writes datasets/data.toml, with which `make train` finds the data and its columns.
+# datasets/.sources keeps the address of each file: another one with the same file name is refused.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 toml_string() {
     case $1 in *[\"\\[:cntrl:]]*) fail "expected a name without quotes, backslashes and line breaks, got ${1//[[:cntrl:]]/ }" ;; esac
     printf '"%s"' "$1"
+}
+
+# public_address URL: without its secret parts: user, password, query and fragment.
+public_address() {
+    local address=${1%%[?#]*}
+    local rest=${address#*://}
+    local host=${rest%%/*}
+    printf '%s' "${address%"$rest"}${host##*@}${rest#"$host"}"
 }
 
 case ${1:-} in
@@ -22,7 +31,24 @@ case ${1:-} in
         dataset_path=$(toml_string "$file")
         text=$(toml_string "${text_column:-}")
         label=$(toml_string "${label_column:-}")
+        address=$(public_address "$url")
+        sources=$workspace/datasets/.sources
+        is_new=1
+        if [ -f "$workspace/datasets/$file" ]; then
+            is_new=
+            known=$(cat "$sources/$file" 2>/dev/null) || known=
+            if [ -z "$known" ]; then
+                say "datasets/$file is used again, and its address is not known; delete it to download $address"
+            elif [ "$known" != "$address" ]; then
+                fail "expected data from $known, because datasets/$file is from there, got $address; delete the file first"
+            fi
+        fi
         in_training initializing.py download "$file" --url "$url" --data-dir datasets ${sha256:+--sha256 "$sha256"}
+        if [ -n "$is_new" ]; then
+            mkdir -p "$sources"
+            printf '%s\n' "$address" >"$sources/$file.tmp"
+            mv "$sources/$file.tmp" "$sources/$file"
+        fi
         {
             echo "# Written by make download_data. make train reads it."
             echo "dataset_path = $dataset_path"

@@ -107,6 +107,33 @@ def test_data_and_encoder_are_downloaded_and_trained_with_tensorboard(workspace,
     assert list((workspace / "runs").rglob("events.out.tfevents.*"))
 
 
+def test_data_of_another_address_does_not_pass_for_the_old(workspace, files, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / "files" / folder).mkdir()
+        (tmp_path / "files" / folder / "t.csv").write_text(f"text,label\n{folder},pos\n")
+    with_secrets = f"{files}/a/t.csv?key=hidden".replace("//", "//me:hidden@")
+    first = make(workspace, "download_data", f"url={with_secrets}")
+    assert first.returncode == 0, first.stderr
+    kept = workspace / "datasets/.sources/t.csv"
+    assert kept.read_text() == f"{files}/a/t.csv\n"
+
+    other = make(workspace, "download_data", f"url={files}/b/t.csv")
+    assert other.returncode == 2
+    assert (
+        f"expected data from {files}/a/t.csv, because datasets/t.csv is from there, got {files}/b/t.csv" in other.stderr
+    )
+    assert (workspace / "datasets/t.csv").read_text() == "text,label\na,pos\n"
+
+    (workspace / "datasets/t.csv").unlink()
+    again = make(workspace, "download_data", f"url={files}/b/t.csv")
+    assert again.returncode == 0, again.stderr
+    assert (workspace / "datasets/t.csv").read_text() == "text,label\nb,pos\n"
+    kept.unlink()
+    unknown = make(workspace, "download_data", f"url={files}/a/t.csv")
+    assert "datasets/t.csv is used again, and its address is not known" in unknown.stderr
+    assert not kept.exists()
+
+
 def test_a_stopped_training_is_not_left_running(workspace, tiny_checkpoint):
     options = "ARGS=--epochs 5000 --max-length 32 --recipe none --precision float32"
     command = ["make", "-C", str(ROOT), "train", f"encoder={tiny_checkpoint}", f"data={ROOT}/data/sample", options]
