@@ -65,7 +65,9 @@ def after(text, prediction):
 
 
 def test_changes_in_place_count_as_changes(tmp_path):
-    code = "def after(text, prediction):\n    prediction.probabilities['pos'] = 1.0\n    return prediction\n"
+    code = (
+        "def after(text, prediction):\n    prediction.probabilities.update(neg=0.0, pos=1.0)\n    return prediction\n"
+    )
     (prediction,) = predictor(tmp_path, code).predict(["pos"])
     assert (prediction.stage, prediction.score) == ("rule", 1.0)
     assert prediction.of_model.score < 1
@@ -94,6 +96,8 @@ def after(text, prediction):
         ("return replace(prediction, probabilities={'neg': 1.0, 'pos': float('nan')})", "probability of pos from"),
         ("return replace(prediction, probabilities={'neg': 1.5, 'pos': 0.0})", "got 1.5"),
         ("return replace(prediction, probabilities=np.array([0.5, 0.5]))", "a probability for each class"),
+        ("return replace(prediction, probabilities={'neg': 0.9, 'pos': 0.9})", r"the sum 1 from after\(\), got .* 1.8"),
+        ("prediction.probabilities.update(neg=0.9, pos=0.9); return prediction", r"the sum 1 from after.* 1.8"),
         ("return replace(prediction, probabilities=None)", "a probability for each class .* got NoneType"),
         ("return replace(prediction, probabilities={'neg': np.ones(2), 'pos': 0.0})", "probability of neg from"),
         ("return replace(prediction, rules=None)", r"a tuple of rules .* got None"),

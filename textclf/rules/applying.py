@@ -12,6 +12,8 @@ from textclf.runtime.prediction import RULE, UNSURE, Prediction
 from textclf.runtime.rule_hooks import Rewritten
 
 _DEFAULT_NAME = "after"
+# Distance from 1 that the sum of the probabilities of a rule may have.
+_TOLERANCE = 1e-6
 # Fields of a prediction that rules must keep.
 _KEPT = tuple(
     field.name for field in dataclasses.fields(Prediction) if field.name not in ("label", "probabilities", "rules")
@@ -117,8 +119,15 @@ class AppliedRules:
             raise self._refused(f"the label {UNSURE} or a class ({known})", _shown(found.label))
 
     def _probabilities(self, label: str, given: dict[str, float], model: Prediction) -> dict[str, float]:
-        """The probabilities of a rule; if it chose only a class, 1 for that class, because the rule is certain."""
+        """The probabilities of a rule; if it chose only a class, 1 for that class, because the rule is certain.
+
+        Raises:
+            RuleError: if the probabilities of the rule do not sum to 1.
+        """
         if given != model.probabilities:
+            total = math.fsum(given.values())
+            if abs(total - 1) > _TOLERANCE:
+                raise self._refused("probabilities with the sum 1", f"the sum {total:.8g}")
             return given
         if label in self._class_names:
             return {name: float(name == label) for name in self._class_names}
