@@ -56,11 +56,12 @@ class ExplainViews:
             return explain_list_body(predictions, explanations, classes, predictor.full_name)
         return explain_body(predictions[0], explanations[0], classes, predictor.full_name)
 
-    def check_invocation(self, predictor: Predictor, parsed: PredictRequest) -> None:
+    def check_invocation(self, predictor: Predictor, parsed: PredictRequest, attributes: CustomAttributes) -> None:
         """Check that a request to /invocations can be explained, before it takes a slot."""
         check_explained_format(parsed.payload_format)
-        for error in parsed.errors.values():  # Explanations are of whole requests, also in a batch transform job.
-            raise ApiError(*error)
+        if attributes.is_clarify:  # Its explanations have no place for an error.
+            for error in parsed.errors.values():
+                raise ApiError(*error)
         self.explainer.check(predictor, parsed.texts)
 
     def invocation(

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.api.errors import api_error_of
@@ -22,25 +22,30 @@ def render_response(
     parsed: PredictRequest,
     predictions: Sequence[Prediction],
     predictor: Predictor,
-    explanations: Sequence[Mapping[str, Any]] = (),
+    explanations: Sequence[Mapping[str, Any]] | None = None,
 ) -> Body:
-    """Return the body and its content type; `explanations` has the fields of each explanation, or nothing."""
+    """Return the body and its content type, with the errors of records that are on their own.
+
+    `predictions` are those of the texts; `explanations` has the fields of the explanation of each, or is None.
+    """
     model = predictor.full_name
     if is_of_records(parsed.payload_format):
-        return render_records(parsed, predictions, model, predictor.class_names, explanations)
-    return render_json(parsed, predictions, model, explanations)
+        return render_records(parsed, _in_order(parsed, predictions), model, predictor.class_names, explanations)
+    return render_json(parsed, predictions, model, explanations or ())
 
 
 def score_records(parsed: PredictRequest, predict: _Predict, predictor: Predictor) -> Body:
     """Return the response to records of which each is on its own; texts are scored and forgotten chunk by chunk."""
-    results = _in_order(parsed, predict)
+    scored = itertools.chain.from_iterable(_scored(chunk, predict) for chunk in chunks(parsed.texts, str))
+    results = _in_order(parsed, scored)
     return render_records(parsed, results, predictor.full_name, predictor.class_names)
 
 
-def _in_order(parsed: PredictRequest, predict: _Predict) -> Iterator[Prediction | RecordError]:
-    scored = itertools.chain.from_iterable(_scored(chunk, predict) for chunk in chunks(parsed.texts, str))
+def _in_order(parsed: PredictRequest, scored: Iterable[Prediction | RecordError]) -> Iterator[Prediction | RecordError]:
+    """The results of all records: of those with a text, and the errors of the others."""
+    of_texts = iter(scored)
     for index in range(len(parsed.texts) + len(parsed.errors)):
-        yield parsed.errors.get(index) or next(scored)
+        yield parsed.errors.get(index) or next(of_texts)
 
 
 def _scored(texts: list[str], predict: _Predict) -> Iterator[Prediction | RecordError]:

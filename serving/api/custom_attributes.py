@@ -47,31 +47,35 @@ def parse_custom_attributes(environ: Mapping[str, Any]) -> CustomAttributes:
 
     Raises:
         ApiError: if the header is too long or has other characters, if its `explain` has an unknown value, or if it has
-            `explain` or `trace` twice.
+            `explain` or `trace` twice. The error carries the trace, unless it is unclear or has other characters.
     """
     header: str = environ.get(_KEY, "")
     if not header:
         return _NONE
     _check_characters(header)
     items: dict[str, str] = {}
+    repeated = ""
     for item in header.split(","):
         name, _, value = item.partition("=")
         name = name.strip().lower()
         if name in _NAMES and name in items:
-            raise ApiError(ErrorCode.WRONG_SHAPE, f"{HEADER}: expected {name} once, got it twice; remove one of them")
+            repeated = name
         items[name] = value.strip()
+    # Of two traces none is returned, because the client's is not known.
+    trace = f"trace={items['trace']}" if "trace" in items and repeated != "trace" else ""
+    headers = {HEADER: trace} if trace else {}
+    if repeated:
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE, f"{HEADER}: expected {repeated} once, got it twice; remove one of them", headers
+        )
     explain = items.get("explain")
     if explain is not None and explain not in _EXPLAIN:
         raise ApiError(
             ErrorCode.WRONG_SHAPE,
             f"explain in {HEADER}: expected {' or '.join(_EXPLAIN)}, got {explain[:50]!r}; correct or remove it",
+            headers,
         )
-    trace = items.get("trace")
-    return CustomAttributes(
-        None if explain is None else _EXPLAIN[explain],
-        explain == CLARIFY,
-        "" if trace is None else f"trace={trace}",
-    )
+    return CustomAttributes(None if explain is None else _EXPLAIN[explain], explain == CLARIFY, trace)
 
 
 def _check_characters(header: str) -> None:

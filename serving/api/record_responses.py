@@ -35,7 +35,7 @@ def render_records(
     results: "Iterable[Prediction | RecordError]",
     model: str,
     class_names: Sequence[str],
-    explanations: Sequence[Mapping[str, Any]] = (),
+    explanations: Sequence[Mapping[str, Any]] | None = None,
 ) -> Body:
     """Return the body and its content type.
 
@@ -44,10 +44,10 @@ def render_records(
         results: of each record, in order.
         model: name and version of the model.
         class_names: class names of the model.
-        explanations: fields of the explanation of each prediction; none if the predictions are not explained.
+        explanations: fields of the explanation of each prediction; None if the predictions are not explained.
     """
     if parsed.payload_format is PayloadFormat.JSON_LINES:
-        return b"".join(_lines(parsed, results, model, iter(explanations))), JSON_LINES
+        return b"".join(_lines(parsed, results, model, iter(explanations or ()))), JSON_LINES
     return _csv(parsed, results, class_names, explanations).encode("utf-8"), f"{CSV}; charset=utf-8"
 
 
@@ -82,14 +82,14 @@ def _csv(
     parsed: PredictRequest,
     results: "Iterable[Prediction | RecordError]",
     class_names: Sequence[str],
-    explanations: Sequence[Mapping[str, Any]],
+    explanations: Sequence[Mapping[str, Any]] | None,
 ) -> str:
     """Records of label and score, or of all probabilities; then the explanation as JSON, and an error or nothing."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
-    explained = iter(explanations)
+    explained = iter(explanations or ())
     no_error = [""] if parsed.is_each_on_its_own else []
-    columns = (len(class_names) if parsed.all_probabilities else 2) + bool(explanations)
+    columns = (len(class_names) if parsed.all_probabilities else 2) + (explanations is not None)
     for result in results:
         if isinstance(result, RecordError):
             writer.writerow([*[""] * columns, f"{result.code.public_name}: {result.message}"])

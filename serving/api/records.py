@@ -4,6 +4,7 @@ In a batch transform job each record is on its own: a bad one gets an error, and
 of CSV that never ends, because a quote is missing, takes only its first line, so that the lines after it are scored.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -26,8 +27,8 @@ from serving.api.requests import (
 
 TEXT_COLUMN = "text"
 _KEYS = ("text", "data")
-# A text and the other fields of its record, or why it has none.
-_Item = tuple[Any, dict[str, Any]] | ApiError
+# The text of a record, or why it has none; and its other fields.
+_Item = tuple[Any, dict[str, Any]]
 _NO_FIELDS: dict[str, Any] = {}
 # Lists and objects in each other that a field may have; the encoder of the response fails at about a thousand.
 _MAX_DEPTH = 100
@@ -65,14 +66,14 @@ def _request(payload_format: PayloadFormat, name: str, items: Iterable[_Item], l
     errors: dict[int, RecordError] = {}
     extras: list[dict[str, Any]] = []
     count = 0
-    for item in items:
+    for text, fields in items:
         if count == limits.batch:
             raise too_many(name, limits, "more")
-        extras.append(_NO_FIELDS if isinstance(item, ApiError) else item[1])
+        extras.append(fields)
         try:
-            if isinstance(item, ApiError):
-                raise item
-            texts.append(check_item(item[0], name, count, limits))
+            if isinstance(text, ApiError):
+                raise text
+            texts.append(check_item(text, name, count, limits))
         except ApiError as error:
             if not limits.is_each_on_its_own:
                 raise
@@ -96,10 +97,11 @@ def _csv_items(content: str, has_header: bool) -> Iterator[_Item]:
         columns, position = _columns(next(records, None))
     for index, record in enumerate(records):
         if isinstance(record, csv.Error):
-            yield ApiError(
+            error = ApiError(
                 ErrorCode.INVALID_CSV,
                 f"record {index} (counted from 0): expected CSV (RFC 4180), but {record}; double the quotes in texts",
             )
+            yield error, _NO_FIELDS
         elif not record:  # A blank line, also below several columns.
             yield "", _NO_FIELDS
         elif len(record) > max(1, len(columns)) or (len(columns) > 1 and len(record) < len(columns)):
@@ -107,11 +109,12 @@ def _csv_items(content: str, has_header: bool) -> Iterator[_Item]:
             advice = (
                 "" if has_header else ", or send a header with the column text (Content-Type: text/csv; header=present)"
             )
-            yield ApiError(
+            error = ApiError(
                 ErrorCode.WRONG_SHAPE,
                 f"record {index} (counted from 0): expected {expected}, got {len(record)}; "
                 f"put double quotes around texts with commas{advice}",
             )
+            yield error, _NO_FIELDS
         else:
             yield record[position], _NO_FIELDS
 
@@ -149,6 +152,7 @@ def _csv_records(content: str) -> "Iterator[list[str] | csv.Error]":
 
 def _line_item(index: int, line: str, limits: Limits) -> _Item:
     where = f"line {index} (counted from 0)"
+    body: dict[str, Any] = {}
     try:
         body = as_object(json_value(line, limits, f"{where}: "), where)
         found = [key for key in _KEYS if key in body]
@@ -167,7 +171,18 @@ def _line_item(index: int, line: str, limits: Limits) -> _Item:
             _check_extras(body, where)
         return text, body
     except ApiError as error:
-        return error
+        return error, _returnable(body, where)
+
+
+def _returnable(body: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a line with an error that can be returned: all but texts, `explain`, and values that JSON lacks."""
+    returnable = {}
+    for name, value in body.items():
+        if name not in (*_KEYS, "explain"):
+            with contextlib.suppress(ApiError):
+                _check_extras({name: value}, where)
+                returnable[name] = value
+    return returnable
 
 
 def _check_extras(fields: dict[str, Any], where: str) -> None:

@@ -25,6 +25,10 @@ _SMALL_CHARS = 32_768
 _VALUES_PER_TEXT = 2
 _MAX_OTHER_VALUES = 1000
 
+_ADVICE_FOR_FIELDS = (
+    "; remove it, or send JSON lines (Content-Type: application/jsonlines) to /invocations, which returns other fields"
+)
+
 _JSON_NAMES: dict[type, str] = {
     bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"
 }  # fmt: skip
@@ -147,7 +151,7 @@ def texts_of(body: dict[str, Any], limits: Limits, keys: Collection[str]) -> Pre
     Raises:
         ApiError: if the body has other keys or another shape, or its texts exceed the limits.
     """
-    refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys))
+    refuse_unknown(body, {*keys, "explain"} if "data" in keys else set(keys), advice=_ADVICE_FOR_FIELDS)
     found = [key for key in keys if key in body]
     if len(found) != 1:
         raise ApiError(
@@ -192,15 +196,15 @@ def check_text(text: str, where: str, limits: Limits) -> str:
     return text
 
 
-def refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "the body") -> None:
-    """Refuse keys other than the known ones.
+def refuse_unknown(body: dict[str, Any], known: Collection[str], where: str = "the body", advice: str = "") -> None:
+    """Refuse keys other than the known ones; `advice` ends the message.
 
     Raises:
         ApiError: if there are any.
     """
     if unknown := body.keys() - known:
         names = ", ".join(repr(key[:50]) for key in sorted(unknown)[:5])
-        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}")
+        raise ApiError(ErrorCode.WRONG_SHAPE, f"{where}: expected only {', '.join(sorted(known))}, got {names}{advice}")
 
 
 def value_of(body: dict[str, Any], key: str, expected_type: type[_T], expected: str) -> _T:

@@ -173,6 +173,38 @@ def test_lines_with_explanations(client):
         }
 
 
+def test_a_bad_record_of_a_job_does_not_keep_the_others_from_explanations(make):
+    job = make(sagemaker_batch=True)
+
+    def records(body, **headers):
+        response = job.post(
+            "/invocations", data=body, content_type="text/csv", headers={HEADER: "explain=true", **headers}
+        )
+        assert response.status_code == 200, response.text
+        return list(csv.reader(io.StringIO(response.text, newline="")))
+
+    all_classes = {"Accept": "text/csv; probabilities=all"}
+    for headers in ({}, all_classes):
+        good, bad, last = records(f'{OTHER}\n"bad"x\n{EXIT}\n', **headers)
+        assert [len(record) for record in (good, bad, last)] == [4] * 3
+        assert bad[:3] == ["", "", ""]
+        assert bad[3].startswith("invalid_csv: record 1 ")
+        assert json.loads(good[2])["explanation"][1][0].strip() == OTHER.split()[0]
+        assert json.loads(last[2])["explanation"][1][0].strip() == EXIT.split()[0]
+    assert [len(record) for record in records("a,b\nc,d\n")] == [4, 4], "no text to explain"
+
+    body = f'{{"id": 1, "text": "{OTHER}"}}\n{{"id": 2}}\n'
+    lines = job.post("/invocations", data=body, content_type="application/jsonlines", headers={HEADER: "explain=true"})
+    first, second = map(json.loads, lines.text.splitlines())
+    assert first["id"] == 1
+    assert "explanation" in first
+    assert list(second) == ["id", "error"]
+    clarify = job.post(
+        "/invocations", data=body, content_type="application/jsonlines", headers={HEADER: "explain=clarify"}
+    )
+    assert error_of(clarify) == (422, "wrong_shape")
+
+
 def test_csv_with_explanations(client):
     texts = [text for text in TEXTS if "\n" not in text and text]
     lines = io.StringIO()
@@ -204,9 +236,8 @@ def test_the_trace_comes_back(client):
         response = client.post("/invocations", json=body, headers={HEADER: "explain=false, trace=Root=1;x"})
         assert (response.status_code, response.headers[HEADER]) == (status, "trace=Root=1;x")
     assert HEADER not in client.post("/invocations", json={"data": "good"}, headers={HEADER: "explain=true"}).headers
-    assert error_of(client.post("/invocations", json={"data": "good"}, headers={HEADER: "explain=maybe"})) == (
-        422, "wrong_shape"
-    )  # fmt: skip
+    refused = client.post("/invocations", json={"data": "good"}, headers={HEADER: "trace=t1,explain=maybe"})
+    assert (error_of(refused), refused.headers[HEADER]) == ((422, "wrong_shape"), "trace=t1")
 
 
 def test_the_shape_of_clarify(client):

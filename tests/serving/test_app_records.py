@@ -158,6 +158,13 @@ def test_json_lines_as_json_name_the_content_type(apps, path):
     assert "jsonlines" not in error_of(other)["message"]
 
 
+def test_another_field_in_json_names_json_lines(apps):
+    response = apps[False].test_client().post("/invocations", json={"id": 7, "text": "good"})
+    message = error_of(response)["message"]
+    assert "expected only X, data, explain, text, got 'id'; remove it, or send JSON lines" in message
+    assert "Content-Type: application/jsonlines" in message
+
+
 # --- in a batch transform job
 
 BAD_CSV = {
@@ -197,10 +204,26 @@ def test_a_bad_line_is_on_its_own(apps, bad):
     body = f'{{"id": 1, "text": "good"}}\n{bad}\n{{"id": 2, "text": "bad"}}\n'
     first, second, third = lines(post(apps[True], LINES, body))
     assert (first["id"], first["label"], third["id"], third["label"]) == (1, "pos", 2, "neg")
-    assert list(second) == ["error"]
+    assert list(second) == (["review", "error"] if "review" in bad else ["error"])
     assert second["error"]["code"] == BAD_LINES[bad]
     assert second["error"]["message"]
     assert post(apps[False], LINES, body).status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"id": 1}',
+        '{"id": 1, "text": 3}',
+        '{"id": 1, "text": "a", "data": "b"}',
+        '{"id": 1, "text": "q", "explain": true}',
+        '{"id": 1, "text": "q", "n": 1e999, "s": "\\ud800", "deep": ' + "[" * 200 + "]" * 200 + "}",
+    ],
+)
+def test_a_bad_line_keeps_its_other_fields(apps, bad):
+    (found,) = lines(post(apps[True], LINES, bad))
+    assert list(found) == ["id", "error"]
+    assert found["id"] == 1
 
 
 def test_a_request_of_bad_records_only_is_answered(apps):

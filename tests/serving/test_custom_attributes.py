@@ -60,3 +60,11 @@ def test_refused(header, says):
         parsed(header)
     assert caught.value.code is ErrorCode.WRONG_SHAPE
     assert says in caught.value.message
+    assert HEADER not in caught.value.headers
+
+
+@pytest.mark.parametrize("header", ["trace=t1,explain=maybe", "explain=true,explain=true,trace=t1"])
+def test_a_refusal_carries_the_trace(header):
+    with pytest.raises(ApiError) as caught:
+        parsed(header)
+    assert caught.value.headers == {HEADER: "trace=t1"}
