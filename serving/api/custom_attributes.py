@@ -61,7 +61,7 @@ def parse_custom_attributes(environ: Mapping[str, Any]) -> CustomAttributes:
         if name in _NAMES and name in items:
             repeated = name
         items[name] = value.strip()
-    # Of two traces none is returned, because the client's is not known.
+    # Two traces do not come back, because it is not known which one the client means.
     trace = f"trace={items['trace']}" if "trace" in items and repeated != "trace" else ""
     headers = {HEADER: trace} if trace else {}
     if repeated:
