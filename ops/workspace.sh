@@ -34,7 +34,8 @@ in_training() {
         python=$(python_of training)
         how="without docker, with $python"
     fi
-    if [ "$program" != -c ]; then say "$how: $*"; fi
+    # User, password and query of a URL are secrets.
+    if [ "$program" != -c ]; then say "$how: $(sed -E 's#://[^/@ ]*@#://#g; s#(://[^ ?]*)\?[^ ]*#\1#g' <<<"$*")"; fi
     if has_docker; then
         ${in_background:+exec} docker run --rm --user "$(id -u):$(id -g)" ${docker_options[@]+"${docker_options[@]}"} \
             --volume "$workspace/datasets:/app/datasets" --volume "$workspace/runs:/app/runs" \

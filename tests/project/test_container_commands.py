@@ -114,6 +114,7 @@ def test_data_of_another_address_does_not_pass_for_the_old(workspace, files, tmp
     with_secrets = f"{files}/a/t.csv?key=hidden".replace("//", "//me:hidden@")
     first = make(workspace, "download_data", f"url={with_secrets}")
     assert first.returncode == 0, first.stderr
+    assert "hidden" not in first.stdout + first.stderr
     kept = workspace / "datasets/.sources/t.csv"
     assert kept.read_text() == f"{files}/a/t.csv\n"
 
