@@ -1,5 +1,6 @@
 """Fetches and unpacks the archive of a model into a folder, and finds the model in it."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def fetch_model(location: Location, settings: SourceSettings, folder: Path) -> F
     fetched = folder / ARCHIVE
     archive, etag = (location.path, None) if isinstance(location, LocalArchive) else (fetched, None)
     if isinstance(location, S3Object):
-        etag = read_object(s3_client(), location, fetched, settings.model_max_bytes)
+        with contextlib.closing(s3_client()) as client:
+            etag = read_object(client, location, fetched, settings.model_max_bytes)
     elif isinstance(location, WebFile):
         _download(location, fetched, settings.model_max_bytes)
     else:

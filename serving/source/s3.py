@@ -3,6 +3,7 @@
 boto3 is the extra `aws`; it is imported when an object is read. It finds credentials, region and endpoint itself.
 """
 
+import contextlib
 import os
 from http import HTTPStatus
 from pathlib import Path
@@ -91,15 +92,16 @@ def read_object(client: Any, source: S3Object, target: Path, max_bytes: int) -> 
                 rest.update(Range=f"bytes={received}-", IfMatch=etag)
             try:
                 response = client.get_object(Bucket=source.bucket, Key=source.key, **rest)
-                etag = response["ETag"]
-                received = _start(source, response, received)
-                file.seek(received)
-                file.truncate()
-                _check_size(source, received + response["ContentLength"], max_bytes)
-                for chunk in response["Body"].iter_chunks(_CHUNK_BYTES):
-                    file.write(chunk)
-                    received += len(chunk)
-                    _check_size(source, received, max_bytes)
+                with contextlib.closing(response["Body"]) as body:
+                    etag = response["ETag"]
+                    received = _start(source, response, received)
+                    file.seek(received)
+                    file.truncate()
+                    _check_size(source, received + response["ContentLength"], max_bytes)
+                    for chunk in body.iter_chunks(_CHUNK_BYTES):
+                        file.write(chunk)
+                        received += len(chunk)
+                        _check_size(source, received, max_bytes)
                 return str(etag).strip('"')
             except broken as error:
                 reason = type(error).__name__

@@ -1,5 +1,6 @@
 """Connections to S3 that break: a server on loopback that cuts bodies, changes the object, or knows no Range."""
 
+import contextlib
 import http.server
 import os
 import threading
@@ -68,7 +69,8 @@ def server(monkeypatch):
 
 
 def read(folder):
-    return s3.read_object(s3.s3_client(), SOURCE, folder / "read", 10**7)
+    with contextlib.closing(s3.s3_client()) as client:
+        return s3.read_object(client, SOURCE, folder / "read", 10**7)
 
 
 def test_a_broken_connection_continues_where_it_stopped(server, tmp_path):

@@ -35,7 +35,7 @@ def test_a_signal_waits_for_the_end_of_the_step(run, capsys, number, error):
     progress = Progress(step=4)
     state = stoppable(run, progress)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with ends_on_sigterm(), pytest.raises(error), state.saved_when_stopped():
+    with ends_on_sigterm(120), pytest.raises(error), state.saved_when_stopped():
         raise_in_a_step(state, progress, number)
     assert run.progress().step == 5
     assert "stopped after step 5, which is saved" in capsys.readouterr().err
@@ -46,7 +46,7 @@ def test_between_steps_it_stops_at_once(run):
     progress = Progress(step=4)
     state = stoppable(run, progress)
     progress.step += 1
-    with ends_on_sigterm(), pytest.raises(SystemExit), state.saved_when_stopped():
+    with ends_on_sigterm(120), pytest.raises(SystemExit), state.saved_when_stopped():
         signal.raise_signal(signal.SIGTERM)
     assert run.progress().step == 5
 
@@ -58,7 +58,7 @@ def test_a_saved_state_is_not_written_again(run):
     state.save()
     assert state.saved_step == 5
     (run.path / "progress.json").unlink()
-    with ends_on_sigterm(), pytest.raises(SystemExit), state.saved_when_stopped():
+    with ends_on_sigterm(120), pytest.raises(SystemExit), state.saved_when_stopped():
         signal.raise_signal(signal.SIGTERM)
     assert not (run.path / "progress.json").exists()
 
@@ -73,7 +73,7 @@ def test_a_second_signal_waits_until_the_state_is_saved(run, monkeypatch):
         save(*arguments)
 
     monkeypatch.setattr(run, "save", interrupted_save)
-    with ends_on_sigterm(), pytest.raises(SystemExit), state.saved_when_stopped():
+    with ends_on_sigterm(120), pytest.raises(SystemExit), state.saved_when_stopped():
         raise_in_a_step(state, progress, signal.SIGTERM)
     assert run.progress().step == 5
 
