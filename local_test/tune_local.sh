@@ -4,10 +4,10 @@
 #   local_test/tune_local.sh [-n TRIALS] [IMAGE] [-- OPTION…]
 #
 # -n is the number of trials over all processes and runs (default: 4). PROCESSES=… is the number of processes (default: 2).
-# DATASET=… is another data set: a folder or a table, by default the channels of test_dir. What follows -- are options
-# of `textclf tune`, beside --encoder minilm-l6 and --max-length 64. The best options are in test_dir/output/best.toml, a
-# page with plots in test_dir/output/study.html. After a kill the same command goes on. The exit status is not 0 if a
-# process failed.
+# DATASET=… is another data set: a folder or a table, by default the channels of test_dir. Options of `textclf tune`
+# follow --; they are added to --encoder minilm-l6 and --max-length 64. The best options are in
+# test_dir/output/best.toml, a page with plots in test_dir/output/study.html. After a kill the same command goes on. The
+# exit status is not 0 if a process failed.
 #
 # With docker it runs the image (default: textclf-training, built if it is missing), otherwise the Python of this checkout.
 set -euo pipefail
