@@ -39,7 +39,9 @@ def environment(workspace: Path, **more: str) -> dict[str, str]:
         "NGINX": "off",
         "MODEL_SERVER_WORKERS": "1",
     }
-    return {**os.environ, **own, **more}
+    # `make test` hands its own level and options to the make of a test.
+    outer = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return {**outer, **own, **more}
 
 
 def make(workspace: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

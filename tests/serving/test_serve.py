@@ -62,13 +62,19 @@ def stack(model, tmp_path_factory):
 
 
 def raw(stack: Stack, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are: status and body; whatever it is, the answer has a request id."""
+    """Send bytes as they are: status and body."""
+    return raw_with_id(stack, request)[:2]
+
+
+def raw_with_id(stack: Stack, request: bytes) -> tuple[int, bytes, str]:
+    """Send bytes as they are: status, body, and the request id, which every answer has."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
         connection.sendall(request)
         response = http.client.HTTPResponse(connection)
         response.begin()  # Passes over 100 Continue.
-        assert response.getheader("X-Request-Id")
-        return response.status, response.read()
+        request_id = response.getheader("X-Request-Id")
+        assert request_id
+        return response.status, response.read(), request_id
 
 
 def logged(stack: Stack, request_id: str) -> dict:
@@ -199,21 +205,16 @@ def test_what_nginx_refuses_is_logged_and_counted(stack):
         (b"my-secret text\r\n", "other", "", 400, "bad_request"),
     ]
     time.sleep(1.1)  # Lines are limited per second, and the tests before this one caused many.
-    seen = len(stack.log)
-    for request, *_ in refused:
-        raw(stack, request + b"Connection: close\r\n\r\n")
-
-    def lines() -> list[dict]:
-        return [json.loads(line) for line in stack.log[seen:].splitlines() if '"error"' in line]
-
-    wait_for(lambda: len(lines()) == len(refused))
-    assert [[line[name] for name in ("method", "path", "status", "error")] for line in lines()] == [
+    ids = [raw_with_id(stack, request + b"Connection: close\r\n\r\n")[2] for request, *_ in refused]
+    # By id, because nginx may log a request of an earlier test only now: it waits for bodies that were announced.
+    lines = [logged(stack, request_id) for request_id in ids]
+    assert [[line[name] for name in ("method", "path", "status", "error")] for line in lines] == [
         [method, path, status, code] for _, method, path, status, code in refused
     ]
     of_worker = next(json.loads(line) for line in stack.log.splitlines() if '"status":200' in line)
-    assert set(lines()[0]) == {*of_worker, "error"}
+    assert set(lines[0]) == {*of_worker, "error"}
     codes = [code for *_, code in refused]
-    wait_for(lambda: (now := counts()) and all(now.get(code) == before.get(code, 0) + 1 for code in codes))
+    wait_for(lambda: (now := counts()) and all(now.get(code, 0) > before.get(code, 0) for code in codes))
     assert "my-secret" not in stack.log
 
 
