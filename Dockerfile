@@ -42,10 +42,10 @@ STOPSIGNAL SIGTERM
 CMD ["train"]
 
 # A stage of its own for the packages, so that pip's leftovers do not reach the image. EXTRAS are names of locks:
-# --build-arg EXTRAS=aws adds boto3, for models from S3.
+# --build-arg EXTRAS="aws hub" adds boto3, for models from S3, and what imports classifiers from the Hub.
 FROM base AS serving-packages
 ARG EXTRAS=""
-COPY requirements-serving.txt requirements-aws.txt ./
+COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./
 RUN python3 -m venv /opt/venv && \
     for name in serving $EXTRAS; do \
         pip install --require-hashes --requirement "requirements-$name.txt" || exit 1; \

@@ -27,6 +27,10 @@ LOCKS = {
         "Models from S3: the base and the extra aws.",
         ["--extra", "aws", "--constraint", "requirements.txt"],
     ),
+    "requirements-hub.txt": (
+        "Classifiers from the Hugging Face Hub: the base and the extra hub.",
+        ["--extra", "hub", "--constraint", "requirements.txt"],
+    ),
 }
 
 

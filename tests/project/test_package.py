@@ -27,7 +27,8 @@ def pins(lock: str) -> dict[str, Version]:
 def wanted(lock: str) -> list[Requirement]:
     extras = PROJECT["optional-dependencies"]
     lines = [*PROJECT["dependencies"]]
-    lines += extras["aws"] if lock == "requirements-aws.txt" else [*extras["serve"], *extras["monitor"]]
+    extra = lock.removeprefix("requirements-").removesuffix(".txt")
+    lines += extras[extra] if extra in extras else [*extras["serve"], *extras["monitor"]]
     if lock == "requirements.txt":
         groups = PYPROJECT["dependency-groups"].values()
         lines += [*extras["train"], *(line for group in groups for line in group if isinstance(line, str))]
@@ -57,7 +58,7 @@ def test_lock_has_hashes_and_names_no_index(lock):
     assert not re.search(r"://|/(?:home|root|tmp|work|opt)/|--(?:extra-)?index|--find-links", text)
 
 
-@pytest.mark.parametrize("lock", ["requirements-serving.txt", "requirements-aws.txt"])
+@pytest.mark.parametrize("lock", ["requirements-serving.txt", "requirements-aws.txt", "requirements-hub.txt"])
 def test_locks_of_the_serving_image_are_parts_of_the_whole_without_tensorflow(lock):
     pinned = pins(lock)
     assert pinned.items() < pins("requirements.txt").items()
@@ -68,7 +69,7 @@ def test_the_serving_image_has_boto3_only_with_its_extra():
     assert "boto3" not in pins("requirements-serving.txt")
     assert "boto3" in pins("requirements-aws.txt")
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert 'ARG EXTRAS=""\nCOPY requirements-serving.txt requirements-aws.txt ./\n' in dockerfile
+    assert 'ARG EXTRAS=""\nCOPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./\n' in dockerfile
     assert "for name in serving $EXTRAS; do" in dockerfile
 
 
