@@ -1,0 +1,1 @@
+"""Classifiers on the Hugging Face Hub: names, the files that are needed, and their download (extra `hub`)."""
