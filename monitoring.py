@@ -54,7 +54,7 @@ from textclf.report.drift_html import drift_page
 from textclf.report.drift_report import DriftReport
 from textclf.report.drift_text import describe_drift
 from textclf.retraining.preflight import RetrainNeeds
-from textclf.rules.loading import with_rules
+from textclf.rules.rewriting import failure_notes, with_rewrites
 from textclf.runtime.checked_texts import check_texts
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
@@ -160,10 +160,10 @@ class Monitoring:
         if ids is not None:
             predictions = labelled_predictions(ids[used], features, is_audit[used], moments)
         latest = LatestSample(features.take(np.searchsorted(used, chosen)), source, count, *span)
-        labelled = LabelledSample(predictions, notes=tuple(notes))
         known = None
         if baseline is not None:
             known = baseline_sample(baseline, opened, predictor, self.draws, self.max_texts)
+        labelled = LabelledSample(predictions, notes=(*notes, *failure_notes(predictor)))
         return compare_samples(
             opened, latest, labelled, known, options=self.options, draws=self.draws, now=self.clock()
         )
@@ -225,7 +225,7 @@ class Monitoring:
         return compare_samples(opened, latest, labelled, options=self.options, draws=self.draws, now=now)
 
     def _predictor(self, opened: OpenedVersion, cascade: bool = True) -> Predictor:
-        return with_rules(predictor_of_version(opened.version, threads=self.threads, cascade=cascade), self.rules)
+        return with_rewrites(predictor_of_version(opened.version, threads=self.threads, cascade=cascade), self.rules)
 
 
 def run_drift_monitoring(

@@ -243,7 +243,7 @@ class Service:
         parsed = parse_predict_request(content, content_type, self._limits, all_probabilities=all_probabilities)
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         if attributes.explain if parsed.explain is None else parsed.explain:
-            self._explained.check_invocation(predictor, parsed, attributes)
+            self._explained.check_invocation(predictor, parsed)
             # The slot for predictions is free meanwhile.
             with self.explainer.slots.acquire(), self.slots.lent():
                 environ = request.environ

@@ -1,10 +1,10 @@
 """Views of requests for explanations: /explain, and /invocations with `explain`."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving.api.custom_attributes import CustomAttributes
-from serving.api.errors import ApiError
 from serving.api.explain_requests import check_explained_format, parse_explain_request
 from serving.api.explanations import (
     clarify_body,
@@ -14,11 +14,11 @@ from serving.api.explanations import (
     probabilities_csv,
 )
 from serving.api.request_body import JSON
-from serving.api.requests import Limits, PredictRequest
+from serving.api.requests import Limits, PredictRequest, RecordError
 from serving.explaining import ExplainOptions, RequestExplainer, chosen_classes
 from serving.observability.request_record import RequestRecord
-from serving.rendering import render_response
-from textclf.explain.explanation import UNITS, Explanation
+from serving.rendering import in_order, render_response, scored_apart
+from textclf.explain.explanation import UNITS
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
@@ -49,19 +49,18 @@ class ExplainViews:
         self.explainer.check(predictor, parsed.texts)
         classes = chosen_classes(parsed.classes, predictor.class_names)
         options = ExplainOptions(parsed.unit, parsed.max_evaluations)
-        predictions, explanations = self._explained(record, predictor, environ, parsed.texts, options)
+        record.scored = parsed.texts
+        predict = functools.partial(self._predict, record, predictor)
+        predictions, explanations = self.explainer.explain(predictor, parsed.texts, predict, environ, record, options)
         if parsed.is_clarify:
             return clarify_body(*probabilities_csv(predictions), explanations, classes)
         if parsed.is_list:
             return explain_list_body(predictions, explanations, classes, predictor.full_name)
         return explain_body(predictions[0], explanations[0], classes, predictor.full_name)
 
-    def check_invocation(self, predictor: Predictor, parsed: PredictRequest, attributes: CustomAttributes) -> None:
+    def check_invocation(self, predictor: Predictor, parsed: PredictRequest) -> None:
         """Check that a request to /invocations can be explained, before it takes a slot."""
         check_explained_format(parsed.payload_format)
-        if attributes.is_clarify:  # Its explanations have no place for an error.
-            for error in parsed.errors.values():
-                raise ApiError(*error)
         self.explainer.check(predictor, parsed.texts)
 
     def invocation(
@@ -73,23 +72,21 @@ class ExplainViews:
         attributes: CustomAttributes,
     ) -> tuple[bytes, str]:
         """Return body and content type of the response of POST /invocations; the caller holds a slot."""
-        predictions, explanations = self._explained(record, predictor, environ, parsed.texts, ExplainOptions())
+
+        def predict(text: str) -> Prediction | RecordError:
+            if not parsed.is_each_on_its_own:
+                return self._predict(record, predictor, text)
+            return next(scored_apart([text], lambda texts: [self._predict(record, predictor, texts[0])]))
+
+        record.scored = parsed.texts
+        predictions, explanations = self.explainer.explain(
+            predictor, parsed.texts, predict, environ, record, ExplainOptions()
+        )
         if attributes.is_clarify:
             predicted = render_response(parsed, predictions, predictor)
-            return clarify_body(*predicted, explanations, predictor.class_names), JSON
+            each = iter(explanations)
+            of_records = [
+                next(each) if isinstance(found, Prediction) else None for found in in_order(parsed, predictions)
+            ]
+            return clarify_body(*predicted, of_records, predictor.class_names), JSON
         return render_response(parsed, predictions, predictor, list(map(explanation_fields, explanations)))
-
-    def _explained(
-        self,
-        record: RequestRecord,
-        predictor: Predictor,
-        environ: Mapping[str, Any],
-        texts: list[str],
-        options: ExplainOptions,
-    ) -> tuple[list[Prediction], list[Explanation]]:
-        record.scored = texts
-
-        def predict(text: str) -> Prediction:
-            return self._predict(record, predictor, text)
-
-        return self.explainer.explain(predictor, texts, predict, environ, record, options)

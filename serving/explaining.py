@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from serving.api.concurrency import RequestSlots
 from serving.api.deadline import Deadline
@@ -17,6 +17,9 @@ from textclf.explain.explainer import DEFAULT_EVALUATIONS, Explainer, check_clas
 from textclf.explain.explanation import Explanation
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
+
+# What a text's prediction returns: the prediction, or also an error of its record.
+_Predicted = TypeVar("_Predicted")
 
 # A prediction waits for at most one batch of an explanation: 10 to 30 ms.
 _TOKENS_PER_BATCH = 512
@@ -93,19 +96,19 @@ class RequestExplainer:
         self,
         predictor: Predictor,
         texts: Sequence[str],
-        predict: Callable[[str], Prediction],
+        predict: Callable[[str], _Predicted],
         environ: Mapping[str, Any],
         record: RequestRecord,
         options: ExplainOptions,
-    ) -> tuple[list[Prediction], list[Explanation]]:
-        """Return the predictions of the texts, and their explanations; the caller holds a slot.
+    ) -> tuple[list[_Predicted], list[Explanation]]:
+        """Return the results of `predict`, and the explanations of the predictions in them; the caller holds a slot.
 
         Each text is predicted alone, so that its values sum to the prediction in the response: the engine's rounding
         depends on the other texts of a batch. All texts are predicted first: the time shows whether all can be
         explained, and how many evaluations fit in the share of each.
 
         Args:
-            predict: predicts a text, and logs the prediction.
+            predict: predicts a text, and logs the prediction; may return an error, which is not explained.
             environ: WSGI environ of the request.
             record: gets the number of explanations, and what they took.
 
@@ -118,7 +121,7 @@ class RequestExplainer:
         deadline = Deadline(environ, self._timeout)
         end = start + self._seconds
         explainer = Explainer(predictor, tokens_per_batch=_TOKENS_PER_BATCH)
-        predictions: list[Prediction] = []
+        predictions: list[_Predicted] = []
         explanations: list[Explanation] = []
         pace = _Pace()
         try:
@@ -138,6 +141,8 @@ class RequestExplainer:
                     pace.predictions.append(time.monotonic() - before)
                     self._check_pace(pace, len(texts), left())
                 for position, text in enumerate(texts):
+                    if not isinstance(predictions[position], Prediction):
+                        continue
                     if position and left() < -_GRACE * self._seconds:
                         raise self._too_many(len(texts), position)
                     seconds = max(_MIN_SECONDS, left()) / (len(texts) - position)

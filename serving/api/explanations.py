@@ -50,13 +50,14 @@ def explain_list_body(
 
 
 def clarify_body(
-    content: bytes, content_type: str, explanations: Sequence["Explanation"], classes: Sequence[str]
+    content: bytes, content_type: str, explanations: Sequence["Explanation | None"], classes: Sequence[str]
 ) -> bytes:
     """Return explanations in the shape of SageMaker Clarify's online explanations.
 
     Args:
         content: the predictions, as the response without explanations contains them.
         content_type: content type of the predictions.
+        explanations: of each record; None for a record with an error, whose list of features is empty.
         classes: those whose values are given, in the order of each `attribution`.
     """
     return json_body(
@@ -65,7 +66,7 @@ def clarify_body(
             "predictions": {"content_type": content_type, "data": content.decode("utf-8")},
             "label_headers": list(classes),
             # The name belongs to the shape; the values are Owen values (docs/explanations.md).
-            "explanations": {"kernel_shap": [[_clarify_feature(item, classes)] for item in explanations]},
+            "explanations": {"kernel_shap": [_clarify_features(item, classes) for item in explanations]},
         }
     )
 
@@ -89,14 +90,16 @@ def _single(prediction: "Prediction", explanation: "Explanation", classes: Seque
     }
 
 
-def _clarify_feature(explanation: "Explanation", classes: Sequence[str]) -> dict[str, Any]:
+def _clarify_features(explanation: "Explanation | None", classes: Sequence[str]) -> list[dict[str, Any]]:
+    if explanation is None:
+        return []
     columns = [explanation.class_names.index(name) for name in classes]
     rows = explanation.values[:, columns].tolist()  # [words][classes]
     attributions = [
         {"attribution": row, "description": {"partial_text": word, "start_idx": start}}
         for row, word, (start, _) in zip(rows, explanation.words, explanation.spans, strict=True)
     ]
-    return {"feature_type": "text", "attributions": attributions}
+    return [{"feature_type": "text", "attributions": attributions}]
 
 
 def _by_class(explanation: "Explanation", row: list[float]) -> dict[str, float]:

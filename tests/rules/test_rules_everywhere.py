@@ -12,6 +12,7 @@ import time
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from monitored import log_texts, store_reviews
 from serving_models import settings
 from serving_stack import ROOT, running_stack, serving_python, wait_for
 from tiny_engine import write_version
@@ -19,6 +20,7 @@ from tiny_engine import write_version
 import inference
 import textclf
 from inference import Inference
+from monitoring import Monitoring
 from serving.app import create_app, inference_of
 from textclf.data.prediction_log.log import PredictionLog, logged_predictions
 from textclf.drift.features import Stage
@@ -382,3 +384,14 @@ def test_a_rule_costs_microseconds(model):
         return min(times)
 
     assert fastest(ruled) - fastest(plain) < 0.0005
+
+
+def test_a_failing_rule_does_not_end_a_check(model, tmp_path, failing):
+    texts = ["a crash", "too late", "fine"]
+    reviews = store_reviews(tmp_path / "reviews", texts, lambda _: "pos")
+    url = log_texts(model, tmp_path, ["fine"], [time.time()])
+    check = Monitoring(model, new_data_dir=reviews, prediction_log_url=url, rules=failing)
+    report = check.check(texts, ["pos", "neg", "neg"], baseline=["one crash", "fine"])
+    assert "Texts on which a rule failed, used without their rewrites: 2." in report.notes
+    assert "Texts on which a rule failed, used without their rewrites: 1." in check.check_log().notes
+    assert not [note for note in check.check(["too late"]).notes if "rule" in note], "no rule decides"

@@ -202,7 +202,37 @@ def test_a_bad_record_of_a_job_does_not_keep_the_others_from_explanations(make):
     clarify = job.post(
         "/invocations", data=body, content_type="application/jsonlines", headers={HEADER: "explain=clarify"}
     )
-    assert error_of(clarify) == (422, "wrong_shape")
+    assert clarify.status_code == 200, clarify.text
+    found = clarify.get_json()
+    jsonschema.validate(found, schema_of(job, "Clarify"))
+    assert json.loads(found["predictions"]["data"].splitlines()[1]) == second
+    assert [len(record) for record in found["explanations"]["kernel_shap"]] == [1, 0]
+
+
+@pytest.mark.parametrize("explain", ["true", "clarify"])
+def test_a_failing_rule_or_a_long_text_of_a_job_is_an_error_of_its_record(make, tmp_path, explain):
+    rules = tmp_path / "failing.py"
+    rules.write_text(
+        "def before(text):\n    if 'crash' in text:\n        raise ValueError\n    return text\n", encoding="utf-8"
+    )
+    job = make(sagemaker_batch=True, rules=str(rules), max_text_chars=100)
+    # The last text has 18 characters for each of its characters after normalisation.
+    texts = ["crash", OTHER, "\ufdfa" * 20, EXIT]
+    body = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    headers = {HEADER: f"explain={explain}"}
+    response = job.post("/invocations", data=body, content_type="application/jsonlines", headers=headers)
+    assert response.status_code == 200, response.text
+    plain = job.post("/invocations", data=body, content_type="application/jsonlines")
+    errors = [json.loads(line).get("error", {}).get("code") for line in plain.text.splitlines()]
+    assert errors == ["rule_failed", None, "text_too_long", None]
+    if explain == "clarify":
+        found = response.get_json()
+        assert [len(record) for record in found["explanations"]["kernel_shap"]] == [0, 1, 0, 1]
+        assert found["predictions"]["data"] == plain.text
+    else:
+        lines = list(map(json.loads, response.text.splitlines()))
+        assert [line.get("error", {}).get("code") for line in lines] == errors
+        assert [line["explanation"][1][0].strip() for line in lines[1::2]] == [OTHER.split()[0], EXIT.split()[0]]
 
 
 def test_csv_with_explanations(client):

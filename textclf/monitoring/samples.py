@@ -19,6 +19,7 @@ from textclf.errors import InputError, ModelStoreError, export_again_command
 from textclf.label_column import label_notes
 from textclf.monitoring.audit_labels import UNLABELLED, LabelledPredictions, class_ids
 from textclf.phases import announce_scoring
+from textclf.rules.rewriting import failure_notes
 from textclf.runtime.feature_extraction import text_features
 from textclf.runtime.prediction import MARKERS
 from textclf.runtime.predictor import Predictor
@@ -263,12 +264,14 @@ def stored_labels(
     announce_scoring(texts, opened.version.manifest.max_wordpieces, f"{len(texts):,} labelled texts")
     ids, changes = class_ids([review.label for review in reviews], opened.class_names, opened.renames)
     notes = (*notes, *label_notes(changes))
+    loaded = predictor()
     predictions = LabelledPredictions(
         ids,
-        predictor().predict_batch(texts).predicted,
+        loaded.predict_batch(texts).predicted,
         np.array([review.audit for review in reviews], bool),
         np.array([moment for _, moment in chosen], np.float64),
     )
+    notes = (*notes, *failure_notes(loaded))
     return LabelledSample(predictions, audits_begin, earlier, audited_since is not None, notes)
 
 
