@@ -18,7 +18,7 @@ from textclf.explain.explanation import Explanation
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
-# What a text's prediction returns: the prediction, or also an error of its record.
+# A prediction; or, for a record that is on its own, a prediction or an error.
 _Predicted = TypeVar("_Predicted")
 
 # A prediction waits for at most one batch of an explanation: 10 to 30 ms.

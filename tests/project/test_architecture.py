@@ -56,7 +56,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "evaluation": {"data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},
     "training": {"data", "runtime", "report", "evaluation", *_RECORDS},
-    "monitoring": {"cli", "data", "runtime", "report", *_RECORDS},
+    "monitoring": {"cli", "data", "runtime", "rules", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
     "tuning": {"cli", "data", "report", "store", "training"},
 }
