@@ -27,11 +27,15 @@ case ${1:-} in
         [ -n "${url:-}" ] || fail "expected url=ADDRESS, got none"
         file=${url%%[?#]*}
         file=${file##*/}
+        address=$(public_address "$url")
+        case ${address#*://} in
+            */?*) [ -n "$file" ] || fail "expected url=ADDRESS with the name of a file at its end, got $address" ;;
+            *) fail "expected url=ADDRESS with the name of a file at its end, got $address" ;;
+        esac
         # Before the download, and outside of other commands, which would go on after a failure.
         dataset_path=$(toml_string "$file")
         text=$(toml_string "${text_column:-}")
         label=$(toml_string "${label_column:-}")
-        address=$(public_address "$url")
         sources=$workspace/datasets/.sources
         is_new=1
         if [ -f "$workspace/datasets/$file" ]; then

@@ -147,6 +147,10 @@ def _local_archive(path: Path) -> LocalArchive | None:
         has_archive = path.is_dir() and not is_model(path) and (path / ARCHIVE).is_file()
     except PermissionError:
         return None  # The check of the model names it.
+    except OSError as error:
+        raise ConfigError(
+            f"MODEL_PATH: expected a path that can be read, got {_shown(str(path))} ({error.strerror}); correct it"
+        ) from None
     return LocalArchive(path / ARCHIVE) if has_archive else None
 
 

@@ -195,6 +195,8 @@ def test_a_server_starts_is_replaced_and_stops(workspace):
 
 _NAME = "download.sh: expected a name without quotes, backslashes and line breaks"
 
+_FILE = "download.sh: expected url=ADDRESS with the name of a file at its end"
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -203,6 +205,8 @@ _NAME = "download.sh: expected a name without quotes, backslashes and line break
         (("train", "data=nowhere", "tensorboard_port="), "train.sh: expected data= with a folder, table or archive"),
         (("train", "tensorboard_port=x"), "train.sh: expected a port number, got x"),
         (("download_data", "url="), "download.sh: expected url=ADDRESS, got none"),
+        (("download_data", "url=http://a.example/b/"), f"{_FILE}, got http://a.example/b/"),
+        (("download_data", "url=http://u:secret@a.example?c=1"), f"{_FILE}, got http://a.example"),
         (("download_data", "url=http://127.0.0.1:1/a.csv", 'text_column=a"b'), f'{_NAME}, got a"b'),
         (("download_data", "url=http://127.0.0.1:1/a.csv", "label_column=a\\b"), f"{_NAME}, got a\\b"),
         (("download_data", 'url=http://127.0.0.1:1/a".csv'), f'{_NAME}, got a".csv'),

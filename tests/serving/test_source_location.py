@@ -56,6 +56,7 @@ def test_settings_that_name_a_place(environ, expected):
         ({"LOCAL": "True", "MODEL_PATH": "s3://models/k"}, "LOCAL, MODEL_PATH: expected a path"),
         ({"LOCAL": "maybe"}, "LOCAL: expected on or off"),
         ({"SERVERLESS": "2"}, "SERVERLESS: expected on or off"),
+        ({"MODEL_PATH": "a" * 5000}, "(File name too long); correct it"),
         ({"MODEL_PATH": "s3://models"}, "MODEL_PATH: expected s3://BUCKET/KEY"),
         ({"MODEL_PATH": "s3://models/folder/"}, "MODEL_PATH: expected s3://BUCKET/KEY"),
         ({"MODEL_PATH": "http://a.example/m"}, "MODEL_PATH: expected https://…, because anyone on the way can change"),
