@@ -29,6 +29,7 @@ from textclf.fields import whole
 from textclf.files import remove_leftovers
 from textclf.label_column import label_choice, label_text, parse_label
 from textclf.report.excerpts import excerpt
+from textclf.report.model_card import model_card
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.rules.loading import with_rules
@@ -394,18 +395,13 @@ def versions(inference: Inference) -> None:
 @main.command()
 @click.argument("version", metavar="[ID]", required=False)
 @click.option("--config", "is_config", is_flag=True, help="Print the configuration file that trains it again.")
+@click.option("--card", "is_card", is_flag=True, help="Print the model card as Markdown, for people and the Hub.")
 @click.option("--html", type=_PATH, metavar="OUT", help="Write the evaluation of the version as an HTML page.")
 @click.option("--dataset-path", type=_PATH, help="Data set of the training, for a page with the texts of errors.")
 @reading_options
 @click.pass_obj
 def inspect(
-    inference: Inference,
-    /,
-    version: str | None,
-    is_config: bool,
-    html: Path | None,
-    dataset_path: Path | None,
-    **_: Any,
+    inference: Inference, /, version: str | None, html: Path | None, dataset_path: Path | None, **flags: Any
 ) -> None:
     """Show one version: the current one, or ID (also a version's folder).
 
@@ -415,6 +411,7 @@ def inspect(
     Examples:
       python inference.py --model-path demo/model inspect
       python inference.py --model-path demo/model inspect --config > run.toml
+      python inference.py --model-path demo/model inspect --card > README.md
       python inference.py --model-path demo/model inspect --html evaluation.html --dataset-path data/sample
     """
     found = find_version(inference.model_path, version)
@@ -423,7 +420,9 @@ def inspect(
 
         write_evaluation_page(found, html, dataset_path, inference.threads, given_options(DataOptions))
         click.echo(f"page:          {html.resolve()}")
-    elif is_config:
+    elif flags["is_card"]:
+        click.echo(model_card(found.manifest), nl=False)
+    elif flags["is_config"]:
         values, comments = training_values(found.manifest), config_comments(found.manifest)
         click.echo(config_text(options_of(recorded_options), values, comments), nl=False)
     else:
