@@ -17,8 +17,8 @@ from bench.errors import BenchError
 from textclf.cli.commands import Command
 from textclf.environment import prepare_tensorflow_import
 from textclf.files import atomic_folder
+from textclf.graph.bert_weights import hugging_face_name
 from textclf.store.model_store import ModelVersion, open_model
-from textclf.training.encoders.bert_weights import hugging_face_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

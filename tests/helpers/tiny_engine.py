@@ -12,6 +12,8 @@ from tiny_bert import CONFIG, vocabulary
 
 from textclf.drift.reference import REFERENCE_FILE, save_reference
 from textclf.environment import import_openvino
+from textclf.graph.engine_graph import GraphForm, build_graph
+from textclf.graph.quantization import quantise
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.engine import (
     GRAPH_FILE,
@@ -29,8 +31,6 @@ from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.tokenizer import Tokenizer
-from textclf.training.export.engine_graph import build_graph
-from textclf.training.export.quantization import quantise
 from textclf.training.linear_stage_training import fit_linear_stage
 from textclf.training.unusual_training import fit_unusual
 
@@ -206,4 +206,4 @@ def tiny_graph(weights: dict[str, np.ndarray], max_length: int, precision: str) 
         return build_graph(weights)
     random = np.random.default_rng(0)
     texts = [random.integers(5, CONFIG["vocab_size"], length).tolist() for length in range(2, max_length + 1, 2)]
-    return quantise(weights, "gelu_tanh", 0, texts)
+    return quantise(weights, GraphForm(), texts)

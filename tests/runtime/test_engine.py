@@ -17,13 +17,13 @@ from tiny_engine import GOLDEN_TEXTS, tiny_weights, write_version
 
 from textclf.environment import import_openvino
 from textclf.errors import ModelStoreError
+from textclf.graph.engine_graph import build_graph
 from textclf.runtime.backend import TEXTS_PER_BATCH, Timings
 from textclf.runtime.engine import Engine, compile_graph, golden_logits, length_steps, load_engine
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import open_model
 from textclf.tokenization.tokenizer import Tokenizer
-from textclf.training.export.engine_graph import build_graph
 
 MAX_LENGTH = 60
 # Sums in another order, of logits between -10 and 10.

@@ -115,7 +115,7 @@ def test_every_module_may_be_the_first(tmp_path):
     ]
     assert {
         "textclf.runtime.engine",
-        "textclf.training.export.engine_graph",
+        "textclf.graph.engine_graph",
         "textclf.training.export.engine_export",
     } <= set(modules)
     code = """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from textclf.config import TrainingOptions
 from textclf.data.datasets import Dataset
 from textclf.errors import TrainingError
+from textclf.graph.engine_files import parity_of_logits
 from textclf.runtime.cascade import Cascade
 from textclf.runtime.linear_stage import LinearStage
 from textclf.runtime.predictor import Predictor
@@ -24,7 +25,7 @@ from textclf.stats.cascade_objective import Objective
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs, exits, final_logits
 from textclf.stats.parity import Parity, parity_failures
 from textclf.store.manifest import Manifest
-from textclf.training.export.engine_export import ExportedEngine, parity_of_logits
+from textclf.training.export.engine_export import ExportedEngine
 from textclf.training.linear_stage_training import MAX_BYTES, fit_linear_stage
 
 

@@ -13,6 +13,8 @@ from tiny_bert import vocabulary
 from inference import Inference
 from textclf.data.datasets import load_dataset
 from textclf.errors import ModelStoreError, TrainingError
+from textclf.graph.engine_graph import build_graph
+from textclf.graph.golden_texts import GOLDEN_TEXTS
 from textclf.runtime.engine import load_engine
 from textclf.runtime.loading import predictor_of_version
 from textclf.runtime.predictor import Predictor
@@ -22,8 +24,7 @@ from textclf.store.model_store import ModelStore, open_model
 from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export import engine_export as export
-from textclf.training.export.engine_export import GOLDEN_TEXTS, EngineTexts, checked_tokenizer, export_engine
-from textclf.training.export.engine_graph import build_graph
+from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine
 from textclf.training.tf_setup import tf
 from train_model import Training
 
@@ -186,7 +187,7 @@ def test_int8_answers_as_the_saved_model_does(data, engine_only, saved_model_onl
 def test_a_form_that_fails_the_gate_gives_way_to_the_next(
     exported, monkeypatch, data, original, tmp_path, refused, precision, weight_bytes, tolerance
 ):
-    monkeypatch.setattr(export, "parity_failures", gate(len(refused)))
+    monkeypatch.setattr("textclf.graph.engine_files.parity_failures", gate(len(refused)))
     manifest, predictor = exported()
     assert (manifest.engine["precision"], manifest.engine["graph"]) == (precision, "built")
     assert manifest.engine["refused"] == [f"{form}: forged" for form in refused]
@@ -224,7 +225,7 @@ def test_logits_that_are_no_numbers_give_way_too(exported, monkeypatch):
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_when_every_form_fails_there_is_no_version(trained, monkeypatch, tmp_path):
     training, _ = trained
-    monkeypatch.setattr(export, "parity_failures", gate(3))
+    monkeypatch.setattr("textclf.graph.engine_files.parity_failures", gate(3))
     reasons = "int8: forged; bfloat16: forged; float32: forged; nothing was saved"
     with pytest.raises(TrainingError, match=f"predicts as the trained model does, found: {reasons}"):
         training.save_model(tmp_path / "model")
@@ -293,13 +294,13 @@ def test_calibration_sees_so_many_different_training_texts_and_the_gate_so_many_
 ):
     monkeypatch.setattr(export, "_CALIBRATION_TEXTS", 5)
     monkeypatch.setattr(export, "_PARITY_TEXTS", 10)
-    monkeypatch.setattr(export, "parity_failures", gate(0))
+    monkeypatch.setattr("textclf.graph.engine_files.parity_failures", gate(0))
     seen = []
     quantise = export.quantise
 
-    def remembering(weights, activation, padding_id, ids, *others):
+    def remembering(weights, form, ids):
         seen.append([tuple(text) for text in ids])
-        return quantise(weights, activation, padding_id, ids, *others)
+        return quantise(weights, form, ids)
 
     monkeypatch.setattr(export, "quantise", remembering)
     texts = EngineTexts(data.train.texts, data.validation_calibrate)

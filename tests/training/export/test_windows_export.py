@@ -9,6 +9,7 @@ import pytest
 from textclf.config import ModelOptions
 from textclf.data.splits import Split
 from textclf.errors import ConfigError, ModelStoreError, TrainingError
+from textclf.graph.golden_texts import GOLDEN_TEXTS, golden_texts_of
 from textclf.report.versions import describe_version
 from textclf.runtime.loading import load_predictor, predictor_of_version
 from textclf.stats.calibration import fit_temperature
@@ -16,7 +17,6 @@ from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import open_model
 from textclf.store.recorded_options import model_options_of
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts, tokenize_windows
-from textclf.training.export.engine_export import GOLDEN_TEXTS, golden_texts_of
 from textclf.training.export.saved_model_export import SavedClassifier
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 from textclf.training.export.version_writer import reexported_version, training_of_child

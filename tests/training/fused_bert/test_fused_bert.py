@@ -8,9 +8,9 @@ import pytest
 from tiny_bert import write_checkpoint
 
 from textclf.config import TrainingOptions
+from textclf.graph.bert_weights import EncoderSizes
 from textclf.training.classifier import ENCODER_INPUTS, build_classifier, ids_classifier, load_encoder, pooling_of
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.bert_weights import EncoderSizes
 from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts
 from textclf.training.fitting.checkpoints import RunDirectory
 from textclf.training.fitting.training_loop import LabelledIds, fit

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from textclf.errors import EncoderError
-from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON, hugging_face_name
+from textclf.graph.bert_weights import LAYER_NORM_EPSILON, hugging_face_name
 from textclf.training.tf_setup import tf
 
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "vocab.txt")

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.environment import import_openvino
+from textclf.graph.bert_weights import ACTIVATIONS, UnknownEncoderError
 from textclf.runtime.engine import compile_graph
-from textclf.training.encoders.bert_weights import ACTIVATIONS, UnknownEncoderError
 
 
 def find_activation(

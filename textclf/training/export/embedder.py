@@ -7,15 +7,15 @@ import numpy as np
 from textclf.encoder_handles import handles_of
 from textclf.environment import import_openvino
 from textclf.errors import EncoderError
+from textclf.graph.bert_weights import UnknownEncoderError, bert_weights
+from textclf.graph.engine_graph import GraphForm, build_mean_graph
+from textclf.graph.golden_texts import GOLDEN_TEXTS
 from textclf.runtime.engine import Engine, compile_graph
 from textclf.tokenization.tokenizer import Tokenizer
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.bert_weights import UnknownEncoderError, bert_weights
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.export.activation_search import find_activation
-from textclf.training.export.engine_export import GOLDEN_TEXTS
-from textclf.training.export.engine_graph import build_mean_graph
 from textclf.training.export.tokenizer_parity import tokenizer_of_preprocessing
 from textclf.training.tf_setup import tf
 
@@ -49,7 +49,7 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
         probe = [text.ids for text in tokenizer(GOLDEN_TEXTS[:2])]
         expected = np.concatenate([_mean_output(encoder, ids) for ids in probe])
         _, graph = find_activation(
-            lambda activation: build_mean_graph(weights, activation, tokenizer.padding_id),
+            lambda activation: build_mean_graph(weights, GraphForm(activation, tokenizer.padding_id)),
             [[ids] for ids in probe],
             expected,
             _TOLERANCE,

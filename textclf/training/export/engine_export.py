@@ -9,7 +9,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,20 @@ from numpy.typing import NDArray
 
 from textclf.data.splits import Split
 from textclf.environment import import_openvino
-from textclf.errors import ModelStoreError, TrainingError
+from textclf.errors import TrainingError
+from textclf.graph.bert_weights import UnknownEncoderError, Weights, bert_weights
+from textclf.graph.engine_files import write_engine
+from textclf.graph.engine_graph import GraphForm, build_graph
+from textclf.graph.golden_texts import golden_texts_of
+from textclf.graph.quantization import quantise
 from textclf.phases import rough_wordpieces
 from textclf.runtime.engine import (
-    GRAPH_FILE,
     PRECISION_HINTS,
-    Engine,
-    compile_graph,
-    golden_logits,
-    remove_activation_quantization,
 )
-from textclf.runtime.predictor import Predictor
-from textclf.stats.calibration import decide, softmax
-from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
 from textclf.tokenization.tokenizer import Tokenizer
-from textclf.training.encoders.bert_weights import UnknownEncoderError, Weights, bert_weights
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.activation_search import find_activation
-from textclf.training.export.engine_graph import build_graph
-from textclf.training.export.quantization import quantise
 from textclf.training.export.saved_model_export import IDS_SIGNATURE, saved_model_logits
 from textclf.training.export.tokenizer_parity import differing_texts, tokenizer_of_preprocessing
 from textclf.training.graphs import graph_function
@@ -55,28 +49,6 @@ _FIXED_SECONDS = 15
 # Between the SavedModel and the graph in float32, which add in different orders.
 _LOGIT_TOLERANCE = 2e-3
 _RELATIVE_TOLERANCE = 5e-4  # Times the largest logit: rounding errors grow with it.
-# Between CPUs with different instructions; int8 that saturates is wrong by whole units.
-_GOLDEN_TOLERANCE = 0.25
-
-# Written for this project: praise, blame, both, neither, a question, unusual characters, a long and a short text.
-GOLDEN_TEXTS = (
-    "A warm and funny film that never loses its nerve.",
-    "Two hours of my life, gone, for a plot that a child would be ashamed of.",
-    "The first half drags, but the last ten minutes are worth the ticket.",
-    "The parcel arrived on Tuesday morning.",
-    "Which of the two settings should I choose to make it start faster?",
-    "café Zürich ①② 東京 … 😀 <br /> e-mail: someone@example.org",
-    "It rained. " * 60 + "In the end I liked it more than I had expected.",
-    "no",
-)
-
-
-def golden_texts_of(windows: int, max_length: int) -> tuple[str, ...]:
-    """The golden texts of a version; if it reads several windows, one more text has two."""
-    if windows == 1:
-        return GOLDEN_TEXTS
-    # Three wordpieces each: one and a half windows, so that the two overlap.
-    return (*GOLDEN_TEXTS, "It rained. " * (max_length // 2) + "In the end I liked it.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,53 +138,22 @@ def export_engine(
     source = _float_graph(model, tokenizer, probe, original[:_COMPARED_TEXTS], pooling)
     folder.mkdir(parents=True)
     tokenizer.save(folder)
-    core = import_openvino().Core()
     refused: list[str] = []
+    graphs: dict[str, Callable[[], Any]] = dict.fromkeys(PRECISION_HINTS, lambda: source.graph)
+    graphs["int8"] = lambda: quantise(
+        source.weights,
+        GraphForm(source.activation, tokenizer.padding_id, pooling),
+        [window for windows in _windows(tokenizer, calibration) for window in windows],
+    )
     if source.why_converted:
         refused.append(f"int8: the graph can't be built for this encoder, only converted ({source.why_converted})")
-    # For converted graphs in bfloat16 the plugin gives wrong results for some texts (OpenVINO 2026.4: another label,
-    # although each layer alone was right), which a gate with few texts may miss.
-    for precision in ["float32"] if source.why_converted else PRECISION_HINTS:
-        stored = source.graph
-        if precision == "int8":
-            ids = [window for windows in _windows(tokenizer, calibration) for window in windows]
-            stored = quantise(source.weights, source.activation, tokenizer.padding_id, ids, pooling)
-        import_openvino().save_model(stored, str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
-        # Read the file back, because that is what will be served.
-        graph = core.read_model(str(folder / GRAPH_FILE))
-        engine = Engine(compile_graph(core, graph, PRECISION_HINTS[precision]), tokenizer)
-        engine.drop_wrong_steps(golden)
-        try:
-            predictor = Predictor(engine, manifest.class_names, manifest.max_wordpieces)
-            logits = predictor.run(predictor.encode(list(compared.texts))).logits
-            decision = manifest.temperature, manifest.threshold
-            compared_parity = parity_of_logits(compared.labels, original, logits, *decision)
-            failures = parity_failures(compared_parity)
-        except ModelStoreError as error:  # Logits that are not finite.
-            failures = [str(error)]
-        if not failures:
-            break
-        refused.append(f"{precision}: {'; '.join(failures)}")
-    else:
-        raise TrainingError(
-            f"expected an engine that predicts as the trained model does, found: {'; '.join(refused)}; nothing was "
-            f"saved, please report this with the encoder's handle"
-        )
-    # load_engine falls back to this on CPUs where int8 is wrong.
-    remove_activation_quantization(graph)
-    float_engine = Engine(compile_graph(core, graph, "f32"), tokenizer)
+        # For converted graphs in bfloat16 the plugin gives wrong results for some texts (OpenVINO 2026.4: another
+        # label, although each layer alone was right), which a gate with few texts may miss.
+        graphs = {"float32": graphs["float32"]}
+    engine, engine_parity = write_engine(folder, tokenizer, graphs, manifest, golden, compared, original, refused)
+    engine["graph"] = "converted" if source.why_converted else "built"
     manifest = dataclasses.replace(
-        manifest,
-        engine={
-            "precision": precision,
-            "graph": "converted" if source.why_converted else "built",
-            "refused": refused,
-            "golden_logits": golden_logits(engine, golden).tolist(),
-            "golden_float_logits": golden_logits(float_engine, golden).tolist(),
-            "golden_tolerance": _GOLDEN_TOLERANCE,
-        },
-        golden_texts=golden,
-        parity={**manifest.parity, "engine": compared_parity.to_dict()},
+        manifest, engine=engine, golden_texts=golden, parity={**manifest.parity, "engine": engine_parity.to_dict()}
     )
     return ExportedEngine(manifest, rows, original[: len(rows)])
 
@@ -245,7 +186,7 @@ def _float_graph(
     tolerance = _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(original).max())
 
     def build(activation: str) -> Any:
-        return build_graph(weights, activation, tokenizer.padding_id, pooling=pooling)
+        return build_graph(weights, GraphForm(activation, tokenizer.padding_id, pooling))
 
     try:
         activation, graph = find_activation(build, probe, original, tolerance)
@@ -272,20 +213,3 @@ def _converted_graph(model: Any, padding_id: int, why: str) -> Any:
     traced: Any = graph_function(tf.TensorSpec([None, None], tf.int32, name="input_word_ids"))(of_ids)
     logging.getLogger("openvino").setLevel(logging.ERROR)
     return openvino.convert_model(traced.get_concrete_function())
-
-
-def parity_of_logits(
-    labels: NDArray[np.integer[Any]],
-    original: NDArray[np.float32],
-    copy: NDArray[np.float32],
-    temperature: float,
-    threshold: float,
-) -> Parity:
-    """Compare the logits [texts, classes] of a model and its copy on labelled texts."""
-    probabilities = softmax(original, temperature)
-    return parity(
-        labels,
-        (decide(probabilities, threshold), original),
-        (decide(softmax(copy, temperature), threshold), copy),
-        margins(probabilities, threshold),
-    )

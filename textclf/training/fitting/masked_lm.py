@@ -15,8 +15,8 @@ import numpy as np
 
 from textclf.config import TrainingOptions
 from textclf.errors import TrainingError
+from textclf.graph.bert_weights import LAYER_NORM_EPSILON
 from textclf.progress_bar import progress_bar
-from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.fitting.batching import Batch, make_batch, plan_epoch
 from textclf.training.fitting.checkpoints import Progress, RunDirectory

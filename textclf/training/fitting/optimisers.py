@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from textclf.errors import ConfigError
-from textclf.training.encoders.bert_weights import layer_of
+from textclf.graph.bert_weights import layer_of
 from textclf.training.fitting.adamw import AdamW
 from textclf.training.tf_setup import tf_keras
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON
+from textclf.graph.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.tf_setup import tf
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
@@ -68,7 +68,7 @@ def activation_gradient(
 
 
 def _activation(x: tf.Tensor, activation: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """The function, one of textclf.training.encoders.bert_weights.ACTIVATIONS, and its derivative.
+    """The function, one of textclf.graph.bert_weights.ACTIVATIONS, and its derivative.
 
     GELU is x times the normal distribution function (Hendrycks and Gimpel 2016), exact or in its tanh form; half of
     1 + tanh(z) is the logistic function of 2 z.

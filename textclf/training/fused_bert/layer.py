@@ -57,7 +57,7 @@ class LayerConfig:
 
     Attributes:
         heads: number of heads, A.
-        activation: one of textclf.training.encoders.bert_weights.ACTIVATIONS.
+        activation: one of textclf.graph.bert_weights.ACTIVATIONS.
         rate: dropout rate after both halves; 0 is without.
         dtype: type of the products.
         first_only: compute only the first token, [CLS]: Q = 1.

@@ -12,8 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_tokens, pooling_of
-from textclf.training.encoders.bert_weights import (
+from textclf.graph.bert_weights import (
     ACTIVATIONS,
     LAYER_NORM_EPSILON,
     EncoderSizes,
@@ -22,6 +21,7 @@ from textclf.training.encoders.bert_weights import (
     bert_weights,
     encoder_sizes,
 )
+from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_tokens, pooling_of
 from textclf.training.fused_bert import kernels as kernels
 from textclf.training.fused_bert.layer import LayerConfig, LayerWeights, bert_layer
 from textclf.training.tf_setup import hub, tf, tf_keras
@@ -173,7 +173,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
 
 
 def named_variables(variables: list[tf.Variable]) -> dict[str, tf.Variable]:
-    """The variables of a BERT classifier by textclf.training.encoders.bert_weights.bert_name."""
+    """The variables of a BERT classifier by textclf.graph.bert_weights.bert_name."""
     return {name: variable for variable in variables if (name := bert_name(variable.name)) is not None}
 
 

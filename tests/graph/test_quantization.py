@@ -5,8 +5,8 @@ from tiny_engine import tiny_weights
 
 from textclf.config import POOLINGS
 from textclf.environment import import_openvino
-from textclf.training.export.engine_graph import float_nodes
-from textclf.training.export.quantization import quantise
+from textclf.graph.engine_graph import GraphForm, float_nodes
+from textclf.graph.quantization import quantise
 
 WORDS, RARE = 200, 7
 
@@ -29,7 +29,7 @@ def test_no_value_of_a_rare_word_is_cut():
     embedding[5] = 80  # After the normalisation all of its length is in one channel.
     texts = [random.integers(10, WORDS, 30).tolist() for _ in range(100)]
     texts[0][4] = RARE
-    graph = quantise(weights, "gelu_tanh", 0, texts)
+    graph = quantise(weights, GraphForm(), texts)
     nodes = quantised_activations(graph)
     assert nodes
     ranges = [(node.input_value(1).get_node().data.min(), node.input_value(2).get_node().data.max()) for node in nodes]
@@ -49,7 +49,7 @@ def test_no_node_after_the_last_layer_is_rounded():
     random = np.random.default_rng(0)
     texts = [random.integers(10, WORDS, 30).tolist() for _ in range(20)]
     for pooling in POOLINGS:
-        graph = quantise(tiny_weights(seed=3), "gelu_tanh", 0, texts, pooling)
+        graph = quantise(tiny_weights(seed=3), GraphForm(pooling=pooling), texts)
         nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
         assert set(float_nodes(pooling)) <= set(nodes)
         for name in float_nodes(pooling):

@@ -6,8 +6,7 @@ from numpy_bert import erf_gelu, forward_of, relu, tanh_gelu
 from tiny_engine import tiny_weights
 
 from textclf.environment import import_openvino
-from textclf.runtime.engine import compile_graph
-from textclf.training.encoders.bert_weights import (
+from textclf.graph.bert_weights import (
     ACTIVATIONS,
     EncoderSizes,
     UnknownEncoderError,
@@ -15,7 +14,8 @@ from textclf.training.encoders.bert_weights import (
     encoder_sizes,
     hugging_face_name,
 )
-from textclf.training.export.engine_graph import build_graph, build_mean_graph
+from textclf.graph.engine_graph import GraphForm, build_graph, build_mean_graph
+from textclf.runtime.engine import compile_graph
 
 FUNCTIONS = {"gelu_tanh": tanh_gelu, "gelu_erf": erf_gelu, "relu": relu}
 # Float32 against float64, of logits between -5 and 5.
@@ -83,7 +83,7 @@ def answer(weights):
 def test_it_computes_what_bert_computes(activation):
     weights = tiny_weights(seed=2)
     ids = padded(some_texts())
-    logits, embeddings = compiled(weights, activation)(ids)
+    logits, embeddings = compiled(weights, GraphForm(activation))(ids)
     expected_logits, expected_embeddings = reference(weights, ids, activation)
     np.testing.assert_allclose(logits, expected_logits, atol=TOLERANCE)
     np.testing.assert_allclose(embeddings, expected_embeddings, atol=TOLERANCE)
@@ -116,7 +116,7 @@ def test_mean_pooling(weights):
     mask = (ids != 0).astype(int)
     _, outputs = forward_of(hugging_face_tensors(weights), heads, ids, mask, np.zeros_like(ids), tanh_gelu)
     expected = (outputs * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-    logits, embeddings = compiled(weights, "gelu_tanh", 0, None, False, "mean")(ids)
+    logits, embeddings = compiled(weights, GraphForm(pooling="mean"))(ids)
     np.testing.assert_allclose(embeddings, expected, atol=TOLERANCE)
     np.testing.assert_allclose(
         logits, expected @ weights["classifier/kernel"] + weights["classifier/bias"], atol=TOLERANCE
@@ -163,7 +163,7 @@ def test_padding_may_have_another_id(weights):
     texts = [[id_ for id_ in text if id_ != 9] for text in some_texts()]
     ids = padded(texts, padding_id=9)
     assert (ids == 9).any()
-    found, _ = compiled(weights, "gelu_tanh", 9)(ids)
+    found, _ = compiled(weights, GraphForm(padding_id=9))(ids)
     np.testing.assert_allclose(found, reference(weights, ids, padding_id=9)[0], atol=TOLERANCE)
     assert np.abs(found - compiled(weights)(ids)[0]).max() > 0.01
 

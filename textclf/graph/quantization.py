@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.environment import import_openvino
-from textclf.training.encoders.bert_weights import Weights, encoder_sizes
-from textclf.training.export.engine_graph import build_graph, copies_of_outliers, float_nodes, inner_name
+from textclf.graph.bert_weights import Weights, encoder_sizes
+from textclf.graph.engine_graph import GraphForm, build_graph, copies_of_outliers, float_nodes, inner_name
 
 # Channels added to each feed-forward layer to split outliers, 4% of a small encoder's.
 _EXTRA_CHANNELS = 64
@@ -38,15 +38,12 @@ _SMOOTH_QUANT_ALPHA = 0.8
 _OUTLIER_TEXTS = 64
 
 
-def quantise(
-    weights: Weights, activation: str, padding_id: int, ids: Sequence[Sequence[int]], pooling: str = "cls"
-) -> Any:
-    """The graph of textclf.training.export.engine_graph, quantised to int8, as an openvino.Model.
+def quantise(weights: Weights, form: GraphForm, ids: Sequence[Sequence[int]]) -> Any:
+    """The graph of textclf.graph.engine_graph, quantised to int8, as an openvino.Model.
 
     Args:
-        weights, activation, padding_id: as for build_graph.
+        weights, form: as for build_graph.
         ids: wordpiece ids of training texts, to measure the ranges of the activations.
-        pooling: as for build_graph.
     """
     import_openvino()  # Before nncf, because it switches nncf's telemetry off.
     import nncf
@@ -54,17 +51,17 @@ def quantise(
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     inputs = [np.array([text], np.int32) for text in ids]
-    largest = _largest_activations(build_graph(weights, activation, padding_id, pooling=pooling), weights, inputs)
+    largest = _largest_activations(build_graph(weights, form), weights, inputs)
     copies = [copies_of_outliers(channels, _EXTRA_CHANNELS) for channels in largest]
     # nncf.set_log_level would also set the level of handlers that are not nncf's.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF's progress bars can't be switched off.
         return nncf.quantize(
-            build_graph(weights, activation, padding_id, copies, int8_embeddings=True, pooling=pooling),
+            build_graph(weights, form, copies, int8_embeddings=True),
             nncf.Dataset(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=float_nodes(pooling)),
+            ignored_scope=nncf.IgnoredScope(names=float_nodes(form.pooling)),
             advanced_parameters=AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
                 smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=_SMOOTH_QUANT_ALPHA),

@@ -16,13 +16,14 @@ Retraining using Outlier Channel Splitting.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textclf.environment import import_openvino
-from textclf.training.encoders.bert_weights import LAYER_NORM_EPSILON, EncoderSizes, Weights, encoder_sizes
+from textclf.graph.bert_weights import LAYER_NORM_EPSILON, EncoderSizes, Weights, encoder_sizes
 
 # Names of the nodes of mean pooling.
 _WEIGHED, _TOTAL, _MEAN = "mean_pooling/weighed", "mean_pooling/total", "mean_pooling/mean"
@@ -31,42 +32,61 @@ ov = import_openvino()
 op = ov.opset13
 
 
+@dataclass(frozen=True)
+class GraphForm:
+    """What the weights of an encoder do not show.
+
+    Attributes:
+        activation: activation of the feed-forward layers, one of ACTIVATIONS.
+        padding_id: the id of the padding token.
+        pooling: input of the classifier, one of textclf.config.POOLINGS.
+        pooler: activation of the layer before the classifier with pooling "cls": "tanh", or "relu" in DistilBERT.
+        epsilon: added to the variance in layer normalisation.
+    """
+
+    activation: str = "gelu_tanh"
+    padding_id: int = 0
+    pooling: str = "cls"
+    pooler: str = "tanh"
+    epsilon: float = LAYER_NORM_EPSILON
+
+
+_BERT = GraphForm()
+
+
 def build_graph(
     weights: Weights,
-    activation: str = "gelu_tanh",
-    padding_id: int = 0,
+    form: GraphForm = _BERT,
     copies: Sequence[NDArray[np.int64]] | None = None,
     int8_embeddings: bool = False,
-    pooling: str = "cls",
 ) -> Any:
     """The graph as an openvino.Model, with dynamic batch and sequence length; it computes in float32.
 
     Args:
         weights: weights by name, see bert_weights.
-        activation: activation of the feed-forward layers, one of ACTIVATIONS.
-        padding_id: the id of [PAD].
+        form: the rest of the encoder.
         copies: for each layer, into how many equal parts each channel of its feed-forward layer is split, [inner]
             (see copies_of_outliers); None splits none. The outputs are the same.
         int8_embeddings: store the word embeddings in 8 bits.
-        pooling: input of the classifier, one of textclf.config.POOLINGS.
 
     Raises:
         UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
     """
     ids = _ids()
-    is_padding = op.equal(ids, _constant(padding_id, np.int32))
-    first_only = pooling == "cls"
-    hidden = _hidden(ids, is_padding, weights, activation, copies, int8_embeddings, first_only)
+    is_padding = op.equal(ids, _constant(form.padding_id, np.int32))
+    first_only = form.pooling == "cls"
+    hidden = _hidden(ids, is_padding, weights, form, copies, int8_embeddings, first_only)
     if first_only:
         first = op.squeeze(hidden, _constant([1]))  # [B, 1, H] -> [B, H]
-        pooled = op.tanh(_dense(first, weights, "pooler_transform"))  # [B, H]
+        pooled = _dense(first, weights, "pooler_transform")
+        pooled = op.relu(pooled) if form.pooler == "relu" else op.tanh(pooled)  # [B, H]
     else:
         pooled = _mean_of_tokens(hidden, is_padding)  # [B, H]
     logits = _dense(pooled, weights, "classifier")  # [B, K]
     return _model(ids, {"logits": logits, "embeddings": pooled}, "text_classifier")
 
 
-def build_mean_graph(weights: Weights, activation: str = "gelu_tanh", padding_id: int = 0) -> Any:
+def build_mean_graph(weights: Weights, form: GraphForm = _BERT) -> Any:
     """The graph of an encoder alone, whose embedding of a text is the mean over its tokens.
 
     The output has the name `logits`, as an Engine needs it: float32 [B, H].
@@ -75,8 +95,8 @@ def build_mean_graph(weights: Weights, activation: str = "gelu_tanh", padding_id
         UnknownEncoderError: if a weight is missing, unknown, or has an unexpected shape.
     """
     ids = _ids()
-    is_padding = op.equal(ids, _constant(padding_id, np.int32))
-    hidden = _hidden(ids, is_padding, weights, activation)  # [B, S, H]
+    is_padding = op.equal(ids, _constant(form.padding_id, np.int32))
+    hidden = _hidden(ids, is_padding, weights, form)  # [B, S, H]
     return _model(ids, {"logits": _mean_of_tokens(hidden, is_padding)}, "text_embedder")
 
 
@@ -99,7 +119,7 @@ def _hidden(
     ids: Any,
     is_padding: Any,
     weights: Weights,
-    activation: str,
+    form: GraphForm,
     copies: Sequence[NDArray[np.int64]] | None = None,
     int8_embeddings: bool = False,
     first_only: bool = False,
@@ -114,12 +134,12 @@ def _hidden(
     length = op.gather(op.shape_of(ids), _constant([1]), _constant(0))
     position = op.slice(op.constant(places), _constant([0]), length, _constant([1]), _constant([0]))  # [S, H]
     word = _word_embeddings(ids, weights["word_embeddings/embeddings"], int8_embeddings)  # [B, S, H]
-    hidden = _layer_norm(op.add(word, position), weights, "embeddings/layer_norm")
+    hidden = _layer_norm(op.add(word, position), weights, "embeddings/layer_norm", form.epsilon)
     copies = [np.ones(shape.inner, np.int64)] * shape.layers if copies is None else copies
     for layer in range(shape.layers):
         is_last = layer == shape.layers - 1
-        attended = _attention(hidden, mask, weights, layer, shape, first_only=is_last and first_only)
-        hidden = _feed_forward(attended, weights, layer, activation, copies[layer])
+        attended = _attention(hidden, mask, weights, layer, shape, form.epsilon, first_only=is_last and first_only)
+        hidden = _feed_forward(attended, weights, layer, form, copies[layer])
     return hidden
 
 
@@ -134,7 +154,9 @@ def _word_embeddings(ids: Any, table: NDArray[np.float32], int8: bool) -> Any:
     return op.multiply(op.convert(rows, np.float32), op.gather(op.constant(scales), ids, _constant(0)))
 
 
-def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderSizes, first_only: bool) -> Any:
+def _attention(
+    hidden: Any, mask: Any, weights: Weights, layer: int, shape: EncoderSizes, epsilon: float, first_only: bool
+) -> Any:
     """The attention half of an encoder layer: [B, S, H] -> [B, S, H], or [B, 1, H] for [CLS] alone."""
     name = f"transformer/layer_{layer}"
     width, heads = shape.width, shape.heads
@@ -152,10 +174,10 @@ def _attention(hidden: Any, mask: Any, weights: Weights, layer: int, shape: Enco
     )
     mixed = op.reshape(op.transpose(mixed, _constant([0, 2, 1, 3])), _constant([0, 0, width]), special_zero=True)
     mixed = _dense(mixed, weights, f"{name}/self_attention/attention_output", (width, width))
-    return _layer_norm(op.add(asking, mixed), weights, f"{name}/self_attention_layer_norm")
+    return _layer_norm(op.add(asking, mixed), weights, f"{name}/self_attention_layer_norm", epsilon)
 
 
-def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, copies: NDArray[np.int64]) -> Any:
+def _feed_forward(attended: Any, weights: Weights, layer: int, form: GraphForm, copies: NDArray[np.int64]) -> Any:
     """The feed-forward half of an encoder layer: [B, S, H] -> [B, S, H]."""
     name = f"transformer/layer_{layer}"
     expanded = {
@@ -165,12 +187,13 @@ def _feed_forward(attended: Any, weights: Weights, layer: int, activation: str, 
         f"{name}/output/bias": weights[f"{name}/output/bias"],
     }  # fmt: skip
     inner = _dense(attended, expanded, f"{name}/intermediate")  # [B, S, inner with copies]
-    inner = op.relu(inner) if activation == "relu" else op.gelu(inner, activation.removeprefix("gelu_"))
+    relu = form.activation == "relu"
+    inner = op.relu(inner) if relu else op.gelu(inner, form.activation.removeprefix("gelu_"))
     inner.set_friendly_name(inner_name(layer))
     if copies.max() > 1:
         inner = op.multiply(inner, op.constant(np.repeat(1 / copies, copies).astype(np.float32)))
     output = _dense(inner, expanded, f"{name}/output")
-    return _layer_norm(op.add(attended, output), weights, f"{name}/output_layer_norm")
+    return _layer_norm(op.add(attended, output), weights, f"{name}/output_layer_norm", form.epsilon)
 
 
 def _mean_of_tokens(hidden: Any, is_padding: Any) -> Any:
@@ -222,8 +245,8 @@ def _dense(values: Any, weights: Weights, name: str, matrix: tuple[int, int] | N
     return op.add(product, op.constant(weights[f"{name}/bias"].reshape(-1)))
 
 
-def _layer_norm(values: Any, weights: Weights, name: str) -> Any:
-    normal = op.mvn(values, _constant([-1]), normalize_variance=True, eps=LAYER_NORM_EPSILON, eps_mode="INSIDE_SQRT")
+def _layer_norm(values: Any, weights: Weights, name: str, epsilon: float) -> Any:
+    normal = op.mvn(values, _constant([-1]), normalize_variance=True, eps=epsilon, eps_mode="INSIDE_SQRT")
     return op.add(op.multiply(normal, op.constant(weights[f"{name}/gamma"])), op.constant(weights[f"{name}/beta"]))
 
 
