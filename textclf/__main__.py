@@ -25,7 +25,7 @@ _EXTRAS = {
     "versions": "monitor",
 }
 # The same of packages, whatever the command.
-_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune"}
+_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune", "tokenizers": "hub", "safetensors": "hub"}
 # Distributions that are not named like their modules.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.
@@ -191,6 +191,7 @@ _COMMANDS = [
     _StageCommand("model", "make_model", "", "Look at an encoder and its classifier."),
     _StageCommand("train", "train_model", "", "Fine-tune an encoder and save a version."),
     _StageCommand("tune", "textclf.tuning.command", "", "Search for better options of a training."),
+    _StageCommand("import", "textclf.importing.command", "", "Save a Hugging Face classifier as a version."),
     _StageCommand("score", "inference", "score", "Score a table of texts."),
     _StageCommand("explain", "inference", "explain", "Show which words speak for a prediction."),
     _StageCommand("live", "inference", "live", "Score texts as you type them."),

@@ -7,7 +7,7 @@ from tiny_engine import CASCADE, write_version
 
 from inference import Inference
 from textclf.errors import ModelStoreError
-from textclf.explain.masked_text import ATTENTION, DELETION, MASK, MaskedText, ReadPieces, in_unit, mask_id
+from textclf.explain.masked_text import ATTENTION, DELETION, MASK, MaskedText, ReadPieces, in_unit
 from textclf.explain.word_spans import text_words
 from textclf.runtime.backend import ModelOutputs
 from textclf.tokenization.tokenizer import Tokenizer
@@ -99,7 +99,7 @@ def test_a_masked_word_is_another_piece(models):
     text = "the film was good"
     masked, _ = function_of(model, text, MASK)
     ids = tokenizer(["the film was good"])[0].wordpieces
-    row = [tokenizer.start_id, ids[0], mask_id(tokenizer), ids[2], ids[3], tokenizer.end_id]
+    row = [tokenizer.start_id, ids[0], tokenizer.mask_id, ids[2], ids[3], tokenizer.end_id]
     assert masked._row(mask, masked._windows[0]).tolist() == row
     hidden, _ = function_of(model, text, ATTENTION)
     row[2] = tokenizer.padding_id
@@ -119,10 +119,10 @@ def test_a_hidden_word_does_not_count(models):
 
 def test_a_vocabulary_without_a_mask_piece():
     entries = vocabulary()
-    assert entries[mask_id(Tokenizer(entries, True, 32))] == "[MASK]"
+    assert entries[Tokenizer(entries, True, 32).mask_id] == "[MASK]"
     entries[entries.index("[MASK]")] = "[unused1000]"
     tokenizer = Tokenizer(entries, True, 32)
-    assert mask_id(tokenizer) == tokenizer.unknown_id
+    assert tokenizer.mask_id == tokenizer.unknown_id
 
 
 def test_logits_that_are_not_finite_are_refused(models, monkeypatch):

@@ -57,6 +57,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "evaluation": {"data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},
     "training": {"data", "graph", "runtime", "report", "evaluation", *_RECORDS},
+    "importing": {"cli", "data", "graph", "hub", "runtime", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "rules", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
     "tuning": {"cli", "data", "report", "store", "training"},

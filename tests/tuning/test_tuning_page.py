@@ -22,9 +22,8 @@ def train(trial) -> list[float]:
 
 
 def study_of(folder, trials: int) -> SharedStudy:
-    study = SharedStudy(
-        folder, TuningOptions(trials=max(1, trials)), search_space(["init_lr", "epochs", "pooling"]), seed=3
-    )
+    options = TuningOptions(trials=max(1, trials))
+    study = SharedStudy(folder, options, search_space(["init_lr", "epochs", "pooling"]), seed=3)
     study.open({}, lambda: {"init_lr": 3e-5, "epochs": 3, "pooling": "cls"})
     if trials:
         study.run(train, lambda _trial: None)

@@ -13,7 +13,7 @@ from textclf.runtime.batching import batches_by_length
 from textclf.runtime.engine import Engine, load_engine
 from textclf.runtime.predictor import TOKENS_PER_BATCH
 from textclf.store.model_store import open_model
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer
 
 # Wordpieces that an embedding reads: twice as many take twice as long, and the linear model reads the whole text.
 EMBEDDED_LENGTH = 128
@@ -48,7 +48,7 @@ class ReadingModel:
     """
 
     name: str
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     engine: Engine | None
     speed: int
 
@@ -83,7 +83,7 @@ def reading_model(encoder: str, model_path: Path | None, with_embeddings: bool) 
         folder = version.part("engine")
         version.verify(["engine"])
         engine = load_engine(version) if with_embeddings else None
-        tokenizer = Tokenizer.load(folder) if engine is None else engine.tokenizer
+        tokenizer = load_tokenizer(folder) if engine is None else engine.tokenizer
         return ReadingModel(f"{version.manifest.name} {version.id}", tokenizer, engine, SCORING_SPEED)
     from textclf.training.export.embedder import load_embedder, tokenizer_of_encoder
 

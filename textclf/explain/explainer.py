@@ -19,7 +19,8 @@ from textclf.listing import shortened
 from textclf.runtime.cascade import LINEAR, Cascade
 from textclf.runtime.checked_texts import check_texts
 from textclf.runtime.predictor import Predictor
-from textclf.tokenization.tokenizer import MAX_WORDPIECES, Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
+from textclf.tokenization.tokenizer import MAX_WORDPIECES
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class ExplainArguments(TypedDict, total=False):
 class _Request:
     """Arguments of Explainer.explain after their checks, and the model's tokenizer; `classes` are class ids."""
 
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     unit: str
     max_evaluations: int
     seconds: float | None

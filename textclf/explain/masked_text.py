@@ -14,7 +14,8 @@ from textclf.runtime.cascade import Cascade, Stages
 from textclf.runtime.linear_stage import LinearStage, features_at
 from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import softmax
-from textclf.tokenization.tokenizer import MAX_WORDPIECES, Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
+from textclf.tokenization.tokenizer import MAX_WORDPIECES
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -22,7 +23,6 @@ Masks = NDArray[np.bool_]
 # How words are taken away: replaced by [MASK], hidden from attention, or deleted.
 MASK, ATTENTION, DELETION = "mask", "attention", "deletion"
 BASELINES = (DELETION, MASK, ATTENTION)
-_MASK_PIECE = "[MASK]"
 
 
 def _never() -> bool:
@@ -47,7 +47,7 @@ class ReadPieces:
     words: NDArray[np.int64]
 
     @classmethod
-    def of(cls, words: TextWords, tokenizer: Tokenizer) -> "ReadPieces":
+    def of(cls, words: TextWords, tokenizer: TextTokenizer) -> "ReadPieces":
         """The part of a text that is left after truncation, in all windows."""
         positions = np.array(tokenizer.kept_positions(len(words.wordpieces)), np.int64)
         owners, players = np.unique(words.word_of_piece[positions], return_inverse=True)
@@ -73,7 +73,7 @@ class MaskedText:
     def __init__(
         self,
         predictor: Predictor,
-        tokenizer: Tokenizer,
+        tokenizer: TextTokenizer,
         words: TextWords,
         read: ReadPieces,
         logits: Floats,
@@ -140,7 +140,7 @@ class MaskedText:
     @property
     def _absent_id(self) -> int:
         # The encoder takes the id of [PAD] for padding at any position.
-        return self._tokenizer.padding_id if self._baseline == ATTENTION else mask_id(self._tokenizer)
+        return self._tokenizer.padding_id if self._baseline == ATTENTION else self._tokenizer.mask_id
 
     def _compute(self, rows: Sequence[NDArray[np.int32]], is_over: Callable[[], bool]) -> None:
         """Run the encoder on the rows that it has not read yet, and keep the logits: equal rows get equal logits."""
@@ -206,11 +206,3 @@ def _combined(
 def in_unit(logits: Floats, unit: str) -> Floats:
     """Calibrated logits [m, K] as probabilities, or as logits with mean 0 over the classes."""
     return softmax(logits) if unit == "probability" else np.asarray(logits - logits.mean(axis=-1, keepdims=True))
-
-
-def mask_id(tokenizer: Tokenizer) -> int:
-    """The id of [MASK], or of [UNK] in a vocabulary without it."""
-    try:
-        return tokenizer.vocabulary.index(_MASK_PIECE)
-    except ValueError:
-        return tokenizer.unknown_id

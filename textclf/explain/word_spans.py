@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.tokenization.basic_tokenizer import words_with_spans
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 
 # As they are after normalisation: typewriter apostrophe, right single quotation mark, modifier letter apostrophe.
 _APOSTROPHES = {"'", "\u2019", "\u02bc"}
@@ -35,7 +34,7 @@ class TextWords:
         return np.repeat(np.arange(len(self.spans)), np.diff(self.starts))
 
 
-def text_words(text: str, tokenizer: Tokenizer) -> TextWords:
+def text_words(text: str, tokenizer: TextTokenizer) -> TextWords:
     """The words of a text; the wordpieces are those of the tokenizer, and every wordpiece belongs to one word.
 
     Words are those of BERT's BasicTokenizer, so a punctuation mark is a word, with two exceptions. Letters around
@@ -49,7 +48,7 @@ def text_words(text: str, tokenizer: Tokenizer) -> TextWords:
     starts: list[int] = []
     # Whether the last word ends with letters, or with letters and an apostrophe.
     ends_with_letters = ends_with_apostrophe = False
-    for word, start, end in words_with_spans(text, tokenizer.settings.lower_case):
+    for word, start, end, pieces in tokenizer.words(text):
         is_adjacent = bool(spans) and start == spans[-1][1]
         has_letters = any(map(str.isalpha, word)) and word not in _APOSTROPHES
         is_contraction = is_adjacent and ends_with_apostrophe and has_letters
@@ -64,5 +63,5 @@ def text_words(text: str, tokenizer: Tokenizer) -> TextWords:
             starts.append(len(ids))
         ends_with_apostrophe = is_adjacent and ends_with_letters and word in _APOSTROPHES
         ends_with_letters = has_letters
-        ids += tokenizer.pieces(word)
+        ids += pieces
     return TextWords(tuple(spans), np.array(ids, np.int64), np.array([*starts, len(ids)], np.int64))

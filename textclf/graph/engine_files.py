@@ -22,7 +22,7 @@ from textclf.runtime.predictor import Predictor
 from textclf.stats.calibration import decide, softmax
 from textclf.stats.parity import Parity, margins, parity, parity_failures
 from textclf.store.manifest import Manifest
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 
 # Between CPUs with different instructions; int8 that saturates is wrong by whole units.
 _GOLDEN_TOLERANCE = 0.25
@@ -30,7 +30,7 @@ _GOLDEN_TOLERANCE = 0.25
 
 def write_engine(
     folder: Path,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     graphs: Mapping[str, Callable[[], Any]],
     manifest: Manifest,
     golden: Sequence[str],

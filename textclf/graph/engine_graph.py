@@ -34,7 +34,7 @@ op = ov.opset13
 
 @dataclass(frozen=True)
 class GraphForm:
-    """What the weights of an encoder do not show.
+    """Properties of an encoder that its weights do not show.
 
     Attributes:
         activation: activation of the feed-forward layers, one of ACTIVATIONS.

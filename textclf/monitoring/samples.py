@@ -25,7 +25,7 @@ from textclf.runtime.prediction import MARKERS
 from textclf.runtime.predictor import Predictor
 from textclf.store.model_store import ModelVersion, open_model
 from textclf.tokenization.text_key import is_blank
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import load_tokenizer
 
 # Labels other than random audits are counted but not tested; this many are enough.
 MAX_OTHER_LABELS = 1000
@@ -92,7 +92,7 @@ def open_version(model_path: Path) -> OpenedVersion:
         )
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(
-        version, load_reference(version.part(REFERENCE_FILE)), list(Tokenizer.load(version.part("engine")).vocabulary)
+        version, load_reference(version.part(REFERENCE_FILE)), list(load_tokenizer(version.part("engine")).vocabulary)
     )
 
 

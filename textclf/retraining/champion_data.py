@@ -12,7 +12,7 @@ from textclf.retraining.new_classes import relabelled
 from textclf.store.manifest import ENCODER_KEYS, Manifest
 from textclf.store.model_store import ModelVersion
 from textclf.tokenization.text_key import KeyFunction, TextKeys
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import load_tokenizer
 
 
 def data_options_of(manifest: Manifest, changes: Mapping[str, Any]) -> DataOptions:
@@ -40,7 +40,7 @@ def text_keys_of(champion: ModelVersion) -> TextKeys:
     Raises:
         ModelStoreError: if the engine is damaged.
     """
-    return TextKeys(Tokenizer.load(champion.part("engine")) if champion.has("engine") else None)
+    return TextKeys(load_tokenizer(champion.part("engine")) if champion.has("engine") else None)
 
 
 def known_text_keys(champion: ModelVersion, changes: Mapping[str, Any]) -> TextKeys | None:

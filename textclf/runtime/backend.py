@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 from textclf.tokenization.windows import means_of_windows
 
 # Bounds memory where lengths are only estimated: a foreign model may pad every text to its own maximum.
@@ -58,7 +58,7 @@ class EncodedBatch:
             windows=windows,
         )
 
-    def by_window(self, tokenizer: Tokenizer, windows: NDArray[np.int64]) -> "EncodedBatch":
+    def by_window(self, tokenizer: TextTokenizer, windows: NDArray[np.int64]) -> "EncodedBatch":
         """The windows of all texts in order, each as a text; `windows` is the attribute, which is not None."""
         inputs = [window for ids in self.inputs for window in tokenizer.windows(ids)]
         # All windows of one text have the same length.
@@ -105,11 +105,11 @@ class Backend(Protocol):
     """A model that computes logits; several threads may call its methods at the same time."""
 
     @property
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self) -> TextTokenizer | None:
         """Makes the ids in EncodedBatch.inputs; None if the inputs are not ids."""
 
     def encode(self, texts: list[str], max_chars: int | None = None) -> EncodedBatch:
-        """The texts in the form that run() takes; raises TextTooLongError as Tokenizer does."""
+        """The texts in the form that run() takes; raises TextTooLongError as TextTokenizer does."""
 
     def run(self, inputs: Sequence[Any], timings: Timings) -> ModelOutputs:
         """Outputs for a batch of EncodedBatch.inputs; adds to `timings`."""

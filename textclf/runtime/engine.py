@@ -22,7 +22,8 @@ from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs,
 from textclf.runtime.turns import Turns
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
-from textclf.tokenization.tokenizer import SPECIAL_TOKENS, Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer
+from textclf.tokenization.tokenizer import SPECIAL_TOKENS
 from textclf.tokenization.windows import window_count
 
 GRAPH_FILE = "model.xml"
@@ -46,7 +47,7 @@ class Engine:
         tokenizer: converts texts to ids.
     """
 
-    def __init__(self, compiled: Any, tokenizer: Tokenizer) -> None:
+    def __init__(self, compiled: Any, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
         self.steps = length_steps(tokenizer.settings.max_length)
         self._request = compiled.create_infer_request()
@@ -223,16 +224,16 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
     return engine
 
 
-def _checked_engine(compiled: Any, tokenizer: Tokenizer, version: ModelVersion) -> Engine:
+def _checked_engine(compiled: Any, tokenizer: TextTokenizer, version: ModelVersion) -> Engine:
     engine = Engine(compiled, tokenizer)
     if wrong := engine.drop_wrong_steps(version.manifest.golden_texts):
         _log.info("%s: on this CPU texts are not padded to %s wordpieces, which it computes wrong", version.path, wrong)
     return engine
 
 
-def _tokenizer_of(version: ModelVersion) -> Tokenizer:
+def _tokenizer_of(version: ModelVersion) -> TextTokenizer:
     """The tokenizer of the engine; its settings must equal those in the manifest."""
-    tokenizer, manifest = Tokenizer.load(version.part("engine")), version.manifest
+    tokenizer, manifest = load_tokenizer(version.part("engine")), version.manifest
     for name, value in tokenizer.settings.to_dict().items():
         if value != getattr(manifest, name):
             raise ModelStoreError.damaged(

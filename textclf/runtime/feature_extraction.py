@@ -16,7 +16,6 @@ from textclf.runtime.prediction import MARKERS
 from textclf.runtime.predictor import PredictionBatch, Predictor
 from textclf.stats.calibration import decide, softmax
 
-_CONTINUATION = "##"
 # A few hundred more texts than the encoder's width suffice for the projection; each costs one prediction.
 _PROJECTION_TEXTS = 1000
 
@@ -41,7 +40,7 @@ def wordpieces_of(predictor: Predictor) -> Wordpieces:
             f"{predictor.full_name or 'the model'}: drift needs a version with an engine, but this is a SavedModel; "
             f"save it as a version where it was trained (textclf train)"
         )
-    continues = np.array([piece.startswith(_CONTINUATION) for piece in tokenizer.vocabulary])
+    continues = np.array(tokenizer.continues())
     return Wordpieces(tokenizer.unknown_id, continues)
 
 

@@ -17,7 +17,7 @@ from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.cascade_rules import CascadeSettings
 from textclf.store.manifest import MANIFEST_FILE, Manifest
 from textclf.store.model_store import ModelVersion, is_saved_model_folder, open_model
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 
 _ENGINE = "engine"
 _SAVED_MODEL = "saved_model"
@@ -97,7 +97,7 @@ def predictor_of_version(
     return predictor_with(backend, manifest, tokens_per_batch, stages, unusual)
 
 
-def load_cascade(version: ModelVersion, tokenizer: Tokenizer) -> Cascade | None:
+def load_cascade(version: ModelVersion, tokenizer: TextTokenizer) -> Cascade | None:
     """Load the cascade of a version and check its golden logits; None if the version has no cascade.
 
     Raises:

@@ -65,6 +65,8 @@ class Manifest:
         unusual: "judges_words" (false if only texts without letters are recognised), "texts", the number of held-out
             texts that were judged, and "flagged", how many of them are unusual by reason (textclf.runtime.unusual);
             empty for a version that marks no text.
+        source: of an imported version "handle", "revision" (commit on the Hub, or ""), "family", "sha256" of the
+            weights, and "license" as the model card states it; empty for a version that was trained.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
         parent: id of the version that this one was made from, or None.
@@ -92,6 +94,7 @@ class Manifest:
     golden_texts: tuple[str, ...] = ()
     cascade: dict[str, Any] = field(default_factory=dict)
     unusual: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
     parent: str | None = None

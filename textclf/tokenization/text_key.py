@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 from textclf.errors import InputError
 from textclf.tokenization.basic_tokenizer import word_slices
-from textclf.tokenization.tokenizer import MAX_WORD_BYTES, Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
+from textclf.tokenization.tokenizer import MAX_WORD_BYTES
 
 # Texts -> their keys, such as TextKeys(tokenizer).
 KeyFunction = Callable[[Iterable[str]], list[bytes]]
@@ -32,7 +33,7 @@ class TextKeys:
             100 bytes, without case and accents. Both kinds of keys agree for texts without [UNK].
     """
 
-    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, tokenizer: TextTokenizer | None = None) -> None:
         self._lower_case = tokenizer is None or tokenizer.settings.lower_case
         self._read_as = _ReadAs(tokenizer)
 
@@ -80,7 +81,7 @@ def made_at_first_use(make: Callable[[], KeyFunction]) -> KeyFunction:
 class _ReadAs(dict[str, str]):
     """Cache that maps a word to itself, or to [UNK] if the vocabulary can't spell it."""
 
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, tokenizer: TextTokenizer | None) -> None:
         super().__init__()
         self._tokenizer = tokenizer
 

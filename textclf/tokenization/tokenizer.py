@@ -6,7 +6,7 @@ third of the time of the `tokenizers` library.
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -15,7 +15,7 @@ from textclf.config import MAX_WINDOWS, TRUNCATIONS, Config
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
 from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
-from textclf.tokenization.basic_tokenizer import word_slices
+from textclf.tokenization.basic_tokenizer import word_slices, words_with_spans
 from textclf.tokenization.windows import covered, window_starts
 
 VOCABULARY_FILE = "vocab.txt"
@@ -31,6 +31,10 @@ MAX_WORD_BYTES = 100
 _NO_PIECE = -1
 # Words whose wordpieces are cached: about 5 MB.
 _REMEMBERED = 2**14
+_MASK_PIECE = "[MASK]"
+
+# A word, its characters [start, end) in the text, and the ids of its wordpieces.
+WordPieces = tuple[str, int, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Tokenizer:
 
     Attributes:
         padding_id, start_id, end_id, unknown_id: ids of [PAD], [CLS], [SEP] and [UNK].
+        mask_id: the id of [MASK], or of [UNK] in a vocabulary without it.
 
     Raises:
         ConfigError: if a setting is invalid, or the vocabulary is not BERT's.
@@ -89,6 +94,7 @@ class Tokenizer:
         _check_vocabulary(self.vocabulary, ids)
         self.padding_id, self.unknown_id = ids["[PAD]"], ids["[UNK]"]
         self.start_id, self.end_id = ids["[CLS]"], ids["[SEP]"]
+        self.mask_id = ids.get(_MASK_PIECE, self.unknown_id)
         self._first = _with_beginnings(item for item in ids.items() if not item[0].startswith(_CONTINUATION))
         self._next = _with_beginnings(
             (piece.removeprefix(_CONTINUATION), i) for piece, i in ids.items() if piece.startswith(_CONTINUATION)
@@ -132,6 +138,19 @@ class Tokenizer:
         """Whether wordpieces spell a word of BasicTokenizer, which otherwise becomes [UNK]."""
         return self._pieces(word) != (self.unknown_id,)
 
+    def words(self, text: str) -> Iterator[WordPieces]:
+        """The words of BasicTokenizer in order, each with its characters and its wordpieces.
+
+        Raises:
+            InputError: if the text contains a lone surrogate.
+        """
+        for word, start, end in words_with_spans(text, self.settings.lower_case):
+            yield word, start, end, self.pieces(word)
+
+    def continues(self) -> list[bool]:
+        """Whether each wordpiece of the vocabulary continues a word."""
+        return [piece.startswith(_CONTINUATION) for piece in self.vocabulary]
+
     def save(self, folder: Path) -> None:
         """Write vocab.txt and tokenizer.json into `folder`."""
         with atomic_file(folder / VOCABULARY_FILE) as file:
@@ -147,7 +166,7 @@ class Tokenizer:
         Raises:
             ModelStoreError: if a file is missing or damaged.
         """
-        settings = _read_settings(folder / SETTINGS_FILE)
+        settings = read_settings(folder / SETTINGS_FILE)
         source = folder / VOCABULARY_FILE
         try:
             return cls(read_vocabulary(source), **settings.to_dict())
@@ -247,7 +266,12 @@ def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
     return known
 
 
-def _read_settings(path: Path) -> TokenizerSettings:
+def read_settings(path: Path) -> TokenizerSettings:
+    """The settings in tokenizer.json.
+
+    Raises:
+        ModelStoreError: if the file is missing or damaged.
+    """
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):

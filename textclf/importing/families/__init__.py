@@ -1,0 +1,1 @@
+"""The architectures that can be imported; one file has the names and differences of one family."""
