@@ -97,7 +97,7 @@ def test_values_of_an_explanation_add_up(imported, family):
     served = model.predict(text)
     column = found.class_names.index(served.label)
     total = found.base_values[column] + found.values[:, column].sum()
-    assert total == pytest.approx(served.score, abs=1e-4)
+    assert total == pytest.approx(served.probabilities[served.label], abs=1e-4)
 
 
 def test_the_command_with_labelled_texts(tmp_path, capsys):

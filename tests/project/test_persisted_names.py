@@ -59,6 +59,7 @@ from textclf.drift.state import VERDICTS
 from textclf.explain.explainer import ABSENCE
 from textclf.explain.explanation import UNITS
 from textclf.explain.masked_text import BASELINES
+from textclf.importing.importer import ImportOptions, import_classifier
 from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SIMILAR_CONTRADICTION
@@ -241,19 +242,25 @@ def written(tmp_path_factory):
     return folder
 
 
-def test_the_model_store(written, trained_version):
+@pytest.fixture(scope="module")
+def imported_version(tmp_path_factory) -> Path:
+    source = ROOT / "tests" / "importing" / "checkpoints" / "bert"
+    return import_classifier(source, ModelStore(tmp_path_factory.mktemp("imported")), ImportOptions("bert")).path
+
+
+def test_the_model_store(written, trained_version, imported_version):
     names = {path.name for path in (written / "model").iterdir()}
     assert names == LIST["Model store"]["store"]
     files = {
         re.sub(r"^(saved_model|plots)/.*", r"\1/*", path.relative_to(version).as_posix())
-        for version in (trained_version, *(written / "model" / "versions").iterdir())
+        for version in (trained_version, imported_version, *(written / "model" / "versions").iterdir())
         for path in version.rglob("*")
         if path.is_file()
     }
     assert files == LIST["Model store"]["version"]
 
 
-def test_the_manifest(trained_version):
+def test_the_manifest(trained_version, imported_version):
     listed = paths_of("manifest.json")
     before = set().union(*(keys_of(json_of(path)) for path in PERSISTED.glob("model/versions/*/manifest.json")))
     # A cascade that is off, and options without a value.
@@ -265,8 +272,9 @@ def test_the_manifest(trained_version):
     # No teacher taught it.
     teachers = {f"training.teachers[].{name}" for name in fields_of(TeacherRecord)}
     now = keys_of(json_of(trained_version / "manifest.json"))
-    now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers"}
-    now |= changes | teachers
+    now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers", "source"}
+    imported = keys_of(json_of(imported_version / "manifest.json"))
+    now |= changes | teachers | {name for name in imported if name.startswith("source.")}
     assert now <= listed
     # A training with a recipe (test_train_model_recipe.py) has the last two.
     others = ("cascade.", "parity.cascade.", "metrics.out_of_fold.", "training.recipe.")
