@@ -51,6 +51,17 @@ RUN python3 -m venv /opt/venv && \
         pip install --require-hashes --requirement "requirements-$name.txt" || exit 1; \
     done
 
+# A model of the Hub for the image: --build-arg HUB_MODEL_NAME=OWNER/NAME@COMMIT. Without it, an empty folder.
+FROM serving-packages AS hub-model
+ARG HUB_MODEL_NAME=""
+ARG HF_ENDPOINT=""
+COPY textclf textclf
+RUN mkdir /hub-model && \
+    if [ -n "$HUB_MODEL_NAME" ]; then \
+        pip install --require-hashes --requirement requirements-hub.txt && \
+        python -m textclf import "$HUB_MODEL_NAME" --model-dir /hub-model; \
+    fi
+
 # Serves /opt/ml/model on port 8080. Keeps feedback and the prediction log in /data.
 FROM base AS serving
 LABEL org.opencontainers.image.title="textclf" \
@@ -64,6 +75,7 @@ COPY LICENSE NOTICE inference.py monitoring.py retraining.py ./
 COPY textclf textclf
 COPY serving serving
 RUN python3 -m compileall -q .
+COPY --from=hub-model --chown=textclf:textclf /hub-model /opt/ml/model
 ENV HOST=0.0.0.0 PORT=8080 NEW_DATA_DIR=/data/new_data \
     PREDICTION_LOG_URL=sqlite:////data/prediction_log/predictions.sqlite
 ARG USER=textclf

@@ -23,7 +23,7 @@ def info_of(predictor: Predictor, settings: Settings, origin: Origin | None, *, 
     """Return the body of the response.
 
     Args:
-        origin: archive that the model was unpacked from; None for a folder.
+        origin: archive or model of the Hub that was fetched; None for a folder.
         can_explain: whether the server explains the predictions of this model.
     """
     cascade = predictor.cascade
@@ -47,9 +47,10 @@ def info_schema(model: Json) -> Json:
     """Return the schema of the body; `model` is that of the model's full name."""
     text: Json = {"type": "string"}
     source = {
-        "location": {**text, "description": "Path, or address without user, password and query."},
-        "sha256": {**text, "description": "Hash of the archive."},
+        "location": {**text, "description": "Path, address without user, password and query, or name in the Hub."},
+        "sha256": {**text, "description": "Hash of the archive, or of the weights."},
         "etag": {"type": ["string", "null"], "description": "ETag of an S3 object."},
+        "commit": {"type": ["string", "null"], "description": "Commit of a model of the Hub."},
     }
     properties = {
         "model": model,
@@ -78,7 +79,7 @@ def info_schema(model: Json) -> Json:
         "source": {
             **object_schema(source, source),
             "type": ["object", "null"],
-            "description": "Archive that the model was unpacked from; null for a folder.",
+            "description": "Archive or model of the Hub that is served; null for a folder.",
         },
         "limits": object_schema({name: {"type": "integer", "minimum": 0} for name in _LIMITS}, _LIMITS),
     }

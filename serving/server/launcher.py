@@ -24,7 +24,7 @@ from serving.server.supervisor import Drain, supervise
 from serving.server.worker_files import announce_drain, prepare_drain
 from serving.settings import Settings
 from serving.source.errors import FetchError, UnusableArchiveError
-from serving.source.location import Location, location_of
+from serving.source.location import Archive, HubModel, location_of
 from serving.source.origin import VARIABLE as ORIGIN
 from serving.source.settings import SourceSettings
 from textclf.cli.termination import ends_on_sigterm
@@ -41,6 +41,7 @@ usage: serve
 
 Serves the model at MODEL_PATH (default: PREFIX/model, where PREFIX is /opt/ml) on HOST:PORT until SIGTERM.
 MODEL_PATH is a folder, a model.tar.gz, s3://BUCKET/KEY or https://...; with BUCKET_NAME it is a key.
+HUB_MODEL_NAME, a model of the Hugging Face Hub, is served instead of them.
 Sockets and temporary files are in a new folder in TMPDIR. NGINX is the path of the nginx in front; NGINX=off uses none.
 All settings are environment variables; docs/reference/settings.md lists them."""
 
@@ -106,7 +107,12 @@ def serve(environ: Mapping[str, str]) -> int:
         _say_what_can_not_be_stored(settings)
     with contextlib.ExitStack() as folders:
         if location is not None:
-            model = _fetched(location, source, folders.enter_context(fresh_folder("TMPDIR", temporary, _MODEL_PREFIX)))
+            if isinstance(location, HubModel):
+                model = _imported(location, source, environ, temporary, given)
+            else:
+                model = _fetched(
+                    location, source, folders.enter_context(fresh_folder("TMPDIR", temporary, _MODEL_PREFIX))
+                )
             settings = dataclasses.replace(settings, model_path=model.path)
             environ = {**environ, ORIGIN: model.origin.to_text()}
         preflight.check_model(settings.model_path)
@@ -140,7 +146,26 @@ def serve(environ: Mapping[str, str]) -> int:
         return supervise(started, programs.grace_seconds(settings), drain, on_started)
 
 
-def _fetched(location: Location, source: SourceSettings, folder: Path) -> "FetchedModel":
+def _imported(
+    location: HubModel, source: SourceSettings, environ: Mapping[str, str], temporary: str, model_path: str
+) -> "FetchedModel":
+    """A model of the Hub, from the cache or imported into it; SIGTERM ends this at once."""
+    from serving.source.hub_start import import_from_hub
+
+    if model_path or source.bucket_name:
+        _say("HUB_MODEL_NAME is set, so MODEL_PATH and BUCKET_NAME are not read")
+    started = time.monotonic()
+    with ends_on_sigterm():
+        model = import_from_hub(location, source, environ, temporary)
+    origin = model.origin
+    _say(
+        f"serves {location} (commit {origin.commit}, SHA-256 {origin.sha256}) of the Hub after "
+        f"{time.monotonic() - started:.1f} s"
+    )
+    return model
+
+
+def _fetched(location: Archive, source: SourceSettings, folder: Path) -> "FetchedModel":
     """The model in an archive, unpacked below `folder`; SIGTERM ends this at once."""
     from serving.source.fetch import fetch_model  # It needs packages that a model in a folder does not.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.source.errors import FetchError, UnusableArchiveError
-from serving.source.location import ARCHIVE, LocalArchive, Location, S3Object, WebFile, is_model
+from serving.source.location import ARCHIVE, Archive, LocalArchive, S3Object, WebFile, is_model
 from serving.source.origin import Origin
 from serving.source.s3 import read_object, s3_client
 from serving.source.settings import SourceSettings
@@ -29,7 +29,7 @@ class FetchedModel:
     origin: Origin
 
 
-def fetch_model(location: Location, settings: SourceSettings, folder: Path) -> FetchedModel:
+def fetch_model(location: Archive, settings: SourceSettings, folder: Path) -> FetchedModel:
     """Fetch an archive, check it, unpack it below `folder` and return the model in it.
 
     The memory that this takes does not depend on the size of the archive. The fetched archive is removed.
@@ -83,11 +83,11 @@ def _check_size(location: LocalArchive, max_bytes: int) -> None:
         raise UnusableArchiveError(f"{location}: expected at most {max_bytes:,} bytes, got {size:,}; {_RAISE}")
 
 
-def _unreadable(location: Location, error: OSError) -> FetchError:
+def _unreadable(location: Archive, error: OSError) -> FetchError:
     return FetchError(f"{location}: can't be read ({error.strerror}); check MODEL_PATH and its permissions")
 
 
-def _checked_hash(location: Location, archive: Path, expected: str) -> str:
+def _checked_hash(location: Archive, archive: Path, expected: str) -> str:
     try:
         found = sha256_of_file(archive)
     except OSError as error:
@@ -99,7 +99,7 @@ def _checked_hash(location: Location, archive: Path, expected: str) -> str:
     return found
 
 
-def _check_files(location: Location, model: Path) -> None:
+def _check_files(location: Archive, model: Path) -> None:
     """Compare the files that the workers read with their hashes; a plain SavedModel has none."""
     try:
         if not is_saved_model_folder(model):
@@ -108,7 +108,7 @@ def _check_files(location: Location, model: Path) -> None:
         raise UnusableArchiveError(f"{location}: {error}") from error
 
 
-def _model_in(location: Location, folder: Path) -> Path:
+def _model_in(location: Archive, folder: Path) -> Path:
     """The model in an unpacked archive: the folder itself, or the only folder in it."""
     names: list[str] = []
     for _ in range(_MAX_DEPTH + 1):

@@ -1,4 +1,4 @@
-"""From MODEL_PATH and BUCKET_NAME to the place of the model: a folder, an archive, an S3 object or a web address."""
+"""From the settings to the place of the model: a folder, an archive, an S3 object, a web address or the Hub."""
 
 import ipaddress
 import re
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from serving.source.settings import SourceSettings
 from textclf.errors import ConfigError
+from textclf.hub.names import HubName
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import is_model_store, is_saved_model_folder
 from textclf.urls import public_text, public_url
@@ -53,11 +54,23 @@ class LocalArchive:
         return str(self.path)
 
 
-Location = S3Object | WebFile | LocalArchive
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the Hugging Face Hub; `tokenizer` is None if it has its own."""
+
+    name: HubName
+    tokenizer: HubName | None = None
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+Archive = S3Object | WebFile | LocalArchive
+Location = Archive | HubModel
 
 
 def location_of(settings: SourceSettings, given: str, default: str) -> Location | None:
-    """Return where the archive of the model is; None if the model is in a folder.
+    """Return where the model is; None if it is in a folder.
 
     Args:
         given: MODEL_PATH; "" if it is not set.
@@ -66,6 +79,13 @@ def location_of(settings: SourceSettings, given: str, default: str) -> Location 
     Raises:
         ConfigError: if settings are missing, contradict each other, or name a place that can't be read.
     """
+    if settings.hub_model_name:
+        return _hub_model(settings)
+    if settings.tokenizer:
+        raise ConfigError(
+            "TOKENIZER: expected HUB_MODEL_NAME next to it, because every other model contains its own tokenizer, got "
+            "none; unset TOKENIZER, or set HUB_MODEL_NAME"
+        )
     scheme = match[1].lower() if (match := _SCHEME.match(given)) else ""
     if settings.local:
         if scheme:
@@ -96,6 +116,19 @@ def location_of(settings: SourceSettings, given: str, default: str) -> Location 
 def is_model(folder: Path) -> bool:
     """Whether a folder is a model store, a version, or a plain SavedModel."""
     return is_model_store(folder) or (folder / MANIFEST_FILE).is_file() or is_saved_model_folder(folder)
+
+
+def _hub_model(settings: SourceSettings) -> HubModel:
+    if settings.model_sha256:
+        raise ConfigError(
+            "MODEL_SHA256, HUB_MODEL_NAME: expected an archive, because MODEL_SHA256 is set, got a model of the Hub; "
+            "unset MODEL_SHA256, and pin a commit as OWNER/NAME@COMMIT"
+        )
+    name = HubName.parse(settings.hub_model_name, "HUB_MODEL_NAME")
+    tokenizer = HubName.parse(settings.tokenizer or settings.hub_model_name, "TOKENIZER")
+    # The name alone means the tokenizer of the model, whatever the revision.
+    own = tokenizer == name or settings.tokenizer == name.name
+    return HubModel(name, None if own else tokenizer)
 
 
 def _object_of_bucket(bucket: str, key: str, scheme: str) -> S3Object:

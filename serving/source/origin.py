@@ -1,4 +1,4 @@
-"""The origin of a model that `serve` unpacked from an archive; the workers read it from their environment."""
+"""The origin of a model that `serve` fetched; the workers read it from their environment."""
 
 import json
 from collections.abc import Mapping
@@ -10,17 +10,19 @@ VARIABLE = "TEXTCLF_MODEL_SOURCE"
 
 @dataclass(frozen=True)
 class Origin:
-    """An archive that was unpacked.
+    """An archive that was unpacked, or a model of the Hub that was imported.
 
     Attributes:
-        location: path, s3:// or https:// address, without user, password and query.
-        sha256: hash of the archive, in hex digits.
+        location: path, s3:// or https:// address without user, password and query, or name in the Hub.
+        sha256: hash of the archive, or of the weights, in hex digits.
         etag: ETag of an S3 object; None otherwise.
+        commit: commit of a model of the Hub; None otherwise.
     """
 
     location: str
     sha256: str
     etag: str | None = None
+    commit: str | None = None
 
     def to_text(self) -> str:
         """The value of VARIABLE."""

@@ -5,18 +5,38 @@ from dataclasses import dataclass
 from typing import Self
 
 from serving.settings import values_of
-from textclf.errors import ConfigError
 from textclf.fields import markdown_table, switch, text, whole
 
 # A serverless endpoint has 5 GB for all files.
 MAX_BYTES = 4 << 30
-_NO_HUB = "the server reads no model hub yet"
+_HUB_NAME = r"([A-Za-z0-9_][A-Za-z0-9._/@-]*)?"
 
 
 @dataclass(frozen=True)
 class SourceSettings:
     """Environment variables of `serve` that its workers do not need: a field with its name in lower case."""
 
+    hub_model_name: str = text(
+        "",
+        "Model of the Hugging Face Hub, OWNER/NAME or OWNER/NAME@REVISION, that is imported at the start. It wins over "
+        "MODEL_PATH, BUCKET_NAME and LOCAL. Needs the extra `hub`. The Hub's own variables apply, such as HF_TOKEN.",
+        pattern=_HUB_NAME,
+        expected="a model of the Hub as OWNER/NAME or OWNER/NAME@REVISION",
+    )
+    tokenizer: str = text(
+        "",
+        "Model of the Hub with the tokenizer.",
+        pattern=_HUB_NAME,
+        expected="a model of the Hub as OWNER/NAME or OWNER/NAME@REVISION",
+        shown="HUB_MODEL_NAME",
+    )
+    hub_cache_dir: str = text(
+        "",
+        "Folder that keeps the imported models, for the next start and for other servers.",
+        pattern=r"[^\x00]*",
+        expected="a path",
+        shown="a folder of this user in TMPDIR",
+    )
     bucket_name: str = text(
         "",
         "S3 bucket of the model; MODEL_PATH is then the key of a model.tar.gz in it. Needs the extra `aws`. "
@@ -26,7 +46,11 @@ class SourceSettings:
     )
     local: bool = switch(False, "Read no S3: MODEL_PATH is a path, also with BUCKET_NAME.")
     model_max_bytes: int = whole(
-        MAX_BYTES, "Maximum size in bytes of an archive with a model, and of its content unpacked.", min=1, max=2**50
+        MAX_BYTES,
+        "Maximum size in bytes of an archive with a model, of its content unpacked, and of the files of a model of the "
+        "Hub.",
+        min=1,
+        max=2**50,
     )
     model_sha256: str = text(
         "",
@@ -46,18 +70,8 @@ class SourceSettings:
         """The settings in `environ`; a missing, empty or blank variable keeps its default.
 
         Raises:
-            ConfigError: if a value is outside its bounds, or a variable is set that is not supported.
+            ConfigError: if a value is outside its bounds.
         """
-        if name := environ.get("HUB_MODEL_NAME", "").strip():
-            raise ConfigError(
-                f"HUB_MODEL_NAME: {_NO_HUB}, so {name[:100]!r} can't be served; unset it, and set MODEL_PATH to a "
-                f"trained model: a folder, a model.tar.gz, s3://… or https://…"
-            )
-        if environ.get("TOKENIZER", "").strip():
-            raise ConfigError(
-                f"TOKENIZER: {_NO_HUB}, and a version contains its own tokenizer; unset the environment variable "
-                f"TOKENIZER"
-            )
         return cls(**values_of(cls, environ))
 
 

@@ -70,6 +70,7 @@ SERVING_IMPORTS: dict[str, set[str] | None] = {
     "store": None,
     "drift": None,
     "hub": None,
+    "importing": {"textclf.importing.importer"},
     "report": {"textclf.report.drift_terms", "textclf.report.evaluation_html"},
     "cli": {"textclf.cli.termination"},
     "rules": {"textclf.rules.loading"},

@@ -73,6 +73,13 @@ def test_the_serving_image_has_boto3_only_with_its_extra():
     assert "for name in serving $EXTRAS; do" in dockerfile
 
 
+def test_a_model_of_the_hub_is_built_into_the_image_only_on_request():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert 'ARG HUB_MODEL_NAME=""\n' in dockerfile
+    assert 'if [ -n "$HUB_MODEL_NAME" ]; then' in dockerfile
+    assert not {"huggingface-hub", "tokenizers", "safetensors"} & set(pins("requirements-serving.txt"))
+
+
 def test_base_needs_neither_tensorflow_nor_flask():
     base = {Requirement(line).name for line in PROJECT["dependencies"]}
     assert "openvino" in base

@@ -10,18 +10,24 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hub_classifier import write_classifier
+from loopback_hub import running_hub
 from moto_server import running_moto
 from serving_stack import ROOT, need_nginx, running_stack
 from tiny_engine import write_version
+
+from textclf.files import sha256_of_file
 
 _LOCAL = "docker run -p 8080:8080 -e LOCAL=True -e TOKENIZER=google-bert/bert-base-cased -e SERVERLESS=True IMAGE"
 _SUPPORTED = _LOCAL.replace(" -e TOKENIZER=google-bert/bert-base-cased", "").replace(
     "IMAGE", "-v model.tar.gz:/opt/ml/model/model.tar.gz IMAGE"
 )
 _S3 = "docker run -p 8080:8080 -e BUCKET_NAME=my-bucket -e MODEL_PATH=models/model.tar.gz -e LOCAL=False IMAGE"
+_HUB = "docker run -p 8080:8080 -e HUB_MODEL_NAME=tests/reviews -e TOKENIZER=tests/reviews -e SERVERLESS=True IMAGE"
 _CURL = """curl -H 'Content-Type: application/json' -d '{ "data":"This is a sentence","explain":true}' -X POST
            http://127.0.0.1:8080/invocations"""
 
@@ -88,11 +94,29 @@ def test_a_bucket_and_a_key(folder, tmp_path):
             assert stack.stop() == 0, stack.log
 
 
+def test_a_model_of_the_hub(folder, tmp_path):
+    need_nginx()
+    with running_hub() as hub, tempfile.TemporaryDirectory(prefix="textclf-test-") as short:
+        commit = hub.add_folder("tests/reviews", write_classifier(tmp_path / "reviews"))
+        (tmp_path / "home").mkdir()
+        environ = {**environment(_HUB, folder, tmp_path / "ml"), "HF_ENDPOINT": hub.endpoint, "TMPDIR": short}
+        environ["HOME"] = str(tmp_path / "home")
+        with running_stack(tmp_path / "run", folder, **environ) as stack:
+            check(explained(stack.port))
+            assert stack.request("GET", "/info").json["source"] == {
+                "location": "tests/reviews",
+                "sha256": sha256_of_file(tmp_path / "reviews" / "model.safetensors"),
+                "etag": None,
+                "commit": commit,
+            }
+            assert stack.stop() == 0, stack.log
+        assert not list((tmp_path / "home").iterdir()), "SERVERLESS writes below TMPDIR only"
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (_LOCAL, "TOKENIZER: the server reads no model hub yet, and a version contains its own tokenizer"),
-        (_LOCAL.replace("TOKENIZER", "HUB_MODEL_NAME"), "HUB_MODEL_NAME: the server reads no model hub yet"),
+        (_LOCAL, "TOKENIZER: expected HUB_MODEL_NAME next to it"),
         (_S3.replace(" -e MODEL_PATH=models/model.tar.gz", ""), "BUCKET_NAME, MODEL_PATH: expected the key"),
     ],
 )

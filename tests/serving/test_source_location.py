@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.source.location import LocalArchive, S3Object, WebFile, location_of
+from serving.source.location import HubModel, LocalArchive, S3Object, WebFile, location_of
 from serving.source.settings import SourceSettings
 from textclf.errors import ConfigError
+from textclf.hub.names import HubName
 
 DEFAULT = "/opt/ml/model"
 SHA256 = "0" * 64
@@ -36,6 +37,9 @@ def location(**environ: str) -> object:
         ({"MODEL_PATH": "http://localhost/m.tar.gz"}, WebFile("http://localhost/m.tar.gz")),
         ({"MODEL_PATH": "http://[::1]:80/m.tar.gz"}, WebFile("http://[::1]:80/m.tar.gz")),
         ({"MODEL_PATH": "http://a.example/m", "MODEL_SHA256": SHA256}, WebFile("http://a.example/m")),
+        ({"HUB_MODEL_NAME": "a/b", "MODEL_PATH": "k", "BUCKET_NAME": "models"}, HubModel(HubName("a/b"))),
+        ({"HUB_MODEL_NAME": "a/b@v1", "TOKENIZER": "a/b", "LOCAL": "true"}, HubModel(HubName("a/b", "v1"))),
+        ({"HUB_MODEL_NAME": "a/b", "TOKENIZER": "c"}, HubModel(HubName("a/b"), HubName("c"))),
     ],
 )
 def test_settings_that_name_a_place(environ, expected):
@@ -66,8 +70,10 @@ def test_settings_that_name_a_place(environ, expected):
         ({"MODEL_SHA256": "abc"}, "MODEL_SHA256: expected 64 hex digits"),
         ({"MODEL_SHA256": SHA256, "MODEL_PATH": "my-models"}, "MODEL_SHA256, MODEL_PATH: expected an archive"),
         ({"MODEL_MAX_BYTES": "0"}, "MODEL_MAX_BYTES: expected a whole number"),
-        ({"HUB_MODEL_NAME": "bert-base-cased"}, "HUB_MODEL_NAME: the server reads no model hub yet"),
-        ({"TOKENIZER": "google-bert/bert-base-cased"}, "TOKENIZER: the server reads no model hub yet"),
+        ({"HUB_MODEL_NAME": "a/b/c"}, "HUB_MODEL_NAME: expected a model of the Hub as OWNER/NAME"),
+        ({"HUB_MODEL_NAME": "a/b", "TOKENIZER": "c@"}, "TOKENIZER: expected a model of the Hub as OWNER/NAME"),
+        ({"HUB_MODEL_NAME": "a/b", "MODEL_SHA256": SHA256}, "MODEL_SHA256, HUB_MODEL_NAME: expected an archive"),
+        ({"TOKENIZER": "google-bert/bert-base-cased"}, "TOKENIZER: expected HUB_MODEL_NAME next to it"),
     ],
 )
 def test_missing_and_contradictory_settings(environ, says):
