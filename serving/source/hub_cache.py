@@ -30,6 +30,7 @@ from textclf.store.model_store import open_model
 
 # A number to count up when an import gives another version of the same files.
 _FORMAT = 1
+_RAISE = "raise MODEL_MAX_BYTES if you want this model"
 _ORIGIN, _STORE = "origin.json", "store"
 # Imports downloaded files into a new model store, and returns the hash of the weights.
 Importer = Callable[[Downloaded, Downloaded | None, Path], str]
@@ -130,9 +131,7 @@ class HubCache:
             if not listing.files:
                 listing = find_commit(client, HubName(listing.name.name, listing.commit))
             self.say(f"downloads {listing.name} (commit {listing.commit})")
-            downloaded.append(
-                download_model(client, listing, self.max_bytes, "MODEL_MAX_BYTES", tokenizer_only=bool(downloaded))
-            )
+            downloaded.append(download_model(client, listing, self.max_bytes, _RAISE, tokenizer_only=bool(downloaded)))
         self.say(f"imports {wanted}")
         target = self.folder / "models" / key
         with atomic_folder(target, replace=True) as staging:

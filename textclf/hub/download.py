@@ -9,8 +9,6 @@ from textclf.hub.errors import HubUnreachableError
 from textclf.hub.files import HubFile, check_content, check_size, needed_files
 from textclf.hub.names import HubName
 
-_RAISE = "raise the limit ({limit}) if you want this model"
-
 
 @dataclass(frozen=True)
 class Downloaded:
@@ -38,13 +36,13 @@ def find_commit(client: HubClient, name: HubName) -> Listing:
 
 
 def download_model(
-    client: HubClient, listing: Listing, max_bytes: int, limit: str, *, tokenizer_only: bool = False
+    client: HubClient, listing: Listing, max_bytes: int, remedy: str, *, tokenizer_only: bool = False
 ) -> Downloaded:
     """Download the files that an import reads.
 
     Args:
         max_bytes: largest size of all files together.
-        limit: name of the setting with `max_bytes`.
+        remedy: what to do if they are larger, for the error.
         tokenizer_only: whether only the tokenizer is wanted.
 
     Raises:
@@ -54,7 +52,7 @@ def download_model(
     """
     name = listing.name
     files = needed_files(name, listing.files, tokenizer_only=tokenizer_only)
-    check_size(name, files, max_bytes, _RAISE.format(limit=limit))
+    check_size(name, files, max_bytes, remedy)
     return Downloaded(name, listing.commit, _folder_of(client, listing, files))
 
 
