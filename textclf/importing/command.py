@@ -1,8 +1,6 @@
 """`textclf import`: save a classifier of the Hugging Face library as a version."""
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,15 +8,13 @@ import click
 from textclf.cli.commands import Command
 from textclf.cli.options import field_options, record_options
 from textclf.config import DataOptions
-from textclf.data.archive import is_archive, unpack_into
 from textclf.data.readers import read_part
 from textclf.errors import ConfigError
 from textclf.importing.checkpoint import CONFIG_FILE
-from textclf.importing.importer import PRECISIONS, CalibrationTexts, ImportOptions, import_classifier
+from textclf.importing.importer import PRECISIONS, TOKENIZER_FILE, CalibrationTexts, ImportOptions, import_classifier
+from textclf.importing.sources import opened_source
 from textclf.store.model_store import ModelStore
 
-# Larger models are not for CPUs.
-_MAX_BYTES = 8 << 30
 # Options of a table that belong to the calibration texts.
 _READING = ("text_column", "label_column", "rename_labels", "encoding", "skip_bad")
 _PATH = click.Path(path_type=Path)
@@ -27,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(cls=Command, name="import")
 @click.argument("handle")
 @click.option("--model-dir", type=_PATH, default=Path("model"), help="Model store for the new version.")
-@click.option("--tokenizer", type=_PATH, metavar="DIR", help="Folder of another tokenizer.json.")
+@click.option("--tokenizer", metavar="HANDLE", help="Another model whose tokenizer is read, in the same forms.")
 @click.option(
     "--calibration",
     type=_PATH,
@@ -40,13 +36,13 @@ _PATH = click.Path(path_type=Path)
 def main(
     handle: str,
     model_dir: Path,
-    tokenizer: Path | None,
+    tokenizer: str | None,
     calibration: Path | None,
     precision: str,
     promote: bool,
     reading: DataOptions,
 ) -> None:
-    """Save the Hugging Face classifier in HANDLE, a folder or an archive, as a model version.
+    """Save the Hugging Face classifier HANDLE as a model version: a folder, an archive, or OWNER/NAME@REVISION.
 
     BERT, DistilBERT, RoBERTa and XLM-RoBERTa can be imported. The folder needs config.json, tokenizer.json and
     model.safetensors. Texts with the labels of the model make the version one whose drift can be watched.
@@ -58,27 +54,16 @@ def main(
     texts = None if calibration is None else _calibration_texts(calibration, reading)
     store = ModelStore(model_dir)
     before = store.current_id()
-    with _folder_of(handle) as folder:
-        options = ImportOptions(Path(handle).name, precision=precision)
-        version = import_classifier(folder, store, options, tokenizer, texts, click.echo)
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(opened_source(handle, "HANDLE", CONFIG_FILE))
+        other = None
+        if tokenizer is not None:
+            other = opened.enter_context(opened_source(tokenizer, "--tokenizer", TOKENIZER_FILE)).folder
+        options = ImportOptions(source.handle, source.revision, precision)
+        version = import_classifier(source.folder, store, options, other, texts, click.echo)
     if promote and store.current_id() != version.id:
         store.promote(version.id, expected_current=before)
     click.echo(f"saved:         {version.path}{' (current)' if store.current_id() == version.id else ''}")
-
-
-@contextlib.contextmanager
-def _folder_of(handle: str) -> Iterator[Path]:
-    """The folder with config.json: HANDLE itself, or unpacked from it for the time of the block."""
-    path = Path(handle)
-    if path.is_dir():
-        yield path
-    elif path.is_file() and is_archive(path):
-        with tempfile.TemporaryDirectory(prefix="textclf-import-") as scratch:
-            unpack_into(Path(scratch), path, _MAX_BYTES)
-            inner = [Path(scratch), *sorted(child for child in Path(scratch).iterdir() if child.is_dir())]
-            yield next((folder for folder in inner if (folder / CONFIG_FILE).is_file()), inner[0])
-    else:
-        raise ConfigError(f"expected a folder or an archive of a model, found none at {handle}; check the path")
 
 
 def _calibration_texts(path: Path, reading: DataOptions) -> CalibrationTexts:
