@@ -200,7 +200,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         yield from (f"{escaped(one[:1].upper() + one[1:])}." for one in shortcoming_sentences(matrix, manifest, split))
         error = 1 - int(matrix.trace()) / int(matrix.sum())
         part = f"the {_SPLIT_TITLES[split]} part"
-        yield f"Of texts like those of {part}, {percent(error)} get a wrong label; of other texts it may be more."
+        yield f"{percent(error)} of texts like those of {part} get a wrong label; of other texts it may be more."
     if sentence := unusual_sentence(manifest.unusual):
         yield f"textclf marks unusual texts: {escaped(sentence)}."
 
