@@ -192,6 +192,7 @@ _COMMANDS = [
     _StageCommand("train", "train_model", "", "Fine-tune an encoder and save a version."),
     _StageCommand("tune", "textclf.tuning.command", "", "Search for better options of a training."),
     _StageCommand("import", "textclf.importing.command", "", "Save a Hugging Face classifier as a version."),
+    _StageCommand("export", "textclf.exporting.command", "", "Write a version for other software."),
     _StageCommand("score", "inference", "score", "Score a table of texts."),
     _StageCommand("explain", "inference", "explain", "Show which words speak for a prediction."),
     _StageCommand("live", "inference", "live", "Score texts as you type them."),

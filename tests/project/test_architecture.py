@@ -59,6 +59,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "training": {"data", "graph", "runtime", "report", "evaluation", *_RECORDS},
     "importing": {"cli", "data", "graph", "hub", "runtime", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "rules", "report", *_RECORDS},
+    "exporting": {"cli", "data", "graph", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
     "tuning": {"cli", "data", "report", "store", "training"},
 }

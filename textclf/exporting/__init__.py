@@ -1,0 +1,1 @@
+"""Versions as folders for other software: the Hugging Face library and ONNX."""
