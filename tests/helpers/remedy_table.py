@@ -22,6 +22,7 @@ _AN_EARLIER_VERSION = (
 _EMBEDDED = "tests/training/encoders/test_encoders.py::test_embedded_encoder_is_exported_once"
 _LABELLING = "tests/monitoring/test_labelling.py"
 _EXPLAIN = "tests/explain/test_command.py::test_a_table_becomes_jsonl"
+_EXPORT = "tests/exporting/test_export.py"
 _TUNE = "tests/tuning/test_tune_command.py"
 _TUNED = ("train", f"{_TUNE}::test_the_saved_options_train_the_best_trial")
 _STUDY = ("tune", f"{_TUNE}::test_a_study_that_does_not_fit_leads_to_another")
@@ -107,6 +108,8 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
             ("--input", "--output", "--html", "--summary"), ("explain", f"{_EXPLAIN}_a_page_and_a_summary")
         ),
     },
+    "textclf/exporting/command.py": {"--output": ("export", f"{_EXPORT}::test_the_command")},
+    "textclf/exporting/hugging_face.py": {"--to": ("export", f"{_EXPORT}::test_mean_pooling_leads_to_onnx")},
     "textclf/labels.py": {"--rename-label": (f"{_READERS}, score", f"{_HERE}::test_labels_of_the_test_part")},
     "textclf/monitoring/labelling_commands.py": dict.fromkeys(
         ("--audit", "--informative", "--output"), ("sample", f"{_LABELLING}::test_sample_refuses_what_would_lose_work")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textclf.errors import ConfigError
+from textclf.errors import ConfigError, export_again_command
 from textclf.exporting.engine_weights import golden_error, weights_of_engine
 from textclf.graph.bert_weights import EncoderSizes, UnknownEncoderError, Weights, encoder_sizes
 from textclf.graph.engine_graph import GraphForm
@@ -53,7 +53,7 @@ def read_model(version: ModelVersion) -> ExportedModel:
     except UnknownEncoderError as error:
         raise ConfigError(
             f"expected an engine that was built from weights, found {error}; save a version with a new engine "
-            f"(textclf train --export-again {version.id}) and export that"
+            f"({export_again_command(version.id)}) and export that"
         ) from error
     temperature = np.float32(version.manifest.temperature)
     head = {name: weights[name] / temperature for name in ("classifier/kernel", "classifier/bias")}
@@ -71,12 +71,12 @@ def differences(manifest: Manifest) -> list[str]:
     ]
     if manifest.windows > 1:
         found.append(
-            f"It reads the first {manifest.max_length} wordpieces of a text; textclf reads up to {manifest.windows} "
+            f"It reads the first {manifest.max_length} wordpieces of a text; the version reads up to {manifest.windows} "
             f"windows of this length."
         )
     elif manifest.truncation == "head+tail":
         found.append(
-            f"It reads the first {manifest.max_length} wordpieces of a longer text; textclf reads its beginning "
+            f"It reads the first {manifest.max_length} wordpieces of a longer text; the version reads its beginning "
             f"({manifest.head_fraction:.0%}) and its end."
         )
     if isinstance(manifest.cascade.get("settings"), dict):
