@@ -25,7 +25,7 @@ _EXTRAS = {
     "versions": "monitor",
 }
 # The same of packages, whatever the command.
-_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune", "tokenizers": "hub", "safetensors": "hub"}
+_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune", "tokenizers": "hub", "safetensors": "hub", "onnx": "onnx"}
 # Distributions that are not named like their modules.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.

@@ -14,9 +14,10 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from textclf.__main__ import main
 from textclf.errors import ConfigError
 from textclf.exporting.command import export
-from textclf.exporting.engine_weights import golden_error, weights_of_engine
+from textclf.exporting.engine_weights import golden_error, weights_of_engine, weights_of_graph
 from textclf.exporting.exported_model import differences, read_model
 from textclf.exporting.hugging_face import write_hugging_face
+from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.importing.importer import ImportOptions, import_classifier
 from textclf.runtime.loading import predictor_of_version
 from textclf.stats.calibration import softmax
@@ -61,6 +62,21 @@ def test_weights_of_an_engine(versions, precision):
     for name, value in expected.items():
         assert weights[name].shape == value.shape, name
         np.testing.assert_allclose(weights[name], value, atol=tolerance * max(1, np.abs(value).max()), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        GraphForm(pooling="mean"),
+        GraphForm(activation="gelu_erf", pooler="relu", padding_id=1),
+        GraphForm(activation="relu", epsilon=1e-5),
+    ],
+    ids=["mean", "erf", "relu"],
+)
+def test_every_form_of_an_encoder_is_recognised(form):
+    _, found = weights_of_graph(build_graph(tiny_weights(2), form))
+    assert dataclasses.replace(found, epsilon=form.epsilon) == form
+    assert found.epsilon == pytest.approx(form.epsilon)
 
 
 def test_numpy_reads_the_folder_with_equal_probabilities(versions, folder):

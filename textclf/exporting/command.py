@@ -9,11 +9,12 @@ from textclf.cli.commands import Command
 from textclf.errors import ConfigError
 from textclf.exporting.exported_model import ExportedModel, differences, read_model
 from textclf.exporting.hugging_face import write_hugging_face
+from textclf.exporting.onnx_model import write_onnx
 from textclf.files import atomic_folder
 from textclf.store.model_store import ModelVersion, find_version
 
 _PATH = click.Path(path_type=Path)
-_FORMATS: Mapping[str, Callable[[ExportedModel, Path], None]] = {"huggingface": write_hugging_face}
+_FORMATS: Mapping[str, Callable[[ExportedModel, Path], None]] = {"huggingface": write_hugging_face, "onnx": write_onnx}
 
 
 @click.command(cls=Command, name="export")
@@ -30,6 +31,7 @@ def main(version: str | None, target: str, output: Path, model_dir: Path) -> Non
     \b
     Examples:
       textclf export --to huggingface --output my-classifier --model-dir my-models
+      textclf export --to onnx --output my-onnx --model-dir my-models
     """
     found = find_version(model_dir, version)
     export(found, target, output)
@@ -43,7 +45,7 @@ def export(version: ModelVersion, target: str, output: Path) -> None:
 
     Args:
         version: it needs its part `engine`.
-        target: "huggingface".
+        target: "huggingface" or "onnx".
         output: the folder; an empty one is replaced.
 
     Raises:

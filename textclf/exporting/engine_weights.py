@@ -32,9 +32,17 @@ def weights_of_engine(version: ModelVersion) -> tuple[dict[str, NDArray[np.float
         ModelStoreError: if the version has no engine.
         UnknownEncoderError: if the graph is not one of textclf.graph.engine_graph.
     """
-    model = import_openvino().Core().read_model(str(version.part("engine") / GRAPH_FILE))
+    return weights_of_graph(import_openvino().Core().read_model(str(version.part("engine") / GRAPH_FILE)))
+
+
+def weights_of_graph(graph: Any) -> tuple[dict[str, NDArray[np.float32]], GraphForm]:
+    """As weights_of_engine, from an openvino.Model.
+
+    Raises:
+        UnknownEncoderError: if the graph is not one of textclf.graph.engine_graph.
+    """
     try:
-        return _read(model.get_ordered_ops())
+        return _read(graph.get_ordered_ops())
     except (IndexError, KeyError, RuntimeError, StopIteration, ValueError) as error:
         raise UnknownEncoderError(f"a graph of another form ({type(error).__name__}: {error})") from error
 

@@ -71,8 +71,8 @@ def differences(manifest: Manifest) -> list[str]:
     ]
     if manifest.windows > 1:
         found.append(
-            f"It reads the first {manifest.max_length} wordpieces of a text; the version reads up to {manifest.windows} "
-            f"windows of this length."
+            f"It reads the first {manifest.max_length} wordpieces of a text; the version reads up to "
+            f"{manifest.windows} windows of this length."
         )
     elif manifest.truncation == "head+tail":
         found.append(

@@ -157,7 +157,7 @@ def _results(manifest: Manifest) -> list[str]:
     if isinstance(cascade, Mapping) and isinstance(cascade.get("accuracy"), Mapping):
         accuracy = _figure(cascade["accuracy"].get("cascade"))
         texts = f"{cascade.get('texts', 0):,} test texts"
-        lines += ["", f"The cascade, which is what textclf serves, has an accuracy of {accuracy} on {texts}."]
+        lines += ["", f"The cascade, with which a server answers, has an accuracy of {accuracy} on {texts}."]
     return lines
 
 
@@ -202,7 +202,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         part = f"the {_SPLIT_TITLES[split]} part"
         yield f"{percent(error)} of texts like those of {part} get a wrong label; of other texts it may be more."
     if sentence := unusual_sentence(manifest.unusual):
-        yield f"textclf marks unusual texts: {escaped(sentence)}."
+        yield f"The version marks unusual texts: {escaped(sentence)}."
 
 
 def _source(manifest: Manifest) -> str:
