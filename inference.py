@@ -33,7 +33,7 @@ from textclf.report.model_card import model_card
 from textclf.report.version_config import config_comments, training_values
 from textclf.report.versions import compare_versions, describe_version, describe_versions
 from textclf.rules.loading import with_rules
-from textclf.runtime.file_scoring import check_ending, row_writer, score_rows
+from textclf.runtime.file_scoring import check_ending, marks_of, row_writer, score_rows
 from textclf.runtime.loading import load_predictor
 from textclf.runtime.prediction import Prediction, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
@@ -238,14 +238,7 @@ class Inference:
         read = functools.partial(table.rows, on_progress=on_progress)
         predictor = self.predictor
         remove_leftovers(target.parent)
-        with row_writer(
-            target,
-            predictor.class_names,
-            table.names,
-            for_spreadsheets,
-            predictor.unusual is not None,
-            predictor.rules is not None,
-        ) as write:
+        with row_writer(target, predictor.class_names, table.names, for_spreadsheets, *marks_of(predictor)) as write:
             report = score_rows(read, predictor, write, text_column, skip_bad, rename_labels, labels, source)
         return dataclasses.replace(report, columns=table.note)
 

@@ -41,7 +41,14 @@ _UNUSUAL_REASON: _Json = {
     "description": "Present next to `unusual`: the text has no letters, or its words are not those of the training "
     "texts (such as another language), or it is far from the training texts otherwise.",
 }
-_MARKS: _Json = {"empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON, "rules": RULES}
+_UNSURE: _Json = {
+    "const": True,
+    "description": "Present if the probability of the label is below the version's threshold of its class, or if a rule "
+    "chose `unsure`.",
+}
+_MARKS: _Json = {
+    "empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON, "unsure": _UNSURE, "rules": RULES
+}  # fmt: skip
 _STAGE: _Json = {
     "enum": [LINEAR, ENCODER, RULE],
     "description": "Stage of the cascade that made the prediction; absent without a cascade, or if CASCADE is off. "
@@ -282,6 +289,7 @@ def _schemas(settings: Settings, class_names: Sequence[str] | None) -> _Json:
             **_list({"enum": [*REASONS, None]}),
             "description": "Present next to `unusual`; null for a text that is not unusual.",
         },
+        "unsure": {**_list({"type": "boolean"}), "description": "Present if a prediction of the list is unsure."},
         "rules": {**_list(_list({"type": "string"})), "description": "Present if a rule changed a text of the list."},
     }
     ranking = _list(_object({"label": label, "score": _PROBABILITY}, ["label", "score"]))

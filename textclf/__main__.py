@@ -174,6 +174,9 @@ _VERSIONS = [
     _StageCommand("list", "inference", "versions", "List the versions of a store."),
     _StageCommand("inspect", "inference", "inspect", "Show the metrics and settings of a version."),
     _StageCommand("compare", "inference", "compare", "Compare two versions."),
+    _StageCommand(
+        "unsure", "textclf.evaluation.unsure_command", "", "Mark the predictions that a version is unsure of."
+    ),
     _StageCommand("promote", "retraining", "promote", "Make a version current."),
     _StageCommand("rollback", "retraining", "rollback", "Go back to an earlier version and hold promotions."),
     _StageCommand("lift-hold", "retraining", "lift-hold", "Allow promotions again after a rollback."),

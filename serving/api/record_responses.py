@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RESERVED = frozenset(
     (
         "text", "label", "score", "probabilities", "truncated", "stage", "model", "empty", "unusual", "unusual_reason",
-        "rules", "error", "explanation", "explanation_base", "explanation_unit", "explanation_spans",
+        "unsure", "rules", "error", "explanation", "explanation_base", "explanation_unit", "explanation_spans",
         "explanation_evaluations", "explanation_complete", "explanation_stage", "explanation_baseline",
         "explanation_unseen", "model_probabilities",
     )

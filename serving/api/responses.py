@@ -3,8 +3,8 @@
 `score` is a Prediction's score: the probability of the second class for two classes, of the label for more. Only a
 ranking (`data`) has a score for each label. `stage` is present if a cascade predicts. `empty` is present, and true, for
 a text without wordpieces; for a list that contains one it has a value for each text. `unusual`, with the reason in
-`unusual_reason`, is present in the same way for a text that is not of the kind of the training texts. So is `rules`,
-the names of the rules that rewrote the text or decided its label.
+`unusual_reason`, is present in the same way for a text that is not of the kind of the training texts. So are `unsure`,
+for a prediction below its class's threshold, and `rules`, the names of the rules that rewrote the text or decided.
 """
 
 import json
@@ -79,6 +79,8 @@ def marks_of(prediction: "Prediction") -> dict[str, Any]:
     mark: dict[str, Any] = {"empty": True} if prediction.is_empty else {}
     if prediction.unusual_reason is not None:
         mark |= {"unusual": True, "unusual_reason": prediction.unusual_reason}
+    if prediction.unsure:
+        mark["unsure"] = True
     if prediction.rules:
         mark["rules"] = prediction.rules
     return mark
@@ -103,6 +105,8 @@ def _columns(predictions: Sequence["Prediction"], model: str) -> Any:
         body["empty"] = empty
     if any(unusual := [item.unusual for item in predictions]):
         body |= {"unusual": unusual, "unusual_reason": [item.unusual_reason for item in predictions]}
+    if any(unsure := [item.unsure for item in predictions]):
+        body["unsure"] = unsure
     if any(rules := [item.rules for item in predictions]):
         body["rules"] = rules
     return body

@@ -402,8 +402,8 @@ def test_scored_files(written):
     header = (written / "scored.csv").read_text(encoding="utf-8").partition("\n")[0].strip().split(",")
     columns = {"p:*" if name.startswith("p:") else name for name in header} - {"text"}
     # The version is of earlier software, which marks no text as unusual.
-    assert columns | {UNUSUAL, RULES} == LIST["Scored files"]["CSV"]
-    marks = {EMPTY, UNUSUAL, UNUSUAL_REASON, RULES}
+    assert columns | {UNUSUAL, RULES, UNSURE} == LIST["Scored files"]["CSV"]
+    marks = {EMPTY, UNUSUAL, UNUSUAL_REASON, UNSURE, RULES}
     assert {*lines_of(written / "scored.jsonl")[0], *marks} - {"text"} == LIST["Scored files"]["JSONL"]
 
 
@@ -565,7 +565,7 @@ def test_http(seen):
     assert set(schemas) == {name for name in listed if name in schemas} | {"Rankings", "ExplainedRankings"}
     responses = seen.responses
     # The version is of earlier software, which marks no text as unusual. The server has no rules.
-    marks = {UNUSUAL, UNUSUAL_REASON, RULES}
+    marks = {UNUSUAL, UNUSUAL_REASON, UNSURE, RULES}
     assert set(responses["Prediction"]) | marks == listed["Prediction"]
     assert set(responses["/predict"]) | marks == listed["Predictions"]
     assert set(responses["/invocations"]) | marks == listed["Ranking"]

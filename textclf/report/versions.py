@@ -10,6 +10,7 @@ from typing import Any
 from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.errors import ModelStoreError
 from textclf.report.shortcomings import version_shortcomings
+from textclf.report.unsure import unsure_lines
 from textclf.report.unusual import unusual_sentence
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
@@ -131,6 +132,7 @@ def describe_version(version: ModelVersion) -> str:
         head += [("", f"refused {reason}") for reason in manifest.engine.get("refused", [])]
     head += _cascade_state(manifest)
     head += [("unusual texts", unusual_sentence(manifest.unusual))]
+    head += [("unsure" if row == 0 else "", line) for row, line in enumerate(unsure_lines(manifest.unsure))]
     if version.has(REFERENCE_FILE):
         head += [("reference", _reference(version.part(REFERENCE_FILE)))]
     warnings = [f"warning: {sentence}" for sentence in version_shortcomings(version)]

@@ -95,6 +95,7 @@ class AppliedRules:
             stage=RULE,
             rules=(*rules, *(added or (_DEFAULT_NAME,))),
             replaced=prediction,
+            unsure=found.label == UNSURE,
         )
 
     def _check_fields(self, found: Prediction, model: Prediction) -> None:

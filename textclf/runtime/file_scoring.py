@@ -4,8 +4,9 @@ A scored row contains the input's fields in their order, then `label`, `score`, 
 `p:<class>` for each class) and `truncated`; in JSONL a text without wordpieces also has `empty`, which is true. The
 input's own `label` becomes `input_label`. An unusual text has `unusual`, which is true, and `unusual_reason` in JSONL;
 CSV has a column `unusual` with the reason or nothing, if the version recognises such texts. With rules, a row that they
-changed has `rules`, the list of their names; CSV has a column `rules` with the names between blanks. An input with a
-field of one of the other names is refused, so that no field is overwritten.
+changed has `rules`, the list of their names; CSV has a column `rules` with the names between blanks. An unsure
+prediction has `unsure`, which is true; CSV has a column `unsure` if the version has thresholds. An input with a field of
+one of the other names is refused, so that no field is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a
@@ -35,7 +36,7 @@ from textclf.files import atomic_file
 from textclf.runtime.apart import chunks, predict_apart
 from textclf.runtime.checked_texts import check_text
 from textclf.runtime.label_accuracy import LabelComparison
-from textclf.runtime.prediction import Prediction
+from textclf.runtime.prediction import UNSURE, Prediction
 from textclf.runtime.predictor import Predictor
 from textclf.runtime.scoring_report import ScoringReport, row_reason
 from textclf.spreadsheets import neutral
@@ -142,6 +143,7 @@ def row_writer(
     for_spreadsheets: bool = False,
     marks_unusual: bool = False,
     has_rules: bool = False,
+    marks_unsure: bool = False,
 ) -> Iterator[WriteRow]:
     """Open a file and yield a function that writes one scored row in the format of the file's ending.
 
@@ -155,6 +157,7 @@ def row_writer(
         for_spreadsheets: neutralise texts that start like a formula; only for CSV.
         marks_unusual: whether the model recognises unusual texts, which CSV has a column for.
         has_rules: whether rules are applied, which CSV has a column for.
+        marks_unsure: whether the version has thresholds of unsure predictions, which CSV has a column for.
 
     Raises:
         InputError: if the ending is unknown, or does not fit for_spreadsheets; or if a column has a name that the
@@ -171,6 +174,9 @@ def row_writer(
         taken |= {UNUSUAL} if is_csv else {UNUSUAL, UNUSUAL_REASON}
     if has_rules:
         taken.add(RULES)
+    # A rule can make a prediction unsure, too; then only JSONL has the field.
+    if marks_unsure or (has_rules and not is_csv):
+        taken.add(UNSURE)
     _check_free(columns, taken)
     with contextlib.ExitStack() as stack:
         file: Any = stack.enter_context(atomic_file(path, "wb"))
@@ -179,7 +185,7 @@ def row_writer(
             file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
         if is_csv:
             shown = neutral if for_spreadsheets else _unchanged
-            header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual, has_rules)
+            header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual, has_rules, marks_unsure)
         else:
             header, text_of_row = "", _json_text
         file.write(_utf8(header))
@@ -189,6 +195,11 @@ def row_writer(
             file.write(_utf8(text_of_row(fields, prediction)))
 
         yield write
+
+
+def marks_of(predictor: Predictor) -> tuple[bool, bool, bool]:
+    """The arguments `marks_unusual`, `has_rules` and `marks_unsure` of row_writer() for a model."""
+    return predictor.unusual is not None, predictor.rules is not None, bool(predictor.unsure_below)
 
 
 def check_ending(path: Path) -> None:
@@ -247,6 +258,7 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
         "truncated": prediction.truncated,
         **({EMPTY: True} if prediction.is_empty else {}),
         **({UNUSUAL: True, UNUSUAL_REASON: prediction.unusual_reason} if prediction.unusual else {}),
+        **({UNSURE: True} if prediction.unsure else {}),
         **({RULES: list(prediction.rules)} if prediction.rules else {}),
     }
     return _json(row) + "\n"
@@ -258,6 +270,7 @@ def _csv_text(
     shown: Callable[[Any], Any],
     marks_unusual: bool,
     has_rules: bool,
+    marks_unsure: bool,
 ) -> tuple[str, Callable[[Fields, Prediction], str]]:
     """The header, and a function that turns a row into a line of CSV; `shown` is applied to each text."""
     known = set(columns)
@@ -277,12 +290,14 @@ def _csv_text(
                 _cell(prediction.truncated),
                 *([prediction.unusual_reason or ""] if marks_unusual else []),
                 *([" ".join(prediction.rules)] if has_rules else []),
+                *([_cell(prediction.unsure)] if marks_unsure else []),
             ]
         )
 
     header = [*map(_renamed, columns), "label", "score", *_probability_columns(class_names), "truncated"]
     header += [UNUSUAL] if marks_unusual else []
     header += [RULES] if has_rules else []
+    header += [UNSURE] if marks_unsure else []
     return _csv_line([shown(cell) for cell in header]), text_of_row
 
 

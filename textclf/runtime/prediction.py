@@ -34,6 +34,8 @@ class Prediction:
         rules: names of the rules that changed the text or the prediction, in the order in which they did.
         rewritten: the text that the model read, if rules rewrote it; None if it read `text`.
         replaced: the prediction of the model that a rule replaced; None if no rule did.
+        unsure: whether the probability of `label` is below the version's threshold of the class, or a rule chose
+            "unsure"; False for a version without thresholds.
     """
 
     text: str
@@ -47,6 +49,7 @@ class Prediction:
     rules: tuple[str, ...] = ()
     rewritten: str | None = None
     replaced: "Prediction | None" = None
+    unsure: bool = False
 
     @property
     def read_text(self) -> str:
@@ -91,7 +94,8 @@ def in_words(prediction: Prediction) -> str:
     if prediction.rewritten is not None:
         stage += "; the text was rewritten by a rule"
     unusual = "" if prediction.unusual_reason is None else f"; unusual: {MEANINGS[prediction.unusual_reason]}"
-    return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage}{unusual})"
+    unsure = "; unsure" if prediction.unsure and prediction.label != UNSURE else ""
+    return f"{prediction.label}  (score {prediction.score:.4f}: {probabilities}{cut}{stage}{unusual}{unsure})"
 
 
 def _stage_in_words(prediction: Prediction) -> str:

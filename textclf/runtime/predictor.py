@@ -24,6 +24,7 @@ from textclf.runtime.rule_hooks import Rewritten, RuleHooks
 from textclf.runtime.turns import SHORT_CHARS, Turns
 from textclf.runtime.unusual import UnusualTexts
 from textclf.stats.calibration import decide, softmax
+from textclf.stats.unsure import is_unsure
 
 TOKENS_PER_BATCH = 4096
 
@@ -90,9 +91,9 @@ class Predictor:
         version_id: id of the model version; "" for a model without versions.
         cascade: linear stage that predicts the texts it is sure of; None sends every text to the encoder.
         other_names: class names by the names that the classes have in the training data, to compare with labels.
-        unusual: recognises texts that are not of the kind of the training texts, if the backend has a tokenizer; None
-            marks no text.
+        unusual: recognises texts that are not of the kind of the training texts; None marks no text.
         golden_texts: texts on which rules are checked.
+        unsure_below: threshold of each class (textclf.stats.unsure.is_unsure); none marks no prediction as unsure.
 
     Attributes:
         rules: the operator's rules, which are applied to every text and prediction; None: none
@@ -117,6 +118,7 @@ class Predictor:
         other_names: Mapping[str, str] | None = None,
         unusual: UnusualTexts | None = None,
         golden_texts: Sequence[str] = (),
+        unsure_below: Sequence[float | None] = (),
     ) -> None:
         if len(class_names) < 2:
             raise ConfigError(f"class_names: expected at least two classes, got {class_names!r}")
@@ -144,6 +146,7 @@ class Predictor:
         self.other_names = dict(other_names or {})
         self.unusual = unusual
         self.golden_texts = tuple(golden_texts)
+        self.unsure_below = tuple(unsure_below)
         self.rules: RuleHooks | None = None
         self.speed = EncoderSpeed()
         self._reading = Turns()
@@ -258,8 +261,8 @@ class Predictor:
         probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
         counts = [None] * len(read.texts) if encoded.token_counts is None else encoded.token_counts.tolist()
-        limit = self.max_wordpieces
-        reasons = read.unusual or [None] * len(read.texts)
+        limit, reasons = self.max_wordpieces, read.unusual or [None] * len(read.texts)
+        unsure = is_unsure(ids, probabilities, self.unsure_below)
         predictions = [
             Prediction(
                 text=text,
@@ -270,9 +273,10 @@ class Predictor:
                 tokens=count,
                 stage=None if stages is None else LINEAR if left else ENCODER,
                 unusual_reason=reason,
+                unsure=doubt,
             )
-            for text, label_id, row, count, left, reason in zip(
-                read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, reasons, strict=True
+            for text, label_id, row, count, left, reason, doubt in zip(
+                read.texts, ids.tolist(), probabilities.tolist(), counts, is_exit, reasons, unsure, strict=True
             )
         ]
         if self.rules is not None and read.rewritten is not None:

@@ -67,6 +67,8 @@ class Manifest:
             empty for a version that marks no text.
         source: of an imported version "handle", "revision" (commit on the Hub, or ""), "family", "sha256" of the
             weights, and "license" as the model card states it; empty for a version that was trained.
+        unsure: thresholds per class, below which predictions are unsure, and how they were chosen
+            (textclf.evaluation.unsure_thresholds); empty for a version without thresholds.
         files: path inside the version, with slashes, to SHA-256.
         created: UTC, ISO 8601.
         parent: id of the version that this one was made from, or None.
@@ -95,6 +97,7 @@ class Manifest:
     cascade: dict[str, Any] = field(default_factory=dict)
     unusual: dict[str, Any] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
+    unsure: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
     parent: str | None = None
@@ -125,6 +128,7 @@ class Manifest:
             if item.default_factory is dict:
                 self._check(item.name, isinstance(getattr(self, item.name), dict), "a dict")
         self._check("metrics", all(isinstance(split, dict) for split in self.metrics.values()), "a dict for each split")
+        self._check("unsure", self._has_valid_thresholds(), "a threshold from 0 to 1, or null, for each class")
         self._check("golden_texts", _is_tuple_of_text(self.golden_texts), "texts")
         self._check("created", isinstance(self.created, str), "a time")
         self._check("parent", self.parent is None or _is_id(self.parent), "the id of a version, or null")
@@ -197,6 +201,16 @@ class Manifest:
         if not manifest.id or not manifest.created:
             raise ModelStoreError.damaged(f"{source}: expected the id and time of a saved version, got none")
         return manifest
+
+    def _has_valid_thresholds(self) -> bool:
+        thresholds = self.unsure.get("thresholds", {})
+        if not self.unsure:
+            return True
+        return (
+            isinstance(thresholds, dict)
+            and set(thresholds) == set(self.class_names)
+            and all(value is None or (_is_number(value) and 0 <= value <= 1) for value in thresholds.values())
+        )
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
