@@ -43,8 +43,8 @@ _UNUSUAL_REASON: _Json = {
 }
 _UNSURE: _Json = {
     "const": True,
-    "description": "Present if the probability of the label is below the version's threshold of its class, or if a rule "
-    "chose `unsure`.",
+    "description": "Present if the probability of the label is below the version's threshold of its class, or if a "
+    "rule chose `unsure`.",
 }
 _MARKS: _Json = {
     "empty": _EMPTY, "unusual": _UNUSUAL, "unusual_reason": _UNUSUAL_REASON, "unsure": _UNSURE, "rules": RULES

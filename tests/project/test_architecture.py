@@ -54,7 +54,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "rules": {"runtime", *_RECORDS},
     "explain": {"cli", "data", "runtime", *_RECORDS},
     "graph": {"data", "runtime", *_RECORDS},
-    "evaluation": {"data", "runtime", "report", *_RECORDS},
+    "evaluation": {"cli", "data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},
     "training": {"data", "graph", "runtime", "report", "evaluation", *_RECORDS},
     "importing": {"cli", "data", "graph", "hub", "runtime", *_RECORDS},

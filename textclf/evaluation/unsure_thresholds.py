@@ -1,7 +1,7 @@
 """Thresholds of unsure predictions, chosen on the calibration set of a data set and saved as a child version.
 
-A child has the files of its parent and the field `unsure` in its manifest. The scores are those that the version serves,
-with its cascade, so that the thresholds fit them.
+A child has the files of its parent and the field `unsure` in its manifest. The scores are those that the version
+serves, with its cascade, so that the thresholds fit them.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from textclf.errors import DatasetError
 from textclf.runtime.loading import predictor_of_version
 from textclf.stats.intervals import wilson_interval
 from textclf.stats.selective import coverage_curve
-from textclf.stats.unsure import CONFIDENCE, NEVER, class_thresholds, needed_texts
+from textclf.stats.unsure import CONFIDENCE, class_thresholds, needed_texts
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.tokenization.text_key import TextKeys
@@ -65,7 +65,7 @@ def chosen_thresholds(
         DatasetError: if no class reaches the target.
     """
     found = class_thresholds(labels, predicted, confidences, len(class_names), target)
-    if all(item.basis == NEVER for item in found):
+    if not any(item.sure for item in found):
         raise DatasetError(
             f"no class reaches a precision of {target:g} on {len(labels):,} calibration texts; at least "
             f"{needed_texts(target):,} right predictions are needed to show it: lower the target, or use more texts"

@@ -5,8 +5,8 @@ A scored row contains the input's fields in their order, then `label`, `score`, 
 input's own `label` becomes `input_label`. An unusual text has `unusual`, which is true, and `unusual_reason` in JSONL;
 CSV has a column `unusual` with the reason or nothing, if the version recognises such texts. With rules, a row that they
 changed has `rules`, the list of their names; CSV has a column `rules` with the names between blanks. An unsure
-prediction has `unsure`, which is true; CSV has a column `unsure` if the version has thresholds. An input with a field of
-one of the other names is refused, so that no field is overwritten.
+prediction has `unsure`, which is true; CSV has a column `unsure` if the version has thresholds. An input with a field
+of one of the other names is refused, so that no field is overwritten.
 
 CSV is UTF-8 with a header, commas, line feeds at line ends, and the quoting of RFC 4180. Floats have enough digits to
 read back the same number. JSON's true, false and null become true, false and an empty cell; lists and objects of a

@@ -87,13 +87,12 @@ class Predictor:
         temperature: divides the logits before softmax (see textclf.stats.calibration).
         threshold: with two classes, the second is predicted from this probability on; ignored for more classes.
         tokens_per_batch: maximum tokens of a batch, padding included; a batch has at least one text.
-        name: display name of the model.
-        version_id: id of the model version; "" for a model without versions.
+        name, version_id: display name of the model, and id of its version; "" for a model without versions.
         cascade: linear stage that predicts the texts it is sure of; None sends every text to the encoder.
         other_names: class names by the names that the classes have in the training data, to compare with labels.
         unusual: recognises texts that are not of the kind of the training texts; None marks no text.
         golden_texts: texts on which rules are checked.
-        unsure_below: threshold of each class (textclf.stats.unsure.is_unsure); none marks no prediction as unsure.
+        unsure_below: threshold of each class (textclf.stats.unsure); none marks no prediction as unsure.
 
     Attributes:
         rules: the operator's rules, which are applied to every text and prediction; None: none
@@ -260,9 +259,9 @@ class Predictor:
         is_exit = [False] * len(read.texts) if stages is None else stages.exits.tolist()
         probabilities = softmax(outputs.logits, self.temperature)  # [texts, classes]
         ids = decide(probabilities, self.threshold)  # [texts]
+        unsure = is_unsure(ids, probabilities, self.unsure_below)
         counts = [None] * len(read.texts) if encoded.token_counts is None else encoded.token_counts.tolist()
         limit, reasons = self.max_wordpieces, read.unusual or [None] * len(read.texts)
-        unsure = is_unsure(ids, probabilities, self.unsure_below)
         predictions = [
             Prediction(
                 text=text,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from textclf.stats.selective import Coverage, coverage_curve
 
-# One-sided confidence of the test. With a target of 0.98, a class needs 80 right predictions in a row to get a threshold.
+# One-sided confidence of the test. To show 0.98, a class needs 80 right predictions.
 CONFIDENCE = 0.8
 OWN, POOLED, NEVER = "own", "pooled", "never"
 

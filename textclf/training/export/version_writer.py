@@ -172,7 +172,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         ModelStoreError: if `parent` has no saved_model/, or an early one whose windows can't be changed.
     """
     saved_model, software = parent.part("saved_model"), {**parent.manifest.software, **_package_versions()}
-    manifest = dataclasses.replace(parent.manifest, parent=parent.id, software=software, windows=windows)
+    manifest = dataclasses.replace(parent.manifest, parent=parent.id, software=software, windows=windows, unsure={})
     preprocessing = preprocessing_of_version(parent)
     measured: MeasuredModel | None = None
     is_fitted_to_all = manifest.training.get("options", {}).get("train_on") == "all"
