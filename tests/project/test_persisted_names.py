@@ -56,6 +56,7 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
+from textclf.evaluation.unsure_thresholds import chosen_thresholds
 from textclf.explain.explainer import ABSENCE
 from textclf.explain.explanation import UNITS
 from textclf.explain.masked_text import BASELINES
@@ -96,6 +97,7 @@ OPTION_CLASSES = (
 RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outcome is not RetrainOutcome.FAILED}
 # Objects whose keys depend on the data.
 _KEYED_BY_DATA = (
+    "unsure.thresholds",
     "files",
     "per_class",
     "other_versions",
@@ -272,9 +274,12 @@ def test_the_manifest(trained_version, imported_version):
     # No teacher taught it.
     teachers = {f"training.teachers[].{name}" for name in fields_of(TeacherRecord)}
     now = keys_of(json_of(trained_version / "manifest.json"))
-    now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers", "source"}
+    now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers", "source", "unsure"}
     imported = keys_of(json_of(imported_version / "manifest.json"))
     now |= changes | teachers | {name for name in imported if name.startswith("source.")}
+    # A training chooses no thresholds; those of a child are below.
+    ids, confidences = np.arange(400) % 2, np.full(400, 0.9)
+    now |= keys_of({"unsure": chosen_thresholds(("neg", "pos"), ids, ids, confidences, 0.9)})
     assert now <= listed
     # A training with a recipe (test_train_model_recipe.py) has the last two.
     others = ("cascade.", "parity.cascade.", "metrics.out_of_fold.", "training.recipe.")

@@ -36,7 +36,8 @@ def calibration_split(version: ModelVersion, dataset_path: Path) -> Split:
     """
     manifest = version.manifest
     options = DataOptions.from_record(manifest.data.get("options", {}))
-    options = dataclasses.replace(options, near_duplicates="ignore")
+    # Counting near-duplicates takes long, and changes no split. Weights are for the training only.
+    options = dataclasses.replace(options, near_duplicates="ignore", weight_column="")
     dataset = load_dataset(dataset_path, options=options, spellings=manifest.class_names, text_keys=TextKeys())
     if dataset.class_names != manifest.class_names:
         raise DatasetError(
