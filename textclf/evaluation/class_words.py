@@ -7,7 +7,7 @@ import numpy as np
 
 from textclf.runtime.linear_stage import LinearStage
 from textclf.store.evaluation import ClassWord
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 
 MAX_WORDS = 12
 # Words of fewer texts may be names, and their weights are mostly chance.
@@ -18,7 +18,9 @@ MAX_TEXTS = 5000
 _CONTINUATION = "##"
 
 
-def class_words(linear: LinearStage, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[ClassWord, ...], ...]:
+def class_words(
+    linear: LinearStage, tokenizer: TextTokenizer, texts: Sequence[str]
+) -> tuple[tuple[ClassWord, ...], ...]:
     """Up to MAX_WORDS words for each class, the most important first; each is in at least MIN_TEXTS of the texts.
 
     The weight of a word is the sum over its wordpieces and pairs of them, as the linear stage sums them. Its importance
@@ -64,9 +66,9 @@ def _words(wordpieces: Sequence[int], continues: Sequence[bool]) -> list[tuple[i
     return words
 
 
-def _is_readable(word: tuple[int, ...], tokenizer: Tokenizer) -> bool:
+def _is_readable(word: tuple[int, ...], tokenizer: TextTokenizer) -> bool:
     return tokenizer.unknown_id not in word and any(map(str.isalnum, _spelled(word, tokenizer)))
 
 
-def _spelled(word: tuple[int, ...], tokenizer: Tokenizer) -> str:
+def _spelled(word: tuple[int, ...], tokenizer: TextTokenizer) -> str:
     return "".join(tokenizer.vocabulary[piece].removeprefix(_CONTINUATION) for piece in word)

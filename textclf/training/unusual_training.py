@@ -24,7 +24,7 @@ from textclf.runtime.unusual import (
     has_letters,
     normalised,
 )
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 from textclf.unusual_reasons import REASONS
 
 # With fewer texts the limits are uncertain.
@@ -51,7 +51,7 @@ _LETTERS = np.array([byte >= 128 or bytes([byte]).isalpha() for byte in range(25
 _SPACE = 0x20
 
 
-def fit_unusual(texts: Sequence[str], tokenizer: Tokenizer, seed: int = 0) -> UnusualTexts:
+def fit_unusual(texts: Sequence[str], tokenizer: TextTokenizer, seed: int = 0) -> UnusualTexts:
     """Statistics of the training texts; with fewer than MIN_TEXTS only texts without letters can be marked.
 
     Args:
@@ -79,7 +79,7 @@ def fit_unusual(texts: Sequence[str], tokenizer: Tokenizer, seed: int = 0) -> Un
     return UnusualTexts(_surprises(total), lengths, limits, frequent, marks_wordless)
 
 
-def unusual_counts(unusual: UnusualTexts, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
+def unusual_counts(unusual: UnusualTexts, tokenizer: TextTokenizer, texts: Sequence[str]) -> dict[str, Any]:
     """Manifest.unusual: how many of up to 5,000 held-out texts are unusual, by reason."""
     texts = texts[:_COUNTED_TEXTS]
     found = Counter(
@@ -89,7 +89,7 @@ def unusual_counts(unusual: UnusualTexts, tokenizer: Tokenizer, texts: Sequence[
     return {"judges_words": len(unusual.lengths) > 0, "texts": len(texts), "flagged": flagged}
 
 
-def _frequent_wordpieces(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.int32]:
+def _frequent_wordpieces(texts: Sequence[str], tokenizer: TextTokenizer) -> NDArray[np.int32]:
     """The most frequent wordpieces with letters, which together are half of all with letters in the texts."""
     is_letters = np.array([any(map(str.isalpha, piece)) and piece[0] != "[" for piece in tokenizer.vocabulary])
     found = np.concatenate([np.zeros(0, np.int64), *(text.wordpieces for text in tokenizer(texts))]).astype(np.int64)
