@@ -10,7 +10,8 @@ from textclf.explain.hierarchy import Group, word_tree
 from textclf.explain.masked_text import MaskedText, ReadPieces
 from textclf.explain.word_spans import TextWords, text_words
 from textclf.runtime.predictor import Predictor
-from textclf.tokenization.tokenizer import SPECIAL_TOKENS, Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
+from textclf.tokenization.tokenizer import SPECIAL_TOKENS
 
 Values = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -63,7 +64,7 @@ class Problem:
         )
 
 
-def tokenizer_of(predictor: Predictor) -> Tokenizer:
+def tokenizer_of(predictor: Predictor) -> TextTokenizer:
     """The tokenizer of a version with an engine."""
     tokenizer = predictor.backend.tokenizer
     if tokenizer is None:
