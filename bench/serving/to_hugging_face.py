@@ -16,8 +16,8 @@ import numpy as np
 from bench.errors import BenchError
 from textclf.cli.commands import Command
 from textclf.environment import prepare_tensorflow_import
+from textclf.exporting.hugging_face import state_of_weights
 from textclf.files import atomic_folder
-from textclf.graph.bert_weights import hugging_face_name
 from textclf.store.model_store import ModelVersion, open_model
 
 if TYPE_CHECKING:
@@ -42,23 +42,12 @@ def state_of_variables(variables: Mapping[str, "NDArray[Any]"]) -> dict[str, "ND
     Raises:
         BenchError: if a variable does not belong to a BERT classifier.
     """
-    state = {}
-    for name, value in variables.items():
-        module, _, kind = name.rpartition("/")
-        try:
-            head = {"classifier/kernel": "classifier.weight", "classifier/bias": "classifier.bias"}
-            target = head.get(name) or f"bert.{hugging_face_name(name)}"
-        except KeyError:
-            raise BenchError(f"expected the variables of a BERT encoder and its classifier, found {name}") from None
-        if kind == "kernel":
-            # PyTorch's Linear stores [out, in]. Heads are outputs of query, key and value, and inputs of the attention
-            # output.
-            is_split_input = value.ndim > 2 and module.endswith("self_attention/attention_output")
-            value = value.reshape(-1, value.shape[-1]).T if is_split_input else value.reshape(value.shape[0], -1).T
-        elif kind == "bias":
-            value = value.reshape(-1)
-        state[target] = np.ascontiguousarray(value, np.float32)
-    return state
+    try:
+        return state_of_weights(variables)
+    except KeyError as error:
+        raise BenchError(
+            f"expected the variables of a BERT encoder and its classifier, found {error.args[0]}"
+        ) from None
 
 
 def convert(version: ModelVersion, folder: Path) -> float:

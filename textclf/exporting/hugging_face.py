@@ -73,7 +73,7 @@ def state_of_weights(weights: Weights) -> dict[str, NDArray[np.float32]]:
             output [heads, head_dim, width], all other kernels [in, out].
 
     Raises:
-        KeyError: if a weight does not belong to a BERT classifier.
+        KeyError: with its name, if a weight does not belong to a BERT classifier.
     """
     head = {"classifier/kernel": "classifier.weight", "classifier/bias": "classifier.bias"}
     state = {}
@@ -83,6 +83,9 @@ def state_of_weights(weights: Weights) -> dict[str, NDArray[np.float32]]:
             value = value.reshape(-1, value.shape[-1]).T if joins_heads else value.reshape(len(value), -1).T
         elif name.endswith("/bias"):
             value = value.reshape(-1)
-        target = head.get(name) or f"bert.{hugging_face_name(name)}"
+        try:
+            target = head.get(name) or f"bert.{hugging_face_name(name)}"
+        except KeyError:
+            raise KeyError(name) from None
         state[target] = np.ascontiguousarray(value, np.float32)
     return state
