@@ -16,7 +16,7 @@ from pathlib import Path
 
 from textclf.environment import prepare_tensorflow_import
 
-if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
+if sys.modules.get("tensorflow") is not None and os.environ.get("TF_USE_LEGACY_KERAS") not in ("1", "true", "True"):
     raise ImportError(
         "tensorflow was imported with Keras 3 before textclf.training; set TF_USE_LEGACY_KERAS=1 in the environment, "
         "or import textclf.training.tf_setup first"
