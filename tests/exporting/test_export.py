@@ -100,6 +100,8 @@ def test_an_exported_version_is_imported_with_equal_labels(versions, folder, tmp
     found, expected = probabilities(again), probabilities(versions["float32"])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    with pytest.raises(ConfigError, match="which was imported; use the model that it was imported from"):
+        read_model(again)
 
 
 def test_the_card_names_what_differs(versions, folder):

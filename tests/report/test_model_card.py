@@ -70,6 +70,21 @@ def test_nothing_private_and_no_markup_of_names():
     assert "- Nothing." in card
 
 
+def test_an_imported_version_has_a_licence_and_no_path():
+    handle = "private/folder/my-model"
+    manifest = dataclasses.replace(
+        MANIFESTS[-1],
+        encoder=dict.fromkeys(MANIFESTS[-1].encoder, handle),
+        source={"handle": handle, "revision": "", "license": "mit"},
+    )
+    card = model_card(manifest)
+    assert front_matter(card)["license"] == "mit"
+    assert "| encoder | my-model |" in card
+    assert "private" not in card.replace('"type": "private"', "")
+    hub = dataclasses.replace(manifest, source={**manifest.source, "revision": "0" * 40})
+    assert "| encoder | private/folder/my-model |" in model_card(hub)
+
+
 def test_escaped_is_one_line():
     assert escaped("a\nb | *c* & <d>") == r"a b \| \*c\* &amp; &lt;d&gt;"
 

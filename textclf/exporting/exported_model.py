@@ -42,7 +42,7 @@ def read_model(version: ModelVersion) -> ExportedModel:
         ConfigError: if the version was imported, or its engine has another form.
     """
     version.verify(["engine"])
-    if getattr(version.manifest, "source", None):
+    if version.manifest.source:
         raise ConfigError(f"expected a version that was trained here, found {version.id}, which was imported; use the "
                           f"model that it was imported from")  # fmt: skip
     try:

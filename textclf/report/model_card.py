@@ -11,6 +11,7 @@ from typing import Any
 
 from textclf.report.drift_terms import percent
 from textclf.report.shortcomings import matrix_of, measured_split, shortcoming_sentences
+from textclf.report.unsure import unsure_lines
 from textclf.report.unusual import unusual_sentence
 from textclf.stats.intervals import macro_f1_interval, wilson_interval
 from textclf.store.manifest import Manifest
@@ -73,10 +74,12 @@ def _printable(text: str) -> str:
 
 
 def _front_matter(manifest: Manifest, export: ExportNotes | None) -> list[str]:
-    """YAML; each value is JSON, which YAML contains. The manifest records neither a licence nor a language."""
+    """YAML; each value is JSON, which YAML contains. Imported versions may record a licence, and none a language."""
     values: dict[str, Any] = {"pipeline_tag": "text-classification", "tags": ["text-classification", "textclf"]}
     if export is not None:
         values["library_name"] = export.library
+    if licence := manifest.source.get("license"):
+        values["license"] = _printable(str(licence))
     split = measured_split(manifest.metrics)
     found = _figures(manifest, split) if split else []
     if found:
@@ -103,7 +106,7 @@ def _figures(manifest: Manifest, split: str) -> list[tuple[str, str, float, floa
 
 
 def _model(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    yield "encoder", escaped(manifest.encoder["model_name"])
+    yield "encoder", escaped(_encoder(manifest))
     yield "pooling", escaped(manifest.training.get("pooling", "cls"))
     reads = f"up to {manifest.max_length} wordpieces, {'lower case' if manifest.lower_case else 'cased'}"
     if manifest.windows > 1:
@@ -119,6 +122,8 @@ def _model(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "temperature", f"{manifest.temperature:.4g}"
     if len(names) == 2:
         yield "threshold", f"{manifest.threshold:g} on P({escaped(names[1])})"
+    for line in unsure_lines(manifest.unsure):
+        yield "unsure", escaped(line)
     if manifest.engine:
         yield "engine", escaped(manifest.engine.get("precision"))
     if isinstance(manifest.cascade.get("settings"), dict):
@@ -191,7 +196,9 @@ def _training(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:
-    yield "The version records neither a licence nor languages. Those of the encoder and of the data apply."
+    licence = escaped(manifest.source.get("license") or "")
+    stated = f"The imported model has the licence {licence}." if licence else "The version records no licence."
+    yield f"{stated} It records no languages. Those of the encoder and of the data apply."
     split = measured_split(manifest.metrics)
     matrix = None if split is None else matrix_of(manifest.metrics[split], len(manifest.class_names))
     if split is None or matrix is None:
@@ -203,6 +210,13 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         yield f"{percent(error)} of texts like those of {part} get a wrong label; of other texts it may be more."
     if sentence := unusual_sentence(manifest.unusual):
         yield f"The version marks unusual texts: {escaped(sentence)}."
+
+
+def _encoder(manifest: Manifest) -> str:
+    """The name of the encoder; a name that may be a path loses its folders."""
+    name = manifest.encoder["model_name"]
+    may_be_path = name.startswith(("/", ".", "~")) or (bool(manifest.source) and not manifest.source.get("revision"))
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if may_be_path else name
 
 
 def _source(manifest: Manifest) -> str:
