@@ -73,7 +73,7 @@ def state_of_weights(weights: Weights) -> dict[str, NDArray[np.float32]]:
             output [heads, head_dim, width], all other kernels [in, out].
 
     Raises:
-        KeyError: with its name, if a weight does not belong to a BERT classifier.
+        KeyError: if a weight does not belong to a BERT classifier; its argument is the name.
     """
     head = {"classifier/kernel": "classifier.weight", "classifier/bias": "classifier.bias"}
     state = {}
