@@ -10,9 +10,11 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
+# PIP_USE_PEP517: Debian's pip would build packages without wheels with setup.py, which fails for seqeval.
 ENV PATH=/app/serving:/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
+    PIP_USE_PEP517=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -c 'import ensurepip, venv' 2>/dev/null || { \

@@ -80,6 +80,7 @@ class HubCache:
         commits = [(name.name, listing.commit) for name, listing in zip(names, found, strict=True)]
         key = _key(wanted.name.name, [_FORMAT, *commits])
         if (model := self._cached(key)) is not None:
+            self._remember(found)
             return model
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
@@ -89,26 +90,38 @@ class HubCache:
             except BlockingIOError:
                 self.say(f"waits for another process that imports {wanted}")
                 held.enter_context(locked(locks / key))
-            return self._cached(key) or self._imported(wanted, key, found)
+            model = self._cached(key) or self._imported(wanted, key, found)
+        self._remember(found)
+        return model
 
     def _commit(self, name: HubName) -> Listing:
         """The commit of a name; its files are listed only if the Hub was asked."""
         if name.is_pinned:
             return Listing(name, name.revision, ())
-        ref = self.folder / "refs" / _key(name.name, [name.revision])
+        ref = self._ref(name)
         try:
-            listing = self.client(None).list_files(name)
+            return self.client(None).list_files(name)
         except HubUnreachableError as error:
             if not ref.is_file():
                 raise
             commit = ref.read_text(encoding="utf-8").strip()
             self.say(f"warning: {error}; serves commit {commit}, which was served last")
             return Listing(name, commit, ())
-        with contextlib.suppress(PermissionError):  # The cache may be part of an image.
-            if not ref.is_file() or ref.read_text(encoding="utf-8") != listing.commit:
-                with atomic_file(ref) as file:
-                    file.write(listing.commit)
-        return listing
+
+    def _ref(self, name: HubName) -> Path:
+        return self.folder / "refs" / _key(name.name, [name.revision])
+
+    def _remember(self, found: Sequence[Listing]) -> None:
+        """Keep the commit of each branch and tag, now that its model is in the cache."""
+        for listing in found:
+            ref = self._ref(listing.name)
+            if listing.name.is_pinned or (ref.is_file() and ref.read_text(encoding="utf-8") == listing.commit):
+                continue
+            with (
+                contextlib.suppress(OSError),
+                atomic_file(ref) as file,
+            ):  # The cache may be read-only, or its disk full.
+                file.write(listing.commit)
 
     def _cached(self, key: str) -> FetchedModel | None:
         """A model of the cache whose files have their hashes; None if there is none."""

@@ -152,6 +152,9 @@ def run(arguments) -> int:
         ({"id2label": {"0": "a", "2": "b"}}, "expected id2label with the ids 0 to K-1"),
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "expected a label for each of 2 outputs, found 3"),
         ({"hidden_act": "silu"}, "expected hidden_act"),
+        ({"hidden_act": []}, "expected hidden_act"),
+        ({"num_hidden_layers": 10_000_000}, "expected the tensor bert.encoder.layer.9999999."),
+        ({"id2label": None, "num_labels": "x"}, "as num_labels, found 'x'"),
         ({"hidden_size": "16"}, "expected a whole number as hidden_size"),
         ({"num_attention_heads": 3}, "that 3 heads divide"),
         ({"position_embedding_type": "relative_key"}, "expected position_embedding_type"),
@@ -192,6 +195,41 @@ def test_damaged_files_are_refused(copy, tmp_path, name, content, says):
     with pytest.raises(SourceError) as caught:
         import_classifier(folder, ModelStore(tmp_path / "s"), ImportOptions("x"))
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("padding", [None, -3, 48])
+def test_positions_start_behind_the_padding_token(copy, tmp_path, padding):
+    with pytest.raises(SourceError, match="expected the id of a token as pad_token_id"):
+        import_classifier(
+            config_with(copy("roberta"), pad_token_id=padding), ModelStore(tmp_path / "s"), ImportOptions("x")
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda content: content["model"]["vocab"].pop("[UNK]"), "can't encode a text|special token"),
+        (
+            lambda content: content["model"]["vocab"].update({"zz": 3_000_000}),
+            "without large gaps, found the id 3000000",
+        ),
+    ],
+)
+def test_odd_tokenizers_are_refused(copy, tmp_path, change, says):
+    folder = copy("bert")
+    content = json.loads((folder / "tokenizer.json").read_bytes())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != "[UNK]"]
+    change(content)
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(SourceError, match=says):
+        import_classifier(folder, ModelStore(tmp_path / "s"), ImportOptions("x"))
+
+
+def test_some_labels_are_missing(tmp_path, capsys):
+    table = tmp_path / "texts.csv"
+    table.write_text("text,label\ngood,pos\nbad,\n")
+    assert run([str(FOLDER / "bert"), "--model-dir", str(tmp_path / "s"), "--calibration", str(table)]) != 0
+    assert "found 1 of 2 texts without one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("limit", [10, 1e30, True, -1, "many"])

@@ -39,6 +39,7 @@ NOT_RUN = {
     "textclf watch ": "runs until SIGTERM; tests/stages/test_monitoring.py runs it",
     "textclf sample --model-path my-models": "needs a log with texts; tests/monitoring/test_labelling.py draws them",
     "textclf labels import ": "needs a labelled file; tests/monitoring/test_labelling.py imports several",
+    "textclf versions unsure ": "needs hundreds of texts; tests/evaluation/test_unsure_version.py runs it",
     "textclf import OWNER/": "needs the Hub; tests/importing imports from a loopback Hub",
     "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
     "textclf data download ": "needs the network",

@@ -80,6 +80,16 @@ def test_a_pinned_commit_needs_no_request(servers):
     assert servers.hub.requests == []
 
 
+def test_a_commit_that_could_not_be_imported_was_not_served(servers):
+    first = servers.start()
+    moved = servers.hub.add(NAME, {**FILES, "config.json": b"[1]", "README.md": b"more"})  # One file too many.
+    with pytest.raises(AssertionError):
+        servers.start()
+    servers.endpoint = f"http://127.0.0.1:{free_port()}"
+    assert servers.start() == first
+    assert first.origin.commit != moved
+
+
 def test_without_the_hub_the_last_commit_of_a_branch_is_served(servers):
     (commit,) = servers.hub.models[NAME]
     first = servers.start()

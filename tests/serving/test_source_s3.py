@@ -214,6 +214,7 @@ def test_a_model_in_s3_is_served(s3: MotoServer, archive, tmp_path, short_folder
             "location": f"s3://{BUCKET}/sentiment/model.tar.gz",
             "sha256": sha256_of_file(archive),
             "etag": etag,
+            "commit": None,
         }
         assert not list(short_folder.rglob("model.tar.gz"))
         assert stack.stop() == 0, stack.log

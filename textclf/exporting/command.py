@@ -53,8 +53,10 @@ def export(version: ModelVersion, target: str, output: Path) -> None:
         ModelStoreError: if the version has no engine, or it is damaged.
         ModuleNotFoundError: if a package is missing.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.is_symlink() or (output.exists() and (not output.is_dir() or any(output.iterdir()))):
         raise ConfigError(f"--output {output}: expected a new or empty folder, found other files; name another one")
     model = read_model(version)
-    with atomic_folder(output, replace=True) as folder:
+    if output.exists():
+        output.rmdir()  # A file that appears there meanwhile is not replaced.
+    with atomic_folder(output) as folder:
         _FORMATS[target](model, folder)

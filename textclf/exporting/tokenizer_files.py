@@ -20,7 +20,7 @@ _UNKNOWN = {"unk_token": "[UNK]"}
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, max_length: int) -> None:
     """Write tokenizer.json, which pads a batch and truncates each text to its first `max_length` wordpieces.
 
-    The library must be installed (extra hub or onnx).
+    The library must be installed (extra hub).
     """
     from tokenizers import Tokenizer as LibraryTokenizer
     from tokenizers.models import WordPiece

@@ -34,6 +34,9 @@ _ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh"
 _TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 # Old checkpoints name the scale and shift of norms so.
 _OLD_TENSORS = {"gamma": "gamma", "beta": "beta"}
+_MAX_CLASSES = 10_000
+# No model has more layers, dimensions, positions or tokens; it bounds the memory for a damaged config.json.
+_MAX_SIZE = 10_000_000
 _SIZES = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings",
@@ -73,7 +76,7 @@ def read_classifier(folder: Path, padding_id: int) -> Classifier:
     names = _class_names(path, config)
     sizes = {name: _size(path, config, family, name) for name in _SIZES}
     activation = _value(config, family, "hidden_act")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise _unusable(path, f"expected hidden_act = {' or '.join(_ACTIVATIONS)}, found {activation!r}")
     epsilon = _value(config, family, "layer_norm_eps")
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
@@ -84,7 +87,10 @@ def read_classifier(folder: Path, padding_id: int) -> Classifier:
         names, weights = _of_two_classes(names[0], weights)
     skipped = family.skipped_positions
     if skipped is None:
-        skipped = int(config.get("pad_token_id", family.defaults["pad_token_id"])) + 1
+        padding = config.get("pad_token_id", family.defaults["pad_token_id"])
+        if type(padding) is not int or not 0 <= padding < sizes["max_position_embeddings"] - 3:
+            raise _unusable(path, f"expected the id of a token as pad_token_id, found {padding!r}")
+        skipped = padding + 1
     weights["position_embedding/embeddings"] = weights["position_embedding/embeddings"][skipped:]
     try:
         found = encoder_sizes(weights)
@@ -136,7 +142,10 @@ def _family_of(path: Path, config: Mapping[str, Any]) -> Family:
 def _class_names(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     labels = config.get("id2label")
     if labels is None:  # transformers writes it only if it differs from its default.
-        labels = {str(i): f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))}
+        count = config.get("num_labels", 2)
+        if type(count) is not int or not 0 < count <= _MAX_CLASSES:
+            raise _unusable(path, f"expected a whole number up to {_MAX_CLASSES} as num_labels, found {count!r}")
+        labels = {str(i): f"LABEL_{i}" for i in range(count)}
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(len(labels))} or not labels:
         raise _unusable(path, f"expected id2label with the ids 0 to K-1, found {labels!r}"[:300])
     names = tuple(str(labels[str(i)]) for i in range(len(labels)))
@@ -155,7 +164,7 @@ def _value(config: Mapping[str, Any], family: Family, name: str) -> Any:
 
 def _size(path: Path, config: Mapping[str, Any], family: Family, name: str) -> int:
     found = _value(config, family, name)
-    if type(found) is not int or found < 1:
+    if type(found) is not int or not 0 < found <= _MAX_SIZE:
         raise _unusable(path, f"expected a whole number as {family.config_names.get(name, name)}, found {found!r}")
     return found
 
@@ -215,6 +224,8 @@ def _weights(
     if width % heads:
         raise _unusable(folder / CONFIG_FILE, f"expected a width that {heads} heads divide, found {width}")
     split = (heads, width // heads)
+    last = family.layer.format(sizes["num_hidden_layers"] - 1) + family.layer_modules["output"]
+    _tensor(folder, tensors, last, "kernel")  # Before a name is made for each of many layers.
     modules = dict(family.modules)
     for number in range(sizes["num_hidden_layers"]):
         for part, module in family.layer_modules.items():

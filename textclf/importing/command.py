@@ -70,5 +70,10 @@ def _calibration_texts(path: Path, reading: DataOptions) -> CalibrationTexts:
     part = read_part(path, reading, needs_label=False)
     if not part.texts:
         raise ConfigError(f"--calibration: expected texts in {path}, found none")
-    labelled = all(part.labels)
+    labelled = sum(map(bool, part.labels))
+    if 0 < labelled < len(part.labels):
+        raise ConfigError(
+            f"--calibration: expected a label for each text or for none, found {len(part.labels) - labelled} of "
+            f"{len(part.labels)} texts without one"
+        )
     return CalibrationTexts(tuple(part.texts), tuple(part.labels) if labelled else None)

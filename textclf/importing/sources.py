@@ -54,7 +54,7 @@ def opened_source(handle: str, option: str, needed: str) -> Iterator[Source]:
         found = download_model(client, find_commit(client, name), _MAX_BYTES, _SMALLER, tokenizer_only=only)
         yield Source(found.folder, name.name, found.commit)
     elif path.is_dir():
-        yield Source(path, path.name)
+        yield Source(path, path.resolve().name)
     elif path.is_file() and is_archive(path):
         with tempfile.TemporaryDirectory(prefix="textclf-import-") as scratch:
             unpack_into(Path(scratch), path, _MAX_BYTES)

@@ -17,7 +17,7 @@ from textclf.stats.intervals import macro_f1_interval, wilson_interval
 from textclf.store.manifest import Manifest
 
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]#!|~$])")
-_SPLIT_TITLES = {"test": "test", "validation_select": "selection"}
+_SPLIT_TITLES = {"test": "test", "validation_select": "selection", "validation": "calibration"}
 # Options of a training whose values are names of this software; other texts may be paths.
 _NAMED_OPTIONS = {"optimiser", "head_init", "precision", "metric", "select", "train_on"}
 _MANY_CLASSES = 100

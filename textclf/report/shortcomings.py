@@ -18,7 +18,7 @@ from textclf.store.model_store import ModelVersion
 
 _SHOWN = 5
 # Name of a split -> its name in a sentence.
-_SPLIT_NAMES = {"test": "test", "validation_select": "selection"}
+_SPLIT_NAMES = {"test": "test", "validation_select": "selection", "validation": "calibration"}
 
 
 def shortcoming_sentences(matrix: NDArray[np.integer[Any]], manifest: Manifest, split: str) -> list[str]:

@@ -4,8 +4,10 @@ The threshold of a class is the lowest confidence at which an exact binomial tes
 with n predictions of the class at or above it, of which k are wrong, P(errors <= k | n, 1 - target) <= 1 - confidence.
 This holds if and only if the one-sided lower bound of C. J. Clopper and E. S. Pearson, "The use of confidence or
 fiducial limits illustrated in the case of the binomial", Biometrika 26 (1934) 404-413, reaches the target. Selective
-prediction in this form is that of Y. Geifman and R. El-Yaniv, "Selective classification for deep neural networks",
-NeurIPS 2017.
+prediction is that of Y. Geifman and R. El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017.
+
+The confidence holds for a threshold that is chosen in advance. Here the lowest of many is chosen, without their
+correction, so more than one class in five may miss the target on new texts.
 """
 
 import math

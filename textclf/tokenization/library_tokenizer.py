@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
 
 LIBRARY_FILE = "library_tokenizer.json"
+# Ids without a token that a vocabulary may have, next to as many as it has tokens.
+_MAX_UNUSED = 1000
 # Marks of later pieces of a word (WordPiece), and of first pieces (byte-level BPE, Unigram).
 _CONTINUATION = "##"
 _BEGINNINGS = ("\u0120", "\u2581")
@@ -37,6 +39,7 @@ class LibraryTokenizer:
     Args:
         content: tokenizer.json of the model.
         max_length: maximum number of tokens of a text, with its two markers.
+        lower_case: whether it folds case, by which equal texts are found.
 
     Attributes:
         vocabulary: the tokens; the position is the id.
@@ -51,10 +54,16 @@ class LibraryTokenizer:
         self._content = content
         self._library = _library_of(content)
         self.settings = TokenizerSettings(lower_case, max_length)
-        size = max(self._library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        ids = self._library.get_vocab(with_added_tokens=True).values()
+        size = max(ids, default=-1) + 1
+        if size > 2 * len(ids) + _MAX_UNUSED:
+            raise ConfigError(f"expected ids without large gaps, found the id {size - 1} among {len(ids)} tokens")
         self.vocabulary = tuple(self._library.id_to_token(i) or "" for i in range(size))
-        marked = self._library.encode("a").ids
-        plain = self._library.encode("a", add_special_tokens=False).ids
+        try:
+            marked = self._library.encode("a").ids
+            plain = self._library.encode("a", add_special_tokens=False).ids
+        except Exception as error:
+            raise ConfigError(f"the tokenizers library can't encode a text with it: {error}") from error
         if not plain or marked[1:-1] != plain:
             raise ConfigError("expected a tokenizer that puts one token before a text and one after it")
         self.start_id, self.end_id = marked[0], marked[-1]
