@@ -22,6 +22,7 @@ _AN_EARLIER_VERSION = (
 _EMBEDDED = "tests/training/encoders/test_encoders.py::test_embedded_encoder_is_exported_once"
 _LABELLING = "tests/monitoring/test_labelling.py"
 _EXPLAIN = "tests/explain/test_command.py::test_a_table_becomes_jsonl"
+_IMPORT = ("import", "tests/importing/test_import.py::test_the_command_with_labelled_texts")
 _EXPORT = "tests/exporting/test_export.py"
 _TUNE = "tests/tuning/test_tune_command.py"
 _TUNED = ("train", f"{_TUNE}::test_the_saved_options_train_the_best_trial")
@@ -43,6 +44,8 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "textclf/audit/command.py": {"--output": ("data audit", f"{_HERE}::test_the_commands_of_an_audit")},
     "textclf/audit/review_file.py": {"--output": ("data correct", f"{_HERE}::test_the_commands_of_an_audit")},
     "textclf/bad_rows.py": {"--skip-bad": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows")},
+    "textclf/importing/command.py": {"--calibration": _IMPORT},
+    "textclf/importing/importer.py": {"--calibration": _IMPORT, "--precision": _IMPORT},
     "textclf/cli/config_file.py": {
         "--config": (_TRAINERS, f"{_OPTIONS_OF_FILES}::test_every_option_survives_printing_and_reading"),
         "--print-config": (_TRAINERS, f"{_OPTIONS_OF_FILES}::test_the_console_script_reads_the_same_file"),

@@ -106,7 +106,7 @@ def test_the_command_with_labelled_texts(tmp_path, capsys):
     table.write_text("text,label\n" + "".join(row for row in rows if '"' not in row and row.count(",") == 1))
     store = tmp_path / "store"
     arguments = [str(FOLDER / "bert"), "--model-dir", str(store), "--calibration", str(table)]
-    assert run(arguments) == 0
+    assert run([*arguments, "--precision", "auto"]) == 0
     version = ModelStore(store).open(ModelStore(store).current_id())
     assert version.manifest.engine["precision"] == "int8"
     assert version.has("reference.npz")
