@@ -80,3 +80,22 @@ def test_the_command(parent, tmp_path):
     impossible = CliRunner().invoke(main, [*arguments, "--target-precision", "0.9999"])
     assert impossible.exit_code == 1
     assert "no class reaches a precision of 0.9999" in impossible.output
+
+
+def test_the_command_chooses_on_the_calibration_set_and_saves_a_child(parent, tmp_path, capsys):
+    store = ModelStore(parent.parents[1])
+    texts = [f"{word} {number}" for number in range(300) for word in ("a dull film", "fine", "the plot", "good day")]
+    labels = [item.label for item in load_predictor(parent).predict(texts)]
+    data = tmp_path / "data.csv"
+    rows = zip(texts, labels, strict=True)
+    data.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    arguments = ["versions", "unsure", parent.name, "--model-dir", str(store.path), "--dataset-path", str(data)]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--target-precision", "0.9"], prog_name="textclf")
+    printed = capsys.readouterr()
+    assert not end.value.code, printed.err
+    assert "is not the data set of the training" in printed.err
+    child = store.open(store.version_ids()[-1])
+    assert child.manifest.parent == parent.name
+    assert child.manifest.unsure["target_precision"] == 0.9
+    assert store.current_id() == parent.name

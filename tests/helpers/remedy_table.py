@@ -44,6 +44,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "textclf/audit/command.py": {"--output": ("data audit", f"{_HERE}::test_the_commands_of_an_audit")},
     "textclf/audit/review_file.py": {"--output": ("data correct", f"{_HERE}::test_the_commands_of_an_audit")},
     "textclf/bad_rows.py": {"--skip-bad": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows")},
+    "textclf/monitoring/samples.py": {"--calibration": _IMPORT},
     "textclf/importing/command.py": {"--calibration": _IMPORT},
     "textclf/importing/importer.py": {"--calibration": _IMPORT, "--precision": _IMPORT},
     "textclf/cli/config_file.py": {

@@ -16,6 +16,7 @@ from textclf.__main__ import main
 from textclf.errors import ConfigError, InputError, ModelStoreError, SourceError, TextTooLongError
 from textclf.importing.checkpoint import FAMILIES
 from textclf.importing.importer import CalibrationTexts, ImportOptions, import_classifier
+from textclf.monitoring.samples import open_version
 from textclf.runtime.loading import predictor_of_version
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.library_tokenizer import LibraryTokenizer
@@ -280,3 +281,8 @@ def test_an_import_loads_neither_tensorflow_nor_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_check_without_a_reference_says_how_to_get_one(imported):
+    with pytest.raises(ModelStoreError, match="import the model again with labelled texts"):
+        open_version(imported["bert"].path)

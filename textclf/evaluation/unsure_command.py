@@ -40,8 +40,12 @@ def main(version: str | None, model_dir: Path, dataset_path: Path, target_precis
     parent = find_version(model_dir, version)
     if parent.id not in store.version_ids():
         raise ModelStoreError(f"{parent.path}: expected a version of {model_dir}; name the store that contains it")
-    unsure = measured_thresholds(parent, calibration_split(parent, dataset_path), target_precision)
+    unsure = measured_thresholds(parent, calibration_split(parent, dataset_path, _warn), target_precision)
     for line in unsure_lines(unsure):
         click.echo(line)
     child = save_child(store, parent, unsure)
     click.echo(f"saved {child}; make it current: textclf versions promote {child} {store.option}")
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"warning: {sentence}", err=True)

@@ -6,6 +6,7 @@ serves, with its cascade, so that the thresholds fit them.
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ from textclf.tokenization.text_key import TextKeys
 _SHARES = tuple(step / 20 for step in range(1, 21))
 
 
-def calibration_split(version: ModelVersion, dataset_path: Path) -> Split:
+def calibration_split(version: ModelVersion, dataset_path: Path, warn: Callable[[str], None]) -> Split:
     """The calibration half of the validation set, read as at the training of the version; no test text.
+
+    Args:
+        version: the version; its recorded options are used.
+        dataset_path: the data set.
+        warn: gets a sentence if these are not the texts of the training.
 
     Raises:
         DatasetError: if the data can't be read, or has other classes than the version.
@@ -43,6 +49,11 @@ def calibration_split(version: ModelVersion, dataset_path: Path) -> Split:
         raise DatasetError(
             f"{dataset_path}: expected the classes of version {version.id} ({', '.join(manifest.class_names[:20])}), "
             f"found {', '.join(dataset.class_names[:20])}; name the data set of the training"
+        )
+    if dataset.fingerprints.get("all") != manifest.data.get("fingerprint", {}).get("all"):
+        warn(
+            f"{dataset_path} is not the data set of the training as it was: the thresholds hold only if the model was "
+            f"not fitted to these texts"
         )
     return dataset.splits["validation_calibrate"]
 

@@ -86,10 +86,10 @@ def open_version(model_path: Path) -> OpenedVersion:
     """
     version = open_model(model_path)
     if not version.has(REFERENCE_FILE):
-        raise ModelStoreError(
-            f"{version.path}: expected a version with a drift reference, found none; create the reference on the "
-            f"machine where the version was trained ({export_again_command(version.id)})"
-        )
+        remedy = f"create it on the machine where the version was trained ({export_again_command(version.id)})"
+        if version.manifest.source:
+            remedy = "import the model again with labelled texts (textclf import HANDLE --calibration FILE)"
+        raise ModelStoreError(f"{version.path}: expected a version with a drift reference, found none; {remedy}")
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(
         version, load_reference(version.part(REFERENCE_FILE)), list(load_tokenizer(version.part("engine")).vocabulary)
