@@ -377,7 +377,9 @@ def content_types(make: Maker) -> Hostile:
     """A content type that the route does not take, or none."""
     route = _route(make)
     wrong = make.random.choice((*_TYPES, None, *((CSV, LINES) if route != "/invocations" else ())))
-    return make.post(route, _dump(_body(make, route)), "unsupported_media_type", content_type=wrong)
+    # CSV with a header is a batch, whose first record must be the header.
+    code = "wrong_shape" if route == "/invocations" and (wrong or "").startswith(CSV) else "unsupported_media_type"
+    return make.post(route, _dump(_body(make, route)), code, content_type=wrong)
 
 
 def encodings(make: Maker) -> Hostile:
