@@ -33,7 +33,7 @@ def main(version: str | None, model_dir: Path, dataset_path: Path, target_precis
 
     \b
     Example:
-      textclf versions unsure --model-dir my-models --dataset-path data/sample --target-precision 0.9
+      textclf versions unsure --model-dir my-models --dataset-path reviews.csv --target-precision 0.95
     """
     store = ModelStore(model_dir)
     store.check_exists()

@@ -21,7 +21,8 @@ _HUGGING_FACE_MODULES = {
     "embeddings/layer_norm": "embeddings.LayerNorm",
     "pooler_transform": "pooler.dense",
 }
-_HUGGING_FACE_LAYER_MODULES = {
+# Modules of a layer, which RoBERTa names alike.
+HUGGING_FACE_LAYER_MODULES = {
     "self_attention/query": "attention.self.query",
     "self_attention/key": "attention.self.key",
     "self_attention/value": "attention.self.value",
@@ -74,7 +75,7 @@ def hugging_face_name(name: str) -> str:
     """
     module, _, tensor = name.rpartition("/")
     if layer := _LAYER_NAME.match(name):
-        target = f"encoder.layer.{layer[1]}.{_HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]}"
+        target = f"encoder.layer.{layer[1]}.{HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]}"
     else:
         target = _HUGGING_FACE_MODULES[module]
     return f"{target}.{_HUGGING_FACE_TENSORS[tensor]}"

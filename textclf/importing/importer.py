@@ -36,6 +36,7 @@ PRECISIONS = ("auto", "int8", "bfloat16", "float32")
 # Texts for the quantiser, and for the comparison of the engine with the float32 graph.
 _QUANTISED_TEXTS = 300
 _COMPARED_TEXTS = 2000
+_FRONT_MATTER = re.compile(r"---\n(.*?)\n---", re.DOTALL)
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)[\"']?\s*$", re.MULTILINE)
 _PACKAGES = ("numpy", "openvino", "tokenizers", "safetensors")
 
@@ -181,7 +182,9 @@ def _class_ids(calibration: CalibrationTexts, names: tuple[str, ...]) -> NDArray
 
 def _manifest(source: Path, options: ImportOptions, model: Classifier, reader: LibraryTokenizer) -> Manifest:
     card = source / "README.md"
-    licence = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")[:10_000]) if card.is_file() else None
+    text = card.read_text(encoding="utf-8", errors="replace")[:10_000] if card.is_file() else ""
+    head = _FRONT_MATTER.match(text)
+    licence = _LICENCE.search(head[1]) if head else None
     return Manifest(
         name=options.handle.rstrip("/").rpartition("/")[2] or "imported",
         class_names=model.class_names,

@@ -33,19 +33,6 @@ class Family:
     defaults: Mapping[str, object] = field(default_factory=dict)
 
 
-# The layers of BERT, which RoBERTa has too.
-BERT_LAYER_MODULES = {
-    "self_attention/query": "attention.self.query",
-    "self_attention/key": "attention.self.key",
-    "self_attention/value": "attention.self.value",
-    "self_attention/attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_layer_norm": "output.LayerNorm",
-}
-
-
 def bert_embeddings(prefix: str) -> dict[str, str]:
     """The modules of BERT's embeddings below `prefix`."""
     return {

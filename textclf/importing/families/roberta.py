@@ -1,6 +1,7 @@
 """RoBERTa (Liu et al. 2019): positions start behind the padding id, and the head has the pooler."""
 
-from textclf.importing.families.family import BERT_LAYER_MODULES, Family, bert_embeddings
+from textclf.graph.bert_weights import HUGGING_FACE_LAYER_MODULES
+from textclf.importing.families.family import Family, bert_embeddings
 
 ROBERTA = Family(
     architecture="RobertaForSequenceClassification",
@@ -10,7 +11,7 @@ ROBERTA = Family(
         "classifier": "classifier.out_proj",
     },
     layer="roberta.encoder.layer.{}.",
-    layer_modules=BERT_LAYER_MODULES,
+    layer_modules=HUGGING_FACE_LAYER_MODULES,
     skipped_positions=None,
     defaults={"layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1},
 )
