@@ -51,7 +51,7 @@ _WORDS = {
     Reason.SEVERAL_LABELS: "several labels",
     Reason.TEXT_TYPE: "a text that is not a string",
     Reason.LABEL_TYPE: "a label of another type",
-    Reason.WEIGHT: "a weight that is no positive number",
+    Reason.WEIGHT: "a weight out of range",
     Reason.UNWRITABLE: "not writable in the format of the output",
     Reason.RULE: "a rule that fails",
 }

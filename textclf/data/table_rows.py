@@ -13,6 +13,8 @@ from textclf.errors import DatasetError, missing_column
 from textclf.label_column import label_text
 
 SOURCE = "source"
+# Within these bounds no sum of weights is infinite, and no ratio of two weights is 0, whatever the number of texts.
+WEIGHTS = (1e-9, 1e9)
 
 
 class LabelledRow(NamedTuple):
@@ -84,7 +86,7 @@ class LabelledTable:
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""
         if self._weight_column and weight_of(given := row.get(self._weight_column)) is None:
-            found = f"expected a positive number in {self._weight_column!r}, got {given!r:.80}"
+            found = f"expected a number from {WEIGHTS[0]:g} to {WEIGHTS[1]:g} in {self._weight_column!r}, got {given!r:.80}"
             return Reason.WEIGHT, found, "correct the weight, or name another column with --weight-column"
         text_column, label_column, _ = self.columns
         for name, option in ((text_column, "--text-column"), (label_column, "--label-column")):
@@ -107,11 +109,11 @@ class LabelledTable:
 
 
 def weight_of(value: object) -> float | None:
-    """The weight in a cell: 1 for an empty one, None if it is not a positive number."""
+    """The weight in a cell: 1 for an empty one, None if it is not a number within WEIGHTS."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return 1.0
     weight = number_of(value)
-    return weight if weight > 0 and math.isfinite(weight) else None
+    return weight if WEIGHTS[0] <= weight <= WEIGHTS[1] else None
 
 
 def number_of(value: object) -> float:
