@@ -86,7 +86,8 @@ class LabelledTable:
     def _fault(self, row: Row) -> tuple[Reason, str, str] | None:
         """Reason, finding and remedy for a row that is not usable."""
         if self._weight_column and weight_of(given := row.get(self._weight_column)) is None:
-            found = f"expected a number from {WEIGHTS[0]:g} to {WEIGHTS[1]:g} in {self._weight_column!r}, got {given!r:.80}"
+            wanted = f"a number from {WEIGHTS[0]:g} to {WEIGHTS[1]:g}"
+            found = f"expected {wanted} in {self._weight_column!r}, got {given!r:.80}"
             return Reason.WEIGHT, found, "correct the weight, or name another column with --weight-column"
         text_column, label_column, _ = self.columns
         for name, option in ((text_column, "--text-column"), (label_column, "--label-column")):
