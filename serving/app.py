@@ -1,33 +1,30 @@
 """The Flask app: its routes and views, and how it is put together."""
 
 import functools
-import io
 import logging
 import sys
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, after_this_request, request
-from werkzeug.exceptions import NotFound
 
 from inference import Inference
 from serving.api.accept import wants_all_probabilities
 from serving.api.auth import check_api_key
-from serving.api.concurrency import Permit, RequestSlots
+from serving.api.concurrency import RequestSlots
 from serving.api.custom_attributes import HEADER as CUSTOM_ATTRIBUTES
 from serving.api.custom_attributes import parse_custom_attributes
-from serving.api.deadline import Deadline
 from serving.api.errors import ApiError, ErrorCode, api_error_of, error_body, redacted_traceback
 from serving.api.predict_requests import parse_predict_request
-from serving.api.request_body import CSV, JSON, JSON_LINES, media_type, read_body, stop_reading, text_of_body
+from serving.api.request_body import CSV, JSON, JSON_LINES
 from serving.api.requests import Limits, parse_feedback_request
 from serving.api.responses import json_body, score_body
 from serving.explain_views import ExplainViews
 from serving.explaining import RequestExplainer
 from serving.gateway import CorsMiddleware, PrefixMiddleware, origins_of
 from serving.giving_way import GivingWay
+from serving.guarded_posts import GuardedPosts, Post
 from serving.hosting import execution_parameters
 from serving.info import info_of
 from serving.model.model_holder import ModelHolder
@@ -42,6 +39,7 @@ from serving.pages import register_pages
 from serving.prediction_logging.dual_scoring import DualScoringSampler
 from serving.prediction_logging.log_rows import LogRowBuilder, projection_of_version
 from serving.prediction_logging.recorder import PredictionRecorder
+from serving.protocol_views import ProtocolViews, is_of_protocol, note_route, protocol_error_body
 from serving.rendering import render_response, score_records
 from serving.reviewing import Reviewing
 from serving.scoring import Scorer
@@ -64,9 +62,6 @@ _TOKENS_PER_BATCH_OF_JOB = 1024
 # Seconds after which a request that waits for its body loses its slot to another one.
 _PATIENCE = 2.0
 _OK = json_body({"status": "ok"})
-
-# Handles a POST: record of the request, model, content type, text of the body.
-_Post = Callable[[RequestRecord, Predictor, str, str], Response]
 
 
 def inference_of(settings: Settings, path: Path) -> Inference:
@@ -209,7 +204,7 @@ class Service:
             "/metrics": self.metrics_text,
             "/openapi.json": self._bounded(self.openapi),
         }
-        posts: dict[str, tuple[_Post, Collection[str], RequestSlots]] = {
+        posts: dict[str, tuple[Post, Collection[str], RequestSlots]] = {
             "/predict": (self.predict, (JSON,), self.slots),
             "/explain": (self.explain, (JSON,), self.explainer.slots),
             "/invocations": (self.invocations, (JSON, CSV, JSON_LINES), self.slots),
@@ -219,12 +214,15 @@ class Service:
             "/review/labels": (self.reviewing.label, (JSON,), self.feedback_slots),
             "/review/undo": (self.reviewing.undo, (JSON,), self.feedback_slots),
         }
+        guarded = GuardedPosts(self.settings, self.holder)
         for path, get in gets.items():
             app.add_url_rule(path, path, get, methods=["GET"])
         for path, (post, accepted, slots) in posts.items():
-            app.add_url_rule(path, path, self._guarded(post, accepted, slots), methods=["POST"])
+            app.add_url_rule(path, path, guarded.view(post, accepted, slots), methods=["POST"])
         StoreViews(self.settings, self.holder, self.get_slots).register(app)
-        app.before_request(_note_route)
+        predict = self._ready_predictor, self._predict
+        ProtocolViews(self.settings, self.holder, guarded, self.slots, self._limits, *predict).register(app)
+        app.before_request(note_route)
         app.register_error_handler(Exception, self.refuse)
 
     def predict(self, record: RequestRecord, predictor: Predictor, content_type: str, content: str) -> Response:
@@ -281,9 +279,7 @@ class Service:
 
     def ready(self) -> Response:
         """GET /ping, /health/ready and /health_check: 200 if the model is ready and the server is not draining."""
-        if self.is_draining():
-            raise ApiError(ErrorCode.DRAINING, "the server is about to stop; send requests to another one")
-        record_of(request.environ).model = self.holder.predictor.full_name
+        self._ready_predictor()
         return _response(_OK)
 
     def info(self) -> Response:
@@ -318,9 +314,17 @@ class Service:
             _LOG.error("the folder for reviews can't be used: %s", error)
         elif api_error.code is ErrorCode.LOG_UNAVAILABLE:
             _LOG.error("texts can't be drawn: %s", error)
-        response = _response(error_body(api_error.code, api_error.message), status=api_error.code.status)
+        body = protocol_error_body if is_of_protocol(request.path) else error_body
+        response = _response(body(api_error.code, api_error.message), status=api_error.code.status)
         response.headers.update(api_error.headers)
         return response
+
+    def _ready_predictor(self) -> Predictor:
+        """The model, if the server is ready for requests."""
+        if self.is_draining():
+            raise ApiError(ErrorCode.DRAINING, "the server is about to stop; send requests to another one")
+        record_of(request.environ).model = self.holder.predictor.full_name
+        return self.holder.predictor
 
     def _predict(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
         record.scored = texts
@@ -354,39 +358,10 @@ class Service:
 
         return view
 
-    def _guarded(self, post: _Post, accepted: Collection[str], slots: RequestSlots) -> Callable[[], Response]:
-        """Return the view of a POST; it checks key, model, slot, content type and body, in this order."""
-
-        def view() -> Response:
-            environ = request.environ
-            check_api_key(environ, self._key)
-            predictor = self.holder.predictor
-            with slots.acquire() as permit:
-                content_type = media_type(environ, accepted)
-                return post(record_of(environ), predictor, content_type, self._content(environ, permit))
-
-        return view
-
-    def _content(self, environ: dict[str, Any], permit: Permit) -> str:
-        """Return the text of the body; its bytes are free again while the text is scored."""
-        with permit.waiting_for_client(functools.partial(stop_reading, environ)):
-            body = read_body(environ, self.settings.max_body_bytes)
-        record_of(environ).body_is_read = True
-        environ["wsgi.input"] = io.BytesIO()  # The stream may hold the body (serving/server/scgi_worker.py).
-        Deadline(environ, self.settings.model_server_timeout).check()
-        return text_of_body(environ, body, self.settings.max_body_bytes)
-
 
 @functools.lru_cache(maxsize=2)  # It takes as long as a prediction, and changes with the classes only.
 def _openapi_body(settings: Settings, class_names: tuple[str, ...] | None) -> bytes:
     return json_body(openapi_document(settings, class_names))
-
-
-def _note_route() -> None:
-    if request.url_rule is not None:
-        if request.url_rule.rule != request.environ["PATH_INFO"]:
-            raise NotFound  # werkzeug takes //metrics for /metrics.
-        record_of(request.environ).route = request.url_rule.rule
 
 
 def _with_header(name: str, value: str, response: Response) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from serving.api.headers import CUSTOM_ATTRIBUTES
+from serving.api.headers import CUSTOM_ATTRIBUTES, INFERENCE_HEADER_LENGTH
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -13,9 +13,9 @@ _Header = tuple[str, str]
 # Headers that a page of another origin may send and read, next to those that browsers always allow.
 ALLOWED_HEADERS = (
     "Authorization", "Content-Encoding", "Content-Type", "X-API-Key", CUSTOM_ATTRIBUTES, "X-Prediction-Log",
-    "X-Request-Id",
+    "X-Request-Id", INFERENCE_HEADER_LENGTH,
 )  # fmt: skip
-EXPOSED_HEADERS = ("Retry-After", CUSTOM_ATTRIBUTES, "X-Request-Id")
+EXPOSED_HEADERS = ("Retry-After", CUSTOM_ATTRIBUTES, INFERENCE_HEADER_LENGTH, "X-Request-Id")
 # Seconds for which a browser remembers a preflight.
 _MAX_AGE = 600
 

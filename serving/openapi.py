@@ -14,6 +14,7 @@ from serving.openapi_explanations import (
     explain_options,
     explanation_schemas,
 )
+from serving.openapi_protocol import infer_body, protocol_paths, protocol_schemas
 from serving.openapi_review import review_paths
 from serving.openapi_servers import RESPONSES, execution_parameters_path, other_bodies, other_schemas
 from serving.openapi_store import store_paths, store_report_schema
@@ -137,6 +138,7 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "/metrics": {"get": _get("Return metrics for Prometheus.", {METRICS_TYPE: {"type": "string"}}, busy)},
             **execution_parameters_path(_get),
             **store_paths(_get),
+            **protocol_paths(settings.model_name, _get, _infer(settings)),
             "/openapi.json": {"get": _get("Return this document.", {JSON: {"type": "object"}}, busy)},
         },
         "components": {"schemas": _schemas(settings, class_names)},
@@ -199,6 +201,15 @@ def _invocations(settings: Settings) -> _Json:
     operation["parameters"] = [CUSTOM_ATTRIBUTES]
     operation["responses"]["200"]["headers"] = CUSTOM_ATTRIBUTES_RESPONSE
     return operation
+
+
+def _infer(settings: Settings) -> _Json:
+    return _post(
+        "Score texts in the form of the Open Inference Protocol.",
+        {JSON: infer_body(_text(settings), settings.max_batch)},
+        {JSON: _ref("InferResponse")},
+        (*_PREDICT_ERRORS, *_LIST_ERRORS, ErrorCode.NOT_FOUND),
+    )
 
 
 def _explain(settings: Settings, class_names: Sequence[str] | None) -> _Json:
@@ -301,6 +312,7 @@ def _schemas(settings: Settings, class_names: Sequence[str] | None) -> _Json:
         "Rankings": {**_list(_ref("Ranking")), "minItems": 1},
         **explanation_schemas(label, _MARKS, ranking, _MODEL),
         **other_schemas(label, probabilities, _MARKS),
+        **protocol_schemas(label),
         "StoreReport": store_report_schema(),
         "Info": info_schema(_MODEL),
         "Error": _object({"error": error}, ["error"]),

@@ -35,7 +35,8 @@ _ORIGIN = r"https?://[0-9A-Za-z._-]{1,253}(:[0-9]{1,5})?"
 # Neither a path of the API nor a folder of one, which would hide it, and no "." or "..", which clients remove.
 _ROOT_PATH = (
     r"(?!/(predict|explain|invocations(/predict)?|feedback|review(/(texts|labels|undo))?|ping|info|metrics|health_check"
-    r"|health(/(live|ready))?|execution-parameters|openapi\.json|drift\.json|evaluation|drift|docs|page(/.*)?)$)"
+    r"|health(/(live|ready))?|execution-parameters|openapi\.json|drift\.json|evaluation|drift|docs|page(/.*)?"
+    r"|v2(/(health(/(live|ready))?|models(/.*)?))?)$)"
     r"(?=.{0,200}$)(/(?!\.{1,2}(/|$))[0-9A-Za-z._~-]+)*"
 )
 
@@ -61,6 +62,13 @@ class Settings:
         "version, and every new current version later. Also an archive of one of them: a file, `s3://BUCKET/KEY` or "
         "`https://…`, which is unpacked at the start. With BUCKET_NAME it is a key. `make serve` sets it to `model`.",
         shown="PREFIX/model, where PREFIX is /opt/ml",
+    )
+    model_name: str = text(
+        "textclf",
+        "Name of the model in the paths of the Open Inference Protocol, `/v2/models/MODEL_NAME`. It stays when another "
+        "version becomes current.",
+        pattern=r"[0-9A-Za-z._-]{1,100}",
+        expected="at most 100 letters, digits, dots, _ and -",
     )
     host: str = text(
         "127.0.0.1",

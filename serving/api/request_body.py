@@ -20,6 +20,7 @@ JSON = "application/json"
 CSV = "text/csv"
 CSV_WITH_HEADER = "text/csv; header=present"
 JSON_LINES = "application/jsonlines"
+BINARY = "application/octet-stream"
 OTHER_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 _OTHER_NAMES = dict.fromkeys(OTHER_JSON_LINES, JSON_LINES)
 _UTF8 = {"utf-8", "utf8"}
@@ -44,6 +45,8 @@ _Environ = Mapping[str, Any]
 def media_type(environ: _Environ, accepted: Collection[str]) -> str:
     """Return the body's content type: one of `accepted` (JSON, CSV, JSON_LINES), or CSV_WITH_HEADER.
 
+    With "" in `accepted` the content type may be missing; the result is then "".
+
     Raises:
         ApiError: if the content type is missing or not accepted, or the character set is not UTF-8.
     """
@@ -55,7 +58,8 @@ def media_type(environ: _Environ, accepted: Collection[str]) -> str:
     if content_type not in accepted:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            f"expected the content type {' or '.join(accepted)}, got {header[:100] or 'none'}; set Content-Type",
+            f"expected the content type {' or '.join(filter(None, accepted))}, got {header[:100] or 'none'}; set "
+            f"Content-Type",
         )
     charset = parameters.get("charset", "utf-8")
     if charset.lower() not in _UTF8:
@@ -83,16 +87,34 @@ def read_body(environ: _Environ, max_bytes: int) -> bytes:
     return _read(environ, max_bytes)
 
 
+def bytes_of_body(environ: _Environ, body: bytes, max_bytes: int) -> bytes:
+    """Return a body from read_body, unpacked to at most `max_bytes`.
+
+    Raises:
+        ApiError: if the body is empty, too large, or not gzip as announced.
+    """
+    if _content_encoding(environ) in _GZIP:
+        body = _unpacked(body, max_bytes)
+    if not body:
+        raise ApiError(ErrorCode.EMPTY_BODY, "expected a body, got an empty one; send one")
+    return body
+
+
 def text_of_body(environ: _Environ, body: bytes, max_bytes: int) -> str:
     """Return a body from read_body, unpacked to at most `max_bytes` and decoded.
 
     Raises:
         ApiError: if the body is empty, too large, not gzip as announced, or not UTF-8.
     """
-    if _content_encoding(environ) in _GZIP:
-        body = _unpacked(body, max_bytes)
-    if not body:
-        raise ApiError(ErrorCode.EMPTY_BODY, "expected a body, got an empty one; send one")
+    return decoded(bytes_of_body(environ, body, max_bytes))
+
+
+def decoded(body: bytes) -> str:
+    """Return the text of an unpacked body.
+
+    Raises:
+        ApiError: if it is not UTF-8.
+    """
     try:
         return body.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -312,6 +312,8 @@ def _error_locations(settings: Settings) -> str:
         lines += [f"        location = /.nginx/{code} {{", "            internal;"]
         for header in (*common, *headers):
             lines.append(f"            add_header {header} always;")
+        # An `if` has the headers of its location.
+        lines.append(f"            if ($is_of_protocol) {{ return {status} '{json.dumps({'error': message})}'; }}")
         body = json.dumps({"error": {"code": code, "message": message}})
         lines += [f"            return {status} '{body}';", "        }"]
     return "\n".join(lines)

@@ -29,6 +29,7 @@ import retraining
 import train_model
 from serving.api.errors import ErrorCode
 from serving.api.explain_requests import EXPLAIN_FORMATS
+from serving.api.inference_protocol import INPUT, OUTPUTS
 from serving.app import create_app
 from serving.gateway import cors_headers, preflight_headers
 from serving.observability.unanswered import CLIENT_GONE
@@ -594,6 +595,9 @@ def test_http(seen):
     assert set(UNITS) == listed["values of unit"]
     assert {*BASELINES, ABSENCE} == listed["values of baseline"]
     assert set(EXPLAIN_FORMATS) == listed["values of format"]
+    assert {INPUT, *OUTPUTS} == listed["tensors of the Open Inference Protocol"]
+    parameters = set(re.findall(r'"(binary_data\w*)"', sources("serving/api/inference_protocol.py")))
+    assert parameters == listed["parameters of the Open Inference Protocol"]
     # The metric definitions of training jobs have fields like headers.
     source = sources("serving/*.py", "serving/[!s]*/*.py", "serving/server/*.py", "serving/source/*.py")
     headers = {name.replace("_", "-") for name in re.findall(r'"HTTP_([A-Z_]+)"', source)} - {"TRANSFER-ENCODING"}

@@ -25,6 +25,7 @@ def test_defaults():
 def test_every_variable_is_read_and_others_are_not():
     values = {
         "MODEL_PATH": "/models/a b",
+        "MODEL_NAME": "films-1.0",
         "HOST": "::1",
         "PORT": " 9000 ",
         "MODEL_SERVER_WORKERS": "3",
