@@ -13,7 +13,7 @@ from bench.serving.load_generator import Response, Run, closed_loop, open_loop, 
 from bench.serving.servers import Memory, Running, memory_of
 from bench.serving.texts import LabelledText, fit, in_even_order, sample_of_test_texts, short_texts
 from textclf.store.model_store import ModelVersion
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import load_tokenizer
 
 SHORT_TOKENS = 16
 SHORT_TEXTS = 100
@@ -101,7 +101,7 @@ def make_requests(version: ModelVersion, dataset_path: Path, count: int, load_co
         count: number of texts for accuracy.
         load_count: number of them that the measurements of speed send.
     """
-    tokenizer = Tokenizer.load(version.part("engine"))
+    tokenizer = load_tokenizer(version.part("engine"))
 
     def wordpieces(words: Sequence[str]) -> list[int]:
         return [text.length - 2 for text in tokenizer(words)]

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("project", "project-nginx", "project-encoder")
 # The same server with the cascade, if the version has one, and without.
 WITH_CASCADE, WITHOUT_CASCADE = "project-nginx", "project-encoder"
-PEERS = ("saved-model", "hugging-face", "onnx")
+# Each peer, and its format of bench.serving.peer_models.
+FORM_OF = {"saved-model": "saved_model", "hugging-face": "hugging_face", "onnx": "onnx"}
+PEERS = tuple(FORM_OF)
 WORKERS = 2
 # One request at a time per worker, because its model has one thread, and keep-alive connections.
 PEERS_GUNICORN = ("--worker-class", "gthread", "--threads", "1")

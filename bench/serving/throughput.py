@@ -24,6 +24,7 @@ from bench.serving.peer_models import make_peer_models
 from bench.serving.report import compared_pairs, notes, overload_report, ratio_table, table
 from bench.serving.scenarios import SCENARIOS, Overload, Round, make_requests, measure, overload
 from bench.serving.servers import (
+    FORM_OF,
     OURS,
     PEERS,
     PEERS_GUNICORN,
@@ -47,16 +48,19 @@ def servers_by_name(
     python: str,
     peers_python: str,
     peers_gunicorn: Sequence[str],
+    original: Path | None = None,
 ) -> dict[str, Server]:
     """Return the servers of these names, after making the models of the peers among them.
+
+    `original` is the folder that the version was imported from.
 
     Raises:
         ModelStoreError: if a peer needs the saved_model/ and the version has none.
         BenchError: if a peer's model cannot be made.
     """
     work.mkdir(parents=True, exist_ok=True)
-    if set(names) & set(PEERS):
-        make_peer_models(version, work, peers_python)
+    if forms := [FORM_OF[name] for name in names if name in FORM_OF]:
+        make_peer_models(version, work, peers_python, forms, original)
     ours = project_servers(version.path, work, python)
     theirs = peer_servers(work, peers_python, version.manifest.max_length, peers_gunicorn)
     return {server.name: server for server in [*ours, *theirs] if server.name in names}
@@ -69,6 +73,11 @@ _EXISTING = click.Path(exists=True, path_type=Path)
 @click.command(cls=Command)
 @click.option("--model-path", default="model", help="Model store, or folder of a version; peers need its saved_model/.")
 @click.option("--dataset-path", required=True, type=_EXISTING, help="Data set with a test part.")
+@click.option(
+    "--imported-from",
+    type=_EXISTING,
+    help="The Hugging Face folder that the version was imported from; the peers serve it as it is.",
+)
 @click.option("--servers", default=",".join(OURS + PEERS), help="Names, separated by commas.")
 @click.option("--scenarios", "scenario_names", default=",".join(_ALL_SCENARIOS), help="Names, separated by commas.")
 @click.option("--rounds", default=3, type=click.IntRange(1), help="Number of rounds; each starts every server once.")
@@ -113,6 +122,7 @@ _EXISTING = click.Path(exists=True, path_type=Path)
 def main(
     model_path: str,
     dataset_path: Path,
+    imported_from: Path | None,
     servers: str,
     scenario_names: str,
     rounds: int,
@@ -138,7 +148,8 @@ def main(
     version = open_model(model_path)
     work = (work_dir / version.id).absolute()
     overloaded = [overload_server] if OVERLOAD in wanted else []
-    known = servers_by_name([*names, *overloaded], version, work, python, peers_python, shlex.split(peers_gunicorn))
+    gunicorn = shlex.split(peers_gunicorn)
+    known = servers_by_name([*names, *overloaded], version, work, python, peers_python, gunicorn, imported_from)
     request_set = make_requests(version, dataset_path, texts, load_texts)
     machine = describe_machine()
     click.echo(f"{machine}\nmodel {version.id}, {len(request_set.labelled)} test texts of {dataset_path}")
