@@ -1,6 +1,6 @@
 # make demo        fine-tune the embedded encoder on data/sample, score held-out reviews, write a page (minutes)
 # make serve       serve on 127.0.0.1:8080 without TensorFlow; environment variables are the settings
-# make test        run the tests; their servers use the environment that the image has; MARKS='statistics or package' runs
+# make test        run the tests; their servers use the environment that the image has; MARKS='slow or package' runs
 #                  the groups that the default leaves out (pyproject.toml describes them)
 # make lint        check style and types
 # make docs        build the documentation into site/; a broken link fails

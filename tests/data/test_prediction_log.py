@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import multiprocessing
 import os
 import sqlite3
 import stat
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clean_processes import clean_processes
 from postgresql_server import PASSWORD, running_postgresql
 from random_features import assert_same, random_features, random_rows
 from sqlalchemy import create_engine, text
@@ -360,8 +360,7 @@ def _write(url, number):
 
 
 def test_several_processes_make_and_write_one_log(url):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_write, args=(url, number)) for number in range(5)]
+    writers = [clean_processes().Process(target=_write, args=(url, number)) for number in range(5)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -404,7 +403,7 @@ def test_another_user_reads_what_it_may_not_write(tmp_path, is_open, folder_mode
             for path in Path(folder).iterdir():
                 path.chmod(0o644)
             before = _states(folder)
-            with multiprocessing.get_context("fork").Pool(1, _become_nobody) as other:
+            with clean_processes().Pool(1, _become_nobody) as other:
                 assert other.apply(_read_times, [str(file)]) == [0, 1, 2, 3, 4]
                 other.close()
                 other.join()
@@ -414,6 +413,7 @@ def test_another_user_reads_what_it_may_not_write(tmp_path, is_open, folder_mode
 
 
 def _become_nobody():
+    create_engine("sqlite://").dispose()  # Another user may not be able to import what it needs.
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(65534)

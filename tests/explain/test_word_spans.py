@@ -78,7 +78,6 @@ def test_characters_that_normalise_together_belong_together():
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a", "\u0301", "\u00e9", "\U0001f600 ", "'", "a'"])
 def test_time_is_linear(text, tokenizer):
     def seconds(count):

@@ -137,6 +137,7 @@ def test_data_of_another_address_does_not_pass_for_the_old(workspace, files, tmp
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_training_is_not_left_running(workspace, tiny_checkpoint):
     options = "ARGS=--epochs 5000 --max-length 32 --recipe none --precision float32"
     command = ["make", "-C", str(ROOT), "train", f"encoder={tiny_checkpoint}", f"data={ROOT}/data/sample", options]
@@ -156,6 +157,7 @@ def test_a_stopped_training_is_not_left_running(workspace, tiny_checkpoint):
     assert list((workspace / "runs").rglob("*checkpoint*"))
 
 
+@pytest.mark.slow
 def test_a_server_starts_is_replaced_and_stops(workspace):
     serving = {"TEXTCLF_SERVING_PYTHON": serving_python(), "CASCADE": "off"}
     ids = []

@@ -135,7 +135,6 @@ def test_current_moves_and_the_hold_is_lifted():
     output_of(retraining, "history", "--model-dir", "model")
 
 
-@pytest.mark.slow
 def test_a_retraining_knows_its_challenger_again():
     """The same data sets, recipe and gate: nothing is trained, and the decision is printed again."""
     before = entries()

@@ -106,6 +106,7 @@ print([name for name in ("openvino", "openvino_telemetry", "nncf", "tensorflow")
     assert run(code, tmp_path, tmp_path / "model") == "True\n['openvino']\n"
 
 
+@pytest.mark.slow
 def test_every_module_may_be_the_first(tmp_path):
     """Whichever of ours a process imports first, none brings openvino_telemetry along."""
     modules = [

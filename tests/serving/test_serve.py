@@ -515,6 +515,7 @@ def test_a_damaged_new_version_does_not_end_what_serves(tmp_path):
         assert stack.stop() == 0, stack.log
 
 
+@pytest.mark.slow
 def test_a_worker_that_can_not_be_replaced_does_not_end_the_others(tmp_path):
     """The version that is served is damaged on disk, so there is nothing to fall back to until it is mended."""
     need_nginx()

@@ -1,11 +1,13 @@
 """Programs that run side by side and end together, with real processes."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,27 +19,45 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _STUBBORN = "trap '' TERM; touch up; while true; do sleep 0.05; done"
 
 
-def start(
-    folder: Path, *scripts: str, grace: float = 5, like_process_1: bool = False, drain: float = 0
-) -> subprocess.Popen[str]:
-    """A supervisor of shell scripts; it exits with what supervise returns."""
-    code = (
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start(folder, *scripts): a supervisor of shell scripts, which exits with the result of supervise()."""
+    with contextlib.ExitStack() as started:
+
+        def start(
+            folder: Path,
+            *scripts: str,
+            grace: float = 5,
+            like_process_1: bool = False,
+            drain: float = 0,
+            hang_up: signal.Handlers = signal.SIG_DFL,
+        ) -> subprocess.Popen[str]:
+            def prepare() -> None:
+                signal.signal(signal.SIGHUP, hang_up)  # The tests may run under nohup.
+                if like_process_1:
+                    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+            process = subprocess.Popen(
+                [sys.executable, "-c", program(folder, scripts, grace, drain)],
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=prepare,
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+def program(folder: Path, scripts: Sequence[str], grace: float, drain: float) -> str:
+    return (
         "import os, sys; from pathlib import Path; from serving.server.supervisor import Drain, Program, supervise\n"
         f"drain = Drain({drain}, Path({str(folder / 'draining')!r}).touch)\n"
         f"programs = [Program(f'p{{i}}', ['/bin/sh', '-c', s], Path({str(folder)!r}), os.environ)"
         f" for i, s in enumerate({list(scripts)!r})]\n"
         f"sys.exit(supervise(programs, {grace}, drain))"
-    )
-
-    def adopt_orphans() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=adopt_orphans if like_process_1 else None,
     )
 
 
@@ -47,7 +67,7 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_drains_in_order_and_exits_with_0(tmp_path, number):
+def test_a_signal_drains_in_order_and_exits_with_0(start, tmp_path, number):
     scripts = [
         f"trap 'sleep 0.2; echo {name} >> order; exit 0' TERM; touch {name}.up; while true; do sleep 0.02; done"
         for name in ("front", "back")
@@ -60,7 +80,7 @@ def test_a_signal_drains_in_order_and_exits_with_0(tmp_path, number):
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9)])
-def test_one_that_ends_ends_the_others(tmp_path, script, status):
+def test_one_that_ends_ends_the_others(start, tmp_path, script, status):
     process = start(
         tmp_path, "trap 'touch drained; exit 0' TERM; while true; do sleep 0.02; done", f"sleep 0.3; {script}"
     )
@@ -68,7 +88,7 @@ def test_one_that_ends_ends_the_others(tmp_path, script, status):
     assert (tmp_path / "drained").exists()
 
 
-def test_a_drain_that_can_not_be_announced_stops_all_the_same(tmp_path):
+def test_a_drain_that_can_not_be_announced_stops_all_the_same(start, tmp_path):
     (tmp_path / "draining").symlink_to("missing/file")
     script = "trap 'touch stopped; exit 0' TERM; touch up; while true; do sleep 0.02; done"
     process = start(tmp_path, script, drain=0.1)
@@ -80,7 +100,7 @@ def test_a_drain_that_can_not_be_announced_stops_all_the_same(tmp_path):
     assert (tmp_path / "stopped").exists()
 
 
-def test_one_that_does_not_finish_is_killed(tmp_path):
+def test_one_that_does_not_finish_is_killed(start, tmp_path):
     process = start(tmp_path, _STUBBORN, grace=0.3)
     wait_for((tmp_path / "up").exists)
     process.terminate()
@@ -89,7 +109,7 @@ def test_one_that_does_not_finish_is_killed(tmp_path):
     assert "p0 did not finish in time; killed" in err
 
 
-def test_a_second_signal_kills_at_once(tmp_path):
+def test_a_second_signal_kills_at_once(start, tmp_path):
     process = start(tmp_path, _STUBBORN, grace=60)
     wait_for((tmp_path / "up").exists)
     process.terminate()
@@ -98,7 +118,7 @@ def test_a_second_signal_kills_at_once(tmp_path):
     assert end(process)[0] == 1
 
 
-def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
+def test_a_signal_with_the_end_of_a_program_drains_the_others(start, tmp_path):
     """Both come while the supervisor does not run; the one that says to stop is the first of its kind."""
     front = "touch front.up; while true; do sleep 0.02; done"
     back = "trap 'echo drained > back; exit 0' TERM; touch back.up; while true; do sleep 0.02; done"
@@ -118,7 +138,7 @@ def test_a_signal_with_the_end_of_a_program_drains_the_others(tmp_path):
 _WILLING = "trap 'touch stopped; exit 0' TERM; touch up; while true; do sleep 0.02; done"
 
 
-def test_sigterm_drains_first(tmp_path):
+def test_sigterm_drains_first(start, tmp_path):
     process = start(tmp_path, _WILLING, drain=0.6)
     wait_for((tmp_path / "up").exists)
     began = time.monotonic()
@@ -131,7 +151,7 @@ def test_sigterm_drains_first(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_drain(tmp_path, number):
+def test_a_second_signal_ends_the_drain(start, tmp_path, number):
     process = start(tmp_path, _WILLING, drain=60)
     wait_for((tmp_path / "up").exists)
     process.terminate()
@@ -141,7 +161,7 @@ def test_a_second_signal_ends_the_drain(tmp_path, number):
     assert (tmp_path / "stopped").exists()
 
 
-def test_sigint_does_not_drain(tmp_path):
+def test_sigint_does_not_drain(start, tmp_path):
     process = start(tmp_path, _WILLING, drain=60)
     wait_for((tmp_path / "up").exists)
     process.send_signal(signal.SIGINT)
@@ -149,7 +169,7 @@ def test_sigint_does_not_drain(tmp_path):
     assert not (tmp_path / "draining").exists()
 
 
-def test_the_end_of_a_program_ends_the_drain(tmp_path):
+def test_the_end_of_a_program_ends_the_drain(start, tmp_path):
     process = start(tmp_path, _WILLING, "while [ ! -e draining ]; do sleep 0.02; done; exit 3", drain=60)
     wait_for((tmp_path / "up").exists)
     process.terminate()
@@ -157,7 +177,7 @@ def test_the_end_of_a_program_ends_the_drain(tmp_path):
     assert (tmp_path / "stopped").exists()
 
 
-def test_two_signals_at_once_kill(tmp_path):
+def test_two_signals_at_once_kill(start, tmp_path):
     process = start(tmp_path, _STUBBORN, grace=15)
     wait_for((tmp_path / "up").exists)
     process.send_signal(signal.SIGSTOP)
@@ -169,7 +189,7 @@ def test_two_signals_at_once_kill(tmp_path):
     assert time.monotonic() - began < 10
 
 
-def test_one_signal_after_the_end_of_a_program_does_not_kill_the_others(tmp_path):
+def test_one_signal_after_the_end_of_a_program_does_not_kill_the_others(start, tmp_path):
     back = "trap 'touch asked; sleep 0.5; echo drained > back; exit 0' TERM; touch up; while true; do sleep 0.02; done"
     process = start(tmp_path, "while [ ! -e up ]; do sleep 0.02; done; exit 3", back)
     wait_for((tmp_path / "asked").exists)
@@ -178,7 +198,7 @@ def test_one_signal_after_the_end_of_a_program_does_not_kill_the_others(tmp_path
     assert (tmp_path / "back").read_text() == "drained\n"
 
 
-def test_signals_that_whoever_started_it_blocked_are_heard(tmp_path):
+def test_signals_that_whoever_started_it_blocked_are_heard(start, tmp_path):
     script = "trap 'exit 0' TERM; touch up; while true; do sleep 0.02; done"
     blocked = {signal.SIGTERM, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
@@ -191,12 +211,9 @@ def test_signals_that_whoever_started_it_blocked_are_heard(tmp_path):
     assert end(process) == (0, "")
 
 
-def test_nohup_stays_so(tmp_path):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = start(tmp_path, "trap 'exit 0' TERM; touch up; while true; do sleep 0.02; done")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def test_nohup_stays_so(start, tmp_path):
+    script = "trap 'exit 0' TERM; touch up; while true; do sleep 0.02; done"
+    process = start(tmp_path, script, hang_up=signal.SIG_IGN)
     wait_for((tmp_path / "up").exists)
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -205,7 +222,7 @@ def test_nohup_stays_so(tmp_path):
     assert end(process) == (0, "")
 
 
-def test_the_others_are_drained_though_nobody_reads_what_is_said(tmp_path):
+def test_the_others_are_drained_though_nobody_reads_what_is_said(start, tmp_path):
     back = "trap 'echo drained > back; exit 0' TERM; touch up; while true; do sleep 0.02; done"
     process = start(tmp_path, "while [ ! -e go ]; do sleep 0.02; done; exit 3", back)
     wait_for((tmp_path / "up").exists)
@@ -285,7 +302,7 @@ def test_a_program_that_is_not_there(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
-def test_orphans_leave_no_zombies(tmp_path):
+def test_orphans_leave_no_zombies(start, tmp_path):
     # The inner shell ends at once and leaves its child to the supervisor.
     process = start(tmp_path, "sh -c '(sleep 0.3; touch ended) &'; exec sleep 60", like_process_1=True)
     wait_for((tmp_path / "ended").exists)
@@ -296,7 +313,7 @@ def test_orphans_leave_no_zombies(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
-def test_programs_end_with_a_supervisor_that_is_killed(tmp_path):
+def test_programs_end_with_a_supervisor_that_is_killed(start, tmp_path):
     process = start(tmp_path, "touch up; exec sleep 60")
     wait_for((tmp_path / "up").exists)
     (program,) = children(process.pid)

@@ -72,6 +72,7 @@ def test_a_class_is_reported_and_left_out(trained_version, reviews, new_texts, t
     assert "note:          the current version does not know pace; --add-classes trains a challenger" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_class_is_added_and_the_old_ones_hold_up(added, reviews):
     folder, champion, out = added
     version = ModelStore(folder / "model").open()
@@ -89,6 +90,7 @@ def test_the_class_is_added_and_the_old_ones_hold_up(added, reviews):
     assert "NOT the same texts" not in shown
 
 
+@pytest.mark.slow
 def test_the_next_retraining_knows_the_class(added, reviews, new_texts, tmp_path):
     """With the same old data, which has no text of the class, and with the combined data set."""
     folder, champion, _ = added

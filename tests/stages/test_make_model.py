@@ -184,7 +184,6 @@ def test_preprocessing_of_another_encoder(maker):
         mixed.preview_untrained_model(mixed.select_model(), ["a text"])
 
 
-@pytest.mark.slow
 def test_embedded_encoder_by_its_name_alone(capsys):
     maker = MakeModel("minilm-l6")
     assert maker.select_model().max_length == 256

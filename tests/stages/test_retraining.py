@@ -147,7 +147,6 @@ def test_without_a_champion_there_is_nothing_to_retrain(tmp_path, reviews, produ
 # --- a promotion
 
 
-@pytest.mark.slow
 def test_a_challenger_that_learnt_the_new_texts_is_promoted(promoted):
     folder, combined, history, outcome = promoted
     store = ModelStore(folder / "model")

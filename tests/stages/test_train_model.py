@@ -318,6 +318,7 @@ def test_plots_are_pictures(version):
     assert len(set(plots.values())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_a_second_version_becomes_current_only_when_promoted(trained, tmp_path, capsys):
     training, first = trained
@@ -350,6 +351,7 @@ def test_the_command_says_which_version_goes_on_being_current(tmp_path, monkeypa
     assert invoke("--dataset-path", "reviews", "--model-dir", store.path).stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_a_promotion_that_was_overtaken_is_refused(trained, tmp_path, monkeypatch):
     training, first = trained
@@ -386,6 +388,7 @@ def invoke(*arguments):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_a_recipe_for_few_labels(tiny_checkpoint, reviews, tmp_path):
     """Mean pooling that starts from a probe: the same logits in the model, the SavedModel and the engine."""
@@ -418,6 +421,7 @@ def three_classes(tmp_path_factory):
     return [row for row in rows if row not in rare]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_three_classes_from_one_csv_file_with_class_weights(three_classes, tiny_checkpoint, tmp_path):
     with open(tmp_path / "table.csv", "w", newline="", encoding="utf-8") as file:
@@ -445,6 +449,7 @@ def test_three_classes_from_one_csv_file_with_class_weights(three_classes, tiny_
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_jsonl_reads_the_same_data_and_no_test_leaves_the_test_part_unread(three_classes, tiny_checkpoint, tmp_path):
     folder = tmp_path / "tables"
@@ -565,6 +570,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(shell, still_enco
             shutil.rmtree(path / "engine", ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_a_version_prints_the_configuration_that_trains_it_again(trained_version, tmp_path, monkeypatch):
     first = open_model(trained_version).manifest
     store = trained_version.parent.parent

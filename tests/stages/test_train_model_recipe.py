@@ -80,6 +80,7 @@ def test_cross_fitting_measures_what_was_fitted_to_all_labels(trained_on_few):
     assert "calibration error" not in line
 
 
+@pytest.mark.slow
 def test_the_reference_has_the_logits_of_models_that_did_not_see_the_text(tiny_checkpoint, few, tmp_path):
     training = tiny_training(
         tiny_checkpoint, few, tmp_path, select="last", train_on="all", head_init="probe", epochs=0, pooling="mean"
@@ -99,6 +100,7 @@ def test_the_reference_has_the_logits_of_models_that_did_not_see_the_text(tiny_c
     assert {path.name for path in (version.path / "plots").iterdir()} == {"confusion_matrix.png", "reliability.png"}
 
 
+@pytest.mark.slow
 def test_a_model_below_its_floor_is_reported_and_becomes_current_only_on_request(tiny_checkpoint, reviews, tmp_path):
     # A rate of nothing leaves the random classification layer; the probe of the same encoder learns the words.
     slow = ["--epochs", "1", "--init-lr", "1e-9", "--pooling", "mean", "--head-init", "random", "--train-on", "train"]
@@ -188,6 +190,7 @@ def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_pat
     assert decided.class_weights == training._compiled.options.class_weights == ("class weights: on" in out)
 
 
+@pytest.mark.slow
 def test_too_few_texts_to_hold_one_out_are_no_traceback(tiny_checkpoint, tmp_path, capsys):
     root = write_reviews(tmp_path / "reviews", per_class=3)
     probe = {"epochs": 0, "head_init": "probe", "select": "last"}
@@ -201,6 +204,7 @@ def test_too_few_texts_to_hold_one_out_are_no_traceback(tiny_checkpoint, tmp_pat
         ).compile()
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_encoder_before_it_reads_the_texts(tiny_checkpoint, few, tmp_path):
     def compiled(**options):
         training = tiny_training(tiny_checkpoint, few, tmp_path, select="last", epochs=1, **options)
@@ -222,6 +226,7 @@ def test_the_floor_has_no_texts_that_chose_the_epoch(tiny_checkpoint, few, tmp_p
     assert len(last.held_out_split) == len(data.validation_calibrate) + len(data.validation_select)
 
 
+@pytest.mark.slow
 def test_weights_of_all_texts_that_are_fitted_name_the_run(tiny_checkpoint, few, tmp_path):
     training = tiny_training(tiny_checkpoint, few, tmp_path)
     training.compile()

@@ -104,6 +104,7 @@ def test_copy_is_removed_with_the_layer(encoder_folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_copy_lasts_as_long_as_it_is_needed_and_is_removed_at_exit(encoder_folder, tmp_path):
     """Saving a classifier reads the encoder's assets again, long after it was loaded."""
     program = f"""

@@ -32,6 +32,7 @@ def training_with(teacher, tiny_checkpoint, reviews, folder):
     return tiny_training(tiny_checkpoint, reviews, folder, teachers=[str(teacher)], **settings)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_its_manifest_names_the_teacher(
     teacher, tiny_checkpoint, reviews, tmp_path, monkeypatch, capsys
 ):

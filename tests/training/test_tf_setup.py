@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # Reads absl's level, then makes graph rewriting (to bfloat16, where the CPU has it) log what it did.
 PROGRAM = """
 import ctypes, gc
 from pathlib import Path
+
+import pytest
 from textclf.training.tf_setup import tf, tf_keras
 assert gc.isenabled()
 assert gc.get_freeze_count() > 100_000  # Of modules, which the collector passes over.
@@ -50,11 +54,13 @@ def test_who_asks_for_the_native_log_gets_it():
     assert result.stderr != ""
 
 
+@pytest.mark.slow
 def test_tensorflow_that_was_imported_before_is_taken_if_it_has_keras_2():
     program = "import tensorflow; from textclf.training.tf_setup import tf_keras; print(tf_keras.__version__[0])"
     assert run(program, TF_USE_LEGACY_KERAS="True").stdout == "2\n"
 
 
+@pytest.mark.slow
 def test_tensorflow_with_keras_3_is_refused():
     result = run("import tensorflow; import textclf.training.tf_setup")
     assert result.returncode == 1

@@ -1,12 +1,12 @@
 """Studies whose trials are sums instead of trainings: who takes which trial, and what a kill leaves."""
 
-import multiprocessing
 import os
 import shutil
 import signal
 
 import optuna
 import pytest
+from clean_processes import clean_processes
 from optuna.trial import TrialState
 
 from textclf.errors import ConfigError, DivergedError, TrainingError
@@ -190,7 +190,7 @@ def _work(folder, storage, kill_at) -> None:
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_processes_share_the_trials_and_survive_kills(tmp_path, storage):
-    context = multiprocessing.get_context("fork")
+    context = clean_processes()
 
     def run_together(*kills):
         processes = [context.Process(target=_work, args=(tmp_path, storage, kill)) for kill in kills]

@@ -65,7 +65,6 @@ def finished(data, tiny_checkpoint, tmp_path_factory) -> tuple[Path, str]:
     return folder, output
 
 
-@pytest.mark.slow
 def test_the_results(finished):
     folder, output = finished
     assert "test none (not read)" in output
@@ -147,6 +146,7 @@ def test_wrong_options_are_one_line(tmp_path, more, says):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_study_that_does_not_fit_leads_to_another(tmp_path, monkeypatch, data, tiny_checkpoint):
     """The messages name --timeout, --study-dir and --storage; each time the advice is followed."""
     monkeypatch.setattr(SharedStudy, "run", lambda *_args, **_kwargs: None)

@@ -239,7 +239,6 @@ def test_name_alone_is_enough(monkeypatch):
         resolve("minilm-l6", DEFAULT_ENCODER_HANDLE, DEFAULT_PREPROCESS_HANDLE)
 
 
-@pytest.mark.slow
 def test_embedded_encoder_is_exported_once():
     by_name = resolve("minilm-l6", DEFAULT_ENCODER_HANDLE, DEFAULT_PREPROCESS_HANDLE)
     stamp = (by_name.encoder / "saved_model.pb").stat()

@@ -222,6 +222,7 @@ def test_logits_that_are_no_numbers_give_way_too(exported, monkeypatch):
     assert re.match("int8: .*not finite", reason)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_when_every_form_fails_there_is_no_version(trained, monkeypatch, tmp_path):
     training, _ = trained
@@ -366,6 +367,7 @@ def again(reviews, **options):
     return Training(dataset_path=str(reviews), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_a_version_is_exported_again_as_its_child(store, version, reviews, monkeypatch, capsys):
     path = again(reviews).export_again(store.path)

@@ -89,6 +89,7 @@ def test_equal_where_no_unknown_word_hides_a_difference(generated, lower_case, t
     assert (ids == found.unknown_id).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_equal_with_a_cased_vocabulary(cased_checkpoint):
     preprocessing = TextPreprocessing(encoders.resolve("cased", str(cased_checkpoint), "").preprocessing, 16)
     found = tokenizer_of_preprocessing(preprocessing)

@@ -43,6 +43,7 @@ def by_hand(trained_on_long):
     return np.split(np.array(rows), np.cumsum(windows.counts)[:-1])
 
 
+@pytest.mark.slow
 def test_logits_are_means_over_the_windows(trained_on_long, by_hand, tmp_path):
     training, version, test = trained_on_long
     expected, first = np.array([rows.mean(axis=0) for rows in by_hand]), np.array([rows[0] for rows in by_hand])
@@ -65,6 +66,7 @@ def test_logits_are_means_over_the_windows(trained_on_long, by_hand, tmp_path):
     assert error < np.abs(found - [rows[0] for rows in of_windows]).max() / 4
 
 
+@pytest.mark.slow
 def test_temperature_and_metrics_are_those_of_whole_texts(trained_on_long, by_hand):
     training, version, test = trained_on_long
     manifest, calibration_set = version.manifest, training.dataset.validation_calibrate

@@ -149,6 +149,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_it_learns_to_guess_goes_on_after_a_kill_and_is_done_once(fresh, tmp_path, monkeypatch, losses):
     texts = chains()
     options = TrainingOptions(mlm_epochs=6, mlm_lr=5e-3, batch_size=16, checkpoint_steps=10)

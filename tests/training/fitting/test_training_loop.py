@@ -313,6 +313,7 @@ def killed_after(monkeypatch):
 
 # Four steps an epoch and one batch of validation: 6 is in the second epoch, 4 before the first validation, 10 after
 # the second one.
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [1, 4, 6, 10])
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path, words, killed_after, monkeypatch, capsys, calls):
     train, select = words
