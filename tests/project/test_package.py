@@ -16,6 +16,7 @@ from ops.lock import DIGEST, LOCKS, dependency_digest
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+TRAINING_EXTRAS = ("train", "monitor", "tune", "hub", "xlsx")
 every_lock = pytest.mark.parametrize("lock", sorted(LOCKS))
 
 
@@ -29,6 +30,8 @@ def wanted(lock: str) -> list[Requirement]:
     lines = [*PROJECT["dependencies"]]
     extra = lock.removeprefix("requirements-").removesuffix(".txt")
     lines += extras[extra] if extra in extras else [*extras["serve"], *extras["monitor"]]
+    if lock == "requirements-training.txt":
+        lines = [*PROJECT["dependencies"], *(line for extra in TRAINING_EXTRAS for line in extras[extra])]
     if lock == "requirements.txt":
         groups = PYPROJECT["dependency-groups"].values()
         lines += [*extras["train"], *(line for group in groups for line in group if isinstance(line, str))]
@@ -69,8 +72,17 @@ def test_the_serving_image_has_boto3_only_with_its_extra():
     assert "boto3" not in pins("requirements-serving.txt")
     assert "boto3" in pins("requirements-aws.txt")
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert 'ARG EXTRAS=""\nCOPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./\n' in dockerfile
-    assert "for name in serving $EXTRAS; do" in dockerfile
+    assert 'ARG EXTRAS=""\n' in dockerfile
+    assert "COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./\n" in dockerfile
+    assert "for name in serving $EXTRAS ${HUB_MODEL_NAME:+hub}; do" in dockerfile
+
+
+def test_the_training_image_has_no_tools_of_development():
+    pinned = pins("requirements-training.txt")
+    assert pinned.items() < pins("requirements.txt").items()
+    assert {"tensorflow", "optuna", "tokenizers"} <= set(pinned)
+    assert not {"pytest", "playwright", "mypy", "mkdocs", "moto", "ray", "boto3", "flask"} & set(pinned)
+    assert "--requirement requirements-training.txt" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_a_model_of_the_hub_is_built_into_the_image_only_on_request():
