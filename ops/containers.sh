@@ -73,7 +73,7 @@ wait_for() {
     while [ "$SECONDS" -lt "$end" ]; do
         if curl --silent --fail --max-time 2 --output /dev/null "$url"; then return 0; fi
         "$@" >/dev/null 2>&1 || return 1
-        sleep 0.2
+        sleep 0.1
     done
     say "$url did not answer with 200 within $seconds seconds"
     return 1

@@ -117,6 +117,12 @@ def serve(environ: Mapping[str, str]) -> int:
             environ = {**environ, ORIGIN: model.origin.to_text()}
         preflight.check_model(settings.model_path)
         preflight.check_rules(settings.rules, settings.model_path)
+        return _run_servers(settings, environ, nginx, temporary)
+
+
+def _run_servers(settings: Settings, environ: Mapping[str, str], nginx: str | None, temporary: str) -> int:
+    """Run gunicorn, and nginx before it unless that is None, until a signal; return the exit status."""
+    with contextlib.ExitStack() as folders:
         runtime = folders.enter_context(fresh_folder("TMPDIR", temporary, "textclf-serve-"))
         # The user's folder may have other files, such as those of another running server.
         parent = settings.prometheus_multiproc_dir or str(runtime)
@@ -124,15 +130,7 @@ def serve(environ: Mapping[str, str]) -> int:
         started = [programs.gunicorn_program(settings, runtime, metrics, environ, behind_nginx=nginx is not None)]
         on_started = None
         if nginx is not None:
-            connections = programs.raise_file_limit(programs.MAX_CONNECTIONS)
-            user = programs.unprivileged_user() if os.geteuid() == 0 else None
-            if user is not None:
-                programs.open_to_group(runtime, user)
-                _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
-            (runtime / programs.NO_FOLDER).touch()
-            configuration = runtime / "nginx.conf"
-            configuration.touch(mode=0o600)  # It contains the API key.
-            configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
+            _configure_nginx(settings, runtime)
             started.insert(0, programs.nginx_program(nginx, runtime, environ))
             unanswered = UnansweredRequests(runtime, metrics, programs.error_codes(settings), sys.stdout, sys.stderr)
             on_started = folders.enter_context(unanswered.reading())
@@ -144,6 +142,19 @@ def serve(environ: Mapping[str, str]) -> int:
         prepare_drain(runtime)
         drain = Drain(settings.drain_seconds, functools.partial(announce_drain, runtime))
         return supervise(started, programs.grace_seconds(settings), drain, on_started)
+
+
+def _configure_nginx(settings: Settings, runtime: Path) -> None:
+    """Write the configuration of nginx into the folder of the running server."""
+    connections = programs.raise_file_limit(programs.MAX_CONNECTIONS)
+    user = programs.unprivileged_user() if os.geteuid() == 0 else None
+    if user is not None:
+        programs.open_to_group(runtime, user)
+        _say(f"started as root: nginx becomes {user.name}, the workers stay root; serve as another user")
+    (runtime / programs.NO_FOLDER).touch()
+    configuration = runtime / "nginx.conf"
+    configuration.touch(mode=0o600)  # It contains the API key.
+    configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
 
 
 def _imported(
