@@ -1,6 +1,5 @@
 """Make an endpoint of SageMaker: `python -m ops.deploy NAME PROFILE IMAGE --model-data S3_URI`."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -12,28 +11,17 @@ from ops.cloud.endpoint_options import EndpointOptions, endpoint_options
 from ops.cloud.endpoint_requests import delete_calls, endpoint_call
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import ENDPOINT, stamped_name
-from ops.cloud.options import (
-    Setup,
-    build_argument_option,
-    environment_option,
-    model_data_option,
-    setup_options,
-    wait_option,
-)
-from ops.cloud.results import say
+from ops.cloud.options import Setup, environment_option, image_arguments, model_data_option, setup_options, wait_option
+from ops.cloud.results import say, wait_for_end
 from ops.cloud.waiting import ENDPOINT as FOLLOWED
-from ops.cloud.waiting import follow
 from textclf.cli.commands import Command
 
 
 @click.command(cls=Command)
-@click.argument("name")
-@click.argument("profile")
-@click.argument("image")
+@image_arguments("name")
 @model_data_option()
 @endpoint_options
 @environment_option()
-@build_argument_option()
 @wait_option("endpoint is ready")
 @setup_options
 def main(
@@ -54,25 +42,19 @@ def main(
     version = stamped_name(name, datetime.now(UTC), ENDPOINT)
     tags = config_files.read_tags(setup.folder)
     uri, plan = planned_image(setup, image, images.SERVING, build_arguments)
-    calls = [
-        *endpoint.calls(setup, version, uri, model_data, environment, tags),
-        endpoint_call(name, version, tags),
-    ]
-    for call in calls:
-        call.check()
+    last = endpoint_call(name, version, tags)
+    plan.add(*endpoint.calls(setup, version, uri, model_data, environment, tags), last)
     if setup.is_dry:
-        plan.steps += calls
         plan.show()
         return
     cloud = setup.account.open()
     uri = ready_image(cloud, image, images.SERVING, build_arguments)
     model, config = endpoint.calls(setup, version, uri, model_data, environment, tags)
     undo = delete_calls("", version, [version])
-    last = endpoint_step(endpoint_call(name, version, tags), name, version)
-    make_all(cloud, [Step(model, undo[1]), Step(config, undo[0]), last])
+    make_all(cloud, [Step(model, undo[1]), Step(config, undo[0]), endpoint_step(last, name, version)])
     say(f"endpoint: {name} in {cloud.region}, model and configuration {version}")
     if wait:
-        follow(FOLLOWED, name, cloud.call, say, time.sleep)
+        wait_for_end(cloud, FOLLOWED, name)
     click.echo(name)
 
 

@@ -1,14 +1,13 @@
 """Wait for a job or an endpoint that was started without --wait: `python -m ops.follow KIND NAME PROFILE`."""
 
-import time
 from pathlib import Path
 
 import click
 
 from ops.cloud.calls import Plan
 from ops.cloud.options import Setup, setup_options
-from ops.cloud.results import print_model, save_best, say
-from ops.cloud.waiting import ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, TUNING_JOB, follow
+from ops.cloud.results import print_model, save_best, wait_for_end
+from ops.cloud.waiting import ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, TUNING_JOB
 from textclf.cli.commands import Command
 from textclf.files import check_writable
 
@@ -41,7 +40,7 @@ def main(setup: Setup, kind: str, name: str, save: Path | None) -> None:
     if followed is TUNING_JOB:
         check_writable(target)
     cloud = setup.account.open()
-    found = follow(followed, name, cloud.call, say, time.sleep)
+    found = wait_for_end(cloud, followed, name)
     if followed is TRAINING_JOB:
         print_model(found)
     elif followed is TUNING_JOB:

@@ -1,6 +1,5 @@
 """Start a training job of SageMaker: `python -m ops.training SHORTNAME PROFILE IMAGE`."""
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,12 @@ from ops.cloud import config_files, images
 from ops.cloud.deploying import job_step, make_all
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import TRAINING_JOB, check_name, stamped_name
-from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
+from ops.cloud.options import Setup, image_arguments, setup_options, wait_option
 from ops.cloud.pushing import ROOT
-from ops.cloud.results import print_model, say
+from ops.cloud.results import print_model, say, wait_for_end
 from ops.cloud.training_checks import check_definition
 from ops.cloud.training_requests import model_uri, resumed_definition, training_call
 from ops.cloud.waiting import TRAINING_JOB as FOLLOWED
-from ops.cloud.waiting import follow
 from serving.sagemaker.metric_lines import metric_definitions
 from textclf.cli.commands import Command
 
@@ -25,9 +23,7 @@ HYPERPARAMETERS = ROOT / "local_test" / "test_dir" / "input" / "config" / "hyper
 
 
 @click.command(cls=Command)
-@click.argument("short_name", metavar="SHORTNAME")
-@click.argument("profile")
-@click.argument("image")
+@image_arguments("short_name")
 @click.option(
     "--hyperparameters",
     type=click.Path(path_type=Path),
@@ -37,7 +33,6 @@ HYPERPARAMETERS = ROOT / "local_test" / "test_dir" / "input" / "config" / "hyper
     help="JSON file of hyperparameters, as train takes it; the default belongs to the toy data.",
 )
 @click.option("--resume", default="", metavar="JOB", help="Continue from the checkpoints of this stopped job.")
-@build_argument_option()
 @wait_option("job ends")
 @setup_options
 def main(
@@ -64,9 +59,8 @@ def main(
     values, tags = config_files.read_hyperparameters(hyperparameters), config_files.read_tags(setup.folder)
     uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
     call = training_call(name, uri, definition, values, metric_definitions(), tags)
-    call.check()
+    plan.add(call)
     if setup.is_dry:
-        plan.steps.append(call)
         plan.show()
         return
     cloud = setup.account.open()
@@ -75,7 +69,7 @@ def main(
     make_all(cloud, [job_step(call, FOLLOWED, name)])
     say(f"training job: {name} in {cloud.region}, image {uri}")
     if wait:
-        print_model(follow(FOLLOWED, name, cloud.call, say, time.sleep))
+        print_model(wait_for_end(cloud, FOLLOWED, name))
     else:
         click.echo(model_uri(definition, name))
 

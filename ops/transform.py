@@ -1,6 +1,5 @@
 """Score files of S3 with a batch transform job: `python -m ops.transform SHORTNAME PROFILE IMAGE --model-data …`."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -12,29 +11,18 @@ from ops.cloud.endpoint_requests import delete_calls, model_call, transform_call
 from ops.cloud.errors import JobFailedError
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import TRANSFORM_JOB, stamped_name
-from ops.cloud.options import (
-    Setup,
-    build_argument_option,
-    environment_option,
-    model_data_option,
-    setup_options,
-    wait_option,
-)
-from ops.cloud.results import say
+from ops.cloud.options import Setup, environment_option, image_arguments, model_data_option, setup_options, wait_option
+from ops.cloud.results import say, wait_for_end
 from ops.cloud.waiting import TRANSFORM_JOB as FOLLOWED
-from ops.cloud.waiting import follow
 from textclf.cli.commands import Command
 
 
 @click.command(cls=Command)
-@click.argument("short_name", metavar="SHORTNAME")
-@click.argument("profile")
-@click.argument("image")
+@image_arguments("short_name")
 @model_data_option()
 @click.option("--input", "source", required=True, metavar="S3_URI", help="A file, or the beginning of several names.")
 @click.option("--output", "target", required=True, metavar="S3_URI", help="Folder for the results.")
 @environment_option()
-@build_argument_option()
 @wait_option("job ends")
 @setup_options
 def main(
@@ -60,11 +48,8 @@ def main(
     model = config_files.read_part(setup.folder, config_files.MODEL, setup.values(name))
     job = transform_call(name, name, config, source, target, environment, tags)
     uri, plan = planned_image(setup, image, images.SERVING, build_arguments)
-    calls = [model_call(name, uri, model_data, model, {}, tags), job]
-    for call in calls:
-        call.check()
+    plan.add(model_call(name, uri, model_data, model, {}, tags), job)
     if setup.is_dry:
-        plan.steps += calls
         plan.show()
         return
     cloud = setup.account.open()
@@ -77,7 +62,7 @@ def main(
         click.echo(target)
         return
     try:
-        follow(FOLLOWED, name, cloud.call, say, time.sleep)
+        wait_for_end(cloud, FOLLOWED, name)
     except JobFailedError:  # After any other error the job may still need its model.
         delete_all(cloud, undo)
         raise

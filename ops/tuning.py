@@ -1,7 +1,6 @@
 """Start a tuning job of SageMaker: `python -m ops.tuning SHORTNAME PROFILE IMAGE`."""
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,8 @@ from ops.cloud import config_files, images
 from ops.cloud.deploying import job_step, make_all
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import TUNING_JOB, stamped_name
-from ops.cloud.options import Setup, build_argument_option, setup_options, wait_option
-from ops.cloud.results import save_best, say
+from ops.cloud.options import Setup, image_arguments, setup_options, wait_option
+from ops.cloud.results import save_best, say, wait_for_end
 from ops.cloud.training_checks import check_definition
 from ops.cloud.training_requests import (
     check_parent,
@@ -24,7 +23,6 @@ from ops.cloud.training_requests import (
     warm_start_config,
 )
 from ops.cloud.waiting import TUNING_JOB as FOLLOWED
-from ops.cloud.waiting import follow
 from ops.training import HYPERPARAMETERS
 from serving.sagemaker.hyperparameters import parse_hyperparameters
 from serving.sagemaker.metric_lines import metric_definitions
@@ -44,9 +42,7 @@ from textclf.tuning.search_space import (
 
 
 @click.command(cls=Command)
-@click.argument("short_name", metavar="SHORTNAME")
-@click.argument("profile")
-@click.argument("image")
+@image_arguments("short_name")
 @click.option(
     "--search",
     "searched",
@@ -71,7 +67,6 @@ from textclf.tuning.search_space import (
     show_default="NAME.json",
     help="Where --wait saves the best hyperparameters.",
 )
-@build_argument_option()
 @wait_option("job ends")
 @setup_options
 def main(
@@ -112,11 +107,10 @@ def main(
     )
     uri, plan = planned_image(setup, image, images.TRAINING, build_arguments)
     call = call_with(uri)
-    call.check()
+    plan.add(*(FOLLOWED.describe(parent) for parent in parents), call)
     if replaced := replaced_names(shared, ranges):
         say(f"searched, not taken from the file of hyperparameters: {', '.join(replaced)}")
     if setup.is_dry:
-        plan.steps += [*(FOLLOWED.describe(parent) for parent in parents), call]
         plan.show()
         return
     target = save or Path(f"{name}.json")
@@ -132,7 +126,7 @@ def main(
     make_all(cloud, [job_step(call, FOLLOWED, name)])
     say(f"tuning job: {name} in {cloud.region}")
     if wait:
-        save_best(cloud, follow(FOLLOWED, name, cloud.call, say, time.sleep), target)
+        save_best(cloud, wait_for_end(cloud, FOLLOWED, name), target)
     else:
         click.echo(name)
 

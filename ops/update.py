@@ -1,6 +1,5 @@
 """Give an endpoint of SageMaker a new model: `python -m ops.update NAME PROFILE IMAGE --model-data S3_URI`."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -13,28 +12,17 @@ from ops.cloud.endpoint_requests import delete_calls, describe_config_call, mode
 from ops.cloud.errors import CloudError
 from ops.cloud.image_argument import planned_image, ready_image
 from ops.cloud.names import ENDPOINT, stamped_name
-from ops.cloud.options import (
-    Setup,
-    build_argument_option,
-    environment_option,
-    model_data_option,
-    setup_options,
-    wait_option,
-)
-from ops.cloud.results import say
+from ops.cloud.options import Setup, environment_option, image_arguments, model_data_option, setup_options, wait_option
+from ops.cloud.results import say, wait_for_end
 from ops.cloud.waiting import ENDPOINT as FOLLOWED
-from ops.cloud.waiting import follow
 from textclf.cli.commands import Command
 
 
 @click.command(cls=Command)
-@click.argument("name")
-@click.argument("profile")
-@click.argument("image")
+@image_arguments("name")
 @model_data_option()
 @endpoint_options
 @environment_option()
-@build_argument_option()
 @click.option(
     "--delete-old",
     is_flag=True,
@@ -64,11 +52,8 @@ def main(
     tags = config_files.read_tags(setup.folder)
     uri, plan = planned_image(setup, image, images.SERVING, build_arguments)
     update = update_endpoint_call(name, version)
-    calls = [FOLLOWED.describe(name), *endpoint.calls(setup, version, uri, model_data, environment, tags), update]
-    for call in calls:
-        call.check()
+    plan.add(FOLLOWED.describe(name), *endpoint.calls(setup, version, uri, model_data, environment, tags), update)
     if setup.is_dry:
-        plan.steps += calls
         plan.show()
         return
     cloud = setup.account.open()
@@ -80,7 +65,7 @@ def main(
     make_all(cloud, [Step(model, undo[1]), Step(config, undo[0]), endpoint_step(update, name, version)])
     say(f"endpoint: {name} in {cloud.region}, from {old} to {version}")
     if wait:
-        check_updated(follow(FOLLOWED, name, cloud.call, say, time.sleep), version)
+        check_updated(wait_for_end(cloud, FOLLOWED, name), version)
     click.echo(name)
     if delete_old:
         check_deleted(delete_own(cloud, name, old, old_models))

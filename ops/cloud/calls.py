@@ -82,6 +82,16 @@ class Plan:
 
     steps: list[Call | Program] = field(default_factory=list)
 
+    def add(self, *calls: Call) -> None:
+        """Add calls.
+
+        Raises:
+            ConfigError: if AWS would refuse a parameter.
+        """
+        for call in calls:
+            call.check()
+        self.steps += calls
+
     def show(self) -> None:
         """Print the steps; the parameters of calls are exact, and checked before.
 

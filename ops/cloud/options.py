@@ -68,6 +68,23 @@ def build_argument_option() -> Decorator:
     )
 
 
+def image_arguments(name: str) -> Decorator:
+    """The arguments `name`, PROFILE and IMAGE, and the option --build-arg of the image."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.argument(name, metavar=name.replace("_", "").upper())
+        @click.argument("profile")
+        @click.argument("image")
+        @build_argument_option()
+        @functools.wraps(command)
+        def with_image(**values: Any) -> Any:
+            return command(**values)
+
+        return with_image
+
+    return decorate
+
+
 def environment_option() -> Decorator:
     """The option --env."""
     return click.option(

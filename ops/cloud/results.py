@@ -1,6 +1,7 @@
-"""The results of a job that has ended: printed, and saved as a file."""
+"""The end of a job: waited for, and its results printed and saved as a file."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,22 @@ import click
 from ops.cloud.calls import Cloud
 from ops.cloud.errors import CloudError
 from ops.cloud.training_requests import tuned_hyperparameters
-from ops.cloud.waiting import TRAINING_JOB
+from ops.cloud.waiting import TRAINING_JOB, Followed, follow
 from textclf.files import atomic_file
 
 
 def say(line: str) -> None:
     """Print a line on standard error; standard output has results only."""
     click.echo(line, err=True)
+
+
+def wait_for_end(cloud: Cloud, kind: Followed, name: str) -> dict[str, Any]:
+    """Wait until a job has ended or an endpoint is ready, and print each change; return AWS's last description.
+
+    Raises:
+        JobFailedError: if it failed; the message contains AWS's reason.
+    """
+    return follow(kind, name, cloud.call, say, time.sleep)
 
 
 def print_model(job: dict[str, Any]) -> None:
