@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Flask, Response, after_this_request, request
 
 from inference import Inference
-from serving.api.accept import wants_all_probabilities
+from serving.api.accept import accepted_columns
 from serving.api.auth import check_api_key
 from serving.api.concurrency import RequestSlots
 from serving.api.custom_attributes import HEADER as CUSTOM_ATTRIBUTES
@@ -237,8 +237,8 @@ class Service:
         attributes = parse_custom_attributes(request.environ)
         if attributes.trace:
             after_this_request(functools.partial(_with_header, CUSTOM_ATTRIBUTES, attributes.trace))
-        all_probabilities = wants_all_probabilities(request.environ)
-        parsed = parse_predict_request(content, content_type, self._limits, all_probabilities=all_probabilities)
+        columns = accepted_columns(request.environ)
+        parsed = parse_predict_request(content, content_type, self._limits, columns=columns)
         del content  # Up to MAX_BODY_BYTES, and the texts are copies.
         if attributes.explain if parsed.explain is None else parsed.explain:
             self._explained.check_invocation(predictor, parsed)

@@ -115,8 +115,8 @@ def openapi_document(settings: Settings, class_names: Sequence[str] | None = Non
             "title": "Text classification",
             "version": "1",
             "description": "Scores texts with a fine-tuned BERT encoder. A response has the format of its request. "
-            "`Accept: text/csv; probabilities=all` chooses the columns of CSV; otherwise Accept is ignored. Bodies are "
-            "UTF-8 and may be compressed with gzip. Every response has the header "
+            "`Accept: text/csv; probabilities=all; unsure=true` chooses the columns of CSV; otherwise Accept is "
+            "ignored. Bodies are UTF-8 and may be compressed with gzip. Every response has the header "
             "X-Request-Id: the request's own if it has at most 128 letters, digits, dots, colons, _ and -, else a new "
             "one. Texts of a request with `X-Prediction-Log: off` are not logged for drift monitoring. "
             "Errors from nginx also have the form of Error, with their own codes for 414 (`uri_too_long`), 431 "
@@ -182,9 +182,9 @@ def _invocations(settings: Settings) -> _Json:
             f"{CSV}; charset=utf-8": {
                 "type": "string",
                 "description": "A record of label and score for each text. With `Accept: text/csv; "
-                "probabilities=all` it has the probabilities of all classes, in the order of /info. With `explain` one "
-                "more field has the explanation as JSON. In a batch transform job the last field has the error, or "
-                "nothing.",
+                "probabilities=all` it has the probabilities of all classes, in the order of /info. With `unsure=true` "
+                "one more field is true for an unsure prediction, else false. With `explain` one more field has the "
+                "explanation as JSON. In a batch transform job the last field has the error, or nothing.",
             },
             JSON_LINES: {
                 "type": "string",

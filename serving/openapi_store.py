@@ -9,6 +9,8 @@ from serving.store_report import METRICS
 from serving.store_views import HTML
 from textclf.drift.state import VERDICTS
 
+# Samples of a drift check.
+_SAMPLES = ("reference", "latest")
 _STRING: Json = {"type": "string"}
 _NAME: Json = {"type": ["string", "null"]}
 _NUMBER: Json = {"type": ["number", "null"]}
@@ -61,6 +63,10 @@ def store_report_schema() -> Json:
         "sentence": _STRING,
         "texts": _WHOLE,
         "families": list_schema(object_schema(family, family)),
+        "unsure": _or_null(
+            object_schema(dict.fromkeys(_SAMPLES, _NUMBER), _SAMPLES),
+            "Shares of unsure predictions; null without thresholds.",
+        ),
     }
     window = {"since": _MOMENT, "until": _MOMENT, "version": _STRING, "verdict": _STRING, "texts": _WHOLE}
     retraining = {"time": _MOMENT, "outcome": _STRING}

@@ -129,7 +129,7 @@ def _check(check: CheckSummary) -> dict[str, Any]:
         for family in {**check.effects, **dict.fromkeys(check.alarms)}
     ]
     facts = {"time": check.time, "version": check.version, "verdict": check.verdict, "sentence": check.sentence}
-    return {**facts, "texts": check.texts, "families": families}
+    return {**facts, "texts": check.texts, "families": families, "unsure": check.unsure or None}
 
 
 def _problem(sentence: str, error: Exception) -> str:

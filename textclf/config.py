@@ -28,6 +28,8 @@ RECIPES = ("auto", "none")
 RECIPE_OPTIONS = (
     "pooling", "epochs", "min_steps", "init_lr", "batch_size", "head_init", "select", "train_on", "class_weights",
 )  # fmt: skip
+# Fields of TrainingOptions that choose thresholds of unsure predictions; one of them may be set.
+TARGET_OPTIONS = ("target_precision", "costs")
 # Name of the selection metric -> True where more is better.
 SELECTION_METRICS = {"accuracy": True, "macro_f1": True, "roc_auc": True, "log_loss": False}
 
@@ -278,10 +280,24 @@ class TrainingOptions(Config):
         "Steps between checkpoints that a stopped training resumes from; with --select best each epoch has one too.",
         min=1,
     )
+    target_precision: float = number(
+        0.0,
+        "Share of the sure predictions that must be right; predictions below the thresholds that reach it are unsure. "
+        "0 sets no thresholds.",
+        min=0,
+        below=1,
+    )
+    costs: str = text(
+        "",
+        "Choose the thresholds of unsure predictions by costs instead: a TOML file with the cost of an unsure "
+        "prediction and of errors.",
+        metavar="FILE",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "teachers", tuple(self.teachers))  # JSON has no tuples.
+        self._check("target_precision", not (self.target_precision and self.costs), "0 with costs; give one of them")
         self._check(
             "layer_decay",
             self.layer_decay == 1 or self.optimiser.lower() == "adamw",

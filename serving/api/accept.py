@@ -1,33 +1,53 @@
-"""The Accept header, which chooses only one thing: CSV with the probabilities of all classes."""
+"""The Accept header, which chooses only the columns of CSV: all probabilities, and a column of unsure predictions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from werkzeug.http import parse_options_header
 
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.request_body import CSV
 
-_PARAMETER, _ALL = "probabilities", "all"
+# Parameter of text/csv -> its only value.
+_VALUES = {"probabilities": "all", "unsure": "true"}
 
 
-def wants_all_probabilities(environ: Mapping[str, Any]) -> bool:
-    """Return whether the request accepts `text/csv; probabilities=all`.
+class CsvColumns(NamedTuple):
+    """Columns of a response in CSV.
+
+    Attributes:
+        all_probabilities: the probabilities of all classes, instead of label and score.
+        unsure: whether each prediction is unsure, after these.
+    """
+
+    all_probabilities: bool = False
+    unsure: bool = False
+
+
+DEFAULT_COLUMNS = CsvColumns()
+
+
+def accepted_columns(environ: Mapping[str, Any]) -> CsvColumns:
+    """Return the columns that the request asks for, as in `text/csv; probabilities=all; unsure=true`.
 
     Raises:
-        ApiError: if it asks for other probabilities.
+        ApiError: if a parameter has another value.
     """
     header: str = environ.get("HTTP_ACCEPT", "")
-    if _PARAMETER not in header.lower():  # The usual case.
-        return False
+    if not any(name in header.lower() for name in _VALUES):  # The usual case.
+        return DEFAULT_COLUMNS
     for item in header.split(","):
         name, parameters = parse_options_header(item.strip())
-        given = parameters.get(_PARAMETER)
-        if name.lower() == CSV and given is not None:
-            if given.lower() != _ALL:
-                raise ApiError(
-                    ErrorCode.WRONG_SHAPE,
-                    f"Accept: expected {_PARAMETER}={_ALL}, got {_PARAMETER}={given[:50]}; correct or remove it",
-                )
-            return True
-    return False
+        if name.lower() == CSV and not _VALUES.keys().isdisjoint(parameters):
+            return CsvColumns(*(_is_asked(parameters, one) for one in _VALUES))
+    return DEFAULT_COLUMNS
+
+
+def _is_asked(parameters: Mapping[str, str], name: str) -> bool:
+    given, expected = parameters.get(name), _VALUES[name]
+    if given is not None and given.lower() != expected:
+        raise ApiError(
+            ErrorCode.WRONG_SHAPE,
+            f"Accept: expected {name}={expected}, got {name}={given[:50]}; correct or remove it",
+        )
+    return given is not None

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Collection
 
+from serving.api.accept import DEFAULT_COLUMNS, CsvColumns
 from serving.api.other_servers import OTHER_KEYS, texts_for_other_server
 from serving.api.records import csv_request, json_lines_request
 from serving.api.request_body import CSV, CSV_WITH_HEADER, JSON, JSON_LINES
@@ -14,8 +15,7 @@ def parse_predict_request(
     media_type: str,
     limits: Limits,
     keys: Collection[str] = TEXT_KEYS,
-    *,
-    all_probabilities: bool = False,
+    columns: CsvColumns = DEFAULT_COLUMNS,
 ) -> PredictRequest:
     """Parse the body of a request for predictions.
 
@@ -24,7 +24,7 @@ def parse_predict_request(
         media_type: JSON, CSV, CSV_WITH_HEADER or JSON_LINES.
         keys: accepted keys of a JSON body: some of text, X and data. With all of them, the bodies of other servers
             are accepted, too.
-        all_probabilities: whether a response in CSV has the probabilities of all classes.
+        columns: columns of a response in CSV.
 
     Raises:
         ApiError: if the body does not match media_type, has another shape, or its texts exceed the limits.
@@ -38,4 +38,4 @@ def parse_predict_request(
         return json_lines_request(content, limits)
     assert media_type in (CSV, CSV_WITH_HEADER), media_type  # noqa: S101 media_type() accepts no other
     parsed = csv_request(content, limits, has_header=media_type == CSV_WITH_HEADER)
-    return dataclasses.replace(parsed, all_probabilities=all_probabilities)
+    return dataclasses.replace(parsed, columns=columns)

@@ -84,19 +84,25 @@ def _csv(
     class_names: Sequence[str],
     explanations: Sequence[Mapping[str, Any]] | None,
 ) -> str:
-    """Records of label and score, or of all probabilities; then the explanation as JSON, and an error or nothing."""
+    """Records of label and score, or of all probabilities; then the other columns that were asked for.
+
+    These are whether the prediction is unsure, the explanation as JSON, and an error or nothing.
+    """
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
     explained = iter(explanations or ())
     no_error = [""] if parsed.is_each_on_its_own else []
-    columns = (len(class_names) if parsed.all_probabilities else 2) + (explanations is not None)
+    asked = parsed.columns
+    columns = (len(class_names) if asked.all_probabilities else 2) + asked.unsure + (explanations is not None)
     for result in results:
         if isinstance(result, RecordError):
             writer.writerow([*[""] * columns, f"{result.code.public_name}: {result.message}"])
             continue
         record: list[Any] = list(result.probabilities.values())
-        if not parsed.all_probabilities:
+        if not asked.all_probabilities:
             record = [result.label, result.score]
+        if asked.unsure:
+            record.append("true" if result.unsure else "false")
         if (explanation := next(explained, None)) is not None:
             record.append(encode_json({**explanation, "truncated": result.truncated}))
         writer.writerow(record + no_error)

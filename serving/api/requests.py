@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from serving.api.accept import DEFAULT_COLUMNS, CsvColumns
 from serving.api.errors import ApiError, ErrorCode
 from serving.api.json_steps import TooManyValuesError, decode_in_steps
 from textclf.errors import InputError
@@ -81,7 +82,7 @@ class PredictRequest:
         errors: of records without a text, by position among all records; empty unless each record is on its own.
         extras: for JSON lines, the other fields of each line; empty if no line has any.
         ranked: for INPUTS, labels of each text; None for the predicted label only.
-        all_probabilities: for CSV, whether a record of the response has the probabilities of all classes.
+        columns: for CSV, the columns of the response.
         is_each_on_its_own: whether a bad record of CSV or JSON lines gets an error of its own.
     """
 
@@ -91,7 +92,7 @@ class PredictRequest:
     errors: Mapping[int, RecordError] = field(default_factory=dict)
     extras: Sequence[Mapping[str, Any]] = ()
     ranked: RankedLabels | None = None
-    all_probabilities: bool = False
+    columns: CsvColumns = DEFAULT_COLUMNS
     is_each_on_its_own: bool = False
 
 

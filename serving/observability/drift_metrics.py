@@ -57,6 +57,7 @@ class DriftMetrics(Collector):
         yield self._gauge("alarm", "1 if the family raised an alarm.", "family", {
             family: family in check.alarms for family in {**check.effects, **dict.fromkeys(check.alarms)}
         })  # fmt: skip
+        yield self._gauge("unsure_share", "Share of unsure predictions, by sample.", "sample", check.unsure)
 
     def _gauge(self, name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
         gauge = GaugeMetricFamily(f"{self.prefix}_drift_{name}", f"Drift: {meaning}", labels=[label])

@@ -74,6 +74,7 @@ class Metrics:
         self._empty = self._counter("empty_texts", "Scored texts without wordpieces.")
         unusual = self._counter("unusual_texts", "Scored texts unlike the training texts, by the reason.", "reason")
         self._unusual = {reason: unusual.labels(reason) for reason in REASONS}
+        self._unsure = self._counter("unsure_texts", "Scored texts whose prediction is unsure.")
         self._rules = self._counter("rule_texts", "Texts that a rule rewrote or decided, by the rule.", "rule")
         self._rule_names: set[str] = set()
         self._explanations = self._counter("explanations", "Texts explained.")
@@ -201,6 +202,8 @@ class Metrics:
             self._empty.inc(record.empty)
         for reason in record.unusual:
             self._unusual[reason].inc()
+        if record.unsure:
+            self._unsure.inc(record.unsure)
         for rule in record.rules:
             self._rules.labels(self._rule_label(rule)).inc()
         self._tokenise.observe(timings.tokenise)

@@ -30,6 +30,7 @@ class RequestRecord:
         truncated: number of texts that the model read only in part.
         empty: number of texts without wordpieces.
         unusual: reasons of the texts that are not of the kind of the training texts.
+        unsure: number of unsure predictions.
         rules: names of the rules that changed texts or predictions, once for each text.
         explanations, evaluations: number of texts explained, and of the encoder's evaluations for them.
         incomplete: number of explanations that ended early, because their time or their evaluations were used up.
@@ -54,6 +55,7 @@ class RequestRecord:
     truncated: int = 0
     empty: int = 0
     unusual: list[str] = field(default_factory=list)
+    unsure: int = 0
     rules: list[str] = field(default_factory=list)
     explanations: int = 0
     evaluations: int = 0
@@ -74,6 +76,7 @@ class RequestRecord:
             self.tokens += prediction.tokens or 0
             self.truncated += bool(prediction.truncated)
             self.empty += prediction.is_empty
+            self.unsure += prediction.unsure
             self.rules += prediction.rules
             if prediction.unusual_reason is not None:
                 self.unusual.append(prediction.unusual_reason)

@@ -47,6 +47,9 @@ function showCheck(report) {
           element("td", { class: alarm ? "bad" : null, text: alarm ? "alarm" : "no" })])), "cards"));
     }
   }
+  if (check?.unsure) {
+    parts.push(element("p", { text: `Unsure predictions: ${share(check.unsure.reference)} of the reference, ${share(check.unsure.latest)} of the latest texts.` }));
+  }
   if (windows.length) {
     parts.push(table("Windows of time, newest first", [["From"], ["To"], ["Verdict"], ["Texts", true]],
       windows.map(({ since, until, verdict, texts }) =>

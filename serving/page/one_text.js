@@ -14,13 +14,14 @@ const REASONS = {
 };
 
 /** Remarks about a prediction, shown next to its label: [text, is a warning]. */
-export function remarksOf({ stage, truncated, unusual_reason: reason, empty, rules }) {
+export function remarksOf({ stage, truncated, unusual_reason: reason, empty, unsure, rules }) {
   const remarks = [];
   if (stage && stage !== "rule") remarks.push([`answered by the ${stage === "linear" ? "linear stage" : "encoder"}`, false]);
   if (stage === "rule") remarks.push([`decided by the rule ${rules.at(-1)}`, false]);
   else if (rules?.length) remarks.push(["rewritten by a rule", false]);
   if (truncated) remarks.push(["truncated: the model read only a part", true]);
   if (reason) remarks.push([`unusual: ${REASONS[reason] ?? reason}`, true]);
+  if (unsure) remarks.push(["unsure", true]);
   if (empty) remarks.push(["empty: the text has no words", true]);
   return remarks;
 }

@@ -235,7 +235,7 @@ export class SeveralTexts {
   fill(row, found, i) {
     const facts = {
       stage: found.stage?.[i], truncated: found.truncated[i], unusual_reason: found.unusual_reason?.[i], empty: found.empty?.[i],
-      rules: found.rules?.[i],
+      unsure: found.unsure?.[i], rules: found.rules?.[i],
     };
     Object.assign(row, {
       label: found.predictions[i], probability: found.prediction_probs[i], probabilities: found.probabilities[i], facts,

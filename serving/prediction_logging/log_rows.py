@@ -114,6 +114,7 @@ class LogRowBuilder:
             features_of(batch, context.wordpieces, context.projection),
             [prediction.text for prediction in batch.predictions] if self.keep_text else None,
             list(map(_what_rules_did, batch.predictions)),
+            [prediction.of_model.unsure for prediction in batch.predictions] if predictor.unsure_below else None,
         )
 
     def _sampled(self, predictor: Predictor, batch: PredictionBatch) -> PredictionBatch:

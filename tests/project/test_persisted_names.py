@@ -57,7 +57,8 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.audit_run import AuditRun
 from textclf.drift.features import Stage
 from textclf.drift.state import VERDICTS
-from textclf.evaluation.unsure_thresholds import chosen_thresholds
+from textclf.evaluation.cost_table import CostTable
+from textclf.evaluation.unsure_thresholds import LabelledScores, UnsureTarget, chosen_thresholds
 from textclf.explain.explainer import ABSENCE
 from textclf.explain.explanation import UNITS
 from textclf.explain.masked_text import BASELINES
@@ -67,6 +68,7 @@ from textclf.labels import OTHER_LABEL
 from textclf.report.audit_report import CONTRADICTION, LIKELY_ERROR, OUTLIER, SIMILAR_CONTRADICTION
 from textclf.report.drift_report import DriftReport
 from textclf.retrain_outcome import RetrainOutcome
+from textclf.retraining.comparison import ModelPredictions, sure_counts, with_sure_counts
 from textclf.retraining.removals import Reason
 from textclf.retraining_options import CombineOptions, GateOptions
 from textclf.runtime.cascade import ENCODER, LINEAR
@@ -74,8 +76,11 @@ from textclf.runtime.file_scoring import EMPTY, RULES, UNUSUAL, UNUSUAL_REASON
 from textclf.runtime.prediction import RULE, UNSURE
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
+from textclf.stats.drift_tests.unsure_shares import UnsureShares
+from textclf.stats.gate import GateDecision
 from textclf.stats.parity import Parity
 from textclf.store.decision_log import ACTIONS
+from textclf.store.evaluation import Evaluation
 from textclf.store.model_store import ModelStore
 from textclf.store.promotion import Promotions
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
@@ -99,6 +104,7 @@ RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outc
 # Objects whose keys depend on the data.
 _KEYED_BY_DATA = (
     "unsure.thresholds",
+    "unsure.costs.errors",
     "files",
     "per_class",
     "other_versions",
@@ -278,9 +284,12 @@ def test_the_manifest(trained_version, imported_version):
     now -= {"cascade.settings", "data.counts.normalised_labels", "training.teachers", "source", "unsure"}
     imported = keys_of(json_of(imported_version / "manifest.json"))
     now |= changes | teachers | {name for name in imported if name.startswith("source.")}
-    # A training chooses no thresholds; those of a child are below.
-    ids, confidences = np.arange(400) % 2, np.full(400, 0.9)
-    now |= keys_of({"unsure": chosen_thresholds(("neg", "pos"), ids, ids, confidences, 0.9)})
+    # A training without a target chooses no thresholds.
+    ids = np.arange(400) % 2
+    scores = LabelledScores(ids, ids, np.eye(2)[ids])
+    measured = Evaluation("test", 400, ids, ids, np.full(400, 0.9), ids, 1.0)
+    for target in (UnsureTarget(0.9), UnsureTarget(costs=CostTable(1.0, {"neg": {"pos": 2.0}}))):
+        now |= keys_of({"unsure": chosen_thresholds(("neg", "pos"), scores, target, measured)})
     assert now <= listed
     # A training with a recipe (test_train_model_recipe.py) has the last two.
     others = ("cascade.", "parity.cascade.", "metrics.out_of_fold.", "training.recipe.")
@@ -320,7 +329,10 @@ def test_the_evaluation(trained_version):
 def test_decisions_and_hold(written):
     now = set().union(*map(keys_of, lines_of(written / "model" / "decisions.jsonl")))
     now -= {"gate.figures.slices"}  # Keys of a gate without slices.
-    assert now == paths_of("decisions.jsonl")
+    # Neither version has thresholds of unsure predictions.
+    counts = sure_counts(np.zeros(1, np.int64), ModelPredictions(*[np.zeros(1, np.int64)] * 3, np.ones(1, np.bool_)))
+    sure = with_sure_counts(GateDecision("", (), {}, {}), {"champion": counts, "challenger": counts})
+    assert now | keys_of({"gate": {"figures": sure.figures}}) == paths_of("decisions.jsonl")
     before = set().union(*map(keys_of, lines_of(PERSISTED / "model" / "decisions.jsonl")))
     assert before - {"gate.figures.slices"} <= now
     assert set(ACTIONS) == LIST["decisions.jsonl"]["values of action"]
@@ -329,11 +341,14 @@ def test_decisions_and_hold(written):
 
 def test_the_state_of_monitoring(written):
     of_runs = {f"audit_runs.*.{name}" for name in fields_of(AuditRun)}
+    # The version has no thresholds of unsure predictions.
+    shares = {f"last_check.unsure.{name}" for name in ("reference", "latest")}
     listed = paths_of("drift.json")
-    assert of_runs <= listed
-    assert keys_of(json_of(written / "drift.json")) - {"audit_runs.*"} == listed - of_runs
+    assert of_runs | shares <= listed
+    now = keys_of(json_of(written / "drift.json")) - {"audit_runs.*", "last_check.unsure"}
+    assert now == listed - of_runs - shares
     # Written before there were runs.
-    assert keys_of(json_of(PERSISTED / "model" / "drift.json")) == listed - of_runs
+    assert keys_of(json_of(PERSISTED / "model" / "drift.json")) == listed - of_runs - shares
     assert set(VERDICTS) == LIST["drift.json"]["values of verdict"]
     assert {outcome.value for outcome in RetrainOutcome} - {"busy"} == LIST["drift.json"]["values of outcome"]
 
@@ -371,7 +386,9 @@ def test_the_drift_report(written):
     report = json_of(written / "report.json")
     # The check is without enough audits for a test.
     run = {f"figures.audit_run.{name}" for name in fields_of(AuditRun)}
-    assert (keys_of(report) - {"figures.audit_run"}) | run == paths_of("Drift report")
+    # The version has no thresholds of unsure predictions.
+    shares = {f"unsure.{name}" for name in fields_of(UnsureShares)}
+    assert (keys_of(report) - {"figures.audit_run", "unsure"}) | run | shares == paths_of("Drift report")
     assert set(report) == fields_of(DriftReport)
 
 

@@ -49,6 +49,7 @@ NOT_RUN = {
     "textclf train --config best.toml": "needs a search; tests/tuning/test_tune_command.py trains with the file",
     "local_test/tune_local.sh": "trains several times; tests/project/test_local_scripts.py runs it",
     "textclf score --model-path large-models": "needs a better model; tests/training/test_teachers.py scores a file",
+    "textclf train --dataset-path reviews.csv --encoder minilm-l6 --": "needs a table; tests/stages has targets",
     "textclf train --dataset-path reviews.csv --teacher": "needs a teacher; tests/training has several",
     "textclf check --model-path my-models --windows": "needs a log; tests/stages/test_monitoring.py runs it",
     "PYTHONPATH=PEER python bench/": "needs data sets, hours and a peer; test_benchmark_commands checks it",

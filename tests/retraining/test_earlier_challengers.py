@@ -1,6 +1,7 @@
 """Earlier challengers: which versions are equal trainings, and which decisions about them still count."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -182,3 +183,22 @@ def test_teachers_are_part_of_the_recipe_but_not_of_a_challenger(store, capsys, 
     named = options_of_challenger(taught, {"teachers": ("a.csv", plain.id)}, store.path)
     assert named["teachers"] == ["a.csv", str(store.path / "versions" / plain.id)]
     assert capsys.readouterr().out == ""
+
+
+def test_a_challenger_has_the_target_of_the_thresholds_of_its_champion(store, tmp_path):
+    plain = store.open(save(store)).manifest
+    recorded = {**plain.training, "options": {**plain.training["options"], "target_precision": 0.8}}
+    trained = dataclasses.replace(plain, training=recorded)
+    assert options_of_challenger(trained, {}, tmp_path)["target_precision"] == 0.8
+    # Chosen after the training, by a child version.
+    thresholds = dict.fromkeys(plain.class_names, 0.9)
+    costs = {"unsure": 0.5, "errors": {}}
+    child = dataclasses.replace(trained, unsure={"costs": costs, "thresholds": thresholds})
+    found = options_of_challenger(child, {}, tmp_path)
+    assert (found["target_precision"], json.loads(found["costs"])) == (0, costs)
+    # One target replaces the other, and 0 ends both.
+    found = TrainingOptions(
+        **TrainingOptions.pop_from(options_of_challenger(child, {"target_precision": 0.9}, tmp_path))
+    )
+    assert (found.target_precision, found.costs) == (0.9, "")
+    assert options_of_challenger(trained, {"target_precision": 0.0}, tmp_path)["target_precision"] == 0

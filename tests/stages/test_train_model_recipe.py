@@ -16,7 +16,7 @@ from textclf.config import TrainingOptions
 from textclf.drift.reference import REFERENCE_FILE, load_reference
 from textclf.errors import ConfigError, DatasetError
 from textclf.report.training_lines import floor_sentences
-from textclf.stats.calibration import fit_temperature
+from textclf.stats.calibration import fit_temperature, softmax
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore, open_model
 from textclf.training.compiled_training import compile_training
@@ -43,7 +43,9 @@ def options_of(tiny_checkpoint, few, folder):
 def trained_on_few(tiny_checkpoint, few, tmp_path_factory):
     """The output of the command and the version that it saves; one option of the recipe is given."""
     folder = tmp_path_factory.mktemp("recipe")
-    result = CliRunner().invoke(train_model.main, [*options_of(tiny_checkpoint, few, folder), "--init-lr", "5e-3"])
+    (folder / "costs.toml").write_text("unsure = 0.25\n", encoding="utf-8")
+    arguments = [*options_of(tiny_checkpoint, few, folder), "--init-lr", "5e-3", "--costs", str(folder / "costs.toml")]
+    result = CliRunner().invoke(train_model.main, arguments)
     assert result.exit_code == 0, result.output
     return result, open_model(folder / "model")
 
@@ -78,6 +80,19 @@ def test_cross_fitting_measures_what_was_fitted_to_all_labels(trained_on_few):
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("out_of_fold:")]
     assert " to " in line
     assert "calibration error" not in line
+
+
+def test_thresholds_of_unsure_predictions_are_chosen_on_texts_that_the_model_was_not_fitted_to(trained_on_few):
+    result, version = trained_on_few
+    manifest = version.manifest
+    assert manifest.training["options"]["costs"] == '{"unsure": 0.25, "errors": {}}'
+    reference = load_reference(version.part(REFERENCE_FILE))
+    assert manifest.unsure["texts"] == len(reference.labels)
+    assert manifest.unsure_below == pytest.approx((0.75, 0.75))
+    confidences = softmax(reference.features.logits, manifest.temperature).max(axis=1)
+    assert manifest.unsure["sure"] == (confidences >= 0.75).sum()
+    assert manifest.unsure["test"]["texts"] == manifest.metrics["test"]["n"]
+    assert "unsure:        cost of an unsure prediction 0.25: " in result.stdout
 
 
 @pytest.mark.slow

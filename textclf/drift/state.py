@@ -47,6 +47,7 @@ class CheckSummary:
         texts: number of texts that were compared with the reference.
         effects, floors, adjusted_p: values by the name of the test family; {} without enough texts.
         alarms: names of the families that alarm.
+        unsure: shares of unsure predictions, `reference` and `latest`; {} without thresholds.
     """
 
     time: float
@@ -58,6 +59,7 @@ class CheckSummary:
     floors: dict[str, float] = field(default_factory=dict)
     adjusted_p: dict[str, float] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
+    unsure: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check("time", _is_moment(self.time), self.time)
@@ -65,7 +67,7 @@ class CheckSummary:
         _check("verdict", self.verdict in VERDICTS, self.verdict)
         _check("sentence", isinstance(self.sentence, str), self.sentence)
         _check("texts", _is_count(self.texts), self.texts)
-        for name in ("effects", "floors", "adjusted_p"):
+        for name in ("effects", "floors", "adjusted_p", "unsure"):
             _check(name, _is_numbers_by_name(getattr(self, name)), getattr(self, name))
         _check("alarms", _is_texts(self.alarms), self.alarms)
 

@@ -6,7 +6,9 @@ import click
 
 from textclf.cli.commands import Command
 from textclf.errors import ModelStoreError
-from textclf.evaluation.unsure_thresholds import calibration_split, measured_thresholds, save_child
+from textclf.evaluation.cost_table import CostTable
+from textclf.evaluation.unsure_thresholds import UnsureTarget
+from textclf.evaluation.unsure_version import held_out_scores, save_child, scores_on
 from textclf.report.unsure import unsure_lines
 from textclf.store.model_store import ModelStore, find_version
 
@@ -17,34 +19,39 @@ from textclf.store.model_store import ModelStore, find_version
 @click.option(
     "--dataset-path",
     type=click.Path(path_type=Path),
-    required=True,
-    help="Data set of the training; its test part is not used.",
+    help="Data set whose calibration set is scored; its test part is not used. Without it the held-out texts of the "
+    "version's drift reference are used.",
 )
 @click.option(
     "--target-precision",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    required=True,
-    help="Share of the sure predictions of each class that must be right.",
+    help="Share of the sure predictions that must be right.",
 )
-def main(version: str | None, model_dir: Path, dataset_path: Path, target_precision: float) -> None:
+@click.option("--costs", metavar="FILE", help="TOML file with the cost of an unsure prediction and of errors.")
+def main(
+    version: str | None, model_dir: Path, dataset_path: Path | None, target_precision: float | None, costs: str | None
+) -> None:
     """Save a child version that marks the predictions it is unsure of.
 
-    The thresholds are chosen on the calibration set. The child does not become current until it is promoted.
+    Give --target-precision or --costs. The thresholds are chosen on texts that the model was not fitted to. The child
+    does not become current until it is promoted.
 
     \b
-    Example:
-      textclf versions unsure --model-dir my-models --dataset-path reviews.csv --target-precision 0.95
+    Examples:
+      textclf versions unsure --model-dir my-models --target-precision 0.95
+      textclf versions unsure --model-dir my-models --costs costs.toml
     """
+    target = UnsureTarget(target_precision, CostTable.read(costs) if costs else None)
     store = ModelStore(model_dir)
     store.check_exists()
     parent = find_version(model_dir, version)
     if parent.id not in store.version_ids():
         raise ModelStoreError(f"{parent.path}: expected a version of {model_dir}; name the store that contains it")
-    unsure = measured_thresholds(parent, calibration_split(parent, dataset_path, _warn), target_precision)
-    for line in unsure_lines(unsure):
+    scores = held_out_scores(parent) if dataset_path is None else scores_on(parent, dataset_path, _warn)
+    child = save_child(store, parent, scores, target)
+    for line in unsure_lines(child.manifest.unsure):
         click.echo(line)
-    child = save_child(store, parent, unsure)
-    click.echo(f"saved {child}; make it current: textclf versions promote {child} {store.option}")
+    click.echo(f"saved {child.id}; make it current: textclf versions promote {child.id} {store.option}")
 
 
 def _warn(sentence: str) -> None:

@@ -1,134 +1,172 @@
-"""Thresholds of unsure predictions, chosen on the calibration set of a data set and saved as a child version.
+"""Thresholds of unsure predictions, chosen for a target on predictions of texts that the model was not fitted to.
 
-A child has the files of its parent and the field `unsure` in its manifest. The scores are those that the version
-serves, with its cascade, so that the thresholds fit them.
+The scores are those that a version serves, with its cascade, so that the thresholds fit them.
 """
 
-import dataclasses
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.config import DataOptions
-from textclf.data.datasets import load_dataset
-from textclf.data.splits import Split
-from textclf.errors import DatasetError
-from textclf.runtime.loading import predictor_of_version
+from textclf.config import TrainingOptions
+from textclf.drift.reference import Reference
+from textclf.errors import ConfigError, DatasetError
+from textclf.evaluation.cost_table import CostTable
+from textclf.stats.calibration import softmax
 from textclf.stats.intervals import wilson_interval
-from textclf.stats.selective import coverage_curve
-from textclf.stats.unsure import CONFIDENCE, class_thresholds, needed_texts
-from textclf.store.manifest import MANIFEST_FILE
-from textclf.store.model_store import ModelStore, ModelVersion
-from textclf.tokenization.text_key import TextKeys
+from textclf.stats.selective import Coverage, coverage_curve
+from textclf.stats.unsure import CONFIDENCE, ClassThreshold, class_thresholds, needed_texts, with_counts
+from textclf.stats.unsure_costs import cost_thresholds, mean_cost
+from textclf.store.evaluation import CONFIDENCE_DIGITS, Evaluation
+from textclf.store.manifest import Manifest
+from textclf.store.recorded_options import target_options_of
 
 # Shares of the most confident texts that the curve in the manifest has a point for.
 _SHARES = tuple(step / 20 for step in range(1, 21))
 
 
-def calibration_split(version: ModelVersion, dataset_path: Path, warn: Callable[[str], None]) -> Split:
-    """The calibration half of the validation set, read as at the training of the version; no test text.
+@dataclass(frozen=True)
+class UnsureTarget:
+    """The aim of the thresholds: a precision, or the lowest costs.
 
-    Args:
-        version: the version; its recorded options are used.
-        dataset_path: the data set.
-        warn: gets a sentence if these are not the texts of the training.
+    Attributes:
+        precision: precision to reach, between 0 and 1; None for costs.
+        costs: the cost table; None for a precision.
 
     Raises:
-        DatasetError: if the data can't be read, or has other classes than the version.
+        ConfigError: if not exactly one of them is given.
     """
-    manifest = version.manifest
-    options = DataOptions.from_record(manifest.data.get("options", {}))
-    # Counting near-duplicates takes long, and changes no split. Weights are for the training only.
-    options = dataclasses.replace(options, near_duplicates="ignore", weight_column="")
-    dataset = load_dataset(dataset_path, options=options, spellings=manifest.class_names, text_keys=TextKeys())
-    if dataset.class_names != manifest.class_names:
-        raise DatasetError(
-            f"{dataset_path}: expected the classes of version {version.id} ({', '.join(manifest.class_names[:20])}), "
-            f"found {', '.join(dataset.class_names[:20])}; name the data set of the training"
-        )
-    if dataset.fingerprints.get("all") != manifest.data.get("fingerprint", {}).get("all"):
-        warn(
-            f"{dataset_path} is not the data set of the training as it was: the thresholds hold only if the model was "
-            f"not fitted to these texts"
-        )
-    return dataset.splits["validation_calibrate"]
+
+    precision: float | None = None
+    costs: CostTable | None = None
+
+    def __post_init__(self) -> None:
+        if (self.precision is None) == (self.costs is None):
+            raise ConfigError("expected --target-precision or --costs, got both or neither; give one of them")
+
+    @classmethod
+    def of_options(cls, options: TrainingOptions) -> Self | None:
+        """The target that options of a training set; None if they set none."""
+        if not (options.target_precision or options.costs):
+            return None
+        return cls(options.target_precision or None, CostTable.read(options.costs) if options.costs else None)
+
+    @classmethod
+    def of_version(cls, manifest: Manifest) -> Self | None:
+        """The target of a version's thresholds, or the one that its training had; None if it had none."""
+        recorded = TrainingOptions.pop_from(dict(manifest.training.get("options", {})))
+        return cls.of_options(TrainingOptions(**{**recorded, **target_options_of(manifest)}))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledScores:
+    """Served predictions of n texts: labels and predicted class ids [n], and probabilities [n, K]."""
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of_reference(cls, reference: Reference, temperature: float) -> Self:
+        """The predictions in the drift reference of a version with this temperature."""
+        features = reference.features
+        return cls(reference.labels, features.predicted, softmax(features.logits, temperature))
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """Probability of the predicted class, [n]."""
+        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
 
 
 def chosen_thresholds(
-    class_names: tuple[str, ...],
-    labels: NDArray[np.integer[Any]],
-    predicted: NDArray[np.integer[Any]],
-    confidences: NDArray[np.floating[Any]],
-    target: float,
+    class_names: Sequence[str], scores: LabelledScores, target: UnsureTarget, measured: Evaluation | None = None
 ) -> dict[str, Any]:
-    """Manifest.unsure: thresholds for a target precision, and the curve that they were chosen from.
+    """Manifest.unsure: thresholds for a target, their effect, and the error rate by coverage.
 
     Args:
         class_names: position is the class id.
-        labels, predicted: class ids, [n].
-        confidences: probability of the predicted class, [n].
-        target: precision to reach, between 0 and 1.
+        scores: predictions to choose on.
+        target: the aim.
+        measured: predictions of other texts, which the thresholds are measured on; only those of a test part are used.
 
     Raises:
-        DatasetError: if no class reaches the target.
+        DatasetError: if no prediction can be sure.
+        ConfigError: if the cost table names another class.
     """
-    found = class_thresholds(labels, predicted, confidences, len(class_names), target)
-    if not any(item.sure for item in found):
-        raise DatasetError(
-            f"no class reaches a precision of {target:g} on {len(labels):,} calibration texts; at least "
-            f"{needed_texts(target):,} right predictions are needed to show it: lower the target, or use more texts"
-        )
-    curve = coverage_curve(confidences, labels == predicted)
-    points = []
-    for share in _SHARES:
-        point = next(item for item in curve if item.texts >= share * len(labels))
-        low, high = wilson_interval(point.errors, point.texts)
-        row = {**point._asdict(), "error_low": low, "error_high": high}
-        if row not in points:
-            points.append(row)
+    if target.costs is not None:
+        found, effect = _for_costs(class_names, scores, target.costs)
+    else:
+        found, effect = _for_precision(class_names, scores, target.precision or 0.0)
+    curve = coverage_curve(scores.confidences, scores.labels == scores.predicted)
+    n = len(scores.labels)
+    points = list(dict.fromkeys(next(item for item in curve if item.texts >= share * n) for share in _SHARES))
+    thresholds = [item.threshold for item in found]
+    has_test = measured is not None and measured.split == "test"
     return {
-        "target_precision": target,
-        "test_confidence": CONFIDENCE,
-        "texts": len(labels),
+        **effect,
+        "texts": n,
         "sure": sum(item.sure for item in found),
         "errors": sum(item.errors for item in found),
-        "thresholds": {name: item.threshold for name, item in zip(class_names, found, strict=True)},
+        "thresholds": dict(zip(class_names, thresholds, strict=True)),
         "classes": [
             {"class": name, "basis": item.basis, "texts": item.texts, "sure": item.sure, "errors": item.errors}
             for name, item in zip(class_names, found, strict=True)
         ],
-        "curve": points,
+        "curve": [_curve_row(point) for point in points],
+        **({"test": _measured(measured, thresholds, points)} if measured is not None and has_test else {}),
     }
 
 
-def measured_thresholds(
-    version: ModelVersion, split: Split, target: float, threads: int | None = None
-) -> dict[str, Any]:
-    """chosen_thresholds() for the predictions of a version on labelled texts.
-
-    Raises:
-        DatasetError: if no class reaches the target.
-        ModelStoreError: if the version can't be loaded.
-    """
-    batch = predictor_of_version(version, threads=threads).predict_batch(list(split.texts))
-    confidences = np.array([item.probability for item in batch.predictions], np.float64)
-    return chosen_thresholds(
-        version.manifest.class_names, np.asarray(split.labels), batch.predicted, confidences, target
-    )
+def _for_precision(
+    class_names: Sequence[str], scores: LabelledScores, precision: float
+) -> tuple[list[ClassThreshold], dict[str, Any]]:
+    found = class_thresholds(scores.labels, scores.predicted, scores.confidences, len(class_names), precision)
+    if not any(item.sure for item in found):
+        raise DatasetError(
+            f"no threshold reaches a precision of {precision:g} on {len(scores.labels):,} calibration texts; at least "
+            f"{needed_texts(precision):,} right predictions are needed to show it: lower the target, or use more texts"
+        )
+    return found, {"target_precision": precision, "test_confidence": CONFIDENCE}
 
 
-def save_child(store: ModelStore, parent: ModelVersion, unsure: dict[str, Any]) -> str:
-    """Save a version with the files of `parent` and these thresholds; returns its id.
+def _for_costs(
+    class_names: Sequence[str], scores: LabelledScores, table: CostTable
+) -> tuple[list[ClassThreshold], dict[str, Any]]:
+    costs = table.matrix(class_names)
+    limits = cost_thresholds(scores.predicted, scores.probabilities, costs, table.unsure)
+    found = with_counts(limits.tolist(), scores.labels, scores.predicted, scores.confidences)
+    is_sure = scores.confidences >= limits[scores.predicted]
+    measured = scores.labels, scores.predicted
+    return found, {
+        "costs": table.to_dict(),
+        "mean_cost": mean_cost(*measured, is_sure, costs, table.unsure),
+        "mean_cost_all_sure": mean_cost(*measured, np.ones_like(is_sure), costs, table.unsure),
+    }
 
-    Raises:
-        ModelStoreError: if the parent is damaged, or no version can be written.
-    """
-    parent.verify()
-    with store.new_version() as draft:
-        shutil.copytree(parent.path, draft.path, ignore=shutil.ignore_patterns(MANIFEST_FILE), dirs_exist_ok=True)
-        draft.manifest = dataclasses.replace(parent.manifest, unsure=unsure, parent=parent.id)
-    return draft.id
+
+def _curve_row(point: Coverage) -> dict[str, Any]:
+    low, high = wilson_interval(point.errors, point.texts)
+    return {**point._asdict(), "error_low": low, "error_high": high}
+
+
+def _measured(evaluation: Evaluation, thresholds: Sequence[float | None], points: Sequence[Coverage]) -> dict[str, Any]:
+    """Effect of the thresholds on evaluated texts, and their error rate at the confidences of `points`."""
+    # An evaluation on disk has rounded confidences.
+    digits, is_right = CONFIDENCE_DIGITS, evaluation.is_right
+    confidences = np.round(evaluation.confidences, digits)
+    limits = np.array([np.inf if value is None else round(value, digits) for value in thresholds])
+    is_sure = confidences >= limits[evaluation.predicted]
+    rows = []
+    for point in points:
+        is_above = confidences >= round(point.confidence, digits)
+        texts, errors = int(is_above.sum()), int((is_above & ~is_right).sum())
+        if texts:
+            rows.append(_curve_row(Coverage(point.confidence, texts, errors)))
+    return {
+        "texts": len(evaluation),
+        "sure": int(is_sure.sum()),
+        "errors": int((is_sure & ~is_right).sum()),
+        "curve": rows,
+    }

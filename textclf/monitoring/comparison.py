@@ -22,6 +22,7 @@ from textclf.report.drift_summary import audit_advice, audit_sentence, missing_p
 from textclf.stats.drift_tests.compare import compare
 from textclf.stats.drift_tests.estimated_accuracy import estimated_accuracy
 from textclf.stats.drift_tests.label_shift import bbse_prior
+from textclf.stats.drift_tests.unsure_shares import unsure_shares
 
 
 def compare_samples(
@@ -84,12 +85,13 @@ def compare_samples(
     notes += [audits] if audits else []
     if latest.is_logged and (advice := audit_advice(results)) is not None:
         notes.append(advice)
-    prior = accuracy = None
+    prior = accuracy = unsure = None
     if results.enough:
         prior = bbse_prior(reference.labels, reference.features.predicted, features.predicted, class_count)
         why_missing = missing_prior_sentence(prior)
         notes += [why_missing] if why_missing else []
         accuracy = estimated_accuracy(reference.features, reference.labels, features, manifest.temperature)
+        unsure = unsure_shares(reference.features, features, manifest.temperature, manifest.unsure_below)
     return drift_report(
         results,
         sample,
@@ -119,6 +121,7 @@ def compare_samples(
         prior=prior,
         accuracy=accuracy,
         notes=notes,
+        unsure=unsure,
     )
 
 

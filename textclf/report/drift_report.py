@@ -18,6 +18,7 @@ from textclf.stats.calibration import softmax
 from textclf.stats.drift_tests.drift_results import DriftResults, record_of
 from textclf.stats.drift_tests.estimated_accuracy import AccuracyEstimate
 from textclf.stats.drift_tests.label_shift import PriorEstimate
+from textclf.stats.drift_tests.unsure_shares import UnsureShares
 
 FORMAT = 1
 _LENGTH_BARS = 16
@@ -88,6 +89,7 @@ class DriftReport:
         prior: estimated share of each class; None without enough texts.
         accuracy: accuracy estimated without labels; None without enough texts.
         notes: further sentences for the reader.
+        unsure: shares of unsure predictions; None without thresholds or without enough texts.
         format: format of the JSON.
     """
 
@@ -104,6 +106,7 @@ class DriftReport:
     prior: PriorEstimate | None
     accuracy: AccuracyEstimate | None
     notes: tuple[str, ...] = ()
+    unsure: UnsureShares | None = None
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,6 +145,7 @@ class DriftReport:
                 "prior": record_of(PriorEstimate, values["prior"]),
                 "accuracy": record_of(AccuracyEstimate, values["accuracy"]),
                 "notes": tuple(values["notes"]),
+                "unsure": record_of(UnsureShares, values.get("unsure")),
             }
             return cls(**{**values, **parts})
         except (KeyError, TypeError, AttributeError) as error:
@@ -160,6 +164,7 @@ class DriftReport:
             floors={family.name: family.floor for family in families},
             adjusted_p={family.name: family.adjusted_p for family in families},
             alarms=tuple(family.name for family in families if family.is_alarm),
+            unsure={} if self.unsure is None else {"reference": self.unsure.reference, "latest": self.unsure.latest},
         )
 
 
@@ -177,6 +182,7 @@ def drift_report(
     prior: PriorEstimate | None = None,
     accuracy: AccuracyEstimate | None = None,
     notes: Sequence[str] = (),
+    unsure: UnsureShares | None = None,
 ) -> DriftReport:
     """Create the report of a comparison.
 
@@ -184,7 +190,7 @@ def drift_report(
         results, reference, latest, options: of compare().
         vocabulary: wordpieces; the position is the id.
         class_names, temperature: of the version.
-        time, compared, prior, accuracy, notes: see DriftReport.
+        time, compared, prior, accuracy, notes, unsure: see DriftReport.
 
     Raises:
         ConfigError: if a wordpiece id is not in the vocabulary.
@@ -209,6 +215,7 @@ def drift_report(
         prior=prior,
         accuracy=accuracy,
         notes=tuple(notes),
+        unsure=unsure,
     )
 
 

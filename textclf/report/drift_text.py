@@ -4,6 +4,7 @@ from textclf.report.drift_report import DriftReport
 from textclf.report.drift_terms import EFFECTS, TITLES, percent
 from textclf.report.versions import table
 from textclf.stats.drift_tests.drift_results import LabelCounts
+from textclf.stats.drift_tests.unsure_shares import UnsureShares
 
 _MAX_CLASSES = 3
 
@@ -26,6 +27,7 @@ def describe_drift(report: DriftReport) -> str:
         ),
         *_label_lines(report.figures.labels),
         *_prior_lines(report),
+        *_unsure_lines(report.unsure),
     ]
     if report.figures.families:
         rows = [("", "effect", "minimum", "adjusted p", "", "unit of the effect")]
@@ -71,6 +73,13 @@ def _prior_lines(report: DriftReport) -> list[str]:
         f"(estimated true share, 95% interval {percent(low)} to {percent(high)})"
         for at, (name, before, now, low, high) in enumerate(shown)
     ]
+
+
+def _unsure_lines(shares: UnsureShares | None) -> list[str]:
+    if shares is None:
+        return []
+    low, high = percent(shares.latest_low), percent(shares.latest_high)
+    return [f"unsure     {percent(shares.reference)} -> {percent(shares.latest)} (95% interval {low} to {high})"]
 
 
 def _drawn(texts: int, found: int) -> str:

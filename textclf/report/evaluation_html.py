@@ -23,6 +23,7 @@ from textclf.report.evaluation_figures import (
 )
 from textclf.report.html_page import render_page
 from textclf.report.shortcomings import keeps_best_epoch, matrix_of, measured_split, shortcoming_sentences
+from textclf.report.unsure import curve_chart, curve_rows, unsure_lines
 from textclf.report.unusual import unusual_sentence
 from textclf.stats.calibration import ReliabilityBins, bins_of_confidence, error_of_bins
 from textclf.stats.confusions import confusion_matrix, largest_confusions
@@ -111,9 +112,13 @@ def evaluation_page(
             "words": list(zip(names, evaluation.words, strict=True)) if evaluation.words else (),
             "bins_error": error_of_bins(bins),
         }
+    unsure = curve_rows(manifest.unsure)
     return render_page(
         "evaluation_page.html.jinja",
         manifest=manifest,
+        unsure=unsure_lines(manifest.unsure),
+        unsure_rows=unsure,
+        unsure_chart=curve_chart(unsure, WIDTH, HEIGHT),
         split=split_name,
         facts=_facts(manifest, evaluation, split_name, other_data),
         times=_times(manifest, evaluation),

@@ -11,7 +11,7 @@ from typing import Any
 
 from textclf.report.drift_terms import percent
 from textclf.report.shortcomings import matrix_of, measured_split, shortcoming_sentences
-from textclf.report.unsure import unsure_lines
+from textclf.report.unsure import CurvePoint, curve_rows, unsure_lines
 from textclf.report.unusual import unusual_sentence
 from textclf.stats.intervals import macro_f1_interval, wilson_interval
 from textclf.store.manifest import Manifest
@@ -57,6 +57,7 @@ def model_card(manifest: Manifest, export: ExportNotes | None = None) -> str:
         lines += ["", "## What differs from the version", "", *(f"- {sentence}" for sentence in export.differences)]
     lines += ["", "## Model", "", *_table(("", ""), _model(manifest))]
     lines += _results(manifest)
+    lines += _unsure(manifest)
     lines += ["", "## Data", "", *_table(("", ""), _data(manifest))]
     lines += ["", "## Training", "", *_table(("", ""), _training(manifest))]
     lines += ["", "## Limits", "", *(f"- {sentence}" for sentence in _limits(manifest))]
@@ -122,8 +123,6 @@ def _model(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "temperature", f"{manifest.temperature:.4g}"
     if len(names) == 2:
         yield "threshold", f"{manifest.threshold:g} on P({escaped(names[1])})"
-    for line in unsure_lines(manifest.unsure):
-        yield "unsure", escaped(line)
     if manifest.engine:
         yield "engine", escaped(manifest.engine.get("precision"))
     if isinstance(manifest.cascade.get("settings"), dict):
@@ -164,6 +163,27 @@ def _results(manifest: Manifest) -> list[str]:
         texts = f"{cascade.get('texts', 0):,} test texts"
         lines += ["", f"The cascade, with which a server answers, has an accuracy of {accuracy} on {texts}."]
     return lines
+
+
+def _unsure(manifest: Manifest) -> list[str]:
+    """The section of unsure predictions; [] without thresholds."""
+    if not manifest.unsure:
+        return []
+    lines = ["", "## Unsure predictions", "", "A prediction below the threshold of its class is marked as unsure."]
+    lines += ["", *(f"- {escaped(line)}" for line in unsure_lines(manifest.unsure))]
+    rows = [
+        (f"{row.confidence:.4f}", *_curve_cells(row.calibration), *_curve_cells(row.test))
+        for row in curve_rows(manifest.unsure)
+    ]
+    titles = ("confidence from", "calibration texts", "errors (95% interval)", "test texts", "errors (95% interval)")
+    return [*lines, "", *_table(titles, rows)] if rows else lines
+
+
+def _curve_cells(point: CurvePoint | None) -> tuple[str, str]:
+    """Coverage and error rate of a point of the curve."""
+    if point is None:
+        return "-", "-"
+    return percent(point.coverage), f"{percent(point.error)} ({percent(point.low)} to {percent(point.high)})"
 
 
 def _data(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 from textclf.config import DataOptions, TrainingOptions
 from textclf.encoder_handles import handles_of
 from textclf.store.manifest import Manifest
-from textclf.store.recorded_options import model_options_of
+from textclf.store.recorded_options import model_options_of, target_options_of
 
 
 def training_values(manifest: Manifest) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def training_values(manifest: Manifest) -> dict[str, Any]:
         "encoder": model.pop("name_to_handle"),
         "preprocess": model.pop("model_to_handle"),
         **model,
-        **TrainingOptions.from_dict(manifest.training.get("options", {})).to_dict(),
+        **TrainingOptions.from_dict({**manifest.training.get("options", {}), **target_options_of(manifest)}).to_dict(),
         "recipe": "none",
         **DataOptions.from_record(manifest.data.get("options", {})).to_dict(),
         "name": manifest.name,

@@ -1,6 +1,7 @@
 """Champion and challenger on the same labelled texts: predictions of both, and the gate's decision."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from textclf.stats.calibration import softmax
 from textclf.stats.gate import GateDecision, PairedPredictions, decide_promotion
 from textclf.stats.paired_accuracy import gains_for_margin, texts_for_margin
 from textclf.stats.parity import Parity, parity_failures
+from textclf.stats.unsure import is_unsure
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 
@@ -28,11 +30,13 @@ class ModelPredictions:
         probabilities: float64 [n, K].
         predicted: class ids, int64 [n].
         lengths: wordpieces before truncation, int64 [n].
+        is_sure: whether each prediction is above its threshold, bool [n]; None without thresholds.
     """
 
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    is_sure: NDArray[np.bool_] | None = None
 
 
 def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: Sequence[str]) -> ModelPredictions:
@@ -50,7 +54,9 @@ def model_predictions(predictor: Predictor, texts: Sequence[str], class_names: S
     probabilities = np.zeros((len(own), len(class_names)))
     probabilities[:, ids] = own
     lengths = encoded.lengths if encoded.token_counts is None else encoded.token_counts
-    return ModelPredictions(probabilities, ids[batch.predicted], lengths)
+    thresholds = predictor.unsure_below
+    is_sure = ~np.array(is_unsure(batch.predicted, own, thresholds), np.bool_) if thresholds else None
+    return ModelPredictions(probabilities, ids[batch.predicted], lengths, is_sure)
 
 
 def pair_predictions(
@@ -80,6 +86,9 @@ def compare_with_champion(
     The challenger has all classes of the others, and may have new ones; the class ids of test set and holdout are in
     its order. `best` is the best version so far, None if that is the champion.
 
+    All texts count in every condition, whether their predictions are sure or not. Coverage and precision of the sure
+    ones are reported, and decide nothing.
+
     Raises:
         ModelStoreError: if a version can't be loaded.
     """
@@ -95,7 +104,7 @@ def compare_with_champion(
     test_old, holdout_old = predictions(champion, test_set, holdout)
     test_new, holdout_new = predictions(challenger, test_set, holdout)
     test_best = None if best is None else predictions(best, test_set)[0]
-    return decide_promotion(
+    decision = decide_promotion(
         pair_predictions(test_set.labels, test_old, test_new),
         pair_predictions(holdout.labels, holdout_old, holdout_new),
         options,
@@ -104,6 +113,37 @@ def compare_with_champion(
         new_classes=[name for name in names if name not in champion.manifest.class_names],
         best=None if test_best is None else pair_predictions(test_set.labels, test_best, test_new),
     )
+    labels = np.asarray(test_set.labels)
+    sure = {"champion": sure_counts(labels, test_old), "challenger": sure_counts(labels, test_new)}
+    return with_sure_counts(decision, sure)
+
+
+def sure_counts(labels: NDArray[np.integer[Any]], found: ModelPredictions) -> dict[str, int] | None:
+    """Number of texts, of sure predictions and of wrong ones among these; None without thresholds."""
+    if found.is_sure is None:
+        return None
+    is_wrong = found.is_sure & (found.predicted != labels)
+    return {"texts": len(labels), "sure": int(found.is_sure.sum()), "errors": int(is_wrong.sum())}
+
+
+def with_sure_counts(decision: GateDecision, counts: Mapping[str, dict[str, int] | None]) -> GateDecision:
+    """The decision with these counts by model, and with a sentence about them; unchanged without thresholds."""
+    if not any(counts.values()):
+        return decision
+    sentence = "; ".join(f"{name} {_sure_in_words(found)}" for name, found in counts.items())
+    return dataclasses.replace(
+        decision,
+        reasons=(*decision.reasons, f"not part of the gate: {sentence}"),
+        figures={**decision.figures, "unsure": dict(counts)},
+    )
+
+
+def _sure_in_words(found: dict[str, int] | None) -> str:
+    if found is None:
+        return "has no thresholds of unsure predictions"
+    sure, texts, errors = found["sure"], found["texts"], found["errors"]
+    share = f"is sure of {sure:,} of {texts:,} test texts ({sure / texts:.1%})"
+    return f"{share}, {1 - errors / sure:.1%} of them right" if sure else share
 
 
 def parity_failures_of(manifest: Manifest) -> list[str]:

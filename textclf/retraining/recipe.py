@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from textclf.config import RECIPE_OPTIONS, ModelOptions, TrainingOptions
+from textclf.config import RECIPE_OPTIONS, TARGET_OPTIONS, ModelOptions, TrainingOptions
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import path_or_version
-from textclf.store.recorded_options import model_options_of
+from textclf.store.recorded_options import model_options_of, target_options_of
 
 # These options change how fast a model is trained, not the result.
 _NOT_IN_RECIPE = ("precision", "checkpoint_steps")
@@ -32,11 +32,12 @@ def recipe_of_version(manifest: Manifest) -> dict[str, Any]:
 def options_of_version(manifest: Manifest) -> dict[str, Any]:
     """Fields of ModelOptions and TrainingOptions to train a version again, without those of its machine.
 
-    Precision depends on the machine. A teacher is a path there, and may not know the texts of another training.
+    Precision depends on the machine. A teacher is a path there, and may not know the texts of another training. The
+    thresholds of unsure predictions are chosen again for the same target, also if they were chosen after the training.
     """
     options = manifest.training.get("options", {})
     kept = {name: value for name, value in options.items() if name not in _OF_ITS_MACHINE}
-    return kept | model_options_of(manifest)
+    return kept | target_options_of(manifest) | model_options_of(manifest)
 
 
 def options_of_challenger(
@@ -55,6 +56,8 @@ def options_of_challenger(
             f"teachers:      the champion had {', '.join(paths)}; the challenger has none unless you name them again"
         )
     kept = options_of_version(manifest)
+    if any(changes.get(name) for name in TARGET_OPTIONS):  # Only one of them may be set.
+        kept = {name: value for name, value in kept.items() if name not in TARGET_OPTIONS}
     if recipe == "auto":
         kept = {name: value for name, value in kept.items() if name not in _CHOSEN_AGAIN}
     return kept | changes

@@ -108,7 +108,7 @@ def score_rows(
                 continue
             report.count(number, prediction)
             if label_column not in (None, text_column) and not prediction.is_empty:
-                labels.add(fields.get(label_column), prediction.label)
+                labels.add(fields.get(label_column), prediction.label, not prediction.unsure)
     if refused:
         raise InputError(str(refused.error()))
     report.labels = labels.results()

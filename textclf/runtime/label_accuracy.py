@@ -22,6 +22,7 @@ class LabelResults:
         labelled: rows with a label that is a class of the model, or OTHER_LABEL.
         correct: labelled rows whose label was predicted.
         others: labelled rows with OTHER_LABEL, which no prediction can match.
+        sure, sure_correct: labelled rows whose prediction is not unsure, and those of them that are right.
         changes: spellings of labels that were normalised.
         unknown: rows with another label.
         unknown_labels: some of these labels, the most frequent first.
@@ -31,6 +32,8 @@ class LabelResults:
     labelled: int = 0
     correct: int = 0
     others: int = 0
+    sure: int = 0
+    sure_correct: int = 0
     changes: tuple[LabelChange, ...] = ()
     unknown: int = 0
     unknown_labels: tuple[str, ...] = ()
@@ -59,10 +62,11 @@ class LabelComparison:
         self.renames = renames
         self.other_names = other_names
         self._pairs: dict[str, Counter[str]] = {}
+        self._sure: dict[str, Counter[str]] = {}
         self._not_counted = 0
 
-    def add(self, value: object, predicted: str) -> None:
-        """Count the label of a row; a missing one is no label."""
+    def add(self, value: object, predicted: str, is_sure: bool = True) -> None:
+        """Count the label of a row and its prediction, which may be unsure; a missing label is none."""
         try:
             label = label_text(value)
         except InputError:
@@ -74,8 +78,9 @@ class LabelComparison:
             if len(self._pairs) == _MAX_LABELS or len(label) > _MAX_LABEL_CHARS:
                 self._not_counted += 1
                 return
-            self._pairs[label] = Counter()
+            self._pairs[label], self._sure[label] = Counter(), Counter()
         self._pairs[label][predicted] += 1
+        self._sure[label][predicted] += is_sure
 
     def results(self) -> LabelResults:
         """The comparison of all labels so far."""
@@ -86,6 +91,8 @@ class LabelComparison:
             labelled=sum(counts[label] for label in column.names),
             # OTHER_LABEL is wrong, whatever was predicted.
             correct=sum(self._pairs[label][name] for label, name in column.names.items() if name != OTHER_LABEL),
+            sure=sum(self._sure[label].total() for label in column.names),
+            sure_correct=sum(self._sure[label][name] for label, name in column.names.items() if name != OTHER_LABEL),
             others=sum(counts[label] for label, name in column.names.items() if name == OTHER_LABEL),
             changes=column.changes,
             unknown=sum(counts[label] for label in unknown) + self._not_counted,

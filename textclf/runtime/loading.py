@@ -150,7 +150,7 @@ def predictor_with(
         other_names=manifest.data.get("options", {}).get("rename_labels", {}),
         unusual=unusual,
         golden_texts=manifest.golden_texts,
-        unsure_below=[manifest.unsure["thresholds"][name] for name in manifest.class_names] if manifest.unsure else (),
+        unsure_below=manifest.unsure_below,
     )
 
 

@@ -31,7 +31,8 @@ class ScoringReport:
         labels: the rows' own labels, compared with the predictions.
         stages: cascade stage, or "rule" -> rows that it predicted; empty without a cascade and rules.
         rules: name of a rule -> rows whose text or prediction it changed.
-        unsure: rows that a rule gave the label "unsure".
+        unsure: rows whose prediction is unsure.
+        left_unsure: those of them that a rule gave the label "unsure".
     """
 
     scored: int = 0
@@ -47,6 +48,7 @@ class ScoringReport:
     stages: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     unsure: int = 0
+    left_unsure: int = 0
 
     @property
     def rows(self) -> int:
@@ -84,8 +86,8 @@ class ScoringReport:
             reasons = ", ".join(f"{MEANINGS[reason]} ({count})" for reason, count in self.unusual.most_common())
             numbers = _first_rows(self.unusual_rows, self.unusual.total())
             yield f"unusual texts: {self.unusual.total()} ({numbers}): {reasons}"
-        if self.unsure:
-            yield f"texts that a rule left {UNSURE}: {self.unsure}; rows with a label count as wrong"
+        if self.left_unsure:
+            yield f"texts that a rule left {UNSURE}: {self.left_unsure}; rows with a label count as wrong"
         if self.skipped:
             yield f"skipped {self.skipped} of {self.rows} rows: {in_words(self.reasons)}"
             yield from (f"  {row_reason(number, reason)}" for number, reason in self.skipped_rows)
@@ -99,7 +101,7 @@ class ScoringReport:
             yield f"{rows} a label that is not a class of the model{self.labels.remedy}"
 
     def results(self, has_cascade: bool) -> Iterator[str]:
-        """Lines about stages, rules and the accuracy; `has_cascade` tells whether the model has a cascade."""
+        """Lines about stages, rules, accuracy and unsure predictions; stages need a model that `has_cascade`."""
         if has_cascade:
             counts = {by: self.stages[stage] for stage, by in STAGES.items()}
             counts |= {"by a rule": self.stages[RULE]} if self.stages[RULE] else {}
@@ -113,6 +115,13 @@ class ScoringReport:
             wrong = f"; {others:,} with the label {OTHER_LABEL} count as wrong" if others else ""
             right = f"{self.correct} of {self.labelled} labelled rows right ({self.accuracy:.2%})"
             yield f"accuracy: {right}{wrong}"
+        if self.unsure:
+            labels, precision = self.labels, ""
+            if labels.sure:
+                share = f"{labels.sure_correct / labels.sure:.2%}"
+                precision = f"; {labels.sure_correct} of the {labels.sure} other labelled rows right ({share})"
+            share = f"{self.unsure} of {self.scored} rows ({self.unsure / self.scored:.2%})"
+            yield f"unsure predictions: {share}{precision}"
 
     def leave_out(self, number: int, error: BadRowError) -> None:
         """Count a bad row."""
@@ -129,7 +138,8 @@ class ScoringReport:
         if prediction.stage is not None:
             self.stages[prediction.stage] += 1
         self.rules.update(prediction.rules)
-        self.unsure += prediction.replaced is not None and prediction.label == UNSURE
+        self.unsure += prediction.unsure
+        self.left_unsure += prediction.replaced is not None and prediction.label == UNSURE
         if prediction.is_empty:
             self.empty += 1
             if len(self.empty_rows) < MAX_PLACES:

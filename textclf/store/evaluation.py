@@ -16,6 +16,8 @@ EVALUATION_FILE = "evaluation.json"
 FORMAT = 1
 # Texts that are evaluated at most: the accuracy on 5,000 texts is known to 1.4 points.
 MAX_TEXTS = 5000
+# Digits that the file keeps of a confidence.
+CONFIDENCE_DIGITS = 4
 _MAX_BYTES = 2**24
 
 
@@ -84,7 +86,7 @@ class Evaluation:
             "seconds": round(self.seconds, 3),
             "labels": self.labels.tolist(),
             "predicted": self.predicted.tolist(),
-            "confidences": [round(value, 4) for value in self.confidences.tolist()],
+            "confidences": [round(value, CONFIDENCE_DIGITS) for value in self.confidences.tolist()],
             "lengths": self.lengths.tolist(),
             "words": [
                 {"class_id": class_id, "word": word.word, "weight": round(word.weight, 4), "texts": word.texts}

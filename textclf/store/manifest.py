@@ -202,6 +202,12 @@ class Manifest:
             raise ModelStoreError.damaged(f"{source}: expected the id and time of a saved version, got none")
         return manifest
 
+    @property
+    def unsure_below(self) -> tuple[float | None, ...]:
+        """The threshold of each class, below which a prediction is unsure; None is always unsure, () marks none."""
+        thresholds = self.unsure.get("thresholds", {})
+        return tuple(thresholds[name] for name in self.class_names) if thresholds else ()
+
     def _has_valid_thresholds(self) -> bool:
         thresholds = self.unsure.get("thresholds", {})
         if not self.unsure:

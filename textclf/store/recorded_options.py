@@ -1,5 +1,6 @@
 """The options that a version records about its encoder and its input."""
 
+import json
 from typing import Any
 
 from textclf.config import ModelOptions
@@ -17,4 +18,15 @@ def model_options_of(manifest: Manifest) -> dict[str, Any]:
         "dropout": manifest.training.get("dropout", default.dropout),
         "pooling": manifest.training.get("pooling", default.pooling),
         "windows": manifest.windows,
+    }
+
+
+def target_options_of(manifest: Manifest) -> dict[str, Any]:
+    """TARGET_OPTIONS that choose thresholds of unsure predictions as for a version; {} if it has no thresholds."""
+    if not manifest.unsure:
+        return {}
+    costs = manifest.unsure.get("costs")  # Earlier versions have none.
+    return {
+        "target_precision": manifest.unsure.get("target_precision") or 0.0,
+        "costs": "" if costs is None else json.dumps(costs, ensure_ascii=False),
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset
+from textclf.evaluation.cost_table import CostTable
 
 # With fewer texts, the calibration set is too small to fit a temperature and to measure a model.
 MIN_TEXTS_TO_HOLD_OUT = 500
@@ -133,7 +134,7 @@ def complete_options(
     """The options for a data set, and the recipe that chose them, if one `chooses`.
 
     Without a recipe, options are as they are; but train_on "all" of an earlier version, which is not given, becomes
-    "train+selection" where the texts are enough to hold out some.
+    "train+selection" where the texts are enough to hold out some. The option `costs` becomes the values of its file.
 
     Args:
         model, training: options that are given, and the defaults or an earlier version's of the others.
@@ -142,7 +143,7 @@ def complete_options(
         chooses: whether a recipe chooses the options that are not given.
 
     Raises:
-        ConfigError: if two options contradict each other.
+        ConfigError: if two options contradict each other, or the cost table is wrong.
     """
     labelled = dataset.train.joined(dataset.validation_select, dataset.validation_calibrate)
     recipe, options = None, {}
@@ -160,4 +161,8 @@ def complete_options(
     model = dataclasses.replace(model, **ModelOptions.pop_from(options))
     training = dataclasses.replace(training, **TrainingOptions.pop_from(options))
     training.check_together()
+    if training.costs:  # Now, because the training takes long; and as values, because the file may change.
+        costs = CostTable.read(training.costs)
+        costs.matrix(dataset.class_names)
+        training = dataclasses.replace(training, costs=costs.to_json())
     return (model, training), recipe

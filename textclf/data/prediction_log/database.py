@@ -6,13 +6,14 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -59,6 +60,7 @@ ROWS = Table(
     Column("features", LargeBinary, nullable=False),
     Column("text", Text),
     Column("rules", Text),
+    Column("unsure", Boolean),
     # Covers all columns that selecting, counting and pruning look at, so that none of them reads the rows.
     Index("textclf_predictions_by_time", "time", "version", "id"),
 )
@@ -192,13 +194,16 @@ def check_schema(engine: Engine, shown: str, *, creates: bool) -> None:
         )
 
 
-def add_rules_column(engine: Engine) -> None:
-    """Add the column `rules` to a log of earlier software, which lacks it; that software can still use the log."""
+def add_columns(engine: Engine, names: Iterable[str]) -> None:
+    """Add columns that a log of earlier software lacks; that software can still use the log."""
     with engine.execution_options(**{WRITES: True}).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
-        if all(column["name"] != "rules" for column in inspect(connection).get_columns(ROWS.name)):
-            connection.exec_driver_sql(f"ALTER TABLE {ROWS.name} ADD COLUMN rules TEXT")
+        found = {column["name"] for column in inspect(connection).get_columns(ROWS.name)}
+        for name in names:
+            if name not in found:
+                kind = ROWS.c[name].type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {ROWS.name} ADD COLUMN {name} {kind}")
 
 
 def rows_with_ids(connection: Connection, ids: Sequence[int]) -> list[Any]:

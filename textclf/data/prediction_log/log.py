@@ -1,7 +1,8 @@
 """The prediction log: time, features, label and model version of each served text, in SQLite or PostgreSQL.
 
     textclf_prediction_log   one row: version of this schema
-    textclf_predictions      id, time, version, label, features (textclf.data.prediction_log.feature_codec), text, rules
+    textclf_predictions      id, time, version, label, features (textclf.data.prediction_log.feature_codec), text,
+                             rules, unsure
 
 Label and features are those of the model; `rules` has what the operator's rules did. The text is the one that was sent.
 The features contain the wordpieces of a text, so the log is personal data even if it stores no texts.
@@ -29,7 +30,7 @@ from textclf.data.prediction_log.database import (
     LOCK_SECONDS,
     ROWS,
     WRITES,
-    add_rules_column,
+    add_columns,
     check_schema,
     file_id,
     make_private,
@@ -54,6 +55,8 @@ from textclf.errors import PredictionLogError
 # Rows that one transaction removes while other writers wait: a few hundredths of a second.
 PRUNED_AT_ONCE = 2_000
 
+# Columns that earlier software did not create.
+_LATER_COLUMNS = ("rules", "unsure")
 _SECONDS_A_DAY = 86_400
 _ROWS_AT_ONCE = 10_000
 # Reading fails if a larger share of the rows is damaged.
@@ -70,6 +73,7 @@ class LoggedPrediction:
         text: the text; None if it is not to be stored.
         rules: JSON with `names`, the names of the rules that acted, and with `label`, if a rule decided the label;
             None if no rule acted.
+        unsure: whether the prediction of the model is unsure; None if the version has no thresholds.
     """
 
     time: float
@@ -78,6 +82,7 @@ class LoggedPrediction:
     features: bytes
     text: str | None = None
     rules: str | None = None
+    unsure: bool | None = None
 
 
 def logged_predictions(
@@ -87,6 +92,7 @@ def logged_predictions(
     features: TextFeatures,
     texts: Sequence[str] | None = None,
     rules: Sequence[str | None] | None = None,
+    unsure: Sequence[bool] | None = None,
 ) -> list[LoggedPrediction]:
     """Rows of n texts that one model version predicted.
 
@@ -97,10 +103,12 @@ def logged_predictions(
         features: features of the n texts.
         texts: the n texts; None stores none.
         rules: what the rules did to each text (see LoggedPrediction); None if they did nothing.
+        unsure: whether each prediction is unsure; None for a version without thresholds.
     """
     nothing = [None] * len(times)
-    columns = zip(times, labels, encode_features(features), texts or nothing, rules or nothing, strict=True)
-    return [LoggedPrediction(time, version_id, label, blob, *others) for time, label, blob, *others in columns]
+    others = texts or nothing, rules or nothing, unsure or nothing
+    columns = zip(times, labels, encode_features(features), *others, strict=True)
+    return [LoggedPrediction(time, version_id, label, blob, *rest) for time, label, blob, *rest in columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +165,7 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file_id: tuple[int, int] | None = None
-        self._has_rules_column = False
+        self._known_columns: frozenset[str] = frozenset()
         # True while SQLite's write-ahead log may contain removed rows, also those removed before this object existed.
         self._leaves_traces = True
 
@@ -167,7 +175,8 @@ class PredictionLog:
         Raises:
             PredictionLogError: if the database can't be reached or written, or has a newer schema.
         """
-        has_rules = any(row.rules is not None for row in rows)
+        # A log of earlier software gets a column with the first row that needs it.
+        added = [name for name in _LATER_COLUMNS if any(getattr(row, name) is not None for row in rows)]
         values = [
             {
                 "time": row.time,
@@ -176,15 +185,14 @@ class PredictionLog:
                 "features": row.features,
                 # PostgreSQL stores no NUL in texts.
                 "text": None if row.text is None else row.text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-                # A log of earlier software gets the column with the first row that needs it.
-                **({"rules": row.rules} if has_rules else {}),
+                **{name: getattr(row, name) for name in added},
             }
             for row in rows
         ]
-        if has_rules and not self._has_rules_column:
+        if not self._known_columns.issuperset(added):
             with self._database_errors("written"):
-                add_rules_column(self._ready_engine(creates=True))
-                self._has_rules_column = True
+                add_columns(self._ready_engine(creates=True), added)
+                self._known_columns |= frozenset(added)
         with self._writing() as connection:
             if values:
                 connection.execute(insert(ROWS), values)
@@ -383,7 +391,7 @@ class PredictionLog:
         if self._engine is not None:
             self._engine.dispose()
         self._engine = self._file_id = None
-        self._has_rules_column = False
+        self._known_columns = frozenset()
 
 
 _NO_FEATURES = TextFeatures(

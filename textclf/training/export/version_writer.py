@@ -21,6 +21,7 @@ from textclf.drift.reference import REFERENCE_FILE, load_reference, save_referen
 from textclf.errors import TrainingError
 from textclf.evaluation.class_words import class_words
 from textclf.evaluation.scoring import evaluate, evaluated_split
+from textclf.evaluation.unsure_version import thresholds_of_new_version
 from textclf.phases import announce, announce_scoring
 from textclf.report.plots import plot_confusion_matrix, plot_reliability, plot_training_curves
 from textclf.report.shortcomings import evaluation_shortcomings
@@ -172,7 +173,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         ModelStoreError: if `parent` has no saved_model/, or an early one whose windows can't be changed.
     """
     saved_model, software = parent.part("saved_model"), {**parent.manifest.software, **_package_versions()}
-    manifest = dataclasses.replace(parent.manifest, parent=parent.id, software=software, windows=windows, unsure={})
+    manifest = dataclasses.replace(parent.manifest, parent=parent.id, software=software, windows=windows)
     preprocessing = preprocessing_of_version(parent)
     measured: MeasuredModel | None = None
     is_fitted_to_all = manifest.training.get("options", {}).get("train_on") == "all"
@@ -299,6 +300,7 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     words = () if linear is None else class_words(linear, engine.tokenizer, train)
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
+    manifest = dataclasses.replace(manifest, unsure=thresholds_of_new_version(manifest, reference, evaluation))
     served = "engine that serves" if cascade is None else "engine that serves, with the cascade"
     right, n = int(evaluation.is_right.sum()), len(evaluation)
     low, high = wilson_interval(right, n)
