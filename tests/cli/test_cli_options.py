@@ -46,6 +46,7 @@ def test_every_option_arrives():
         *("--head-fraction", "0.5", "--dropout", "0.2", "--epochs", "2", "--init-lr", "1e-4", "--optimiser", "AdamW"),
         *("--mlm-epochs", "1", "--mlm-lr", "3e-4", "--layer-decay", "0.9", "--r-drop", "0.5"),
         *("--warmup", "0", "--tokens-per-batch", "512", "--batch-size", "8", "--seed", "7", "--precision", "float32"),
+        *("--target-precision", "0.9"),
         *("--class-weights", "--metric", "macro_f1", "--patience", "3", "--checkpoint-steps", "10", "--last", "y"),
     )
     assert model == ModelOptions(
@@ -81,11 +82,12 @@ def test_every_option_arrives():
         train_on="all",
         teachers=("large",),
         teacher_weight=0.3,
+        target_precision=0.9,
     )
     assert last == "y"
     defaults = TrainingOptions().to_dict()
     same = [name for name, value in training.to_dict().items() if value == defaults[name]]
-    assert not same  # None is forgotten.
+    assert same == ["costs"]  # None is forgotten; only one of the targets may be set.
 
 
 def test_encoder_and_its_preprocessing():
@@ -137,7 +139,7 @@ def test_help_shows_every_default():
     for value in (*ModelOptions().to_dict().values(), *TrainingOptions().to_dict().values()):
         if isinstance(value, bool):
             assert "[default: no-class-weights]" in text
-        elif value != () and not str(value).startswith("https://"):
+        elif value not in ((), "") and not str(value).startswith("https://"):
             assert f"[default: {value}]" in text or f"[default: {value}; " in text
     assert "[default: (by the encoder)]" in text
     assert 'default: ""' not in text

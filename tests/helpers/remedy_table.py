@@ -24,6 +24,7 @@ _LABELLING = "tests/monitoring/test_labelling.py"
 _EXPLAIN = "tests/explain/test_command.py::test_a_table_becomes_jsonl"
 _IMPORT = ("import", "tests/importing/test_import.py::test_the_command_with_labelled_texts")
 _EXPORT = "tests/exporting/test_export.py"
+_UNSURE = "tests/evaluation/test_unsure_version.py"
 _TUNE = "tests/tuning/test_tune_command.py"
 _TUNED = ("train", f"{_TUNE}::test_the_saved_options_train_the_best_trial")
 _STUDY = ("tune", f"{_TUNE}::test_a_study_that_does_not_fit_leads_to_another")
@@ -102,6 +103,19 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--export-again": _EXPORT_AGAIN,
         "--model-dir": _EXPORT_AGAIN,
         "--text-column": (f"{_TABLES}, score", f"{_HERE}::test_reading_follows"),
+    },
+    "textclf/evaluation/cost_table.py": {
+        "--costs": (
+            f"{_TRAINERS}, versions unsure",
+            "tests/evaluation/test_cost_table.py::test_a_wrong_table_is_named",
+        )
+    },
+    "textclf/evaluation/unsure_thresholds.py": dict.fromkeys(
+        ("--costs", "--target-precision"),
+        ("versions unsure", f"{_UNSURE}::test_the_command_uses_the_reference_or_a_data_set"),
+    ),
+    "textclf/evaluation/unsure_version.py": {
+        "--dataset-path": ("versions unsure", f"{_UNSURE}::test_texts_that_the_model_was_not_fitted_to")
     },
     "textclf/explain/command.py": {
         "--text": (

@@ -105,6 +105,7 @@ RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outc
 _KEYED_BY_DATA = (
     "unsure.thresholds",
     "unsure.costs.errors",
+    "unsure.costs.errors.*",
     "files",
     "per_class",
     "other_versions",
@@ -287,7 +288,7 @@ def test_the_manifest(trained_version, imported_version):
     # A training without a target chooses no thresholds.
     ids = np.arange(400) % 2
     scores = LabelledScores(ids, ids, np.eye(2)[ids])
-    measured = Evaluation("test", 400, ids, ids, np.full(400, 0.9), ids, 1.0)
+    measured = Evaluation("test", 400, ids, ids, np.ones(400), ids, 1.0)
     for target in (UnsureTarget(0.9), UnsureTarget(costs=CostTable(1.0, {"neg": {"pos": 2.0}}))):
         now |= keys_of({"unsure": chosen_thresholds(("neg", "pos"), scores, target, measured)})
     assert now <= listed
@@ -416,8 +417,8 @@ def test_the_prediction_log(tmp_path):
                 for name in names
             }
         values = {"values of stage": {str(int(stage)) for stage in Stage}, "JSON in rules": {"names", "label"}}
-        # A log of earlier software gets this column when a rule acts.
-        columns["textclf_predictions"].add("rules")
+        # A log of earlier software gets these columns when a rule acts, and with a version that has thresholds.
+        columns["textclf_predictions"] |= {"rules", "unsure"}
         assert columns | values == LIST["Prediction log"]
 
 
@@ -647,6 +648,7 @@ def test_metrics(seen):
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             found.setdefault(family.name, set()).update(labels)
     found["textclf_rule_texts"].add("rule")  # The server has no rules.
+    found["textclf_drift_unsure_share"].add("sample")  # Its version has no thresholds.
     stages = set(re.findall(r'textclf_stage_seconds_count{stage="(\w+)"}', seen.metrics))
     assert found | {"values of stage in textclf_stage_seconds": stages} == LIST["Metrics"]
 
