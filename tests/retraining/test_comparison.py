@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from word_backend import WordBackend
 
-from textclf.retraining.comparison import model_predictions, pair_predictions
+from textclf.retraining.comparison import model_predictions, pair_predictions, sure_counts, with_sure_counts
 from textclf.runtime.predictor import Predictor
+from textclf.stats.gate import GateDecision
 
 TEXTS = ("good film", "bad bad film today", "fair")
 
@@ -42,3 +43,25 @@ def test_each_decides_by_its_own_threshold_and_temperature():
     assert both.challenger_is_right.tolist() == [False, True]
     assert both.challenger_probabilities[0, 1] == pytest.approx(1 / (1 + np.exp(-0.5)))
     assert both.lengths.tolist() == [4, 6]
+
+
+def test_sure_predictions_are_counted_and_decide_nothing():
+    names, labels = ("bad", "good"), np.array([1, 0, 1])
+    plain = model_predictions(model(names), TEXTS, names)
+    # The class bad is always unsure.
+    careful = model_predictions(model(names, unsure_below=(None, 0.5)), TEXTS, names)
+    assert (plain.is_sure, careful.predicted.tolist()) == (None, plain.predicted.tolist())
+    assert careful.is_sure.tolist() == (careful.predicted == 1).tolist()
+    counts = {"champion": sure_counts(labels, plain), "challenger": sure_counts(labels, careful)}
+    assert counts["champion"] is None
+    right = int(((careful.predicted == 1) & (labels == 1)).sum())
+    sure = int((careful.predicted == 1).sum())
+    assert counts["challenger"] == {"texts": 3, "sure": sure, "errors": sure - right}
+    decision = GateDecision("promote", ("no condition is against it",), {"golden": {}}, {})
+    found = with_sure_counts(decision, counts)
+    assert (found.verdict, found.figures) == ("promote", {"golden": {}, "unsure": counts})
+    assert found.reasons[:-1] == decision.reasons
+    assert found.reasons[-1].startswith(
+        "not part of the gate: champion has no thresholds of unsure predictions; challenger is sure of "
+    )
+    assert with_sure_counts(decision, {"champion": None, "challenger": None}) is decision

@@ -72,7 +72,7 @@ def promoted(trained_version, reviews, products, tmp_path_factory):
     """A retraining of the trained version, run to its promotion: its folder and what its verbs gave."""
     folder = tmp_path_factory.mktemp("retrained")
     shutil.copytree(trained_version.parent.parent, folder / "model")
-    retrain = retrain_of(folder, reviews, products, epochs=3, target_precision=0.5)
+    retrain = retrain_of(folder, reviews, products, epochs=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "textclf.training.export.engine_export._CALIBRATION_TEXTS", 4
@@ -168,12 +168,7 @@ def test_it_is_trained_as_the_champion_was_but_for_what_is_given(promoted):
     assert challenger.name == champion.name
     assert challenger.encoder == champion.encoder
     assert (challenger.max_length, challenger.truncation) == (champion.max_length, champion.truncation)
-    assert challenger.training["options"] == {
-        **champion.training["options"],
-        "epochs": 3,
-        "target_precision": 0.5,
-    }
-    assert challenger.unsure["target_precision"] == 0.5
+    assert challenger.training["options"] == {**champion.training["options"], "epochs": 3}
     assert challenger.training["options"]["batch_size"] == 8
     assert challenger.data["options"] == champion.data["options"]
     # The reference test set is the champion's test part; what is held out is in no part.
@@ -204,11 +199,6 @@ def test_the_decision_is_written_down_with_figures_and_hashes(promoted):
     )
     assert entry["gate"]["figures"] == outcome.decision.figures
     assert tuple(entry["reasons"]) == outcome.decision.reasons
-    # The coverage of the sure predictions is reported, and decides nothing.
-    sure = entry["gate"]["figures"]["unsure"]
-    assert sure["champion"] is None
-    assert sure["challenger"]["texts"] == entry["gate"]["figures"]["golden"]["texts"]
-    assert "champion has no thresholds of unsure predictions; challenger is sure of" in entry["reasons"][-1]
     assert entry["data"]["fingerprints"] == store.open().manifest.data["fingerprint"]
     assert entry["data"]["is_golden_of_champion"] is True
     summary = json.loads((folder / "combined" / "combined.json").read_text(encoding="utf-8"))
