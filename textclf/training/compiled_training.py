@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,10 @@ from textclf.data.splits import Split
 from textclf.errors import ConfigError
 from textclf.phases import announce, rough_wordpieces
 from textclf.stats.floor import compare_with_floor, is_no_better_than_probe
+from textclf.training.class_weights import ENCODING_SPEED, do_weights_help
 from textclf.training.classifier import ids_encoder
+from textclf.training.distributed.chief import Team, led_team
+from textclf.training.distributed.cluster import Cluster
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
@@ -32,13 +36,13 @@ from textclf.training.fitting.probe import (
     fit_probe,
     probe_logits,
     probe_scale,
-    recalls_by_weights,
     sampled_rows,
 )
 from textclf.training.fitting.training_loop import (
     EpochListener,
     FitResult,
     LabelledIds,
+    Trainer,
     fit,
     ids_to_logits,
     make_trainer,
@@ -65,9 +69,6 @@ _COMPARED_TEXTS = 1000
 # Trainings of a cross-validation, in addition to the one on all texts. Three are enough to fit a temperature. Five
 # would take 1.5 times as long in all.
 _FOLDS = 3
-# To announce the duration: wordpieces per second of the encoder without its gradient, on two cores.
-_ENCODING_SPEED = 5000
-
 # The result of a training without fine-tuning.
 _NO_STEPS = FitResult({}, steps=0, seconds=0.0, examples_per_second=0.0, best_epoch=0, resumed_from_step=0)
 
@@ -87,6 +88,7 @@ class CompiledTraining:
         teachers: models that the training learns from, next to the labels.
         teacher_cache: beginning of the paths of files with what they predict.
         recipe: the recipe that chose some of the options, or None.
+        cluster: the hosts that share the steps; None is this one alone.
     """
 
     name: str
@@ -103,6 +105,7 @@ class CompiledTraining:
     teachers: tuple[Teacher, ...]
     teacher_cache: Path
     recipe: Recipe | None = None
+    cluster: Cluster | None = None
 
     @cached_property
     def taught(self) -> Taught:
@@ -136,7 +139,7 @@ class CompiledTraining:
         """
         # The fused model casts by itself; TensorFlow's graph rewriting is for the encoder's own graph.
         graph_precision = "float32" if self.ids_model.name == FUSED else self.precision
-        with self.run.locked():
+        with self.run.locked(), self._team() as team:
             options, names, padding_id = self.options, self.dataset.class_names, self.preprocessing.padding_id
             train = self._labelled_ids(self.training_split)
             is_cross_fitted, is_resumed = options.train_on == "all", self.run.progress().step > 0
@@ -154,7 +157,7 @@ class CompiledTraining:
                 self._set_head(vectors, train)
             select = None if options.train_on != "train" else self._labelled_ids(self.dataset.validation_select)
             steps = sum(map(len, plan_epochs(train.texts.lengths, options)))
-            trainer = make_trainer(self.ids_model, options, steps)
+            trainer = self._trainer(team, steps, graph_precision)
             parts = train, select, names, options, graph_precision, padding_id
             result = fit(self.ids_model, *parts, self.run, trainer, on_epoch)
             if not is_cross_fitted:
@@ -182,6 +185,16 @@ class CompiledTraining:
                 return self._keep_probe(result, probed, vectors, train)
             self.ids_model.set_weights(final)
             return FittedTraining(result, probed, out_of_fold)
+
+    def _team(self) -> AbstractContextManager[Team | None]:
+        return nullcontext() if self.cluster is None else led_team(self.cluster)
+
+    def _trainer(self, team: Team | None, steps: int, graph_precision: str) -> Trainer:
+        if team is None:
+            return make_trainer(self.ids_model, self.options, steps)
+        tokens = math.inf if self.ids_model.name == FUSED else 0.0
+        how = steps, graph_precision, self.precision, tokens
+        return team.trainer(self.ids_model, self.model_options, self.dataset.class_names, self.options, *how)
 
     def _keep_probe(
         self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, texts: LabelledIds
@@ -256,7 +269,7 @@ class CompiledTraining:
         sample = train if is_cross_fitted else train.chosen(sampled_rows(train.labels, _PROBED_TEXTS))
         others = None if is_cross_fitted else self._labelled_ids(self.held_out_split)
         wordpieces = sample.texts.lengths.sum() + (0 if others is None else others.texts.lengths.sum())
-        announce("fitting a probe, which the trained model is compared with", wordpieces / _ENCODING_SPEED)
+        announce("fitting a probe, which the trained model is compared with", wordpieces / ENCODING_SPEED)
         vectors = self._vectors(sample, "mean")
         if others is None:
             return self._cross_fitted_probe(vectors, sample)
@@ -308,6 +321,7 @@ def compile_training(
     runs_dir: str | Path,
     teachers: Sequence[Teacher] = (),
     recipe: Recipe | None = None,
+    cluster: Cluster | None = None,
 ) -> CompiledTraining:
     """Choose the precision and the graph to fit, and name the run directories, which are folders in `runs_dir`.
 
@@ -327,7 +341,9 @@ def compile_training(
             f"got {options.mlm_epochs}"
         )
     if recipe is not None and recipe.asks_for_class_weights:
-        options = dataclasses.replace(options, class_weights=_weights_help(dataset, preprocessing, classifier, options))
+        every, classes = dataset.train.joined(*_more_texts(dataset, options)), len(dataset.class_names)
+        train = every.chosen(sampled_rows(every.labels, _PROBED_TEXTS))
+        options = dataclasses.replace(options, class_weights=do_weights_help(train, classes, preprocessing, classifier))
     name = f"{dataset.source.resolve().name}-{model.model_name.replace('/', '_')}"
     # All that decides the outcome, so that a killed training may continue with another checkpoint_steps.
     weights = dataset.train.joined(*_more_texts(dataset, options)).weights
@@ -364,31 +380,13 @@ def compile_training(
         teachers=tuple(teachers),
         teacher_cache=Path(runs_dir, f"{name}-teacher"),
         recipe=recipe,
+        cluster=cluster,
     )
 
 
 def _more_texts(dataset: Dataset, options: TrainingOptions) -> tuple[Split, ...]:
     """The validation texts that the model is fitted to."""
     return (dataset.validation_select, dataset.validation_calibrate)[: TRAIN_ON.index(options.train_on)]
-
-
-def _weights_help(
-    dataset: Dataset, preprocessing: TextPreprocessing, classifier: tf_keras.Model, options: TrainingOptions
-) -> bool:
-    """Whether class weights raise the mean recall of a probe on texts that the model is fitted to; prints why."""
-    every, classes = dataset.train.joined(*_more_texts(dataset, options)), len(dataset.class_names)
-    train = every.chosen(sampled_rows(every.labels, _PROBED_TEXTS))
-    if np.bincount(train.labels, minlength=classes).min() < 2:
-        click.echo("class weights: off, because a class has too few texts to try them")
-        return False
-    announce("trying class weights", rough_wordpieces(train.texts, 512) / _ENCODING_SPEED)
-    texts = tokenize_texts(preprocessing, train.texts)
-    encode = ids_to_logits(ids_encoder(classifier, "mean"))
-    vectors = predict_logits(encode, texts, preprocessing.padding_id, "probe")
-    without, balanced = recalls_by_weights(vectors, train.labels, classes, train.weights)
-    does_help, recalls = balanced > without, f"{balanced:.1%} with them and {without:.1%} without"
-    click.echo(f"class weights: {'on' if does_help else 'off'}, because the mean recall of a probe is {recalls}")
-    return does_help
 
 
 def _training_tokens(dataset: Dataset, model: ModelOptions, options: TrainingOptions) -> float:

@@ -55,24 +55,25 @@ def _cut(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int, batch_si
     batches = []
     start = longest = 0
     for end, position in enumerate(order):
-        longest = max(longest, _round_up(int(lengths[position])))
+        longest = max(longest, rounded_length(int(lengths[position])))
         count = end - start + 1
         if count > 1 and (count > batch_size or count * longest > tokens_per_batch):
             batches.append(order[start:end])
-            start, longest = end, _round_up(int(lengths[position]))
+            start, longest = end, rounded_length(int(lengths[position]))
     if start < len(order):
         batches.append(order[start:])
     return batches
 
 
-def _round_up(length: int) -> int:
+def rounded_length(length: int) -> int:
+    """A number of tokens, rounded up to a multiple of LENGTH_STEP."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def make_batch(texts: TokenizedTexts, indices: np.ndarray, padding_id: int) -> Batch:
     """Pad the texts at `indices` to the longest of them, rounded up to LENGTH_STEP."""
     lengths = texts.lengths[indices]
-    width = _round_up(int(lengths.max()))
+    width = rounded_length(int(lengths.max()))
     mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
     word_ids = np.full((len(indices), width), padding_id, np.int32)
     word_ids[mask == 1] = np.concatenate([texts.ids[texts.offsets[i] : texts.offsets[i + 1]] for i in indices])

@@ -38,6 +38,10 @@ _IDS = tf.TensorSpec([None, None], tf.int32)
 _TARGETS = tf.TensorSpec([None, None], tf.float32)
 _WEIGHTS = tf.TensorSpec([None], tf.float32)
 _SCALE = tf.TensorSpec([], tf.float32)
+# Word ids [B, S], mask [B, S], targets [B, K], weights [B] and the scale of the gradient.
+STEP_ARGUMENTS = (_IDS, _IDS, _TARGETS, _WEIGHTS, _SCALE)
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor | float]
+Logits = Callable[[np.ndarray, np.ndarray], tf.Tensor | np.ndarray]
 # Called with the number of an epoch, from 1, and its values by the keys of the history (loss, val_loss, …).
 EpochListener = Callable[[int, dict[str, float]], None]
 
@@ -69,16 +73,21 @@ class Trainer:
     Attributes:
         step: word ids [B, S], mask [B, S], targets [B, K], weights [B], scale -> loss; see make_trainer.
         steps: number of steps that the learning rate is planned for.
+        logits: evaluates the model: word ids and mask, int32 [B, S], to logits [B, K], without dropout.
+        synchronise: gives the other hosts of a training the weights of this one.
     """
 
     optimiser: tf_keras.optimizers.legacy.Optimizer
-    step: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]
+    step: Step
     steps: int
+    logits: Logits
+    synchronise: Callable[[], None] = lambda: None
 
     def reset(self) -> None:
         """Forget the steps so far, for another training."""
         for variable in self.optimiser.variables():
             variable.assign(tf.zeros_like(variable))
+        self.synchronise()
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], t
 
 
 def predict_logits(
-    logits: Callable[[np.ndarray, np.ndarray], tf.Tensor], texts: TokenizedTexts, padding_id: int, label: str
+    logits: Logits, texts: TokenizedTexts, padding_id: int, label: str
 ) -> np.ndarray:
     """Outputs of ids_to_logits() for all texts in their order, float32 [texts, K]; `label` names the progress bar."""
     parts: list[np.ndarray] = []
@@ -113,7 +122,7 @@ def predict_logits(
     with graph_precision("float32"), progress_bar(len(texts), label, "texts") as bar:
         for indices in plan:
             batch = make_batch(texts, indices, padding_id)
-            parts.append(logits(batch.word_ids, batch.mask).numpy())
+            parts.append(np.asarray(logits(batch.word_ids, batch.mask)))
             bar.update(len(indices))
     order = np.concatenate(plan)
     sorted_logits = np.concatenate(parts)
@@ -130,12 +139,20 @@ def plan_epochs(lengths: np.ndarray, options: TrainingOptions) -> list[list[np.n
     return plans
 
 
-def make_trainer(model: tf_keras.Model, options: TrainingOptions, steps: int) -> Trainer:
-    """The optimiser for trainings of `steps` steps, and its step."""
+def planned_optimiser(
+    model: tf_keras.Model, options: TrainingOptions, steps: int
+) -> tf_keras.optimizers.legacy.Optimizer:
+    """The optimiser for trainings of `steps` steps, with all its variables."""
     factors = layer_factors([variable.name for variable in model.trainable_variables], options.layer_decay)
     optimiser = make_optimiser(options.optimiser, options.init_lr, steps, int(steps * options.warmup), factors)
     optimiser._create_all_weights(model.trainable_variables)  # A restored checkpoint needs the slots.
-    return Trainer(optimiser, _training_step(model, optimiser, options.r_drop), steps)
+    return optimiser
+
+
+def make_trainer(model: tf_keras.Model, options: TrainingOptions, steps: int) -> Trainer:
+    """The optimiser for trainings of `steps` steps, and its step."""
+    optimiser = planned_optimiser(model, options, steps)
+    return Trainer(optimiser, _training_step(model, optimiser, options.r_drop), steps, ids_to_logits(model))
 
 
 def refit(
@@ -201,13 +218,13 @@ def fit(
     classes = len(class_names)
     weights_of_texts = loss_weights(train.labels, classes, train.weights, options.class_weights).astype(np.float32)
     state = StoppableRun(run, checkpoint, progress)
-    logits = ids_to_logits(model)
     summaries = tf.summary.create_file_writer(str(run.tensorboard / f"{time.strftime('%Y%m%dT%H%M%S')}-{resumed_from}"))
     bar = progress_bar(total_steps, "training", "steps", initial=progress.step, stays=True)
     with state.saved_when_stopped(), bar:
         for epoch in range(progress.epochs_done, epochs):
             if progress.is_finished:
                 break
+            trainer.synchronise()
             mean_size = len(train.labels) / len(plans[epoch])
             with graph_precision(precision):
                 for indices in plans[epoch][progress.step - int(first_steps[epoch]) :]:
@@ -226,7 +243,7 @@ def fit(
                         state.save()
             metrics, log_loss = None, math.nan
             if select is not None:
-                validation_logits = predict_logits(logits, select.texts, padding_id, "validation")
+                validation_logits = predict_logits(trainer.logits, select.texts, padding_id, "validation")
                 if not np.isfinite(validation_logits).all():
                     raise _diverged(progress.step, "logits that are not finite")
                 metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
@@ -264,27 +281,38 @@ def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor
     return {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": tf.zeros_like(word_ids)}
 
 
-def _training_step(
-    model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, r_drop: float
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32], tf.Tensor]:
+def mean_loss(
+    model: tf_keras.Model, r_drop: float
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The mean weighted loss of a batch, with dropout: word ids [B, S], mask [B, S], targets [B, K], weights [B]."""
+
+    def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model(_encoder_inputs(word_ids, mask), training=True)
+
+    def loss(word_ids: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        losses = training_losses(logits_of, word_ids, mask, targets, r_drop)  # [B]
+        # Do not divide by the batch's weights, which would cancel them in a batch of equal ones. Their mean over all
+        # texts is 1.
+        return tf.reduce_mean(losses * weights)
+
+    return loss
+
+
+def _training_step(model: tf_keras.Model, optimiser: tf_keras.optimizers.legacy.Optimizer, r_drop: float) -> Step:
     """A compiled step: word ids [B, S], mask [B, S], targets [B, K], weights [B], scale -> mean loss of the batch.
 
     The gradient is that of `scale` times the loss. With B over the mean B of the epoch, each text counts the same:
     batches of long texts have few of them.
     """
 
-    def logits_of(word_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return model(_encoder_inputs(word_ids, mask), training=True)
+    loss_of = mean_loss(model, r_drop)
 
-    @graph_function(_IDS, _IDS, _TARGETS, _WEIGHTS, _SCALE)
+    @graph_function(*STEP_ARGUMENTS)
     def step(
         word_ids: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, scale: tf.Tensor
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = training_losses(logits_of, word_ids, mask, targets, r_drop)  # [B]
-            # Do not divide by the batch's weights, which would cancel them in a batch of equal ones. Their mean over
-            # all texts is 1.
-            loss = tf.reduce_mean(losses * weights)
+            loss = loss_of(word_ids, mask, targets, weights)
             scaled = scale * loss
         gradients = tape.gradient(scaled, model.trainable_variables)
         optimiser.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
