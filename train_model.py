@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from initializing import Initialize
 from make_model import MakeModel
 from textclf.cli.config_file import ConfiguredCommand
+from textclf.cli.hosts import hosts_options
 from textclf.cli.options import (
     data_dir_option,
     dataset_options,
@@ -23,6 +24,7 @@ from textclf.cli.options import (
     runs_dir_option,
     training_options,
 )
+from textclf.cluster import Cluster
 from textclf.config import (
     DEFAULT_ENCODER_HANDLE,
     DEFAULT_MODEL_NAME,
@@ -39,7 +41,6 @@ from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
 from textclf.report.training_lines import floor_line, floor_sentences, metrics_line
 from textclf.report.withholding import promotion_line, report_withheld
-from textclf.stats.floor import Floor
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore, path_or_version
 from textclf.tokenization.text_key import KeyFunction, made_at_first_use
@@ -76,6 +77,7 @@ class Training:
             withholds a first version that is below its floor; "none" does neither.
         given: names of the options that the recipe leaves as they are; None means those in `options`, and epochs and
             init_lr unless they are the default.
+        cluster: the hosts that share the steps; this one is the chief.
         **options: any field of textclf.config.DataOptions, ModelOptions and TrainingOptions.
 
     Raises:
@@ -97,6 +99,7 @@ class Training:
         spellings: Collection[str] = (),
         recipe: str = "none",
         given: Collection[str] | None = None,
+        cluster: Cluster | None = None,
         **options: Any,
     ) -> None:
         self.dataset_path = str(dataset_path)
@@ -131,6 +134,7 @@ class Training:
             )
         self._given = frozenset(given if given is not None else [*options, *(n for n in changed if changed[n])])
         self.recipe = recipe
+        self.cluster = cluster
         self._is_completed = False
         self._chosen: Recipe | None = None
         self._compiled: CompiledTraining | None = None
@@ -221,7 +225,8 @@ class Training:
         announce("building the model and its training graph", 15)
         classifier = maker.build_model(model.dropout)
         built = dataset, maker.folders, preprocessing, classifier, model
-        self._compiled = compile_training(*built, self.training_options, self.runs_dir, teachers, self._chosen)
+        chosen = self.training_options, self.runs_dir, teachers, self._chosen, self.cluster
+        self._compiled = compile_training(*built, *chosen)
         # A recipe decides about class weights here.
         self.training_options = self._compiled.options
         self._fitted = self._measured = None
@@ -327,33 +332,10 @@ class Training:
                 SavedModel; nothing is kept.
             ModelStoreError: if there is no such version, it has no saved_model/, or the store can't be written.
         """
-        from textclf.training.export.tokenizer_parity import preprocessing_of_version, text_keys_of_preprocessing
-        from textclf.training.export.version_writer import reexported_version, write_version
+        from textclf.training.export.exporting_again import export_again
 
-        store = ModelStore(model_dir)
-        store.check_writable()
-        current = store.current_id()
-        parent = store.open(version_id)
-        parent.verify()
-        parent.part("saved_model")  # Fail before the data is read.
-        data = parent.manifest.data
-        text_keys = made_at_first_use(lambda: text_keys_of_preprocessing(preprocessing_of_version(parent)))
-        options = DataOptions.from_record({**data["options"], **(changes or {})})
-        dataset = self._read_dataset(options, parent.manifest.class_names, text_keys)
-        if dataset.fingerprints != data["fingerprint"]:
-            raise TrainingError(
-                f"{self.dataset_path}: expected the data that version {parent.id} was trained on (fingerprint "
-                f"{data['fingerprint'].get('all')}), got other data ({dataset.fingerprint}); name the data set of the "
-                f"training{DataOptions.differences_of_record(data['options'])}"
-            )
-        windows = parent.manifest.windows if windows is None else windows
-        # The child has the weights of its parent, and so its floor.
-        floor = parent.manifest.training.get("floor")  # Earlier software recorded none.
-        is_withheld = not promote and floor is not None and Floor(**floor).is_refused
-        new = reexported_version(parent, dataset, current, windows)
-        version = write_version(store, new, promote, is_withheld=is_withheld)
-        report_withheld(store, version.id)
-        return version.path
+        store, data = ModelStore(model_dir), (self._read_dataset, self.dataset_path)
+        return export_again(*data, store, version_id, promote, changes or {}, windows)
 
     def _read_dataset(self, options: DataOptions, spellings: Collection[str], text_keys: KeyFunction) -> Dataset:
         return self._initialize(options, spellings, text_keys).read_dataset(self.url)
@@ -382,6 +364,17 @@ def _available(result: _Result | None, verb: str) -> _Result:
     return result
 
 
+def help_chief(cluster: Cluster) -> None:
+    """Share the steps of the training that the chief of `cluster` leads, until it is done."""
+    announce_tensorflow()
+    from textclf.training.distributed.worker import model_builder, work
+
+    def build(options: ModelOptions, class_names: Sequence[str], seed: int) -> tf_keras.Model:
+        return MakeModel.from_options(options, class_names=class_names, seed=seed).build_model(options.dropout)
+
+    work(cluster, model_builder(build))
+
+
 @click.command(cls=ConfiguredCommand)
 @dataset_path_option
 @click.option("--url", default="", show_default=False, help="URL of the archive, if it is not at --dataset-path.")
@@ -403,6 +396,7 @@ def _available(result: _Result | None, verb: str) -> _Result:
 )
 @data_dir_option
 @runs_dir_option
+@hosts_options(help_chief)
 def main(
     dataset_path: str,
     url: str,
@@ -416,6 +410,7 @@ def main(
     export_again: str | None,
     data_dir: str,
     runs_dir: str,
+    cluster: Cluster | None,
 ) -> None:
     """Fine-tune an encoder on labelled texts, measure it, and save it as a model version.
 
@@ -432,7 +427,14 @@ def main(
     options["teachers"] = [path_or_version(teacher, model_dir) for teacher in training_options.teachers]
     given = {**given_options(ModelOptions), **given_options(TrainingOptions)}
     training = Training(
-        dataset_path=dataset_path, url=url, data_dir=data_dir, runs_dir=runs_dir, recipe=recipe, given=given, **options
+        dataset_path=dataset_path,
+        url=url,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        recipe=recipe,
+        given=given,
+        cluster=cluster,
+        **options,
     )
     if export_again:
         windows = given_options(ModelOptions).get("windows")

@@ -52,6 +52,10 @@ class TrainingError(TextClfError):
     """A training can't start, continue or be saved."""
 
 
+class LostHostError(TrainingError):
+    """The connection to another host of the training ended."""
+
+
 class DivergedError(TrainingError):
     """The loss or the logits of a training are not finite."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from serving.sagemaker.channels import join_channels
 from serving.sagemaker.hyperparameters import Hyperparameters, read_hyperparameters
-from serving.sagemaker.job_config import check_job
+from serving.sagemaker.job_config import read_job
 from serving.sagemaker.job_results import write_results
 from serving.sagemaker.metric_lines import epoch_line, final_line
 from serving.settings import DEFAULT_PREFIX
@@ -49,8 +49,8 @@ def main() -> None:
         train(prefix)
 
 
-def train(prefix: Path) -> Path:
-    """Run the job below `prefix`; return the folder of the new model version.
+def train(prefix: Path) -> Path | None:
+    """Run the job below `prefix`; return the folder of the new model version, or None on another host than the chief.
 
     Raises:
         TextClfError: if TensorFlow is not installed, a hyperparameter or the data is invalid, or the training fails.
@@ -61,7 +61,11 @@ def train(prefix: Path) -> Path:
             "(docker build --target training)"
         )
     config = prefix / "input" / "config"
-    check_job(config)
+    cluster = read_job(config)
+    if cluster is not None and not cluster.is_chief:
+        from train_model import help_chief
+
+        return help_chief(cluster)
     asked = read_hyperparameters(config / "hyperparameters.json")
     for note in asked.notes:
         _log(f"note:          {note}")
@@ -75,6 +79,7 @@ def train(prefix: Path) -> Path:
             runs_dir=str(prefix / "checkpoints"),
             recipe=asked.recipe,
             given=asked.options,
+            cluster=cluster,
             **asked.options,
         )
         training.fit_model(on_epoch=lambda epoch, values: _log(epoch_line(epoch, values)))

@@ -15,9 +15,7 @@ from textclf.training.tf_setup import tf_keras
 ENCODING_SPEED = 5000
 
 
-def do_weights_help(
-    train: Split, classes: int, preprocessing: TextPreprocessing, classifier: tf_keras.Model
-) -> bool:
+def do_weights_help(train: Split, classes: int, preprocessing: TextPreprocessing, classifier: tf_keras.Model) -> bool:
     """Whether class weights raise the mean recall of a probe on `train`, by cross-validation; prints why."""
     if np.bincount(train.labels, minlength=classes).min() < 2:
         click.echo("class weights: off, because a class has too few texts to try them")

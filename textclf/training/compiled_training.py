@@ -16,6 +16,7 @@ from typing import Any
 import click
 import numpy as np
 
+from textclf.cluster import Cluster
 from textclf.config import TRAIN_ON, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset
 from textclf.data.splits import Split
@@ -25,7 +26,6 @@ from textclf.stats.floor import compare_with_floor, is_no_better_than_probe
 from textclf.training.class_weights import ENCODING_SPEED, do_weights_help
 from textclf.training.classifier import ids_encoder
 from textclf.training.distributed.chief import Team, led_team
-from textclf.training.distributed.cluster import Cluster
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of

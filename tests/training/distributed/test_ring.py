@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from textclf.training.distributed.frames import Connection, LostHostError
+from textclf.errors import LostHostError
+from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.ring import Ring
 
 
@@ -39,5 +40,5 @@ def test_all_hosts_get_the_same_sum(size, length):
 def test_a_lost_neighbour_is_an_error():
     with rings(2) as (first, second):
         second.close()
-        with pytest.raises(LostHostError, match="a neighbour is lost .*give the same command again on all hosts"):
+        with pytest.raises(LostHostError, match=r"a neighbour is lost .*give the same command again on all hosts"):
             first.all_reduce(np.ones(1000, np.float32))

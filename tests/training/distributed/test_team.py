@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers.tiny_fit import labelled_words, word_classifier
 
+from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import TrainingError
 from textclf.training.distributed.chief import led_team
-from textclf.training.distributed.cluster import Cluster
 from textclf.training.distributed.gradients import SplitStep
 from textclf.training.distributed.worker import work
 from textclf.training.fitting.checkpoints import RunDirectory
@@ -71,12 +71,9 @@ def test_a_worker_that_can_not_build_the_model_ends_the_training(tmp_path):
     hosts = cluster(2)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(work, Cluster(hosts.addresses, 1), refuse)
-        with (
-            led_team(hosts) as team,
-            pytest.raises(TrainingError, match=f"worker {hosts.addresses[1]}: no such encoder here"),
-        ):
-            how = OPTIONS, 3, "float32", "float32", 0.0
-            team.trainer(word_classifier(), ModelOptions(), NAMES, *how)
+        model, how = word_classifier(), (OPTIONS, 3, "float32", "float32", 0.0)
+        with pytest.raises(TrainingError, match="worker .*: no such encoder here"), led_team(hosts) as team:
+            team.trainer(model, ModelOptions(), NAMES, *how)
         assert isinstance(other.exception(20), TrainingError)
 
 
@@ -102,7 +99,7 @@ def test_hosts_of_another_list_are_refused():
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(work, Cluster((hosts.addresses[2], hosts.addresses[1]), 1), build)
         with (
-            pytest.raises(TrainingError, match="expected the addresses .* give the same command on all hosts"),
+            pytest.raises(TrainingError, match=r"expected the addresses .* give the same command on all hosts"),
             led_team(Cluster(hosts.addresses[:2], 0)),
         ):
             pass

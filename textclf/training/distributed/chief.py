@@ -12,9 +12,9 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import TrainingError
-from textclf.training.distributed.cluster import Cluster
 from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.gradients import FloatVector, SplitStep
 from textclf.training.distributed.joining import connect, join_ring, listening, name_of, new_session

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textclf.errors import TrainingError
+from textclf.errors import LostHostError
 
 Array = npt.NDArray[Any]
 _LENGTH = struct.Struct(">I")
@@ -21,10 +21,6 @@ _MAX_ARRAY = 1 << 33
 _TYPES = frozenset({"float32", "int32", "int64", "uint32", "bool"})
 # A host that lost its power sends no end of the connection.
 _SECONDS_UNTIL_LOST = 60
-
-
-class LostHostError(TrainingError):
-    """The connection to another host of the training ended."""
 
 
 class Connection:
@@ -114,8 +110,7 @@ class Connection:
 
     def _lost(self, reason: object) -> LostHostError:
         return LostHostError(
-            f"{self.name} is lost ({reason}); give the same command again on all hosts: the training continues from "
-            f"its last checkpoint"
+            f"{self.name} is lost ({reason}); give the same command again on all hosts: the training continues"
         )
 
 
@@ -129,4 +124,4 @@ def _empty(kind: str, shape: list[int]) -> Array:
 
 
 def _bytes_of(array: Array) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")

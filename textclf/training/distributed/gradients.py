@@ -63,7 +63,7 @@ class SplitStep:
 
         self._gradient, self._update = gradient, update
         with graph_precision(precision):
-            gradient.get_concrete_function()
+            gradient.get_concrete_function()  # type: ignore[attr-defined]
         self._size = sum(int(np.prod(trained[number].shape)) for number in self._used)
 
     def gradient(
@@ -75,7 +75,7 @@ class SplitStep:
         weights: FloatVector,
         scale: float,
     ) -> FloatVector:
-        """The share of `pieces` in the gradient of the batch, and in its mean loss as the last element, float32 [P + 1].
+        """The share of `pieces` in the batch's gradient, and in its mean loss as the last element, float32 [P + 1].
 
         The sum over all pieces of the batch is the gradient of `scale` times its mean loss.
         """

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from textclf import __version__
-from textclf.errors import TrainingError
-from textclf.training.distributed.cluster import Cluster, split_address
-from textclf.training.distributed.frames import Connection, LostHostError
+from textclf.cluster import Cluster, split_address
+from textclf.errors import LostHostError, TrainingError
+from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.ring import Ring
 
 # Hosts of a job may start minutes apart.

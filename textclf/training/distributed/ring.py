@@ -5,7 +5,6 @@ the vector, however many hosts there are. Each part is summed in one place and t
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,5 +60,4 @@ class Ring:
 
 
 def _bytes(part: FloatVector) -> memoryview:
-    view: npt.NDArray[Any] = part.view(np.uint8)
-    return memoryview(view)
+    return part.view(np.uint8).data

@@ -7,9 +7,9 @@ import click
 import numpy as np
 
 from textclf import __version__
+from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import TextClfError, TrainingError
-from textclf.training.distributed.cluster import Cluster
 from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.gradients import SplitStep
 from textclf.training.distributed.joining import accept, join_ring, listening, name_of
@@ -56,7 +56,9 @@ def work(cluster: Cluster, build: Build) -> int:
         TrainingError: if the address can't be bound, the chief is lost, or the model can't be built here.
     """
     with listening(cluster) as listener:
-        click.echo(f"hosts:         rank {cluster.rank}, waits for the chief at {cluster.addresses[cluster.rank]}", err=True)
+        click.echo(
+            f"hosts:         rank {cluster.rank}, waits for the chief at {cluster.addresses[cluster.rank]}", err=True
+        )
         chief, hello = accept(listener, _is_hello, name_of(cluster, 0), None)
         try:
             reason = _why_refused(cluster, hello)
@@ -98,8 +100,13 @@ class _Worker:
                     with graph_precision("float32"):
                         self._chief.send({}, [np.asarray(self._part.logits(*arrays))])
                 case _:
-                    click.echo(f"hosts:         rank {self._cluster.rank} is done after {self._steps:,} steps", err=True)
+                    click.echo(
+                        f"hosts:         rank {self._cluster.rank} is done after {self._steps:,} steps", err=True
+                    )
                     return self._steps
+
+    def _say(self, what: str) -> None:
+        click.echo(f"hosts:         rank {self._cluster.rank} {what}", err=True)
 
     def _answer_build(self, job: dict[str, Any]) -> None:
         try:
@@ -110,8 +117,9 @@ class _Worker:
         self._chief.send({"kind": "built"})
 
     def _step(self, scale: float, *batch: Any) -> None:
-        pieces = split_batch(batch[1].sum(axis=1), self._cluster.size)[self._cluster.rank]
-        total = self._part.gradient(pieces, *batch, scale)
+        word_ids, mask, targets, weights = batch
+        pieces = split_batch(mask.sum(axis=1), self._cluster.size)[self._cluster.rank]
+        total = self._part.gradient(pieces, word_ids, mask, targets, weights, scale)
         self._ring.all_reduce(total)
         self._part.update(total)
         self._steps += 1

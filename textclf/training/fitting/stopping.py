@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from textclf.errors import LostHostError
 from textclf.training.fitting.checkpoints import Progress, RunDirectory
 from textclf.training.tf_setup import tf
 
@@ -48,9 +49,9 @@ class StoppableRun:
 
     @contextlib.contextmanager
     def saved_when_stopped(self) -> Iterator[None]:
-        """Within the block, a signal whose handler ends the program saves the state first.
+        """Within the block, a signal whose handler ends the program saves the state first; so does a lost host.
 
-        It has no effect outside the main thread, which alone can handle signals.
+        A signal has no effect outside the main thread, which alone can handle signals.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -62,7 +63,7 @@ class StoppableRun:
             for number in self._handlers:
                 signal.signal(number, self._handle)
             yield
-        except (SystemExit, KeyboardInterrupt):
+        except (SystemExit, KeyboardInterrupt, LostHostError):
             with self.uninterrupted():
                 self.save()
             tqdm.write(f"stopped after step {self._progress.step}, which is saved", file=sys.stderr)

@@ -112,9 +112,7 @@ def ids_to_logits(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], t
     return logits
 
 
-def predict_logits(
-    logits: Logits, texts: TokenizedTexts, padding_id: int, label: str
-) -> np.ndarray:
+def predict_logits(logits: Logits, texts: TokenizedTexts, padding_id: int, label: str) -> np.ndarray:
     """Outputs of ids_to_logits() for all texts in their order, float32 [texts, K]; `label` names the progress bar."""
     parts: list[np.ndarray] = []
     plan = plan_evaluation(texts.lengths, _EVALUATION_TOKENS)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from textclf.cluster import Cluster, cluster_of_hosts, cluster_of_tf_config, tf_config
 from textclf.errors import ConfigError
-from textclf.training.distributed.cluster import Cluster, cluster_of_hosts, cluster_of_tf_config, tf_config
 
 TASKS = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 
