@@ -72,7 +72,7 @@ def test_a_worker_that_can_not_build_the_model_ends_the_training(tmp_path):
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(work, Cluster(hosts.addresses, 1), refuse)
         model, how = word_classifier(), (OPTIONS, 3, "float32", "float32", 0.0)
-        with pytest.raises(TrainingError, match="worker .*: no such encoder here"), led_team(hosts) as team:
+        with pytest.raises(TrainingError, match=r"worker .*: no such encoder here"), led_team(hosts) as team:
             team.trainer(model, ModelOptions(), NAMES, *how)
         assert isinstance(other.exception(20), TrainingError)
 
