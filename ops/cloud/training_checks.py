@@ -9,15 +9,17 @@ def check_definition(definition: dict[str, Any], path: str = "training-job-defin
     """Check what `train` and spot instances need.
 
     Raises:
-        ConfigError: if the definition asks for several instances or for Pipe mode, has no channel train, or contradicts
-            spot training.
+        ConfigError: if the definition asks for Pipe mode, gives each of several instances a part of the data only, has
+            no channel train, or contradicts spot training.
     """
-    count = definition.get("ResourceConfig", {}).get("InstanceCount", 1)
-    if count != 1:
-        raise ConfigError(
-            f"{path}: InstanceCount: expected 1, because train uses one instance, found {count}; correct it"
-        )
     channels = definition.get("InputDataConfig", [])
+    count = definition.get("ResourceConfig", {}).get("InstanceCount", 1)
+    sources = [channel.get("DataSource", {}).get("S3DataSource", {}) for channel in channels]
+    if count > 1 and any(source.get("S3DataDistributionType") == "ShardedByS3Key" for source in sources):
+        raise ConfigError(
+            f"{path}: S3DataDistributionType: expected FullyReplicated with {count} instances, found ShardedByS3Key; "
+            f"correct it"
+        )
     modes = [channel.get("InputMode") for channel in channels]
     if "Pipe" in (*modes, definition.get("AlgorithmSpecification", {}).get("TrainingInputMode")):
         raise ConfigError(f"{path}: expected the input mode File or FastFile, found Pipe; correct it")

@@ -29,7 +29,7 @@ def read_job(config: Path) -> Cluster | None:
 
 
 def _read(path: Path, content: str, use: Callable[[Mapping[str, Any]], _Result]) -> _Result:
-    """What `use` makes of the JSON object in a file; its errors name the file."""
+    """Apply `use` to the JSON object in a file; its errors name the file."""
     try:
         return use(read_object(path, content))
     except ConfigError as error:

@@ -231,7 +231,13 @@ def test_bad_names(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ResourceConfig": {"InstanceCount": 2}}, "expected 1, because train uses one instance"),
+        (
+            {"ResourceConfig": {"InstanceCount": 2}, "InputDataConfig": [{
+                "ChannelName": "train",
+                "DataSource": {"S3DataSource": {"S3DataDistributionType": "ShardedByS3Key"}},
+            }]},
+            "expected FullyReplicated with 2 instances",
+        ),
         ({"AlgorithmSpecification": {"TrainingInputMode": "Pipe"}}, "found Pipe"),
         ({"InputDataConfig": [{**TRAINING["InputDataConfig"][0], "InputMode": "Pipe"}]}, "found Pipe"),
         ({"InputDataConfig": TRAINING["InputDataConfig"][1:]}, "expected a channel train, found test"),

@@ -16,9 +16,10 @@ import pytest
 from serving_stack import ROOT
 from tiny_bert import write_reviews
 
-from serving.sagemaker.job_config import check_job
+from serving.sagemaker.job_config import read_job
 from serving.sagemaker.metric_lines import metric_definitions
 from serving.sagemaker.training_job import check_served, main
+from textclf.cluster import Cluster
 from textclf.errors import ConfigError, TrainingError
 from textclf.stats.floor import compare_with_floor
 from textclf.store.model_store import ModelStore
@@ -187,8 +188,8 @@ def test_a_failure_is_told(tmp_path):
     [
         (
             "resourceconfig.json",
-            {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
-            r"resourceconfig\.json: expected one host, got 2 \(algo-1, algo-2\): .*set InstanceCount to 1",
+            {"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]},
+            r"resourceconfig\.json: expected the current host among algo-1, algo-2, got 'algo-3'",
         ),
         ("resourceconfig.json", {"hosts": "algo-1"}, r"resourceconfig\.json: expected a list of hosts, got 'algo-1'"),
         (
@@ -202,19 +203,22 @@ def test_a_failure_is_told(tmp_path):
 def test_jobs_that_are_refused(tmp_path, name, content, says):
     (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ConfigError, match=says):
-        check_job(tmp_path)
+        read_job(tmp_path)
 
 
 def test_the_files_of_a_plain_job_are_accepted(tmp_path):
-    check_job(tmp_path)
-    check_job(ROOT / "local_test/test_dir/input/config")
+    assert read_job(tmp_path) is None
+    assert read_job(ROOT / "local_test/test_dir/input/config") is None
 
 
-def test_a_job_of_several_hosts_fails(tmp_path):
-    prefix = job(tmp_path)
-    (prefix / "input/config/resourceconfig.json").write_text('{"hosts": ["algo-1", "algo-2"]}', encoding="utf-8")
-    assert end(start(prefix))[0] == 1
-    assert "expected one host, got 2" in (prefix / "output/failure").read_text(encoding="utf-8")[:1024]
+def test_the_hosts_of_a_job(tmp_path):
+    resources = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
+    (tmp_path / "resourceconfig.json").write_text(json.dumps(resources), encoding="utf-8")
+    assert read_job(tmp_path) == Cluster(("algo-1:7777", "algo-2:7777"), 1)
+    channels = {"train": {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}}
+    (tmp_path / "inputdataconfig.json").write_text(json.dumps(channels), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"channel train: expected all files on each host, .* FullyReplicated"):
+        read_job(tmp_path)
 
 
 def test_no_data_is_a_failure(tmp_path):

@@ -15,7 +15,6 @@ from textclf.cluster import TF_CONFIG, Cluster, cluster_of_tf_config, tf_config
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 
-_THREADS = "TF_NUM_INTRAOP_THREADS"
 # A worker whose chief ended ends by itself.
 _END_SECONDS = 60
 
@@ -60,7 +59,7 @@ def joined_cluster(hosts: str, rank: int) -> Iterator[Cluster | None]:
     Raises:
         ConfigError: if a value is invalid, or TF_CONFIG and --hosts contradict each other.
     """
-    named = cluster_of_tf_config(os.environ.get(TF_CONFIG, ""))
+    named = cluster_of_tf_config(os.environ.get("TF_CONFIG", ""))
     if not hosts or (named is not None and hosts.isdecimal()):  # A process that another one started.
         yield named
         return
@@ -80,7 +79,7 @@ def joined_cluster(hosts: str, rank: int) -> Iterator[Cluster | None]:
 def _started_here(count: int) -> Iterator[Cluster]:
     """Start this command once more for each worker, on loopback, and share the cores among all processes."""
     cluster = Cluster(_free_addresses(count), 0)
-    os.environ.setdefault(_THREADS, str(max(1, usable_cores() // count)))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, usable_cores() // count)))
     workers = [
         subprocess.Popen(sys.orig_argv, env={**os.environ, TF_CONFIG: tf_config(cluster, rank)})  # noqa: S603
         for rank in range(1, count)

@@ -41,7 +41,7 @@ class Connection:
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SECONDS_UNTIL_LOST)
 
     def set_timeout(self, seconds: float | None) -> None:
-        """Give up on a transfer without any progress after so many seconds; None waits for ever."""
+        """Give up on a transfer without any progress after `seconds`; None waits for ever."""
         self._socket.settimeout(seconds)
 
     def send(self, fields: Mapping[str, Any], arrays: Sequence[Array] = ()) -> None:

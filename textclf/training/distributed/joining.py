@@ -16,7 +16,7 @@ from textclf.training.distributed.ring import Ring
 
 # Hosts of a job may start minutes apart.
 MAX_WAIT_SECONDS = 600.0
-# A connection that says nothing for so long is none of a training.
+# A connection that says nothing for this time is none of a training.
 _GREETING_SECONDS = 20.0
 # One step of the slowest host.
 _RING_SECONDS = 300.0
@@ -25,7 +25,7 @@ _RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Session:
-    """What the chief tells each worker first.
+    """The first message from the chief to each worker.
 
     Attributes:
         key: random string of this start, which the connections of the ring repeat.
@@ -85,7 +85,7 @@ def accept(
     """The next connection whose first message is wanted, and this message; other connections are closed.
 
     Raises:
-        TrainingError: if there is none after `wait_seconds`; None waits for ever.
+        TrainingError: if there is none after `wait_seconds`; None waits without end.
     """
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
     while True:
