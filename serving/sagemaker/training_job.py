@@ -65,7 +65,8 @@ def train(prefix: Path) -> Path | None:
     if cluster is not None and not cluster.is_chief:
         from train_model import help_chief
 
-        return help_chief(cluster)
+        help_chief(cluster)
+        return None
     asked = read_hyperparameters(config / "hyperparameters.json")
     for note in asked.notes:
         _log(f"note:          {note}")
