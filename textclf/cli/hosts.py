@@ -37,7 +37,7 @@ def hosts_options(work: Callable[[Cluster], object]) -> Callable[[Callable[..., 
         @click.option(
             "--host-rank",
             default=0,
-            type=click.IntRange(0),
+            type=int,
             help="Position of this host among the addresses of --hosts.",
         )
         @functools.wraps(command)
