@@ -141,6 +141,7 @@ def test_a_failure_of_the_hub_is_one_line(hub, tmp_path, fault, kind, says):
     assert contents(download(hub, tmp_path)[2]) == NEEDED, "nothing broken stays in the cache"
 
 
+@pytest.mark.slow
 def test_a_connection_that_always_breaks_is_one_line(hub, tmp_path):
     hub.fault = "cut"
     kind, message, _ = download(hub, tmp_path)

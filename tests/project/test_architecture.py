@@ -4,11 +4,10 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
@@ -138,8 +137,32 @@ def imports_of(tree: ast.AST, is_lazy: bool = False) -> Iterator[Import]:
             yield from imports_of(node, is_lazy or isinstance(node, ast.FunctionDef | ast.Lambda))
 
 
-IMPORTS = {name: list(imports_of(ast.parse(path.read_text(encoding="utf-8")))) for name, path in SOURCES.items()}
-every_module = pytest.mark.parametrize("name", sorted(SOURCES))
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(SOURCES[name].read_text(encoding="utf-8"))
+
+
+@cache
+def imports_by(name: str) -> list[Import]:
+    return list(imports_of(tree_of(name)))
+
+
+def each_module(names: Iterable[str]) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """Make one test of a check of each module: a test takes longer than a check."""
+    chosen = sorted(names)
+
+    def decorate(check: Callable[[str], None]) -> Callable[[], None]:
+        def test() -> None:
+            assert chosen
+            for name in chosen:
+                check(name)
+
+        return test
+
+    return decorate
+
+
+every_module = each_module(SOURCES)
 
 
 def package_of(module: str) -> str | None:
@@ -160,7 +183,7 @@ def serving_part_of(module: str) -> str | None:
 def test_tensorflow_only_where_it_may_be(name):
     if package_of(name) == "training" or name in WITH_TENSORFLOW:
         return
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         if found.module.split(".")[0] in TENSORFLOW or package_of(found.module) == "training":
             assert name in WITH_LAZY_TENSORFLOW, f"{name}:{found.line} imports {found.module}"
             assert found.is_lazy, f"{name}:{found.line} must import {found.module} inside a function"
@@ -169,7 +192,7 @@ def test_tensorflow_only_where_it_may_be(name):
 @every_module
 def test_stages_keep_apart(name):
     allowed = STAGE_IMPORTS.get(name, set())
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         top = found.module.split(".")[0]
         if top in STAGES:
             is_allowed = top in allowed or (f"{top}?" in allowed and found.is_lazy)
@@ -183,17 +206,17 @@ def test_packages_import_what_they_may(name):
     package = package_of(name)
     if not package:
         return
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         other = package_of(found.module)
         if other:
             allowed = {package, TOKENIZATION, *PACKAGE_IMPORTS[package]}
             assert other in allowed, f"{name}:{found.line} imports {found.module}"
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.split(".")[0] == "serving"))
+@each_module(name for name in SOURCES if name.split(".")[0] == "serving")
 def test_serving_imports_what_it_may(name):
     trains = name in TRAINS_IN_A_CONTAINER
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         where = f"{name}:{found.line} imports {found.module}"
         package = package_of(found.module)
         if package:
@@ -203,10 +226,10 @@ def test_serving_imports_what_it_may(name):
         assert trains or found.module not in TRAINS_IN_A_CONTAINER, where
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SOURCES if name.startswith("serving.")))
+@each_module(name for name in SOURCES if name.startswith("serving."))
 def test_parts_of_serving_import_what_they_may(name):
     part = serving_part_of(name)
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         other = serving_part_of(found.module)
         if part and other:
             assert other == part or other in SERVING_PARTS[part], f"{name}:{found.line} imports {found.module}"
@@ -217,14 +240,14 @@ def test_parts_of_serving_import_what_they_may(name):
 @every_module
 def test_base_modules_import_no_package(name):
     if package_of(name) == "" and name != CONSOLE:
-        for found in IMPORTS[name]:
+        for found in imports_by(name):
             assert not package_of(found.module), f"{name}:{found.line} imports {found.module}"
 
 
 def test_the_console_script_imports_command_lines_only():
-    found = {one.module for one in IMPORTS[CONSOLE] if one.module in SOURCES}
+    found = {one.module for one in imports_by(CONSOLE) if one.module in SOURCES}
     assert found == {"textclf", "textclf.cli.commands"}
-    assert not any(found.module == CONSOLE for name in SOURCES for found in IMPORTS[name])
+    assert not any(found.module == CONSOLE for name in SOURCES for found in imports_by(name))
 
 
 def test_only_the_console_script_imports_by_name():
@@ -232,9 +255,9 @@ def test_only_the_console_script_imports_by_name():
     assert [name for name, path in SOURCES.items() if calls.search(path.read_text(encoding="utf-8"))] == [CONSOLE]
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SOURCES if package_of(name) == "stats"))
+@each_module(name for name in SOURCES if package_of(name) == "stats")
 def test_stats_are_pure(name):
-    for found in IMPORTS[name]:
+    for found in imports_by(name):
         top = found.module.split(".")[0]
         assert top in STATS_LIBRARIES | STDLIB | {"textclf"}, f"{name}:{found.line} imports {found.module}"
         assert top not in {"os", "pathlib", "time", "datetime", "random", "io"}, f"{name}:{found.line}"
@@ -246,7 +269,7 @@ def test_nothing_runs_at_import(name):
     if name == "textclf.training.tf_setup":
         return
     definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    for node in ast.parse(SOURCES[name].read_text(encoding="utf-8")).body:
+    for node in tree_of(name).body:
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         is_guard = isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "__name__ == '__main__'"}
         assert isinstance(node, definitions) or is_docstring or is_guard, f"{name}:{node.lineno} runs at import"

@@ -350,6 +350,7 @@ def test_a_rollback_that_was_overtaken(store, monkeypatch):
     assert promotions.hold.reason is None
 
 
+@pytest.mark.slow
 def test_a_version_is_exported_again(trained_version, reviews, tmp_path, monkeypatch):
     """Every message about the engine or the reference of a version shows this command."""
     monkeypatch.setattr("textclf.training.export.engine_export._CALIBRATION_TEXTS", 4)

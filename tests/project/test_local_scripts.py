@@ -129,6 +129,7 @@ def test_errors_are_one_line(tmp_path, script, arguments, says):
     assert re.fullmatch(rf"{re.escape(script)}: {says}.*\n", result.stderr)
 
 
+@pytest.mark.slow
 def test_the_exit_status_is_that_of_the_job(tmp_path):
     prepare(tmp_path, encoder="no-such-encoder")
     result = run(tmp_path, "train_local.sh")

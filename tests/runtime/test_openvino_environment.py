@@ -42,15 +42,16 @@ def opens_the_door(function, before):
     )
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_openvino_and_nncf_are_imported_behind_the_door(path):
-    if path == ROOT / DOOR:
-        return
-    for module, inside, statement in imports_of(ast.parse(path.read_text(encoding="utf-8"))):
-        if module.split(".")[0] in REPORTING:
-            place = f"{path}:{statement.lineno}: {ast.unparse(statement)}"
-            assert inside, f"{place}: runs at import; use textclf.environment.import_openvino"
-            assert opens_the_door(inside[-1], statement.lineno), f"{place}: expected import_openvino() before it"
+def test_openvino_and_nncf_are_imported_behind_the_door():
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        if path == ROOT / DOOR or not any(name in text for name in REPORTING):
+            continue
+        for module, inside, statement in imports_of(ast.parse(text)):
+            if module.split(".")[0] in REPORTING:
+                place = f"{path}:{statement.lineno}: {ast.unparse(statement)}"
+                assert inside, f"{place}: runs at import; use textclf.environment.import_openvino"
+                assert opens_the_door(inside[-1], statement.lineno), f"{place}: expected import_openvino() before it"
 
 
 def test_the_rule_sees_what_it_looks_for():

@@ -512,6 +512,7 @@ def test_a_list_that_does_not_fit_in_the_time_is_refused_at_once(make, monkeypat
     assert client.post("/explain", json={"X": texts[:1]}).status_code == 200
 
 
+@pytest.mark.slow
 def test_an_explanation_ends_before_the_time_out_of_the_server(make, monkeypatch):
     client = make("encoder", model_server_timeout=10, explain_seconds=600, explain_max_evaluations=5000)
     slow_down(client, monkeypatch, 0.1)

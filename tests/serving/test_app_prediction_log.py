@@ -166,6 +166,7 @@ def test_metrics_over_all_workers(model, tmp_path):
         }, "with two workers, as they are"
 
 
+@pytest.mark.slow
 def test_a_database_that_is_lost_and_comes_back(model, tmp_path, postgresql):
     with server(tmp_path, model, PREDICTION_LOG_URL=postgresql.url, LOG_TEXT="1") as stack:
         for _ in range(10):

@@ -65,8 +65,15 @@ def give_key(page, key):
     page.keyboard.press("Enter")
 
 
-@pytest.mark.parametrize("is_narrow", [False, True], ids=["wide", "narrow and dark"])
-@pytest.mark.parametrize("key", ["", KEY], ids=["open", "with a key"])
+@pytest.mark.parametrize(
+    ("key", "is_narrow"),
+    [
+        pytest.param("", True, id="open, narrow and dark"),
+        pytest.param(KEY, False, id="with a key, wide"),
+        pytest.param("", False, id="open, wide", marks=pytest.mark.slow),
+        pytest.param(KEY, True, id="with a key, narrow and dark", marks=pytest.mark.slow),
+    ],
+)
 def test_a_text_is_classified_explained_and_labelled_by_keys_alone(browser, serve, tmp_path, key, is_narrow):
     with serve(api_key=key) as url, new_page(browser, is_narrow=is_narrow) as page:
         page.goto(url)

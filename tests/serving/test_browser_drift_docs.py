@@ -35,7 +35,7 @@ def give_key(page):
 
 WAYS = pytest.mark.parametrize(
     ("key", "is_narrow", "prefix"),
-    [("", False, "/texts"), (KEY, True, "")],
+    [("", False, "/texts"), pytest.param(KEY, True, "", marks=pytest.mark.slow)],
     ids=["open, wide, below a prefix", "key and narrow"],
 )
 

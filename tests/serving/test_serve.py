@@ -419,6 +419,7 @@ def test_a_worker_that_loads_ends_when_it_is_told_to(tmp_path, nginx):
         assert "did not finish" not in stack.log
 
 
+@pytest.mark.slow
 def test_workers_that_are_told_to_end_lose_nothing(tmp_path):
     """After a change of the model, too."""
     need_nginx()
@@ -492,6 +493,7 @@ def test_a_worker_that_is_not_there_is_passed_over_without_a_word(model, tmp_pat
         assert stack.stop() == 0, stack.log
 
 
+@pytest.mark.slow
 def test_a_damaged_new_version_does_not_end_what_serves(tmp_path):
     """A worker that is replaced falls back to what the others serve, and then takes a good version as they do."""
     need_nginx()

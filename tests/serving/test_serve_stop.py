@@ -32,6 +32,7 @@ def _queue(stack: Stack, clients: ThreadPoolExecutor, workers: list[int], count:
     return asked
 
 
+@pytest.mark.slow
 def test_the_queue_of_a_killed_worker_goes_to_another_one(model, tmp_path):
     need_nginx()
     with running_stack(tmp_path, model) as stack, ThreadPoolExecutor(20) as clients:

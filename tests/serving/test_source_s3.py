@@ -234,6 +234,7 @@ print(json.dumps([str(found.path), int(peak[1])]))
 """
 
 
+@pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_archive(s3, model, tmp_path):
     peaks = {}
     for size in (1_000_000, 200_000_000):

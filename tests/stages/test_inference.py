@@ -257,6 +257,7 @@ def test_live_names_the_line_of_a_piped_review_that_can_not_be_stored(cli, tmp_p
     assert "standard input, line 2: not stored" in result.stderr
 
 
+@pytest.mark.slow
 def test_live_in_a_real_process_with_a_pipe(store, tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "inference.py", "--model-path", store, "live"],

@@ -151,6 +151,7 @@ def test_the_same_seed_writes_the_same_bytes(data, store, tmp_path):
     assert first.replace(str(tmp_path / "first"), str(tmp_path / "second")) == second
 
 
+@pytest.mark.slow
 def test_a_pretrained_encoder_reads_the_texts(data, tiny_checkpoint, tmp_path):
     shown = run("audit", data, "--encoder", tiny_checkpoint, "--output", tmp_path / "out").stdout
     assert "outliers" in shown

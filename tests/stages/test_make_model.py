@@ -105,6 +105,7 @@ def test_build_and_test_model(make, capsys, class_names):
     assert printed[1].endswith(" " + "x" * 80)
 
 
+@pytest.mark.slow
 def test_one_seed_one_model(make):
     texts = ["the film was good"]
 

@@ -184,7 +184,7 @@ def test_options_that_fit_the_champion_or_the_recipe_are_not_refused_before_they
     Training(recipe="auto", train_on="all")
 
 
-@pytest.mark.parametrize("recalls", [None, (0.5, 0.6)])
+@pytest.mark.parametrize("recalls", [pytest.param(None, marks=pytest.mark.slow), (0.5, 0.6)])
 def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_path, capsys, monkeypatch, recalls):
     # One of three texts is in each split, so the probe needs all of them.
     root = write_reviews(tmp_path / "reviews", per_class=66, classes=RARE)

@@ -272,6 +272,7 @@ def test_values_of_known_labels_are_the_metrics(classes):
         Objective("f2")
 
 
+@pytest.mark.slow
 def test_cross_fitting_is_not_flattering():
     """On noise early answers are never chosen, and combining about as often as the level of its test says."""
     fits = [fit_cascade(*noise(300, seed)) for seed in range(200)]
@@ -281,6 +282,7 @@ def test_cross_fitting_is_not_flattering():
     assert len(on) <= 200 * 0.1
 
 
+@pytest.mark.slow
 def test_early_answers_lose_no_more_on_other_texts_than_they_may():
     """Over 20 draws, on texts of which nothing was fitted: the share that leaves is not chosen by luck."""
     assert MIN_EXIT_SHARE == 0.1

@@ -19,7 +19,8 @@ OPTIONS = {"init_lr": 3e-5, "epochs": 5, "seed": 1}
 
 
 def opened(folder, *, space=SPACE, settings=None, options=OPTIONS, **tuning) -> SharedStudy:
-    study = SharedStudy(folder, TuningOptions(**tuning), space, seed=1, epochs=2)
+    # The journal is faster than SQLite, the default.
+    study = SharedStudy(folder, TuningOptions(**{"storage": "journal", **tuning}), space, seed=1, epochs=2)
     study.open(settings or {}, lambda: dict(options))
     return study
 
@@ -158,10 +159,10 @@ def test_no_trial_starts_after_the_time(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    opened(tmp_path, settings={"max_length": 128, "teachers": ()})
-    opened(tmp_path, settings={"max_length": 128, "teachers": ()}, options={"never": "called"})
+    opened(tmp_path, settings={"max_length": 128, "teachers": ()}, storage="sqlite")
+    opened(tmp_path, settings={"max_length": 128, "teachers": ()}, options={"never": "called"}, storage="sqlite")
     with pytest.raises(ConfigError, match=r"max_length: expected 128, .* got 64; .* --study-dir"):
-        opened(tmp_path, settings={"max_length": 64})
+        opened(tmp_path, settings={"max_length": 64}, storage="sqlite")
     with pytest.raises(ConfigError, match=r"found study\.db; pass --storage sqlite"):
         opened(tmp_path, storage="journal")
 

@@ -30,6 +30,7 @@ def study_of(folder, trials: int) -> SharedStudy:
     return study
 
 
+@pytest.mark.slow
 def test_the_plots_are_drawn(tmp_path):
     path = tmp_path / "study.html"
     path.write_text(study_page(study_of(tmp_path / "study", 8), TITLE), encoding="utf-8")

@@ -14,6 +14,7 @@ from textclf.training.tf_setup import tf
 TEXTS = ["the film was great", "dull, flat and boring !", "a"]
 
 
+@pytest.mark.slow
 def test_embeddings_are_the_means_of_the_encoder(tiny_checkpoint):
     engine = load_embedder(str(tiny_checkpoint), 32)
     assert tokenizer_of_encoder(str(tiny_checkpoint), 32)(TEXTS) == engine.tokenizer(TEXTS)

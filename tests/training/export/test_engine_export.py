@@ -181,7 +181,10 @@ def test_int8_answers_as_the_saved_model_does(data, engine_only, saved_model_onl
 
 @pytest.mark.parametrize(
     ("refused", "precision", "weight_bytes", "tolerance"),
-    [(["int8"], "bfloat16", 2, 0.05), (["int8", "bfloat16"], "float32", 4, TOLERANCE)],
+    [
+        pytest.param(["int8"], "bfloat16", 2, 0.05, marks=pytest.mark.slow),
+        (["int8", "bfloat16"], "float32", 4, TOLERANCE),
+    ],
 )
 @pytest.mark.usefixtures("_coarse_quantising")
 def test_a_form_that_fails_the_gate_gives_way_to_the_next(
@@ -258,7 +261,7 @@ def resaved(version, folder, rename=lambda name: name, change=0.0, signatures=No
     [
         ({"rename": lambda name: name.replace("transformer/", "encoder/")}, "no 'transformer/layer_0/self_attention"),
         # Names and shapes that are known, and a computation that is not: an unknown activation looks like that.
-        ({"change": 0.1}, r"with every known activation its outputs differ by \d"),
+        pytest.param({"change": 0.1}, r"with every known activation its outputs differ by \d", marks=pytest.mark.slow),
     ],
     ids=["names", "computation"],
 )
@@ -277,6 +280,7 @@ def test_another_encoder_is_converted_and_said_to_be(exported, version, data, or
     np.testing.assert_allclose(together[0], logits[0], atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_without_a_signature_for_ids_it_can_be_neither_built_nor_converted(exported, version, tmp_path):
     other = resaved(
         version, tmp_path / "other", rename=lambda name: name.replace("transformer/", "encoder/"),
@@ -290,6 +294,7 @@ def test_without_a_signature_for_ids_it_can_be_neither_built_nor_converted(expor
 # --- which texts
 
 
+@pytest.mark.slow
 def test_calibration_sees_so_many_different_training_texts_and_the_gate_so_many_others(
     exported, monkeypatch, tokenizer, data
 ):

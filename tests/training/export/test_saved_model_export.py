@@ -161,6 +161,7 @@ def test_token_counts_are_those_before_truncation(model, trained):
     np.testing.assert_array_equal(counts, tokens.whole_lengths)
 
 
+@pytest.mark.slow
 def test_it_answers_where_only_tensorflow_is_known(score, version):
     foreign = {name: value for name, value in os.environ.items() if name not in ("TF_USE_LEGACY_KERAS", "PYTHONPATH")}
     process = subprocess.run(

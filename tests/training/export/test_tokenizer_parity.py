@@ -233,7 +233,7 @@ def test_a_version_without_an_engine(trained_version):
     assert tokenizer_differences(TEXTS, store) == []
 
 
-@pytest.mark.parametrize("with_saved_model", [True, False])
+@pytest.mark.parametrize("with_saved_model", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_version_with_an_engine(trained_version, tmp_path, with_saved_model):
     """Compared with what saved_model/ holds, or with the preprocessing of the encoder that the manifest names."""
     served = tokenizer(max_length=32)
@@ -283,6 +283,7 @@ def test_no_version_there(tmp_path):
 # The table of bench/, and its generator
 
 
+@pytest.mark.slow
 def test_the_table(tiny_checkpoint, reviews, capsys):
     arguments = ["--data", str(reviews), "--encoder", str(tiny_checkpoint), "--generated", "0", "--no-code-points"]
     with pytest.raises(SystemExit) as stopped:

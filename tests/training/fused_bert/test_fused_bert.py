@@ -88,7 +88,9 @@ def no_dropout(monkeypatch):
 # --- the same function
 
 
-@pytest.mark.parametrize("length", [1, 2, 13])
+@pytest.mark.parametrize(
+    "length", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(13, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("pooling", ["classifier", "mean_classifier"])
 def test_logits_are_those_of_the_encoders_own_graph(pooling, length, request):
     classifier = request.getfixturevalue(pooling)
