@@ -18,8 +18,10 @@ from train_model import Training
 
 # Several workers of pytest-xdist run at a time.
 _IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
-# Folder of tests -> its turn.
-_LONG_FOLDERS = {"stages": 0, "training": 1, "tuning": 2, "project": 3, "serving": 4, "store": 5, "hub": 6}
+# The first file needs the trained version. Another worker runs the second file meanwhile, and does not wait for it.
+_FIRST = ("stages/test_retraining.py", "serving/test_serve.py")
+# Folders with long files, in their order.
+_LONG = ("stages", "training", "tuning", "serving", "project", "store", "hub")
 
 
 def pytest_configure() -> None:
@@ -31,9 +33,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the folders with long files first, so that no worker has to finish one of them alone at the end."""
+    """Run long files first, so that no worker has to finish one of them alone at the end."""
     tests = Path(__file__).parent
-    items.sort(key=lambda item: _LONG_FOLDERS.get(item.path.relative_to(tests).parts[0], len(_LONG_FOLDERS)))
+    turns = {name: turn for turn, name in enumerate((*_FIRST, *_LONG))}
+
+    def turn_of(item: pytest.Item) -> int:
+        path = item.path.relative_to(tests)
+        return turns.get(path.as_posix(), turns.get(path.parts[0], len(turns)))
+
+    items.sort(key=turn_of)
 
 
 def pytest_collection_finish() -> None:

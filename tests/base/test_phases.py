@@ -55,6 +55,7 @@ def test_a_missing_data_set_is_found_before_tensorflow_is_loaded():
     assert "TensorFlow" not in found.stderr
 
 
+@pytest.mark.slow
 def test_a_report_says_that_it_loads_tensorflow(tmp_path):
     rows = [f"{label} {i},{label}" for label in ("neg", "pos") for i in range(20)]
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows, ""]))

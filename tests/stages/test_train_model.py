@@ -104,6 +104,7 @@ def test_an_unknown_optimiser_is_refused_before_any_work(tmp_path):
         training.compile("adamww")
 
 
+@pytest.mark.slow
 def test_options_are_checked_against_the_encoder_before_texts_are_compared(tmp_path, tiny_checkpoint):
     (tmp_path / "data.csv").write_text("text,label\nsplendid,pos\ndull,neg\n")  # Too few texts to split.
     training = Training(

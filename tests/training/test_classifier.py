@@ -139,6 +139,7 @@ def test_preprocessing_or_classifier_in_the_place_of_the_encoder(folders, tmp_pa
             load_encoder(folder, 16)
 
 
+@pytest.mark.slow
 def test_encoder_that_can_not_read_what_it_is_to_be_given(folders):
     assert load_encoder(folders.encoder, max_length=64, vocabulary_size=200)
     with pytest.raises(EncoderError, match=r"max_length: expected at most 64, the longest text .*, got 65"):

@@ -95,6 +95,7 @@ def test_original_is_untouched_and_all_of_it_reachable(encoder_folder):
     assert content(encoder_folder) == before
 
 
+@pytest.mark.slow
 def test_copy_is_removed_with_the_layer(encoder_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     encoder = load_encoder(encoder_folder, 64)

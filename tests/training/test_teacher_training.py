@@ -81,6 +81,7 @@ def test_a_killed_training_goes_on_and_its_manifest_names_the_teacher(
     assert len(runs) == 4
 
 
+@pytest.mark.slow
 def test_texts_of_a_table_are_equal_as_those_of_the_data_set_are(tiny_checkpoint, reviews, tmp_path):
     dataset = tiny_training(tiny_checkpoint, reviews, tmp_path).read_dataset()
     with open(tmp_path / "scored.csv", "w", encoding="utf-8", newline="") as file:

@@ -46,6 +46,7 @@ def test_notes_and_warnings_of_the_native_log_are_not_shown():
     assert result.stdout.splitlines() == ["absl level 2", "()"]
 
 
+@pytest.mark.slow
 def test_who_asks_for_the_native_log_gets_it():
     """--verbose sets this."""
     result = run(PROGRAM, TF_CPP_MIN_LOG_LEVEL="0")

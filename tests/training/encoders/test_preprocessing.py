@@ -144,17 +144,22 @@ def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):
     # A word of more than 100 bytes would be one [UNK]; 100 letters are 100 pieces.
     expected = [2, 3, 4, 102, 602]
     assert make(4).token_counts(tf.constant(texts)).numpy().tolist() == expected
-    counts = token_counts(texts * 300, encoder_preprocessing(str(tiny_checkpoint)))
+    several = texts + texts[:3] * 500  # More than one batch.
+    counts = token_counts(several, encoder_preprocessing(str(tiny_checkpoint)))
     assert counts.dtype == np.int32
-    assert counts.tolist() == expected * 300
+    assert counts.tolist() == expected + expected[:3] * 500
     assert token_counts([], encoder_preprocessing(str(tiny_checkpoint))).tolist() == []
     with pytest.raises(EncoderError, match="no encoder at"):
         encoder_preprocessing("no/such")
 
 
-def test_case_is_folded_or_kept(make, cased_checkpoint):
+def test_case_is_folded(make):
     assert make().folds_case()
     assert len(set(map(tuple, make().wordpieces(tf.constant(["good", "GOOD", "Góod"])).to_list()))) == 1
+
+
+@pytest.mark.slow
+def test_case_is_kept(cased_checkpoint):
     cased = TextPreprocessing(encoders.resolve("cased", str(cased_checkpoint), "").preprocessing, max_length=16)
     assert not cased.folds_case()
     words = vocabulary()
