@@ -217,6 +217,7 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path, name):
     assert 0 < max(seen) <= path.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.csv.gz"])
 def test_memory_does_not_grow_with_the_file(tmp_path, name):
     row = '{"text": "' + "x" * 500 + '"}' if "jsonl" in name else "x" * 500

@@ -63,6 +63,7 @@ def test_stages_that_disagree_more_often_are_an_alarm(reference, sample):
     assert family.floor == OPTIONS.disagreement_floor == 0.05
 
 
+@pytest.mark.slow
 def test_a_small_change_is_negligible_however_significant():
     family = found(answered(20_000, 4), answered(20_000, 5, disagree=0.10))["stages"]
     assert (family.is_significant, family.is_alarm, family.is_negligible) == (True, False, True)

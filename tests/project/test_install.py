@@ -57,6 +57,7 @@ def wheel(tmp_path) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_pip_installs_if_uv_fails_and_hashes_are_checked(wheel, tmp_path, monkeypatch, capfd):
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"

@@ -230,6 +230,7 @@ def test_pieces_of_a_text_with_words_and_gaps(browser, serve):
         assert seconds < 1
 
 
+@pytest.mark.slow
 def test_a_model_with_more_classes_than_keys(browser, tmp_path):
     names = tuple(f"class {number:02}" for number in range(1, 13))
     store = tmp_path / "many"

@@ -82,6 +82,7 @@ def test_a_local_container_with_a_mounted_archive(folder, tmp_path):
         assert stack.stop() == 0, stack.log
 
 
+@pytest.mark.slow
 def test_a_bucket_and_a_key(folder, tmp_path):
     need_nginx()
     with running_moto(tmp_path) as moto:
@@ -94,6 +95,7 @@ def test_a_bucket_and_a_key(folder, tmp_path):
             assert stack.stop() == 0, stack.log
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub(folder, tmp_path):
     need_nginx()
     with running_hub() as hub, tempfile.TemporaryDirectory(prefix="textclf-test-") as short:

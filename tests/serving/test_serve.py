@@ -451,6 +451,7 @@ def test_workers_that_are_told_to_end_lose_nothing(tmp_path):
         assert "was sent" not in stack.log  # gunicorn's word for a worker that a signal ended.
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
     need_nginx()
     with running_stack(tmp_path, model, MODEL_SERVER_WORKERS="1") as stack, ThreadPoolExecutor(1) as client:
@@ -475,6 +476,7 @@ def test_who_waits_for_a_worker_that_ends_is_told_so(model, tmp_path):
         assert "my-secret" not in stack.log
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_not_there_is_passed_over_without_a_word(model, tmp_path):
     need_nginx()
     with running_stack(tmp_path, model, wait=False) as stack:

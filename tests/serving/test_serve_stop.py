@@ -57,7 +57,7 @@ def test_the_queue_of_a_killed_worker_goes_to_another_one(model, tmp_path):
         wait_for(stack.is_ready, 30)
 
 
-@pytest.mark.parametrize("nginx", ["", "off"])
+@pytest.mark.parametrize("nginx", ["", pytest.param("off", marks=pytest.mark.slow)])
 def test_a_server_that_drains_is_not_ready_but_responds(model, tmp_path, nginx):
     if not nginx:
         need_nginx()

@@ -188,6 +188,7 @@ def test_long_texts_take_less_than_100_milliseconds(text, lower_case):
     assert seconds(make(lower_case=lower_case), text) < 0.1
 
 
+@pytest.mark.slow
 def test_100000_different_characters_take_less_than_half_a_second():
     assert seconds(make(), "".join(map(chr, range(0x30000, 0x30000 + 100_000)))) < 0.5
 

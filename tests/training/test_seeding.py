@@ -45,6 +45,7 @@ def random_ops(folder: Path) -> list[tuple[int, int]]:
     ]
 
 
+@pytest.mark.slow
 def test_one_seed_one_sequence(encoder_folder):
     first = dropout_sequence(load_encoder(encoder_folder, 64, seed=1))
     again = dropout_sequence(load_encoder(encoder_folder, 64, seed=1))

@@ -189,7 +189,7 @@ def _work(folder, storage, kill_at) -> None:
     opened(folder, storage=storage, trials=8).run(objective, ignore)
 
 
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", [pytest.param("sqlite", marks=pytest.mark.slow), "journal"])
 def test_processes_share_the_trials_and_survive_kills(tmp_path, storage):
     context = clean_processes()
 

@@ -133,6 +133,7 @@ def test_the_manifest_says_how_the_engine_came_about(version, data):
     assert version.manifest.parity["saved_model_largest_logit_difference"] < 1e-4
 
 
+@pytest.mark.slow
 def test_parity_is_what_a_comparison_of_both_finds(version, data, engine_only, saved_model_only):
     # The training was fitted to neither half of the validation texts, so that both are compared.
     halves = (data.validation_calibrate, data.validation_select)

@@ -217,6 +217,7 @@ def test_memory_is_bounded_for_texts_of_several_windows(windows, sizes):
     assert logits[:, 0].tolist() == [len(text) for text in texts]
 
 
+@pytest.mark.slow
 def test_a_saved_model_that_answers_otherwise_is_not_kept(trained, tmp_path, monkeypatch):
     training, _ = trained
     monkeypatch.setattr(version_writer, "_LOGIT_TOLERANCE", -1.0)
