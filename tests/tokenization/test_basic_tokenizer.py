@@ -10,11 +10,16 @@ import pytest
 
 from bench.serving.unicode_texts import generated_texts
 from textclf.errors import InputError
-from textclf.tokenization import basic_tokenizer as words_module
+from textclf.tokenization import tensorflow_text
 from textclf.tokenization.basic_tokenizer import MAX_EXPANSION, SLICE_CHARS, exceeds, word_slices, words
+from textclf.tokenization.hugging_face import HuggingFace
+from textclf.tokenization.tensorflow_text import CASED, UNCASED
+
+RULES = (UNCASED, CASED)
+ALL_RULES = (*RULES, HuggingFace(True), HuggingFace(False))
 
 
-@pytest.mark.parametrize("lower_case", [True, False])
+@pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -32,8 +37,8 @@ from textclf.tokenization.basic_tokenizer import MAX_EXPANSION, SLICE_CHARS, exc
         ("\ue000 \ufffe \U0010ffff \u0378 \ufffd", "\ue000 \ufffe \U0010ffff \u0378 \ufffd"),
     ],
 )
-def test_what_parts_words(text, expected, lower_case):
-    assert words(text, lower_case) == [word for word in expected.split(" ") if word]
+def test_what_parts_words(text, expected, rules):
+    assert words(text, rules) == [word for word in expected.split(" ") if word]
 
 
 @pytest.mark.parametrize(
@@ -62,23 +67,23 @@ def test_what_parts_words(text, expected, lower_case):
     ],
 )
 def test_what_is_folded(text, expected):
-    assert words(text, lower_case=True) == expected
+    assert words(text, UNCASED) == expected
 
 
 def test_cased_words_stay_as_they_are():
     text = "Café e\u0301 ﬁlm İ ß a\u00a0b 각 ½"
-    assert words(text, lower_case=False) == text.split(" ")
-    assert words("a\u200bb c\u00add", lower_case=False) == ["a", "b", "c", "d"]
+    assert words(text, CASED) == text.split(" ")
+    assert words("a\u200bb c\u00add", CASED) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize("lower_case", [True, False])
+@pytest.mark.parametrize("rules", ALL_RULES)
 @pytest.mark.parametrize("text", ["\ud83d", "a film \udfff!", "é\ud800\udc00"])
-def test_half_of_a_surrogate_pair_is_refused(text, lower_case):
+def test_half_of_a_surrogate_pair_is_refused(text, rules):
     with pytest.raises(InputError, match=r"half of a surrogate pair in it \(U\+D[8F][0-9A-F]{2}\); send valid Unicode"):
-        words(text, lower_case)
+        words(text, rules)
 
 
-@pytest.mark.parametrize("lower_case", [True, False])
+@pytest.mark.parametrize("rules", ALL_RULES)
 @pytest.mark.parametrize(
     "unit",
     [
@@ -96,12 +101,12 @@ def test_half_of_a_surrogate_pair_is_refused(text, lower_case):
         "\x00",
     ],
 )
-def test_long_texts_take_time_in_proportion(unit, lower_case):
+def test_long_texts_take_time_in_proportion(unit, rules):
     """100,000 characters in less than 100 ms of this thread's time: a quadratic step would take seconds."""
 
     def seconds() -> float:
         start = time.thread_time()
-        words(text, lower_case)
+        words(text, rules)
         return time.thread_time() - start
 
     text = unit * (100_000 // len(unit))
@@ -109,9 +114,9 @@ def test_long_texts_take_time_in_proportion(unit, lower_case):
 
 
 def test_memory_does_not_grow_with_what_was_seen():
-    for lower_case in (True, False):
-        words("".join(map(chr, range(0x20000, 0x25000))), lower_case)
-    for cache in (words_module._folded, words_module._unaccented, words_module._apart):
+    for rules in (UNCASED, CASED):
+        words("".join(map(chr, range(0x20000, 0x25000))), rules)
+    for cache in (tensorflow_text._folded, tensorflow_text._unaccented, tensorflow_text._apart):
         assert cache.cache_info().currsize == cache.cache_info().maxsize == 2**14
 
 
@@ -121,42 +126,42 @@ _MARKS = "\u0301\u0323\u302e\U0001d165\u0345\u200d\u00ad\ufe0f\u3099\u0897"
 _UNITS = [*_MARKS, "a", "é", "각", "电", ".", " ", "\n", "\ufdfa", "\uff76", "\u33a8", "”"]
 
 
-def in_slices(text, lower_case, size):
-    return [word for found, _ in word_slices(text, lower_case, 100, size) for word in found]
+def in_slices(text, rules, size):
+    return [word for found, _ in word_slices(text, rules, 100, size) for word in found]
 
 
-@pytest.mark.parametrize("lower_case", [True, False])
+@pytest.mark.parametrize("rules", ALL_RULES)
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_slices_give_the_words_of_the_whole_text(size, lower_case):
+def test_slices_give_the_words_of_the_whole_text(size, rules):
     """Every order of three characters that could interact at a cut, and texts that are hard for tokenizers."""
     triples = map("".join, itertools.product(_UNITS, repeat=3))
     for text in (*triples, *generated_texts(300, distinct_characters=300)):
-        found = [word[:100] for word in in_slices(text, lower_case, size)]
-        expected = [word[:100] for word in words(text, lower_case)]
+        found = [word[:100] for word in in_slices(text, rules, size)]
+        expected = [word[:100] for word in words(text, rules)]
         assert found == expected, ascii(text)
 
 
 def test_a_word_across_slices_keeps_its_start_only():
-    (word,) = in_slices("é" * 50_000, True, SLICE_CHARS)
+    (word,) = in_slices("é" * 50_000, UNCASED, SLICE_CHARS)
     assert 100 < len(word) < 50_000 + 1
     assert set(word) == {"e"}
-    assert in_slices("x" * 100 + " y", True, 7) == ["x" * 100, "y"]
+    assert in_slices("x" * 100 + " y", UNCASED, 7) == ["x" * 100, "y"]
 
 
 def test_memory_is_that_of_a_slice():
     """30,000 characters that become 540,000 in 90,000 words, which would take 8 MB."""
     text = "\ufdfa" * 30_000
-    words("\ufdfa", lower_case=True)
+    words("\ufdfa", UNCASED)
     tracemalloc.start()
     try:
-        assert sum(len(found) for found, _ in word_slices(text, True, 100)) > 80_000
+        assert sum(len(found) for found, _ in word_slices(text, UNCASED, 100)) > 80_000
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
 
 
 def test_characters_after_normalisation_are_counted_without_spaces():
-    assert sum(chars for _, chars in word_slices("\ufdfa, “é” 각\u200b", True, 100, 1)) == 15 + 1 + 3 + 3
+    assert sum(chars for _, chars in word_slices("\ufdfa, “é” 각\u200b", UNCASED, 100, 1)) == 15 + 1 + 3 + 3
     assert not exceeds("é" * 10, 10)
     assert exceeds("é" * 11, 10)
     assert not exceeds("\ufdfa" * 10, 150)

@@ -9,6 +9,7 @@ from tiny_bert import vocabulary
 from bench.serving.unicode_texts import generated_texts, probe_vocabulary
 from textclf.errors import InputError
 from textclf.tokenization.basic_tokenizer import word_slices
+from textclf.tokenization.tensorflow_text import UNCASED
 from textclf.tokenization.text_key import _VISIBLE, TextKeys, is_blank, made_at_first_use, text_key
 from textclf.tokenization.tokenizer import MAX_WORD_BYTES, Tokenizer
 
@@ -131,7 +132,7 @@ def test_a_text_with_a_wordpiece_is_not_blank(text):
 
 def test_no_character_that_is_found_fast_is_blank():
     found = [char for char in map(chr, range(0x110000)) if _VISIBLE.search(char)]
-    words = word_slices(" ".join(found), True, MAX_WORD_BYTES)
+    words = word_slices(" ".join(found), UNCASED, MAX_WORD_BYTES)
     assert sum(len(some) for some, _ in words) >= len(found) > 100_000
 
 

@@ -208,6 +208,7 @@ def test_save_and_load(tmp_path, lower_case):
         "truncation": "head+tail",
         "head_fraction": 0.4,
         "windows": 1,
+        "normalisation": "tensorflow-text",
     }
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocabulary == tokenizer.vocabulary

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from textclf.tokenization.basic_tokenizer import words
+from textclf.tokenization.tensorflow_text import UNCASED
 
 # Each sign of a script that is written without spaces counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -43,7 +44,7 @@ class Shingles:
 
     def of(self, text: str) -> np.ndarray:
         """The distinct runs, sorted, uint64 [n >= 1]; a text with fewer words is one run."""
-        plain = " ".join(words(text, lower_case=True))
+        plain = " ".join(words(text, UNCASED))
         found = _WORD.findall(plain) or [plain]
         hashes = np.fromiter(map(self._hashes.__getitem__, found), np.uint64, len(found))
         length = min(self._length, len(found))

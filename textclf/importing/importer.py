@@ -21,6 +21,7 @@ from textclf.graph.engine_files import write_engine
 from textclf.graph.engine_graph import build_graph
 from textclf.graph.golden_texts import GOLDEN_TEXTS
 from textclf.importing.checkpoint import CONFIG_FILE, Classifier, read_classifier, read_json
+from textclf.importing.wordpiece import own_or_library
 from textclf.runtime.engine import Engine, compile_graph, load_engine
 from textclf.runtime.feature_extraction import reference_of
 from textclf.runtime.loading import predictor_with
@@ -30,6 +31,7 @@ from textclf.stats.metrics import classification_metrics
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.tokenization.library_tokenizer import LibraryTokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
 PRECISIONS = ("auto", "int8", "bfloat16", "float32")
@@ -48,11 +50,15 @@ class ImportOptions:
     Attributes:
         handle: name of the model as it was given, for people and for the record.
         revision: commit of the model on the Hub; "" for a folder.
+        tokenizer: name of another model whose tokenizer is read; "" for the model's own.
+        tokenizer_revision: its commit on the Hub; "" for a folder.
         precision: one of PRECISIONS; "auto" tries int8 if there are calibration texts, then bfloat16, then float32.
     """
 
     handle: str
     revision: str = ""
+    tokenizer: str = ""
+    tokenizer_revision: str = ""
     precision: str = "auto"
 
 
@@ -94,20 +100,23 @@ def import_classifier(
     if options.precision == "int8" and calibration is None:
         raise ConfigError("--precision int8: expected --calibration with texts to measure activations on, got none")
     own = source if tokenizer is None else tokenizer
-    reader = read_tokenizer(own, _positions(source))
-    model = read_classifier(source, reader.padding_id)
-    if reader.settings.max_length > model.positions:
-        reader = read_tokenizer(own, model.positions)
+    library = read_tokenizer(own, _positions(source))
+    model = read_classifier(source, library.padding_id)
+    if library.settings.max_length > model.positions:
+        library = read_tokenizer(own, model.positions)
     words = len(model.weights["word_embeddings/embeddings"])
-    if len(reader.vocabulary) > words:
+    if len(library.vocabulary) > words:
         raise SourceError(
             own / TOKENIZER_FILE,
-            f"expected at most {words:,} tokens, which the model embeds, found {len(reader.vocabulary):,}",
+            f"expected at most {words:,} tokens, which the model embeds, found {len(library.vocabulary):,}",
             "give the tokenizer of this model",
         )
     labels = None if calibration is None else _class_ids(calibration, model.class_names)
+    reader, reason = own_or_library(read_json(own / TOKENIZER_FILE), library, texts)
     manifest = _manifest(source, options, model, reader)
     say(f"read {options.handle}: {model.family}, {len(model.class_names)} classes")
+    if reason:
+        say(f"tokens are computed by the package tokenizers ({reason}): a server needs the extra hub")
     with store.new_version() as draft:
         folder = draft.path / "engine"
         folder.mkdir()
@@ -115,7 +124,7 @@ def import_classifier(
         precisions: tuple[str, ...] = PRECISIONS[1:] if options.precision == "auto" else (options.precision,)
         if calibration is None:
             precisions = tuple(name for name in precisions if name != "int8")
-        manifest = _with_engine(manifest, folder, model, reader, texts, labels, precisions)
+        manifest = _with_engine(manifest, folder, model, reader, texts, labels, precisions, say)
         say(f"engine in {manifest.engine['precision']}{_reason(manifest, options, calibration)}")
         if labels is not None:
             manifest = _with_reference(manifest, draft.path, texts, labels)
@@ -180,7 +189,7 @@ def _class_ids(calibration: CalibrationTexts, names: tuple[str, ...]) -> NDArray
     return np.array([names.index(label) for label in calibration.labels], np.int32)
 
 
-def _manifest(source: Path, options: ImportOptions, model: Classifier, reader: LibraryTokenizer) -> Manifest:
+def _manifest(source: Path, options: ImportOptions, model: Classifier, reader: TextTokenizer) -> Manifest:
     card = source / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace")[:10_000] if card.is_file() else ""
     head = _FRONT_MATTER.match(text)
@@ -188,7 +197,11 @@ def _manifest(source: Path, options: ImportOptions, model: Classifier, reader: L
     return Manifest(
         name=options.handle.rstrip("/").rpartition("/")[2] or "imported",
         class_names=model.class_names,
-        encoder={"model_name": options.handle, "name_to_handle": options.handle, "model_to_handle": options.handle},
+        encoder={
+            "model_name": options.handle,
+            "name_to_handle": options.handle,
+            "model_to_handle": options.tokenizer or options.handle,
+        },
         max_length=reader.settings.max_length,
         truncation="head",
         head_fraction=reader.settings.head_fraction,
@@ -196,6 +209,8 @@ def _manifest(source: Path, options: ImportOptions, model: Classifier, reader: L
         source={
             "handle": options.handle,
             "revision": options.revision,
+            "tokenizer": options.tokenizer,
+            "tokenizer_revision": options.tokenizer_revision,
             "family": model.family,
             "sha256": model.sha256,
             "license": "" if licence is None else licence[1],
@@ -208,10 +223,11 @@ def _with_engine(
     manifest: Manifest,
     folder: Path,
     model: Classifier,
-    reader: LibraryTokenizer,
+    reader: TextTokenizer,
     texts: tuple[str, ...],
     labels: NDArray[np.int32] | None,
     precisions: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> Manifest:
     """Write the engine into `folder`; the original of the comparison is the same graph in float32."""
     rows = np.random.default_rng(0).permutation(len(texts))
@@ -223,7 +239,7 @@ def _with_engine(
     # Without labels the model's own stand for them: what counts is whether they change.
     known = decide(softmax(original, 1.0), manifest.threshold) if labels is None else labels[rows[:_COMPARED_TEXTS]]
     ids = [text.ids for text in reader([texts[row] for row in rows[:_QUANTISED_TEXTS]])]
-    graphs = {name: make for name, make in _graphs(model, ids).items() if name in precisions}
+    graphs = {name: make for name, make in _graphs(model, ids, say).items() if name in precisions}
     split = Split(compared, known.astype(np.int32))
     record, parity = write_engine(folder, reader, graphs, manifest, GOLDEN_TEXTS, split, original)
     return dataclasses.replace(
@@ -231,10 +247,11 @@ def _with_engine(
     )
 
 
-def _graphs(model: Classifier, ids: list[list[int]]) -> dict[str, Callable[[], Any]]:
+def _graphs(model: Classifier, ids: list[list[int]], say: Callable[[str], None]) -> dict[str, Callable[[], Any]]:
     def in_int8() -> Any:
         from textclf.graph.quantization import quantise
 
+        say(f"quantises to int8 with {len(ids):,} texts; a large model takes minutes")
         return quantise(model.weights, model.form, ids)
 
     return {

@@ -232,10 +232,10 @@ def _checked_engine(compiled: Any, tokenizer: TextTokenizer, version: ModelVersi
 
 
 def _tokenizer_of(version: ModelVersion) -> TextTokenizer:
-    """The tokenizer of the engine; its settings must equal those in the manifest."""
+    """The tokenizer of the engine; the settings that the manifest has, too, must be equal."""
     tokenizer, manifest = load_tokenizer(version.part("engine")), version.manifest
     for name, value in tokenizer.settings.to_dict().items():
-        if value != getattr(manifest, name):
+        if value != getattr(manifest, name, value):
             raise ModelStoreError.damaged(
                 f"{version.path}: expected {name} = {getattr(manifest, name)!r} as in the manifest, found {value!r} in "
                 f"the tokenizer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLongError
 from textclf.files import atomic_file
 from textclf.tokenization.basic_tokenizer import exceeds, words_with_spans
+from textclf.tokenization.tensorflow_text import CASED
 from textclf.tokenization.tokenizer import (
     MAX_WORDPIECES,
     SETTINGS_FILE,
@@ -18,6 +18,7 @@ from textclf.tokenization.tokenizer import (
     TokenizerSettings,
     WordPieces,
     read_settings,
+    write_settings,
 )
 
 if TYPE_CHECKING:
@@ -101,14 +102,15 @@ class LibraryTokenizer:
     def words(self, text: str) -> Iterator[WordPieces]:
         """The words of BasicTokenizer, each with its characters and with the tokens that begin in it.
 
-        Tokens that begin between two words belong to the next one, and at the end to the last one.
+        Tokens that begin between two words belong to the next one, and at the end to the last one. A text without
+        words that has tokens, such as white space, is one word.
 
         Raises:
             InputError: if the text contains a lone surrogate.
         """
         encoded = self._encoded(text)
         tokens = list(zip(encoded.offsets, encoded.ids, strict=True))
-        spans = list(words_with_spans(text, False))
+        spans = list(words_with_spans(text, CASED)) or ([(text, 0, len(text))] if tokens else [])
         taken = 0
         for number, (word, start, end) in enumerate(spans):
             first = taken
@@ -131,9 +133,7 @@ class LibraryTokenizer:
         """Write library_tokenizer.json and tokenizer.json into `folder`."""
         with atomic_file(folder / LIBRARY_FILE) as file:
             file.write(self._content)
-        with atomic_file(folder / SETTINGS_FILE) as file:
-            json.dump(self.settings.to_dict(), file, indent=1)
-            file.write("\n")
+        write_settings(folder / SETTINGS_FILE, self.settings)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

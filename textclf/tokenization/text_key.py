@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from textclf.errors import InputError
 from textclf.tokenization.basic_tokenizer import word_slices
+from textclf.tokenization.tensorflow_text import UNCASED
 from textclf.tokenization.text_tokenizer import TextTokenizer
 from textclf.tokenization.tokenizer import MAX_WORD_BYTES
 
@@ -34,7 +35,7 @@ class TextKeys:
     """
 
     def __init__(self, tokenizer: TextTokenizer | None = None) -> None:
-        self._lower_case = tokenizer is None or tokenizer.settings.lower_case
+        self._normalisation = UNCASED if tokenizer is None else tokenizer.settings.normaliser()
         self._read_as = _ReadAs(tokenizer)
 
     def __call__(self, texts: Iterable[str]) -> list[bytes]:
@@ -48,7 +49,7 @@ class TextKeys:
     def of(self, text: str) -> bytes:
         """The key of one text, as __call__ returns it."""
         digest = hashlib.blake2b(digest_size=_KEY_BYTES)
-        for words, _ in word_slices(text, self._lower_case, MAX_WORD_BYTES):
+        for words, _ in word_slices(text, self._normalisation, MAX_WORD_BYTES):
             if words:
                 digest.update(f"{' '.join(map(self._read_as.__getitem__, words))} ".encode())
         return digest.digest()
@@ -67,7 +68,7 @@ def is_blank(text: str) -> bool:
     if _VISIBLE.search(text):
         return False
     try:
-        return not any(words for words, _ in word_slices(text, True, MAX_WORD_BYTES))
+        return not any(words for words, _ in word_slices(text, UNCASED, MAX_WORD_BYTES))
     except InputError:
         return False  # A lone surrogate is an error, which the reader of the text reports.
 

@@ -1,4 +1,4 @@
-"""Texts to wordpiece ids without TensorFlow, identical to those of the TF-Hub BERT preprocessing it replaces.
+"""Texts to wordpiece ids: those of the TF-Hub BERT preprocessing, or those of the Hugging Face library for BERT.
 
 Plain Python is fast here: nearly every word is in the vocabulary as a whole and costs one look-up. A review takes a
 third of the time of the `tokenizers` library.
@@ -6,7 +6,7 @@ third of the time of the `tokenizers` library.
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,6 +16,9 @@ from textclf.errors import ConfigError, InputError, ModelStoreError, TextTooLong
 from textclf.fields import REQUIRED, choice, share, switch, whole
 from textclf.files import atomic_file
 from textclf.tokenization.basic_tokenizer import word_slices, words_with_spans
+from textclf.tokenization.hugging_face import HuggingFace
+from textclf.tokenization.normalisation import Normalisation
+from textclf.tokenization.tensorflow_text import TensorFlowText
 from textclf.tokenization.windows import covered, window_starts
 
 VOCABULARY_FILE = "vocab.txt"
@@ -25,13 +28,16 @@ SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 _CONTINUATION = "##"
 # Wordpieces of a text that TokenizedText.wordpieces contains at most: 8 MB for a text of any length.
 MAX_WORDPIECES = 2**20
-# A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer).
+# A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer). Hugging Face counts characters.
 MAX_WORD_BYTES = 100
+TENSORFLOW_TEXT, HUGGING_FACE = "tensorflow-text", "hugging-face"
+_NORMALISATIONS = {TENSORFLOW_TEXT: TensorFlowText, HUGGING_FACE: HuggingFace}
 # Marks a prefix of wordpieces that is not a wordpiece itself.
 _NO_PIECE = -1
 # Words whose wordpieces are cached: about 5 MB.
 _REMEMBERED = 2**14
 _MASK_PIECE = "[MASK]"
+BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", _MASK_PIECE)
 
 # A word, its characters [start, end) in the text, and the ids of its wordpieces.
 WordPieces = tuple[str, int, int, tuple[int, ...]]
@@ -62,6 +68,13 @@ class TokenizerSettings(Config):
     truncation: str = choice("head", "Kept part of a long text.", TRUNCATIONS)
     head_fraction: float = share(0.25, "Share of the wordpieces that head+tail takes from the beginning.")
     windows: int = whole(1, "Maximum number of windows that read a text.", min=1, max=MAX_WINDOWS)
+    normalisation: str = choice(
+        TENSORFLOW_TEXT, "Library whose words and wordpieces are computed.", tuple(_NORMALISATIONS)
+    )
+
+    def normaliser(self) -> Normalisation:
+        """How texts become words."""
+        return _NORMALISATIONS[self.normalisation](self.lower_case)
 
 
 class Tokenizer:
@@ -69,7 +82,7 @@ class Tokenizer:
 
     Args:
         vocabulary: the wordpieces; position is the id, and pieces that continue a word start with "##".
-        lower_case, max_length, truncation, head_fraction, windows: see TokenizerSettings.
+        lower_case, max_length, truncation, head_fraction, windows, normalisation: see TokenizerSettings.
 
     Attributes:
         padding_id, start_id, end_id, unknown_id: ids of [PAD], [CLS], [SEP] and [UNK].
@@ -87,17 +100,23 @@ class Tokenizer:
         truncation: str = "head",
         head_fraction: float = 0.25,
         windows: int = 1,
+        normalisation: str = TENSORFLOW_TEXT,
     ) -> None:
         self.vocabulary = tuple(vocabulary)
-        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction, windows)
+        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction, windows, normalisation)
+        self._normalisation = self.settings.normaliser()
         ids = {piece: i for i, piece in enumerate(self.vocabulary)}
-        _check_vocabulary(self.vocabulary, ids)
+        _check_vocabulary(self.vocabulary, ids, normalisation)
         self.padding_id, self.unknown_id = ids["[PAD]"], ids["[UNK]"]
         self.start_id, self.end_id = ids["[CLS]"], ids["[SEP]"]
         self.mask_id = ids.get(_MASK_PIECE, self.unknown_id)
-        self._first = _with_beginnings(item for item in ids.items() if not item[0].startswith(_CONTINUATION))
+        self._size: Callable[[str], int] = len if normalisation == HUGGING_FACE else _utf8_size
+        self._first = _with_beginnings(
+            (item for item in ids.items() if not item[0].startswith(_CONTINUATION)), self._size
+        )
         self._next = _with_beginnings(
-            (piece.removeprefix(_CONTINUATION), i) for piece, i in ids.items() if piece.startswith(_CONTINUATION)
+            ((piece.removeprefix(_CONTINUATION), i) for piece, i in ids.items() if piece.startswith(_CONTINUATION)),
+            self._size,
         )
         self._remembered_pieces = functools.lru_cache(maxsize=_REMEMBERED)(self._pieces)
 
@@ -144,7 +163,7 @@ class Tokenizer:
         Raises:
             InputError: if the text contains a lone surrogate.
         """
-        for word, start, end in words_with_spans(text, self.settings.lower_case):
+        for word, start, end in words_with_spans(text, self._normalisation):
             yield word, start, end, self.pieces(word)
 
     def continues(self) -> list[bool]:
@@ -155,9 +174,7 @@ class Tokenizer:
         """Write vocab.txt and tokenizer.json into `folder`."""
         with atomic_file(folder / VOCABULARY_FILE) as file:
             file.writelines(f"{piece}\n" for piece in self.vocabulary)
-        with atomic_file(folder / SETTINGS_FILE) as file:
-            json.dump(self.settings.to_dict(), file, indent=1)
-            file.write("\n")
+        write_settings(folder / SETTINGS_FILE, self.settings)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -179,7 +196,7 @@ class Tokenizer:
         ids: list[int] = []
         chars = left_out = 0
         end: list[int] = []
-        for words, slice_chars in word_slices(text, self.settings.lower_case, MAX_WORD_BYTES):
+        for words, slice_chars in word_slices(text, self._normalisation, MAX_WORD_BYTES):
             chars += slice_chars
             if max_chars is not None and chars > max_chars:
                 raise TextTooLongError(position, max_chars)
@@ -211,7 +228,7 @@ class Tokenizer:
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         """Greedy longest match: the longest wordpiece at the start, then in the rest; [UNK] if no piece fits."""
-        if len(word.encode()) > MAX_WORD_BYTES:
+        if self._size(word) > MAX_WORD_BYTES:
             return (self.unknown_id,)
         pieces = []
         known, start = self._first, 0
@@ -240,8 +257,10 @@ def read_vocabulary(path: Path) -> list[str]:
     return path.read_bytes().decode("utf-8").replace("\r", "").removesuffix("\n").split("\n")
 
 
-def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int]) -> None:
-    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in ids]
+def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int], normalisation: str) -> None:
+    # Hugging Face's normalisation reads [MASK] in a text as a token.
+    optional = [] if normalisation == HUGGING_FACE else [_MASK_PIECE]
+    missing = [token for token in BERT_TOKENS if token not in ids and token not in optional]
     if missing:
         raise ConfigError(f"vocabulary: expected BERT's special tokens, found no {', '.join(missing)}")
     if len(ids) < len(vocabulary):
@@ -252,11 +271,15 @@ def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int]) -> None:
         raise ConfigError(f"vocabulary: expected wordpieces without line breaks, found {broken!r}")
 
 
-def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _utf8_size(text: str) -> int:
+    return len(text.encode())
+
+
+def _with_beginnings(pieces: Iterable[tuple[str, int]], size: Callable[[str], int]) -> dict[str, int]:
     """Map every wordpiece to its id, and every proper prefix of one to _NO_PIECE, so that a search can stop early."""
     known: dict[str, int] = {}
     for piece, i in pieces:
-        if len(piece.encode()) > MAX_WORD_BYTES:
+        if size(piece) > MAX_WORD_BYTES:
             continue
         end = len(piece) - 1
         while end > 0 and piece[:end] not in known:  # If a prefix is known, so are the shorter ones.
@@ -264,6 +287,13 @@ def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
             end -= 1
         known[piece] = i
     return known
+
+
+def write_settings(path: Path, settings: TokenizerSettings) -> None:
+    """Write settings as read_settings reads them."""
+    with atomic_file(path) as file:
+        json.dump(settings.to_dict(), file, indent=1)
+        file.write("\n")
 
 
 def read_settings(path: Path) -> TokenizerSettings:

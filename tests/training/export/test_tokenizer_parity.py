@@ -13,7 +13,7 @@ from bench.serving.unicode_texts import continuing, generated_texts, probe_vocab
 from textclf.config import ModelOptions
 from textclf.errors import EncoderError, InputError, ModelStoreError
 from textclf.store.model_store import ModelStore, open_model
-from textclf.tokenization import basic_tokenizer as words
+from textclf.tokenization import tensorflow_text as words
 from textclf.tokenization.tokenizer import TokenizedText, Tokenizer
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing
