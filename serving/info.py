@@ -51,6 +51,8 @@ def info_schema(model: Json) -> Json:
         "sha256": {**text, "description": "Hash of the archive, or of the weights."},
         "etag": {"type": ["string", "null"], "description": "ETag of an S3 object."},
         "commit": {"type": ["string", "null"], "description": "Commit of a model of the Hub."},
+        "tokenizer": {"type": ["string", "null"], "description": "Another model of the Hub, with the tokenizer."},
+        "tokenizer_commit": {"type": ["string", "null"], "description": "Commit of the model with the tokenizer."},
     }
     properties = {
         "model": model,

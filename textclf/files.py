@@ -243,6 +243,44 @@ def locked(path: Path | str, *, wait: bool = True) -> Iterator[IO[bytes]]:
         yield file
 
 
+@contextlib.contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keep other processes from removing a folder with remove_unused() during the block.
+
+    Where the file system has no locks, nothing is removed either.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist, or was removed just before.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+            raise FileNotFoundError(errno.ENOENT, "was removed", str(folder))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_unused(folder: Path) -> bool:
+    """Remove a folder unless a process has it in_use(); return whether it was removed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        former = _temporary_name(folder)
+        folder.rename(former)  # It vanishes as a whole.
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(former, ignore_errors=True)
+    return True
+
+
 def sha256_of_file(path: Path | str) -> str:
     """The SHA-256 of a file's bytes, as 64 hex digits."""
     with open(path, "rb") as file:

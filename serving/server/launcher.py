@@ -8,7 +8,6 @@ import dataclasses
 import errno
 import functools
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from serving.hosting import read_settings
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
+from serving.server.fresh_folders import fresh_folder, remove_abandoned
 from serving.server.serverless import serverless_environment
 from serving.server.supervisor import Drain, supervise
 from serving.server.worker_files import announce_drain, prepare_drain
@@ -108,11 +108,11 @@ def serve(environ: Mapping[str, str]) -> int:
     with contextlib.ExitStack() as folders:
         if location is not None:
             if isinstance(location, HubModel):
-                model = _imported(location, source, environ, temporary, given)
+                model = folders.enter_context(_imported(location, source, environ, temporary, given))
             else:
-                model = _fetched(
-                    location, source, folders.enter_context(fresh_folder("TMPDIR", temporary, _MODEL_PREFIX))
-                )
+                remove_abandoned(temporary, _MODEL_PREFIX)
+                unpacked = folders.enter_context(fresh_folder("TMPDIR", temporary, _MODEL_PREFIX))
+                model = _fetched(location, source, unpacked)
             settings = dataclasses.replace(settings, model_path=model.path)
             environ = {**environ, ORIGIN: model.origin.to_text()}
         preflight.check_model(settings.model_path)
@@ -157,23 +157,23 @@ def _configure_nginx(settings: Settings, runtime: Path) -> None:
     configuration.write_text(programs.nginx_conf(settings, connections, user), "utf-8")
 
 
+@contextlib.contextmanager
 def _imported(
     location: HubModel, source: SourceSettings, environ: Mapping[str, str], temporary: str, model_path: str
-) -> "FetchedModel":
-    """A model of the Hub, from the cache or imported into it; SIGTERM ends this at once."""
-    from serving.source.hub_start import import_from_hub
+) -> Iterator["FetchedModel"]:
+    """A model of the Hub, from the cache or imported into it; SIGTERM ends the import at once."""
+    from serving.source.hub_start import model_in_use
 
     if model_path or source.bucket_name:
         _say("HUB_MODEL_NAME is set, so MODEL_PATH and BUCKET_NAME are not read")
     started = time.monotonic()
-    with ends_on_sigterm():
-        model = import_from_hub(location, source, environ, temporary)
-    origin = model.origin
-    _say(
-        f"serves {location} (commit {origin.commit}, SHA-256 {origin.sha256}) of the Hub after "
-        f"{time.monotonic() - started:.1f} s"
-    )
-    return model
+    with model_in_use(location, source, environ, temporary) as model:
+        origin = model.origin
+        _say(
+            f"serves {location} (commit {origin.commit}, SHA-256 {origin.sha256}) of the Hub after "
+            f"{time.monotonic() - started:.1f} s"
+        )
+        yield model
 
 
 def _fetched(location: Archive, source: SourceSettings, folder: Path) -> "FetchedModel":
@@ -193,33 +193,6 @@ def _say_what_can_not_be_stored(settings: Settings) -> None:
         _say(f"POST /feedback will fail: NEW_DATA_DIR, {settings.new_data_dir}, {reason}")
     if reason := preflight.why_not_logged(settings.prediction_log_url):
         _say(f"predictions will not be logged: PREDICTION_LOG_URL, {reason}")
-
-
-@contextlib.contextmanager
-def fresh_folder(variable: str, parent: str, prefix: str, *, make_parent: bool = False) -> Iterator[Path]:
-    """Make a folder in another one for the duration of the block.
-
-    Args:
-        variable: environment variable that sets `parent`, for the error message.
-        parent: folder to make it in; "" is the system's folder for temporary files.
-        make_parent: whether to make a missing `parent`, which then stays.
-
-    Raises:
-        ConfigError: if the folder can't be made.
-    """
-    try:
-        if make_parent and not os.path.exists(parent):
-            os.makedirs(parent)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent or None)).absolute()
-    except OSError as error:
-        raise ConfigError(
-            f"{variable}: expected a folder that user {os.geteuid()} may write in, got {parent or 'none'} "
-            f"({error.strerror}); make it, change its permissions, or set {variable} to another folder"
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say(message: str) -> None:

@@ -2,11 +2,13 @@
 
     <folder>/models/<key>/store         a model store with the imported version
     <folder>/models/<key>/origin.json   where it came from
+    <folder>/models/<key>/pinned        present if it was asked for by its commit
     <folder>/refs/<key>                 commit that a branch or a tag had last
     <folder>/locks/<key>                lock (flock) of an import
     <folder>/downloads/<key>            downloaded files until they are imported
 
-A model appears as a whole, by one rename. Readers take no lock and need no write permission.
+A model appears as a whole, by one rename. Readers need no write permission. At each start hub_leftovers removes what
+no server needs.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving.source.fetch import FetchedModel
+from serving.source.hub_leftovers import DOWNLOADS, LOCKS, MODELS, ORIGIN_FILE, PINNED_FILE, REFS, remove_old_files
 from serving.source.location import HubModel
 from serving.source.origin import Origin
 from textclf.errors import ModelStoreError
@@ -29,9 +32,9 @@ from textclf.hub.names import HubName
 from textclf.store.model_store import open_model
 
 # A number to count up when an import gives another version of the same files.
-_FORMAT = 1
+_FORMAT = 2
 _RAISE = "raise MODEL_MAX_BYTES if you want this model"
-_ORIGIN, _STORE = "origin.json", "store"
+_STORE = "store"
 # Imports downloaded files into a new model store, and returns the hash of the weights.
 Importer = Callable[[Downloaded, Downloaded | None, Path], str]
 
@@ -79,10 +82,18 @@ class HubCache:
         found = [self._commit(name) for name in names]
         commits = [(name.name, listing.commit) for name, listing in zip(names, found, strict=True)]
         key = _key(wanted.name.name, [_FORMAT, *commits])
-        if (model := self._cached(key)) is not None:
-            self._remember(found)
-            return model
-        locks = self.folder / "locks"
+        model = self._cached(key) or self._imported_once(wanted, key, found)
+        self._remember(found)
+        if all(name.is_pinned for name in names):
+            with contextlib.suppress(OSError):  # The cache may be read-only.
+                (self.folder / MODELS / key / PINNED_FILE).touch()
+        for removed in remove_old_files(self.folder, key, model.origin):
+            self.say(f"removed {removed} from the cache, a commit that {wanted} had before")
+        return model
+
+    def _imported_once(self, wanted: HubModel, key: str, found: list[Listing]) -> FetchedModel:
+        """Import a model, or wait for the process that does."""
+        locks = self.folder / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             try:
@@ -90,9 +101,7 @@ class HubCache:
             except BlockingIOError:
                 self.say(f"waits for another process that imports {wanted}")
                 held.enter_context(locked(locks / key))
-            model = self._cached(key) or self._imported(wanted, key, found)
-        self._remember(found)
-        return model
+            return self._cached(key) or self._imported(wanted, key, found)
 
     def _commit(self, name: HubName) -> Listing:
         """The commit of a name; its files are listed only if the Hub was asked."""
@@ -109,7 +118,7 @@ class HubCache:
             return Listing(name, commit, ())
 
     def _ref(self, name: HubName) -> Path:
-        return self.folder / "refs" / _key(name.name, [name.revision])
+        return self.folder / REFS / _key(name.name, [name.revision])
 
     def _remember(self, found: Sequence[Listing]) -> None:
         """Keep the commit of each branch and tag, now that its model is in the cache."""
@@ -125,9 +134,9 @@ class HubCache:
 
     def _cached(self, key: str) -> FetchedModel | None:
         """A model of the cache whose files have their hashes; None if there is none."""
-        folder = self.folder / "models" / key
+        folder = self.folder / MODELS / key
         try:
-            origin = Origin(**json.loads((folder / _ORIGIN).read_text(encoding="utf-8")))
+            origin = Origin(**json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8")))
             open_model(folder / _STORE).verify()
         except FileNotFoundError:
             return None
@@ -137,7 +146,7 @@ class HubCache:
         return FetchedModel(folder / _STORE, origin)
 
     def _imported(self, wanted: HubModel, key: str, found: list[Listing]) -> FetchedModel:
-        downloads = self.folder / "downloads" / key
+        downloads = self.folder / DOWNLOADS / key
         client = self.client(None if self.keeps_downloads else downloads)
         downloaded: list[Downloaded] = []
         for listing in found:
@@ -146,12 +155,14 @@ class HubCache:
             self.say(f"downloads {listing.name} (commit {listing.commit})")
             downloaded.append(download_model(client, listing, self.max_bytes, _RAISE, tokenizer_only=bool(downloaded)))
         self.say(f"imports {wanted}")
-        target = self.folder / "models" / key
+        target = self.folder / MODELS / key
         with atomic_folder(target, replace=True) as staging:
             tokenizer = downloaded[1] if len(downloaded) > 1 else None
             sha256 = self.import_model(downloaded[0], tokenizer, staging / _STORE)
             origin = Origin(str(wanted), sha256, commit=downloaded[0].commit)
-            (staging / _ORIGIN).write_text(json.dumps(dataclasses.asdict(origin)), encoding="utf-8")
+            if tokenizer is not None:
+                origin = dataclasses.replace(origin, tokenizer=str(wanted.tokenizer), tokenizer_commit=tokenizer.commit)
+            (staging / ORIGIN_FILE).write_text(json.dumps(dataclasses.asdict(origin)), encoding="utf-8")
         shutil.rmtree(downloads, ignore_errors=True)
         return FetchedModel(target / _STORE, origin)
 

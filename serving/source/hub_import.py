@@ -1,14 +1,15 @@
 """The process that imports a model of the Hub: a request as JSON in the argument, a result as JSON on stdout."""
 
 import contextlib
+import dataclasses
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from serving.source.hub_cache import HubCache
+from serving.source.hub_leftovers import folder_of_chunks
 from serving.source.hub_start import failure_of
 from serving.source.location import HubModel
 from textclf.cli.termination import ends_on_sigterm
@@ -33,27 +34,26 @@ def main() -> None:
 def result_of(request: dict[str, Any]) -> dict[str, Any]:
     """Import a model, and return its folder and its origin, or why it failed."""
     folder = Path(request["folder"])
-    chunks = folder / "downloads" / f"xet-{os.getpid()}"
-    if not request["keeps_downloads"]:
-        os.environ["HF_XET_CACHE"] = str(chunks)
     tokenizer = HubName.parse(request["tokenizer"], "TOKENIZER") if request["tokenizer"] else None
     wanted = HubModel(HubName.parse(request["name"], "HUB_MODEL_NAME"), tokenizer)
     cache = HubCache(folder, _import_model, request["max_bytes"], _say, keeps_downloads=request["keeps_downloads"])
     try:
-        model = cache.fetch(wanted)
+        with contextlib.nullcontext() if request["keeps_downloads"] else folder_of_chunks(folder) as chunks:
+            if chunks is not None:
+                os.environ["HF_XET_CACHE"] = str(chunks)
+            model = cache.fetch(wanted)
     except (TextClfError, OSError) as error:
-        return failure_of(error)
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(chunks, ignore_errors=True)
+        return failure_of(error, str(folder))
     return {"path": str(model.path), "origin": vars(model.origin)}
 
 
 def _import_model(model: Downloaded, tokenizer: Downloaded | None, store: Path) -> str:
     from textclf.importing.importer import ImportOptions, import_classifier
 
-    options = ImportOptions(handle=model.name.name, revision=model.commit)
-    folder = None if tokenizer is None else tokenizer.folder
+    options, folder = ImportOptions(handle=model.name.name, revision=model.commit), None
+    if tokenizer is not None:
+        options = dataclasses.replace(options, tokenizer=tokenizer.name.name, tokenizer_revision=tokenizer.commit)
+        folder = tokenizer.folder
     try:
         version = import_classifier(model.folder, ModelStore(store), options, tokenizer=folder, say=_say)
     except SourceError as error:

@@ -1,5 +1,6 @@
 """Imports a model of the Hub in a process of its own, whose memory is free again when the server starts."""
 
+import contextlib
 import errno
 import json
 import os
@@ -7,7 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,35 @@ from serving.source.fetch import FetchedModel
 from serving.source.location import HubModel
 from serving.source.origin import Origin
 from serving.source.settings import SourceSettings
+from textclf.cli.termination import ends_on_sigterm
 from textclf.errors import ConfigError, TextClfError
+from textclf.files import in_use
 
 _ROOT = Path(__file__).parents[2]
 _CODE = "import sys; sys.path[0] = sys.argv.pop(1); from serving.source.hub_import import main; main()"
 # Time to remove unfinished files after SIGTERM.
 _SECONDS_TO_END = 5
 _ERRORS: dict[str, type[TextClfError]] = {"config": ConfigError, "fetch": FetchError, "unusable": UnusableArchiveError}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Variables that place the cache of huggingface_hub.
 _HF_CACHES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+
+
+@contextlib.contextmanager
+def model_in_use(
+    location: HubModel, settings: SourceSettings, environ: Mapping[str, str], temporary: str
+) -> Iterator[FetchedModel]:
+    """A model of the Hub as import_from_hub returns it; other servers do not remove it during the block."""
+    with contextlib.ExitStack() as held:
+        with ends_on_sigterm():
+            model = import_from_hub(location, settings, environ, temporary)
+            try:
+                held.enter_context(in_use(model.path.parent))
+            except FileNotFoundError:  # Another server removed it, because the branch had moved meanwhile.
+                model = import_from_hub(location, settings, environ, temporary)
+                held.enter_context(in_use(model.path.parent))
+        yield model
 
 
 def import_from_hub(
@@ -78,10 +99,7 @@ def cache_folder(settings: SourceSettings, temporary: Path) -> Path:
         folder.mkdir(mode=0o777 if given else 0o700, parents=bool(given), exist_ok=True)
         state = folder.lstat()
     except OSError as error:
-        raise ConfigError(
-            f"HUB_CACHE_DIR: expected a folder that user {os.geteuid()} may write in, got {folder} ({error.strerror}); "
-            f"set HUB_CACHE_DIR to another folder"
-        ) from None
+        raise ConfigError(_not_writable(str(folder), error)) from None
     # Anyone may make files in a folder for temporary files.
     if not given and (not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o022):
         raise ConfigError(
@@ -89,6 +107,13 @@ def cache_folder(settings: SourceSettings, temporary: Path) -> Path:
             f"{state.st_uid}; remove it, or set HUB_CACHE_DIR to another folder"
         )
     return folder
+
+
+def _not_writable(folder: str, error: OSError) -> str:
+    return (
+        f"HUB_CACHE_DIR: expected a folder that user {os.geteuid()} may write in, got {folder} ({error.strerror}); "
+        f"set HUB_CACHE_DIR to another folder"
+    )
 
 
 def _result_of(command: list[str], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -115,12 +140,16 @@ def _result_of(command: list[str], environ: Mapping[str, str]) -> dict[str, Any]
     return result
 
 
-def failure_of(error: Exception) -> dict[str, str]:
-    """The result of an import that failed."""
+def failure_of(error: Exception, folder: str) -> dict[str, str]:
+    """The result of an import into the cache `folder` that failed."""
     from textclf.hub.errors import HubError
 
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return {"kind": "full", "message": str(error)}
+    if isinstance(cause, OSError) and cause.errno in _FORBIDDEN:
+        return {"kind": "config", "message": _not_writable(folder, cause)}
     if isinstance(error, OSError):
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return {"kind": "full" if is_full else "file", "message": f"HUB_CACHE_DIR: {error}"}
+        return {"kind": "file", "message": f"HUB_CACHE_DIR: {error}"}
     kind = "config" if isinstance(error, ConfigError) else "fetch" if isinstance(error, HubError) else "unusable"
     return {"kind": kind, "message": str(error)}

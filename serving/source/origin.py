@@ -17,12 +17,16 @@ class Origin:
         sha256: hash of the archive, or of the weights, in hex digits.
         etag: ETag of an S3 object; None otherwise.
         commit: commit of a model of the Hub; None otherwise.
+        tokenizer: name of another model of the Hub whose tokenizer is used; None otherwise.
+        tokenizer_commit: its commit.
     """
 
     location: str
     sha256: str
     etag: str | None = None
     commit: str | None = None
+    tokenizer: str | None = None
+    tokenizer_commit: str | None = None
 
     def to_text(self) -> str:
         """The value of VARIABLE."""

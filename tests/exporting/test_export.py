@@ -12,11 +12,13 @@ from tiny_engine import GOLDEN_TEXTS, tiny_reviews, tiny_weights, write_version
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from textclf.__main__ import main
+from textclf.environment import import_openvino
 from textclf.errors import ConfigError
 from textclf.exporting.command import export
 from textclf.exporting.engine_weights import golden_error, weights_of_engine, weights_of_graph
 from textclf.exporting.exported_model import differences, read_model
 from textclf.exporting.hugging_face import write_hugging_face
+from textclf.graph.bert_weights import UnknownEncoderError
 from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.importing.importer import ImportOptions, import_classifier
 from textclf.runtime.loading import predictor_of_version
@@ -77,6 +79,16 @@ def test_every_form_of_an_encoder_is_recognised(form):
     _, found = weights_of_graph(build_graph(tiny_weights(2), form))
     assert dataclasses.replace(found, epsilon=form.epsilon) == form
     assert found.epsilon == pytest.approx(form.epsilon)
+
+
+def test_a_graph_of_another_form_is_refused():
+    ops = import_openvino().opset13
+    graph = build_graph(tiny_weights(2), GraphForm())
+    equal = next(node for node in graph.get_ordered_ops() if node.get_type_name() == "Equal")
+    padding = ops.convert(ops.constant(np.float32(0)), str(equal.input(1).get_element_type().get_type_name()))
+    equal.input(1).replace_source_output(padding.output(0))
+    with pytest.raises(UnknownEncoderError, match=r"a graph of another form \(AttributeError"):
+        weights_of_graph(graph)
 
 
 def test_numpy_reads_the_folder_with_equal_probabilities(versions, folder):

@@ -14,6 +14,10 @@ import pytest
 from loopback_hub import SIGNATURE, Hub, running_hub
 from serving_stack import ROOT, free_port
 
+from textclf.hub.client import HubClient
+from textclf.hub.download import download_model, find_commit
+from textclf.hub.names import HubName
+
 NAME = "tests/tiny"
 TOKEN = "hf_token-of-nobody"  # noqa: S105
 WEIGHTS = bytes(range(256)) * 2000
@@ -198,9 +202,6 @@ def test_a_private_model_needs_its_token(hub, tmp_path):
 def test_the_cache_serves_without_the_hub(hub, tmp_path):
     (commit,) = hub.models[NAME]
     _, _, folder = download(hub, None, HF_HOME=str(tmp_path))
-    refs = Path(folder).parents[1] / "refs"
-    refs.mkdir()
-    (refs / "main").write_text(commit, "utf-8")  # As downloads of a branch do, such as those of transformers.
     closed = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     for environ in (closed, {"HF_HUB_OFFLINE": "1"}):
         for name in (NAME, f"{NAME}@{commit}"):
@@ -211,6 +212,30 @@ def test_the_cache_serves_without_the_hub(hub, tmp_path):
     ):
         kind, message, _ = download(None, tmp_path / "empty", **environ)
         assert (kind, says in message) == ("HubUnreachableError", True), message
+
+
+def test_a_tokenizer_alone_is_found_in_the_cache(hub, tmp_path):
+    commit = hub.add("tests/words", {"tokenizer.json": b"{}"})
+    name = HubName("tests/words")
+    clients = [HubClient(tmp_path, endpoint) for endpoint in (hub.endpoint, f"http://127.0.0.1:{free_port()}")]
+    found = [download_model(client, find_commit(client, name), 100, "", tokenizer_only=True) for client in clients]
+    assert found[0] == found[1]
+    assert found[1].commit == commit
+
+
+def test_ctrl_c_keeps_what_was_downloaded(hub, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    client = HubClient(tmp_path, hub.endpoint)
+    listing = client.list_files(HubName(NAME))
+    with monkeypatch.context() as patch:
+        patch.setattr("textclf.hub.download.check_content", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            download_model(client, listing, 10**7, "")
+    hub.requests.clear()
+    assert contents(download_model(client, listing, 10**7, "").folder) == NEEDED
+    assert not [one for one in hub.requests if one.path.endswith("/config.json")]
 
 
 def test_a_hub_that_does_not_respond_is_one_line(hub, tmp_path):

@@ -29,7 +29,9 @@ def test_a_source_is_a_path_or_a_name(tmp_path, monkeypatch, source, expected):
     assert hub_name_of(source, "SOURCE") == expected
 
 
-@pytest.mark.parametrize("text", ["", "a/b/c", "a--b/c", "-a/b", "a/b@", "a/b@v 1", "a/..", "a" * 97, "a/b\nc"])
+@pytest.mark.parametrize(
+    "text", ["", "a/b/c", "a--b/c", "-a/b", "a/b@", "a/b@v 1", "a/b@v/../../c", "a/..", "a" * 97, "a/b\nc"]
+)
 def test_malformed_names_are_one_line(text):
     with pytest.raises(ConfigError) as refused:
         HubName.parse(text, "HUB_MODEL_NAME")

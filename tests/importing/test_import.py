@@ -17,6 +17,7 @@ from textclf.errors import ConfigError, InputError, ModelStoreError, SourceError
 from textclf.importing.checkpoint import FAMILIES
 from textclf.importing.importer import CalibrationTexts, ImportOptions, import_classifier
 from textclf.monitoring.samples import open_version
+from textclf.report.versions import describe_version
 from textclf.runtime.loading import predictor_of_version
 from textclf.store.model_store import ModelStore
 from textclf.tokenization.library_tokenizer import LibraryTokenizer
@@ -75,7 +76,8 @@ def test_one_logit_is_a_probability_of_its_label(imported):
 def test_the_manifest_says_where_it_came_from(imported):
     source = imported["xlm-roberta"].manifest.source
     assert {**source, "sha256": ""} == {
-        "handle": "xlm-roberta", "revision": "", "family": "xlm-roberta", "sha256": "", "license": "",
+        "handle": "xlm-roberta", "revision": "", "tokenizer": "", "tokenizer_revision": "", "family": "xlm-roberta",
+        "sha256": "", "license": "",
     }  # fmt: skip
     assert len(source["sha256"]) == 64
 
@@ -86,7 +88,7 @@ def test_words_cover_all_tokens(imported, family):
     for text in [*TEXTS, "", " ", "don't"]:
         words = list(tokenizer.words(text))
         ids = [piece for *_, pieces in words for piece in pieces]
-        assert ids == tokenizer([text])[0].wordpieces or not words
+        assert ids == tokenizer([text])[0].wordpieces
         assert all(0 <= start <= end <= len(text) for _, start, end, _ in words)
 
 
@@ -112,7 +114,30 @@ def test_the_command_with_labelled_texts(tmp_path, capsys):
     assert version.manifest.engine["precision"] == "int8"
     assert version.has("reference.npz")
     assert version.manifest.metrics["validation"]["n"] > 50
-    assert "engine in int8" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "quantises to int8 with" in printed
+    assert "engine in int8" in printed
+    assert "metrics of the imported model" in describe_version(version)
+
+
+def test_a_data_set_calibrates_with_its_train_part(tmp_path, capsys):
+    for part, text in (("train", "good"), ("test", "never read")):
+        for label in ("neg", "pos"):
+            folder = tmp_path / "data" / part / label
+            folder.mkdir(parents=True)
+            (folder / "1.txt").write_text(f"{text} {label}")
+    arguments = [str(FOLDER / "bert"), "--model-dir", str(tmp_path / "store"), "--precision", "float32"]
+    assert run([*arguments, "--calibration", str(tmp_path / "data")]) == 0
+    assert "drift reference of 2 texts" in capsys.readouterr().out
+
+
+def test_another_tokenizer_is_named(tmp_path):
+    store = tmp_path / "store"
+    arguments = ["--tokenizer", str(FOLDER / "distilbert"), "--precision", "float32", "--model-dir", str(store)]
+    assert run([str(FOLDER / "bert"), *arguments]) == 0
+    manifest = ModelStore(store).open(ModelStore(store).current_id()).manifest
+    assert (manifest.source["tokenizer"], manifest.source["tokenizer_revision"]) == ("distilbert", "")
+    assert manifest.encoder["model_to_handle"] == "distilbert"
 
 
 def test_an_archive_with_shards_in_16_bits(copy, tmp_path, capsys, imported):
@@ -267,7 +292,7 @@ def test_texts_that_no_tokenizer_reads(imported):
 
 
 def test_a_damaged_tokenizer_of_a_version(imported, tmp_path):
-    shutil.copytree(imported["bert"].part("engine"), tmp_path / "engine")
+    shutil.copytree(imported["roberta"].part("engine"), tmp_path / "engine")
     (tmp_path / "engine" / "library_tokenizer.json").write_text("{")
     with pytest.raises(ModelStoreError, match="expected a tokenizer"):
         LibraryTokenizer.load(tmp_path / "engine")

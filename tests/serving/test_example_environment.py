@@ -110,6 +110,8 @@ def test_a_model_of_the_hub(folder, tmp_path):
                 "sha256": sha256_of_file(tmp_path / "reviews" / "model.safetensors"),
                 "etag": None,
                 "commit": commit,
+                "tokenizer": None,
+                "tokenizer_commit": None,
             }
             assert stack.stop() == 0, stack.log
         assert not list((tmp_path / "home").iterdir()), "SERVERLESS writes below TMPDIR only"

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from loopback_hub import Hub, running_hub
@@ -12,6 +13,7 @@ from tiny_engine import write_version
 from serving.source.fetch import FetchedModel
 from serving.source.hub_cache import HubCache
 from serving.source.location import HubModel
+from textclf.files import in_use, locked
 from textclf.hub.client import HubClient
 from textclf.hub.download import Downloaded
 from textclf.hub.errors import HubUnreachableError
@@ -113,10 +115,88 @@ def test_a_branch_that_moved_is_imported_again(servers):
 def test_the_tokenizer_may_be_of_another_model(servers):
     (commit,) = servers.hub.models[NAME]
     other = servers.hub.add("tests/other", {"tokenizer.json": b"[]", "config.json": b"{}"})
-    servers.start(tokenizer="tests/other")
+    origin = servers.start(tokenizer="tests/other").origin
+    assert (origin.location, origin.tokenizer, origin.tokenizer_commit) == (NAME, "tests/other", other)
     servers.start()
     assert servers.imports == [(commit, other), (commit,)]
     assert servers.hub.count("GET", "/tests/other/resolve") == 1, "only its tokenizer is downloaded"
+
+
+# What no server needs.
+
+
+def models(servers):
+    return {path.name for path in (servers.folder / "models").iterdir()}
+
+
+def move(servers):
+    return servers.hub.add(NAME, {**FILES, "config.json": b"{ }"})
+
+
+def test_a_former_commit_of_a_branch_is_removed(servers):
+    first = servers.start()
+    move(servers)
+    second = servers.start()
+    assert models(servers) == {second.path.parent.name}
+    assert servers.said[-1].startswith(f"removed {first.path.parent.name} from the cache, a commit that {NAME} had")
+    assert servers.start() == second
+
+
+def test_a_former_commit_stays_while_a_server_has_it(servers):
+    first = servers.start()
+    move(servers)
+    with in_use(first.path.parent):
+        second = servers.start()
+        open_model(first.path).verify()
+    assert len(models(servers)) == 2
+    servers.start()
+    assert models(servers) == {second.path.parent.name}
+    with pytest.raises(FileNotFoundError), in_use(first.path.parent):
+        pass
+
+
+@pytest.mark.parametrize("of_another", ["pinned", "tagged", "with another tokenizer"])
+def test_a_former_commit_stays_for_other_servers(servers, of_another):
+    (commit,) = servers.hub.models[NAME]
+    if of_another == "with another tokenizer":
+        servers.hub.add("tests/other", {"tokenizer.json": b"[]", "config.json": b"{}"})
+        kept = servers.start(tokenizer="tests/other")
+    else:
+        kept = servers.start()
+    if of_another == "pinned":
+        servers.start(f"{NAME}@{commit}")
+    elif of_another == "tagged":
+        (servers.folder / "refs" / "of-a-tag").write_text(commit)
+    move(servers)
+    servers.start()
+    assert len(models(servers)) == 2
+    open_model(kept.path).verify()
+
+
+def test_downloads_of_killed_imports_are_removed_and_those_of_living_ones_stay(servers):
+    for name in ("killed", "living"):
+        (servers.folder / "downloads" / name).mkdir(parents=True)
+        (servers.folder / "downloads" / name / "part").write_bytes(b"0")
+    (servers.folder / "locks").mkdir()
+    with locked(servers.folder / "locks" / "living"):
+        servers.start()
+        assert [path.name for path in (servers.folder / "downloads").iterdir()] == ["living"]
+    servers.start()
+    assert not list((servers.folder / "downloads").iterdir())
+
+
+def test_a_killed_import_continues_with_its_downloads(servers):
+    key = servers.start().path.parent.name
+    shutil.rmtree(servers.folder / "models")
+    part = servers.folder / "downloads" / key / "part"
+    part.parent.mkdir()
+    part.write_bytes(b"0")
+    seen = []
+    say, servers.said = servers.said, SimpleNamespace(append=lambda line: seen.append((line, part.exists())))
+    servers.start()
+    servers.said = say
+    assert seen[0] == (f"downloads {NAME} (commit {servers.imports[0][0]})", True)
+    assert not part.exists()
 
 
 def test_a_damaged_file_is_imported_again(servers):

@@ -29,8 +29,9 @@ from tiny_engine import write_version
 
 from serving.api.errors import ErrorCode
 from serving.server import healthcheck, launcher
+from serving.server.fresh_folders import fresh_folder
 from serving.server.healthcheck import reachable
-from serving.server.launcher import fresh_folder, serve
+from serving.server.launcher import serve
 from serving.server.preflight import check_model, find_nginx, model_path, why_not_writable
 from serving.server.programs import User, gunicorn_program, nginx_conf
 from serving.server.supervisor import Program

@@ -1,5 +1,6 @@
 """HUB_MODEL_NAME: each failure at the start is one line with one status, and leaves nothing outside the cache."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -13,6 +14,8 @@ from loopback_hub import Hub, running_hub
 from serving_stack import ROOT, free_port, running_stack, wait_for
 
 from serving.server import launcher
+from serving.source.hub_start import failure_of
+from textclf.errors import ModelStoreError
 
 NAME = "tests/tiny"
 FILES = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": bytes(100_000)}
@@ -68,6 +71,8 @@ def test_sigterm_ends_an_import(hub, tmp_path):
         ({}, "broken", 3, "tests/tiny: model.safetensors: expected SHA-256"),
         ({"MODEL_MAX_BYTES": "1000"}, "", 4, "tests/tiny: expected at most 1,000 bytes to download, got 100,004"),
         ({"HUB_CACHE_DIR": "/dev/null/cache"}, "", 2, "HUB_CACHE_DIR: expected a folder that user"),
+        # A folder that exists, in which not even root can write.
+        ({"HUB_CACHE_DIR": "/sys/kernel"}, "", 2, "HUB_CACHE_DIR: expected a folder that user"),
         (
             {"HUB_CACHE_DIR": "/var/none", "SERVERLESS": "1"},
             "",
@@ -80,6 +85,21 @@ def test_each_failure_is_one_line_and_one_status(hub, capfd, tmp_path, environ, 
     hub.fault = fault
     found, line = refused(capfd, hub, tmp_path, **environ)
     assert (found, line[: len(says) + 7]) == (status, f"error: {says}")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EACCES, "config"), (errno.EPERM, "config"), (errno.EROFS, "config"), (errno.ENOSPC, "full"),
+        (errno.EDQUOT, "full"), (errno.EIO, "file"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_file_system_by_what_to_do(number, kind):
+    error = OSError(number, os.strerror(number), "/cache/locks")
+    assert failure_of(error, "/cache")["kind"] == kind
+    wrapped = ModelStoreError("the store can't be written")
+    wrapped.__cause__ = error
+    assert failure_of(wrapped, "/cache")["kind"] == ("unusable" if kind == "file" else kind)
 
 
 def test_without_the_extra_it_is_named(hub, capfd, tmp_path):

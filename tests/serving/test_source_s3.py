@@ -215,6 +215,8 @@ def test_a_model_in_s3_is_served(s3: MotoServer, archive, tmp_path, short_folder
             "sha256": sha256_of_file(archive),
             "etag": etag,
             "commit": None,
+            "tokenizer": None,
+            "tokenizer_commit": None,
         }
         assert not list(short_folder.rglob("model.tar.gz"))
         assert stack.stop() == 0, stack.log

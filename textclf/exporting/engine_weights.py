@@ -43,7 +43,7 @@ def weights_of_graph(graph: Any) -> tuple[dict[str, NDArray[np.float32]], GraphF
     """
     try:
         return _read(graph.get_ordered_ops())
-    except (IndexError, KeyError, RuntimeError, StopIteration, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, StopIteration, TypeError, ValueError) as error:
         raise UnknownEncoderError(f"a graph of another form ({type(error).__name__}: {error})") from error
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from textclf.errors import ConfigError
+from textclf.files import atomic_file
 from textclf.hub.errors import HubError, HubUnreachableError, UnusableHubModelError
-from textclf.hub.files import HubFile
+from textclf.hub.files import CONFIG, TOKENIZER, HubFile
 from textclf.hub.names import HubName
 
 _NO_PACKAGE = (
@@ -80,13 +81,18 @@ class HubClient:
         return Listing(name, str(info.sha), tuple(_file_of(sibling) for sibling in info.siblings or ()))
 
     def cached_files(self, name: HubName) -> Listing | None:
-        """The files of a revision in the cache, without a request; None if there are none."""
+        """The files of a revision in the cache, without a request; None if there are none.
+
+        A branch or a tag has the commit of the last remember(), or of a download by another program.
+        """
         hub = _library()
-        try:
-            found = hub.try_to_load_from_cache(name.name, "config.json", cache_dir=self.cache, revision=name.revision)
-        except ValueError:  # The library's own check of names.
-            found = None
-        if not isinstance(found, str):
+        found = None
+        for file in (CONFIG, TOKENIZER):  # A model, or a tokenizer alone.
+            with contextlib.suppress(ValueError):  # The library's own check of names.
+                found = hub.try_to_load_from_cache(name.name, file, cache_dir=self.cache, revision=name.revision)
+            if isinstance(found, str):
+                break
+        else:
             return None
         folder = Path(found).parent
         files = tuple(HubFile(path.name) for path in sorted(folder.iterdir()) if path.is_file())
@@ -106,6 +112,17 @@ class HubClient:
         with _errors_named(name, path):
             found = hub.hf_hub_download(name.name, path, revision=commit, cache_dir=self.cache, endpoint=self.endpoint)
         return Path(found)
+
+    def remember(self, listing: Listing, folder: Path) -> None:
+        """Note in the cache which commit a branch or a tag has, now that `folder` has its files.
+
+        The library itself notes it only if it is asked for the branch.
+        """
+        if listing.name.is_pinned:
+            return
+        ref = folder.parents[1] / "refs" / listing.name.revision
+        with contextlib.suppress(OSError), atomic_file(ref) as file:  # The cache may be read-only.
+            file.write(listing.commit)
 
 
 def _library() -> Any:

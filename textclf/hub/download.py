@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.hub.client import HubClient, Listing
-from textclf.hub.errors import HubUnreachableError
+from textclf.hub.errors import HubError, HubUnreachableError
 from textclf.hub.files import HubFile, check_content, check_size, needed_files
 from textclf.hub.names import HubName
 
@@ -21,6 +21,8 @@ class Downloaded:
 
 def find_commit(client: HubClient, name: HubName) -> Listing:
     """The files of a revision: from the Hub, or from the cache if the Hub can't be reached.
+
+    The cache knows the commit that a branch or a tag had at its last download.
 
     Raises:
         ConfigError: if the extra `hub` is missing.
@@ -53,7 +55,9 @@ def download_model(
     name = listing.name
     files = needed_files(name, listing.files, tokenizer_only=tokenizer_only)
     check_size(name, files, max_bytes, remedy)
-    return Downloaded(name, listing.commit, _folder_of(client, listing, files))
+    folder = _folder_of(client, listing, files)
+    client.remember(listing, folder)
+    return Downloaded(name, listing.commit, folder)
 
 
 def _folder_of(client: HubClient, listing: Listing, files: Sequence[HubFile]) -> Path:
@@ -62,7 +66,7 @@ def _folder_of(client: HubClient, listing: Listing, files: Sequence[HubFile]) ->
         path = client.download(listing.name, listing.commit, file.path)
         try:
             check_content(listing.name, file, path)
-        except BaseException:
+        except HubError:
             # The next attempt is to download it again.
             path.resolve().unlink(missing_ok=True)
             path.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ class HubName:
             ConfigError: if the text is no name of a model.
         """
         name, _, revision = text.strip().removeprefix(PREFIX).partition("@")
-        if "@" in text and not _REVISION.fullmatch(revision):
+        if "@" in text and (not _REVISION.fullmatch(revision) or ".." in revision):
             raise ConfigError(
                 f"{setting}: {_FORM}, got the revision {revision[:100]!r}; give a branch, a tag or a commit"
             )

@@ -1,6 +1,7 @@
 """`textclf import`: save a classifier of the Hugging Face library as a version."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import click
@@ -8,6 +9,8 @@ import click
 from textclf.cli.commands import Command
 from textclf.cli.options import field_options, record_options
 from textclf.config import DataOptions
+from textclf.data.dataset_layout import find_part
+from textclf.data.part_names import TRAIN
 from textclf.data.readers import read_part
 from textclf.errors import ConfigError
 from textclf.importing.checkpoint import CONFIG_FILE
@@ -28,7 +31,8 @@ _PATH = click.Path(path_type=Path)
     "--calibration",
     type=_PATH,
     metavar="FILE",
-    help="Texts like those to be read: a table or class folders. int8 and the drift reference need them.",
+    help="Texts like those to be read: a table, class folders, or a data set, whose train part is read. int8 and the "
+    "drift reference need them.",
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", help="Arithmetic of the engine.")
 @click.option("--promote", is_flag=True, help="Make the version current, although the store has one.")
@@ -56,10 +60,11 @@ def main(
     before = store.current_id()
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(opened_source(handle, "HANDLE", CONFIG_FILE))
-        other = None
+        options, other = ImportOptions(source.handle, source.revision, precision=precision), None
         if tokenizer is not None:
-            other = opened.enter_context(opened_source(tokenizer, "--tokenizer", TOKENIZER_FILE)).folder
-        options = ImportOptions(source.handle, source.revision, precision)
+            found = opened.enter_context(opened_source(tokenizer, "--tokenizer", TOKENIZER_FILE))
+            options = dataclasses.replace(options, tokenizer=found.handle, tokenizer_revision=found.revision)
+            other = found.folder
         version = import_classifier(source.folder, store, options, other, texts, click.echo)
     if promote and store.current_id() != version.id:
         store.promote(version.id, expected_current=before)
@@ -67,7 +72,7 @@ def main(
 
 
 def _calibration_texts(path: Path, reading: DataOptions) -> CalibrationTexts:
-    part = read_part(path, reading, needs_label=False)
+    part = read_part(find_part(path, TRAIN), reading, needs_label=False)
     if not part.texts:
         raise ConfigError(f"--calibration: expected texts in {path}, found none")
     labelled = sum(map(bool, part.labels))

@@ -190,7 +190,8 @@ def _facts(
     manifest: Manifest, evaluation: Evaluation | None, split_name: str, other_data: str | None
 ) -> list[tuple[str, str]]:
     """Titles and texts: which model was measured, on what."""
-    rows = [("model", "the trained encoder, before its engine was made")]
+    state = "" if manifest.source else ", before its engine was made"
+    rows = [("model", f"the {manifest.measured}{state}")]
     if evaluation is not None:
         precision = manifest.engine.get("precision") or "SavedModel"
         stages = ", with the linear stage" if manifest.cascade.get("settings") else ""

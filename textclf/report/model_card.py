@@ -136,7 +136,7 @@ def _results(manifest: Manifest) -> list[str]:
     if split is None or not found:
         return []
     metrics = manifest.metrics[split]
-    lines = ["", "## Results", "", f"The trained encoder on {metrics['n']:,} {_SPLIT_TITLES[split]} texts:", ""]
+    lines = ["", "## Results", "", f"The {manifest.measured} on {metrics['n']:,} {_SPLIT_TITLES[split]} texts:", ""]
     rows = [(title, f"{value:.4f}", f"{low:.4f} to {high:.4f}") for _, title, value, low, high in found]
     for name, title in (
         ("roc_auc", "ROC AUC"),

@@ -143,7 +143,7 @@ def describe_version(version: ModelVersion) -> str:
             [split, _texts(manifest, split), *(_figure(_metric(manifest, split, name)) for name in _METRICS)]
             for split in splits
         ]
-        lines += ["", "metrics of the trained encoder", *_indent(table(rows))]
+        lines += ["", f"metrics of the {manifest.measured}", *_indent(table(rows))]
         lines += _per_class(manifest, splits[0])
     if splits := _cascade_splits(manifest):
         rows = [["", *splits]] + [
@@ -151,7 +151,7 @@ def describe_version(version: ModelVersion) -> str:
             for name, (title, _) in _CASCADE_RESULTS.items()
         ]
         lines += ["", "cascade", *_indent(table(rows))]
-    for title in ("data", "training", "calibration", "parity", "software"):
+    for title in ("source", "data", "training", "calibration", "parity", "software"):
         if values := getattr(manifest, title):
             lines += ["", title, *_indent(table([(key, _value(value)) for key, value in _flat(values)]))]
     return "\n".join(lines)

@@ -65,7 +65,8 @@ class Manifest:
         unusual: "judges_words" (false if only texts without letters are recognised), "texts", the number of held-out
             texts that were judged, and "flagged", how many of them are unusual by reason (textclf.runtime.unusual);
             empty for a version that marks no text.
-        source: of an imported version "handle", "revision" (commit on the Hub, or ""), "family", "sha256" of the
+        source: of an imported version "handle", "revision" (commit on the Hub, or ""), "tokenizer" and
+            "tokenizer_revision" (the same of another model with the tokenizer, or ""), "family", "sha256" of the
             weights, and "license" as the model card states it; empty for a version that was trained.
         unsure: thresholds per class, below which predictions are unsure, and how they were chosen
             (textclf.evaluation.unsure_thresholds); empty for a version without thresholds.
@@ -137,6 +138,11 @@ class Manifest:
         for path, digest in self.files.items():
             self._check("files", _is_inner_path(path), f"paths inside the version (not {path!r})")
             self._check("files", isinstance(digest, str) and bool(_SHA256.fullmatch(digest)), "SHA-256 in hex digits")
+
+    @property
+    def measured(self) -> str:
+        """The name of what its metrics are of."""
+        return "imported model" if self.source else "trained encoder"
 
     @property
     def max_wordpieces(self) -> int:
