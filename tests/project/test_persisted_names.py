@@ -254,8 +254,8 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def imported_version(tmp_path_factory) -> Path:
-    source = ROOT / "tests" / "importing" / "checkpoints" / "bert"
-    return import_classifier(source, ModelStore(tmp_path_factory.mktemp("imported")), ImportOptions("bert")).path
+    source = ROOT / "tests" / "importing" / "checkpoints" / "roberta"
+    return import_classifier(source, ModelStore(tmp_path_factory.mktemp("imported")), ImportOptions("roberta")).path
 
 
 def test_the_model_store(written, trained_version, imported_version):

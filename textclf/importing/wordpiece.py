@@ -84,9 +84,9 @@ def _compare(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -
 
 def _vocabulary(model: Mapping[str, Any]) -> list[str]:
     """The tokens by their ids, which have no gaps."""
-    ids = model.get("vocab")
-    pieces = sorted(ids, key=ids.__getitem__) if isinstance(ids, dict) else []
-    if not pieces or [ids[piece] for piece in pieces] != [*range(len(pieces))]:
+    ids = model["vocab"]
+    pieces = sorted(ids, key=ids.__getitem__)
+    if [ids[piece] for piece in pieces] != [*range(len(pieces))]:
         raise OtherTokenizerError("the ids of the vocabulary have gaps")
     return pieces
 

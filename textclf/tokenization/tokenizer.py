@@ -31,7 +31,10 @@ MAX_WORDPIECES = 2**20
 # A longer word becomes [UNK] (max_bytes_per_word of tensorflow_text.BertTokenizer). Hugging Face counts characters.
 MAX_WORD_BYTES = 100
 TENSORFLOW_TEXT, HUGGING_FACE = "tensorflow-text", "hugging-face"
-_NORMALISATIONS = {TENSORFLOW_TEXT: TensorFlowText, HUGGING_FACE: HuggingFace}
+_NORMALISATIONS: dict[str, Callable[[bool], Normalisation]] = {
+    TENSORFLOW_TEXT: TensorFlowText,
+    HUGGING_FACE: HuggingFace,
+}
 # Marks a prefix of wordpieces that is not a wordpiece itself.
 _NO_PIECE = -1
 # Words whose wordpieces are cached: about 5 MB.
