@@ -44,12 +44,12 @@ STOPSIGNAL SIGTERM
 CMD ["train"]
 
 # A stage of its own for the packages, so that pip's leftovers do not reach the image. EXTRAS are names of locks:
-# --build-arg EXTRAS="aws hub" adds boto3, for models from S3, and what imports classifiers from the Hub. A model of the
-# Hub needs the latter, so HUB_MODEL_NAME adds it too.
+# --build-arg EXTRAS="aws hub otel" adds boto3, for models from S3, what imports classifiers from the Hub, and traces. A
+# model of the Hub needs the second, so HUB_MODEL_NAME adds it too.
 FROM base AS serving-packages
 ARG EXTRAS=""
 ARG HUB_MODEL_NAME=""
-COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./
+COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt requirements-otel.txt ./
 RUN python3 -m venv /opt/venv && \
     for name in serving $EXTRAS ${HUB_MODEL_NAME:+hub}; do \
         pip install --require-hashes --requirement "requirements-$name.txt" || exit 1; \

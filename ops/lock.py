@@ -39,6 +39,10 @@ LOCKS = {
         "Classifiers from the Hugging Face Hub: the base and the extra hub.",
         ["--extra", "hub", "--constraint", "requirements.txt"],
     ),
+    "requirements-otel.txt": (
+        "Traces of requests: the base and the extra otel.",
+        ["--extra", "otel", "--constraint", "requirements.txt"],
+    ),
 }
 
 

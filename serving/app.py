@@ -3,9 +3,11 @@
 import functools
 import logging
 import sys
+import time
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, after_this_request, request
 
@@ -34,6 +36,7 @@ from serving.observability.metrics import CONTENT_TYPE as METRICS_TYPE
 from serving.observability.metrics import Metrics
 from serving.observability.middleware import RequestMiddleware, record_of
 from serving.observability.request_record import RequestRecord
+from serving.observability.tracing import begin_trace
 from serving.openapi import openapi_document
 from serving.pages import register_pages
 from serving.prediction_logging.dual_scoring import DualScoringSampler
@@ -52,6 +55,9 @@ from textclf.data.prediction_log.log import PredictionLog
 from textclf.runtime.backend import Timings
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from serving.observability.trace_export import RequestTracer
 
 _LOG = logging.getLogger(__name__)
 # On one thread, batching saves up to half the time of texts below 64 tokens, and nothing above. A small batch keeps
@@ -91,6 +97,7 @@ def create_app(
     served: ServedVersion | None = None,
     is_draining: Callable[[], bool] = lambda: False,
     origin: Origin | None = None,
+    tracer: "RequestTracer | None" = None,
 ) -> Flask:
     """Create the app, with a thread that polls a model store for new versions.
 
@@ -100,6 +107,7 @@ def create_app(
         served: version that the server's workers serve, shared by them; None for a single process.
         is_draining: whether the server is about to stop, so that a load balancer shall use another one.
         origin: archive that the model was unpacked from; None for a folder.
+        tracer: sends traces of the requests; None sends none.
 
     Raises:
         TextClfError: if the model of `inference` can't be loaded.
@@ -140,8 +148,10 @@ def create_app(
         app.wsgi_app = PrefixMiddleware(app.wsgi_app, settings.root_path)  # type: ignore[method-assign]
     if origins := origins_of(settings.cors_origins):
         app.wsgi_app = CorsMiddleware(app.wsgi_app, origins)  # type: ignore[method-assign]
-    observers = (metrics.request_ended, AccessLog(sys.stdout, settings.log_text))
-    app.wsgi_app = RequestMiddleware(app.wsgi_app, metrics.request_started, observers)  # type: ignore[method-assign]
+    traces = () if tracer is None else (tracer.request_ended,)
+    observers = (metrics.request_ended, *traces, AccessLog(sys.stdout, settings.log_text))
+    begin = None if tracer is None else begin_trace
+    app.wsgi_app = RequestMiddleware(app.wsgi_app, metrics.request_started, observers, begin)  # type: ignore[method-assign]
     holder.start()
     if recorder is not None:
         recorder.start()
@@ -338,11 +348,13 @@ class Service:
     def _score(self, record: RequestRecord, predictor: Predictor, texts: list[str]) -> list[Prediction]:
         """Score and log texts, and add what they took to the record; a request may call it several times."""
         record.model = predictor.full_name
-        timings = record.timings or Timings()
+        timings = record.timings or Timings(parts=None if record.trace is None else [])
         batch = self.scorer.score(predictor, texts, request.environ, timings)
         # The page sends texts that a user still types; they would look like drift.
         if self.recorder is not None and request.environ.get("HTTP_X_PREDICTION_LOG") != OFF:
+            start = time.perf_counter()
             self.recorder.record(predictor, batch)
+            timings.note("log", start, time.perf_counter())
         record.timings = timings
         record.count(batch.predictions)
         if batch.stages is not None:

@@ -19,12 +19,13 @@ from textclf.errors import TextClfError
 
 if TYPE_CHECKING:
     from serving.app import Service
+    from serving.observability.trace_export import RequestTracer
 
 # gunicorn's WORKER_BOOT_ERROR.
 _BOOT_ERROR = 3
 # With the process id, so that equal lines of several workers can be told apart.
 _LOG_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
-# Limit at the end of the process for loading a model, and for writing to the prediction log.
+# Limit at the end of the process for loading a model, for writing to the prediction log, and for sending traces.
 _STOP_SECONDS = 5.0
 
 
@@ -58,20 +59,24 @@ def _application() -> Flask:
     # Imported here because prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import.
     from serving.app import create_app, inference_of
     from serving.model.served_version import VARIABLE, ServedVersion
+    from serving.observability.tracing import tracer_of
 
     file = os.environ.get(VARIABLE)
     served = ServedVersion(Path(file)) if file else None
     draining = os.environ.get(DRAINING_VARIABLE)
     is_draining = Path(draining).exists if draining else lambda: False
     inference = inference_of(settings, settings.model_path)
-    app = create_app(settings, inference, served, is_draining, origin_of(os.environ))
-    atexit.register(_end, app.extensions["textclf"])
+    tracer = tracer_of(os.environ)
+    app = create_app(settings, inference, served, is_draining, origin_of(os.environ), tracer)
+    atexit.register(_end, app.extensions["textclf"], tracer)
     return app
 
 
-def _end(service: "Service") -> None:
+def _end(service: "Service", tracer: "RequestTracer | None") -> None:
     """Stop the threads; end the process here if one goes on, such as a load: the engine's code would abort it."""
     service.stop(_STOP_SECONDS)
+    if tracer is not None:
+        tracer.stop(_STOP_SECONDS)
     if threading.active_count() > 1:
         logging.shutdown()
         sys.stdout.flush()

@@ -63,6 +63,8 @@ class AccessLog:
             fields["explanations"] = record.explanations
             fields["evaluations"] = record.evaluations
             fields["explain_ms"] = round(record.explain_seconds * 1000, 3)
+        if record.trace is not None and record.trace.trace_id:
+            fields["trace_id"] = record.trace.trace_id
         if record.error:
             fields["error"] = record.error
         if self._log_text:

@@ -24,6 +24,8 @@ from serving.settings import MAX_DISCARDS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from serving.observability.tracing import RequestTrace
+
 _RECORD = "textclf.request"
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}", re.ASCII)
 _DISCARD_PATIENCE = 3.0
@@ -43,14 +45,20 @@ class RequestMiddleware:
     """A WSGI app that gives each request a record and an id. A failing observer is logged once and stops no request.
 
     `on_start` is called before each request, and each of `on_end` with the record when the response is ready to send.
+    `begin_trace` makes the trace of the record; None: it has none.
     """
 
     def __init__(
-        self, app: "WSGIApplication", on_start: Callable[[], None], on_end: Iterable[Callable[[RequestRecord], None]]
+        self,
+        app: "WSGIApplication",
+        on_start: Callable[[], None],
+        on_end: Iterable[Callable[[RequestRecord], None]],
+        begin_trace: "Callable[[WSGIEnvironment], RequestTrace] | None" = None,
     ) -> None:
         self._app = app
         self._on_start = on_start
         self._on_end = tuple(on_end)
+        self._begin_trace = begin_trace
         self._failed: set[Callable[..., None]] = set()
         self._discard_slots = RequestSlots(MAX_DISCARDS, _DISCARD_PATIENCE)
 
@@ -58,6 +66,8 @@ class RequestMiddleware:
         """Serve a request."""
         start = time.perf_counter()
         record = environ[_RECORD] = _record(environ)
+        if self._begin_trace is not None:
+            record.trace = self._begin_trace(environ)
 
         def start_recorded(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             record.status = int(status[:3])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from serving.observability.tracing import RequestTrace
     from textclf.runtime.backend import Timings
     from textclf.runtime.prediction import Prediction
 
@@ -41,6 +42,7 @@ class RequestRecord:
         body_is_read: whether the whole body was read from the connection.
         is_left_to_nginx: whether nginx counts and logs the request, because it has closed the connection: its client
             left, or it gave the request up (unanswered.py).
+        trace: beginning of its spans; None without traces.
         seconds: time from the call of the app, after all headers arrived, until the response is ready to send.
     """
 
@@ -67,6 +69,7 @@ class RequestRecord:
     timings: "Timings | None" = None
     body_is_read: bool = False
     is_left_to_nginx: bool = False
+    trace: "RequestTrace | None" = None
     seconds: float = 0.0
 
     def count(self, predictions: "Sequence[Prediction]") -> None:

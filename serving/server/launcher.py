@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.hosting import read_settings
+from serving.observability.tracing import check_tracing
 from serving.observability.unanswered import UnansweredRequests
 from serving.server import preflight, programs
 from serving.server.fresh_folders import fresh_folder, remove_abandoned
@@ -101,6 +102,7 @@ def serve(environ: Mapping[str, str]) -> int:
             _say(f"SERVERLESS: {note}")
         sys.dont_write_bytecode = True
     settings = read_settings(environ)
+    check_tracing(environ)
     preflight.check_address(settings.host, settings.port)
     nginx = preflight.find_nginx(environ)
     if not source.serverless:

@@ -61,7 +61,9 @@ def test_lock_has_hashes_and_names_no_index(lock):
     assert not re.search(r"://|/(?:home|root|tmp|work|opt)/|--(?:extra-)?index|--find-links", text)
 
 
-@pytest.mark.parametrize("lock", ["requirements-serving.txt", "requirements-aws.txt", "requirements-hub.txt"])
+@pytest.mark.parametrize(
+    "lock", ["requirements-serving.txt", *(f"requirements-{extra}.txt" for extra in ("aws", "hub", "otel"))]
+)
 def test_locks_of_the_serving_image_are_parts_of_the_whole_without_tensorflow(lock):
     pinned = pins(lock)
     assert pinned.items() < pins("requirements.txt").items()
@@ -72,8 +74,9 @@ def test_the_serving_image_has_boto3_only_with_its_extra():
     assert "boto3" not in pins("requirements-serving.txt")
     assert "boto3" in pins("requirements-aws.txt")
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    locks = "requirements-serving.txt requirements-aws.txt requirements-hub.txt requirements-otel.txt"
     assert 'ARG EXTRAS=""\n' in dockerfile
-    assert "COPY requirements-serving.txt requirements-aws.txt requirements-hub.txt ./\n" in dockerfile
+    assert f"COPY {locks} ./\n" in dockerfile
     assert "for name in serving $EXTRAS ${HUB_MODEL_NAME:+hub}; do" in dockerfile
 
 

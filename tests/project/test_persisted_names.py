@@ -71,6 +71,7 @@ from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining.comparison import ModelPredictions, sure_counts, with_sure_counts
 from textclf.retraining.removals import Reason
 from textclf.retraining_options import CombineOptions, GateOptions
+from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import EMPTY, RULES, UNUSUAL, UNUSUAL_REASON
 from textclf.runtime.prediction import RULE, UNSURE
@@ -195,7 +196,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 29
+    assert len(LIST) == 30
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -487,7 +488,7 @@ def test_environment_variables():
     source = sources("*.py", "textclf/**/*.py", "serving/**/*.py", "ops/**/*.py")
     found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
-    names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS)_[A-Z_]+)\"", source))
+    names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS|OTEL)_[A-Z_]+)\"", source))
     # WSGI's names for parts of a request.
     of_request = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "PATH", "SCRIPT_NAME")
     names -= listed["server"] - listed["others"]
@@ -638,7 +639,17 @@ def test_error_codes():
 
 
 def test_the_access_log(seen):
-    assert set().union(*seen.log) == LIST["Access log"][""]
+    assert set().union(*seen.log) | {"trace_id"} == LIST["Access log"][""]  # The server sends no traces.
+
+
+def test_traces():
+    listed = LIST["Traces"]
+    source = sources("serving/observability/trace_export.py")
+    names = {name for name in re.findall(r'"([a-z]+\.[a-z_.]+)"', source) if not name.endswith(".")}
+    assert names == {name for where, names in listed.items() if where.startswith("attributes") for name in names}
+    of_timings = fields_of(Timings) - {"parts"}
+    of_app = set(re.findall(r'timings\.note\("(\w+)"', sources("serving/app.py")))
+    assert of_timings | of_app == listed["spans of stages"]
 
 
 def test_metrics(seen):

@@ -60,6 +60,7 @@ NOT_RUN = {
     "local_test/build_and_push.sh ": "tests/ops/test_sagemaker_page.py runs it",
     "local_test/sagemaker_": "tests/ops/test_sagemaker_page.py runs them",
     "ops/cloud_command.sh ": "tests/ops/test_sagemaker_page.py runs it",
+    "OTEL_EXPORTER_OTLP_ENDPOINT=": "runs until SIGTERM; tests/serving/test_tracing.py has a collector",
     "kubectl ": "needs a cluster; tests/deploy/test_kubernetes.py builds and validates the manifests",
     "docker ": "needs docker; make image-test builds and runs the image",
     "local_test/": "trains for a minute; tests/project/test_local_scripts.py runs the scripts",

@@ -12,6 +12,8 @@ from textclf.tokenization.windows import means_of_windows
 
 # Bounds memory where lengths are only estimated: a foreign model may pad every text to its own maximum.
 TEXTS_PER_BATCH = 64
+# Bounds what a request with many batches notes.
+_PARTS_PER_STEP = 8
 # English prose has about four characters per wordpiece; the estimate only orders and sizes batches.
 _CHARS_PER_TOKEN = 4
 
@@ -84,6 +86,22 @@ class ModelOutputs:
         return ModelOutputs(means_of_windows(self.logits, windows), embeddings)
 
 
+@dataclass(slots=True)
+class TimedPart:
+    """A time in which a step took place.
+
+    Attributes:
+        step: an attribute of Timings, or another name.
+        start, end: values of time.perf_counter.
+        seconds: without pauses in between.
+    """
+
+    step: str
+    start: float
+    end: float
+    seconds: float
+
+
 @dataclass
 class Timings:
     """Seconds spent in each step; every call adds to them.
@@ -93,12 +111,30 @@ class Timings:
         linear: the linear stage.
         queue: waiting for the engine while other calls use it.
         infer: computing in the encoder.
+        parts: when the steps took place, in order; None notes nothing.
     """
 
     tokenise: float = 0.0
     linear: float = 0.0
     queue: float = 0.0
     infer: float = 0.0
+    parts: list[TimedPart] | None = None
+
+    def add(self, step: str, start: float, end: float) -> None:
+        """Add the time between two values of time.perf_counter to a step, an attribute."""
+        setattr(self, step, getattr(self, step) + end - start)
+        self.note(step, start, end)
+
+    def note(self, step: str, start: float, end: float) -> None:
+        """Note when a step took place, if that is wanted; the last part of a step with many parts becomes longer."""
+        if self.parts is None:
+            return
+        same = [part for part in self.parts if part.step == step]
+        if len(same) < _PARTS_PER_STEP:
+            self.parts.append(TimedPart(step, start, end, end - start))
+        else:
+            same[-1].end = end
+            same[-1].seconds += end - start
 
 
 class Backend(Protocol):

@@ -94,8 +94,8 @@ class Engine:
             began = time.perf_counter()
             outputs = self._infer(ids)
             end = time.perf_counter()
-        timings.queue += began - start
-        timings.infer += end - began
+        timings.add("queue", start, began)
+        timings.add("infer", began, end)
         return ModelOutputs(outputs["logits"], outputs.get("embeddings"))
 
     def warm_up(self, tokens_per_batch: int) -> None:

@@ -287,7 +287,7 @@ class Predictor:
         start = time.perf_counter()
         encoded = self.backend.encode(texts, max_chars)
         if timings is not None:
-            timings.tokenise += time.perf_counter() - start
+            timings.add("tokenise", start, time.perf_counter())
         return encoded
 
     def run(
@@ -351,12 +351,12 @@ class Predictor:
                     )
                 start = time.perf_counter()
                 stages = self.cascade.first_stage(encoded.wordpieces)
-                timings.linear += time.perf_counter() - start
+                timings.add("linear", start, time.perf_counter())
             unusual: list[str | None] | None = None
             if self.unusual is not None and encoded.wordpieces is not None:
                 start = time.perf_counter()
                 unusual = list(map(self.unusual.reason, some, encoded.wordpieces))
-                timings.tokenise += time.perf_counter() - start
+                timings.add("tokenise", start, time.perf_counter())
         # The ids of whole texts are large and no longer needed.
         return ReadTexts(some, dataclasses.replace(encoded, wordpieces=None), stages, unusual)
 

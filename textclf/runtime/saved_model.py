@@ -65,7 +65,7 @@ class SavedModelBackend:
         """Logits of the texts, without embeddings. The model's own tokenizing counts as `infer`."""
         start = time.perf_counter()
         logits = logits_of_outputs(self._serve(list(inputs)))
-        timings.infer += time.perf_counter() - start
+        timings.add("infer", start, time.perf_counter())
         return ModelOutputs(logits)
 
     def warm_up(self, _tokens_per_batch: int) -> None:
