@@ -41,11 +41,11 @@ def options_of(tiny_checkpoint, few, folder):
 
 @pytest.fixture(scope="module")
 def trained_on_few(tiny_checkpoint, few, tmp_path_factory):
-    """The output of the command and the version that it saves; one option of the recipe is given."""
+    """The output of the command and the version that it saves; two options of the recipe are given."""
     folder = tmp_path_factory.mktemp("recipe")
     (folder / "costs.toml").write_text("unsure = 0.25\n", encoding="utf-8")
-    arguments = [*options_of(tiny_checkpoint, few, folder), "--init-lr", "5e-3", "--costs", str(folder / "costs.toml")]
-    result = CliRunner().invoke(train_model.main, arguments)
+    arguments = [*options_of(tiny_checkpoint, few, folder), "--init-lr", "5e-3", "--min-steps", "12"]
+    result = CliRunner().invoke(train_model.main, [*arguments, "--costs", str(folder / "costs.toml")])
     assert result.exit_code == 0, result.output
     return result, open_model(folder / "model")
 
@@ -191,7 +191,7 @@ def test_a_rare_class_gets_weights_if_they_help_a_probe(tiny_checkpoint, tmp_pat
     for path in sorted((root / "train" / "rare").iterdir())[3:]:
         path.unlink()
     if recalls is not None:
-        monkeypatch.setattr("textclf.training.compiled_training.recalls_by_weights", lambda *_: recalls)
+        monkeypatch.setattr("textclf.training.class_weights.recalls_by_weights", lambda *_: recalls)
     training = tiny_training(tiny_checkpoint, root, tmp_path, recipe="auto")
     training.read_dataset()
     # A retraining compares these with the recorded options.
@@ -231,6 +231,7 @@ def test_the_floor_is_the_encoder_before_it_reads_the_texts(tiny_checkpoint, few
     np.testing.assert_allclose(pretrained.probed, plain.probed, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_floor_has_no_texts_that_chose_the_epoch(tiny_checkpoint, few, tmp_path):
     training = tiny_training(tiny_checkpoint, few, tmp_path)
     training.compile()
