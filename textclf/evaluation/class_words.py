@@ -32,11 +32,12 @@ def class_words(
         texts: training texts; only the first MAX_TEXTS are read.
     """
     texts = texts[:MAX_TEXTS]
-    continues = [piece.startswith(_CONTINUATION) for piece in tokenizer.vocabulary]
+    continues, spellings = tokenizer.continues(), tokenizer.spellings()
     counts: Counter[tuple[int, ...]] = Counter()
     for text in tokenizer(list(texts)):
         counts.update(set(_words(text.wordpieces, continues)))
-    words = [word for word, count in counts.items() if count >= MIN_TEXTS and _is_readable(word, tokenizer)]
+    frequent = (word for word, count in counts.items() if count >= MIN_TEXTS and tokenizer.unknown_id not in word)
+    words = [word for word in frequent if any(map(str.isalnum, _spelled(word, spellings)))]
     if not words:
         return ((),) * linear.classes
     weights = linear(words) - linear([()])  # [words, K]
@@ -47,7 +48,7 @@ def class_words(
         best = np.argsort(-importance[:, class_id], kind="stable")[:MAX_WORDS]
         found.append(
             tuple(
-                ClassWord(_spelled(words[at], tokenizer), float(weights[at, class_id]), counts[words[at]])
+                ClassWord(_spelled(words[at], spellings), float(weights[at, class_id]), counts[words[at]])
                 for at in best
                 if importance[at, class_id] > 0
             )
@@ -66,9 +67,5 @@ def _words(wordpieces: Sequence[int], continues: Sequence[bool]) -> list[tuple[i
     return words
 
 
-def _is_readable(word: tuple[int, ...], tokenizer: TextTokenizer) -> bool:
-    return tokenizer.unknown_id not in word and any(map(str.isalnum, _spelled(word, tokenizer)))
-
-
-def _spelled(word: tuple[int, ...], tokenizer: TextTokenizer) -> str:
-    return "".join(tokenizer.vocabulary[piece].removeprefix(_CONTINUATION) for piece in word)
+def _spelled(word: tuple[int, ...], spellings: Sequence[str]) -> str:
+    return "".join(spellings[piece].removeprefix(_CONTINUATION) for piece in word)

@@ -92,7 +92,7 @@ def open_version(model_path: Path) -> OpenedVersion:
         raise ModelStoreError(f"{version.path}: expected a version with a drift reference, found none; {remedy}")
     version.verify([REFERENCE_FILE, "engine"])
     return OpenedVersion(
-        version, load_reference(version.part(REFERENCE_FILE)), list(load_tokenizer(version.part("engine")).vocabulary)
+        version, load_reference(version.part(REFERENCE_FILE)), load_tokenizer(version.part("engine")).spellings()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,14 +36,16 @@ _BEGINNINGS = ("\u0120", "\u2581")
 class LibraryTokenizer:
     """A tokenizer of the Hugging Face library, with the interface of textclf.tokenization.tokenizer.Tokenizer.
 
-    A text has one window. Several threads may call it.
+    Several threads may call it.
 
     Args:
         content: tokenizer.json of the model.
         max_length: maximum number of tokens of a text, with its two markers.
         lower_case: whether it folds case, by which equal texts are found.
+        truncation, head_fraction, windows: see TokenizerSettings.
 
     Attributes:
+        content: the argument.
         vocabulary: the tokens; the position is the id.
         padding_id, start_id, end_id, unknown_id, mask_id: ids of the special tokens.
 
@@ -51,10 +54,18 @@ class LibraryTokenizer:
         ImportError: if the library is not installed.
     """
 
-    def __init__(self, content: str, max_length: int, lower_case: bool = False) -> None:
-        self._content = content
+    def __init__(
+        self,
+        content: str,
+        max_length: int,
+        lower_case: bool = False,
+        truncation: str = "head",
+        head_fraction: float = 0.25,
+        windows: int = 1,
+    ) -> None:
+        self.content = content
         self._library = _library_of(content)
-        self.settings = TokenizerSettings(lower_case, max_length)
+        self.settings = TokenizerSettings(lower_case, max_length, truncation, head_fraction, windows)
         ids = self._library.get_vocab(with_added_tokens=True).values()
         size = max(ids, default=-1) + 1
         if size > 2 * len(ids) + _MAX_UNUSED:
@@ -86,18 +97,18 @@ class LibraryTokenizer:
             if max_chars is not None and exceeds(text, max_chars):
                 raise TextTooLongError(position, max_chars)
             ids = self._encoded(text).ids
-            kept = ids[: self.settings.max_length - SPECIAL_TOKENS]
+            kept = self.settings.truncated(ids)
             pieces = ids[:MAX_WORDPIECES]
             found.append(TokenizedText([self.start_id, *kept, self.end_id], len(ids) + SPECIAL_TOKENS, pieces))
         return found
 
     def windows(self, ids: list[int]) -> list[list[int]]:
-        """The encoder inputs of one text: `ids`, because these models read one window."""
-        return [ids]
+        """The encoder inputs of one text, each with both markers; `ids` are those of TokenizedText."""
+        return self.settings.windows_of(ids)
 
     def kept_positions(self, count: int) -> list[int]:
         """Positions of the tokens that the encoder reads of a text with `count` tokens, without markers."""
-        return [*range(min(count, self.settings.max_length - SPECIAL_TOKENS))]
+        return self.settings.kept_positions(count)
 
     def words(self, text: str) -> Iterator[WordPieces]:
         """The words of BasicTokenizer, each with its characters and with the tokens that begin in it.
@@ -123,6 +134,19 @@ class LibraryTokenizer:
         """Whether tokens spell a word."""
         return self.unknown_id not in self._encoded(word).ids
 
+    def spellings(self) -> list[str]:
+        """The vocabulary as people read it: without marks of first pieces, and "##" before those that continue a word.
+
+        A byte-level piece that ends within a character has U+FFFD there.
+        """
+        is_byte_level = '"ByteLevel"' in self.content
+        readable = (_characters_of(token) if is_byte_level else token for token in self.vocabulary)
+        plain = (text.removeprefix("\u2581").strip() for text in readable)
+        return [
+            f"{_CONTINUATION if continues else ''}{text.removeprefix(_CONTINUATION) or token}"
+            for text, token, continues in zip(plain, self.vocabulary, self.continues(), strict=True)
+        ]
+
     def continues(self) -> list[bool]:
         """Whether each token of the vocabulary continues a word."""
         if any(token.startswith(_BEGINNINGS) for token in self.vocabulary):
@@ -132,7 +156,7 @@ class LibraryTokenizer:
     def save(self, folder: Path) -> None:
         """Write library_tokenizer.json and tokenizer.json into `folder`."""
         with atomic_file(folder / LIBRARY_FILE) as file:
-            file.write(self._content)
+            file.write(self.content)
         write_settings(folder / SETTINGS_FILE, self.settings)
 
     @classmethod
@@ -144,10 +168,11 @@ class LibraryTokenizer:
         """
         settings, source = read_settings(folder / SETTINGS_FILE), folder / LIBRARY_FILE
         try:
-            return cls(source.read_text(encoding="utf-8"), settings.max_length, settings.lower_case)
+            reading = settings.truncation, settings.head_fraction, settings.windows
+            return cls(source.read_text(encoding="utf-8"), settings.max_length, settings.lower_case, *reading)
         except ImportError as error:
             raise ModelStoreError(
-                f"{folder}: expected the package tokenizers, which imported models need, found none; install the extra "
+                f"{folder}: expected the package tokenizers, which this tokenizer needs, found none; install the extra "
                 f"hub (pip install 'textclf[hub]')"
             ) from error
         except (OSError, UnicodeDecodeError, ConfigError) as error:
@@ -179,3 +204,19 @@ def _library_of(content: str) -> Library:
     library.no_truncation()
     library.no_padding()
     return library
+
+
+def _characters_of(token: str) -> str:
+    """The text of a token of byte-level BPE, whose characters stand for bytes; special tokens stay unchanged."""
+    table = _bytes_of_characters()
+    if not all(char in table for char in token):
+        return token
+    return bytes(table[char] for char in token).decode("utf-8", "replace")
+
+
+@functools.cache
+def _bytes_of_characters() -> dict[str, int]:
+    """Printable bytes of Latin-1 stand for themselves, the others in order for the characters from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}

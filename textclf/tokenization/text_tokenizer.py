@@ -1,5 +1,6 @@
 """The interface of the tokenizers that versions contain, and the one that loads whichever a folder has."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,9 @@ class TextTokenizer(Protocol):
     def knows(self, word: str) -> bool:
         """Whether wordpieces spell a word."""
 
+    def spellings(self) -> list[str]:
+        """The vocabulary as people read it."""
+
     def continues(self) -> list[bool]:
         """Whether each wordpiece of the vocabulary continues a word."""
 
@@ -48,3 +52,13 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
         ModelStoreError: if a file is missing or damaged, or a package is missing.
     """
     return LibraryTokenizer.load(folder) if (folder / LIBRARY_FILE).is_file() else Tokenizer.load(folder)
+
+
+def with_reading(
+    tokenizer: TextTokenizer, max_length: int, truncation: str, head_fraction: float, windows: int
+) -> TextTokenizer:
+    """The same tokenizer with other settings of what is read of a long text (see TokenizerSettings)."""
+    other = copy.copy(tokenizer)
+    reading = {"max_length": max_length, "truncation": truncation, "head_fraction": head_fraction, "windows": windows}
+    other.settings = TokenizerSettings.from_dict({**tokenizer.settings.to_dict(), **reading})
+    return other

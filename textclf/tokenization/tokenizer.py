@@ -79,6 +79,33 @@ class TokenizerSettings(Config):
         """How texts become words."""
         return _NORMALISATIONS[self.normalisation](self.lower_case)
 
+    def truncated(self, ids: list[int]) -> list[int]:
+        """The wordpieces that the encoder reads of all those of a text, without markers."""
+        max_pieces = self.max_length - SPECIAL_TOKENS
+        if len(ids) <= max_pieces:
+            return ids
+        if self.windows > 1:
+            return covered(ids, max_pieces, self.windows)
+        if self.truncation == "head":
+            return ids[:max_pieces]
+        head = int(max_pieces * self.head_fraction)
+        return ids[:head] + ids[head - max_pieces :]
+
+    def windows_of(self, ids: list[int]) -> list[list[int]]:
+        """The encoder inputs of one text, from its ids between two markers."""
+        if len(ids) <= self.max_length:
+            return [ids]
+        pieces, capacity = ids[1:-1], self.max_length - SPECIAL_TOKENS
+        starts = window_starts(len(pieces), capacity, self.windows)
+        return [[ids[0], *pieces[start : start + capacity], ids[-1]] for start in starts]
+
+    def kept_positions(self, count: int) -> list[int]:
+        """The positions of the wordpieces that truncated() keeps of `count`."""
+        # Tokenizers drop the middle of a longer text.
+        beginning = min(count, MAX_WORDPIECES)
+        end = range(max(beginning, count - self.max_length), count)
+        return self.truncated([*range(beginning), *end])
+
 
 class Tokenizer:
     """BERT's WordPiece tokenizer; several threads may call it.
@@ -139,18 +166,11 @@ class Tokenizer:
 
     def windows(self, ids: list[int]) -> list[list[int]]:
         """The encoder inputs of one text, each with [CLS] and [SEP]; `ids` are those of TokenizedText."""
-        if len(ids) <= self.settings.max_length:
-            return [ids]
-        pieces, capacity = ids[1:-1], self.settings.max_length - SPECIAL_TOKENS
-        starts = window_starts(len(pieces), capacity, self.settings.windows)
-        return [[self.start_id, *pieces[start : start + capacity], self.end_id] for start in starts]
+        return self.settings.windows_of(ids)
 
     def kept_positions(self, count: int) -> list[int]:
         """Positions of the wordpieces that the encoder reads of a text with `count` wordpieces, without markers."""
-        # _tokenized drops the middle of a longer text.
-        beginning = min(count, MAX_WORDPIECES)
-        end = range(max(beginning, count - self.settings.max_length), count)
-        return self._truncated([*range(beginning), *end])
+        return self.settings.kept_positions(count)
 
     def pieces(self, word: str) -> tuple[int, ...]:
         """The wordpieces of a word of BasicTokenizer."""
@@ -168,6 +188,10 @@ class Tokenizer:
         """
         for word, start, end in words_with_spans(text, self._normalisation):
             yield word, start, end, self.pieces(word)
+
+    def spellings(self) -> list[str]:
+        """The vocabulary as people read it; pieces that continue a word start with "##"."""
+        return list(self.vocabulary)
 
     def continues(self) -> list[bool]:
         """Whether each wordpiece of the vocabulary continues a word."""
@@ -215,19 +239,8 @@ class Tokenizer:
                 left_out += len(ids) - MAX_WORDPIECES
                 end = [*end, *ids[MAX_WORDPIECES:]][-self.settings.max_length :]
                 del ids[MAX_WORDPIECES:]
-        kept = self._truncated(ids + end if end else ids)
+        kept = self.settings.truncated(ids + end if end else ids)
         return TokenizedText([self.start_id, *kept, self.end_id], len(ids) + left_out + SPECIAL_TOKENS, ids)
-
-    def _truncated(self, ids: list[int]) -> list[int]:
-        max_pieces = self.settings.max_length - SPECIAL_TOKENS
-        if len(ids) <= max_pieces:
-            return ids
-        if self.settings.windows > 1:
-            return covered(ids, max_pieces, self.settings.windows)
-        if self.settings.truncation == "head":
-            return ids[:max_pieces]
-        head = int(max_pieces * self.settings.head_fraction)
-        return ids[:head] + ids[head - max_pieces :]
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         """Greedy longest match: the longest wordpiece at the start, then in the rest; [UNK] if no piece fits."""

@@ -91,7 +91,7 @@ def unusual_counts(unusual: UnusualTexts, tokenizer: TextTokenizer, texts: Seque
 
 def _frequent_wordpieces(texts: Sequence[str], tokenizer: TextTokenizer) -> NDArray[np.int32]:
     """The most frequent wordpieces with letters, which together are half of all with letters in the texts."""
-    is_letters = np.array([any(map(str.isalpha, piece)) and piece[0] != "[" for piece in tokenizer.vocabulary])
+    is_letters = np.array([any(map(str.isalpha, piece)) and piece[0] != "[" for piece in tokenizer.spellings()])
     found = np.concatenate([np.zeros(0, np.int64), *(text.wordpieces for text in tokenizer(texts))]).astype(np.int64)
     counts = np.bincount(found, minlength=len(is_letters)) * is_letters
     order = np.argsort(-counts, kind="stable")
