@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textclf.tokenization.text_key import TextKeys
     from textclf.training.encoders.preprocessing import TextPreprocessing
     from textclf.training.encoders.resolve import EncoderFolders
-    from textclf.training.tf_setup import hub, tf_keras
+    from textclf.training.tf_setup import tf_keras
 
 
 class MakeModel:
@@ -62,7 +62,7 @@ class MakeModel:
         self.truncation = truncation
         self.head_fraction = head_fraction
         self.seed = seed
-        self._loaded_encoder: hub.KerasLayer | None = None
+        self._loaded_encoder: tf_keras.layers.Layer | None = None
         self.pooling = pooling
         self.windows = windows
 
@@ -96,6 +96,11 @@ class MakeModel:
         folders = self.folders
         click.echo(f"encoder:       {folders.name_to_handle} ({folders.encoder})")
         click.echo(f"preprocessing: {folders.model_to_handle} ({folders.preprocessing})")
+        if folders.encoder == folders.preprocessing:
+            from textclf.training.encoders.family_encoder import head_note
+
+            if note := head_note(folders.encoder):
+                click.echo(f"note:          {note}")
         return self._preprocessing
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:
@@ -175,17 +180,17 @@ class MakeModel:
 
     @cached_property
     def _preprocessing(self) -> TextPreprocessing:
-        from textclf.training.encoders.preprocessing import TextPreprocessing
+        from textclf.training.encoders.preprocessing import preprocessing_in
 
         reading = self.max_length, self.truncation, self.head_fraction, self.windows
-        return TextPreprocessing(self.folders.preprocessing, *reading, name="preprocessing")
+        return preprocessing_in(self.folders.preprocessing, *reading, name="preprocessing")
 
     @cached_property
-    def _encoder(self) -> hub.KerasLayer:
+    def _encoder(self) -> tf_keras.layers.Layer:
         """The encoder for previews; each build_model() loads the pretrained weights again."""
         return self._load_encoder()
 
-    def _load_encoder(self) -> hub.KerasLayer:
+    def _load_encoder(self) -> tf_keras.layers.Layer:
         from textclf.training.classifier import load_encoder
 
         return load_encoder(self.folders.encoder, self.max_length, self.seed, self._preprocessing.vocabulary_size)

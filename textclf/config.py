@@ -175,8 +175,8 @@ class EncoderOptions(Config):
 
     encoder: str = text(
         DEFAULT_MODEL_NAME,
-        "A TF-Hub BERT (name or URL), a SavedModel folder or .tar.gz, a Hugging Face BERT folder, or "
-        f"{EMBEDDED_ENCODER}, which needs no network.",
+        "A TF-Hub BERT (name or URL), a SavedModel folder or .tar.gz, a Hugging Face folder, a Hub name, "
+        f"or {EMBEDDED_ENCODER}, which needs no network.",
         metavar="NAME_OR_HANDLE",
     )
     preprocess: str = text(

@@ -1,7 +1,7 @@
 """Resolves the short form of an encoder, `--encoder NAME_OR_HANDLE`, to its handles.
 
-A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face BERT
-folder; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face folder; a
+model of the Hugging Face Hub; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
 """
 
 import re
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 EMBEDDED_ENCODER = "minilm-l6"
 _TF_HUB_NAME = r"(small_bert/)?bert_(en_uncased|en_cased|multi_cased)_L-\d+_H-\d+_A-\d+"
+# A name of the Hub with a revision, as versions record it.
+_HUB_REVISION = re.compile(r"[\w-][\w.-]*/[\w.-]+@[\w./-]+")
 # TF-Hub writes bert_en_cased_L-12…, Kaggle bert-en-cased-l-12….
 _CASING = r"(?<![A-Za-z])(en|multi)[-_](?:wwm[-_])?(uncased|cased)"
 
@@ -40,9 +42,11 @@ def handles_of(name_or_handle: str, preprocessing: str = "") -> EncoderHandles:
 
 
 def _name_in(handle: str) -> str:
-    """The name of the encoder in a path or URL, without its version and without credentials."""
+    """The name of the encoder in a path, a URL or a name of the Hub, without its version and without credentials."""
     path = handle
-    if "://" in handle:
+    if handle.startswith("hf://") or _HUB_REVISION.fullmatch(handle):
+        path = handle.removeprefix("hf://").partition("@")[0]
+    elif "://" in handle:
         path = re.split("[?#]", handle.partition("://")[2])[0].rpartition("@")[2]
     words = [word for word in path.split("/") if word not in ("", ".", "..", "~", "versions") and not word.isdigit()]
     return re.sub(r"\.(tar\.gz|tgz|tar|zip)$", "", words[-1]) if words else "encoder"

@@ -28,8 +28,8 @@ def public_url(url: str) -> str:
 
 
 def public_handle(handle: str) -> str:
-    """A name, a path or a URL; a URL is without its secret parts."""
-    if "://" not in handle:
+    """A name, a path or a URL; a URL is without its secret parts. `hf://` names a model of the Hub, which has none."""
+    if "://" not in handle or handle.startswith("hf://"):
         return handle
     try:
         return public_url(handle)

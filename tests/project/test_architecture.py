@@ -55,10 +55,10 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "graph": {"data", "runtime", *_RECORDS},
     "evaluation": {"cli", "data", "runtime", "report", *_RECORDS},
     "audit": {"data", "runtime", "report", "training", *_RECORDS},
-    "training": {"data", "graph", "runtime", "report", "evaluation", *_RECORDS},
+    "training": {"data", "graph", "hub", "importing", "runtime", "report", "evaluation", *_RECORDS},
     "importing": {"cli", "data", "graph", "hub", "runtime", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "rules", "report", *_RECORDS},
-    "exporting": {"cli", "data", "graph", "runtime", "report", *_RECORDS},
+    "exporting": {"cli", "data", "graph", "importing", "runtime", "report", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
     "tuning": {"cli", "data", "report", "store", "training"},
 }

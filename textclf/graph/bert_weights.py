@@ -86,6 +86,18 @@ def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDAr
     return {name: np.asarray(value) for key, value in variables.items() if (name := bert_name(key)) is not None}
 
 
+def with_heads_added(weights: Weights) -> Weights:
+    """The weights of an encoder with zeros for a pooler and a classifier that are missing, as encoder_sizes expects."""
+    width = weights["word_embeddings/embeddings"].shape[-1]
+    shapes = {
+        "pooler_transform/kernel": (width, width),
+        "pooler_transform/bias": (width,),
+        "classifier/kernel": (width, 1),
+        "classifier/bias": (1,),
+    }
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} | dict(weights)
+
+
 def encoder_sizes(weights: Weights) -> EncoderSizes:
     """The sizes of the encoder with these weights.
 

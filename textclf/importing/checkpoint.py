@@ -1,5 +1,6 @@
-"""Reads a classifier of the Hugging Face library from its folder: config.json and weights in safetensors."""
+"""Reads a classifier or an encoder of the Hugging Face library from its folder: config.json and safetensors."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from textclf.errors import SourceError
 from textclf.files import sha256_of_file
-from textclf.graph.bert_weights import UnknownEncoderError, Weights, encoder_sizes
+from textclf.graph.bert_weights import EncoderSizes, UnknownEncoderError, Weights, encoder_sizes, with_heads_added
 from textclf.graph.engine_graph import GraphForm
 from textclf.importing.families.bert import BERT
 from textclf.importing.families.distilbert import DISTILBERT
@@ -31,7 +32,7 @@ FAMILIES: Mapping[str, Family] = {
 }
 # Names of config.json -> those of the graph.
 _ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
-_TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 # Old checkpoints name the scale and shift of norms so.
 _OLD_TENSORS = {"gamma": "gamma", "beta": "beta"}
 _MAX_CLASSES = 10_000
@@ -64,6 +65,22 @@ class Classifier:
     sha256: str
 
 
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """An encoder as it was read, without a classifier.
+
+    Attributes:
+        family: key of FAMILIES.
+        weights: float32 by the names of textclf.graph.bert_weights. The layer before a classifier, `pooler_transform`,
+            is missing if the checkpoint has none.
+        form: the rest of the encoder; its padding id is 0, because a mask tells the padding.
+    """
+
+    family: str
+    weights: Weights
+    form: GraphForm
+
+
 def read_classifier(folder: Path, padding_id: int) -> Classifier:
     """The classifier in `folder`; `padding_id` is that of its tokenizer.
 
@@ -73,33 +90,58 @@ def read_classifier(folder: Path, padding_id: int) -> Classifier:
     path = folder / CONFIG_FILE
     config = read_json(path)
     family = _family_of(path, config)
+    _check_head(path, config, family)
     names = _class_names(path, config)
-    sizes = {name: _size(path, config, family, name) for name in _SIZES}
-    activation = _value(config, family, "hidden_act")
-    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
-        raise _unusable(path, f"expected hidden_act = {' or '.join(_ACTIVATIONS)}, found {activation!r}")
-    epsilon = _value(config, family, "layer_norm_eps")
-    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise _unusable(path, f"expected a number between 0 and 1 as layer_norm_eps, found {epsilon!r}")
+    sizes, form = _form_of(path, config, family)
     tensors, sha256 = _read_tensors(folder)
-    weights = _weights(folder, tensors, family, sizes)
+    weights = _weights(folder, tensors, family, sizes, family.modules)
     if len(names) == 1:
         names, weights = _of_two_classes(names[0], weights)
-    skipped = family.skipped_positions
-    if skipped is None:
-        padding = config.get("pad_token_id", family.defaults["pad_token_id"])
-        if type(padding) is not int or not 0 <= padding < sizes["max_position_embeddings"] - 3:
-            raise _unusable(path, f"expected the id of a token as pad_token_id, found {padding!r}")
-        skipped = padding + 1
-    weights["position_embedding/embeddings"] = weights["position_embedding/embeddings"][skipped:]
-    try:
-        found = encoder_sizes(weights)
-    except UnknownEncoderError as error:
-        raise _unusable(folder, f"the weights do not fit config.json: {error}") from error
+    _skip_positions(path, config, family, sizes, weights)
+    found = _checked_sizes(folder, weights)
     if found.classes != len(names):
         raise _unusable(path, f"expected a label for each of {found.classes} outputs, found {len(names)}")
-    form = GraphForm(_ACTIVATIONS[activation], padding_id, "cls", family.pooler, epsilon)
+    form = dataclasses.replace(form, padding_id=padding_id)
     return Classifier(config["model_type"], names, weights, form, found.positions, sha256)
+
+
+def read_encoder(folder: Path) -> Encoder:
+    """The encoder in `folder`: of a base model, of one with another head, or of a classifier.
+
+    Raises:
+        SourceError: if a file is missing or damaged, or the encoder is not of a known family.
+    """
+    path = folder / CONFIG_FILE
+    config = read_json(path)
+    family = _family_of(path, config)
+    sizes, form = _form_of(path, config, family)
+    tensors, _ = _read_tensors(folder)
+    prefix = f"{family.layer.partition('.')[0]}."
+    if not any(name.startswith(prefix) for name in tensors):  # A base model is saved without the prefix.
+        tensors |= {prefix + name: tensor for name, tensor in tensors.items()}
+    modules = {name: module for name, module in family.modules.items() if name != "classifier"}
+    if f"{modules['pooler_transform']}.weight" not in tensors:
+        del modules["pooler_transform"]
+    weights = _weights(folder, tensors, family, sizes, modules)
+    _skip_positions(path, config, family, sizes, weights)
+    _checked_sizes(folder, with_heads_added(weights))
+    return Encoder(config["model_type"], weights, form)
+
+
+def family_in(folder: Path) -> str:
+    """The family of the checkpoint in `folder`, a key of FAMILIES.
+
+    Raises:
+        SourceError: if config.json is missing or damaged, or names another family.
+    """
+    config = read_json(folder / CONFIG_FILE)
+    _family_of(folder / CONFIG_FILE, config)
+    return str(config["model_type"])
+
+
+def is_checkpoint_folder(path: Path) -> bool:
+    """True if `path` looks like a checkpoint of the Hugging Face library; it may be incomplete."""
+    return path.is_dir() and (path / CONFIG_FILE).is_file() and not (path / "saved_model.pb").exists()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -127,16 +169,55 @@ def _family_of(path: Path, config: Mapping[str, Any]) -> Family:
     family = FAMILIES.get(str(config.get("model_type")))
     if family is None:
         raise _unusable(path, f"expected model_type {', '.join(FAMILIES)}, found {config.get('model_type')!r}")
+    for key, wanted in (("position_embedding_type", "absolute"), ("is_decoder", False)):
+        if config.get(key, wanted) != wanted:
+            raise _unusable(path, f"expected {key} = {wanted!r}, found {config[key]!r}")
+    return family
+
+
+def _check_head(path: Path, config: Mapping[str, Any], family: Family) -> None:
     named = config.get("architectures") or [family.architecture]
     if named != [family.architecture]:
         raise _unusable(path, f"expected the architecture {family.architecture}, found {named!r}")
     kind = config.get("problem_type")
     if kind not in (None, "single_label_classification"):
         raise _unusable(path, f"expected a model that gives each text one label, found problem_type {kind!r}")
-    for key, wanted in (("position_embedding_type", "absolute"), ("is_decoder", False)):
-        if config.get(key, wanted) != wanted:
-            raise _unusable(path, f"expected {key} = {wanted!r}, found {config[key]!r}")
-    return family
+
+
+def _form_of(path: Path, config: Mapping[str, Any], family: Family) -> tuple[dict[str, int], GraphForm]:
+    """The sizes of an encoder by their names in _SIZES, and the rest of it."""
+    sizes = {name: _size(path, config, family, name) for name in _SIZES}
+    activation = _value(config, family, "hidden_act")
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        raise _unusable(path, f"expected hidden_act = {' or '.join(_ACTIVATIONS)}, found {activation!r}")
+    epsilon = _value(config, family, "layer_norm_eps")
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise _unusable(path, f"expected a number between 0 and 1 as layer_norm_eps, found {epsilon!r}")
+    return sizes, GraphForm(_ACTIVATIONS[activation], 0, "cls", family.pooler, epsilon)
+
+
+def _skip_positions(
+    path: Path,
+    config: Mapping[str, Any],
+    family: Family,
+    sizes: Mapping[str, int],
+    weights: dict[str, NDArray[np.float32]],
+) -> None:
+    """Drop the rows at the start of the position table that no text uses."""
+    skipped = family.skipped_positions
+    if skipped is None:
+        padding = config.get("pad_token_id", family.defaults["pad_token_id"])
+        if type(padding) is not int or not 0 <= padding < sizes["max_position_embeddings"] - 3:
+            raise _unusable(path, f"expected the id of a token as pad_token_id, found {padding!r}")
+        skipped = padding + 1
+    weights["position_embedding/embeddings"] = weights["position_embedding/embeddings"][skipped:]
+
+
+def _checked_sizes(folder: Path, weights: Weights) -> EncoderSizes:
+    try:
+        return encoder_sizes(weights)
+    except UnknownEncoderError as error:
+        raise _unusable(folder, f"the weights do not fit config.json: {error}") from error
 
 
 def _class_names(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -217,7 +298,11 @@ def _floats(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _weights(
-    folder: Path, tensors: Mapping[str, NDArray[Any]], family: Family, sizes: Mapping[str, int]
+    folder: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    family: Family,
+    sizes: Mapping[str, int],
+    modules_outside_layers: Mapping[str, str],
 ) -> dict[str, NDArray[np.float32]]:
     """The weights by the names of textclf.graph.bert_weights, in the shapes of a TF-Hub encoder."""
     width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
@@ -226,7 +311,7 @@ def _weights(
     split = (heads, width // heads)
     last = family.layer.format(sizes["num_hidden_layers"] - 1) + family.layer_modules["output"]
     _tensor(folder, tensors, last, "kernel")  # Before a name is made for each of many layers.
-    modules = dict(family.modules)
+    modules = dict(modules_outside_layers)
     for number in range(sizes["num_hidden_layers"]):
         for part, module in family.layer_modules.items():
             modules[f"transformer/layer_{number}/{part}"] = family.layer.format(number) + module
@@ -253,10 +338,10 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _tensor(folder: Path, tensors: Mapping[str, NDArray[Any]], module: str, part: str) -> NDArray[np.float32]:
-    for tensor in (_TENSORS[part], _OLD_TENSORS.get(part, "")):
+    for tensor in (TENSORS[part], _OLD_TENSORS.get(part, "")):
         if f"{module}.{tensor}" in tensors:
             return np.asarray(tensors[f"{module}.{tensor}"], np.float32)
-    raise _unusable(folder, f"expected the tensor {module}.{_TENSORS[part]}, found none")
+    raise _unusable(folder, f"expected the tensor {module}.{TENSORS[part]}, found none")
 
 
 def _reshaped(folder: Path, module: str, tensor: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

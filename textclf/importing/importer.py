@@ -100,7 +100,7 @@ def import_classifier(
     if options.precision == "int8" and calibration is None:
         raise ConfigError("--precision int8: expected --calibration with texts to measure activations on, got none")
     own = source if tokenizer is None else tokenizer
-    library = read_tokenizer(own, _positions(source))
+    library = read_tokenizer(own, positions_of(source))
     model = read_classifier(source, library.padding_id)
     if library.settings.max_length > model.positions:
         library = read_tokenizer(own, model.positions)
@@ -163,7 +163,12 @@ def read_tokenizer(folder: Path, positions: int) -> LibraryTokenizer:
         raise SourceError(path, str(error), "choose another model") from error
 
 
-def _positions(source: Path) -> int:
+def positions_of(source: Path) -> int:
+    """The size of the position table that the config.json of a checkpoint states; 512 if it states none.
+
+    Raises:
+        SourceError: if the file is missing or damaged.
+    """
     found = read_json(source / CONFIG_FILE).get("max_position_embeddings", 512)
     return found if isinstance(found, int) and found > 3 else 512
 

@@ -20,6 +20,8 @@ from textclf.tokenization.basic_tokenizer import exceeds
 
 _SERVING = "serving_default"
 _COUNTS = "token_counts"
+# The only signature of some versions (textclf.training.export.saved_model_export).
+_IDS = "classify_ids"
 # Smallest normal float32: replaces a probability of 0, whose logit would be infinite.
 _TINY = float(np.finfo(np.float32).tiny)
 _TEXTS_PER_COUNT = 512
@@ -138,6 +140,11 @@ def logits_of_outputs(outputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
 
 def _string_function(tf: Any, model: Any, name: str, folder: Path) -> _StringFunction:
     """The signature `name` as a function of a list of str."""
+    if name not in model.signatures and _IDS in model.signatures:
+        raise ModelStoreError(
+            f"{folder}: expected a SavedModel that takes strings, found one that takes token ids, because its "
+            f"tokenizer runs outside of TensorFlow; use the engine of the version"
+        )
     if name not in model.signatures:
         raise ModelStoreError(
             f"{folder}: expected a signature {name} that takes strings, found {', '.join(model.signatures) or 'none'}; "

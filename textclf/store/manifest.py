@@ -38,7 +38,8 @@ class Manifest:
     Attributes:
         name: the model's name, for people.
         class_names: names of the classes; the position is the class id.
-        encoder: model_name, name_to_handle and model_to_handle (textclf.config.ModelOptions).
+        encoder: model_name, name_to_handle and model_to_handle (textclf.config.ModelOptions); of an encoder that is not
+            in the form of TF-Hub also "family" and "layer_norm_epsilon".
         max_length: maximum number of wordpieces of a text, with [CLS] and [SEP].
         truncation, head_fraction: how a text is truncated (textclf.config.ModelOptions).
         lower_case: whether the wordpieces are uncased.
@@ -79,7 +80,7 @@ class Manifest:
 
     name: str
     class_names: tuple[str, ...]
-    encoder: dict[str, str]
+    encoder: dict[str, Any]
     max_length: int
     truncation: str
     head_fraction: float

@@ -8,7 +8,9 @@ import weakref
 from pathlib import Path
 
 from textclf.errors import EncoderError
+from textclf.importing.checkpoint import is_checkpoint_folder
 from textclf.report.plots import Layer
+from textclf.training.encoders.family_encoder import load_family_encoder
 from textclf.training.encoders.preprocessing import WINDOWS, TextPreprocessing
 from textclf.training.seeding import seeded_copy
 from textclf.training.tf_setup import hub, tf, tf_keras
@@ -19,15 +21,32 @@ ENCODER_OUTPUTS = ("pooled_output", "sequence_output")
 _MEAN = "mean_pooling"
 
 
-def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: int = 0) -> hub.KerasLayer:
+def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: int = 0) -> tf_keras.layers.Layer:
     """The trainable encoder layer: {ENCODER_INPUTS} int32 [B, S] -> {pooled_output [B, H], sequence_output [B, S, H]}.
 
     `max_length` is the wordpieces of the longest text, `vocabulary_size` those that the preprocessing knows.
 
     Raises:
-        EncoderError: if `folder` is not a TF-Hub text encoder, or has too few position embeddings for max_length or
-            too few word embeddings for vocabulary_size.
+        EncoderError: if `folder` has no text encoder of TF-Hub or of the Hugging Face library, or has too few position
+            embeddings for max_length or too few word embeddings for vocabulary_size.
     """
+    load = load_family_encoder if is_checkpoint_folder(folder) else _saved_encoder
+    encoder = load(folder, seed)
+    for variable in encoder.variables:
+        if "position_embedding" in variable.name and max_length > variable.shape[0]:
+            raise EncoderError(
+                f"max_length: expected at most {variable.shape[0]}, the longest text that the encoder {folder} can "
+                f"read, got {max_length}"
+            )
+        if "word_embeddings" in variable.name and vocabulary_size > variable.shape[0]:
+            raise EncoderError(
+                f"the encoder {folder} knows {variable.shape[0]} wordpieces, its preprocessing gives "
+                f"{vocabulary_size}; they do not belong together: pass the encoder's own preprocessing"
+            )
+    return encoder
+
+
+def _saved_encoder(folder: Path, seed: int) -> hub.KerasLayer:
     copy = None
     try:
         copy = seeded_copy(folder, seed)
@@ -44,17 +63,6 @@ def load_encoder(folder: Path, max_length: int, seed: int = 0, vocabulary_size: 
         ) from error
     # Saving the classifier reads the assets again, so keep the copy as long as the layer.
     weakref.finalize(encoder, shutil.rmtree, copy, ignore_errors=True)
-    for variable in encoder.variables:
-        if "position_embedding" in variable.name and max_length > variable.shape[0]:
-            raise EncoderError(
-                f"max_length: expected at most {variable.shape[0]}, the longest text that the encoder {folder} can "
-                f"read, got {max_length}"
-            )
-        if "word_embeddings" in variable.name and vocabulary_size > variable.shape[0]:
-            raise EncoderError(
-                f"the encoder {folder} knows {variable.shape[0]} wordpieces, its preprocessing gives "
-                f"{vocabulary_size}; they do not belong together: pass the encoder's own preprocessing"
-            )
     return encoder
 
 
@@ -87,7 +95,7 @@ def mean_of_windows(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
 
 def build_classifier(
     preprocessing: TextPreprocessing,
-    encoder: hub.KerasLayer,
+    encoder: tf_keras.layers.Layer,
     num_classes: int,
     dropout: float,
     pooling: str = "cls",

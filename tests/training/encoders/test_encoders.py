@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from serving_stack import free_port
 
 from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_PREPROCESS_HANDLE
 from textclf.encoder_handles import handles_of
 from textclf.errors import EncoderError
 from textclf.files import sha256_of_file
+from textclf.hub.client import HubClient
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.resolve import resolve
 
@@ -259,7 +261,8 @@ def one_sentence(caught: pytest.ExceptionInfo[EncoderError]) -> str:
 
 
 @pytest.mark.parametrize("handle", ["no/such/folder", "no_such.tar.gz", "", "small_bert/bert_en_uncased", "~nobody/x"])
-def test_missing_path(cache, handle):
+def test_missing_path(cache, handle, monkeypatch):
+    monkeypatch.setattr(encoders, "HubClient", lambda: HubClient(endpoint=f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(EncoderError, match=r"no encoder at .*expected a TF-Hub or Kaggle URL.* or minilm-l6") as caught:
         resolve("x", handle, "", cache)
     assert repr(handle) in one_sentence(caught)

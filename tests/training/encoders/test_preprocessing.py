@@ -150,7 +150,7 @@ def test_token_counts_are_those_before_truncation(make, tiny_checkpoint):
     assert counts.tolist() == expected + expected[:3] * 500
     assert token_counts([], encoder_preprocessing(str(tiny_checkpoint))).tolist() == []
     with pytest.raises(EncoderError, match="no encoder at"):
-        encoder_preprocessing("no/such")
+        encoder_preprocessing("./no/such")
 
 
 def test_case_is_folded(make):

@@ -8,6 +8,7 @@ from tiny_training import tiny_training
 
 from textclf.config import TrainingOptions
 from textclf.errors import ConfigError
+from textclf.graph.engine_graph import GraphForm
 from textclf.training.classifier import load_encoder
 from textclf.training.encoders.preprocessing import TokenizedTexts
 from textclf.training.encoders.resolve import resolve
@@ -101,7 +102,7 @@ def classifier(tiny_checkpoint):
     dense = tf_keras.layers.Dense(2, name="classifier")
     dense(tf_keras.Input([32]))
     encoder = load_encoder(resolve("tiny", str(tiny_checkpoint), "").encoder, 16)
-    return BertClassifier(encoder, dense, "gelu_tanh", 0.1)
+    return BertClassifier(encoder, dense, GraphForm(), 0.1)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from tiny_bert import write_checkpoint
 
 from textclf.config import TrainingOptions
 from textclf.graph.bert_weights import EncoderSizes
+from textclf.graph.engine_graph import GraphForm
 from textclf.training.classifier import ENCODER_INPUTS, build_classifier, ids_classifier, load_encoder, pooling_of
 from textclf.training.encoders import resolve as encoders
 from textclf.training.encoders.preprocessing import TextPreprocessing, TokenizedTexts
@@ -35,7 +36,7 @@ def string_classifier(folder, pooling="cls"):
 
 def written_out(classifier, activation="gelu_tanh", dropout=0.0, dtype=tf.float32, seed=0):
     layers = (classifier.get_layer(name) for name in ("bert_encoder", "classifier"))
-    return BertClassifier(*layers, activation, dropout, dtype, seed, pooling_of(classifier))
+    return BertClassifier(*layers, GraphForm(activation, pooling=pooling_of(classifier)), dropout, dtype, seed)
 
 
 def batch(length=13, paddings=(0, 5, 1, 0), seed=0):
@@ -240,7 +241,7 @@ def test_it_is_taken_where_it_pays(classifier):
 
 def test_the_activation_is_found_out(each_classifier):
     classifier, expected = each_classifier
-    assert trainable_classifier(classifier, 0.1, "bfloat16", 0, 10**12).activation == expected
+    assert trainable_classifier(classifier, 0.1, "bfloat16", 0, 10**12).form.activation == expected
 
 
 def test_another_encoder_keeps_its_own_graph_and_the_log_says_so(classifier, monkeypatch, caplog):

@@ -23,11 +23,6 @@ _ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def is_checkpoint_folder(path: Path) -> bool:
-    """True if `path` looks like a Hugging Face checkpoint; it may be incomplete."""
-    return path.is_dir() and (path / "config.json").is_file() and not (path / "saved_model.pb").exists()
-
-
 def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: Path) -> None:
     """Write the encoder and preprocessing SavedModels of the checkpoint in `folder`.
 
@@ -83,6 +78,16 @@ def export_checkpoint(folder: Path, encoder_folder: Path, preprocessing_folder: 
     )
 
 
+def is_original_bert(folder: Path) -> bool:
+    """Whether export_checkpoint() can express the form of the checkpoint, and has the files for it."""
+    try:
+        _read_config(folder)
+        _reads_lower_case(folder)
+    except EncoderError:
+        return False
+    return True
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -98,7 +103,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if missing:
         raise EncoderError(
             f"{folder}: a Hugging Face BERT folder contains {', '.join(CHECKPOINT_FILES)}; {', '.join(missing)} is "
-            f"missing (save the model with safe_serialization=True)"
+            f"missing (save the model with safe_serialization=True; other families need tokenizer.json instead "
+            f"of vocab.txt)"
         )
     config = _read_json(folder / "config.json")
     wanted = {

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from textclf.encoder_handles import handles_of
-from textclf.errors import EncoderError
+from textclf.errors import ConfigError, EncoderError, ModelStoreError, SourceError
+from textclf.importing.checkpoint import is_checkpoint_folder
+from textclf.importing.importer import positions_of, read_tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer, with_reading
 from textclf.training.encoders import resolve as encoders
 from textclf.training.graphs import graph_function
 from textclf.training.tf_setup import hub, tf, tf_keras
@@ -61,8 +64,12 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         self.truncation = truncation
         self.head_fraction = head_fraction
         self.windows = windows
+        self._load()
+
+    def _load(self) -> None:
+        """Read `folder`, and set the ids of the special tokens and the size of the vocabulary."""
         try:
-            self._preprocess = hub.load(str(folder))
+            self._preprocess = hub.load(str(self.folder))
             special = self.tokenizer.get_special_tokens_dict()
             self.start_id = int(special["start_of_sequence_id"])
             self.end_id = int(special["end_of_segment_id"])
@@ -72,14 +79,20 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         except Exception as error:  # TensorFlow raises many types for damaged files.
             reason = " ".join(str(error).split())
             raise EncoderError(
-                f"{folder}: expected a TF-Hub text preprocessing SavedModel with tokenize and get_special_tokens_dict "
-                f"({type(error).__name__}: {reason[:200]}); pass the preprocessing that belongs to the encoder"
+                f"{self.folder}: expected a TF-Hub text preprocessing SavedModel with tokenize and "
+                f"get_special_tokens_dict ({type(error).__name__}: {reason[:200]}); pass the preprocessing "
+                f"that belongs to the encoder"
             ) from error
 
     @property
     def tokenizer(self) -> Any:
         """The part of the SavedModel that splits texts, with its vocabulary; graphs with this layer depend on it."""
         return getattr(self._preprocess, "tokenize", None) or self._preprocess.tokenizer
+
+    @property
+    def text_tokenizer(self) -> TextTokenizer | None:
+        """The tokenizer, if it runs in Python outside the graph; a SavedModel can't contain it."""
+        return None
 
     def call(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoder inputs of the texts."""
@@ -170,6 +183,49 @@ class TextPreprocessing(tf_keras.layers.Layer):  # type: ignore[misc]
         return upper.shape == lower.shape and bool(tf.reduce_all(upper == lower))
 
 
+class LibraryPreprocessing(TextPreprocessing):
+    """As TextPreprocessing, with a tokenizer that runs outside the graph, as those of the Hugging Face library do.
+
+    Args:
+        folder: a Hugging Face checkpoint with tokenizer.json, or the engine of a version.
+    """
+
+    def _load(self) -> None:
+        try:
+            if is_checkpoint_folder(self.folder):
+                tokenizer: TextTokenizer = read_tokenizer(self.folder, positions_of(self.folder))
+            else:
+                tokenizer = load_tokenizer(self.folder)
+        except (SourceError, ConfigError, ModelStoreError) as error:
+            raise EncoderError(str(error)) from error
+        self._own_tokenizer = tokenizer
+        self.start_id, self.end_id, self.padding_id = tokenizer.start_id, tokenizer.end_id, tokenizer.padding_id
+        self.mask_id = -1 if tokenizer.mask_id == tokenizer.unknown_id else tokenizer.mask_id
+        self.vocabulary_size = len(tokenizer.vocabulary)
+
+    @property
+    def text_tokenizer(self) -> TextTokenizer:
+        """The tokenizer that serves, with the options of the layer."""
+        reading = self.max_length, self.truncation, self.head_fraction, self.windows
+        return with_reading(self._own_tokenizer, *reading)
+
+    def wordpieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """All ids of each text, without markers: int32 ragged [B, None]."""
+        ids, lengths = tf.numpy_function(self._ids_and_lengths, [texts], [tf.int32, tf.int64], stateful=False)
+        return tf.RaggedTensor.from_row_lengths(
+            tf.ensure_shape(ids, [None]), tf.ensure_shape(lengths, [None]), validate=False
+        )
+
+    def folds_case(self) -> bool:
+        """True if upper and lower case give the same ids."""
+        return self._own_tokenizer.settings.lower_case
+
+    def _ids_and_lengths(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = [text.wordpieces for text in self._own_tokenizer([text.decode() for text in texts.tolist()])]
+        ids = np.fromiter((piece for text in found for piece in text), np.int32)
+        return ids, np.array([len(text) for text in found], np.int64)
+
+
 @dataclass(frozen=True)
 class TokenizedTexts:
     """Truncated texts as ids: text i is ids[offsets[i]:offsets[i + 1]].
@@ -242,7 +298,17 @@ def encoder_preprocessing(name_or_handle: str) -> TextPreprocessing:
     """
     handles = handles_of(name_or_handle)
     folders = encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
-    return TextPreprocessing(folders.preprocessing, max_length=512)
+    return preprocessing_in(folders.preprocessing, max_length=512)
+
+
+def preprocessing_in(folder: Path, max_length: int, *reading: Any, **options: Any) -> TextPreprocessing:
+    """The preprocessing layer of a folder: a SavedModel, a Hugging Face checkpoint, or the engine of a version.
+
+    For the other arguments and the errors see TextPreprocessing.
+    """
+    is_saved_model = (folder / "saved_model.pb").is_file()
+    kind = TextPreprocessing if is_saved_model else LibraryPreprocessing
+    return kind(folder, max_length, *reading, **options)
 
 
 def token_counts(texts: Sequence[str], preprocessing: TextPreprocessing) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""Resolves an encoder handle to two TF-Hub SavedModels on disk: the encoder and its preprocessing.
+"""Resolves an encoder handle to folders on disk: the encoder and its preprocessing.
 
-A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face
-BERT folder; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
+Both are TF-Hub SavedModels, or one checkpoint of the Hugging Face library that tf-models-official can't express.
+
+A handle is one of: a TF-Hub or Kaggle URL; a URL or path of a .tar.gz; a SavedModel folder; a Hugging Face folder; a
+model of the Hugging Face Hub; a folder with encoder/ and preprocessing/; the name of a TF-Hub BERT; `minilm-l6`.
 Downloads and exports are kept in a cache (TEXTCLF_CACHE_DIR, by default ~/.cache/textclf).
 """
 
@@ -17,8 +19,14 @@ from textclf.config import DEFAULT_ENCODER_HANDLE, DEFAULT_MODEL_NAME, DEFAULT_P
 from textclf.data.archive import extract_archive, is_archive
 from textclf.data.download import download
 from textclf.encoder_handles import EMBEDDED_ENCODER, handles_of
-from textclf.errors import ConfigError, DatasetError, EncoderError
+from textclf.errors import ConfigError, DatasetError, EncoderError, SourceError
 from textclf.files import atomic_folder, remove_leftovers, sha256_of_file
+from textclf.hub.client import HubClient
+from textclf.hub.download import download_model, find_commit
+from textclf.hub.errors import HubError, UnusableHubModelError
+from textclf.hub.files import TOKENIZER
+from textclf.hub.names import PREFIX, hub_name_of
+from textclf.importing.checkpoint import family_in, is_checkpoint_folder
 from textclf.phases import announce
 from textclf.training.encoders import hf_bert
 from textclf.urls import public_handle
@@ -29,11 +37,16 @@ _EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cac
 _EMBEDDED_PINS = Path(__file__).parents[3] / "requirements-encoder.txt"
 # Part of the cache key: increase it when hf_bert exports the same checkpoint differently.
 _EXPORT_FORMAT = 1
+# Larger models are not for CPUs.
+_MAX_HUB_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
 class EncoderFolders:
-    """The folders of the two SavedModels, and their handles without passwords and queries."""
+    """The folders of encoder and preprocessing, and their handles without passwords and queries.
+
+    Both folders are the same checkpoint if the encoder is trained as a FamilyEncoder.
+    """
 
     encoder: Path
     preprocessing: Path
@@ -42,7 +55,7 @@ class EncoderFolders:
 
 
 def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: Path | None = None) -> EncoderFolders:
-    """Find both SavedModels on disk; missing ones are downloaded or exported.
+    """Find encoder and preprocessing on disk; missing ones are downloaded or exported.
 
     An encoder that includes its own preprocessing is used with it, unless `model_to_handle` names another than the
     default.
@@ -56,14 +69,21 @@ def resolve(model_name: str, name_to_handle: str, model_to_handle: str, cache: P
     usual = handles_of(name_to_handle).model_to_handle
     if model_to_handle in ("", DEFAULT_PREPROCESS_HANDLE):
         model_to_handle = usual
-    folder = _folder_of(name_to_handle, cache, "encoder")
+    folder, public = _located_encoder(name_to_handle, cache)
+    if _is_family_checkpoint(folder):
+        if model_to_handle not in (usual, name_to_handle):
+            raise EncoderError(
+                f"--preprocess: expected none for {public}, which has its own tokenizer, got "
+                f"{public_handle(model_to_handle)}; leave the option out"
+            )
+        return EncoderFolders(folder, folder, public, public)
+    folder = _exported_if_needed(folder, cache)
     encoder = _saved_model_in(folder, "encoder", name_to_handle)
     if (folder / "preprocessing" / "saved_model.pb").is_file() and model_to_handle in (usual, name_to_handle):
-        handle = public_handle(name_to_handle)
-        return EncoderFolders(encoder, folder / "preprocessing", handle, handle)
-    folder = _folder_of(model_to_handle, cache, "preprocessing")
+        return EncoderFolders(encoder, folder / "preprocessing", public, public)
+    folder = _exported_if_needed(_located(model_to_handle, cache, "preprocessing"), cache)
     preprocessing = _saved_model_in(folder, "preprocessing", model_to_handle)
-    return EncoderFolders(encoder, preprocessing, public_handle(name_to_handle), public_handle(model_to_handle))
+    return EncoderFolders(encoder, preprocessing, public, public_handle(model_to_handle))
 
 
 def default_cache() -> Path:
@@ -71,10 +91,42 @@ def default_cache() -> Path:
     return Path(os.environ.get("TEXTCLF_CACHE_DIR") or Path.home() / ".cache" / "textclf")
 
 
-def _folder_of(handle: str, cache: Path, what: str) -> Path:
-    """The folder of a handle in the TF-Hub form."""
-    folder = _located(handle, cache, what)
-    return _exported(folder, cache) if hf_bert.is_checkpoint_folder(folder) else folder
+def _exported_if_needed(folder: Path, cache: Path) -> Path:
+    """The folder in the TF-Hub form."""
+    return _exported(folder, cache) if is_checkpoint_folder(folder) else folder
+
+
+def _is_family_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that is trained as a FamilyEncoder.
+
+    Raises:
+        EncoderError: if it is one of an unknown family.
+    """
+    if not is_checkpoint_folder(folder) or hf_bert.is_original_bert(folder) or not (folder / TOKENIZER).is_file():
+        return False
+    try:
+        family_in(folder)
+    except SourceError as error:
+        raise EncoderError(str(error)) from error
+    return True
+
+
+def _located_encoder(handle: str, cache: Path) -> tuple[Path, str]:
+    """The folder of an encoder, and its handle without secrets; of a model of the Hub it names the commit."""
+    name = hub_name_of(handle, "--encoder") if "/" in handle else None
+    if name is None:
+        return _located(handle, cache, "encoder"), public_handle(handle)
+    client = HubClient()
+    try:
+        found = download_model(client, find_commit(client, name), _MAX_HUB_BYTES, "choose a smaller model")
+    except (HubError, UnusableHubModelError, ConfigError) as error:
+        raise EncoderError(f"{_not_found(handle, 'encoder')}; on the Hugging Face Hub: {error}") from error
+    except OSError as error:
+        raise EncoderError(
+            f"the encoder {handle} can't be kept on disk ({error.strerror or error}); free some space, or set HF_HOME"
+        ) from error
+    prefix = PREFIX if handle.startswith(PREFIX) else ""
+    return found.folder, f"{prefix}{name.name}@{found.commit}"
 
 
 def _located(handle: str, cache: Path, what: str) -> Path:
@@ -87,10 +139,14 @@ def _located(handle: str, cache: Path, what: str) -> Path:
         return path
     if path.is_file() and is_archive(path):
         return _unpacked(path, cache, handle)
-    raise EncoderError(
+    raise EncoderError(_not_found(handle, what))
+
+
+def _not_found(handle: str, what: str) -> str:
+    return (
         f"no {what} at {public_handle(handle)!r}: expected a TF-Hub or Kaggle URL, a SavedModel folder, a .tar.gz of "
-        f"one, a Hugging Face BERT folder, the name of a TF-Hub BERT such as {DEFAULT_MODEL_NAME}, or "
-        f"{EMBEDDED_ENCODER} (which needs no network)"
+        f"one, a Hugging Face folder, OWNER/NAME of the Hugging Face Hub, the name of a TF-Hub BERT such as "
+        f"{DEFAULT_MODEL_NAME}, or {EMBEDDED_ENCODER} (which needs no network)"
     )
 
 

@@ -1,19 +1,21 @@
 """An engine that embeds texts with a pretrained encoder, without any fine-tuning."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from textclf.encoder_handles import handles_of
 from textclf.environment import import_openvino
-from textclf.errors import EncoderError
-from textclf.graph.bert_weights import UnknownEncoderError, bert_weights
+from textclf.errors import EncoderError, SourceError
+from textclf.graph.bert_weights import UnknownEncoderError, bert_weights, with_heads_added
 from textclf.graph.engine_graph import GraphForm, build_mean_graph
 from textclf.graph.golden_texts import GOLDEN_TEXTS
+from textclf.importing.checkpoint import is_checkpoint_folder, read_encoder
 from textclf.runtime.engine import Engine, compile_graph
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.preprocessing import TextPreprocessing
+from textclf.training.encoders.preprocessing import preprocessing_in
 from textclf.training.encoders.resolve import EncoderFolders
 from textclf.training.export.activation_search import find_activation
 from textclf.training.export.tokenizer_parity import tokenizer_of_preprocessing
@@ -23,7 +25,7 @@ from textclf.training.tf_setup import tf
 _TOLERANCE = 2e-4
 
 
-def tokenizer_of_encoder(name_or_handle: str, max_length: int) -> Tokenizer:
+def tokenizer_of_encoder(name_or_handle: str, max_length: int) -> TextTokenizer:
     """The tokenizer of a pretrained encoder; for the arguments and errors see load_embedder."""
     return _tokenizer(_folders(name_or_handle), max_length)
 
@@ -40,12 +42,12 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
     """
     folders = _folders(name_or_handle)
     tokenizer = _tokenizer(folders, max_length)
+    if is_checkpoint_folder(folders.encoder):
+        return Engine(compile_graph(import_openvino().Core(), _family_graph(folders, tokenizer), "f32"), tokenizer)
     encoder = tf.saved_model.load(str(folders.encoder))
     weights = bert_weights({item.name: item.numpy() for item in encoder.variables if item.dtype == tf.float32})
     try:
-        width = weights["word_embeddings/embeddings"].shape[1]
-        # The sizes of a classifier include its classes; there are none here.
-        weights |= {"classifier/kernel": np.zeros((width, 1), np.float32), "classifier/bias": np.zeros(1, np.float32)}
+        weights = dict(with_heads_added(weights))
         probe = [text.ids for text in tokenizer(GOLDEN_TEXTS[:2])]
         expected = np.concatenate([_mean_output(encoder, ids) for ids in probe])
         _, graph = find_activation(
@@ -67,8 +69,17 @@ def _folders(name_or_handle: str) -> EncoderFolders:
     return encoders.resolve(handles.model_name, handles.name_to_handle, handles.model_to_handle)
 
 
-def _tokenizer(folders: EncoderFolders, max_length: int) -> Tokenizer:
-    return tokenizer_of_preprocessing(TextPreprocessing(folders.preprocessing, max_length))
+def _tokenizer(folders: EncoderFolders, max_length: int) -> TextTokenizer:
+    return tokenizer_of_preprocessing(preprocessing_in(folders.preprocessing, max_length))
+
+
+def _family_graph(folders: EncoderFolders, tokenizer: TextTokenizer) -> Any:
+    try:
+        encoder = read_encoder(folders.encoder)
+    except SourceError as error:
+        raise EncoderError(str(error)) from error
+    form = dataclasses.replace(encoder.form, padding_id=tokenizer.padding_id)
+    return build_mean_graph(with_heads_added(encoder.weights), form)
 
 
 def _mean_output(encoder: Any, ids: list[int]) -> np.ndarray:

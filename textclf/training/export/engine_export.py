@@ -25,12 +25,13 @@ from textclf.graph.engine_files import write_engine
 from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.graph.golden_texts import golden_texts_of
 from textclf.graph.quantization import quantise
+from textclf.importing.checkpoint import FAMILIES
 from textclf.phases import rough_wordpieces
 from textclf.runtime.engine import (
     PRECISION_HINTS,
 )
 from textclf.store.manifest import Manifest
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.activation_search import find_activation
 from textclf.training.export.saved_model_export import IDS_SIGNATURE, saved_model_logits
@@ -92,7 +93,7 @@ def export_seconds(texts: EngineTexts, max_length: int) -> float:
     return _FIXED_SECONDS + quantization + wordpieces(compared, _PARITY_TEXTS) / _COMPARISON_SPEED
 
 
-def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> Tokenizer:
+def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) -> TextTokenizer:
     """The serving tokenizer, after a comparison with the preprocessing on `texts` and the golden texts.
 
     Raises:
@@ -110,7 +111,7 @@ def checked_tokenizer(preprocessing: TextPreprocessing, texts: Sequence[str]) ->
 
 
 def export_engine(
-    saved_model: Path, tokenizer: Tokenizer, manifest: Manifest, texts: EngineTexts, folder: Path, seed: int = 0
+    saved_model: Path, tokenizer: TextTokenizer, manifest: Manifest, texts: EngineTexts, folder: Path, seed: int = 0
 ) -> ExportedEngine:
     """Write the engine of a trained model into a new `folder`.
 
@@ -132,17 +133,17 @@ def export_engine(
         compared = Split((*compared.texts, *more.texts), np.concatenate([compared.labels, more.labels]))
     calibration = [texts.quantization[i] for i in random.permutation(len(texts.quantization))[:_CALIBRATION_TEXTS]]
     model = tf.saved_model.load(str(saved_model))
-    original = saved_model_logits(model, compared.texts, manifest.windows)
+    original = saved_model_logits(model, compared.texts, manifest.windows, tokenizer)
     probe = _windows(tokenizer, compared.texts[:_COMPARED_TEXTS])
-    pooling = manifest.training.get("pooling", "cls")  # Earlier versions do not record it.
-    source = _float_graph(model, tokenizer, probe, original[:_COMPARED_TEXTS], pooling)
+    form = _form_of(manifest, tokenizer.padding_id)
+    source = _float_graph(model, probe, original[:_COMPARED_TEXTS], form)
     folder.mkdir(parents=True)
     tokenizer.save(folder)
     refused: list[str] = []
     graphs: dict[str, Callable[[], Any]] = dict.fromkeys(PRECISION_HINTS, lambda: source.graph)
     graphs["int8"] = lambda: quantise(
         source.weights,
-        GraphForm(source.activation, tokenizer.padding_id, pooling),
+        dataclasses.replace(form, activation=source.activation),
         [window for windows in _windows(tokenizer, calibration) for window in windows],
     )
     if source.why_converted:
@@ -158,7 +159,7 @@ def export_engine(
     return ExportedEngine(manifest, rows, original[: len(rows)])
 
 
-def _windows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[list[int]]]:
+def _windows(tokenizer: TextTokenizer, texts: Sequence[str]) -> list[list[list[int]]]:
     """The windows of each text, as ids."""
     return [tokenizer.windows(text.ids) for text in tokenizer(texts)]
 
@@ -178,20 +179,30 @@ class _FloatGraph:
     why_converted: str = ""
 
 
+def _form_of(manifest: Manifest, padding_id: int) -> GraphForm:
+    """The form of a version's encoder, except for its activation."""
+    pooling = manifest.training.get("pooling", "cls")  # Earlier versions do not record it.
+    form = GraphForm(padding_id=padding_id, pooling=pooling)
+    if "family" not in manifest.encoder:
+        return form
+    pooler = FAMILIES[manifest.encoder["family"]].pooler
+    return dataclasses.replace(form, pooler=pooler, epsilon=manifest.encoder["layer_norm_epsilon"])
+
+
 def _float_graph(
-    model: Any, tokenizer: Tokenizer, probe: list[list[list[int]]], original: NDArray[np.float32], pooling: str
+    model: Any, probe: list[list[list[int]]], original: NDArray[np.float32], form: GraphForm
 ) -> _FloatGraph:
     """The graph, built or converted."""
     weights = bert_weights({item.name: item.numpy() for item in model.weights if item.dtype == tf.float32})
     tolerance = _LOGIT_TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(original).max())
 
     def build(activation: str) -> Any:
-        return build_graph(weights, GraphForm(activation, tokenizer.padding_id, pooling))
+        return build_graph(weights, dataclasses.replace(form, activation=activation))
 
     try:
         activation, graph = find_activation(build, probe, original, tolerance)
     except UnknownEncoderError as error:
-        return _FloatGraph(_converted_graph(model, tokenizer.padding_id, str(error)), weights, "", str(error))
+        return _FloatGraph(_converted_graph(model, form.padding_id, str(error)), weights, "", str(error))
     return _FloatGraph(graph, weights, activation)
 
 

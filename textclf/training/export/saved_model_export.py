@@ -6,6 +6,8 @@ Signatures (B texts, K classes):
     classify_ids(input_word_ids, input_mask: int32 [B, S]) -> {logits float32 [B, K], embeddings float32 [B, H]}: the
         part after the tokenizer; embeddings are the input of the classification layer
 
+A SavedModel has only the last one if its tokenizer runs outside of TensorFlow.
+
 Logits of a text that is read in several windows are the means over its windows; classify_ids gets a window per row.
 """
 
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ModelStoreError, TrainingError
+from textclf.tokenization.text_tokenizer import TextTokenizer
+from textclf.tokenization.windows import means_of_windows
 from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_windows
 from textclf.training.encoders.preprocessing import WINDOWS, TextPreprocessing
 from textclf.training.graphs import graph_function
@@ -106,8 +110,11 @@ def _save(
     # Save only what the functions depend on. With the layers TensorFlow would also save all their functions, and
     # loading would take three times as long.
     model = tf.Module()
-    model.weights, model.tokenizer = list(variables), preprocessing.tokenizer
-    signatures = {"serving_default": score, "token_counts": count_tokens, IDS_SIGNATURE: classify_ids}
+    model.weights = list(variables)
+    signatures: dict[str, Any] = {IDS_SIGNATURE: classify_ids}
+    if preprocessing.text_tokenizer is None:
+        model.tokenizer = preprocessing.tokenizer
+        signatures |= {"serving_default": score, "token_counts": count_tokens}
     try:
         tf.saved_model.save(model, str(folder), signatures=signatures)
     except tf.errors.OpError as error:
@@ -117,20 +124,27 @@ def _save(
         ) from error
 
 
-def largest_logit_difference(folder: Path, texts: Sequence[str], expected: np.ndarray, windows: int) -> float:
+def largest_logit_difference(
+    folder: Path, texts: Sequence[str], expected: np.ndarray, windows: int, tokenizer: TextTokenizer | None = None
+) -> float:
     """Largest absolute difference between the logits of the SavedModel in `folder` and `expected` [texts, K].
 
-    `windows` is the maximum number of windows of a text.
+    For the other arguments see saved_model_logits().
     """
-    return float(np.abs(saved_model_logits(tf.saved_model.load(str(folder)), texts, windows) - expected).max())
+    model = tf.saved_model.load(str(folder))
+    return float(np.abs(saved_model_logits(model, texts, windows, tokenizer) - expected).max())
 
 
-def saved_model_logits(model: Any, texts: Sequence[str], windows: int) -> NDArray[np.float32]:
+def saved_model_logits(
+    model: Any, texts: Sequence[str], windows: int, tokenizer: TextTokenizer | None = None
+) -> NDArray[np.float32]:
     """Logits [texts, K] of a loaded SavedModel; texts of similar length share a batch, to limit padding.
 
     `windows` is the maximum number of windows of a text. It limits the texts of a batch, because memory grows with all
-    their windows.
+    their windows. A SavedModel that takes ids only needs the `tokenizer`.
     """
+    if tokenizer is not None and "serving_default" not in model.signatures:
+        return _logits_of_ids(model, tokenizer, texts)
     serve = model.signatures["serving_default"]
     texts_per_batch = max(1, _WINDOWS_PER_BATCH // windows)
     order = np.argsort([len(text) for text in texts])
@@ -141,3 +155,19 @@ def saved_model_logits(model: Any, texts: Sequence[str], windows: int) -> NDArra
     logits = np.empty((len(texts), parts[0].shape[1]), np.float32)
     logits[order] = np.concatenate(parts)
     return logits
+
+
+def _logits_of_ids(model: Any, tokenizer: TextTokenizer, texts: Sequence[str]) -> NDArray[np.float32]:
+    classify = model.signatures[IDS_SIGNATURE]
+    windows = [tokenizer.windows(text.ids) for text in tokenizer(texts)]
+    rows = [row for of_text in windows for row in of_text]
+    order = np.argsort([len(row) for row in rows])
+    found: dict[int, NDArray[np.float32]] = {}
+    for start in range(0, len(order), _WINDOWS_PER_BATCH):
+        batch = order[start : start + _WINDOWS_PER_BATCH]
+        ids = tf.ragged.constant([rows[at] for at in batch], dtype=tf.int32)
+        mask = tf.sequence_mask(ids.row_lengths(), dtype=tf.int32)
+        outputs = classify(input_word_ids=ids.to_tensor(tokenizer.padding_id), input_mask=mask)
+        found |= dict(zip(batch.tolist(), outputs["logits"].numpy(), strict=True))
+    logits = np.array([found[at] for at in range(len(rows))], np.float32)
+    return means_of_windows(logits, np.array([len(of_text) for of_text in windows]))

@@ -10,9 +10,10 @@ from textclf.encoder_handles import EMBEDDED_ENCODER
 from textclf.errors import ConfigError, EncoderError
 from textclf.store.model_store import ModelStore, ModelVersion, open_model
 from textclf.tokenization.text_key import TextKeys
+from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer
 from textclf.tokenization.tokenizer import VOCABULARY_FILE, Tokenizer, read_vocabulary
 from textclf.training.encoders import resolve as encoders
-from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_windows
+from textclf.training.encoders.preprocessing import TextPreprocessing, preprocessing_in, tokenize_windows
 
 _STORE = Path("model")
 _ENGINE = "engine"
@@ -53,7 +54,7 @@ def tokenizer_differences(texts: Sequence[str], version_path: Path | str | None 
         version.verify([_SAVED_MODEL, _ENGINE])
     preprocessing = preprocessing_of_version(version)
     if version is not None and version.has(_ENGINE):
-        tokenizer = Tokenizer.load(version.part(_ENGINE))
+        tokenizer: TextTokenizer = load_tokenizer(version.part(_ENGINE))
     else:
         tokenizer = tokenizer_of_preprocessing(preprocessing)
     return differing_texts(preprocessing, tokenizer, texts)
@@ -70,6 +71,8 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
     options = ModelOptions(EMBEDDED_ENCODER) if version is None else version.manifest
     if version is None:
         folder = encoders.resolve(EMBEDDED_ENCODER, EMBEDDED_ENCODER, "").preprocessing
+    elif "family" in version.manifest.encoder:
+        folder = version.part(_ENGINE)  # Its tokenizer is not part of the SavedModel.
     elif version.has(_SAVED_MODEL):
         folder = version.part(_SAVED_MODEL)
     else:
@@ -77,15 +80,17 @@ def preprocessing_of_version(version: ModelVersion | None) -> TextPreprocessing:
         handles = encoder["model_name"], encoder["name_to_handle"], encoder["model_to_handle"]
         folder = encoders.resolve(*handles).preprocessing
     reading = options.max_length, options.truncation, options.head_fraction, options.windows
-    return TextPreprocessing(folder, *reading)
+    return preprocessing_in(folder, *reading)
 
 
-def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> Tokenizer:
-    """The serving tokenizer that replaces a preprocessing SavedModel.
+def tokenizer_of_preprocessing(preprocessing: TextPreprocessing) -> TextTokenizer:
+    """The serving tokenizer that replaces a preprocessing SavedModel, or that the preprocessing calls.
 
     Raises:
         EncoderError: if the preprocessing splits texts differently from BERT's.
     """
+    if preprocessing.text_tokenizer is not None:
+        return preprocessing.text_tokenizer
     source = preprocessing.folder / "assets" / VOCABULARY_FILE
     try:
         tokenizer = Tokenizer(
@@ -119,7 +124,7 @@ def text_keys_of_preprocessing(preprocessing: TextPreprocessing) -> TextKeys:
         return TextKeys()
 
 
-def differing_texts(preprocessing: TextPreprocessing, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+def differing_texts(preprocessing: TextPreprocessing, tokenizer: TextTokenizer, texts: Sequence[str]) -> list[str]:
     """The texts with different ids in a window, or with a different length before truncation.
 
     Raises:

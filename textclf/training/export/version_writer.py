@@ -37,12 +37,14 @@ from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
 from textclf.training.compiled_training import CompiledTraining, FittedTraining
+from textclf.training.encoders.family_encoder import FamilyEncoder
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
 from textclf.training.export.saved_model_export import SavedClassifier, export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
 from textclf.training.fitting.training_loop import FitResult
 from textclf.training.measuring import MeasuredModel, MeasuredTraining, measure_model, window_logits
+from textclf.training.tf_setup import tf_keras
 from textclf.training.unusual_training import fit_unusual, unusual_counts
 
 # The saved model is compared with the model in memory on this many texts, within this tolerance of the logits.
@@ -117,6 +119,7 @@ def trained_version(
             "model_name": model.model_name,
             "name_to_handle": ready.folders.name_to_handle,
             "model_to_handle": ready.folders.model_to_handle,
+            **_family_of(ready.classifier.get_layer("bert_encoder")),
         },
         max_length=model.max_length,
         truncation=model.truncation,
@@ -205,7 +208,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         _plot_measured(folder / "plots", dataset, measured)
         sample = _checked_sample(dataset)
         logits = _logits_of_split(classifier, preprocessing, sample, "check")
-        difference = _checked_difference(folder / "saved_model", sample, logits, windows)
+        difference = _checked_difference(folder / "saved_model", sample, logits, preprocessing)
         return {"saved_model_largest_logit_difference": difference}
 
     held_out = load_reference(parent.part(REFERENCE_FILE)).features.logits if is_fitted_to_all else None
@@ -237,16 +240,18 @@ def _write_saved_model(folder: Path, ready: CompiledTraining, temperature: float
     announce("saving the SavedModel and comparing it with the model", 12)
     export_saved_model(ready.classifier, ready.preprocessing, temperature, folder)
     sample = _checked_sample(ready.dataset)
-    return _checked_difference(folder, sample, ready.logits(sample, "check"), ready.preprocessing.windows)
+    return _checked_difference(folder, sample, ready.logits(sample, "check"), ready.preprocessing)
 
 
 def _checked_sample(dataset: Dataset) -> Split:
     return Split(dataset.train.texts[:_CHECKED_TEXTS], dataset.train.labels[:_CHECKED_TEXTS])
 
 
-def _checked_difference(folder: Path, sample: Split, logits: np.ndarray, windows: int) -> float:
+def _checked_difference(folder: Path, sample: Split, logits: np.ndarray, preprocessing: TextPreprocessing) -> float:
     """Largest difference between the logits of a SavedModel and those in memory, if it is small enough."""
-    difference = largest_logit_difference(folder, sample.texts, logits, windows)
+    difference = largest_logit_difference(
+        folder, sample.texts, logits, preprocessing.windows, preprocessing.text_tokenizer
+    )
     if not difference <= _LOGIT_TOLERANCE:  # True for NaN, too.
         raise TrainingError(
             f"expected the saved model's logits to differ by at most {_LOGIT_TOLERANCE:g} from the trained model's, "
@@ -345,6 +350,13 @@ def _plot_measured(folder: Path, dataset: Dataset, measured: MeasuredModel) -> N
     bins = reliability_bins(measured.probabilities[split], dataset.splits[split].labels)
     plot_confusion_matrix(metrics.confusion_matrix, dataset.class_names, folder / "confusion_matrix.png")
     plot_reliability(bins, metrics.expected_calibration_error, folder / "reliability.png")
+
+
+def _family_of(encoder: tf_keras.layers.Layer) -> dict[str, Any]:
+    """The record of an encoder that is not in the form of TF-Hub; empty for others."""
+    if not isinstance(encoder, FamilyEncoder):
+        return {}
+    return {"family": encoder.family, "layer_norm_epsilon": encoder.form.epsilon}
 
 
 def _package_versions() -> dict[str, str]:

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from textclf.graph.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.tf_setup import tf
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
@@ -93,6 +92,7 @@ def normed(
     seed: tf.Tensor,
     rate: float,
     dtype: tf.DType,
+    epsilon: float,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """layer_norm(residual + dropout(output + bias)), [T, H], as float32 and as `dtype`.
 
@@ -103,7 +103,7 @@ def normed(
         output *= keep_factors(tf.shape(output), seed, rate)
     values = residual + output
     centred = values - tf.reduce_mean(values, -1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.reduce_mean(centred * centred, -1, keepdims=True) + LAYER_NORM_EPSILON)
+    inverse = tf.math.rsqrt(tf.reduce_mean(centred * centred, -1, keepdims=True) + epsilon)
     normal = centred * inverse
     result = normal * gamma + beta
     return result, tf.cast(result, dtype), tf.cast(normal, dtype), inverse

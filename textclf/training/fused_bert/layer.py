@@ -13,6 +13,7 @@ FlashAttention (the gradient of attention).
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from textclf.graph.bert_weights import LAYER_NORM_EPSILON
 from textclf.training.fused_bert import kernels as kernels
 from textclf.training.tf_setup import tf
 
@@ -60,6 +61,7 @@ class LayerConfig:
         activation: one of textclf.graph.bert_weights.ACTIVATIONS.
         rate: dropout rate after both halves; 0 is without.
         dtype: type of the products.
+        epsilon: added to the variance in layer normalisation.
         first_only: compute only the first token, [CLS]: Q = 1.
     """
 
@@ -67,6 +69,7 @@ class LayerConfig:
     activation: str
     rate: float
     dtype: tf.DType
+    epsilon: float = LAYER_NORM_EPSILON
     first_only: bool = False
 
 
@@ -125,12 +128,28 @@ def _forward(
     attended = kernels.scaled(attended[..., :depth], inverse_sums, dtype)
     context = merged(attended)
     middle, low_middle, middle_normal, middle_inverse = kernels.normed(
-        context @ output_kernel, w.output_bias, queried, w.output_gamma, w.output_beta, seeds[0], rate, dtype
+        context @ output_kernel,
+        w.output_bias,
+        queried,
+        w.output_gamma,
+        w.output_beta,
+        seeds[0],
+        rate,
+        dtype,
+        config.epsilon,
     )
     inner = low_middle @ inner_kernel
     active = kernels.activated(inner, w.inner_bias, config.activation, dtype)
     output, _, normal, inverse = kernels.normed(
-        active @ outer_kernel, w.outer_bias, middle, w.outer_gamma, w.outer_beta, seeds[1], rate, dtype
+        active @ outer_kernel,
+        w.outer_bias,
+        middle,
+        w.outer_gamma,
+        w.outer_beta,
+        seeds[1],
+        rate,
+        dtype,
+        config.epsilon,
     )
 
     def backward(gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:

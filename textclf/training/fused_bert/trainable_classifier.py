@@ -6,6 +6,7 @@ encoder's variables, so that the encoder is saved with the trained weights. Only
 B: batch, S: sequence length, H: width, K: classes.
 """
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,17 +15,18 @@ import numpy as np
 
 from textclf.graph.bert_weights import (
     ACTIVATIONS,
-    LAYER_NORM_EPSILON,
     EncoderSizes,
     UnknownEncoderError,
     bert_name,
     bert_weights,
     encoder_sizes,
 )
+from textclf.graph.engine_graph import GraphForm
 from textclf.training.classifier import ENCODER_INPUTS, ids_classifier, mean_of_tokens, pooling_of
+from textclf.training.encoders.family_encoder import FamilyEncoder
 from textclf.training.fused_bert import kernels as kernels
 from textclf.training.fused_bert.layer import LayerConfig, LayerWeights, bert_layer
-from textclf.training.tf_setup import hub, tf, tf_keras
+from textclf.training.tf_setup import tf, tf_keras
 
 # Name of the fused model, also in manifests.
 FUSED = "bert_classifier"
@@ -49,13 +51,12 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
 
     Args:
         encoder, classifier: the layers whose variables are used.
-        activation: activation of the feed-forward layers, one of ACTIVATIONS.
+        form: the rest of the encoder; its padding id is not used.
         dropout, seed: rate before the classification layer, and random seed of all dropout.
         dtype: type of matrix products in training; everything else is float32.
-        pooling: input of the classification layer, one of textclf.config.POOLINGS.
 
     Attributes:
-        activation, product_dtype: the arguments `activation` and `dtype`.
+        form, product_dtype: the arguments `form` and `dtype`.
 
     Raises:
         UnknownEncoderError: if the encoder is not a BERT in its original form.
@@ -63,18 +64,16 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
 
     def __init__(
         self,
-        encoder: hub.KerasLayer,
+        encoder: tf_keras.layers.Layer,
         classifier: tf_keras.layers.Dense,
-        activation: str,
+        form: GraphForm,
         dropout: float,
         dtype: tf.DType = tf.float32,
         seed: int = 0,
-        pooling: str = "cls",
     ) -> None:
         super().__init__(name=FUSED)
-        self._pooling = pooling
         self.encoder, self.classifier = encoder, classifier
-        self.activation, self._dropout, self.product_dtype, self._seed = activation, dropout, dtype, seed
+        self.form, self._dropout, self.product_dtype, self._seed = form, dropout, dtype, seed
         # A MappingProxyType hides the variables from Keras: the layers track them already.
         self._named = MappingProxyType(named_variables([*encoder.variables, *classifier.variables]))
         self._sizes = encoder_sizes(bert_weights({name: item.numpy() for name, item in self._named.items()}))
@@ -88,8 +87,9 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
 
     @property
     def sequence_variables(self) -> list[tf.Variable]:
-        """The variables that the sequence output depends on: all except those of pooler and classifier."""
-        return [item for name, item in self._named.items() if not name.startswith(("pooler_transform/", "classifier/"))]
+        """The trainable variables that the sequence output depends on: all except those of pooler and classifier."""
+        head = ("pooler_transform/", "classifier/")
+        return [item for name, item in self._named.items() if item.trainable and not name.startswith(head)]
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Logits [B, K]; each call with `training` draws new dropout."""
@@ -106,10 +106,11 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
 
     def _pooled(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """The input of the classification layer, [B, H]; `seed` None is without dropout."""
-        if self._pooling == "mean":
+        if self.form.pooling == "mean":
             outputs = self._hidden(word_ids, mask, seed, first_only=False)
             return mean_of_tokens(tf.reshape(outputs, [*tf.unstack(tf.shape(word_ids)), self._sizes.width]), mask)
-        return tf.tanh(self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform"))
+        pooled = self._dense(self._hidden(word_ids, mask, seed, first_only=True), "pooler_transform")
+        return tf.nn.relu(pooled) if self.form.pooler == "relu" else tf.tanh(pooled)
 
     def _hidden(self, word_ids: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None, first_only: bool) -> tf.Tensor:
         """The last layer's output, [B * S, H], or [B, H] for the first tokens; `seed` None is without dropout."""
@@ -123,7 +124,8 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         addend = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * _MASKED
         for layer in range(self._sizes.layers):
             is_last = layer == self._sizes.layers - 1
-            config = LayerConfig(self._sizes.heads, self.activation, rate, dtype, first_only=first_only and is_last)
+            first = first_only and is_last
+            config = LayerConfig(self._sizes.heads, self.form.activation, rate, dtype, self.form.epsilon, first)
             hidden = bert_layer(hidden, addend, self._layer(layer), config, seed + tf.constant(2 + layer, tf.uint32))
         return hidden
 
@@ -140,7 +142,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         centred = values - tf.reduce_mean(values, -1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
         gamma, beta = (self._named[f"embeddings/layer_norm/{part}"] for part in ("gamma", "beta"))
-        return centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON) * gamma + beta
+        return centred * tf.math.rsqrt(variance + self.form.epsilon) * gamma + beta
 
     def _dense(self, values: tf.Tensor, name: str) -> tf.Tensor:
         return values @ self._named[f"{name}/kernel"] + self._named[f"{name}/bias"]
@@ -195,7 +197,7 @@ def trainable_classifier(
         if training_operations(sizes, tokens) < _MIN_OPERATIONS:
             return original
         dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
-        fused = [BertClassifier(encoder, head, activation, dropout, dtype, seed, pooling) for activation in ACTIVATIONS]
+        fused = [BertClassifier(encoder, head, form, dropout, dtype, seed) for form in _forms(encoder, pooling)]
         differences = [_largest_difference(model, original, sizes) for model in fused]
         if min(differences) <= _LOGIT_TOLERANCE:
             return fused[int(np.argmin(differences))]
@@ -206,6 +208,13 @@ def trainable_classifier(
         why = error.message.splitlines()[0]
     _log.warning("the encoder is trained by its own graph, which takes about twice as long: %s", why)
     return original
+
+
+def _forms(encoder: tf_keras.layers.Layer, pooling: str) -> list[GraphForm]:
+    """The forms that an encoder may have; the graph of a SavedModel does not show its activation."""
+    if isinstance(encoder, FamilyEncoder):
+        return [dataclasses.replace(encoder.form, pooling=pooling)]
+    return [GraphForm(activation, pooling=pooling) for activation in ACTIVATIONS]
 
 
 def training_operations(sizes: EncoderSizes, tokens: float) -> float:
