@@ -17,7 +17,7 @@ from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.runtime.backend import Timings
 from textclf.runtime.engine import GRAPH_FILE, Engine, compile_graph
 from textclf.store.model_store import ModelVersion
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import load_tokenizer
 
 _POOLER = "pooler_transform"
 
@@ -55,7 +55,7 @@ def golden_error(version: ModelVersion, weights: Weights, form: GraphForm) -> fl
     """
     expected = np.array(version.manifest.engine.get("golden_float_logits", []), np.float32)
     compiled = compile_graph(import_openvino().Core(), build_graph(weights, form), "f32")
-    engine = Engine(compiled, Tokenizer.load(version.part("engine")))
+    engine = Engine(compiled, load_tokenizer(version.part("engine")))
     texts = engine.tokenizer(version.manifest.golden_texts)
     rows = [engine.run(engine.tokenizer.windows(text.ids), Timings()).logits.mean(axis=0) for text in texts]
     found = np.array(rows, np.float32)

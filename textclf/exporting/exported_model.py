@@ -10,7 +10,7 @@ from textclf.graph.bert_weights import EncoderSizes, UnknownEncoderError, Weight
 from textclf.graph.engine_graph import GraphForm
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
-from textclf.tokenization.tokenizer import Tokenizer
+from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer
 
 # The weights are those of the engine, so that only the order of additions differs.
 _GOLDEN_TOLERANCE = 0.01
@@ -31,7 +31,7 @@ class ExportedModel:
     weights: Weights
     form: GraphForm
     sizes: EncoderSizes
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
 
 
 def read_model(version: ModelVersion) -> ExportedModel:
@@ -57,7 +57,7 @@ def read_model(version: ModelVersion) -> ExportedModel:
         ) from error
     temperature = np.float32(version.manifest.temperature)
     head = {name: weights[name] / temperature for name in ("classifier/kernel", "classifier/bias")}
-    tokenizer = Tokenizer.load(version.part("engine"))
+    tokenizer = load_tokenizer(version.part("engine"))
     return ExportedModel(version.manifest, {**weights, **head}, form, encoder_sizes(weights), tokenizer)
 
 
@@ -67,8 +67,9 @@ def differences(manifest: Manifest) -> list[str]:
         "The weights are those of the engine of the version, in float32. An int8 engine also rounds activations: "
         "probabilities differ a little, and a few unsure texts get another label.",
         "The temperature is part of the weights of the classifier: softmax gives calibrated probabilities.",
-        "The tokenizer differs for rare letters. For 6,000 English reviews all wordpieces were equal.",
     ]
+    if "family" not in manifest.encoder:
+        found.append("The tokenizer differs for rare letters. For 6,000 English reviews all wordpieces were equal.")
     if manifest.windows > 1:
         found.append(
             f"It reads the first {manifest.max_length} wordpieces of a text; the version reads up to "

@@ -1,4 +1,4 @@
-"""Writes a version as a folder of the Hugging Face library: BertForSequenceClassification."""
+"""Writes a version as a folder of the Hugging Face library: a classifier of the family of its encoder."""
 
 from pathlib import Path
 
@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from textclf.errors import ConfigError
 from textclf.exporting.exported_model import ExportedModel, differences
 from textclf.exporting.tokenizer_files import write_configuration, write_json, write_tokenizer
-from textclf.graph.bert_weights import Weights, hugging_face_name
+from textclf.graph.bert_weights import Weights, layer_of
+from textclf.importing.checkpoint import FAMILIES, TENSORS
+from textclf.importing.families.bert import BERT
+from textclf.importing.families.family import Family
 from textclf.report.model_card import ExportNotes, model_card
 
 # Activations of the graph -> their names in config.json.
@@ -31,51 +34,73 @@ def write_hugging_face(model: ExportedModel, folder: Path) -> None:
     from safetensors.numpy import save
 
     manifest, sizes = model.manifest, model.sizes
-    if model.form.pooling != "cls" or model.form.pooler != "tanh":
+    family_name = manifest.encoder.get("family", "bert")
+    family = FAMILIES[family_name]
+    if model.form.pooling != "cls" or model.form.pooler != family.pooler:
         found = f"pooling {model.form.pooling}" if model.form.pooling != "cls" else f"a pooler with {model.form.pooler}"
         raise ConfigError(f"expected a version with pooling cls, found {found}, for which transformers has no class; "
                           f"use --to onnx")  # fmt: skip
+    skipped = _skipped_positions(model, family)
     max_length = min(manifest.max_length, sizes.positions)
     names = manifest.class_names
     config = {
-        "architectures": ["BertForSequenceClassification"],
-        "model_type": "bert",
+        "architectures": [family.architecture],
+        "model_type": family_name,
         "problem_type": "single_label_classification",
         "id2label": {str(position): name for position, name in enumerate(names)},
         "label2id": {name: position for position, name in enumerate(names)},
-        "vocab_size": sizes.vocabulary,
-        "hidden_size": sizes.width,
-        "num_hidden_layers": sizes.layers,
-        "num_attention_heads": sizes.heads,
-        "intermediate_size": sizes.inner,
-        "hidden_act": _ACTIVATIONS[model.form.activation],
-        "max_position_embeddings": sizes.positions,
-        "type_vocab_size": len(model.weights["type_embeddings/embeddings"]),
-        "layer_norm_eps": float(f"{model.form.epsilon:.6g}"),
-        "pad_token_id": model.tokenizer.padding_id,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
+        **{family.config_names.get(name, name): value for name, value in _settings(model, skipped).items()},
         "dtype": "float32",
     }
+    weights = {**model.weights}
+    places = weights["position_embedding/embeddings"]
+    weights["position_embedding/embeddings"] = np.pad(places, ((skipped, 0), (0, 0)))
+    if not family.has_token_types:
+        del weights["type_embeddings/embeddings"]  # Zeros.
     write_json(folder / "config.json", config)
-    (folder / "model.safetensors").write_bytes(save(state_of_weights(model.weights), metadata={"format": "pt"}))
+    (folder / "model.safetensors").write_bytes(save(state_of_weights(weights, family), metadata={"format": "pt"}))
     write_tokenizer(folder, model.tokenizer, max_length)
     write_configuration(folder, model.tokenizer, max_length)
     notes = ExportNotes("transformers", _USAGE, differences(manifest))
     (folder / "README.md").write_text(model_card(manifest, notes), encoding="utf-8")
 
 
-def state_of_weights(weights: Weights) -> dict[str, NDArray[np.float32]]:
-    """The weights by the names of BertForSequenceClassification, in the shapes of PyTorch.
+def _settings(model: ExportedModel, skipped_positions: int) -> dict[str, object]:
+    """Sizes and settings by the names in the config.json of BERT."""
+    sizes = model.sizes
+    return {
+        "vocab_size": sizes.vocabulary,
+        "hidden_size": sizes.width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "intermediate_size": sizes.inner,
+        "hidden_act": _ACTIVATIONS[model.form.activation],
+        "max_position_embeddings": sizes.positions + skipped_positions,
+        "type_vocab_size": len(model.weights["type_embeddings/embeddings"]),
+        "layer_norm_eps": float(f"{model.form.epsilon:.6g}"),
+        "pad_token_id": model.tokenizer.padding_id,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+    }
+
+
+def _skipped_positions(model: ExportedModel, family: Family) -> int:
+    """Rows before those of the position table that texts use."""
+    skipped = family.skipped_positions
+    return model.tokenizer.padding_id + 1 if skipped is None else skipped
+
+
+def state_of_weights(weights: Weights, family: Family = BERT) -> dict[str, NDArray[np.float32]]:
+    """The weights by the names of a family's classifier, in the shapes of PyTorch.
 
     Args:
         weights: see textclf.graph.bert_weights; kernels of attention are [width, heads, head_dim], the one of its
             output [heads, head_dim, width], all other kernels [in, out].
+        family: names of the modules.
 
     Raises:
-        KeyError: if a weight does not belong to a BERT classifier; its argument is the name.
+        KeyError: if a weight does not belong to a classifier of the family; its argument is the name.
     """
-    head = {"classifier/kernel": "classifier.weight", "classifier/bias": "classifier.bias"}
     state = {}
     for name, value in weights.items():
         if name.endswith("/kernel"):  # PyTorch's Linear has [out, in].
@@ -83,9 +108,17 @@ def state_of_weights(weights: Weights) -> dict[str, NDArray[np.float32]]:
             value = value.reshape(-1, value.shape[-1]).T if joins_heads else value.reshape(len(value), -1).T
         elif name.endswith("/bias"):
             value = value.reshape(-1)
-        try:
-            target = head.get(name) or f"bert.{hugging_face_name(name)}"
-        except KeyError:
-            raise KeyError(name) from None
-        state[target] = np.ascontiguousarray(value, np.float32)
+        state[_tensor_name(name, family)] = np.ascontiguousarray(value, np.float32)
     return state
+
+
+def _tensor_name(name: str, family: Family) -> str:
+    module, _, part = name.rpartition("/")
+    layer = layer_of(name)
+    try:
+        if layer is None:
+            return f"{family.modules[module]}.{TENSORS[part]}"
+        inner = module.removeprefix(f"transformer/layer_{layer}/")
+        return f"{family.layer.format(layer)}{family.layer_modules[inner]}.{TENSORS[part]}"
+    except KeyError:
+        raise KeyError(name) from None
