@@ -96,11 +96,10 @@ class MakeModel:
         folders = self.folders
         click.echo(f"encoder:       {folders.name_to_handle} ({folders.encoder})")
         click.echo(f"preprocessing: {folders.model_to_handle} ({folders.preprocessing})")
-        if folders.encoder == folders.preprocessing:
-            from textclf.training.encoders.family_encoder import head_note
+        from textclf.training.encoders.family_encoder import head_note
 
-            if note := head_note(folders.encoder):
-                click.echo(f"note:          {note}")
+        if note := head_note(folders.encoder):
+            click.echo(f"note:          {note}")
         return self._preprocessing
 
     def preview_untrained_model(self, bert_model: TextPreprocessing, text_test: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from textclf.errors import EncoderError, SourceError
 from textclf.graph.bert_weights import Weights, encoder_sizes, with_heads_added
 from textclf.graph.engine_graph import GraphForm
-from textclf.importing.checkpoint import CONFIG_FILE, FAMILIES, read_encoder, read_json
+from textclf.importing.checkpoint import CONFIG_FILE, FAMILIES, is_checkpoint_folder, read_encoder, read_json
 from textclf.training.tf_setup import tf, tf_keras
 
 # After the embeddings and after both halves of each layer.
@@ -128,7 +128,9 @@ def load_family_encoder(folder: Path, seed: int = 0) -> FamilyEncoder:
 
 
 def head_note(folder: Path) -> str:
-    """A sentence about the head of the model in a checkpoint folder, which is not taken; "" for a base model."""
+    """A sentence about the head of the model in a checkpoint folder, which is not taken; "" without a head."""
+    if not is_checkpoint_folder(folder):
+        return ""
     named = read_json(folder / CONFIG_FILE).get("architectures")
     architecture = str(named[0]) if isinstance(named, list) and named else ""
     if architecture.endswith("ForSequenceClassification"):
