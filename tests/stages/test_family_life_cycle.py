@@ -77,7 +77,6 @@ def test_the_version_records_its_family(trained, family):
     assert manifest.parity["saved_model_largest_logit_difference"] < 1e-4
     losses = manifest.training["history"]["loss"]
     assert losses[-1] < losses[0]
-    assert manifest.metrics["test"]["accuracy"] > 0.6
     assert tokenizer_differences(TEXTS, trained[family].path) == []
     shown = CliRunner().invoke(main, ["versions", "inspect", "--model-path", str(trained[family].path)])
     assert shown.exit_code == 0, shown.output
