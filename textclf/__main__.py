@@ -25,9 +25,17 @@ _EXTRAS = {
     "versions": "monitor",
 }
 # The same of packages, whatever the command.
-_EXTRAS_OF_PACKAGES = {"optuna": "tune", "plotly": "tune", "tokenizers": "hub", "safetensors": "hub", "onnx": "onnx"}
+_EXTRAS_OF_PACKAGES = {
+    "optuna": "tune",
+    "plotly": "tune",
+    "tokenizers": "hub",
+    "safetensors": "hub",
+    "onnx": "onnx",
+    "mlflow": "mlflow",
+    "pandas": "mlflow",
+}
 # Distributions that are not named like their modules.
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "official": "tf-models-official"}
+_DISTRIBUTIONS = {"mlflow": "mlflow-skinny", "sklearn": "scikit-learn", "official": "tf-models-official"}
 # Commands of inference.py that load no model: of the options before the command, they take --model-path only.
 _OF_STORE = ("versions", "inspect", "compare")
 _EXAMPLE = re.compile(r"python (\w+)\.py(?P<model> --model-path \S+)?(?: (?P<command>[a-z][a-z-]*))?")

@@ -130,6 +130,10 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "textclf/exporting/command.py": {"--output": ("export", f"{_EXPORT}::test_the_command")},
+    "textclf/exporting/mlflow_registry.py": dict.fromkeys(
+        ("--alias", "--register", "--to"),
+        ("export", "tests/exporting/test_mlflow_model.py::test_a_version_is_registered_once_and_the_alias_moves"),
+    ),
     "textclf/exporting/hugging_face.py": {"--to": ("export", f"{_EXPORT}::test_mean_pooling_leads_to_onnx")},
     "textclf/labels.py": {"--rename-label": (f"{_READERS}, score", f"{_HERE}::test_labels_of_the_test_part")},
     "textclf/monitoring/labelling_commands.py": dict.fromkeys(

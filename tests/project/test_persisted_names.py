@@ -62,6 +62,8 @@ from textclf.evaluation.unsure_thresholds import LabelledScores, UnsureTarget, c
 from textclf.explain.explainer import ABSENCE
 from textclf.explain.explanation import UNITS
 from textclf.explain.masked_text import BASELINES
+from textclf.exporting.mlflow_loader import LABEL, PROBABILITY, SCORE, TEXT
+from textclf.exporting.mlflow_registry import VERSION_TAG
 from textclf.importing.importer import ImportOptions, import_classifier
 from textclf.label_column import LabelChange
 from textclf.labels import OTHER_LABEL
@@ -197,7 +199,7 @@ def arrays_of(path) -> set[str]:
 
 def test_every_section_is_compared():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(LIST) == 30
+    assert len(LIST) == 31
     for title, places in LIST.items():
         assert places, title
         assert f'"{title}"' in source, title
@@ -642,6 +644,16 @@ def test_error_codes():
 
 def test_the_access_log(seen):
     assert set().union(*seen.log) | {"trace_id"} == LIST["Access log"][""]  # The server sends no traces.
+
+
+def test_mlflow():
+    listed = LIST["MLflow"]
+    source = sources("textclf/exporting/mlflow_model.py")
+    (metadata,) = re.findall(r"metadata=\{(.*)\}", source)
+    assert set(re.findall(r'"(\w+)":', metadata)) == listed["MLmodel.metadata"]
+    assert {TEXT} == listed["input"]
+    assert {LABEL, SCORE, f"{PROBABILITY}*"} == listed["output"]
+    assert {VERSION_TAG} == listed["tags of a registered version"]
 
 
 def test_traces():
