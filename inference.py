@@ -12,7 +12,6 @@ from typing import Any, Unpack, overload
 
 import click
 
-from textclf.cli.byte_progress import byte_progress
 from textclf.cli.commands import Group
 from textclf.cli.config_file import config_text, options_of
 from textclf.cli.live_prompt import run_live_prompt
@@ -39,6 +38,7 @@ from textclf.runtime.prediction import Prediction, in_words
 from textclf.runtime.predictor import TOKENS_PER_BATCH, Predictor
 from textclf.runtime.scored_review import ScoredReview
 from textclf.runtime.scoring_report import ScoringReport
+from textclf.sharding.command import score
 from textclf.store.model_store import ModelStore, find_version
 
 _PATH = click.Path(path_type=Path)
@@ -254,12 +254,9 @@ class _Numbers:
         None, "Number of threads; not for a plain SavedModel, where TensorFlow decides.", min=1, shown="all cores"
     )
     num_files: int = whole(3, "Maximum number of files per class.", min=1)
-    tokens_per_batch: int = whole(
-        TOKENS_PER_BATCH, "Maximum wordpieces of a batch, padding included; a lower value needs less memory.", min=1
-    )
 
 
-@click.group(cls=Group, commands=[explain])
+@click.group(cls=Group, commands=[explain, score])
 @click.option(
     "--model-path",
     type=_PATH,
@@ -335,40 +332,6 @@ def batch(inference: Inference, path: Path, num_files: int, seed: int | None, en
       python inference.py --model-path demo/model batch data/sample --num-files 5 --seed 1
     """
     inference.run_batch_inference(path, num_files, seed, encoding)
-
-
-@main.command()
-@click.option("--input", "input_path", type=_PATH, required=True, metavar="FILE", help="Texts to score.")
-@click.option("--output", "output_path", type=_PATH, required=True, metavar="FILE", help="File to write or replace.")
-@field_option(DataOptions, "text_column")
-@field_option(DataOptions, "label_column", help="Column of the labels, for the accuracy; may be missing.")
-@field_option(DataOptions, "encoding")
-@field_option(DataOptions, "rename_labels", help="Class of a label of the file, for the accuracy; may be repeated.")
-@click.option("--skip-bad", is_flag=True, help="Skip rows that can't be scored and list them at the end.")
-@click.option("--for-spreadsheets", is_flag=True, help="Put ' before texts in a CSV that start with = + - or @.")
-@field_option(_Numbers, "tokens_per_batch", is_checked=True)
-@click.pass_obj
-def score(inference: Inference, /, input_path: Path, output_path: Path, tokens_per_batch: int, **options: Any) -> None:
-    """Score every row of a file and write it to another.
-
-    The input is a table (CSV, TSV, JSON, Parquet, .xlsx or fastText). The output is CSV or JSONL, by its ending, also
-    with .gz. A row keeps its fields and gains `label`, `score` (P(second class) for two classes, else P(label)),
-    `probabilities` (in CSV a column `p:<class>` for each class) and `truncated`. The input's own `label` is kept as
-    `input_label`, and the accuracy is printed. An input with one of the other columns is refused. The complete output
-    appears at the end. Memory does not grow with the file. A cascade counts the rows of each stage.
-
-    \b
-    Example:
-      python inference.py score --input reviews.csv --output scored.jsonl --text-column review --skip-bad
-    """
-    inference.tokens_per_batch = tokens_per_batch
-    with byte_progress(input_path) as on_progress:
-        report = inference.score_file(input_path, output_path, on_progress=on_progress, **options)
-    click.echo(f"{output_path}: rows scored: {report.scored}")
-    for warning in report.warnings():
-        click.echo(warning, err=True)
-    for line in report.results(inference.predictor.cascade is not None):
-        click.echo(line)
 
 
 @main.command()

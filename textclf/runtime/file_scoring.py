@@ -17,18 +17,11 @@ A spreadsheet runs a cell that starts with = + - or @ as a formula. With `for_sp
 apostrophe in front, which spreadsheets take for the mark of a text.
 """
 
-import base64
 import contextlib
-import csv
-import datetime
 import gzip
-import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from textclf.bad_rows import BadRowError, BadRows, Reason
 from textclf.errors import InputError, RuleError
@@ -38,9 +31,9 @@ from textclf.runtime.checked_texts import check_text
 from textclf.runtime.label_accuracy import LabelComparison
 from textclf.runtime.prediction import UNSURE, Prediction
 from textclf.runtime.predictor import Predictor
+from textclf.runtime.row_text import cell, csv_line, json_text, utf8
 from textclf.runtime.scoring_report import ScoringReport, row_reason
 from textclf.spreadsheets import neutral
-from textclf.unicode import is_unicode
 
 Fields = dict[str, Any]
 OnBad = Callable[[int, BadRowError], None]
@@ -49,7 +42,6 @@ WriteRow = Callable[[Fields, Prediction], None]
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 INPUT_LABEL = "input_label"
 EMPTY, UNUSUAL, UNUSUAL_REASON, RULES = "empty", "unusual", "unusual_reason", "rules"
-_OTHER_TYPES = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID, bytes)
 
 
 def score_rows(
@@ -188,11 +180,11 @@ def row_writer(
             header, text_of_row = _csv_text(columns, class_names, shown, marks_unusual, has_rules, marks_unsure)
         else:
             header, text_of_row = "", _json_text
-        file.write(_utf8(header))
+        file.write(utf8(header))
 
         def write(fields: Fields, prediction: Prediction) -> None:
             _check_free(fields, taken)
-            file.write(_utf8(text_of_row(fields, prediction)))
+            file.write(utf8(text_of_row(fields, prediction)))
 
         yield write
 
@@ -261,7 +253,7 @@ def _json_text(fields: Fields, prediction: Prediction) -> str:
         **({UNSURE: True} if prediction.unsure else {}),
         **({RULES: list(prediction.rules)} if prediction.rules else {}),
     }
-    return _json(row) + "\n"
+    return json_text(row) + "\n"
 
 
 def _csv_text(
@@ -281,16 +273,16 @@ def _csv_text(
                 f"the field {', '.join(sorted(unknown))} is not a column of the CSV output, whose columns come from "
                 f"the first row ({', '.join(columns)}); write JSONL, where rows may differ"
             )
-        return _csv_line(
+        return csv_line(
             [
-                *(_cell(shown(fields.get(name))) for name in columns),
+                *(cell(shown(fields.get(name))) for name in columns),
                 shown(prediction.label),
                 prediction.score,
                 *(prediction.probabilities[name] for name in class_names),
-                _cell(prediction.truncated),
+                cell(prediction.truncated),
                 *([prediction.unusual_reason or ""] if marks_unusual else []),
                 *([" ".join(prediction.rules)] if has_rules else []),
-                *([_cell(prediction.unsure)] if marks_unsure else []),
+                *([cell(prediction.unsure)] if marks_unsure else []),
             ]
         )
 
@@ -298,43 +290,8 @@ def _csv_text(
     header += [UNUSUAL] if marks_unusual else []
     header += [RULES] if has_rules else []
     header += [UNSURE] if marks_unsure else []
-    return _csv_line([shown(cell) for cell in header]), text_of_row
+    return csv_line([shown(name) for name in header]), text_of_row
 
 
 def _unchanged(value: Any) -> Any:
     return value
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, _OTHER_TYPES):
-        value = _json_value(value)
-    return value if isinstance(value, str) else "" if value is None else _json(value)
-
-
-def _csv_line(cells: Sequence[Any]) -> str:
-    line = io.StringIO()
-    # With this line terminator, the writer quotes cells that contain either character.
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _json(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
-    except ValueError as error:
-        raise InputError(f"JSON can't store NaN and infinite numbers: {error}") from None
-
-
-def _json_value(value: Any) -> str:
-    """The text of a value of Parquet and workbooks for which JSON has no type."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, _OTHER_TYPES):
-        return value.isoformat() if hasattr(value, "isoformat") else str(value)
-    raise InputError(f"expected a text, a number, a date, a list or an object in every field, got {value!r:.80}")
-
-
-def _utf8(line: str) -> bytes:
-    if not is_unicode(line):
-        raise InputError("expected well-formed Unicode in every field, got half of a surrogate pair")
-    return line.encode("utf-8")

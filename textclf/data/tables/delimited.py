@@ -42,6 +42,10 @@ class DelimitedTable:
     or `default`. Columns without a name are left out if they are empty, else `column 1` (its number) names them; those
     after the last name must be empty.
 
+    Attributes:
+        names: the columns.
+        lines_before_rows: lines up to the header.
+
     Raises:
         DatasetError: if the header can't be read.
     """
@@ -60,6 +64,7 @@ class DelimitedTable:
             self._header = _header(self._reader)
         except csv.Error as error:
             raise DatasetError(f"{source.path}: the header can't be read ({error})") from error
+        self.lines_before_rows = self._lines.number
         self._number_unnamed(head, newline)
         self.names = [name for name in self._header if name]
         if not self.names or len(set(self.names)) != len(self.names) or not is_unicode("".join(self.names)):
@@ -73,6 +78,11 @@ class DelimitedTable:
     def delimiter(self) -> str:
         """The character between two fields."""
         return self._dialect.delimiter
+
+    @property
+    def skips_blanks(self) -> bool:
+        """Whether blanks after a delimiter are no part of the field."""
+        return self._dialect.skips_blanks
 
     def rows(self, report: OnBad) -> Rows:
         """The rows with their numbers, counted from 1 after the header; bad ones count, empty ones do not."""
