@@ -36,6 +36,8 @@ from textclf.fields import Rule, markdown_table
 from textclf.monitoring.retrain_policy import RetrainPolicy
 from textclf.retrain_outcome import RetrainOutcome
 from textclf.retraining_options import CombineOptions, GateOptions
+from textclf.sharding.command import score
+from textclf.sharding.options import ShardOptions
 from textclf.tuning.command import main as tune
 from textclf.tuning.options import TuningOptions
 
@@ -54,6 +56,7 @@ _OPTIONS: tuple[tuple[str, type, Any, str], ...] = (
     ("Model", ModelOptions, _RUN, "How a text becomes the input of the encoder: `textclf train`, `textclf retrain`."),
     ("Training", TrainingOptions, _RUN, "How a model is fitted: `textclf train`, `textclf retrain`."),
     ("Search", TuningOptions, tune, "How a search for better options runs: `textclf tune`."),
+    ("Shards", ShardOptions, score, "How a data set is scored in parts: `textclf score`."),
     ("Combined data", CombineOptions, _RUN, "Which new texts a retraining uses: `textclf retrain`."),
     ("Gate", GateOptions, _RUN, "When a challenger is promoted: `textclf retrain`."),
     ("Drift", DriftOptions, _CHECK, "When a difference is an alarm: `textclf check`, `textclf watch`, `Monitoring`."),

@@ -29,6 +29,13 @@ _TUNE = "tests/tuning/test_tune_command.py"
 _TUNED = ("train", f"{_TUNE}::test_the_saved_options_train_the_best_trial")
 _STUDY = ("tune", f"{_TUNE}::test_a_study_that_does_not_fit_leads_to_another")
 _OTHER = ("", f"{_HERE}::test_options_of_other_programs_exist")
+_SHARDS = "tests/sharding/test_sharded_scoring.py"
+_SHARDS_COLUMNS = ("score", f"{_SHARDS}::test_every_row_is_scored_once_and_in_order")
+_SHARDS_ERRORS = ("score", f"{_SHARDS}::test_a_bad_row_stops_the_run_on_demand")
+_SHARDS_OPTIONS = ("score", f"{_SHARDS}::test_options_that_do_not_fit_are_one_line")
+_SHARDS_FINISH = ("score", f"{_SHARDS}::test_a_pod_for_each_index_writes_the_same_bytes")
+_SHARDS_FOLDER = ("score", f"{_SHARDS}::test_a_folder_refuses_other_options")
+_SHARDS_INPUT = ("score", f"{_SHARDS}::test_inputs_that_do_not_fit_are_one_line")
 
 # Module -> option -> commands that print the message or that it names, test. Without a command it is another program's.
 RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
@@ -193,6 +200,22 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     },
     "textclf/runtime/engine.py": {"--preload": _OTHER},
     "textclf/runtime/file_scoring.py": {"--text-column": ("score", f"{_HERE}::test_scoring_follows")},
+    "textclf/sharding/command.py": {
+        "--engine": _SHARDS_OPTIONS,
+        "--shards": _SHARDS_OPTIONS,
+    },
+    "textclf/sharding/finishing.py": {"--finish": _SHARDS_FINISH},
+    "textclf/sharding/inputs.py": {"--input": _SHARDS_INPUT},
+    "textclf/sharding/ledger.py": {"--output": _SHARDS_FOLDER},
+    "textclf/sharding/parquet_input.py": {"--text-column": _SHARDS_OPTIONS},
+    "textclf/sharding/ray_engine.py": {
+        "--engine": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
+        "--processes": ("score", "tests/sharding/test_shards_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
+        "--ray-address": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
+    },
+    "textclf/sharding/reading.py": {"--id-column": _SHARDS_COLUMNS, "--keep": _SHARDS_COLUMNS},
+    "textclf/sharding/shard_scoring.py": {"--on-error": _SHARDS_ERRORS},
+    "textclf/sharding/writers.py": {"--keep": _SHARDS_COLUMNS},
     "textclf/store/model_store.py": {
         "--model-dir": (
             "versions promote, versions rollback, versions history, versions lift-hold",
@@ -247,6 +270,8 @@ NAMED: dict[str, tuple[str, ...]] = {
     "textclf/monitoring/options.py": ("--retrain", "--retrain-args"),
     "textclf/report/version_config.py": ("--data-dir", "--model-dir", "--runs-dir", "--url"),
     "textclf/retraining/combining_report.py": ("--new-share",),
+    "textclf/sharding/command.py": ("--class-names", "--processes", "--ray-address", "--shard-index"),
+    "textclf/sharding/options.py": ("--id-column", "--shards"),
 }
 # Options of pip, gunicorn and docker.
 OTHER_PROGRAMS = {"--build-arg", "--force-reinstall", "--no-deps", "--preload", "--require-hashes", "--target"}

@@ -59,6 +59,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "importing": {"cli", "data", "graph", "hub", "runtime", *_RECORDS},
     "monitoring": {"cli", "data", "runtime", "rules", "report", *_RECORDS},
     "exporting": {"cli", "data", "graph", "importing", "runtime", "report", *_RECORDS},
+    "sharding": {"cli", "data", "monitoring", "report", "rules", "runtime", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
     "tuning": {"cli", "data", "report", "store", "training"},
 }

@@ -77,6 +77,8 @@ from textclf.runtime.backend import Timings
 from textclf.runtime.cascade import ENCODER, LINEAR
 from textclf.runtime.file_scoring import EMPTY, RULES, UNUSUAL, UNUSUAL_REASON
 from textclf.runtime.prediction import RULE, UNSURE
+from textclf.sharding.options import ShardOptions
+from textclf.sharding.reading import NO_TEXT, TOO_LONG
 from textclf.stats.cascade_fit import cascade_results, fit_cascade
 from textclf.stats.cascade_rules import CascadeSettings, StageOutputs
 from textclf.stats.drift_tests.unsure_shares import UnsureShares
@@ -102,7 +104,7 @@ FAMILY = ("encoder.family", "encoder.layer_norm_epsilon")
 PERSISTED = ROOT / "tests" / "fixtures" / "persisted"
 OPTION_CLASSES = (
     DataOptions, ModelOptions, TrainingOptions, GateOptions, CombineOptions, DriftOptions, TuningOptions,
-    CascadeSettings,
+    CascadeSettings, ShardOptions,
 )  # fmt: skip
 RETRAINING_STATUSES = {outcome.exit_status for outcome in RetrainOutcome if outcome is not RetrainOutcome.FAILED}
 # Objects whose keys depend on the data.
@@ -484,6 +486,31 @@ def test_the_study(tmp_path):
     names = {name: value for name, value in vars(tuning_study).items() if re.fullmatch("_[A-Z]+(_[A-Z]+)?", name)}
     attributes = {value for name, value in names.items() if isinstance(value, str) and name != "_NAME"}
     assert attributes - listed["attributes of the study"] == listed["attributes of a trial"]
+
+
+def test_sharded_scores(tmp_path):
+    write_version(tmp_path / "model", cascade=True, unusual=True)
+    lines = [json.dumps({"text": text}) for text, _ in tiny_reviews(30)]
+    (tmp_path / "in.jsonl").write_text("\n".join([*lines, "{}"]), encoding="utf-8")
+    command = ["--model-path", str(tmp_path / "model"), "score", "--input", str(tmp_path / "in.jsonl")]
+    command += ["--output", str(tmp_path / "out"), "--shards", "1", "--probabilities", "--output-format", "csv"]
+    assert CliRunner().invoke(inference.main, command).exit_code == 0
+    listed = LIST["Sharded scores"]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    (part,) = (name for name in names if name.startswith("part-"))
+    assert names - {part} | {"part-*"} == listed["folder"]
+    header = (tmp_path / "out" / part).read_text(encoding="utf-8").partition("\n")[0].split(",")
+    columns = {"p:*" if name.startswith("p:") else name for name in header}
+    assert columns | {"unsure", "rules"} == listed["shard"]
+    plan = keys_of(json_of(tmp_path / "out" / "_plan.json"))
+    assert {f"{name}.*" if name == "cuts" else name for name in plan} == paths_of("Sharded scores", "_plan.json")
+    record, sample = sorted((tmp_path / "out" / "_shards").iterdir())
+    counted = ("labels", "errors", "stages", "unusual", "label_shares")
+    for path, where in ((record, "_shards.*.json"), (tmp_path / "out" / "_SUCCESS", "_SUCCESS")):
+        found = {f"{name.partition('.')[0]}.*" if name.startswith(counted) else name for name in keys_of(json_of(path))}
+        assert found == paths_of("Sharded scores", where)
+    assert arrays_of(sample) == listed["_shards.*.npz"]
+    assert {NO_TEXT, TOO_LONG} == listed["further reasons in errors"]
 
 
 def test_environment_variables():

@@ -41,6 +41,7 @@ NOT_RUN = {
     "textclf labels import ": "needs a labelled file; tests/monitoring/test_labelling.py imports several",
     "textclf versions unsure ": "needs hundreds of texts; tests/evaluation/test_unsure_version.py runs it",
     "textclf import OWNER/": "needs the Hub; tests/importing imports from a loopback Hub",
+    "textclf score --model-path /": "needs a cluster or its paths; tests/sharding runs Ray and checks the manifests",
     "textclf live ": "is a prompt; tests/stages/test_inference.py runs it",
     "textclf data download ": "needs the network",
     "textclf train --dataset-path sentiment": "needs the mixture and an hour; test_shipped_model.py parses it",

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import random
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_rows_of_parquet_belong_to_one_shard(bounds):
     groups = [(4, 10), (300, 1), (420, 0), (430, 700)]
     found = [
         (piece.first_row + row)
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        for start, end in itertools.pairwise(bounds)
         for piece in group_rows(groups, start, end, 1000)
         for row in range(piece.start, piece.end)
     ]

@@ -199,7 +199,7 @@ def test_options_that_do_not_fit_are_one_line(folder, store, tmp_path, options, 
         ("nothing", "found no such folder"),
         ("none*.csv", "found none that is not empty"),
         ("in.*", "expected files of one format, found several"),
-        ("*", "narrow --input to these"),
+        ("store/**/*", "narrow --input to these"),
     ],
 )
 def test_inputs_that_do_not_fit_are_one_line(folder, store, tmp_path, source, problem):

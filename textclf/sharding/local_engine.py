@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -159,6 +160,7 @@ class _Worker:
 def _work(job: ShardJob, pipe: Connection) -> None:
     """The process: load the model, then score each shard that comes, until the other side ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Removes unfinished files.
     parent = os.getppid()
 
     def report(count: int) -> None:

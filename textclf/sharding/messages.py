@@ -1,4 +1,4 @@
-"""What a process that scores shards reports, as plain values, so that no exception has to be sent."""
+"""Reports of a process that scores shards, as plain values, so that no exception has to be sent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ class ShardOptions(Config):
     keep: tuple[str, ...] = texts("Column of the input to keep; may be repeated.")
     probabilities: bool = switch(False, "Write the probability of every class, as p:<class>.")
     on_error: str = choice(
-        COLUMN, "What a row that can't be scored does: fill the column `error`, or stop the run.", (COLUMN, STOP)
+        COLUMN, "Fill the column `error` of a row that can't be scored, or stop the run at it.", (COLUMN, STOP)
     )
     max_chars: int = whole(1_000_000, "Maximum characters of a text; a longer one is an error of its row.", min=1)
     drift: bool = switch(True, "Compare a sample of the texts with the training reference.", flag="--drift/--no-drift")

@@ -159,7 +159,7 @@ class Plan:
         return f"part-{shard:05d}-of-{self.shards:05d}-{self.version}-{self.hash}"
 
     def differences(self, other: "Plan") -> list[str]:
-        """What differs from another plan, in words."""
+        """The differences from another plan, in words."""
         groups = {
             f"version {other.version}": ("version", "manifest_sha256"),
             "other inputs": ("files", "input_format", "cuts"),

@@ -109,8 +109,8 @@ def _connected(address: str) -> Iterator[Any]:
             ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
-                f"--ray-address: expected a Ray cluster, found none ({str(error).splitlines()[0]}); start one with "
-                f"`ray start --head`, or correct the address"
+                f"--ray-address: expected a Ray cluster, found none ({str(error).splitlines()[0]}); "
+                f"start one, or correct the address"
             ) from error
     try:
         yield ray

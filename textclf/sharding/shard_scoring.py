@@ -31,7 +31,7 @@ _RULE = Problem("rule", "a rule that fails")
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a shard has, as its record in the folder contains it; equal shards have equal records.
+    """The sums of a shard, as its record in the folder contains it; equal shards have equal records.
 
     Attributes:
         shard: number of the shard, from 0.
@@ -76,7 +76,7 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """What a process needs to score shards of a run.
+    """Everything that a process needs to score shards of a run.
 
     Attributes:
         model_path: folder of the version; on every machine.
