@@ -1,0 +1,1 @@
+"""Scoring in shards: processes, one process and Ray on one machine."""
