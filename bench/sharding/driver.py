@@ -26,7 +26,7 @@ def raylets(count: int) -> Iterator[str]:
             cluster.add_node(num_cpus=1)
         yield cluster.address
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

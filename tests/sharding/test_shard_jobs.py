@@ -56,7 +56,7 @@ def test_paths_that_pods_can_not_share_are_refused(paths, problem):
 
 
 def test_the_documented_request_to_sagemaker_is_valid():
-    (block,) = re.findall(r"^```json\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     client = boto3.client("sagemaker", region_name="eu-west-1")
     shape = client.meta.service_model.operation_model("CreateProcessingJob").input_shape
     assert ParamValidator().validate(json.loads(block), shape).generate_report() == ""
