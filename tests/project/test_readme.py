@@ -63,6 +63,7 @@ NOT_RUN = {
     "ops/cloud_command.sh ": "tests/ops/test_sagemaker_page.py runs it",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "runs until SIGTERM; tests/serving/test_tracing.py has a collector",
     "MLFLOW_TRACKING_URI=": "needs an MLflow server; tests/exporting/test_mlflow_model.py registers a version",
+    "cp deploy/compose/": "is for docker; tests/deploy/test_compose.py checks the example",
     "kubectl ": "needs a cluster; tests/deploy/test_kubernetes.py builds and validates the manifests",
     "docker ": "needs docker; make image-test builds and runs the image",
     "local_test/": "trains for a minute; tests/project/test_local_scripts.py runs the scripts",
