@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from postgresql_server import running_postgresql
@@ -15,10 +15,10 @@ from tiny_engine import tiny_reviews, write_version
 
 from serving.server.preflight import find_nginx
 from textclf.data.labelled_reviews import read_labelled_reviews
-from textclf.data.prediction_log.log import PredictionLog
 from textclf.drift.state import read_state
 from textclf.store.model_store import ModelStore
 
+pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in tiny_reviews(180)]
 _NGINX = """\
 daemon off;
@@ -110,23 +110,60 @@ def fleet(tmp_path_factory) -> Iterator[Fleet]:
         yield Fleet(folder, servers, front, database.url)
 
 
-def served_versions(fleet: Fleet) -> set[str]:
-    return {server.request("GET", "/info").json["version"] for server in fleet.servers}
-
-
 def counted(server: Stack, sample: str) -> float:
     """The value of a sample in /metrics of one server."""
     lines = server.request("GET", "/metrics").body.decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} "))
 
 
-def logged(fleet: Fleet) -> int:
-    log = PredictionLog(fleet.log_url)
-    with contextlib.closing(log):
-        return sum(1 for _ in log.rows(fleet.store.current_id()))
+def test_a_promotion_reaches_every_server(fleet):
+    def versions() -> set[str]:
+        return {server.request("GET", "/info").json["version"] for server in fleet.servers}
+
+    first = fleet.store.current_id()
+    assert versions() == {first}
+    second = write_version(fleet.store.path, seed=1).name
+    wait_for(lambda: versions() == {second}, 30)
+    answers = [fleet.front.request("POST", "/predict", {"text": "a film"}).json["model"] for _ in range(6)]
+    assert set(answers) == {f"tiny {second}"}
 
 
-def predict(fleet: Fleet, text: str, **more: Any) -> Any:
-    response = fleet.front.request("POST", "/predict", {"text": text, **more})
-    assert response.status == 200, response.body
-    return response.json
+def test_drift_checks_see_the_predictions_of_all(fleet):
+    for text in TEXTS:
+        assert fleet.front.request("POST", "/predict", {"text": text}).status == 200
+    # The balancer takes them in turn.
+    for server in fleet.servers:
+        wait_for(lambda server=server: counted(server, "textclf_prediction_log_rows_total") >= len(TEXTS) // 3)
+    command = [sys.executable, str(ROOT / "monitoring.py"), "check", "--model-path", str(fleet.store.path)]
+    result = subprocess.run([*command, "--log-url", fleet.log_url], capture_output=True, text=True, timeout=120)
+    assert result.returncode in (0, 3), result.stdout + result.stderr
+    check = read_state(fleet.store.path).last_check
+    assert check.texts >= len(TEXTS)
+    verdict = f'textclf_drift_verdict{{verdict="{check.verdict}"}}'
+    wait_for(lambda: all(counted(server, verdict) == 1 for server in fleet.servers))
+
+
+def test_reviews_of_all_servers_are_in_one_folder(fleet):
+    texts = [f"review number {at}" for at in range(30)]
+    for text in texts:
+        assert fleet.front.request("POST", "/feedback", {"text": text, "label": "pos"}).status == 201
+    assert [counted(server, "textclf_reviews_stored_total") for server in fleet.servers] == [10, 10, 10]
+    found = read_labelled_reviews(fleet.reviews)
+    assert sorted(review.text for review in found.reviews) == sorted(texts)
+    assert (found.without_entry, found.bad_lines) == (0, 0)
+
+
+def test_a_draw_of_one_server_is_labelled_at_another(fleet):
+    one, other, third = fleet.servers
+    assert one.request("POST", "/predict", {"text": "a film to be drawn"}).status == 200
+
+    def drawn() -> list[dict[str, str]]:
+        response = one.request("POST", "/review/texts", {"mode": "audit"})
+        return response.json["texts"] if response.status == 200 else []
+
+    item = wait_for(drawn)[0]
+    body = {"text": item["text"], "label": "pos", "draw": item["draw"]}
+    stored = other.request("POST", "/review/labels", body)
+    assert (stored.status, stored.json["audit"]) == (201, True)
+    again = third.request("POST", "/review/labels", body)
+    assert (again.status, again.json["error"]["code"]) == (409, "already_labelled")
