@@ -272,6 +272,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "textclf/retraining/combining_report.py": ("--new-share",),
     "textclf/sharding/command.py": ("--class-names", "--processes", "--ray-address", "--shard-index"),
     "textclf/sharding/options.py": ("--id-column", "--shards"),
+    "textclf/training/encoders/resolve.py": ("--preprocess",),
 }
 # Options of pip, gunicorn and docker.
 OTHER_PROGRAMS = {"--build-arg", "--force-reinstall", "--no-deps", "--preload", "--require-hashes", "--target"}
