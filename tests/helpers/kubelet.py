@@ -45,7 +45,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class PodTemplate:
-    """What the kubelet reads in a Deployment."""
+    """The fields of a Deployment that the kubelet reads."""
 
     environment: Mapping[str, str]
     startup: Probe
