@@ -107,6 +107,8 @@ def test_an_object_is_valid(found):
         kubernetes_validate.validate(found, version, strict=True)
 
 
+# No package of Debian or PyPI contains the program.
+@pytest.mark.peers
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_kustomize_builds_the_same(folder):
     program = os.environ.get("TEXTCLF_KUSTOMIZE")

@@ -361,7 +361,7 @@ def load():
 
 threading.Thread(target=load, daemon=True).start()
 has_begun.wait()
-atexit.register(wsgi._end, SimpleNamespace(stop=lambda seconds: None))
+atexit.register(wsgi._end, SimpleNamespace(stop=lambda seconds: None), None)
 print("buffered")
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -5,7 +5,8 @@ A row has the kept columns, then `label`, `score`, with probabilities `p:<class>
 only the kept columns and `error`. In JSONL a field without a value is left out, except of a kept column.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -169,7 +170,17 @@ class _ParquetWriter:
         """Write the last row group and the footer."""
         if self._rows:
             self._flush()
-        self._file.close()
+        with self._abandoned_on_error():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _abandoned_on_error(self) -> Iterator[None]:
+        """If the file can't be written, let no destructor try again, which would print a traceback."""
+        try:
+            yield
+        except OSError:
+            self._file.is_open = False
+            raise
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -185,7 +196,8 @@ class _ParquetWriter:
                 f"or leave the column out"
             ) from None
         self._rows = []
-        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
+        with self._abandoned_on_error():
+            self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
 
 
 def _schema(plan: Plan, columns: OutputColumns, first: InputFile) -> Any:

@@ -114,7 +114,14 @@ def test_the_engine_holds_all_that_serving_needs_and_nothing_else(version):
     assert {f"engine/{name}" for name in names} <= set(version.manifest.files)
     assert version.part("engine").joinpath("vocab.txt").read_text("utf-8").splitlines() == vocabulary()
     settings = json.loads(version.part("engine").joinpath("tokenizer.json").read_text("utf-8"))
-    assert settings == {"lower_case": True, "max_length": 32, "truncation": "head", "head_fraction": 0.25, "windows": 1}
+    assert settings == {
+        "lower_case": True,
+        "max_length": 32,
+        "truncation": "head",
+        "head_fraction": 0.25,
+        "windows": 1,
+        "normalisation": "tensorflow-text",
+    }
 
 
 def test_the_manifest_says_how_the_engine_came_about(version, data):

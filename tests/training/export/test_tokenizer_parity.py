@@ -62,6 +62,7 @@ def test_equal_on_texts_of_every_kind(folder, max_length, truncation):
         "truncation": truncation,
         "head_fraction": 0.4,
         "windows": 1,
+        "normalisation": "tensorflow-text",
     }
     assert differing_texts(preprocessing, found, TEXTS + generated_texts(500, seed=max_length)) == []
 
