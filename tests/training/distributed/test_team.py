@@ -1,6 +1,7 @@
 """A chief and its workers on loopback."""
 
 import socket
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,8 @@ from helpers.tiny_fit import labelled_words, word_classifier
 
 from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
-from textclf.errors import TrainingError
+from textclf.errors import LostHostError, TrainingError
+from textclf.training.distributed import chief
 from textclf.training.distributed.chief import led_team
 from textclf.training.distributed.gradients import SplitStep
 from textclf.training.distributed.worker import work
@@ -92,6 +94,17 @@ def test_other_connections_do_not_disturb(tmp_path):
             pass
         stray.close()
         assert other.result(20) == 0
+
+
+def test_a_silent_worker_counts_as_lost(monkeypatch):
+    """As a stopped process: its kernel still answers."""
+    monkeypatch.setattr(chief, "MAX_SILENCE_SECONDS", 0.5)
+    hosts, model = cluster(2), word_classifier()
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(work, Cluster(hosts.addresses, 1), lambda job, rank: time.sleep(2) or build(job, rank))
+        with pytest.raises(LostHostError, match=r"worker .* is lost \(timed out\)"), led_team(hosts) as team:
+            team.trainer(model, ModelOptions(), NAMES, OPTIONS, 3, "float32", "float32", 0.0)
+        assert isinstance(other.exception(20), LostHostError)
 
 
 def test_hosts_of_another_list_are_refused():

@@ -17,7 +17,14 @@ from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import TrainingError
 from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.gradients import FloatVector, SplitStep
-from textclf.training.distributed.joining import connect, join_ring, listening, name_of, new_session
+from textclf.training.distributed.joining import (
+    MAX_SILENCE_SECONDS,
+    connect,
+    join_ring,
+    listening,
+    name_of,
+    new_session,
+)
 from textclf.training.distributed.parts import split_batch
 from textclf.training.distributed.ring import Ring
 from textclf.training.fitting.training_loop import Trainer, planned_optimiser
@@ -149,6 +156,7 @@ def led_team(cluster: Cluster) -> Iterator[Team]:
             for rank in range(1, cluster.size):
                 click.echo(f"hosts:         waiting for {name_of(cluster, rank)} …", err=True)
                 workers.append(connect(cluster.addresses[rank], name_of(cluster, rank)))
+                workers[-1].set_timeout(MAX_SILENCE_SECONDS)
                 workers[-1].send({"kind": "hello", "rank": rank, "session": dataclasses.asdict(session)})
                 _check_hello(workers[-1], workers[-1].receive()[0])
             for worker in workers:

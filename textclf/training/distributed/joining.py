@@ -14,13 +14,17 @@ from textclf.errors import LostHostError, TrainingError
 from textclf.training.distributed.frames import Connection
 from textclf.training.distributed.ring import Ring
 
-# Hosts of a job may start minutes apart.
-MAX_WAIT_SECONDS = 600.0
+# Hosts of a job may start minutes apart; processes of one machine only import TensorFlow.
+_WAIT_SECONDS = 600.0
+_WAIT_SECONDS_HERE = 120.0
 # A connection that says nothing for this time is none of a training.
 _GREETING_SECONDS = 20.0
-# One step of the slowest host.
-_RING_SECONDS = 300.0
+# Other connections may come first.
+_RING_WAIT_SECONDS = 4 * _GREETING_SECONDS
+# One step of the slowest host, or its load of the encoder: then it counts as lost.
+MAX_SILENCE_SECONDS = 300.0
 _RETRY_SECONDS = 0.2
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ def listening(cluster: Cluster) -> Iterator[socket.socket]:
         yield listener
 
 
-def connect(address: str, name: str, wait_seconds: float = MAX_WAIT_SECONDS) -> Connection:
+def connect(address: str, name: str) -> Connection:
     """A connection to `address`; tries again until a process listens there.
 
     Raises:
-        TrainingError: if there is none after `wait_seconds`.
+        TrainingError: if there is none after some minutes.
     """
+    is_here = split_address(address)[0] in _LOOPBACK
+    wait_seconds = _WAIT_SECONDS_HERE if is_here else _WAIT_SECONDS
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
@@ -116,15 +122,15 @@ def join_ring(cluster: Cluster, key: str, listener: socket.socket) -> Ring:
         TrainingError: if one of them is not there.
     """
     before, after = (cluster.rank - 1) % cluster.size, (cluster.rank + 1) % cluster.size
-    following = connect(cluster.addresses[after], name_of(cluster, after), _GREETING_SECONDS)
+    following = connect(cluster.addresses[after], name_of(cluster, after))
     following.send({"kind": "ring", "key": key})
 
     def is_neighbour(fields: dict[str, Any]) -> bool:
         return fields.get("kind") == "ring" and fields.get("key") == key
 
-    previous, _ = accept(listener, is_neighbour, name_of(cluster, before), _GREETING_SECONDS)
+    previous, _ = accept(listener, is_neighbour, name_of(cluster, before), _RING_WAIT_SECONDS)
     for connection in (following, previous):
-        connection.set_timeout(_RING_SECONDS)
+        connection.set_timeout(MAX_SILENCE_SECONDS)
     return Ring(cluster.rank, cluster.size, following, previous)
 
 
