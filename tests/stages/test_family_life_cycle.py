@@ -21,10 +21,14 @@ from textclf.__main__ import main
 from textclf.config import DriftOptions
 from textclf.drift.state import DRIFT
 from textclf.errors import ModelStoreError
+from textclf.graph.golden_texts import GOLDEN_TEXTS
 from textclf.importing.importer import ImportOptions, import_classifier
 from textclf.runtime.loading import load_predictor, predictor_of_version
 from textclf.stats.calibration import softmax
 from textclf.store.model_store import ModelStore, open_model
+from textclf.tokenization.library_tokenizer import LIBRARY_FILE
+from textclf.tokenization.text_tokenizer import load_tokenizer, with_reading
+from textclf.tokenization.tokenizer import HUGGING_FACE
 from textclf.training.export import tokenizer_differences
 from train_model import Training
 
@@ -83,6 +87,13 @@ def test_the_version_records_its_family(trained, family):
     assert str(CHECKPOINTS / family) in shown.output.replace("\n", "")
 
 
+def test_wordpieces_are_served_without_the_library(trained):
+    tokenizers = {family: predictor_of_version(trained[family]).backend.tokenizer for family in FAMILIES}
+    assert tokenizers["distilbert"].settings.normalisation == HUGGING_FACE
+    assert not (trained["distilbert"].part("engine") / LIBRARY_FILE).exists()
+    assert (trained["xlm-roberta"].part("engine") / LIBRARY_FILE).exists()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_is_served_and_explained(trained, family, tmp_path):
     store = trained[family].path.parents[1]
@@ -132,6 +143,12 @@ def test_exports_answer_like_the_engine(trained, family, tmp_path):
         "input_ids": np.array([text.ids for text in encoded], np.int64),
         "attention_mask": np.array([text.attention_mask for text in encoded], np.int64),
     }
+    odd = [*GOLDEN_TEXTS, "a [SEP] b [MASK]", "naïve café", "\u0000a\u200bb", "中文字"]
+    own = load_tokenizer(trained[family].part("engine"))
+    own = with_reading(own, 24, "head", 0.25, 1)
+    written = Tokenizer.from_file(str(tmp_path / "huggingface" / "tokenizer.json"))
+    written.no_padding()
+    assert [text.ids for text in written.encode_batch(odd)] == [text.ids for text in own(odd)]
     (logits,) = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx").run(["logits"], feeds)
     np.testing.assert_allclose(softmax(logits, 1.0), probabilities(again, short), atol=1e-4)
 

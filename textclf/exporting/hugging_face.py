@@ -60,7 +60,7 @@ def write_hugging_face(model: ExportedModel, folder: Path) -> None:
     write_json(folder / "config.json", config)
     (folder / "model.safetensors").write_bytes(save(state_of_weights(weights, family), metadata={"format": "pt"}))
     write_tokenizer(folder, model.tokenizer, max_length)
-    write_configuration(folder, model.tokenizer, max_length)
+    write_configuration(folder, model.tokenizer, max_length, family.has_token_types)
     notes = ExportNotes("transformers", _USAGE, differences(manifest))
     (folder / "README.md").write_text(model_card(manifest, notes), encoding="utf-8")
 

@@ -7,7 +7,13 @@ from typing import Any
 from textclf.files import atomic_file
 from textclf.tokenization.library_tokenizer import LibraryTokenizer
 from textclf.tokenization.text_tokenizer import TextTokenizer
-from textclf.tokenization.tokenizer import MAX_WORD_BYTES, VOCABULARY_FILE
+from textclf.tokenization.tokenizer import (
+    BERT_TOKENS,
+    HUGGING_FACE,
+    MAX_WORD_BYTES,
+    VOCABULARY_FILE,
+    TokenizerSettings,
+)
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -37,45 +43,57 @@ def _library_of(tokenizer: TextTokenizer) -> Any:
         return Library.from_str(tokenizer.content)
     vocabulary = {piece: position for position, piece in enumerate(tokenizer.vocabulary)}
     written: Any = Library(WordPiece(vocabulary, max_input_chars_per_word=MAX_WORD_BYTES, **_UNKNOWN))
-    written.normalizer = _normalizer(tokenizer.settings.lower_case)
+    written.normalizer = _normalizer(tokenizer.settings)
     written.pre_tokenizer = BertPreTokenizer()
     written.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", tokenizer.start_id), ("[SEP]", tokenizer.end_id)],
     )
+    if tokenizer.settings.normalisation == HUGGING_FACE:
+        written.add_special_tokens(list(BERT_TOKENS))  # A text may contain them.
     return written
 
 
-def _normalizer(lower_case: bool) -> Any:
-    """The normalisation of textclf.tokenization.basic_tokenizer, except for case folding of rare letters.
+def _normalizer(settings: TokenizerSettings) -> Any:
+    """The normalisation of the tokenizer; that of TensorFlow Text except for case folding of rare letters.
 
     The library's own for BERT removes control characters, which are read as spaces here, and keeps compatibility forms.
     """
     from tokenizers import Regex
     from tokenizers.normalizers import NFKC, BertNormalizer, Replace, Sequence
 
+    if settings.normalisation == HUGGING_FACE:
+        return BertNormalizer(lowercase=settings.lower_case)
     spaces = Replace(Regex(r"[\p{Cc}\p{Cf}]"), " ")
-    if not lower_case:
+    if not settings.lower_case:
         return Sequence([spaces, BertNormalizer(lowercase=False, strip_accents=False)])
     ignored = Replace(Regex(_IGNORED), "")
     sharp_s = Replace(Regex("[ßẞ]"), "ss")
     return Sequence([ignored, NFKC(), spaces, sharp_s, BertNormalizer(lowercase=True)])
 
 
-def write_configuration(folder: Path, tokenizer: TextTokenizer, max_length: int) -> None:
-    """Write tokenizer_config.json, special_tokens_map.json and, for WordPiece, vocab.txt, which transformers reads."""
+def write_configuration(folder: Path, tokenizer: TextTokenizer, max_length: int, has_token_types: bool) -> None:
+    """Write tokenizer_config.json, special_tokens_map.json and, for WordPiece, vocab.txt, which transformers reads.
+
+    `has_token_types` tells whether the encoder takes the type of each token.
+    """
     is_own = not isinstance(tokenizer, LibraryTokenizer)
     if is_own:
         with atomic_file(folder / VOCABULARY_FILE) as file:
             file.writelines(f"{piece}\n" for piece in tokenizer.vocabulary)
     special = _special_tokens(tokenizer)
     write_json(folder / "special_tokens_map.json", special)
+    types = ["token_type_ids"] if is_own and has_token_types else []
     settings = {
         # BertTokenizer would replace the normalisation of tokenizer.json by its own.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "do_lower_case": tokenizer.settings.lower_case,
-        "model_input_names": ["input_ids", *(["token_type_ids"] if is_own else []), "attention_mask"],
+        "model_input_names": [
+            "input_ids",
+            *(["token_type_ids"] if is_own and has_token_types else []),
+            "attention_mask",
+        ],
         "model_max_length": max_length,
     }
     write_json(folder / "tokenizer_config.json", {**settings, **special})

@@ -14,8 +14,10 @@ import numpy as np
 
 from textclf.encoder_handles import handles_of
 from textclf.errors import ConfigError, EncoderError, ModelStoreError, SourceError
-from textclf.importing.checkpoint import is_checkpoint_folder
-from textclf.importing.importer import positions_of, read_tokenizer
+from textclf.graph.golden_texts import GOLDEN_TEXTS
+from textclf.importing.checkpoint import is_checkpoint_folder, read_json
+from textclf.importing.importer import TOKENIZER_FILE, positions_of, read_tokenizer
+from textclf.importing.wordpiece import own_or_library
 from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer, with_reading
 from textclf.training.encoders import resolve as encoders
 from textclf.training.graphs import graph_function
@@ -193,7 +195,9 @@ class LibraryPreprocessing(TextPreprocessing):
     def _load(self) -> None:
         try:
             if is_checkpoint_folder(self.folder):
-                tokenizer: TextTokenizer = read_tokenizer(self.folder, positions_of(self.folder))
+                library = read_tokenizer(self.folder, positions_of(self.folder))
+                # As for an import: without the library in a server, if the tokens are equal.
+                tokenizer, _ = own_or_library(read_json(self.folder / TOKENIZER_FILE), library, GOLDEN_TEXTS)
             else:
                 tokenizer = load_tokenizer(self.folder)
         except (SourceError, ConfigError, ModelStoreError) as error:
