@@ -89,11 +89,7 @@ def write_configuration(folder: Path, tokenizer: TextTokenizer, max_length: int,
         # BertTokenizer would replace the normalisation of tokenizer.json by its own.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "do_lower_case": tokenizer.settings.lower_case,
-        "model_input_names": [
-            "input_ids",
-            *(["token_type_ids"] if is_own and has_token_types else []),
-            "attention_mask",
-        ],
+        "model_input_names": ["input_ids", *types, "attention_mask"],
         "model_max_length": max_length,
     }
     write_json(folder / "tokenizer_config.json", {**settings, **special})
