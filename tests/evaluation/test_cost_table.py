@@ -38,6 +38,20 @@ def test_a_wrong_table_is_named(tmp_path, text, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('{"unsure": 1}x', "costs: expected a JSON object, found other text"),
+        ('{"a":' * 100_000, "costs: expected a JSON object, found other text"),
+        ('{"unsure": 1' + "0" * 400 + "}", "costs: unsure: expected a cost above 0"),
+    ],
+)
+def test_a_wrong_json_object_is_named(value, message):
+    with pytest.raises(ConfigError) as error:
+        CostTable.read(value)
+    assert str(error.value).startswith(message)
+
+
 def test_a_missing_file_and_an_unknown_class_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"missing\.toml: can't be read \(No such file"):
         CostTable.read(str(tmp_path / "missing.toml"))

@@ -278,3 +278,9 @@ def test_texts_that_the_model_was_not_fitted_to(tmp_path):
     other = write_set(tmp_path / "other", reviews[50:], reviews[:50])
     found = run("--model-dir", store, "--target-precision", "0.1", "--dataset-path", other)
     assert found.exit_code == 0, found.output
+
+
+@pytest.mark.parametrize("precision", [float("nan"), 0.0, 1.0, -0.5])
+def test_a_target_is_a_precision_between_0_and_1(precision):
+    with pytest.raises(ConfigError, match="expected a number above 0 and below 1, got "):
+        UnsureTarget(precision)

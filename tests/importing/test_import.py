@@ -175,6 +175,7 @@ def run(arguments) -> int:
         ({"problem_type": "regression"}, "one label, found problem_type 'regression'"),
         ({"problem_type": "multi_label_classification"}, "problem_type 'multi_label_classification'"),
         ({"id2label": {"0": "a", "1": "a"}}, "expected different labels"),
+        ({"id2label": {"0": "a", "1": None}}, "expected text as each label of id2label, found None"),
         ({"id2label": {"0": "a", "2": "b"}}, "expected id2label with the ids 0 to K-1"),
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "expected a label for each of 2 outputs, found 3"),
         ({"hidden_act": "silu"}, "expected hidden_act"),
@@ -223,6 +224,29 @@ def test_damaged_files_are_refused(copy, tmp_path, name, content, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("module", "rows", "says"),
+    [
+        ("token_type_embeddings", 0, "type_embeddings/embeddings [0, 16]: empty"),
+        ("position_embeddings", 3, "expected positions for 4 tokens or more, found 3"),
+    ],
+)
+def test_tables_with_too_few_rows_are_refused(copy, tmp_path, module, rows, says):
+    folder, name = copy("bert"), f"bert.embeddings.{module}.weight"
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {name: tensors[name][:rows]}, folder / "model.safetensors")
+    with pytest.raises(SourceError) as caught:
+        import_classifier(folder, ModelStore(tmp_path / "s"), ImportOptions("x"))
+    assert says in str(caught.value)
+
+
+def test_an_archive_without_a_model_is_named(tmp_path, capsys):
+    with tarfile.open(tmp_path / "deep.tar.gz", "w:gz") as archive:
+        archive.add(FOLDER / "bert", "models/english/bert")
+    assert run([str(tmp_path / "deep.tar.gz"), "--model-dir", str(tmp_path / "s")]) == 1
+    assert "deep.tar.gz: expected config.json at the top of the archive" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("padding", [None, -3, 48])
 def test_positions_start_behind_the_padding_token(copy, tmp_path, padding):
     with pytest.raises(SourceError, match="expected the id of a token as pad_token_id"):
@@ -258,7 +282,7 @@ def test_some_labels_are_missing(tmp_path, capsys):
     assert "found 1 of 2 texts without one" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("limit", [10, 1e30, True, -1, "many"])
+@pytest.mark.parametrize("limit", [10, 1e30, True, -1, 3, "many"])
 def test_the_tokenizer_limits_the_length(copy, tmp_path, limit):
     folder = copy("bert")
     path = folder / "tokenizer_config.json"

@@ -80,6 +80,10 @@ def test_an_imported_version_has_a_licence_and_no_path():
     card = model_card(manifest)
     assert front_matter(card)["license"] == "mit"
     assert "| encoder | my-model |" in card
+    imported = dataclasses.replace(
+        manifest, training={}, metrics={"validation": MANIFESTS[-1].metrics["validation_select"]}
+    )
+    assert "these figures are of the texts that the import was given" in model_card(imported)
     assert "private" not in card.replace('"type": "private"', "")
     hub = dataclasses.replace(manifest, source={**manifest.source, "revision": "0" * 40})
     assert "| encoder | private/folder/my-model |" in model_card(hub)

@@ -8,7 +8,7 @@ A table is a TOML file. Errors that it does not name cost 1.
 """
 
 import json
-import math
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,14 +47,14 @@ class CostTable:
         Raises:
             ConfigError: if the file can't be read, or is not such a table.
         """
-        name = "costs" if value.lstrip().startswith("{") else f"--costs {value}"
+        is_json = value.lstrip().startswith("{")
+        name, form = ("costs", "a JSON object") if is_json else (f"--costs {value}", "a TOML file in UTF-8")
         try:
-            text = value if value.lstrip().startswith("{") else Path(value).read_text(encoding="utf-8-sig")
-            found = json.loads(text) if text is value else tomllib.loads(text)
+            found = json.loads(value) if is_json else tomllib.loads(Path(value).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"{name}: can't be read ({error.strerror}); check the path") from None
-        except ValueError as error:
-            raise ConfigError(f"{name}: expected a TOML file in UTF-8, found other text: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{name}: expected {form}, found other text: {error}") from None
         return cls.from_dict(found, name)
 
     @classmethod
@@ -108,4 +108,4 @@ class CostTable:
 
 
 def _is_cost(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max

@@ -36,7 +36,7 @@ class UnsureTarget:
         costs: the cost table; None for a precision.
 
     Raises:
-        ConfigError: if not exactly one of them is given.
+        ConfigError: if not exactly one of them is given, or the precision is not between 0 and 1.
     """
 
     precision: float | None = None
@@ -45,6 +45,8 @@ class UnsureTarget:
     def __post_init__(self) -> None:
         if (self.precision is None) == (self.costs is None):
             raise ConfigError("expected --target-precision or --costs, got both or neither; give one of them")
+        if self.precision is not None and not 0 < self.precision < 1:
+            raise ConfigError(f"target precision: expected a number above 0 and below 1, got {self.precision}")
 
     @classmethod
     def of_options(cls, options: TrainingOptions) -> Self | None:

@@ -65,7 +65,7 @@ def differences(manifest: Manifest) -> list[str]:
     """Sentences in Markdown: what the exported model does not do as textclf does."""
     found = [
         "The weights are those of the engine of the version, in float32. An int8 engine also rounds activations: "
-        "probabilities differ a little, and a few unsure texts get another label.",
+        "probabilities differ a little, and a few texts near a threshold get another label.",
         "The temperature is part of the weights of the classifier: softmax gives calibrated probabilities.",
     ]
     if "family" not in manifest.encoder:

@@ -120,6 +120,8 @@ def encoder_sizes(weights: Weights) -> EncoderSizes:
     shapes = {name: value.shape for name, value in weights.items()}
     if odd := sorted(set(expected.items()) ^ set(shapes.items())):
         raise UnknownEncoderError(f"{odd[0][0]} {list(odd[0][1])}: unknown, missing, or of another shape")
+    if empty := sorted(name for name, size in shapes.items() if 0 in size):
+        raise UnknownEncoderError(f"{empty[0]} {list(shapes[empty[0]])}: empty")
     return shape
 
 

@@ -36,6 +36,8 @@ TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias"
 # Old checkpoints name the scale and shift of norms so.
 _OLD_TENSORS = {"gamma": "gamma", "beta": "beta"}
 _MAX_CLASSES = 10_000
+# Two markers, and two tokens of a text: the shortest length of a version.
+MIN_POSITIONS = 4
 # No model has more layers, dimensions, positions or tokens; it bounds the memory for a damaged config.json.
 _MAX_SIZE = 10_000_000
 _SIZES = (
@@ -102,6 +104,8 @@ def read_classifier(folder: Path, padding_id: int) -> Classifier:
     if found.classes != len(names):
         raise _unusable(path, f"expected a label for each of {found.classes} outputs, found {len(names)}")
     form = dataclasses.replace(form, padding_id=padding_id)
+    if found.positions < MIN_POSITIONS:
+        raise _unusable(path, f"expected positions for {MIN_POSITIONS} tokens or more, found {found.positions}")
     return Classifier(config["model_type"], names, weights, form, found.positions, sha256)
 
 
@@ -229,6 +233,8 @@ def _class_names(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         labels = {str(i): f"LABEL_{i}" for i in range(count)}
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(len(labels))} or not labels:
         raise _unusable(path, f"expected id2label with the ids 0 to K-1, found {labels!r}"[:300])
+    if odd := [label for label in labels.values() if not isinstance(label, str | int | float)]:
+        raise _unusable(path, f"expected text as each label of id2label, found {shortened(odd)}")
     names = tuple(str(labels[str(i)]) for i in range(len(labels)))
     if len(set(names)) < len(names) or not all(map(is_class_name, names)):
         raise _unusable(

@@ -20,7 +20,7 @@ from textclf.errors import ConfigError, SourceError
 from textclf.graph.engine_files import write_engine
 from textclf.graph.engine_graph import build_graph
 from textclf.graph.golden_texts import GOLDEN_TEXTS
-from textclf.importing.checkpoint import CONFIG_FILE, Classifier, read_classifier, read_json
+from textclf.importing.checkpoint import CONFIG_FILE, MIN_POSITIONS, Classifier, read_classifier, read_json
 from textclf.importing.wordpiece import own_or_library
 from textclf.runtime.engine import Engine, compile_graph, load_engine
 from textclf.runtime.feature_extraction import reference_of
@@ -150,7 +150,7 @@ def read_tokenizer(folder: Path, positions: int) -> LibraryTokenizer:
     config = folder / "tokenizer_config.json"
     stated = read_json(config).get("model_max_length", positions) if config.is_file() else positions
     # Without a limit, transformers writes a very large number.
-    is_limit = isinstance(stated, int | float) and not isinstance(stated, bool) and 3 <= stated < positions
+    is_limit = isinstance(stated, int | float) and not isinstance(stated, bool) and MIN_POSITIONS <= stated < positions
     length = int(stated) if is_limit else positions
     content = read_json(path)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textclf.data.archive import is_archive, unpack_into
-from textclf.errors import ConfigError
+from textclf.errors import ConfigError, SourceError
 from textclf.hub.client import HubClient
 from textclf.hub.download import download_model, find_commit
 from textclf.hub.names import hub_name_of
@@ -45,7 +45,7 @@ def opened_source(handle: str, option: str, needed: str) -> Iterator[Source]:
         ConfigError: if there is no such path, and the handle is no name of the Hub.
         HubError: if the model can't be downloaded.
         UnusableHubModelError: if a file is missing, or the model is too large.
-        SourceError: if the archive can't be unpacked.
+        SourceError: if the archive can't be unpacked, or has no such file.
     """
     path = Path(handle)
     if (name := hub_name_of(handle, option)) is not None:
@@ -59,7 +59,10 @@ def opened_source(handle: str, option: str, needed: str) -> Iterator[Source]:
         with tempfile.TemporaryDirectory(prefix="textclf-import-") as scratch:
             unpack_into(Path(scratch), path, _MAX_BYTES)
             inner = [Path(scratch), *sorted(child for child in Path(scratch).iterdir() if child.is_dir())]
-            folder = next((folder for folder in inner if (folder / needed).is_file()), inner[0])
+            folder = next((folder for folder in inner if (folder / needed).is_file()), None)
+            if folder is None:
+                problem = f"expected {needed} at the top of the archive or in a folder there, found none"
+                raise SourceError(path, problem, "pack the folder of the model itself")
             yield Source(folder, path.name)
     else:
         raise ConfigError(

@@ -38,7 +38,9 @@ def shortcoming_sentences(matrix: NDArray[np.integer[Any]], manifest: Manifest, 
             f"the accuracy of {percent(found.accuracy)} is not significantly better than that of always answering "
             f"{class_names[found.majority]!r}, which is {percent(found.majority_share)}"
         )
-    if split != "test":
+    if split != "test" and manifest.source:
+        sentences.append("no test part was read; these figures are of the texts that the import was given")
+    elif split != "test":
         also = ", which also chose the best epoch" if keeps_best_epoch(manifest) else ""
         sentences.append(f"the test part was not read; these figures are of the selection set{also}")
     if found.is_uncertain:
