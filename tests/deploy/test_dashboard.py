@@ -119,6 +119,8 @@ def test_every_metric_of_the_server_is_known():
         "textclf_rule_texts_total",
         "textclf_explanation_evaluations_total",
         "textclf_reviews_removed_total",
+        "textclf_unsure_texts_total",
+        "textclf_drift_unsure_share",
         "textclf_drift_texts",
         "textclf_drift_adjusted_p",
         "textclf_drift_alarm",

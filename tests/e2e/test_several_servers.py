@@ -147,7 +147,7 @@ def test_reviews_of_all_servers_are_in_one_folder(fleet):
     texts = [f"review number {at}" for at in range(30)]
     for text in texts:
         assert fleet.front.request("POST", "/feedback", {"text": text, "label": "pos"}).status == 201
-    assert [counted(server, "textclf_reviews_stored_total") for server in fleet.servers] == [10, 10, 10]
+    wait_for(lambda: [counted(server, "textclf_reviews_stored_total") for server in fleet.servers] == [10, 10, 10])
     found = read_labelled_reviews(fleet.reviews)
     assert sorted(review.text for review in found.reviews) == sorted(texts)
     assert (found.without_entry, found.bad_lines) == (0, 0)

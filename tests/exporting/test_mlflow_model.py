@@ -98,6 +98,7 @@ def test_a_version_is_registered_once_and_the_alias_moves(version, tmp_path, ser
         arguments = ["--to", "mlflow", "--output", str(tmp_path / name), "--model-dir", str(version.path.parent.parent)]
         result = CliRunner().invoke(main, [*arguments, "--register", "films", *options])
         assert result.exit_code == 0, result.output
+        assert "Rules are not part of it" in result.output
         return result.output.splitlines()[-1]
 
     assert run("a") == "films: version 1"

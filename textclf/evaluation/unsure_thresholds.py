@@ -94,7 +94,7 @@ def chosen_thresholds(
         measured: predictions of other texts, which the thresholds are measured on; only those of a test part are used.
 
     Raises:
-        DatasetError: if no prediction can be sure.
+        DatasetError: if no threshold reaches the target precision.
         ConfigError: if the cost table names another class.
     """
     if target.costs is not None:
@@ -127,8 +127,9 @@ def _for_precision(
     found = class_thresholds(scores.labels, scores.predicted, scores.confidences, len(class_names), precision)
     if not any(item.sure for item in found):
         raise DatasetError(
-            f"no threshold reaches a precision of {precision:g} on {len(scores.labels):,} calibration texts; at least "
-            f"{needed_texts(precision):,} right predictions are needed to show it: lower the target, or use more texts"
+            f"no threshold reaches a precision of {precision:g} on {len(scores.labels):,} calibration texts; to show "
+            f"it, at least {needed_texts(precision):,} predictions are needed, of which one may be wrong: lower the "
+            f"target, or use more texts"
         )
     return found, {"target_precision": precision, "test_confidence": CONFIDENCE}
 

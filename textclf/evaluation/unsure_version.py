@@ -101,7 +101,7 @@ def save_child(store: ModelStore, parent: ModelVersion, scores: LabelledScores, 
     """Save a version with the files of `parent` and thresholds that are chosen on these scores.
 
     Raises:
-        DatasetError: if no prediction can be sure.
+        DatasetError: if no threshold reaches the target precision.
         ConfigError: if the cost table names a class that the version lacks.
         ModelStoreError: if the parent is damaged, or no version can be written.
     """

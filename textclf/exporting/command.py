@@ -11,7 +11,7 @@ from textclf.cli.commands import Command
 from textclf.errors import ConfigError
 from textclf.exporting.exported_model import differences, read_model
 from textclf.exporting.hugging_face import write_hugging_face
-from textclf.exporting.mlflow_model import checked_version, write_mlflow
+from textclf.exporting.mlflow_model import MLFLOW_DIFFERENCE, checked_version, write_mlflow
 from textclf.exporting.mlflow_registry import check_registration
 from textclf.exporting.mlflow_registry import register as register_version
 from textclf.exporting.onnx_model import write_onnx
@@ -33,7 +33,7 @@ class _Format(NamedTuple):
 _FORMATS: Mapping[str, _Format] = {
     "huggingface": _Format(read_model, write_hugging_face, differences),
     "onnx": _Format(read_model, write_onnx, differences),
-    "mlflow": _Format(checked_version, write_mlflow, lambda _: []),
+    "mlflow": _Format(checked_version, write_mlflow, lambda _: [MLFLOW_DIFFERENCE]),
 }
 
 

@@ -20,8 +20,9 @@ from textclf.store.model_store import ModelVersion
 # Everything that a prediction needs, and what describes the version; absent parts are left out.
 _PARTS = ("manifest.json", "engine", "reference.npz", "evaluation.json")
 _PACKAGES = ("numpy", "openvino", "pandas", "scipy")
-# The tokenizer of versions that were imported from the Hub.
+# The tokenizer of versions that have no WordPiece of textclf.
 _LIBRARY_TOKENIZER = "engine/library_tokenizer.json"
+MLFLOW_DIFFERENCE = "Rules are not part of it, and unusual or unsure texts are not marked."
 _EXAMPLE = ("A joy from beginning to end.", "Dull, and far too long.")
 # MLflow would send reports of its use.
 _NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}

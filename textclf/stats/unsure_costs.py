@@ -5,8 +5,8 @@ Theory 16 (1970) 41-46: use a prediction if its expected cost is not above the c
 comes from calibrated probabilities. For a predicted class with score s, it is (1 - s) times the mean cost of an error.
 The threshold of the class is therefore 1 - cost of unsure / mean cost of an error.
 
-With two classes this is Chow's rule itself. With more, the mean over the true classes is taken on the calibration
-texts, so that one threshold on the score is enough.
+With two classes this is Chow's rule for the label that is given. With more, the mean over the true classes is taken on
+the calibration texts, so that one threshold on the score is enough.
 """
 
 from typing import Any

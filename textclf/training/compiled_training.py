@@ -337,8 +337,8 @@ def compile_training(
     ids_model = trainable_classifier(classifier, model.dropout, precision, options.seed, tokens)
     if options.mlm_epochs and (ids_model.name != FUSED or preprocessing.mask_id < 0):
         raise ConfigError(
-            "mlm_epochs: expected 0 for this encoder, which is not a BERT in its original form with a token [MASK], "
-            f"got {options.mlm_epochs}"
+            f"mlm_epochs: expected 0 for this encoder, which has no token for masked words or no fused graph, got "
+            f"{options.mlm_epochs}"
         )
     if recipe is not None and recipe.asks_for_class_weights:
         every, classes = dataset.train.joined(*_more_texts(dataset, options)), len(dataset.class_names)

@@ -120,8 +120,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if config.get(key) not in allowed:
             expected = " or ".join(map(str, allowed))
             raise EncoderError(
-                f"{folder / 'config.json'}: expected {key} = {expected}, found {config.get(key)!r}; only BERT encoders "
-                f"in the original form can be exported"
+                f"{folder / 'config.json'}: expected {key} = {expected}, found {config.get(key)!r}; an encoder of "
+                f"another form needs tokenizer.json in its folder"
             )
     sizes = (
         "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",

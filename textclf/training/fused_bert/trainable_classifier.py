@@ -59,7 +59,7 @@ class BertClassifier(tf_keras.Model):  # type: ignore[misc]
         form, product_dtype: the arguments `form` and `dtype`.
 
     Raises:
-        UnknownEncoderError: if the encoder is not a BERT in its original form.
+        UnknownEncoderError: if the encoder has other variables than a BERT.
     """
 
     def __init__(
