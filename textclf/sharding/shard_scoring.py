@@ -136,13 +136,17 @@ class ShardScorer:
         with self.folder.new_file(plan.name(shard)) as file:
             hashed = HashingFile(file)
             writer = row_writer(plan, self.columns, hashed)  # type: ignore[arg-type]
-            rows = ShardReader(plan, self.on_bytes).rows(shard)
-            for row, prediction, problem in scored_rows(rows, self.predictor, plan.on_error == STOP):
-                writer.write(row.kept, prediction, None if problem is None else problem.words)
-                counts.add(prediction, problem)
-                if sample is not None and prediction is not None:
-                    sample.add(row.text)
-            writer.close()
+            try:
+                rows = ShardReader(plan, self.on_bytes).rows(shard)
+                for row, prediction, problem in scored_rows(rows, self.predictor, plan.on_error == STOP):
+                    writer.write(row.kept, prediction, None if problem is None else problem.words)
+                    counts.add(prediction, problem)
+                    if sample is not None and prediction is not None:
+                        sample.add(row.text)
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
             result = counts.result(shard, plan.name(shard), hashed.sha256)
             # The file comes last: where it is, its record is, too.
             if sample is not None:

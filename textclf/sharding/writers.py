@@ -5,8 +5,7 @@ A row has the kept columns, then `label`, `score`, with probabilities `p:<class>
 only the kept columns and `error`. In JSONL a field without a value is left out, except of a kept column.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -97,6 +96,9 @@ class RowWriter(Protocol):
     def close(self) -> None:
         """Write what is left."""
 
+    def abandon(self) -> None:
+        """Write nothing more: the file is incomplete and will be removed."""
+
 
 def row_writer(plan: Plan, columns: OutputColumns, file: IO[bytes]) -> RowWriter:
     """A writer of rows in the format of the plan."""
@@ -126,6 +128,9 @@ class _TextWriter:
         self._file.write(utf8(self._text_of(self._columns, [_python_value(value) for value in kept], values)))
 
     def close(self) -> None:
+        """Nothing is left."""
+
+    def abandon(self) -> None:
         """Nothing is left."""
 
 
@@ -170,17 +175,11 @@ class _ParquetWriter:
         """Write the last row group and the footer."""
         if self._rows:
             self._flush()
-        with self._abandoned_on_error():
-            self._file.close()
+        self._file.close()
 
-    @contextlib.contextmanager
-    def _abandoned_on_error(self) -> Iterator[None]:
-        """If the file can't be written, let no destructor try again, which would print a traceback."""
-        try:
-            yield
-        except OSError:
-            self._file.is_open = False
-            raise
+    def abandon(self) -> None:
+        """Let no destructor write to a file that is incomplete, which would print a traceback."""
+        self._file.is_open = False
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -196,8 +195,7 @@ class _ParquetWriter:
                 f"or leave the column out"
             ) from None
         self._rows = []
-        with self._abandoned_on_error():
-            self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
 
 
 def _schema(plan: Plan, columns: OutputColumns, first: InputFile) -> Any:
