@@ -16,7 +16,7 @@ import numpy as np
 from bench.errors import BenchError
 from textclf.cli.commands import Command
 from textclf.environment import prepare_tensorflow_import
-from textclf.exporting.hugging_face import state_of_weights
+from textclf.exporting.hugging_face_weights import state_of_weights
 from textclf.files import atomic_folder
 from textclf.store.model_store import ModelVersion, open_model
 

@@ -1,6 +1,8 @@
 """The benchmarks' arithmetic, and how they choose their texts."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,13 @@ from bench.serving.load_generator import Response, Run
 from bench.serving.texts import fit, in_even_order, sample_of_test_texts, short_texts
 from bench.serving.to_hugging_face import state_of_variables
 from textclf.store.manifest import Manifest
+
+
+def test_conversions_of_peers_need_no_openvino():
+    # bench/requirements.txt, with which they run, does not have it.
+    code = "import sys; sys.modules['openvino'] = None; import bench.serving.to_hugging_face, bench.serving.to_onnx"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_load_of_a_run():

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from textclf.errors import ConfigError
 from textclf.exporting.exported_model import ExportedModel, differences
+from textclf.exporting.hugging_face_weights import state_of_weights
 from textclf.exporting.tokenizer_files import write_configuration, write_json, write_tokenizer
-from textclf.graph.bert_weights import Weights, layer_of
-from textclf.importing.checkpoint import FAMILIES, TENSORS
-from textclf.importing.families.bert import BERT
+from textclf.importing.checkpoint import FAMILIES
 from textclf.importing.families.family import Family
 from textclf.report.model_card import ExportNotes, model_card
 
@@ -88,37 +86,3 @@ def _skipped_positions(model: ExportedModel, family: Family) -> int:
     """Rows before those of the position table that texts use."""
     skipped = family.skipped_positions
     return model.tokenizer.padding_id + 1 if skipped is None else skipped
-
-
-def state_of_weights(weights: Weights, family: Family = BERT) -> dict[str, NDArray[np.float32]]:
-    """The weights by the names of a family's classifier, in the shapes of PyTorch.
-
-    Args:
-        weights: see textclf.graph.bert_weights; kernels of attention are [width, heads, head_dim], the one of its
-            output [heads, head_dim, width], all other kernels [in, out].
-        family: names of the modules.
-
-    Raises:
-        KeyError: if a weight does not belong to a classifier of the family; its argument is the name.
-    """
-    state = {}
-    for name, value in weights.items():
-        if name.endswith("/kernel"):  # PyTorch's Linear has [out, in].
-            joins_heads = name.endswith("self_attention/attention_output/kernel")
-            value = value.reshape(-1, value.shape[-1]).T if joins_heads else value.reshape(len(value), -1).T
-        elif name.endswith("/bias"):
-            value = value.reshape(-1)
-        state[_tensor_name(name, family)] = np.ascontiguousarray(value, np.float32)
-    return state
-
-
-def _tensor_name(name: str, family: Family) -> str:
-    module, _, part = name.rpartition("/")
-    layer = layer_of(name)
-    try:
-        if layer is None:
-            return f"{family.modules[module]}.{TENSORS[part]}"
-        inner = module.removeprefix(f"transformer/layer_{layer}/")
-        return f"{family.layer.format(layer)}{family.layer_modules[inner]}.{TENSORS[part]}"
-    except KeyError:
-        raise KeyError(name) from None

@@ -32,7 +32,7 @@ HUGGING_FACE_LAYER_MODULES = {
     "output": "output.dense",
     "output_layer_norm": "output.LayerNorm",
 }
-_HUGGING_FACE_TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+HUGGING_FACE_TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -78,7 +78,7 @@ def hugging_face_name(name: str) -> str:
         target = f"encoder.layer.{layer[1]}.{HUGGING_FACE_LAYER_MODULES[module[layer.end() :]]}"
     else:
         target = _HUGGING_FACE_MODULES[module]
-    return f"{target}.{_HUGGING_FACE_TENSORS[tensor]}"
+    return f"{target}.{HUGGING_FACE_TENSORS[tensor]}"
 
 
 def bert_weights(variables: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

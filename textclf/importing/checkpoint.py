@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from textclf.errors import SourceError
 from textclf.files import sha256_of_file
-from textclf.graph.bert_weights import EncoderSizes, UnknownEncoderError, Weights, encoder_sizes, with_heads_added
+from textclf.graph.bert_weights import (
+    HUGGING_FACE_TENSORS,
+    EncoderSizes,
+    UnknownEncoderError,
+    Weights,
+    encoder_sizes,
+    with_heads_added,
+)
 from textclf.graph.engine_graph import GraphForm
 from textclf.importing.families.bert import BERT
 from textclf.importing.families.distilbert import DISTILBERT
@@ -32,7 +39,6 @@ FAMILIES: Mapping[str, Family] = {
 }
 # Names of config.json -> those of the graph.
 _ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
-TENSORS = {"embeddings": "weight", "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 # Old checkpoints name the scale and shift of norms so.
 _OLD_TENSORS = {"gamma": "gamma", "beta": "beta"}
 _MAX_CLASSES = 10_000
@@ -344,10 +350,10 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _tensor(folder: Path, tensors: Mapping[str, NDArray[Any]], module: str, part: str) -> NDArray[np.float32]:
-    for tensor in (TENSORS[part], _OLD_TENSORS.get(part, "")):
+    for tensor in (HUGGING_FACE_TENSORS[part], _OLD_TENSORS.get(part, "")):
         if f"{module}.{tensor}" in tensors:
             return np.asarray(tensors[f"{module}.{tensor}"], np.float32)
-    raise _unusable(folder, f"expected the tensor {module}.{TENSORS[part]}, found none")
+    raise _unusable(folder, f"expected the tensor {module}.{HUGGING_FACE_TENSORS[part]}, found none")
 
 
 def _reshaped(folder: Path, module: str, tensor: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
