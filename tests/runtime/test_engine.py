@@ -260,6 +260,31 @@ def test_many_threads_get_the_answers_of_one(compiled, tokenizer):
     assert found == {n: [expected[n]] * 10 for n in range(8)}
 
 
+def test_many_short_texts_at_once_get_the_answers_of_each_alone(recorder, engine):
+    engine.warm_up(512)
+    texts = [text for seed in range(8) for text in texts_of(np.random.default_rng(seed).integers(3, 30, 20), seed=seed)]
+    inputs = list(engine.encode(texts).inputs)
+    alone = [engine.run([ids], Timings()).logits for ids in inputs]
+    warmed, found, before = set(recorder.shapes), {}, len(recorder.shapes)
+    start = threading.Barrier(8)
+
+    def ask(n):
+        start.wait()
+        for number in range(n, len(inputs), 8):
+            found[number] = engine.run([inputs[number]], Timings()).logits
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(recorder.shapes) - before < len(inputs)  # Some ran together.
+    assert set(recorder.shapes) <= warmed
+    for number, logits in found.items():
+        np.testing.assert_allclose(logits, alone[number], atol=1e-5)
+    assert len(found) == len(inputs)
+
+
 def test_turns_are_taken_in_the_order_of_asking(recorder, engine):
     inside, go_on = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -280,7 +305,7 @@ def test_turns_are_taken_in_the_order_of_asking(recorder, engine):
         if n == 0:
             assert inside.acquire(timeout=30)
         else:
-            until(lambda n=n: len(engine._turns._waiting) == n)
+            until(lambda n=n: len(engine._runs._waiting) == n)
     time.sleep(0.1)
     for thread in threads:
         go_on.release()

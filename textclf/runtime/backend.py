@@ -110,7 +110,7 @@ class Timings:
         tokenise: texts to wordpieces, and whether they are unusual.
         linear: the linear stage.
         queue: waiting for the engine while other calls use it.
-        infer: computing in the encoder.
+        infer: computing in the encoder; of a batch with texts of other calls, this call's share.
         parts: when the steps took place, in order; None notes nothing.
     """
 
@@ -120,9 +120,9 @@ class Timings:
     infer: float = 0.0
     parts: list[TimedPart] | None = None
 
-    def add(self, step: str, start: float, end: float) -> None:
-        """Add the time between two values of time.perf_counter to a step, an attribute."""
-        setattr(self, step, getattr(self, step) + end - start)
+    def add(self, step: str, start: float, end: float, share: float = 1.0) -> None:
+        """Add a share of the time between two values of time.perf_counter to a step, an attribute."""
+        setattr(self, step, getattr(self, step) + (end - start) * share)
         self.note(step, start, end)
 
     def note(self, step: str, start: float, end: float) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from textclf.environment import import_openvino, usable_cores
 from textclf.errors import ModelStoreError, export_again_command
 from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
-from textclf.runtime.turns import Turns
+from textclf.runtime.joint_runs import MAX_TOKENS, JointRuns
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelVersion
 from textclf.tokenization.text_tokenizer import TextTokenizer, load_tokenizer
@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 class Engine:
     """A compiled graph and its tokenizer; runs one batch at a time, in the order of the calls.
 
+    Single texts of several threads that wait for their turn run as one batch (see joint_runs).
+
     Args:
         compiled: openvino.CompiledModel.
         tokenizer: converts texts to ids.
@@ -52,7 +54,7 @@ class Engine:
         self.steps = length_steps(tokenizer.settings.max_length)
         self._request = compiled.create_infer_request()
         self._outputs = [output.get_any_name() for output in compiled.outputs]
-        self._turns = Turns()
+        self._runs = JointRuns(self._compute)
         self._process = os.getpid()
         self._warm: set[tuple[int, int]] = set()
 
@@ -89,17 +91,14 @@ class Engine:
             )
         start = time.perf_counter()
         longest = max(map(len, inputs))
-        ids = self._padded(inputs, int(self.steps[np.searchsorted(self.steps, longest)]))
-        with self._turns.taken():
-            began = time.perf_counter()
-            outputs = self._infer(ids)
-            end = time.perf_counter()
-        timings.add("queue", start, began)
-        timings.add("infer", began, end)
-        return ModelOutputs(outputs["logits"], outputs.get("embeddings"))
+        run = self._runs.run(inputs, int(self.steps[np.searchsorted(self.steps, longest)]))
+        timings.add("queue", start, run.start)
+        timings.add("infer", run.start, run.end, run.share)
+        return run.outputs
 
     def warm_up(self, tokens_per_batch: int) -> None:
         """Run every batch shape once: compiling the kernels of a shape takes tens of milliseconds."""
+        self._runs.max_tokens = 0  # Only prepared shapes.
         for step in self.steps.tolist():
             size = 1
             while size == 1 or size <= min(TEXTS_PER_BATCH, tokens_per_batch // step):
@@ -107,6 +106,7 @@ class Engine:
                     self.run([[self.tokenizer.padding_id] * step] * size, Timings())
                     self._warm.add((size, step))
                 size *= 2
+        self._runs.max_tokens = min(MAX_TOKENS, tokens_per_batch)
 
     def drop_wrong_steps(self, texts: Sequence[str], tolerance: float = STEP_TOLERANCE) -> list[int]:
         """Remove the lengths that this CPU computes wrong, and return them; texts are then padded to the next length.
@@ -154,6 +154,10 @@ class Engine:
             if not np.abs(here - there).max() <= tolerance:  # Also true for NaN.
                 return False
         return True
+
+    def _compute(self, inputs: Sequence[Sequence[int]], length: int) -> ModelOutputs:
+        outputs = self._infer(self._padded(inputs, length))
+        return ModelOutputs(outputs["logits"], outputs.get("embeddings"))
 
     def _padded(self, inputs: Sequence[Sequence[int]], length: int) -> NDArray[np.int32]:
         ids = np.full((len(inputs), length), self.tokenizer.padding_id, np.int32)
