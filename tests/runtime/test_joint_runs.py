@@ -34,7 +34,9 @@ def computer():
 
 
 @pytest.fixture
-def runs(computer):
+def runs(computer, monkeypatch):
+    # A run here lasts until the test lets it go on.
+    monkeypatch.setattr(JointRuns, "_observe", lambda *_: None)
     joint = JointRuns(computer)
     joint.max_tokens = 512
     return joint
@@ -125,6 +127,18 @@ def test_on_a_slow_machine_fewer_texts_are_joined(runs, computer):
     threads, _ = waiting_calls(runs, computer, [([[n]], 16) for n in range(5)])
     finish(computer, threads)
     assert computer.shapes == [(1, 16), (2, 16), (2, 16)]
+
+
+def test_the_estimate_follows_runs_that_are_long_enough(computer):
+    joint = JointRuns(computer)
+    joint._observe(16, 1.0)
+    assert joint._token_seconds == 0
+    joint._observe(100, 1.0)
+    assert joint._token_seconds == pytest.approx(0.01)
+    joint._observe(100, 2.0)
+    assert joint._token_seconds == pytest.approx(0.011)
+    joint._observe(100, 100.0)  # An outlier counts as four times the estimate.
+    assert joint._token_seconds == pytest.approx(0.011 * 1.3)
 
 
 def test_a_bad_text_fails_its_own_call_only(runs, computer):
