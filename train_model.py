@@ -47,7 +47,8 @@ from textclf.tokenization.text_key import KeyFunction, made_at_first_use
 
 if TYPE_CHECKING:
     # Importing TensorFlow takes seconds: only the verbs import it, so that --help is quick.
-    from textclf.training.compiled_training import CompiledTraining, FittedTraining
+    from textclf.training.compiled_training import CompiledTraining
+    from textclf.training.fitted_training import FittedTraining
     from textclf.training.fitting.training_loop import EpochListener
     from textclf.training.measuring import MeasuredTraining
     from textclf.training.recipes import Recipe
@@ -242,10 +243,10 @@ class Training:
         Raises:
             TrainingError: if the loss diverged, or another process runs the same training.
         """
-        ready = self._ready()
         if self._fitted is None:
+            ready = self._ready()
             self._fitted = ready.fit(on_epoch)
-            click.echo(f"trained:       {self._fitted.describe(ready)}")
+            click.echo(f"trained:       {self._fitted.describe(ready.options.select, ready.precision)}")
         return self._fitted.result.history
 
     def predict_model(self) -> dict[str, Metrics]:

@@ -24,10 +24,12 @@ from textclf.errors import ConfigError
 from textclf.phases import announce, rough_wordpieces
 from textclf.stats.floor import compare_with_floor, is_no_better_than_probe
 from textclf.training.class_weights import ENCODING_SPEED, do_weights_help
-from textclf.training.classifier import ids_encoder
+from textclf.training.classifier import ids_encoder, pooling_of
 from textclf.training.distributed.chief import Team, led_team
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
+from textclf.training.fast_outputs import Computation, computation
+from textclf.training.fitted_training import FittedTraining
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
 from textclf.training.fitting.probe import (
@@ -42,6 +44,7 @@ from textclf.training.fitting.training_loop import (
     EpochListener,
     FitResult,
     LabelledIds,
+    Logits,
     Trainer,
     fit,
     ids_to_logits,
@@ -51,6 +54,7 @@ from textclf.training.fitting.training_loop import (
     refit,
 )
 from textclf.training.fused_bert.trainable_classifier import FUSED, trainable_classifier
+from textclf.training.held_out import held_out_logits, held_out_texts
 from textclf.training.measuring import CrossFitted, MeasuredTraining, measure_model, window_logits
 from textclf.training.out_of_fold import out_of_fold_logits
 from textclf.training.precision import chosen_precision
@@ -63,9 +67,8 @@ _FINE_TUNING_OPTIONS = (
     "epochs", "min_steps", "init_lr", "layer_decay", "r_drop", "optimiser", "class_weights", "metric", "select",
     "patience", "head_init", "teacher_weight",
 )  # fmt: skip
-# Texts that a probe is fitted to and compared on: more would take longer and change little.
+# Texts that a probe is fitted to: more would take longer and change little.
 _PROBED_TEXTS = 2000
-_COMPARED_TEXTS = 1000
 # Trainings of a cross-validation, in addition to the one on all texts. Three are enough to fit a temperature. Five
 # would take 1.5 times as long in all.
 _FOLDS = 3
@@ -121,15 +124,11 @@ class CompiledTraining:
     @property
     def held_out_split(self) -> Split:
         """Texts to compare the model with its floor, which did not choose the epoch; those of a cross-fitted model."""
-        data = self.dataset
         if self.options.train_on == "all":
             return self.training_split
-        held_out = data.validation_calibrate
-        if self.options.train_on == "train" and self.options.select != "best":
-            held_out = held_out.joined(data.validation_select)
-        return held_out.chosen(sampled_rows(held_out.labels, _COMPARED_TEXTS))
+        return held_out_texts(self.dataset, self.options)
 
-    def fit(self, on_epoch: EpochListener | None = None) -> "FittedTraining":
+    def fit(self, on_epoch: EpochListener | None = None) -> FittedTraining:
         """Train, or continue from the last checkpoint; the model ends with the weights of the selected epoch.
 
         `on_epoch` is called after each epoch that this call trains on all texts.
@@ -159,7 +158,9 @@ class CompiledTraining:
             steps = sum(map(len, plan_epochs(train.texts.lengths, options)))
             trainer = self._trainer(team, steps, graph_precision)
             parts = train, select, names, options, graph_precision, padding_id
-            result = fit(self.ids_model, *parts, self.run, trainer, on_epoch)
+            # The hosts of a cluster share the selection set, too.
+            evaluate = self._validation_logits if team is None else None
+            result = fit(self.ids_model, *parts, self.run, trainer, on_epoch, evaluate)
             if not is_cross_fitted:
                 return FittedTraining(result, probed, None)
             final = self.ids_model.get_weights()
@@ -198,7 +199,7 @@ class CompiledTraining:
 
     def _keep_probe(
         self, result: FitResult, probed: np.ndarray, vectors: np.ndarray, texts: LabelledIds
-    ) -> "FittedTraining":
+    ) -> FittedTraining:
         """Make the model the probe of these outputs of the encoder, which is as it was before the training."""
         if self.teachers:
             click.echo("warning: the model is a probe, which learns from labels only: no teacher taught it", err=True)
@@ -215,7 +216,7 @@ class CompiledTraining:
         """Logits of a split's texts, float32 [n, K]; `label` names the progress bar."""
         return window_logits(self._ids_to_logits, self.preprocessing, split.texts, label)
 
-    def measure(self, fitted: "FittedTraining") -> MeasuredTraining:
+    def measure(self, fitted: FittedTraining) -> MeasuredTraining:
         """Fit the temperature on held-out logits, then measure the model on texts that it was not fitted to.
 
         The temperature is that of the calibration set, and the model is measured on the selection set and on test.
@@ -224,8 +225,18 @@ class CompiledTraining:
         out_of_fold, held_out = fitted.out_of_fold, self.held_out_split
         cross_fitted = None if out_of_fold is None else CrossFitted(self.training_split, out_of_fold)
         names = ("validation_select", "test") if self.options.train_on == "train" else ("test",)
-        measured = measure_model(self.dataset, self.logits, names, cross_fitted)
-        logits = self.logits(held_out, "floor") if out_of_fold is None else out_of_fold
+        splits = self.dataset.splits
+        texts = [text for name in ("validation_calibrate", *names) if name in splits for text in splits[name].texts]
+        wordpieces = rough_wordpieces(texts, self.model_options.max_length * self.model_options.windows)
+        computed = self._computation(self._ids_to_logits, wordpieces)
+
+        def logits_of(split: Split, label: str) -> np.ndarray:
+            return window_logits(computed.outputs, self.preprocessing, split.texts, label)
+
+        measured = measure_model(self.dataset, logits_of, names, cross_fitted)
+        logits = out_of_fold
+        if logits is None:
+            logits = held_out_logits(measured.logits, self.dataset, self.options)
         floor = compare_with_floor(
             logits.argmax(axis=1),
             fitted.probed.argmax(axis=1),
@@ -233,7 +244,7 @@ class CompiledTraining:
             is_out_of_fold=out_of_fold is not None,
         )
         fields = {field.name: getattr(measured, field.name) for field in dataclasses.fields(measured)}
-        return MeasuredTraining(**fields, floor=floor)
+        return MeasuredTraining(**fields, floor=floor, precision=computed.precision)
 
     def _labelled_ids(self, split: Split) -> LabelledIds:
         return LabelledIds(tokenize_texts(self.preprocessing, split.texts), split.labels, split.weights, split.taught)
@@ -258,9 +269,11 @@ class CompiledTraining:
     def _smallest_class(self, labels: np.ndarray) -> int:
         return int(np.bincount(labels, minlength=len(self.dataset.class_names)).min())
 
-    def _vectors(self, texts: LabelledIds, pooling: str | None = None) -> np.ndarray:
-        """Outputs [texts, H] of the encoder, pooled as for the classifier or in another way."""
-        encode = ids_to_logits(ids_encoder(self.classifier, pooling))
+    def _vectors(self, texts: LabelledIds) -> np.ndarray:
+        """Outputs [texts, H] of the encoder, pooled as for the classifier."""
+        encode = ids_to_logits(ids_encoder(self.classifier))
+        if pooling_of(self.classifier) == "mean":
+            encode = self._computation(encode, texts.texts.lengths.sum(), of_means=True).outputs
         return predict_logits(encode, texts.texts, self.preprocessing.padding_id, "probe")
 
     def _probe_logits(self, train: LabelledIds) -> np.ndarray:
@@ -270,45 +283,30 @@ class CompiledTraining:
         others = None if is_cross_fitted else self._labelled_ids(self.held_out_split)
         wordpieces = sample.texts.lengths.sum() + (0 if others is None else others.texts.lengths.sum())
         announce("fitting a probe, which the trained model is compared with", wordpieces / ENCODING_SPEED)
-        vectors = self._vectors(sample, "mean")
+        encode = ids_to_logits(ids_encoder(self.classifier, "mean"))
+        encode = self._computation(encode, wordpieces, of_means=True).outputs
+
+        def vectors_of(texts: LabelledIds) -> np.ndarray:
+            return predict_logits(encode, texts.texts, self.preprocessing.padding_id, "probe")
+
+        vectors = vectors_of(sample)
         if others is None:
             return self._cross_fitted_probe(vectors, sample)
         classes, weighted = len(self.dataset.class_names), self.options.class_weights
-        return probe_logits(vectors, sample.labels, self._vectors(others, "mean"), classes, weighted, sample.weights)
+        return probe_logits(vectors, sample.labels, vectors_of(others), classes, weighted, sample.weights)
+
+    def _computation(self, original: Logits, wordpieces: float, of_means: bool = False) -> Computation:
+        texts = self.dataset.validation_calibrate.texts
+        return computation(original, self.classifier, self.preprocessing, texts, wordpieces, of_means)
+
+    def _validation_logits(self, select: LabelledIds) -> np.ndarray:
+        """Logits of the selection set with the present weights, float32 [texts, K]."""
+        computed = self._computation(self._ids_to_logits, select.texts.lengths.sum())
+        return predict_logits(computed.outputs, select.texts, self.preprocessing.padding_id, "validation")
 
     @cached_property
     def _ids_to_logits(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
         return ids_to_logits(self.ids_model)
-
-
-@dataclass(frozen=True, eq=False)
-class FittedTraining:
-    """The result of a training, and logits [texts, K] of texts that nothing was fitted to.
-
-    Attributes:
-        probed: logits of the probe for CompiledTraining.held_out_split.
-        out_of_fold: logits of the model for the training texts, by cross-fitting; None with held-out texts.
-        is_probe: whether the model is a probe of the encoder before training.
-    """
-
-    result: FitResult
-    probed: np.ndarray
-    out_of_fold: np.ndarray | None
-    is_probe: bool = False
-
-    def describe(self, ready: CompiledTraining) -> str:
-        """Steps, time, speed and the epoch that was kept, as the end of a line."""
-        result = self.result
-        if not result.history:
-            return "a probe of the encoder, which is not fine-tuned"
-        epochs = len(result.history["loss"])
-        if self.is_probe:
-            return f"{result.steps} steps in {result.seconds:.0f} s, kept the probe, which cross-validation prefers"
-        kept = f"best epoch {result.best_epoch} of {epochs}, kept the {ready.options.select}"
-        return (
-            f"{result.steps} steps in {result.seconds:.0f} s, {result.examples_per_second:g} texts/s in "
-            f"{ready.precision}; {kept if 'val_loss' in result.history else f'kept the last of {epochs} epochs'}"
-        )
 
 
 def compile_training(

@@ -23,19 +23,24 @@ from textclf.training.tf_setup import tf
 
 @dataclass(frozen=True, eq=False)
 class MeasuredModel:
-    """Results of a model: its temperature, probabilities float64 [texts, K] and metrics by split."""
+    """Results of a model by split: logits float32 [texts, K], probabilities float64 [texts, K] and metrics.
+
+    `logits` include those that the temperature was fitted to.
+    """
 
     temperature: float
     calibration: dict[str, Any]
+    logits: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
     metrics: dict[str, Metrics]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredTraining(MeasuredModel):
-    """Results of a trained model, and of its floor."""
+    """Results of a trained model, and of its floor; `precision` is that of the logits (see fast_outputs)."""
 
     floor: Floor
+    precision: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +86,15 @@ def measure_model(
         calibrated, split, logits = OUT_OF_FOLD, cross_fitted.split, cross_fitted.logits
         measured = {OUT_OF_FOLD: split, **measured}
     temperature, labels = fit_temperature(logits, split.labels), split.labels
+    all_logits = {calibrated: logits}
+    all_logits |= {name: logits_of(texts, name) for name, texts in measured.items() if name != calibrated}
 
-    def probabilities_of(name: str, texts: Split) -> np.ndarray:
+    def probabilities_of(name: str) -> np.ndarray:
         if name == OUT_OF_FOLD:
             return cross_fitted_probabilities(logits, labels)
-        return softmax(logits_of(texts, name), temperature)
+        return softmax(all_logits[name], temperature)
 
-    probabilities = {name: probabilities_of(name, texts) for name, texts in measured.items()}
+    probabilities = {name: probabilities_of(name) for name in measured}
     after = probabilities[OUT_OF_FOLD] if OUT_OF_FOLD in probabilities else softmax(logits, temperature)
     return MeasuredModel(
         temperature=temperature,
@@ -97,6 +104,7 @@ def measure_model(
             "expected_calibration_error_before": expected_calibration_error(softmax(logits, 1.0), labels),
             "expected_calibration_error_after": expected_calibration_error(after, labels),
         },
+        logits=all_logits,
         probabilities=probabilities,
         metrics={
             name: classification_metrics(probabilities[name], texts.labels, dataset.class_names)

@@ -36,12 +36,13 @@ from textclf.store.evaluation import MAX_TEXTS
 from textclf.store.manifest import Manifest
 from textclf.store.model_store import ModelStore, ModelVersion
 from textclf.training.cascade_training import add_cascade
-from textclf.training.compiled_training import CompiledTraining, FittedTraining
+from textclf.training.compiled_training import CompiledTraining
 from textclf.training.encoders.family_encoder import FamilyEncoder
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
 from textclf.training.export.saved_model_export import SavedClassifier, export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
+from textclf.training.fitted_training import FittedTraining
 from textclf.training.fitting.training_loop import FitResult
 from textclf.training.measuring import MeasuredModel, MeasuredTraining, measure_model, window_logits
 from textclf.training.tf_setup import tf_keras
@@ -147,6 +148,7 @@ def trained_version(
             **({} if ready.recipe is None else {"recipe": ready.recipe.to_dict()}),
             "floor": measured.floor.to_dict(),
             "is_probe": fitted.is_probe,
+            "measured_in": measured.precision,
         },
         software={"python": platform.python_version(), **_package_versions()},
         parent=parent,

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -188,12 +189,14 @@ def fit(
     run: RunDirectory,
     trainer: Trainer | None = None,
     on_epoch: EpochListener | None = None,
+    evaluate: Callable[[LabelledIds], np.ndarray] | None = None,
 ) -> FitResult:
     """Fit `model` (ids -> logits) on `train`; it ends with the weights of the last epoch or of the best on `select`.
 
     Continues from the last checkpoint in `run`, if there is one. `precision` is "float32" or "bfloat16", the
     graph_precision() of training steps. `trainer` is from make_trainer(), for as many steps; None makes one. Without
-    `select` only the loss is measured. `on_epoch` is called after each epoch that this call trained.
+    `select` only the loss is measured. `on_epoch` is called after each epoch that this call trained. `evaluate`
+    computes the logits of `select`; None leaves it to the trainer.
 
     SIGTERM and Ctrl-C save the state first, if their handlers end the program.
 
@@ -207,6 +210,7 @@ def fit(
     total_steps = int(first_steps[-1])
     trainer = trainer or make_trainer(model, options, total_steps)
     optimiser, step = trainer.optimiser, trainer.step
+    evaluate = evaluate or partial(_logits_by, trainer, padding_id)
     checkpoint = tf.train.Checkpoint(model=model, optimiser=optimiser)
     weights = tf.train.Checkpoint(model=model)
     progress = run.restore(checkpoint)
@@ -241,7 +245,7 @@ def fit(
                         state.save()
             metrics, log_loss = None, math.nan
             if select is not None:
-                validation_logits = predict_logits(trainer.logits, select.texts, padding_id, "validation")
+                validation_logits = evaluate(select)
                 if not np.isfinite(validation_logits).all():
                     raise _diverged(progress.step, "logits that are not finite")
                 metrics = classification_metrics(softmax(validation_logits), select.labels, class_names)
@@ -273,6 +277,10 @@ def fit(
         best_epoch=progress.best_epoch,
         resumed_from_step=resumed_from,
     )
+
+
+def _logits_by(trainer: Trainer, padding_id: int, select: LabelledIds) -> np.ndarray:
+    return predict_logits(trainer.logits, select.texts, padding_id, "validation")
 
 
 def _encoder_inputs(word_ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
