@@ -1,5 +1,7 @@
 """Outputs in bfloat16: equal to TensorFlow's except for rounding, and refused where they are not."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -60,19 +62,14 @@ def test_a_graph_with_other_outputs_is_refused(model):
     assert (found.outputs, found.precision) == (other, FLOAT32)
 
 
-class _Data:
-    splits = {
-        "validation_calibrate": Split(tuple("abcd"), np.array([0, 1, 0, 1])),
-        "validation_select": Split(tuple("efg"), np.array([0, 1, 1])),
-    }
-
-
-@pytest.mark.parametrize(("select", "texts"), [("last", "abcdefg"), ("best", "abcd")])
+@pytest.mark.parametrize(("select", "texts"), [("last", "abcdefghijklmnopqrst"), ("best", "abcdefghijkl")])
 def test_held_out_logits_belong_to_held_out_texts(monkeypatch, select, texts):
     # The text's code as its logit; a sample of half the texts.
     monkeypatch.setattr("textclf.training.held_out._TEXTS", len(texts) // 2)
+    names = {"validation_calibrate": "abcdefghijkl", "validation_select": "mnopqrst"}
+    data = SimpleNamespace(splits={name: Split(tuple(of), np.arange(len(of)) % 2) for name, of in names.items()})
+    logits = {name: np.array([[ord(text)] for text in of]) for name, of in names.items()}
     options = TrainingOptions(select=select)
-    logits = {name: np.array([[ord(text)] for text in split.texts]) for name, split in _Data.splits.items()}
-    held_out = held_out_texts(_Data, options)
+    held_out = held_out_texts(data, options)
     assert set(held_out.texts) < set(texts)
-    assert held_out_logits(logits, _Data, options)[:, 0].tolist() == [ord(text) for text in held_out.texts]
+    assert held_out_logits(logits, data, options)[:, 0].tolist() == [ord(text) for text in held_out.texts]

@@ -21,7 +21,8 @@ def held_out_texts(dataset: Dataset, options: TrainingOptions) -> Split:
 
 def held_out_logits(logits: Mapping[str, np.ndarray], dataset: Dataset, options: TrainingOptions) -> np.ndarray:
     """The logits of held_out_texts(), float32 [texts, K], of those of whole splits by name."""
-    return np.concatenate([logits[name] for name in _names(options)])[_rows(_all(dataset, options))]
+    found = np.concatenate([logits[name] for name in _names(options)])
+    return np.asarray(found[_rows(_all(dataset, options))])
 
 
 def _all(dataset: Dataset, options: TrainingOptions) -> Split:

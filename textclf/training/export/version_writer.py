@@ -40,8 +40,10 @@ from textclf.training.compiled_training import CompiledTraining
 from textclf.training.encoders.family_encoder import FamilyEncoder
 from textclf.training.encoders.preprocessing import TextPreprocessing
 from textclf.training.export.engine_export import EngineTexts, checked_tokenizer, export_engine, export_seconds
+from textclf.training.export.remembered_outputs import RememberedOutputs
 from textclf.training.export.saved_model_export import SavedClassifier, export_saved_model, largest_logit_difference
 from textclf.training.export.tokenizer_parity import preprocessing_of_version
+from textclf.training.fast_outputs import FLOAT32
 from textclf.training.fitted_training import FittedTraining
 from textclf.training.fitting.training_loop import FitResult
 from textclf.training.measuring import MeasuredModel, MeasuredTraining, measure_model, window_logits
@@ -194,7 +196,7 @@ def reexported_version(parent: ModelVersion, dataset: Dataset, current: str | No
         measured = measure_model(dataset, logits_of, parent.manifest.metrics)
         manifest = dataclasses.replace(
             manifest,
-            training=training_of_child(parent.manifest.training),
+            training=training_of_child(parent.manifest.training) | {"measured_in": FLOAT32},
             temperature=measured.temperature,
             calibration=measured.calibration,
             metrics={split: metrics.to_dict() for split, metrics in measured.metrics.items()},
@@ -279,15 +281,16 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
     # Load the engine as a server does, so that drift is compared with the outputs of the same computation.
     engine = load_engine(ModelVersion(folder, manifest))
     announce(f"fitting the linear stage to {len(train):,} texts", len(train) * _LINEAR_SECONDS_PER_TEXT)
-    manifest, cascade, linear = add_cascade(exported, predictor_with(engine, manifest), new.dataset, folder / "engine")
+    # The cascade and the reference read the calibration set.
+    once = RememberedOutputs(engine)
+    manifest, cascade, linear = add_cascade(exported, predictor_with(once, manifest), new.dataset, folder / "engine")
     click.echo(_cascade_summary(manifest))
     unusual = fit_unusual(train, engine.tokenizer)
     unusual.save(folder / "engine")
-    predictor = predictor_with(engine, manifest, cascade=cascade, unusual=unusual)
     held_out = calibration_set.texts
     announce_scoring(held_out, manifest.max_wordpieces, f"{len(held_out):,} texts for the drift reference")
     reference = reference_of(
-        predictor,
+        predictor_with(once, manifest, cascade=cascade, unusual=unusual),
         held_out,
         calibration_set.labels,
         projection_texts=train,
@@ -305,6 +308,8 @@ def _export(folder: Path, manifest: Manifest, new: NewVersion) -> Manifest:
         split.texts[:MAX_TEXTS], manifest.max_wordpieces, f"up to {MAX_TEXTS:,} {name} texts for the evaluation"
     )
     words = () if linear is None else class_words(linear, engine.tokenizer, train)
+    # It measures the speed.
+    predictor = predictor_with(engine, manifest, cascade=cascade, unusual=unusual)
     evaluation = evaluate(predictor, name, split.texts, split.labels, words)
     evaluation.save(folder)
     manifest = dataclasses.replace(manifest, unsure=thresholds_of_new_version(manifest, reference, evaluation))
