@@ -28,7 +28,7 @@ from textclf.training.classifier import ids_encoder, pooling_of
 from textclf.training.distributed.chief import Team, led_team
 from textclf.training.encoders.preprocessing import TextPreprocessing, tokenize_texts
 from textclf.training.encoders.resolve import EncoderFolders
-from textclf.training.fast_outputs import Computation, computation
+from textclf.training.fast_outputs import BFLOAT16, FLOAT32, Computation, computation
 from textclf.training.fitted_training import FittedTraining
 from textclf.training.fitting.checkpoints import RunDirectory, identity_of
 from textclf.training.fitting.masked_lm import Wordpieces, pretrain_mlm
@@ -296,6 +296,8 @@ class CompiledTraining:
         return probe_logits(vectors, sample.labels, vectors_of(others), classes, weighted, sample.weights)
 
     def _computation(self, original: Logits, wordpieces: float, of_means: bool = False) -> Computation:
+        if self.precision != BFLOAT16:
+            return Computation(original, FLOAT32)
         texts = self.dataset.validation_calibrate.texts
         return computation(original, self.classifier, self.preprocessing, texts, wordpieces, of_means)
 
