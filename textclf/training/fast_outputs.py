@@ -28,7 +28,7 @@ from textclf.training.tf_setup import tf_keras
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 # With fewer wordpieces TensorFlow is done before the graph is built, compiled and compared.
-_MIN_WORDPIECES = 200_000
+_MIN_WORDPIECES = 100_000
 # Texts that are computed both ways, and those of them that show the activation.
 _SAMPLE = 64
 _ACTIVATION_TEXTS = 4
