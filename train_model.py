@@ -260,7 +260,7 @@ class Training:
             self.fit_model()
             self._measured = self._ready().measure(_available(self._fitted, "fit_model"))
             for name, metrics in self._measured.metrics.items():
-                click.echo(metrics_line(name, metrics))
+                click.echo(metrics_line(name, metrics, self._measured.precision))
             click.echo(floor_line(self._measured.floor))
         return self._measured.metrics
 

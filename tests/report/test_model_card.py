@@ -48,6 +48,13 @@ def test_the_figures_of_the_shipped_version():
     assert f"{manifest.cascade['test']['accuracy']['cascade']:.4f}" in card
 
 
+@pytest.mark.parametrize(("precision", "named"), [("float32", ""), ("bfloat16", " in bfloat16")])
+def test_another_precision_of_the_metrics_than_that_of_the_weights_is_named(precision, named):
+    manifest = MANIFESTS[-1]
+    card = model_card(dataclasses.replace(manifest, training={**manifest.training, "measured_in": precision}))
+    assert f"The trained encoder{named} on {manifest.metrics['test']['n']:,} " in card
+
+
 def test_nothing_private_and_no_markup_of_names():
     manifest = MANIFESTS[-1]
     source = "https://ann:secret@example.org/data/re|views.csv?token=abc"

@@ -7,8 +7,8 @@ from textclf.stats.metrics import MIN_CALIBRATION_TEXTS, Metrics
 _CHANCE = {True: "which chance does not explain", False: "which may be chance"}
 
 
-def metrics_line(split: str, metrics: Metrics) -> str:
-    """The metrics of a trained encoder, with the interval of the accuracy."""
+def metrics_line(split: str, metrics: Metrics, precision: str = "float32") -> str:
+    """The metrics of a trained encoder that were measured in this precision, with the interval of the accuracy."""
     low, high = wilson_interval(metrics.accuracy * metrics.n, metrics.n)
     numbers = [f"accuracy {metrics.accuracy:.4f} ({low:.3f} to {high:.3f})", f"macro F1 {metrics.macro_f1:.4f}"]
     if metrics.roc_auc is not None:
@@ -16,7 +16,8 @@ def metrics_line(split: str, metrics: Metrics) -> str:
     numbers.append(f"log loss {metrics.log_loss:.4f}")
     if metrics.n >= MIN_CALIBRATION_TEXTS:
         numbers.append(f"calibration error {metrics.expected_calibration_error:.4f}")
-    return f"{split + ':':24} trained encoder: {', '.join(numbers)} ({metrics.n} texts)"
+    model = "trained encoder" if precision == "float32" else f"trained encoder in {precision}"
+    return f"{split + ':':24} {model}: {', '.join(numbers)} ({metrics.n} texts)"
 
 
 def floor_line(floor: Floor) -> str:

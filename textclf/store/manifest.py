@@ -143,7 +143,10 @@ class Manifest:
     @property
     def measured(self) -> str:
         """The name of what its metrics are of."""
-        return "imported model" if self.source else "trained encoder"
+        if self.source:
+            return "imported model"
+        # Weights are in float32, so only another precision is named.
+        return "trained encoder in bfloat16" if self.training.get("measured_in") == "bfloat16" else "trained encoder"
 
     @property
     def max_wordpieces(self) -> int:
