@@ -53,6 +53,7 @@ from textclf.data.feedback_store import FeedbackStore, stored_label
 from textclf.data.prediction_log.database_url import OFF
 from textclf.data.prediction_log.log import PredictionLog
 from textclf.runtime.backend import Timings
+from textclf.runtime.output_cache import cached
 from textclf.runtime.prediction import Prediction
 from textclf.runtime.predictor import Predictor
 
@@ -119,6 +120,8 @@ def create_app(
         return inference_of(settings, path).predictor
 
     def on_loaded(new: Predictor, before: Predictor | None) -> None:
+        # After the warm-up, whose texts nobody sends.
+        new.backend = cached(new.backend, settings.cache_bytes, metrics.cache_used)
         metrics.model_loaded(new.name, new.version_id, (before.name, before.version_id) if before else None)
         if recorder is not None:
             recorder.model_loaded(new)

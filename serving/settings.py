@@ -123,6 +123,12 @@ class Settings:
     cascade: bool = switch(
         True, "Let the linear stage of a version with a cascade predict easy texts; `off` always uses the encoder."
     )
+    cache_bytes: int = whole(
+        16 * 1024**2,
+        "Memory per worker for the encoder's outputs of recent texts; 0 keeps none. A text with the same wordpieces "
+        "then needs no computation. The cache is in memory only, and empty after a change of the model.",
+        max=2**40,
+    )
     rules: str = text(
         "",
         "File with rules before and after the model, in Python (.py) or TOML (.toml). It is read when a model is "

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bench.arithmetic import has_server_error, markdown_table, ratios, spread
 from bench.serving.scenarios import OVERLOAD_FACTOR, Overload, Round, Scenario
-from bench.serving.servers import OURS, PEERS, WITH_CASCADE, WITHOUT_CASCADE, Server
+from bench.serving.servers import OURS, PEERS, WITH_CACHE, WITH_CASCADE, WITHOUT_CASCADE, Server
 
 
 def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results: Mapping[str, Sequence[Round]]) -> str:
@@ -33,7 +33,7 @@ def table(servers: Mapping[str, Server], scenarios: Sequence[Scenario], results:
 
 def compared_pairs(names: Collection[str]) -> list[tuple[str, str]]:
     """Return the pairs of servers to compare: cascade with encoder alone, and this project with each peer."""
-    pairs = [(WITH_CASCADE, WITHOUT_CASCADE), *itertools.product(OURS, PEERS)]
+    pairs = [(WITH_CASCADE, WITHOUT_CASCADE), (WITH_CACHE, WITH_CASCADE), *itertools.product(OURS, PEERS)]
     return [pair for pair in pairs if set(pair) <= set(names)]
 
 

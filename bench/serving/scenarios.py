@@ -11,12 +11,24 @@ from bench.arithmetic import Load, load_of
 from bench.errors import BenchError
 from bench.serving.load_generator import Response, Run, closed_loop, open_loop, post
 from bench.serving.servers import Memory, Running, memory_of
-from bench.serving.texts import LabelledText, fit, in_even_order, sample_of_test_texts, short_texts
+from bench.serving.texts import (
+    LabelledText,
+    fit,
+    in_even_order,
+    pieces_of_texts,
+    repeated_texts,
+    sample_of_test_texts,
+    short_texts,
+)
 from textclf.store.model_store import ModelVersion
 from textclf.tokenization.text_tokenizer import load_tokenizer
 
 SHORT_TOKENS = 16
 SHORT_TEXTS = 100
+# Texts of chats: a share of the requests has one of a few texts, the others have texts that come once.
+CHAT_TOKENS = 64
+FREQUENT_TEXTS = 50
+FREQUENT_SHARE = 0.4
 PATH = "/predict"
 OVERLOAD_FACTOR = 4
 # More than the server accepts at a time, so that excess requests reach it instead of waiting in the client.
@@ -26,18 +38,27 @@ _MAX_RUN_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """Kind of load: one text per request, from clients that wait for each response."""
+    """Kind of load: one text per request, from clients that wait for each response.
+
+    `texts` is the attribute of RequestSet with its requests.
+    """
 
     name: str
     title: str
-    is_short: bool
+    texts: str
     clients: int
 
 
 SCENARIOS = (
-    Scenario("reviews", "reviews, 16 clients", is_short=False, clients=16),
-    Scenario("short-2", f"{SHORT_TOKENS} tokens, 2 clients", is_short=True, clients=2),
-    Scenario("short-16", f"{SHORT_TOKENS} tokens, 16 clients", is_short=True, clients=16),
+    Scenario("reviews", "reviews, 16 clients", texts="reviews", clients=16),
+    Scenario("short-2", f"{SHORT_TOKENS} tokens, 2 clients", texts="short", clients=2),
+    Scenario("short-16", f"{SHORT_TOKENS} tokens, 16 clients", texts="short", clients=16),
+    Scenario(
+        "repeated",
+        f"up to {CHAT_TOKENS} tokens, {FREQUENT_SHARE:.0%} from {FREQUENT_TEXTS} texts, 16 clients",
+        texts="repeated",
+        clients=16,
+    ),
 )
 
 
@@ -84,12 +105,14 @@ class RequestSet:
         labelled: texts for accuracy.
         labelled_requests: their requests.
         reviews, short: requests for speed.
+        repeated: requests of which some repeat earlier ones, see repeated_texts.
     """
 
     labelled: Sequence[LabelledText]
     labelled_requests: Sequence[bytes]
     reviews: Sequence[bytes]
     short: Sequence[bytes]
+    repeated: Sequence[bytes]
 
 
 def make_requests(version: ModelVersion, dataset_path: Path, count: int, load_count: int) -> RequestSet:
@@ -114,6 +137,9 @@ def make_requests(version: ModelVersion, dataset_path: Path, count: int, load_co
         labelled_requests=_requests(texts),
         reviews=_requests(in_even_order(texts[:load_count])),
         short=_requests(short_texts(texts, SHORT_TOKENS, SHORT_TEXTS, wordpieces)),
+        repeated=_requests(
+            repeated_texts(pieces_of_texts(texts, CHAT_TOKENS, wordpieces), FREQUENT_TEXTS, FREQUENT_SHARE)
+        ),
     )
 
 
@@ -150,7 +176,7 @@ def measure(
     closed_loop(server.address, request_set.reviews, 16, seconds=warm_up)
     loads = {}
     for scenario in scenarios:
-        requests = request_set.short if scenario.is_short else request_set.reviews
+        requests = getattr(request_set, scenario.texts)
         loads[scenario.name] = load_of(closed_loop(server.address, requests, scenario.clients, seconds=seconds))
     memory = memory_of(server.pid)
     right = None

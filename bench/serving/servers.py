@@ -15,9 +15,11 @@ from bench.errors import BenchError
 from bench.serving.load_generator import Address, closed_loop
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("project", "project-nginx", "project-encoder")
+OURS = ("project", "project-nginx", "project-encoder", "project-cache")
 # The same server with the cascade, if the version has one, and without.
 WITH_CASCADE, WITHOUT_CASCADE = "project-nginx", "project-encoder"
+# The same server with the cache of encoder outputs.
+WITH_CACHE = "project-cache"
 # Each peer, and its format of bench.serving.peer_models.
 FORM_OF = {"saved-model": "saved_model", "hugging-face": "hugging_face", "onnx": "onnx"}
 PEERS = tuple(FORM_OF)
@@ -77,7 +79,10 @@ class Memory:
 
 
 def project_servers(model_path: Path, work: Path, python: str = sys.executable) -> list[Server]:
-    """Return this project's servers: without nginx, with nginx, and with nginx but without the cascade."""
+    """Return this project's servers: without nginx, with nginx, without the cascade, and with the cache.
+
+    The others have no cache, because the benchmarks send the same texts again and again.
+    """
     environment = {
         "MODEL_PATH": str(model_path.absolute()),
         "HOST": HOST,
@@ -87,6 +92,7 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
         "INFERENCE_THREADS": "1",
         "NEW_DATA_DIR": str(work / "new_data"),
         "CASCADE": "on",  # If the version has one.
+        "CACHE_BYTES": "0",
     }
     command = (python, str(ROOT / "serving" / "serve"))
     # Without nginx, connections are spread unevenly; a worker with most of them should not refuse any.
@@ -99,6 +105,12 @@ def project_servers(model_path: Path, work: Path, python: str = sys.executable) 
             "this project, nginx and gunicorn, without the cascade",
             command,
             {**environment, "CASCADE": "off"},
+        ),
+        Server(
+            WITH_CACHE,
+            "this project, nginx and gunicorn, with the cache",
+            command,
+            {name: value for name, value in environment.items() if name != "CACHE_BYTES"},
         ),
     ]
 

@@ -99,6 +99,36 @@ def short_texts(texts: Sequence[str], tokens: int, max_texts: int, wordpieces: C
     return list(found)
 
 
+def pieces_of_texts(texts: Sequence[str], tokens: int, wordpieces: CountWordpieces) -> list[str]:
+    """Return distinct pieces of the texts, one after the other, of up to `tokens` wordpieces with [CLS] and [SEP]."""
+    found: dict[str, None] = {}
+    for text in texts:
+        words = text.split()
+        costs = wordpieces(words)
+        while words:
+            size = max(1, _fitting(costs, tokens - SPECIAL_TOKENS))
+            found[" ".join(words[:size])] = None
+            words, costs = words[size:], costs[size:]
+    return list(found)
+
+
+def repeated_texts(pieces: Sequence[str], frequent: int, share: float, seed: int = 0) -> list[str]:
+    """Return the pieces in random order, with one of the first `frequent` pieces instead of a share of them.
+
+    Raises:
+        BenchError: if there are not more pieces than frequent ones.
+    """
+    if len(pieces) <= frequent:
+        raise BenchError(f"expected more than {frequent} pieces of texts, found {len(pieces)}; take more texts")
+    draw = random.Random(seed)  # noqa: S311
+    shuffled = draw.sample(pieces, len(pieces))
+    often, once = shuffled[:frequent], shuffled[frequent:]
+    texts = []
+    while once:
+        texts.append(draw.choice(often) if draw.random() < share else once.pop())
+    return texts
+
+
 def _fitting(costs: Sequence[int], capacity: int) -> int:
     """Return how many of the first words cost at most `capacity` together."""
     for size, cost in enumerate(costs):

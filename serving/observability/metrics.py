@@ -102,6 +102,9 @@ class Metrics:
         )
         cascade = self._counter("cascade_texts", "Texts scored by a cascade, by the stage that predicted.", "stage")
         self._by_linear, self._by_encoder = cascade.labels(LINEAR), cascade.labels(ENCODER)
+        self._hits = self._counter("cache_hits", "Texts whose encoder outputs the cache of the worker had.")
+        self._misses = self._counter("cache_misses", "Texts whose encoder outputs the cache of the worker lacked.")
+        self._cache_bytes = self._gauge("cache_bytes", "Memory of the encoder outputs in the caches.")
         self._in_flight = self._gauge("requests_in_flight", "Requests in progress.")
         self._model_workers = self._gauge("model_workers", "Workers that serve a version.", "model", "version")
         self._logged = self._counter("prediction_log_rows", "Predictions written to the prediction log.")
@@ -148,6 +151,10 @@ class Metrics:
     def swap_failed(self) -> None:
         """Count a failed poll or load of a new version."""
         self._swap_failures.inc()
+
+    def cache_used(self, size: int) -> None:
+        """Set the memory of the cache, in bytes."""
+        self._cache_bytes.set(size)
 
     def rows_logged(self, rows: int) -> None:
         """Count logged predictions."""
@@ -216,8 +223,12 @@ class Metrics:
                 self._by_linear.inc(record.linear)
             if by_encoder:
                 self._by_encoder.inc(by_encoder)
-        # Requests served by the linear stage never queue for the engine; keep them out of the queue histogram.
-        if by_encoder:
+        if timings.cache_hits:
+            self._hits.inc(timings.cache_hits)
+        if timings.cache_misses:
+            self._misses.inc(timings.cache_misses)
+        # Requests served by the linear stage or the cache never queue for the engine; keep them out of its histograms.
+        if by_encoder and timings.infer:
             self._queue.observe(timings.queue)
             self._infer.observe(timings.infer)
 

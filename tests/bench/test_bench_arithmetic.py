@@ -1,5 +1,6 @@
 """The benchmarks' arithmetic, and how they choose their texts."""
 
+import collections
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from bench.arithmetic import EncoderShape, load_of, markdown_table, quantile, ra
 from bench.errors import BenchError
 from bench.reports import chosen_names, write_json
 from bench.serving.load_generator import Response, Run
-from bench.serving.texts import fit, in_even_order, sample_of_test_texts, short_texts
+from bench.serving.texts import fit, in_even_order, pieces_of_texts, repeated_texts, sample_of_test_texts, short_texts
 from bench.serving.to_hugging_face import state_of_variables
 from textclf.store.manifest import Manifest
 
@@ -39,6 +40,24 @@ def test_load_of_a_run_without_a_good_answer():
     load = load_of(Run([Response(0, 503, 0.0, 0.1, b"")], 1.0, 0.0))
     assert load.per_second == 0
     assert math.isnan(load.p50)
+
+
+def test_pieces_and_repeated_texts():
+    def lengths(words):
+        return [len(word) for word in words]
+
+    pieces = pieces_of_texts(["aa bb cc ddddddd", "aa bb", "eeeee"], 6, lengths)
+    assert pieces == ["aa bb", "cc", "ddddddd", "eeeee"]  # A long word is a piece of its own.
+    many = [f"text {n}" for n in range(2000)]
+    texts = repeated_texts(many, 50, 0.4)
+    assert texts == repeated_texts(many, 50, 0.4)
+    counts = collections.Counter(texts)
+    often = [text for text, count in counts.items() if count > 1]
+    assert len(often) == 50
+    assert sum(counts[text] for text in often) / len(texts) == pytest.approx(0.4, abs=0.03)
+    assert len(counts) == 2000
+    with pytest.raises(BenchError, match="expected more than 50 pieces of texts, found 4"):
+        repeated_texts(pieces, 50, 0.4)
 
 
 def test_quantile_of_known_values():

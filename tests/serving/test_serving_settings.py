@@ -32,6 +32,7 @@ def test_every_variable_is_read_and_others_are_not():
         "MODEL_SERVER_TIMEOUT": "7",
         "INFERENCE_THREADS": "2",
         "CASCADE": "off",
+        "CACHE_BYTES": "0",
         "RULES": "rules.toml",
         "MAX_TEXT_CHARS": "10",
         "MAX_BATCH": "11",

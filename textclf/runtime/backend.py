@@ -111,6 +111,7 @@ class Timings:
         linear: the linear stage.
         queue: waiting for the engine while other calls use it.
         infer: computing in the encoder; of a batch with texts of other calls, this call's share.
+        cache_hits, cache_misses: calls of one text whose outputs a cache had, or had not; 0 without a cache.
         parts: when the steps took place, in order; None notes nothing.
     """
 
@@ -118,6 +119,8 @@ class Timings:
     linear: float = 0.0
     queue: float = 0.0
     infer: float = 0.0
+    cache_hits: int = 0
+    cache_misses: int = 0
     parts: list[TimedPart] | None = None
 
     def add(self, step: str, start: float, end: float, share: float = 1.0) -> None:

@@ -27,9 +27,9 @@ class EncoderSpeed:
 
         Args:
             tokens: wordpieces of the batch, padding included.
-            seconds: time of the computation.
+            seconds: time of the computation; 0 if a cache had the outputs.
         """
-        if tokens < _MIN_TOKENS:
+        if tokens < _MIN_TOKENS or not seconds:
             return
         found = seconds / tokens
         current = self.current or found
