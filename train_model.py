@@ -39,7 +39,7 @@ from textclf.data.dataset_summary import data_line, not_read, warnings_of
 from textclf.data.datasets import Dataset
 from textclf.errors import ConfigError, TrainingError
 from textclf.phases import announce, announce_tensorflow
-from textclf.report.training_lines import floor_line, floor_sentences, metrics_line
+from textclf.report.training_lines import floor_line, floor_sentences, metrics_lines
 from textclf.report.withholding import promotion_line, report_withheld
 from textclf.stats.metrics import Metrics
 from textclf.store.model_store import ModelStore, path_or_version
@@ -259,9 +259,8 @@ class Training:
         if self._measured is None:
             self.fit_model()
             self._measured = self._ready().measure(_available(self._fitted, "fit_model"))
-            for name, metrics in self._measured.metrics.items():
-                click.echo(metrics_line(name, metrics, self._measured.precision))
-            click.echo(floor_line(self._measured.floor))
+            lines = metrics_lines(self._measured.metrics, self._measured.precision)
+            click.echo("\n".join([*lines, floor_line(self._measured.floor)]))
         return self._measured.metrics
 
     def why_withheld(self) -> str:

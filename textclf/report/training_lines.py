@@ -1,5 +1,7 @@
 """The lines about a trained model that a training prints."""
 
+from collections.abc import Mapping
+
 from textclf.stats.floor import Floor
 from textclf.stats.intervals import wilson_interval
 from textclf.stats.metrics import MIN_CALIBRATION_TEXTS, Metrics
@@ -7,8 +9,14 @@ from textclf.stats.metrics import MIN_CALIBRATION_TEXTS, Metrics
 _CHANCE = {True: "which chance does not explain", False: "which may be chance"}
 
 
-def metrics_line(split: str, metrics: Metrics, precision: str = "float32") -> str:
-    """The metrics of a trained encoder that were measured in this precision, with the interval of the accuracy."""
+def metrics_lines(of_splits: Mapping[str, Metrics], precision: str) -> list[str]:
+    """The metrics of a trained encoder that were measured in this precision, a line per split."""
+    model = "trained encoder" if precision == "float32" else f"trained encoder in {precision}"
+    return [f"{split + ':':24} {model}: {_numbers(metrics)}" for split, metrics in of_splits.items()]
+
+
+def _numbers(metrics: Metrics) -> str:
+    """The metrics, with the interval of the accuracy."""
     low, high = wilson_interval(metrics.accuracy * metrics.n, metrics.n)
     numbers = [f"accuracy {metrics.accuracy:.4f} ({low:.3f} to {high:.3f})", f"macro F1 {metrics.macro_f1:.4f}"]
     if metrics.roc_auc is not None:
@@ -16,8 +24,7 @@ def metrics_line(split: str, metrics: Metrics, precision: str = "float32") -> st
     numbers.append(f"log loss {metrics.log_loss:.4f}")
     if metrics.n >= MIN_CALIBRATION_TEXTS:
         numbers.append(f"calibration error {metrics.expected_calibration_error:.4f}")
-    model = "trained encoder" if precision == "float32" else f"trained encoder in {precision}"
-    return f"{split + ':':24} {model}: {', '.join(numbers)} ({metrics.n} texts)"
+    return f"{', '.join(numbers)} ({metrics.n} texts)"
 
 
 def floor_line(floor: Floor) -> str:
