@@ -111,7 +111,12 @@ def roofline(float32_flops: float, shape: EncoderShape, tokens: int) -> float:
         shape: sizes of the encoder.
         tokens: tokens of each text.
     """
-    return INT8_OVER_FLOAT32 * float32_flops / shape.flops(tokens)
+    return texts_at(INT8_OVER_FLOAT32 * float32_flops, shape, tokens)
+
+
+def texts_at(flops: float, shape: EncoderShape, tokens: int) -> float:
+    """Return the texts per second if all products ran at a rate in operations per second and nothing else took time."""
+    return flops / shape.flops(tokens)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -152,22 +152,33 @@ def _gemm_numpy(_folder: Path, _threads: int) -> Prepare:
     return prepare
 
 
-def _gemm_torch(_folder: Path, threads: int) -> Prepare:
-    """Multiply float32 matrices with PyTorch."""
+def _gemm_torch(_folder: Path, threads: int, dtype: str = "float32") -> Prepare:
+    """Multiply matrices with PyTorch; int8 products add up in int32."""
     import torch
 
     torch.set_num_threads(threads)
+    multiply = torch._int_mm if dtype == "int8" else torch.mm
 
     def prepare(request: dict[str, Any]) -> Run:
         m, k, n = request["product"]
-        left, right, result = torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)
+        # Small whole numbers are exact in every type.
+        left, right = (torch.randint(-8, 8, size).to(getattr(torch, dtype)) for size in ((m, k), (k, n)))
+        result = multiply(left, right)
 
         def run() -> None:
-            torch.mm(left, right, out=result)
+            multiply(left, right, out=result)
 
         return run
 
     return prepare
+
+
+def _gemm_bfloat16(folder: Path, threads: int) -> Prepare:
+    return _gemm_torch(folder, threads, "bfloat16")
+
+
+def _gemm_int8(folder: Path, threads: int) -> Prepare:
+    return _gemm_torch(folder, threads, "int8")
 
 
 ENGINES: dict[str, Callable[[Path, int], Prepare]] = {
@@ -178,6 +189,8 @@ ENGINES: dict[str, Callable[[Path, int], Prepare]] = {
     "onnx": _onnx,
     "gemm-numpy": _gemm_numpy,
     "gemm-torch": _gemm_torch,
+    "gemm-bfloat16": _gemm_bfloat16,
+    "gemm-int8": _gemm_int8,
 }
 
 if __name__ == "__main__":

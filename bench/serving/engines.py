@@ -8,7 +8,6 @@ all of them. See bench/README.md.
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import random
@@ -25,7 +24,7 @@ if not __package__:  # Run as a file: put the repository root on the path.
 import click
 import numpy as np
 
-from bench.arithmetic import EncoderShape, markdown_table, ratios, roofline, spread
+from bench.arithmetic import EncoderShape, markdown_table, ratios, roofline, spread, texts_at
 from bench.errors import BenchError
 from bench.machine import describe_machine, keep_to_cores
 from bench.reports import chosen_names, write_json
@@ -43,8 +42,15 @@ TITLES = {
     "torch-bfloat16": "PyTorch bfloat16",
     "onnx": "ONNX Runtime int8",
 }
-# [m, k] x [k, n]: a large square product, and the feed-forward layer of a small BERT at 8 x 128 tokens.
-PRODUCTS = ((2048, 2048, 2048), (1024, 384, 1536))
+# [m, k] x [k, n]: a large square product, and the feed-forward layer of a small BERT at 8 x 128 and 1 x 256 tokens.
+PRODUCTS = ((2048, 2048, 2048), (1024, 384, 1536), (256, 384, 1536))
+# Workers that multiply matrices -> precision. CPUs with AMX multiply tiles of bfloat16 and int8.
+PRODUCT_WORKERS = {
+    "gemm-numpy": "float32",
+    "gemm-torch": "float32",
+    "gemm-bfloat16": "bfloat16",
+    "gemm-int8": "int8",
+}
 # Thread pools spin for a moment after their work, on the cores of the next engine.
 _PAUSE_SECONDS = 0.25
 
@@ -132,12 +138,19 @@ class Results:
     Attributes:
         texts_per_second: one value per round, by engine and shape.
         float32_flops: fastest matrix product of each round, in operations per second.
+        product_flops: rate of each matrix product in each round, by precision and size.
         logits: logits of the first round, [batch, classes], by engine and shape.
     """
 
     texts_per_second: dict[str, dict[Shape, list[float]]]
     float32_flops: list[float]
+    product_flops: dict[str, dict[tuple[int, int, int], list[float]]]
     logits: dict[str, dict[Shape, Any]]
+
+    def best_flops(self) -> list[float]:
+        """Return the fastest matrix product of each round in bfloat16 or int8, of any size."""
+        rates = [values for name, sizes in self.product_flops.items() if name != "float32" for values in sizes.values()]
+        return [max(round_) for round_ in zip(*rates, strict=True)]
 
 
 def encoder_shape(hugging_face: Path) -> EncoderShape:
@@ -183,15 +196,23 @@ def measure(
 ) -> Results:
     """Measure all engines in turn, shape by shape, in reverse order every second round."""
     found = Results(
-        {each.name: {shape: [] for shape in requests} for each in engines}, [], {each.name: {} for each in engines}
+        {each.name: {shape: [] for shape in requests} for each in engines},
+        [],
+        {name: {product: [] for product in PRODUCTS} for name in PRODUCT_WORKERS.values()},
+        {each.name: {} for each in engines},
     )
     for number in range(rounds):
         click.echo(f"round {number + 1} of {rounds}", err=True)
-        rates = []
-        for worker, product in itertools.product(gemms, PRODUCTS):
-            response = worker.ask({"product": product, "seconds": seconds})
-            rates.append(2.0 * product[0] * product[1] * product[2] / response["seconds"])
-        found.float32_flops.append(max(rates))
+        for product in PRODUCTS:
+            rates: dict[str, float] = {}
+            for worker in gemms:
+                response = worker.ask({"product": product, "seconds": seconds})
+                name = PRODUCT_WORKERS[worker.name]
+                rate = 2.0 * product[0] * product[1] * product[2] / response["seconds"]
+                rates[name] = max(rate, rates.get(name, 0.0))
+            for name, rate in rates.items():
+                found.product_flops[name][product].append(rate)
+        found.float32_flops.append(max(values[-1] for values in found.product_flops["float32"].values()))
         for shape, request in requests.items():
             for worker in engines if number % 2 == 0 else reversed(engines):
                 response = worker.ask(request)
@@ -201,7 +222,7 @@ def measure(
 
 
 def speed_table(found: Results, shape_of_encoder: EncoderShape) -> str:
-    """Return a table of texts per second (medians), the roofline, and this project's share of it."""
+    """Return a table of texts per second (medians), and this project's shares of the rooflines."""
     names = list(found.texts_per_second)
     rows = []
     for shape in found.texts_per_second[names[0]]:
@@ -209,10 +230,20 @@ def speed_table(found: Results, shape_of_encoder: EncoderShape) -> str:
         roofs = [roofline(flops, shape_of_encoder, shape.tokens) for flops in found.float32_flops]
         cells = [str(shape), *(f"{spread(rates[name]).median:.1f}" for name in names), f"{spread(roofs).median:.0f}"]
         if OURS in names:
-            cells.append(f"{ratios(rates[OURS], roofs).median:.0%}")
+            best = [texts_at(flops, shape_of_encoder, shape.tokens) for flops in found.best_flops()]
+            cells += [f"{ratios(rates[OURS], roof).median:.0%}" for roof in (roofs, best)]
         rows.append(cells)
-    share = [f"{TITLES[OURS]} / roofline"] if OURS in names else []
+    share = [f"{TITLES[OURS]} / roofline", "/ fastest product"] if OURS in names else []
     return markdown_table(["batch x tokens", *(TITLES[name] for name in names), "roofline", *share], rows)
+
+
+def product_table(found: Results) -> str:
+    """Return a table of the rates of matrix products in GFLOP/s: median and range of the rounds."""
+    rows = []
+    for product in PRODUCTS:
+        cells = [spread([rate / 1e9 for rate in sizes[product]]) for sizes in found.product_flops.values()]
+        rows.append([" x ".join(map(str, product)), *(f"{c.median:.0f} ({c.low:.0f} to {c.high:.0f})" for c in cells)])
+    return markdown_table(["GFLOP/s, m x k x n", *found.product_flops], rows)
 
 
 def ratio_table(found: Results) -> str:
@@ -317,13 +348,10 @@ def main(
             start(name, python if name == OURS else peers_python, folders.get(name, work / "hugging_face"))
             for name in names
         ]
-        gemms = [start("gemm-numpy", python, work), start("gemm-torch", peers_python, work)]
+        gemms = [start(name, python if name == "gemm-numpy" else peers_python, work) for name in PRODUCT_WORKERS]
         found = measure(workers, gemms, requests, rounds, seconds)
 
-    rate = spread(found.float32_flops)
-    click.echo(
-        f"float32 matrix product: {rate.median / 1e9:.0f} GFLOP/s ({rate.low / 1e9:.0f} to {rate.high / 1e9:.0f})"
-    )
+    click.echo(f"\nMatrix products:\n\n{product_table(found)}")
     click.echo(f"\nTexts per second, medians of {rounds} rounds of {seconds:g} s:\n\n{speed_table(found, encoder)}")
     if OURS in names and len(names) > 1:
         click.echo(f"\nRatios, round by round:\n\n{ratio_table(found)}")
@@ -338,6 +366,10 @@ def main(
                 "model": version.id,
                 "options": click.get_current_context().params,
                 "float32_flops": found.float32_flops,
+                "product_flops": {
+                    name: {"x".join(map(str, product)): rates for product, rates in sizes.items()}
+                    for name, sizes in found.product_flops.items()
+                },
                 "gflop_a_text": {str(shape): encoder.flops(shape.tokens) / 1e9 for shape in shapes},
                 "texts_per_second": {
                     name: {str(shape): values for shape, values in rates.items()}

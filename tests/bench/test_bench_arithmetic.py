@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from bench.arithmetic import EncoderShape, load_of, markdown_table, quantile, ratios, roofline, spread
+from bench.arithmetic import EncoderShape, load_of, markdown_table, quantile, ratios, roofline, spread, texts_at
 from bench.errors import BenchError
 from bench.reports import chosen_names, write_json
+from bench.serving.engines import Results
 from bench.serving.load_generator import Response, Run
 from bench.serving.texts import fit, in_even_order, pieces_of_texts, repeated_texts, sample_of_test_texts, short_texts
 from bench.serving.to_hugging_face import state_of_variables
@@ -89,6 +90,14 @@ def test_flops_of_a_text_by_hand():
 def test_roofline_is_four_times_the_float32_rate():
     assert roofline(200e9, MINILM, 128) == pytest.approx(4 * 200e9 / MINILM.flops(128))
     assert roofline(200e9, MINILM, 128) == pytest.approx(279, abs=1)
+
+
+def test_the_fastest_product_of_a_round_is_in_any_size_but_not_float32():
+    sizes = [(1, 1, 1), (2, 2, 2)]
+    rates = {"float32": [[9.0, 9.0]] * 2, "bfloat16": [[1.0, 4.0], [2.0, 3.0]], "int8": [[3.0, 1.0], [1.0, 1.0]]}
+    products = {name: dict(zip(sizes, values, strict=True)) for name, values in rates.items()}
+    assert Results({}, [9.0, 9.0], products, {}).best_flops() == [3.0, 4.0]
+    assert texts_at(MINILM.flops(64) * 7, MINILM, 64) == pytest.approx(7)
 
 
 def test_markdown_table():
