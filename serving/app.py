@@ -99,6 +99,7 @@ def create_app(
     is_draining: Callable[[], bool] = lambda: False,
     origin: Origin | None = None,
     tracer: "RequestTracer | None" = None,
+    on_swap: Callable[[], None] = lambda: None,
 ) -> Flask:
     """Create the app, with a thread that polls a model store for new versions.
 
@@ -109,6 +110,7 @@ def create_app(
         is_draining: whether the server is about to stop, so that a load balancer shall use another one.
         origin: archive that the model was unpacked from; None for a folder.
         tracer: sends traces of the requests; None sends none.
+        on_swap: called after another model replaced the one that was served.
 
     Raises:
         TextClfError: if the model of `inference` can't be loaded.
@@ -127,6 +129,8 @@ def create_app(
             recorder.model_loaded(new)
         if served is not None:
             served.record(new)
+        if before is not None:
+            on_swap()
 
     holder = ModelHolder(
         settings.model_path if inference is None else Path(inference.model_path),

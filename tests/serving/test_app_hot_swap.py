@@ -310,8 +310,11 @@ def test_the_old_model_goes_when_nobody_uses_it(store, tmp_path):
 
 def test_what_is_in_flight_ends_on_the_model_it_began_with(tmp_path):
     gate = Gate()
-    app = create_app(settings(tmp_path), inference(gate, version_id="20260101T000000000Z-000001"))
+    swaps = []
+    first = inference(gate, version_id="20260101T000000000Z-000001")
+    app = create_app(settings(tmp_path), first, on_swap=lambda: swaps.append("swap"))
     holder = app.extensions["textclf"].holder
+    assert not swaps
     assert gate.waiting.acquire(timeout=5)
     gate.open.clear()
     answers = []
@@ -323,6 +326,7 @@ def test_what_is_in_flight_ends_on_the_model_it_began_with(tmp_path):
     thread.start()
     assert gate.waiting.acquire(timeout=5)
     holder.set_model(inference(WordCounter(), version_id="20260101T000000000Z-000002").predictor)
+    assert swaps == ["swap"]
     assert app.test_client().post("/predict", json={"text": "good"}).get_json()["model"].endswith("2")
     gate.open.set()
     thread.join(10)

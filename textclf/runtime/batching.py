@@ -43,3 +43,15 @@ def batches_by_length(
         size = 1 << (max_size.bit_length() - 1)
         yield order[start : start + size]
         start += size
+
+
+def rows_in_order(
+    parts: Sequence[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int
+) -> NDArray[np.float32] | None:
+    """Rows of the batches at their positions, NaN elsewhere: float32 [count, width]; None without batches."""
+    if not parts:
+        return None
+    rows = np.full((count, parts[0][1].shape[1]), np.nan, np.float32)
+    for positions, part in parts:
+        rows[positions] = part
+    return rows

@@ -9,13 +9,14 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textclf.errors import ConfigError, ModelStoreError, TextTooLongError
 from textclf.runtime.backend import Backend, EncodedBatch, ModelOutputs, Timings
-from textclf.runtime.batching import batches_by_length, groups_by_size
+from textclf.runtime.batching import batches_by_length, groups_by_size, rows_in_order
 from textclf.runtime.cascade import ENCODER, LINEAR, Cascade, Stages
 from textclf.runtime.checked_texts import check_texts
 from textclf.runtime.encoder_speed import EncoderSpeed
@@ -309,31 +310,37 @@ class Predictor:
             rows = encoded.by_window(self.backend.tokenizer, encoded.windows)
             return self.run(rows, timings, on_batch).of_texts(encoded.windows)
         timings = timings or Timings()
-        classes = len(self.class_names)
-        logits = np.empty((len(encoded.inputs), classes), np.float32)
+        if len(encoded.inputs) == 1:  # As in most requests: there is nothing to sort, and nothing to join.
+            outputs = self._run_batch(list(encoded.inputs), int(encoded.lengths[0]), timings)
+            return ModelOutputs(np.asarray(outputs.logits, np.float32), outputs.embeddings)
+        logits = np.empty((len(encoded.inputs), len(self.class_names)), np.float32)
         embeddings: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
         tokens = 0
         for batch in batches_by_length(encoded.lengths, self.tokens_per_batch):
             if tokens and on_batch is not None:
                 on_batch(tokens)
-            seconds = timings.infer
-            outputs = self.backend.run([encoded.inputs[index] for index in batch], timings)
-            tokens = len(batch) * int(encoded.lengths[batch[0]])
-            self.speed.observe(tokens, timings.infer - seconds)
-            if outputs.logits.shape != (len(batch), classes):
-                raise ModelStoreError(
-                    f"{self.name or 'the model'}: expected logits of shape [{len(batch)}, {classes}] "
-                    f"for the classes {', '.join(self.class_names)}, got {list(outputs.logits.shape)}; "
-                    f"the model and its class names do not belong together"
-                )
+            longest = int(encoded.lengths[batch[0]])
+            outputs = self._run_batch([encoded.inputs[index] for index in batch], longest, timings)
+            tokens = len(batch) * longest
             logits[batch] = outputs.logits
             if outputs.embeddings is not None:
                 embeddings.append((batch, outputs.embeddings))
-        if not np.isfinite(logits).all():
+        return ModelOutputs(logits, rows_in_order(embeddings, len(logits)))
+
+    def _run_batch(self, inputs: list[Any], longest: int, timings: Timings) -> ModelOutputs:
+        seconds = timings.infer
+        outputs = self.backend.run(inputs, timings)
+        self.speed.observe(len(inputs) * longest, timings.infer - seconds)
+        expected = [len(inputs), len(self.class_names)]
+        name = self.name or "the model"
+        if list(outputs.logits.shape) != expected:
             raise ModelStoreError(
-                f"{self.name or 'the model'}: gave logits that are not finite numbers; its weights are damaged"
+                f"{name}: expected logits of shape {expected} for the classes {', '.join(self.class_names)}, got "
+                f"{list(outputs.logits.shape)}; the model and its class names do not belong together"
             )
-        return ModelOutputs(logits, _in_order(embeddings, len(logits)))
+        if not np.isfinite(outputs.logits).all():
+            raise ModelStoreError(f"{name}: gave logits that are not finite numbers; its weights are damaged")
+        return outputs
 
     def _read_group(self, texts: list[str], group: slice, timings: Timings, max_chars: int | None) -> ReadTexts:
         some = texts[group]
@@ -381,20 +388,10 @@ class Predictor:
             found = self.run(encoded.take(rows), timings, on_batch)
             stages.encoder_logits[rows] = found.logits
             if found.embeddings is not None:
-                embeddings = _in_order([(rows, found.embeddings)], len(stages.exits))
+                embeddings = rows_in_order([(rows, found.embeddings)], len(stages.exits))
         return ModelOutputs(cascade.final_logits(stages, self.temperature), embeddings)
 
 
 def _between(call: Callable[[int], None] | None) -> Callable[[], None]:
     """The check that rules call between texts."""
     return lambda: None if call is None else call(0)
-
-
-def _in_order(parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]], count: int) -> NDArray[np.float32] | None:
-    """Rows of the batches at their positions, NaN elsewhere: float32 [count, width]; None without batches."""
-    if not parts:
-        return None
-    rows = np.full((count, parts[0][1].shape[1]), np.nan, np.float32)
-    for positions, part in parts:
-        rows[positions] = part
-    return rows
