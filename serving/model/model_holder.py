@@ -18,7 +18,7 @@ _PAUSES = (60.0, 300.0, 1800.0)
 _SMOKE_TEXT = "a text"
 # Wordpieces of the text that measures the speed of a model without a maximum length.
 _LONG_TEXT = 512
-_MEASURED_RUNS = 4
+_MEASURED_RUNS = 2
 
 _LOG = logging.getLogger(__name__)
 

@@ -122,7 +122,7 @@ def test_lengths_that_the_cpu_computes_wrong_are_not_padded_to(engine, recorder)
 
 def test_a_length_that_is_wrong_for_some_texts_only_is_found(engine, recorder):
     """OpenVINO's 32 is off by units for most texts, but by little for some, perhaps for the first."""
-    errors = itertools.cycle([0.1, 0.1, 0.1, 3.0])
+    errors = itertools.cycle([0.1, 0.1, 3.0])  # Ten texts of 24 are three batches.
     recorder.error = lambda length: next(errors) if length == 24 else 0.0
     assert engine.drop_wrong_steps(["the film was great", "dull"]) == [24]
     assert {16, 32} <= set(engine.steps.tolist())

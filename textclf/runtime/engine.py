@@ -33,8 +33,11 @@ PRECISION_HINTS = {"int8": "bf16", "bfloat16": "bf16", "float32": "f32"}
 # Largest difference of logits between two padded lengths, on one CPU. In seven models, correct neighbouring lengths
 # differed by 0 to 0.03; wrong lengths differed by 1.1 or more for one of eight texts, but by only 0.2 for another.
 STEP_TOLERANCE = 0.15
-# Total wordpieces of the texts that test a length; at least one text.
+# Total wordpieces of the texts that test a length; at least one text. Longer lengths are not tested, because the known
+# error is at the width of a head, which is at most 128 in the usual encoders; and they would take most of the time.
 _PROBED_TOKENS = 256
+# Wordpieces of a batch that every user of an engine prepares; see warm_up.
+_PREPARED_TOKENS = 128
 
 _log = logging.getLogger(__name__)
 
@@ -111,18 +114,19 @@ class Engine:
     def drop_wrong_steps(self, texts: Sequence[str], tolerance: float = STEP_TOLERANCE) -> list[int]:
         """Remove the lengths that this CPU computes wrong, and return them; texts are then padded to the next length.
 
-        A text that fills a length must give the same logits when it is padded to the next length. Lengths that agree
-        with their neighbours are correct if they are the majority and include the longest. If the longest is wrong,
-        nothing is removed. With AMX, OpenVINO 2026.4 computes bfloat16 attention wrong if the padded length equals
-        the width of a head (32 in minilm-l6): the logits are off by some units.
+        A text that fills a length of up to 256 must give the same logits when it is padded to the next length. Lengths
+        that agree with their neighbours are correct if they are the majority and include the longest of these. If the
+        longest is wrong, nothing is removed. With AMX, OpenVINO 2026.4 computes bfloat16 attention wrong if the padded
+        length equals the width of a head (32 in minilm-l6): the logits are off by some units.
 
         Args:
             texts: the golden texts; their wordpieces fill the lengths.
             tolerance: largest difference between two logits of one text that counts as rounding.
         """
         pieces = [piece for text in self.tokenizer(texts) for piece in text.wordpieces]
-        steps: list[int] = self.steps.tolist()
-        if not pieces:
+        untested = [step for step in self.steps.tolist() if step > _PROBED_TOKENS]
+        steps: list[int] = [step for step in self.steps.tolist() if step <= _PROBED_TOKENS]
+        if not pieces or not steps:
             return []
         groups = [[steps[-1]]]
         for step, longer in reversed(list(itertools.pairwise(steps))):
@@ -142,18 +146,30 @@ class Engine:
                     kept += group
         if steps[-1] not in kept:
             return []
-        self.steps = np.array(sorted(kept), np.int64)
+        self.steps = np.array(sorted(kept) + untested, np.int64)
         return [step for step in steps if step not in kept]
 
     def _agree(self, step: int, longer: int, pieces: Sequence[int], tolerance: float) -> bool:
         """Whether texts that fill a length give the same logits when they are padded to a longer one."""
         filled = itertools.cycle(pieces)  # Several short texts: a wrong length is off by little for some.
-        for _ in range(max(1, _PROBED_TOKENS // step)):
-            ids = [self.tokenizer.start_id, *itertools.islice(filled, step - SPECIAL_TOKENS), self.tokenizer.end_id]
-            here, there = (self._infer(self._padded([ids], length))["logits"] for length in (step, longer))
-            if not np.abs(here - there).max() <= tolerance:  # Also true for NaN.
-                return False
-        return True
+        texts = [
+            [self.tokenizer.start_id, *itertools.islice(filled, step - SPECIAL_TOKENS), self.tokenizer.end_id]
+            for _ in range(max(1, _PROBED_TOKENS // step))
+        ]
+        here, there = (self._prepared_logits(texts, length) for length in (step, longer))
+        return bool(np.abs(here - there).max() <= tolerance)  # Also false for NaN.
+
+    def _prepared_logits(self, texts: Sequence[Sequence[int]], length: int) -> NDArray[np.float32]:
+        """Logits of texts that are padded to a length, in batches that warm_up() prepares too: [texts, classes]."""
+        size = 1 << (max(1, _PREPARED_TOKENS // length).bit_length() - 1)
+        found = []
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            if len(batch) < size:
+                batch = [*batch, *[batch[-1]] * (size - len(batch))]
+            found.append(self._infer(self._padded(batch, length))["logits"])
+            self._warm.add((size, length))
+        return np.concatenate(found)[: len(texts)]
 
     def _compute(self, inputs: Sequence[Sequence[int]], length: int) -> ModelOutputs:
         outputs = self._infer(self._padded(inputs, length))
