@@ -129,8 +129,6 @@ def create_app(
             recorder.model_loaded(new)
         if served is not None:
             served.record(new)
-        if before is not None:
-            on_swap()
 
     holder = ModelHolder(
         settings.model_path if inference is None else Path(inference.model_path),
@@ -138,6 +136,7 @@ def create_app(
         on_loaded,
         metrics.swap_failed,
         settings.model_poll_seconds,
+        on_swap=on_swap,
     )
     if inference is not None:
         holder.set_model(inference.predictor if served is None else served.first_predictor(inference, load))

@@ -58,7 +58,7 @@ def _application() -> Flask:
         Path(settings.prometheus_multiproc_dir).mkdir(parents=True, exist_ok=True)
     # Imported here because prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import.
     from serving.app import create_app, inference_of
-    from serving.model.lasting_objects import include_lasting_objects, leave_out_lasting_objects
+    from serving.model.lasting_objects import leave_out_lasting_objects, return_memory_of_replaced_model
     from serving.model.served_version import VARIABLE, ServedVersion
     from serving.observability.tracing import tracer_of
 
@@ -69,7 +69,7 @@ def _application() -> Flask:
     inference = inference_of(settings, settings.model_path)
     tracer = tracer_of(os.environ)
     app = create_app(
-        settings, inference, served, is_draining, origin_of(os.environ), tracer, on_swap=include_lasting_objects
+        settings, inference, served, is_draining, origin_of(os.environ), tracer, on_swap=return_memory_of_replaced_model
     )
     leave_out_lasting_objects()
     atexit.register(_end, app.extensions["textclf"], tracer)

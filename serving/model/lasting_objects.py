@@ -1,5 +1,6 @@
-"""Leave the objects that live as long as the model out of Python's garbage collections."""
+"""Memory of a worker's model: out of Python's garbage collections while it serves, back to the system after a swap."""
 
+import ctypes
 import gc
 
 
@@ -12,6 +13,13 @@ def leave_out_lasting_objects() -> None:
     gc.freeze()
 
 
-def include_lasting_objects() -> None:
-    """Search all objects again; call it after a model is replaced, because some of its parts refer to each other."""
+def return_memory_of_replaced_model() -> None:
+    """Collect what is left of a replaced model, give free memory back, and leave out the lasting objects again.
+
+    The C library keeps free memory for later requests. Of a model it is more than they need. Only glibc has the call.
+    """
     gc.unfreeze()
+    leave_out_lasting_objects()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

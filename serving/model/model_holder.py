@@ -35,6 +35,7 @@ class ModelHolder:
         on_failed: called after each failed load of a new version, and each poll of a store whose current version is
             unknown. A counter of these calls grows as long as an outdated model may be serving.
         poll_seconds: seconds between two polls of the store; 0 never polls.
+        on_swap: called after another predictor replaced the one that was served, which this object no longer holds.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ModelHolder:
         on_failed: Callable[[], None],
         poll_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        on_swap: Callable[[], None] = lambda: None,
     ) -> None:
         self.model_path = model_path
         self.poll_seconds = poll_seconds
@@ -52,6 +54,7 @@ class ModelHolder:
         self._on_loaded = on_loaded
         self._on_failed = on_failed
         self._clock = clock
+        self._on_swap = on_swap
         self._predictor: Predictor | None = None
         # Last reload error; logged once, not at every poll.
         self._failure = ""
@@ -145,6 +148,10 @@ class ModelHolder:
         self._failure = ""
         self._on_loaded(predictor, before)
         _LOG.info("serving %s", predictor.full_name)
+        is_swap = before is not None
+        del before
+        if is_swap:
+            self._on_swap()
 
     def _log_once(self, message: str) -> None:
         if message != self._failure:

@@ -37,18 +37,18 @@ def computer():
 def runs(computer, monkeypatch):
     # A run here lasts until the test lets it go on.
     monkeypatch.setattr(JointRuns, "_observe", lambda *_: None)
-    joint = JointRuns(computer)
+    joint = JointRuns()
     joint.max_tokens = 512
     return joint
 
 
-def waiting_calls(runs, computer, calls):
+def waiting_calls(runs, computer, calls, compute=None):
     """Start the calls, each (inputs, length), while the first one computes; return their threads and what they get."""
     found = {}
 
     def call(number, inputs, length):
         try:
-            found[number] = runs.run(inputs, length)
+            found[number] = runs.run(compute or computer, inputs, length)
         except (RuntimeError, KeyboardInterrupt) as error:
             found[number] = error
 
@@ -129,8 +129,8 @@ def test_on_a_slow_machine_fewer_texts_are_joined(runs, computer):
     assert computer.shapes == [(1, 16), (2, 16), (2, 16)]
 
 
-def test_the_estimate_follows_runs_that_are_long_enough(computer):
-    joint = JointRuns(computer)
+def test_the_estimate_follows_runs_that_are_long_enough():
+    joint = JointRuns()
     joint._observe(16, 1.0)
     assert joint._token_seconds == 0
     joint._observe(100, 1.0)
@@ -158,10 +158,9 @@ def test_an_interrupted_leader_leaves_the_others_their_turns(runs, computer):
     def interrupt(inputs, length):
         if len(inputs) > 1:
             raise KeyboardInterrupt
-        return Computer.__call__(computer, inputs, length)
+        return computer(inputs, length)
 
-    runs._compute = interrupt
-    threads, found = waiting_calls(runs, computer, [([[n]], 16) for n in range(5)])
+    threads, found = waiting_calls(runs, computer, [([[n]], 16) for n in range(5)], interrupt)
     finish(computer, threads)
     assert isinstance(found.pop(1), KeyboardInterrupt)
     assert sums(found) == {0: 0, 2: 2, 3: 3, 4: 4}
@@ -170,5 +169,5 @@ def test_an_interrupted_leader_leaves_the_others_their_turns(runs, computer):
 def test_a_run_after_an_idle_time_does_not_wait(runs, computer):
     for _ in range(3):
         computer.go_on.release()
-        assert runs.run([[7]], 8).outputs.logits[0, 0] == 7
+        assert runs.run(computer, [[7]], 8).outputs.logits[0, 0] == 7
     assert not runs._is_busy

@@ -1,7 +1,11 @@
+"""What a worker does with the memory of its model."""
+
 import gc
 import weakref
 
-from serving.model.lasting_objects import include_lasting_objects, leave_out_lasting_objects
+import pytest
+
+from serving.model.lasting_objects import leave_out_lasting_objects, return_memory_of_replaced_model
 
 
 class _Cycle:
@@ -9,15 +13,19 @@ class _Cycle:
         self.own = self
 
 
-def test_lasting_objects_are_collected_only_once_they_are_included_again() -> None:
+@pytest.fixture(autouse=True)
+def everything_is_collected_afterwards():
+    yield
+    gc.unfreeze()
+
+
+def test_lasting_objects_are_collected_only_after_a_swap():
     cycle = _Cycle()
     found = weakref.ref(cycle)
     leave_out_lasting_objects()
-    try:
-        del cycle
-        gc.collect()
-        assert found() is not None
-    finally:
-        include_lasting_objects()
+    del cycle
     gc.collect()
+    assert found() is not None
+    return_memory_of_replaced_model()
     assert found() is None
+    assert gc.get_freeze_count() > 0

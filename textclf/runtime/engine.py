@@ -57,7 +57,7 @@ class Engine:
         self.steps = length_steps(tokenizer.settings.max_length)
         self._request = compiled.create_infer_request()
         self._outputs = [output.get_any_name() for output in compiled.outputs]
-        self._runs = JointRuns(self._compute)
+        self._runs = JointRuns()
         self._process = os.getpid()
         self._warm: set[tuple[int, int]] = set()
 
@@ -94,7 +94,7 @@ class Engine:
             )
         start = time.perf_counter()
         longest = max(map(len, inputs))
-        run = self._runs.run(inputs, int(self.steps[np.searchsorted(self.steps, longest)]))
+        run = self._runs.run(self._compute, inputs, int(self.steps[np.searchsorted(self.steps, longest)]))
         timings.add("queue", start, run.start)
         timings.add("infer", run.start, run.end, run.share)
         return run.outputs

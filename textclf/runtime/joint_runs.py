@@ -24,6 +24,8 @@ _WEIGHT = 0.1
 _MIN_TOKENS = 64
 
 Inputs = Sequence[Sequence[int]]
+# (texts, length) -> the outputs of texts that are padded to a length.
+Compute = Callable[[Inputs, int], ModelOutputs]
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,24 @@ class _Call:
 
 
 class JointRuns:
-    """Computes the calls of several threads; the constructor only stores.
-
-    Args:
-        compute: (texts, length) -> the outputs of texts that are padded to a length.
+    """Computes the calls of several threads.
 
     Attributes:
         max_tokens: maximum wordpieces of a joint batch, padding included; 0 joins no calls.
     """
 
-    def __init__(self, compute: Callable[[Inputs, int], ModelOutputs]) -> None:
-        self._compute = compute
+    def __init__(self) -> None:
         self.max_tokens = 0
         self._guard = threading.Lock()
         self._is_busy = False
         self._waiting: collections.deque[_Call] = collections.deque()
         self._token_seconds = 0.0
 
-    def run(self, inputs: Inputs, length: int) -> Run:
+    def run(self, compute: Compute, inputs: Inputs, length: int) -> Run:
         """Outputs of the texts, padded to `length` or a little more; waits for the calls that came earlier.
+
+        `compute` is the same function for all calls. It is no attribute: a method of the owner would be a cycle, which
+        keeps the memory of a replaced model until a garbage collection.
 
         If `compute` fails for a joint batch, each of its calls runs alone, and only those that fail again raise.
         """
@@ -92,27 +93,27 @@ class JointRuns:
                 followers = self._followers(call)
             if followers:
                 try:
-                    return self._joint_run([call, *followers])
+                    return self._joint_run(compute, [call, *followers])
                 except Exception:  # noqa: BLE001 one of the texts may be the reason; alone, only its call fails
                     with self._guard:
                         self._return(followers)
                     followers = []
-            return self._single_run(call)
+            return self._single_run(compute, call)
         finally:
             self._pass_on(followers)
 
-    def _single_run(self, call: _Call) -> Run:
+    def _single_run(self, compute: Compute, call: _Call) -> Run:
         start = time.perf_counter()
-        outputs = self._compute(call.inputs, call.length)
+        outputs = compute(call.inputs, call.length)
         end = time.perf_counter()
         self._observe(len(call.inputs) * call.length, end - start)
         return Run(outputs, start, end)
 
-    def _joint_run(self, calls: Sequence[_Call]) -> Run:
+    def _joint_run(self, compute: Compute, calls: Sequence[_Call]) -> Run:
         """Run the calls as one batch; each gets its row."""
         length = max(call.length for call in calls)
         start = time.perf_counter()
-        outputs = self._compute([call.inputs[0] for call in calls], length)
+        outputs = compute([call.inputs[0] for call in calls], length)
         end = time.perf_counter()
         self._observe(len(calls) * length, end - start)
         embeddings = outputs.embeddings
