@@ -16,7 +16,7 @@ def leave_out_lasting_objects() -> None:
 def return_memory_of_replaced_model() -> None:
     """Collect what is left of a replaced model, give free memory back, and leave out the lasting objects again.
 
-    The C library keeps free memory for later requests. Of a model it is more than they need. Only glibc has the call.
+    The C library keeps free memory for later requests. A model leaves more than they need. Only glibc has the call.
     """
     gc.unfreeze()
     leave_out_lasting_objects()

@@ -162,6 +162,8 @@ def gunicorn_program(
             # The matrix products of numpy are small here. With its own threads OpenBLAS would keep a core busy for
             # some hundredths of a second after each product.
             "OPENBLAS_NUM_THREADS": "1",
+            # By default glibc has a pool of memory for each thread. Its holes grow with each change of the model.
+            "MALLOC_ARENA_MAX": "2",
             **environ,
             **{name: str(path.absolute()) for name, path in paths.items()},
             "PREDICTION_LOG_URL": absolute_url(settings.prediction_log_url),

@@ -519,7 +519,7 @@ def test_environment_variables():
     source = sources("*.py", "textclf/**/*.py", "serving/**/*.py", "ops/**/*.py")
     found = set(re.findall(r"environ(?:\.get|\.setdefault|\.pop)?[(\[]\"([A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\"", source))
     names = {name for pair in found for name in pair if name}
-    names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS|OTEL)_[A-Z_]+)\"", source))
+    names |= set(re.findall(r"\"((?:TEXTCLF|OPENBLAS|OTEL|MALLOC)_[A-Z_]+)\"", source))
     # WSGI's names for parts of a request.
     of_request = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "PATH", "SCRIPT_NAME")
     names -= listed["server"] - listed["others"]

@@ -697,6 +697,7 @@ def test_a_worker_multiplies_in_one_thread_and_reads_what_nginx_sends():
         return gunicorn_program(settings, folder, folder, environ, behind_nginx=behind_nginx)
 
     assert program(True).environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert program(True).environment["MALLOC_ARENA_MAX"] == "2"
     assert program(True, OPENBLAS_NUM_THREADS="2").environment["OPENBLAS_NUM_THREADS"] == "2"
     for behind_nginx, worker_class in ((True, "scgi_worker.ScgiWorker"), (False, "http_worker.HttpWorker")):
         command = program(behind_nginx).command
