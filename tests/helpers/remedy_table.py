@@ -194,6 +194,11 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--new-share": ("retrain", "tests/retraining/test_new_classes.py::test_others_may_not_crowd_a_new_class_out"),
         "--old-dataset-path": ("retrain", f"{_HERE}::test_old_data_that_has_all_classes"),
     },
+    "textclf/ray_cluster.py": {
+        "--engine": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
+        "--processes": ("score", "tests/sharding/test_shards_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
+        "--ray-address": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
+    },
     "textclf/retraining/preflight.py": {
         "--again": ("retrain", f"{_HERE}::test_again_is_recommended_only_if_it_helps"),
         "--old-dataset-path": ("retrain", f"{_HERE}::test_the_path_of_the_old_data"),
@@ -208,11 +213,6 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
     "textclf/sharding/inputs.py": {"--input": _SHARDS_INPUT},
     "textclf/sharding/ledger.py": {"--output": _SHARDS_FOLDER},
     "textclf/sharding/parquet_input.py": {"--text-column": _SHARDS_OPTIONS},
-    "textclf/sharding/ray_engine.py": {
-        "--engine": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
-        "--processes": ("score", "tests/sharding/test_shards_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
-        "--ray-address": ("score", "tests/sharding/test_shards_on_ray.py::test_actors_write_the_same_bytes"),
-    },
     "textclf/sharding/reading.py": {"--id-column": _SHARDS_COLUMNS, "--keep": _SHARDS_COLUMNS},
     "textclf/sharding/shard_scoring.py": {"--on-error": _SHARDS_ERRORS},
     "textclf/sharding/writers.py": {"--keep": _SHARDS_COLUMNS},
@@ -254,7 +254,11 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--precision": _DIVERGED,
         "--warmup": _DIVERGED,
     },
-    "textclf/tuning/command.py": {"--config": _TUNED, "--timeout": _STUDY},
+    "textclf/tuning/command.py": {
+        "--config": _TUNED,
+        "--engine": ("tune", "tests/tuning/test_tune_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
+        "--timeout": _STUDY,
+    },
     "textclf/tuning/results.py": {"--config": _TUNED},
     "textclf/tuning/storage.py": {"--storage": _STUDY, "--study-dir": _STUDY},
     "textclf/tuning/study.py": {"--study-dir": _STUDY},

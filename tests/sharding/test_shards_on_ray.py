@@ -11,8 +11,9 @@ from sharded_data import part_files, score, write_inputs
 from tiny_engine import write_version
 
 from textclf.errors import ConfigError
+from textclf.ray_cluster import process_count
 from textclf.sharding.attempts import ShardError
-from textclf.sharding.ray_engine import actor_count, score_on_ray
+from textclf.sharding.ray_engine import score_on_ray
 from textclf.sharding.shard_scoring import ShardJob
 
 # Ray leaves sockets to the end of the process, and calls of its own are deprecated.
@@ -95,19 +96,19 @@ def test_a_pool_on_all_cpus_is_refused(folder, cluster, tmp_path):
     begin = time.monotonic()
     result = score(folder / "store", folder / "pq", tmp_path, *options)
     assert result.exit_code == 1
-    assert "found 3 CPUs, and 4 are needed for 3 actors of 1 threads; ask for at most 2" in result.output
+    assert "found 3 CPUs, and 4 are needed for 3 processes of 1 threads; ask for at most 2" in result.output
     assert time.monotonic() - begin < 60
 
 
 @pytest.mark.parametrize(("cpus", "threads", "wanted", "count"), [(3, 1, None, 2), (3, 1, 1, 1), (9, 2, None, 4)])
 def test_the_pool_leaves_a_cpu_free(cpus, threads, wanted, count):
-    assert actor_count(cpus, threads, wanted) == count
+    assert process_count(cpus, threads, wanted) == count
 
 
 @pytest.mark.parametrize(("cpus", "threads", "wanted"), [(1, 1, None), (2, 2, None), (4, 1, 4), (0, 1, 1)])
 def test_a_pool_without_a_free_cpu_is_refused(cpus, threads, wanted):
     with pytest.raises(ConfigError, match="leaves one CPU of the cluster free"):
-        actor_count(cpus, threads, wanted)
+        process_count(cpus, threads, wanted)
 
 
 def test_a_killed_actor_is_replaced(folder, nodes, tmp_path):

@@ -127,6 +127,9 @@ def test_a_killed_search_continues(finished, data, tiny_checkpoint, tmp_path):
     [
         (["--epochs", "2", "--search", "epochs"], "epochs: expected a value or a search, got both"),
         (["--search", "lr"], "search: expected options among init_lr, "),
+        (["--ray-address", "x:1"], "--ray-address needs --engine ray: give both"),
+        (["--processes", "2"], "--processes needs --engine ray: give both"),
+        (["--engine", "ray", "--threads", "0"], "threads: expected a number of at least 1, got 0"),
         (["--search", "layer_decay", "--optimiser", "sgd"], "layer_decay: expected 1 with optimiser 'sgd'"),
         (["--metric", "roc_auc"], "'roc_auc' is not one of 'macro_f1', 'accuracy', 'log_loss'"),
         (

@@ -4,13 +4,12 @@ Ray's own retries stay off: attempts are counted here, so that every failure end
 """
 
 import contextlib
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from textclf.errors import ConfigError, TextClfError
+from textclf.errors import TextClfError
+from textclf.ray_cluster import connected, process_count
 from textclf.sharding.attempts import MAX_ATTEMPTS, Attempts, ShardError
 from textclf.sharding.local_engine import OnOutcome
 from textclf.sharding.messages import Outcome, attempt, refuse
@@ -64,59 +63,13 @@ def score_on_ray(
         ConfigError: if Ray is not installed or can't be reached, or the cluster has too few CPUs.
         TextClfError: if the model can't be loaded, or a shard can't be scored.
     """
-    with _connected(address) as ray:
-        count = actor_count(ray.cluster_resources().get("CPU", 0), job.threads, processes)
+    with connected(address) as ray:
+        count = process_count(ray.cluster_resources().get("CPU", 0), job.threads, processes)
         pool = _Pool(ray, job, min(count, len(shards)), on_line, start_seconds)
         try:
             pool.run(Attempts(shards), on_outcome)
         finally:
             pool.stop()
-
-
-def actor_count(cpus: float, threads: int, processes: int | None) -> int:
-    """The number of actors on a cluster: those that leave one CPU free, for what else runs there.
-
-    Args:
-        cpus: CPUs of the cluster.
-        threads: threads of an actor.
-        processes: number that was asked for; None takes the largest.
-
-    Raises:
-        ConfigError: if there are fewer CPUs.
-    """
-    largest = int((cpus - 1) // threads)
-    if largest < 1 or (processes or 1) > largest:
-        wanted = (processes or 1) * threads + 1
-        raise ConfigError(
-            f"--processes: expected a pool that leaves one CPU of the cluster free, found {cpus:g} CPUs, and {wanted} "
-            f"are needed for {processes or 1} actors of {threads} threads; ask for at most {max(largest, 0)}, or "
-            f"add nodes"
-        )
-    return largest if processes is None else processes
-
-
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    # Ray reads it when it is imported, and passes it on to what it starts.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-    except ImportError:
-        raise ConfigError("--engine ray needs ray, found none; install textclf with its extra `ray`") from None
-    is_own = not ray.is_initialized()
-    if is_own:
-        try:
-            ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"--ray-address: expected a Ray cluster, found none ({str(error).splitlines()[0]}); "
-                f"start one, or correct the address"
-            ) from error
-    try:
-        yield ray
-    finally:
-        if is_own:
-            ray.shutdown()
 
 
 class _Pool:

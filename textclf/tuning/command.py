@@ -1,7 +1,6 @@
 """`textclf tune`: search for better options of a training, in any number of processes."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,8 @@ from textclf.files import atomic_file, check_writable
 from textclf.phases import announce_tensorflow
 from textclf.store.model_store import path_or_version
 from textclf.tuning.options import TuningOptions
+from textclf.tuning.ray_engine import RayOptions, search_on_ray
+from textclf.tuning.search import Search, options_of_trial
 from textclf.tuning.search_space import Range, check_space, search_space, usual_space
 from textclf.tuning.trial_training import SharedTraining
 
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     # --help needs no package of an extra.
     from optuna.trial import FrozenTrial
 
-    from textclf.tuning.study import RunningTrial, SharedStudy
+    from textclf.tuning.study import SharedStudy
 
 # Decided by the search itself.
 _NOT_OFFERED = ("metric", "select", "train_on")
+PROCESSES, RAY = "processes", "ray"
 # With fewer selection texts, the differences between trials are chance.
 _FEW_TEXTS = 200
 _OUT = click.Path(path_type=Path, dir_okay=False)
@@ -62,6 +64,25 @@ def _options_of(options: type, *left_out: str) -> dict[str, Any]:
     help="Folder of the study; processes with the same folder work on one study.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice((PROCESSES, RAY)),
+    default=PROCESSES,
+    help="Where trials run: in this process, or in processes on a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    show_default="RAY_ADDRESS, else local",
+    help="Address of a Ray cluster, such as ray-head:6379.",
+)
+@click.option(
+    "--processes",
+    type=int,
+    show_default="CPUs of the cluster less one / threads",
+    help="Processes on the cluster.",
+)
+@click.option("--threads", type=int, default=1, help="Threads of a process on the cluster.")
+@click.option(
     "--save", type=_OUT, metavar="FILE", help="Write the best options as a file for `textclf train --config`."
 )
 @click.option("--html", type=_OUT, metavar="FILE", help="Write the study as an HTML page with plots (5 MB).")
@@ -76,6 +97,10 @@ def main(
     tuning_options: TuningOptions,
     timeout: float | None,
     study_dir: Path,
+    engine: str,
+    ray_address: str,
+    processes: int | None,
+    threads: int,
     save: Path | None,
     html: Path | None,
     model_options: ModelOptions,
@@ -95,13 +120,13 @@ def main(
     Example:
       textclf tune --dataset-path data/sample --encoder minilm-l6 --trials 20 --save best.toml --html study.html
     """
-    from textclf.tuning.results import params_text, trial_line
-    from textclf.tuning.study import SharedStudy
+    import textclf.tuning.study  # noqa: F401  (a missing package is found before the search)
 
     if html is not None:
         import plotly  # noqa: F401  (a missing package is found before the search)
     for path in filter(None, (save, html)):
         check_writable(path)
+    cluster = _cluster(engine, ray_address, processes, threads)
     given = {**given_options(ModelOptions), **given_options(TrainingOptions)}
     space = _space(tuning_options, given)
     check_space(space, lambda values: _replaced(values, model_options, training_options))
@@ -119,26 +144,43 @@ def main(
             teachers=tuple(path_or_version(teacher, "model") for teacher in training_options.teachers),
         ),
     )
-    started = time.monotonic()
+    search = Search(shared, tuning_options, space, study_dir.absolute(), timeout)
     announce_tensorflow()
-    dataset, settings, decide = shared.read(study_dir)
+    dataset, study, options = search.open()
     _describe(dataset)
-    study = SharedStudy(study_dir, tuning_options, space, training_options.seed, training_options.epochs)
-    options = study.open({**settings, "search": "; ".join(map(str, space))}, decide)
     click.echo(f"study:         {study_dir.absolute()}, {tuning_options.trials} trials")
-
-    def objective(trial: "RunningTrial") -> list[float]:
-        click.echo(f"trial {trial.number}: {params_text(trial.params)}", err=True)
-        # How many epochs a trial has with min_steps is not known before its end, so its point is not, either.
-        on_epoch = trial.record if options["min_steps"] else trial.report
-        return shared.fit(_options_of_trial(options, trial.params, study.seed + trial.number), trial.folder, on_epoch)
-
-    study.run(
-        objective,
-        listener=lambda trial: click.echo(trial_line(trial, tuning_options.metric)),
-        may_start=lambda: timeout is None or time.monotonic() - started < timeout,
-    )
+    if cluster is None:
+        search.run(study, options)
+    else:
+        _search_on(cluster, search, study)
     _write_results(study, dataset, options, save, html)
+
+
+def _cluster(engine: str, address: str, processes: int | None, threads: int) -> RayOptions | None:
+    if engine == RAY:
+        for name, value in (("processes", processes), ("threads", threads)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: expected a number of at least 1, got {value}")
+        return RayOptions(address, processes, threads)
+    given = {"--ray-address": address, "--processes": processes, "--threads": threads != 1}
+    if names := [name for name, value in given.items() if value]:
+        raise click.UsageError(f"{names[0]} needs --engine ray: give both")
+    return None
+
+
+def _search_on(cluster: RayOptions, search: Search, study: "SharedStudy") -> None:
+    """Run the search on a cluster, and print each trial that ends there."""
+    from textclf.tuning.results import trial_line
+
+    seen = {trial.number for trial in study.ended}
+
+    def show() -> None:
+        for trial in study.ended:
+            if trial.number not in seen:
+                seen.add(trial.number)
+                click.echo(trial_line(trial, study.options.metric))
+
+    search_on_ray(cluster, search.work, show, lambda line: click.echo(f"warning: {line}", err=True))
 
 
 def _space(options: TuningOptions, given: dict[str, Any]) -> tuple[Range, ...]:
@@ -167,10 +209,6 @@ def _describe(dataset: Dataset) -> None:
         )
 
 
-def _options_of_trial(options: dict[str, Any], params: dict[str, Any], seed: int) -> dict[str, Any]:
-    return {**options, **params, "seed": seed}
-
-
 def _write_results(
     study: "SharedStudy", dataset: Dataset, options: dict[str, Any], save: Path | None, html: Path | None
 ) -> None:
@@ -197,7 +235,7 @@ def _save(study: "SharedStudy", best: "FrozenTrial", dataset: Dataset, options: 
     from textclf.tuning.results import best_config
     from textclf.tuning.study import number_of
 
-    values = click.get_current_context().params | _options_of_trial(options, best.params, study.seed + number_of(best))
+    values = click.get_current_context().params | options_of_trial(options, best.params, study.seed + number_of(best))
     values = {**values, "read_test": True, "name": ""}
     with atomic_file(path) as file:
         file.write(best_config(best, study.options.metric, len(dataset.validation_select), values))

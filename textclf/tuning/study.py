@@ -166,6 +166,12 @@ class SharedStudy:
         return next(one for one in self.study.get_trials(deepcopy=False) if one.number == number)
 
     @property
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that ended, whatever their result, in their order."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state.is_finished() and not is_interrupted(trial)]
+
+    @property
     def finished(self) -> list[FrozenTrial]:
         """The trials that ran to their end, the best first; between equal ones the earlier one."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

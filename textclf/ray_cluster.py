@@ -1,0 +1,63 @@
+"""A connection to a Ray cluster, and its CPUs."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from textclf.errors import ConfigError
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """The module ray, connected to a cluster until the end of the block; usage statistics are off.
+
+    Args:
+        address: address of the cluster; "" starts one on this machine, unless RAY_ADDRESS names one.
+
+    Raises:
+        ConfigError: if Ray is not installed, or the cluster can't be reached.
+    """
+    # Ray reads it when it is imported, and passes it on to what it starts.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("--engine ray needs ray, found none; install textclf with its extra `ray`") from None
+    is_own = not ray.is_initialized()
+    if is_own:
+        try:
+            ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"--ray-address: expected a Ray cluster, found none ({str(error).splitlines()[0]}); "
+                f"start one, or correct the address"
+            ) from error
+    try:
+        yield ray
+    finally:
+        if is_own:
+            ray.shutdown()
+
+
+def process_count(cpus: float, threads: int, wanted: int | None) -> int:
+    """The number of processes on a cluster: those that leave one CPU free, for what else runs there.
+
+    Args:
+        cpus: CPUs of the cluster.
+        threads: threads of a process.
+        wanted: number that was asked for; None takes the largest.
+
+    Raises:
+        ConfigError: if there are fewer CPUs.
+    """
+    largest = int((cpus - 1) // threads)
+    if largest < 1 or (wanted or 1) > largest:
+        needed = (wanted or 1) * threads + 1
+        raise ConfigError(
+            f"--processes: expected a pool that leaves one CPU of the cluster free, found {cpus:g} CPUs, and {needed} "
+            f"are needed for {wanted or 1} processes of {threads} threads; ask for at most {max(largest, 0)}, or "
+            f"add nodes"
+        )
+    return largest if wanted is None else wanted
