@@ -1,15 +1,18 @@
 """Shards on three raylets of one CPU: equal bytes, and the deaths of an actor and of a node."""
 
 import contextlib
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sharded_data import part_files, score, write_inputs
-from tiny_engine import write_version
+from tiny_engine import tiny_reviews, write_version
 
+import inference
 from textclf.errors import ConfigError
 from textclf.ray_cluster import process_count
 from textclf.sharding.attempts import ShardError
@@ -144,3 +147,37 @@ def test_an_actor_without_its_model_ends_the_run(folder, nodes, tmp_path):
     broken = ShardJob(str(tmp_path / "nothing"), job.output, job.plan)
     with pytest.raises(ShardError, match="nothing"):
         score_on_ray(broken, [0, 1], None, nodes.address, lambda *_: None, lambda _: None)
+
+
+RULES = """
+import os, signal
+
+def before(text):
+    if "deadly" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return text
+"""
+
+
+def test_a_text_that_always_kills_its_actor_ends_the_run(folder, nodes, tmp_path):
+    texts = [text for text, _ in tiny_reviews(40)]
+    texts[25] += " deadly"
+    lines = (json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "in.jsonl").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "rules.py").write_text(RULES, encoding="utf-8")
+    model = ("--model-path", str(folder / "store"), "--threads", "1", "--rules", str(tmp_path / "rules.py"))
+    places = ("--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out"), "--shards", "4")
+    engine = ("--engine", "ray", "--ray-address", nodes.address, "--processes", "1")
+    begin, kept = time.monotonic(), []
+    for _ in range(2):  # The same command again ends in the same way, and scores no shard twice.
+        result = CliRunner().invoke(inference.main, [*model, "score", *places, *engine])
+        assert result.exit_code == 1
+        (error,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        assert "shard 2: failed 3 times, the last time because its actor or its node died" in error
+        assert "the shards that are done are kept: correct the cause, and run the same command" in error
+        assert result.output.count("trying again") == 2
+        kept.append({path.name: path.stat().st_mtime_ns for path in part_files(tmp_path / "out")})
+    assert kept[0] == kept[1]
+    assert [name[:10] for name in kept[0]] == ["part-00000", "part-00001"]
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    assert time.monotonic() - begin < 180
