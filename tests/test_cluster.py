@@ -1,10 +1,12 @@
 """The hosts of a training, as they are named."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from textclf.cluster import Cluster, cluster_of_hosts, cluster_of_tf_config, tf_config
+from textclf.cluster import Cluster, cluster_of_hosts, cluster_of_tf_config, starter_of, tf_config
 from textclf.errors import ConfigError
 
 TASKS = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
@@ -63,3 +65,27 @@ def test_hosts_without_ports():
 def test_a_configuration_names_the_rank():
     cluster = Cluster(("a:1", "b:1"), 0)
     assert cluster_of_tf_config(tf_config(cluster, 1)) == Cluster(cluster.addresses, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "starter"),
+    [("", None), (tf_config(Cluster(("a:1", "b:1"), 0), 1), None), (tf_config(Cluster(("a:1", "b:1"), 0), 1, 7), 7)],
+)
+def test_the_starter_of_a_process(text, starter):
+    assert starter_of(text) == starter
+
+
+def test_a_child_that_has_ended():
+    addresses = ("a:1", "b:1", "c:1")
+    with (
+        subprocess.Popen([sys.executable, "-c", ""]) as ended,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running,
+    ):
+        cluster = Cluster(addresses, 0, (ended.pid, running.pid))
+        while not cluster.has_ended(1):
+            pass
+        assert not cluster.has_ended(2)
+        assert ended.wait() == 0, "its exit status can still be read"
+        assert cluster.has_ended(1)
+        running.kill()
+    assert not Cluster(addresses, 0).has_ended(1), "it runs elsewhere"

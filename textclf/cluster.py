@@ -1,6 +1,7 @@
 """The hosts of a training and the rank of this process, as TF_CONFIG, --hosts or SageMaker name them."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 from textclf.errors import ConfigError
 
 TF_CONFIG = "TF_CONFIG"
+# A key of our own in it.
+_STARTER = "textclf_starter"
 _ADDRESS = re.compile(r"(?P<host>[^\s:/]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})")
 _MAX_PORT = 65535
 
@@ -20,6 +23,7 @@ class Cluster:
     Attributes:
         addresses: HOST:PORT of each process, which listens there; the first one is the chief.
         rank: position of this process.
+        children: process ids of the others in the order of their ranks, if this process started them; else ().
 
     Raises:
         ConfigError: if there are fewer than two addresses, two equal ones, one that is no address, or no such rank.
@@ -27,6 +31,7 @@ class Cluster:
 
     addresses: tuple[str, ...]
     rank: int
+    children: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for address in self.addresses:
@@ -47,6 +52,16 @@ class Cluster:
     def size(self) -> int:
         """Number of processes."""
         return len(self.addresses)
+
+    def has_ended(self, rank: int) -> bool:
+        """Whether a process that this one started has ended; False for a process elsewhere."""
+        if not self.children:
+            return False
+        try:
+            # Without WNOWAIT it would be gone for the one that waits for its exit status.
+            return os.waitid(os.P_PID, self.children[rank - 1], os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def next_address(self) -> str:
         """Address of the process after this one; that of the first one after the last."""
@@ -104,10 +119,20 @@ def cluster_of_hosts(hosts: Sequence[str], this_host: str, port: int) -> Cluster
     return Cluster(tuple(f"{host}:{port}" for host in hosts), hosts.index(this_host))
 
 
-def tf_config(cluster: Cluster, rank: int) -> str:
-    """TF_CONFIG of the process `rank`."""
+def tf_config(cluster: Cluster, rank: int, starter: int | None = None) -> str:
+    """TF_CONFIG of the process `rank`; `starter` is the process id of the one that starts it, see starter_of()."""
     task = {"type": "worker", "index": rank}
-    return json.dumps({"cluster": {"worker": list(cluster.addresses)}, "task": task})
+    started = {} if starter is None else {_STARTER: starter}
+    return json.dumps({"cluster": {"worker": list(cluster.addresses)}, "task": task, **started})
+
+
+def starter_of(text: str) -> int | None:
+    """The process id of the chief that started this process by `--hosts N`; None if a TF_CONFIG names none.
+
+    The text is one that cluster_of_tf_config() accepts.
+    """
+    found = json.loads(text).get(_STARTER) if text.strip() else None
+    return found if type(found) is int else None
 
 
 def _list(value: Any) -> list[str]:

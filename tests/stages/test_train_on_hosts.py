@@ -38,6 +38,7 @@ def train(data: tuple[Path, Path], folder: Path, *options: str, **environment: s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
+        start_new_session=True,
     )
 
 
@@ -85,4 +86,22 @@ def test_a_lost_worker_ends_the_training_and_the_command_continues(data, tmp_pat
     again.terminate()
     assert again.wait(60) == 143
     again.stdout.close()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_ctrl_c_saves_the_step_and_ends_both(data, tmp_path):
+    """A terminal sends it to all processes of the command."""
+    chief = train(data, tmp_path, "--hosts", "2", "--epochs", "400", "--checkpoint-steps", "5", "--init-lr", "1e-3")
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("runs/*/progress.json")):
+        assert chief.poll() is None, chief.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = Path(f"/proc/{chief.pid}/task/{chief.pid}/children").read_text().split()
+    os.killpg(chief.pid, signal.SIGINT)
+    output, _ = chief.communicate(timeout=100)
+    assert chief.returncode == 130, output
+    assert "which is saved" in output
+    assert "is lost" not in output
+    assert "Traceback" not in output
     assert not any(Path(f"/proc/{child}").exists() for child in children)

@@ -1,22 +1,26 @@
 """The options of a training on several hosts: `--hosts` and `--host-rank`, or TensorFlow's variable TF_CONFIG."""
 
+import ctypes
 import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from textclf.cluster import TF_CONFIG, Cluster, cluster_of_tf_config, tf_config
+from textclf.cluster import TF_CONFIG, Cluster, cluster_of_tf_config, starter_of, tf_config
 from textclf.environment import usable_cores
 from textclf.errors import ConfigError
 
 # A worker whose chief ended ends by itself.
 _END_SECONDS = 60
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def hosts_options(work: Callable[[Cluster], object]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -59,8 +63,13 @@ def joined_cluster(hosts: str, rank: int) -> Iterator[Cluster | None]:
     Raises:
         ConfigError: if a value is invalid, or TF_CONFIG and --hosts contradict each other.
     """
-    named = cluster_of_tf_config(os.environ.get("TF_CONFIG", ""))
-    if not hosts or (named is not None and hosts.isdecimal()):  # A process that another one started.
+    config = os.environ.get("TF_CONFIG", "")
+    named = cluster_of_tf_config(config)
+    if (starter := starter_of(config)) is not None:
+        end_with(starter)
+        yield named
+        return
+    if not hosts:
         yield named
         return
     if named is not None:
@@ -80,12 +89,13 @@ def _started_here(count: int) -> Iterator[Cluster]:
     """Start this command once more for each worker, on loopback, and share the cores among all processes."""
     cluster = Cluster(_free_addresses(count), 0)
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, usable_cores() // count)))
-    workers = [
-        subprocess.Popen(sys.orig_argv, env={**os.environ, TF_CONFIG: tf_config(cluster, rank)})  # noqa: S603
-        for rank in range(1, count)
-    ]
+    workers: list[subprocess.Popen[bytes]] = []
     try:
-        yield cluster
+        for rank in range(1, count):
+            environment = {**os.environ, TF_CONFIG: tf_config(cluster, rank, os.getpid())}
+            # Ctrl-C reaches the chief only, which ends its step with the workers and saves it.
+            workers.append(subprocess.Popen(sys.orig_argv, env=environment, process_group=0))  # noqa: S603
+        yield replace(cluster, children=tuple(worker.pid for worker in workers))
     except BaseException:
         for worker in workers:
             worker.terminate()
@@ -97,6 +107,20 @@ def _started_here(count: int) -> Iterator[Cluster]:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
+
+
+def end_with(starter: int) -> None:
+    """Let the kernel send SIGTERM to this process when the one that started it ends, however it ends.
+
+    Raises:
+        SystemExit: if it has ended already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != starter:
+        try:
+            os.kill(starter, 0)
+        except ProcessLookupError:
+            sys.exit(128 + signal.SIGTERM)
 
 
 def _free_addresses(count: int) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The sum over all hosts."""
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from textclf.errors import LostHostError
-from textclf.training.distributed.frames import Connection
+from textclf.training.distributed.frames import MAX_SILENCE_SECONDS, Connection
 from textclf.training.distributed.ring import Ring
 
 
@@ -35,6 +36,24 @@ def test_all_hosts_get_the_same_sum(size, length):
         list(hosts.map(Ring.all_reduce, every, vectors))
     assert vectors[0] == pytest.approx(expected, abs=1e-5)
     assert all(vector.tobytes() == vectors[0].tobytes() for vector in vectors)
+
+
+def test_a_closed_ring_ends_a_transfer_that_nobody_receives():
+    """A thread that goes on to send would hold up the end of the process."""
+    with rings(2) as (first, _), ThreadPoolExecutor(1) as hosts:
+        running = hosts.submit(first.all_reduce, np.ones(10_000_000, np.float32))
+        time.sleep(0.2)  # Both buffers are full then.
+        assert not running.done()
+        first.close()
+        assert isinstance(running.exception(10), LostHostError)
+
+
+def test_a_slow_host_is_not_lost_before_a_silent_one():
+    """The kernel ends a connection, too, if the other side does not read what it gets."""
+    with rings(2) as (first, _):
+        channel = first._following._socket
+        seconds = channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000
+        assert seconds >= MAX_SILENCE_SECONDS
 
 
 def test_a_lost_neighbour_is_an_error():

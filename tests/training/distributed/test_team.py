@@ -1,6 +1,8 @@
 """A chief and its workers on loopback."""
 
 import socket
+import struct
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +12,14 @@ import numpy as np
 import pytest
 from helpers.tiny_fit import labelled_words, word_classifier
 
+from textclf.cli.hosts import joined_cluster
 from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import LostHostError, TrainingError
 from textclf.training.distributed import chief
 from textclf.training.distributed.chief import led_team
 from textclf.training.distributed.gradients import SplitStep
+from textclf.training.distributed.joining import is_to_itself
 from textclf.training.distributed.worker import work
 from textclf.training.fitting.checkpoints import RunDirectory
 from textclf.training.fitting.training_loop import fit, plan_epochs, planned_optimiser
@@ -79,7 +83,20 @@ def test_a_worker_that_can_not_build_the_model_ends_the_training(tmp_path):
         assert isinstance(other.exception(20), TrainingError)
 
 
-def test_other_connections_do_not_disturb(tmp_path):
+def message(header: bytes) -> bytes:
+    return struct.pack(">I", len(header)) + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        message(b'{"fields": {"kind": "other"}, "arrays": []}'),
+        message(b"[" * 1_000_000),
+        message(b'{"fields": {}, "arrays": [["float32", [1000000000]]]}'),
+    ],
+)
+def test_other_connections_do_not_disturb(content):
     hosts = cluster(2)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(work, Cluster(hosts.addresses, 1), build)
@@ -89,11 +106,34 @@ def test_other_connections_do_not_disturb(tmp_path):
                 stray = socket.create_connection(("127.0.0.1", int(hosts.addresses[1].partition(":")[2])))
             except ConnectionRefusedError:
                 continue
-        stray.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        stray.sendall(content)
         with led_team(hosts):
             pass
         stray.close()
         assert other.result(20) == 0
+
+
+def test_a_worker_that_ends_before_it_listens_is_noticed_at_once(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "raise SystemExit(3)"])
+    started = time.monotonic()
+    with (
+        pytest.raises(TrainingError, match=r"worker .*: expected it to listen, but its process has ended"),
+        joined_cluster("2", 0) as hosts,
+        led_team(hosts),
+    ):
+        pass
+    assert time.monotonic() - started < 30
+
+
+def test_a_connection_of_a_port_with_itself():
+    with socket.socket() as channel, socket.create_server(("127.0.0.1", 0)) as server:
+        channel.connect(server.getsockname())
+        assert not is_to_itself(channel)
+    with socket.socket() as channel:
+        channel.bind(("127.0.0.1", 0))
+        channel.connect(channel.getsockname())
+        assert is_to_itself(channel)
 
 
 def test_a_silent_worker_counts_as_lost(monkeypatch):

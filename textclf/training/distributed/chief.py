@@ -6,6 +6,7 @@ B: batch, S: sequence length, K: classes.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -15,10 +16,9 @@ import numpy.typing as npt
 from textclf.cluster import Cluster
 from textclf.config import ModelOptions, TrainingOptions
 from textclf.errors import TrainingError
-from textclf.training.distributed.frames import Connection
+from textclf.training.distributed.frames import MAX_SILENCE_SECONDS, Connection
 from textclf.training.distributed.gradients import FloatVector, SplitStep
 from textclf.training.distributed.joining import (
-    MAX_SILENCE_SECONDS,
     connect,
     join_ring,
     listening,
@@ -155,7 +155,8 @@ def led_team(cluster: Cluster) -> Iterator[Team]:
         try:
             for rank in range(1, cluster.size):
                 click.echo(f"hosts:         waiting for {name_of(cluster, rank)} …", err=True)
-                workers.append(connect(cluster.addresses[rank], name_of(cluster, rank)))
+                has_ended = partial(cluster.has_ended, rank)
+                workers.append(connect(cluster.addresses[rank], name_of(cluster, rank), has_ended))
                 workers[-1].set_timeout(MAX_SILENCE_SECONDS)
                 workers[-1].send({"kind": "hello", "rank": rank, "session": dataclasses.asdict(session)})
                 _check_hello(workers[-1], workers[-1].receive()[0])

@@ -3,6 +3,7 @@
 A message has no code: its parts are numbers, strings and arrays of the types in _TYPES.
 """
 
+import contextlib
 import json
 import socket
 import struct
@@ -19,8 +20,10 @@ _LENGTH = struct.Struct(">I")
 _MAX_HEADER = 1 << 20
 _MAX_ARRAY = 1 << 33
 _TYPES = frozenset({"float32", "int32", "int64", "uint32", "bool"})
-# A host that lost its power sends no end of the connection.
-_SECONDS_UNTIL_LOST = 60
+# One step of the slowest host, or its load of the encoder: then it counts as lost. The kernel uses the same limit: it
+# also ends a connection whose other side is alive and reads nothing, as a slower host does while it computes.
+MAX_SILENCE_SECONDS = 300.0
+_PROBE_AFTER_SECONDS = 30  # A host that lost its power sends no end of the connection.
 
 
 class Connection:
@@ -36,9 +39,9 @@ class Connection:
         self._socket = channel
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SECONDS_UNTIL_LOST // 2)
+        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER_SECONDS)
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SECONDS_UNTIL_LOST)
+        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * MAX_SILENCE_SECONDS))
 
     def set_timeout(self, seconds: float | None) -> None:
         """Give up on a transfer without any progress after `seconds`; None waits for ever."""
@@ -56,8 +59,8 @@ class Connection:
         for array in arrays:
             self.send_bytes(_bytes_of(np.ascontiguousarray(array)))
 
-    def receive(self) -> tuple[dict[str, Any], list[Array]]:
-        """The next message.
+    def receive(self, *, may_have_arrays: bool = True) -> tuple[dict[str, Any], list[Array]]:
+        """The next message. Without `may_have_arrays`, one with arrays is refused before memory is reserved for them.
 
         Raises:
             LostHostError: if the connection ended, or the other side sends no such message.
@@ -71,8 +74,11 @@ class Connection:
         self.receive_into(memoryview(header))
         try:
             parsed = json.loads(header)
-            fields, arrays = dict(parsed["fields"]), [_empty(*kind) for kind in parsed["arrays"]]
-        except (ValueError, KeyError, TypeError) as error:
+            fields, kinds = dict(parsed["fields"]), list(parsed["arrays"])
+            if kinds and not may_have_arrays:
+                raise ValueError("arrays")
+            arrays = [_empty(*kind) for kind in kinds]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LostHostError(f"{self.name}: expected a message of textclf, got another one ({error})") from error
         for array in arrays:
             self.receive_into(_bytes_of(array))
@@ -105,7 +111,9 @@ class Connection:
             buffer = buffer[count:]
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a transfer in another thread ends."""
+        with contextlib.suppress(OSError):  # It has ended already.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _lost(self, reason: object) -> LostHostError:

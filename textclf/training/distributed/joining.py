@@ -11,7 +11,7 @@ from typing import Any
 from textclf import __version__
 from textclf.cluster import Cluster, split_address
 from textclf.errors import LostHostError, TrainingError
-from textclf.training.distributed.frames import Connection
+from textclf.training.distributed.frames import MAX_SILENCE_SECONDS, Connection
 from textclf.training.distributed.ring import Ring
 
 # Hosts of a job may start minutes apart; processes of one machine only import TensorFlow.
@@ -21,8 +21,6 @@ _WAIT_SECONDS_HERE = 120.0
 _GREETING_SECONDS = 20.0
 # Other connections may come first.
 _RING_WAIT_SECONDS = 4 * _GREETING_SECONDS
-# One step of the slowest host, or its load of the encoder: then it counts as lost.
-MAX_SILENCE_SECONDS = 300.0
 _RETRY_SECONDS = 0.2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -62,11 +60,11 @@ def listening(cluster: Cluster) -> Iterator[socket.socket]:
         yield listener
 
 
-def connect(address: str, name: str) -> Connection:
-    """A connection to `address`; tries again until a process listens there.
+def connect(address: str, name: str, has_ended: Callable[[], bool] = lambda: False) -> Connection:
+    """A connection to `address`; tries again until a process listens there, or `has_ended` says that it never will.
 
     Raises:
-        TrainingError: if there is none after some minutes.
+        TrainingError: if there is none after some minutes, or its process has ended.
     """
     is_here = split_address(address)[0] in _LOOPBACK
     wait_seconds = _WAIT_SECONDS_HERE if is_here else _WAIT_SECONDS
@@ -74,15 +72,30 @@ def connect(address: str, name: str) -> Connection:
     while True:
         try:
             channel = socket.create_connection(split_address(address), timeout=_GREETING_SECONDS)
-            channel.settimeout(None)
-            return Connection(channel, name)
+            if not is_to_itself(channel):
+                channel.settimeout(None)
+                return Connection(channel, name)
+            channel.close()  # It would keep the port from the process that is to listen there.
         except OSError as error:
+            if has_ended():
+                raise TrainingError(
+                    f"{name}: expected it to listen, but its process has ended; correct what it reports above, and "
+                    f"give the same command again"
+                ) from error
             if time.monotonic() > deadline:
                 raise TrainingError(
                     f"{name}: expected it to listen within {wait_seconds:g} s, got {error.strerror or error}; give the "
                     f"same command on each host"
                 ) from error
-            time.sleep(_RETRY_SECONDS)
+        time.sleep(_RETRY_SECONDS)
+
+
+def is_to_itself(channel: socket.socket) -> bool:
+    """Whether both ends of a connection are one socket.
+
+    A port that nothing listens at may be the one that the kernel chooses for the near end of a connection to it.
+    """
+    return bool(channel.getsockname() == channel.getpeername())
 
 
 def accept(
@@ -106,7 +119,7 @@ def accept(
         connection = Connection(channel, name)
         connection.set_timeout(_GREETING_SECONDS)
         try:
-            fields, _ = connection.receive()
+            fields, _ = connection.receive(may_have_arrays=False)
         except LostHostError:
             fields = {}
         if is_wanted(fields):

@@ -105,9 +105,6 @@ class _Worker:
                     )
                     return self._steps
 
-    def _say(self, what: str) -> None:
-        click.echo(f"hosts:         rank {self._cluster.rank} {what}", err=True)
-
     def _answer_build(self, job: dict[str, Any]) -> None:
         try:
             self._part = self._build(job, self._cluster.rank)
