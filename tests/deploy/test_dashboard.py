@@ -116,6 +116,9 @@ def test_every_metric_of_the_server_is_known():
     used = {name for query in QUERIES for name, _ in selectors(query.expression)}
     used |= {name.rpartition("_")[0] for name in used if name.endswith(("_bucket", "_sum", "_count"))}
     assert listed - used == {
+        "textclf_cache_hits_total",
+        "textclf_cache_misses_total",
+        "textclf_cache_bytes",
         "textclf_rule_texts_total",
         "textclf_explanation_evaluations_total",
         "textclf_reviews_removed_total",
