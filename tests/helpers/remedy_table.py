@@ -60,7 +60,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--print-config": (_TRAINERS, f"{_OPTIONS_OF_FILES}::test_the_console_script_reads_the_same_file"),
     },
     "textclf/cli/hosts.py": {
-        "--hosts": ("train", "tests/cli/test_hosts.py::test_addresses_in_the_option_or_in_tf_config")
+        "--hosts": ("train", "tests/cli/test_hosts.py::test_the_option_or_tf_config")
     },
     "textclf/cli/live_prompt.py": {"--save-dir": ("live", f"{_HERE}::test_live_answers_go_to_another_folder")},
     "textclf/cli/options.py": {"--encoder": ("retrain", f"{_HERE}::test_an_encoder_for_a_preprocessing")},
