@@ -259,6 +259,12 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--engine": ("tune", "tests/tuning/test_tune_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
         "--timeout": _STUDY,
     },
+    "textclf/tuning/ray_engine.py": {
+        "--threads": (
+            "tune",
+            "tests/tuning/test_tune_on_ray.py::test_a_search_on_a_cluster_survives_the_death_of_a_process",
+        ),
+    },
     "textclf/tuning/results.py": {"--config": _TUNED},
     "textclf/tuning/storage.py": {"--storage": _STUDY, "--study-dir": _STUDY},
     "textclf/tuning/study.py": {"--study-dir": _STUDY},

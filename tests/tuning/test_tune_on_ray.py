@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -131,3 +132,23 @@ def test_processes_that_always_die_end_the_search(cluster, monkeypatch):
     with pytest.raises(TrainingError, match="expected at most 2 deaths of processes"):
         search_on_ray(RayOptions(cluster.address, 1, 1), end_the_process, lambda: None, lines.append)
     assert len(lines) == 3
+
+
+def sleep() -> None:
+    time.sleep(600)
+
+
+def test_a_search_without_its_node_ends(cluster, monkeypatch):
+    """The other node has fewer CPUs than a process needs: Ray would wait for ever."""
+    monkeypatch.setattr("textclf.tuning.ray_engine.LOST_SECONDS", 3)
+    node = cluster.add_node(num_cpus=4)
+    cluster.wait_for_nodes()
+    lines = []
+
+    def lose_the_node() -> None:
+        if node in cluster.worker_nodes and searching_processes():
+            cluster.remove_node(node, allow_graceful=False)
+
+    with pytest.raises(TrainingError, match=r"a node with 4 CPUs .* found none for 3 seconds; add a node, or pass"):
+        search_on_ray(RayOptions(cluster.address, 1, 4), sleep, lose_the_node, lines.append)
+    assert len(lines) == 1

@@ -6,6 +6,7 @@ dies loses its trial to the next one that looks, and a driver that dies loses no
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from textclf.ray_cluster import connected, process_count
 
 # Processes that may die in one run. The study gives up a trial that kills its process ten times.
 MAX_DEATHS = 20
+# Seconds without a node that is large enough for a process, after which the search ends.
+LOST_SECONDS = 180.0
 _POLL_SECONDS = 1.0
 
 
@@ -41,7 +44,7 @@ def search_on_ray(
 
     Raises:
         ConfigError: if the cluster can't be reached, or has too few CPUs.
-        TrainingError: if a process ends with an error, or if too many die.
+        TrainingError: if a process ends with an error, too many die, or no node is large enough for a while.
     """
     with connected(options.address) as ray:
         count = process_count(ray.cluster_resources().get("CPU", 0), options.threads, options.processes)
@@ -53,7 +56,7 @@ def search_on_ray(
         def start() -> Any:
             return task.remote(search, __version__, os.getcwd())
 
-        running, deaths = [start() for _ in range(count)], 0
+        running, deaths, seen_node = [start() for _ in range(count)], 0, time.monotonic()
         while running:
             done, running = ray.wait(running, num_returns=1, timeout=_POLL_SECONDS)
             for call in done:
@@ -74,6 +77,18 @@ def search_on_ray(
                     if error:
                         raise TrainingError(f"a process on the cluster: {error}")
             on_poll()
+            if _largest_node(ray) >= options.threads:
+                seen_node = time.monotonic()
+            elif running and time.monotonic() - seen_node > LOST_SECONDS:
+                raise TrainingError(
+                    f"expected a node with {options.threads} CPUs for a process of as many threads, found none for "
+                    f"{LOST_SECONDS:.0f} seconds; add a node, or pass fewer --threads, then run the same command again"
+                )
+
+
+def _largest_node(ray: Any) -> float:
+    """CPUs of the largest node that is alive; Ray never starts a process that needs more."""
+    return max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
 
 
 def _run(search: Callable[[], None], version: str, folder: str) -> str:
