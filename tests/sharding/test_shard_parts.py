@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import random
+import time
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def test_parts_cover_every_byte_once(shards):
         assert ranges[0][0] == 0
         assert ranges[-1][1] == file.size
         assert [end for _, end in ranges[:-1]] == [start for start, _ in ranges[1:]]
+
+
+def test_many_files_in_many_shards():
+    """Each shard looks at its own files only; looking at all of them would take a minute here."""
+    plan = plan_of([InputFile(f"f{at:05d}", 100, 0) for at in range(10_000)], 10_000)
+    began = time.monotonic()
+    assert all([part.start, part.end] == [0, 100] for shard in range(10_000) for part in plan.parts(shard))
+    assert time.monotonic() - began < 10
 
 
 def test_a_compressed_file_belongs_to_one_shard():

@@ -64,9 +64,11 @@ def test_a_bucket_that_is_missing_is_one_line(folder, bucket):
 def test_fsspec(folder):
     memory = fsspec.filesystem("memory")
     memory.put(str(folder / "in.jsonl"), "/in/reviews.jsonl")
+    memory.pipe("/out/_shards/.part-00000.0123456789abcdef.tmp", b"of a writer that was killed")
     options = (*OPTIONS[:-1], "1", "--no-drift")
     result = score(folder / "store", "memory://in/reviews.jsonl", "memory://out", *options)
     assert result.exit_code == 0, result.output
+    assert not [path for path in memory.find("/out") if path.endswith(".tmp")]
     local = score(folder / "store", folder / "in.jsonl", folder / "local", *options)
     assert local.exit_code == 0
     written = [memory.cat(path) for path in sorted(memory.ls("/out", detail=False)) if "/part-" in path]

@@ -10,6 +10,7 @@ from sharded_data import BAD, ROWS, hashes, part_files, rows_of, score, texts, w
 from tiny_engine import write_version
 
 import inference
+from textclf.sharding import running
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,17 @@ def test_a_pod_for_each_index_writes_the_same_bytes(folder, store, whole, tmp_pa
     assert not (tmp_path / "_SUCCESS").exists()
     assert score(store, folder / "pq", tmp_path, *options, "--finish").exit_code == 0
     assert hashes(tmp_path) == hashes(whole)
+
+
+def test_only_the_first_pod_looks_for_the_rows_of_a_csv_file(folder, store, tmp_path, monkeypatch):
+    options = ("--shards", "5", "--id-column", "id", "--no-drift")
+    assert score(store, folder / "in.csv", tmp_path, *options, "--shard-index", "0").exit_code == 0
+    searched = []
+    monkeypatch.setattr(running, "row_starts", lambda *_: searched.append(1))
+    result = score(store, folder / "in.csv", tmp_path, *options, "--shard-index", "1")
+    assert result.exit_code == 0, result.output
+    assert not searched
+    assert len(part_files(tmp_path)) == 2
 
 
 def test_a_run_continues_with_the_shards_that_are_left(folder, store, whole, tmp_path):

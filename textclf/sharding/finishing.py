@@ -81,7 +81,7 @@ def finish(
         files[result.file] = result.sha256
         for name, counter in counters.items():
             counter.update(getattr(result, name))
-    drift = _drift(ledger, model_path, clock, say) if plan.drift else None
+    drift = _drift(ledger, model_path, scored, clock, say) if plan.drift else None
     counts = {name: dict(sorted(counter.items())) for name, counter in counters.items()}
     summary = RunSummary(rows, scored, counts, files, drift)
     folder.write(SUCCESS, _success_text(ledger, summary).encode())
@@ -107,7 +107,7 @@ def _success_text(ledger: Ledger, summary: RunSummary) -> str:
 
 
 def _drift(
-    ledger: Ledger, model_path: Path, clock: Callable[[], float], say: Callable[[str], None]
+    ledger: Ledger, model_path: Path, scored: int, clock: Callable[[], float], say: Callable[[str], None]
 ) -> dict[str, Any] | None:
     features = sampled_features(ledger)
     if features is None:
@@ -119,7 +119,6 @@ def _drift(
     except ModuleNotFoundError as error:
         say(f"drift was not compared: it needs {error.name}; install textclf with its extra `monitor`")
         return None
-    scored = sum(ledger.result(shard).scored for shard in range(ledger.plan.shards))
     report = compare_samples(
         open_version(model_path),
         LatestSample(features, "texts that were scored in shards", scored),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textclf.errors import InputError
 from textclf.listing import shortened
-from textclf.sharding.output_folder import PLAN, SHARDS, SUCCESS, OutputFolder
+from textclf.sharding.output_folder import PLAN, SHARDS, OutputFolder
 from textclf.sharding.plan import Plan
 from textclf.sharding.shard_scoring import ShardResult
 
@@ -22,6 +22,15 @@ class Ledger:
 
     folder: OutputFolder
     plan: Plan
+
+    def known(self) -> Plan | None:
+        """The plan that the folder has; None without one.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        content = self.folder.read(PLAN)
+        return None if content is None else Plan.from_json(content, f"{self.folder}/{PLAN}")
 
     def open(self) -> None:
         """Create the folder with the plan, or check that the folder has this plan.
@@ -54,10 +63,6 @@ class Ledger:
             for shard in range(self.plan.shards)
             if self.plan.name(shard) in names and all(self.plan.stem(shard) + suffix in records for suffix in suffixes)
         }
-
-    def is_finished(self) -> bool:
-        """Whether _SUCCESS is there."""
-        return self.folder.read(SUCCESS) is not None
 
     def result(self, shard: int) -> ShardResult:
         """The record of a shard that is done.

@@ -19,7 +19,13 @@ _STOP_SECONDS = 5.0
 OnOutcome = Callable[[int, Outcome], None]
 
 
-def score_here(job: ShardJob, shards: list[int], on_outcome: OnOutcome, on_bytes: Callable[[int], None]) -> None:
+def score_here(
+    job: ShardJob,
+    shards: list[int],
+    on_outcome: OnOutcome,
+    on_bytes: Callable[[int], None],
+    on_line: Callable[[str], None],
+) -> None:
     """Score shards in this process, one after the other.
 
     Args:
@@ -27,6 +33,7 @@ def score_here(job: ShardJob, shards: list[int], on_outcome: OnOutcome, on_bytes
         shards: numbers of the shards.
         on_outcome: called after each attempt.
         on_bytes: called with the number of bytes of the input that were read since the last call.
+        on_line: receives a line about each failed attempt.
 
     Raises:
         TextClfError: if the model can't be loaded, or a shard can't be scored.
@@ -39,7 +46,7 @@ def score_here(job: ShardJob, shards: list[int], on_outcome: OnOutcome, on_bytes
         outcome = attempt(scorer, shard, time.monotonic)
         refuse(outcome)
         if outcome.error:
-            attempts.failed(shard, outcome.error)
+            on_line(attempts.failed(shard, outcome.error))
         on_outcome(shard, outcome)
 
 
@@ -55,7 +62,6 @@ def score_in_processes(
 
     Args:
         processes: number of processes.
-        on_line: receives a line about each failed attempt.
 
     Raises:
         TextClfError: if the model can't be loaded, or a shard can't be scored.

@@ -6,6 +6,7 @@ first; there it appears as a whole, or not at all.
 
 import contextlib
 import hashlib
+import secrets
 import shutil
 import tempfile
 import time
@@ -20,8 +21,7 @@ from textclf.urls import public_text
 # Readers of folders pass over names that start like this.
 PLAN, SUCCESS, SHARDS = "_plan.json", "_SUCCESS", "_shards"
 DRIFT_JSON, DRIFT_PAGE = "_drift.json", "_drift.html"
-# Storage whose files appear when they are complete.
-_WHOLE_OBJECTS = ("s3", "gcs")
+_UNFINISHED = ".tmp"
 
 
 class HashingFile:
@@ -142,13 +142,29 @@ class OutputFolder:
         if self.is_local:
             for folder in (Path(self.place), Path(self.place, SHARDS)):
                 remove_leftovers(folder, time.time() + LEFTOVER_SECONDS + 1)
+            return
+        system, path = open_location(self.place)
+        for name in self.names(SHARDS):
+            if name.startswith(".") and name.endswith(_UNFINISHED):
+                with contextlib.suppress(OSError):  # Its writer has just renamed it.
+                    system.delete_file(f"{path}/{SHARDS}/{name}")
 
     def _upload(self, file: IO[bytes], name: str) -> None:
         system, path = open_location(self.place)
         target = f"{path}/{name}"
-        is_whole = system.type_name in _WHOLE_OBJECTS
-        written = target if is_whole else f"{path}/{SHARDS}/.{Path(name).name}.tmp"
-        with system.open_output_stream(written) as stream:
-            shutil.copyfileobj(file, stream)
-        if not is_whole:
+        # An object of S3 appears when it is complete.
+        is_whole = system.type_name == "s3"
+        if is_whole:
+            with system.open_output_stream(target) as stream:
+                shutil.copyfileobj(file, stream)
+            return
+        # Two machines may write one shard: that of a pod whose node was lost, and the next one.
+        written = f"{path}/{SHARDS}/.{Path(name).name}.{secrets.token_hex(8)}{_UNFINISHED}"
+        try:
+            with system.open_output_stream(written) as stream:
+                shutil.copyfileobj(file, stream)
             system.move(written, target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # It may not exist yet.
+                system.delete_file(written)
+            raise

@@ -5,6 +5,7 @@ input and on N only. Within a file, a line belongs to the shard in whose bytes i
 one at its share of the row group.
 """
 
+import bisect
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -91,7 +92,8 @@ class Plan:
     def parts(self, shard: int) -> Iterator[Part]:
         """The parts of files that a shard reads; none for a shard of a compressed file that another shard reads."""
         low, high = self.bounds(shard)
-        for number, file in enumerate(self.files):
+        first, last = bisect.bisect_right(self.starts, low) - 1, bisect.bisect_left(self.starts, high)
+        for number, file in enumerate(self.files[first:last], first):
             start, end = max(low - self.starts[number], 0), min(high - self.starts[number], file.size)
             if file.is_compressed:
                 if low <= self.starts[number] < high:
@@ -116,8 +118,12 @@ class Plan:
 
     def _cut(self, number: int, at: int) -> int:
         """The position where the row starts that is the first from `at` on; `at` itself except in CSV."""
-        boundaries = self.boundaries(number) if number in self.cuts else []
-        return self.cuts[number][boundaries.index(at)] if at in boundaries else at
+        return self._row_starts[number].get(at, at) if number in self.cuts else at
+
+    @cached_property
+    def _row_starts(self) -> dict[int, dict[int, int]]:
+        """By number of a CSV file: each boundary of shards in it, and the start of the first row from there on."""
+        return {number: dict(zip(self.boundaries(number), cuts, strict=True)) for number, cuts in self.cuts.items()}
 
     def to_json(self) -> str:
         """The plan as JSON; equal plans give equal texts."""

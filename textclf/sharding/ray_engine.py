@@ -104,14 +104,20 @@ class _Pool:
                     self._last_sign = time.monotonic()
                     idle.append(actor)
                 else:
+                    # One that failed and did not die would keep its CPUs from the next one.
+                    self._end(actor)
                     self._start()
             self._check_alive()
 
     def stop(self) -> None:
         """End all actors."""
-        for actor in self._actors:
-            with contextlib.suppress(Exception):  # The cluster may be gone.
-                self._ray.kill(actor)
+        for actor in list(self._actors):
+            self._end(actor)
+
+    def _end(self, actor: Any) -> None:
+        self._actors.remove(actor)
+        with contextlib.suppress(Exception):  # The cluster may be gone.
+            self._ray.kill(actor)
 
     def _start(self) -> None:
         options = {"num_cpus": self._job.threads, "max_restarts": 0, "max_task_retries": 0}
