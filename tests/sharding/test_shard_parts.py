@@ -8,6 +8,8 @@ import random
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from textclf.errors import DatasetError
@@ -17,6 +19,7 @@ from textclf.sharding.inputs import InputFile, list_inputs
 from textclf.sharding.parquet_input import group_rows
 from textclf.sharding.plan import Plan, needs_cuts
 from textclf.sharding.reading import ShardReader
+from textclf.sharding.writers import OutputColumns, row_writer
 
 
 def plan_of(files, shards, input_format="jsonl", **changes):
@@ -45,6 +48,21 @@ def test_many_files_in_many_shards():
     began = time.monotonic()
     assert all([part.start, part.end] == [0, 100] for shard in range(10_000) for part in plan.parts(shard))
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("input_format", ["jsonl", "parquet"])
+def test_row_groups_of_long_kept_texts_are_smaller(tmp_path, input_format):
+    source, text = tmp_path / f"in.{input_format}", "x" * 1_000_000
+    pq.write_table(pa.table({"id": [text]}), source)
+    plan = plan_of(list_inputs(str(source)), 1, input_format, output_format="parquet")
+    content = io.BytesIO()
+    writer = row_writer(plan, OutputColumns(("id",), (), ()), content)
+    for _ in range(100):
+        writer.write((pa.scalar(text) if input_format == "parquet" else text,), None, "no text")
+    writer.write((pa.scalar(None, pa.string()) if input_format == "parquet" else None,), None, "no text")
+    writer.close()
+    found = pq.ParquetFile(content).metadata
+    assert [found.row_group(at).num_rows for at in range(found.num_row_groups)] == [68, 33]
 
 
 def test_a_compressed_file_belongs_to_one_shard():

@@ -22,6 +22,8 @@ from textclf.sharding.plan import Plan
 DIGITS = 6
 _LABEL, INPUT_LABEL = "label", "input_label"
 _ROW_GROUP_ROWS = 65_536
+# Kept texts may be long: a row group also ends here, so that memory is limited.
+_ROW_GROUP_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _python_value(value: Any) -> Any:
 
 
 class _ParquetWriter:
-    """Row groups of one size, and no other metadata than the schema."""
+    """Row groups of one number of rows, unless kept values are long, and no other metadata than the schema."""
 
     def __init__(self, plan: Plan, columns: OutputColumns, file: IO[bytes]) -> None:
         import pyarrow.parquet as pq
@@ -162,13 +164,15 @@ class _ParquetWriter:
         self._schema = _schema(plan, columns, plan.files[0])
         self._columns = columns
         self._rows: list[list[Any]] = []
+        self._bytes = 0
         self._file: Any = pq.ParquetWriter(file, self._schema, compression="zstd", version="2.6")
 
     def write(self, kept: Sequence[Any], prediction: Prediction | None, error: str | None) -> None:
         """Write a row."""
         values = kept if self._is_arrow else [_text_value(value) for value in kept]
         self._rows.append([*values, *self._columns.values(prediction, error)])
-        if len(self._rows) == _ROW_GROUP_ROWS:
+        self._bytes += sum(map(_size, values))
+        if len(self._rows) == _ROW_GROUP_ROWS or self._bytes >= _ROW_GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -194,7 +198,7 @@ class _ParquetWriter:
                 f"a kept column has another type than in the first file of the input ({error}); make the types equal, "
                 f"or leave the column out"
             ) from None
-        self._rows = []
+        self._rows, self._bytes = [], 0
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
 
 
@@ -211,6 +215,14 @@ def _schema(plan: Plan, columns: OutputColumns, first: InputFile) -> Any:
     named = zip(columns.kept, types, strict=True)
     results = ((name, of_results.get(name, pa.string() if name in texts else pa.float32())) for name in columns.results)
     return pa.schema([pa.field(name, kind) for name, kind in (*named, *results)])
+
+
+def _size(value: Any) -> int:
+    """Roughly the bytes of a kept value, for one that may be long: a str, or an Arrow scalar of a text or of bytes."""
+    if isinstance(value, str):
+        return len(value)
+    buffer = value.as_buffer() if hasattr(value, "as_buffer") else None
+    return 0 if buffer is None else int(buffer.size)
 
 
 def _text_value(value: Any) -> str | None:
