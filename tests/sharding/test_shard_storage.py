@@ -81,6 +81,7 @@ def test_fsspec(folder):
     ("place", "problem"),
     [
         ("s3://user:secret@bucket/x", "without user and password"),
+        ("https://bucket.example/x.csv?Signature=secret", r"bucket\.example/x\.csv.*without a query"),
         ("nothing://x", "expected a local path or a URL that fsspec opens"),
     ],
 )

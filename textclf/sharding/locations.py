@@ -33,7 +33,8 @@ def open_location(place: str, environment: Mapping[str, str] | None = None) -> t
         environment: environment variables; None means those of the process.
 
     Raises:
-        ConfigError: if pyarrow, or what the kind of URL needs, is not installed; or if a URL has a user in it.
+        ConfigError: if pyarrow, or what the kind of URL needs, is not installed; or if a URL has a user in it, or
+            one of http has a query.
     """
     try:
         from pyarrow import fs
@@ -46,6 +47,11 @@ def open_location(place: str, environment: Mapping[str, str] | None = None) -> t
         raise ConfigError(
             f"{scheme}://…: expected a URL without user and password, because it is stored in the output; pass them in "
             f"environment variables"
+        )
+    if scheme in ("http", "https") and "?" in path:
+        raise ConfigError(
+            f"{public_text(place)}: expected a URL without a query, which may have a signature, because it is stored "
+            f"in the output; use the storage's own URL (s3://…), or download the files"
         )
     if scheme in ("s3", "s3a"):
         return _s3(os.environ if environment is None else environment), path
