@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from textclf.signal_stack import kept_signal_stack
+
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -49,6 +51,18 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def openvino_core() -> Any:
+    """A new openvino.Core for the CPU, which leaves this thread's stack for signal handlers as it is.
+
+    Raises:
+        ImportError: if OpenVINO is not installed, or does not run on this machine.
+    """
+    core = import_openvino().Core()
+    with kept_signal_stack():
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # Loads the CPU plugin.
+    return core
 
 
 def prepare_tensorflow_import() -> None:

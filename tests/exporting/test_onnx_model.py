@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_engine import tiny_reviews, write_version
 
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.exporting.command import export
 from textclf.exporting.exported_model import read_model
 from textclf.exporting.onnx_model import onnx_graph, write_onnx
@@ -63,7 +63,7 @@ def test_every_form_of_an_encoder(version, changes):
     feeds = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
     session = onnxruntime.InferenceSession(onnx_graph(model).SerializeToString())
     (found,) = session.run(["logits"], feeds)
-    compiled = compile_graph(import_openvino().Core(), build_graph(model.weights, model.form), "f32")
+    compiled = compile_graph(openvino_core(), build_graph(model.weights, model.form), "f32")
     np.testing.assert_allclose(found, compiled([ids.astype(np.int32)])["logits"], atol=1e-4)
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy_bert import erf_gelu, forward_of, relu, tanh_gelu
 from tiny_engine import tiny_weights
 
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.graph.bert_weights import (
     ACTIVATIONS,
     EncoderSizes,
@@ -48,7 +48,7 @@ def reference(weights, ids, activation="gelu_tanh", padding_id=0):
 
 def compiled(weights, *arguments):
     """The graph as a function of ids: (logits, embeddings)."""
-    model = compile_graph(import_openvino().Core(), build_graph(weights, *arguments), "f32", threads=1)
+    model = compile_graph(openvino_core(), build_graph(weights, *arguments), "f32", threads=1)
 
     def answer(ids):
         outputs = model([np.asarray(ids, np.int32)])
@@ -226,7 +226,7 @@ def test_the_mean_graph_is_the_mean_over_the_tokens(weights):
     mask = (ids != 0).astype(int)
     _, sequence = forward_of(hugging_face_tensors(weights), heads, ids, mask, np.zeros_like(ids), tanh_gelu)
     expected = (sequence * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-    model = compile_graph(import_openvino().Core(), build_mean_graph(weights), "f32", threads=1)
+    model = compile_graph(openvino_core(), build_mean_graph(weights), "f32", threads=1)
     np.testing.assert_allclose(model([ids])["logits"], expected, atol=TOLERANCE)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from tiny_engine import tiny_weights
 
 from textclf.config import POOLINGS
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.graph.engine_graph import GraphForm, float_nodes
 from textclf.graph.quantization import quantise
 
@@ -35,7 +35,7 @@ def test_no_value_of_a_rare_word_is_cut():
     ranges = [(node.input_value(1).get_node().data.min(), node.input_value(2).get_node().data.max()) for node in nodes]
     graph.add_outputs([node.input_value(0) for node in nodes])
     ids = [np.array([texts[0]], np.int32)]
-    results = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(ids)
+    results = openvino_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(ids)
     found = [results[len(results) - len(nodes) + i] for i in range(len(nodes))]
     for node, (low, high), values in zip(nodes, ranges, found, strict=True):
         # What comes in is itself rounded, which calibration did not see.

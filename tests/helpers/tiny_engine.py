@@ -11,7 +11,7 @@ import numpy as np
 from tiny_bert import CONFIG, vocabulary
 
 from textclf.drift.reference import REFERENCE_FILE, save_reference
-from textclf.environment import import_openvino
+from textclf.environment import import_openvino, openvino_core
 from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.graph.quantization import quantise
 from textclf.runtime.cascade import Cascade
@@ -142,7 +142,7 @@ def write_version(
     weights = tiny_weights(len(class_names), seed)
     tokenizer = Tokenizer(vocabulary(), True, max_length, truncation, windows=windows)
     graph = tiny_graph(weights, max_length, precision)
-    core = openvino.Core()
+    core = openvino_core()
     models = ModelStore(store)
     current = models.current_id()
     with models.new_version() as draft:

@@ -15,7 +15,7 @@ from command_lines import ROOT
 from tiny_bert import vocabulary
 from tiny_engine import GOLDEN_TEXTS, tiny_weights, write_version
 
-from textclf.environment import import_openvino
+from textclf.environment import import_openvino, openvino_core
 from textclf.errors import ModelStoreError
 from textclf.graph.engine_graph import build_graph
 from textclf.runtime.backend import TEXTS_PER_BATCH, Timings
@@ -60,7 +60,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def compiled():
-    return compile_graph(import_openvino().Core(), build_graph(tiny_weights()), "f32", threads=1)
+    return compile_graph(openvino_core(), build_graph(tiny_weights()), "f32", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +439,7 @@ def test_the_precision_is_the_manifests_as_far_as_the_cpu_has_it(request, tmp_pa
         "int8": lambda: request.getfixturevalue("int8_version"),
         "bfloat16": lambda: write_version(tmp_path / "model", precision="bfloat16"),
     }[precision]()
-    has_bf16 = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    has_bf16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert hint_of(load_engine(open_model(path), 1)) == (wanted if has_bf16 else "f32")
 
 
@@ -559,7 +559,7 @@ def test_float_engines_have_nothing_to_fall_back_to(float_version, tmp_path, cap
 OTHER_CPU = """
 import json, logging, sys
 from textclf.store.model_store import open_model
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.runtime import engine
 from textclf.tokenization.tokenizer import Tokenizer
 
@@ -567,7 +567,7 @@ engine.PRECISION_HINTS["int8"] = "f32"
 said = []
 logging.basicConfig(handlers=[type("Keep", (logging.Handler,), {"emit": lambda _, record: said.append(record)})()])
 version = open_model(sys.argv[1])
-texts, core = version.manifest.golden_texts, import_openvino().Core()
+texts, core = version.manifest.golden_texts, openvino_core()
 graph = core.read_model(str(version.path / "engine" / "model.xml"))
 tokenizer, longest = Tokenizer.load(version.path / "engine"), version.manifest.max_length
 raw = engine.Engine(engine.compile_graph(core, graph, "f32", 1), tokenizer)

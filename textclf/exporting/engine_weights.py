@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.graph.bert_weights import UnknownEncoderError, Weights, encoder_sizes, layer_of
 from textclf.graph.engine_graph import GraphForm, build_graph
 from textclf.runtime.backend import Timings
@@ -32,7 +32,7 @@ def weights_of_engine(version: ModelVersion) -> tuple[dict[str, NDArray[np.float
         ModelStoreError: if the version has no engine.
         UnknownEncoderError: if the graph is not one of textclf.graph.engine_graph.
     """
-    return weights_of_graph(import_openvino().Core().read_model(str(version.part("engine") / GRAPH_FILE)))
+    return weights_of_graph(openvino_core().read_model(str(version.part("engine") / GRAPH_FILE)))
 
 
 def weights_of_graph(graph: Any) -> tuple[dict[str, NDArray[np.float32]], GraphForm]:
@@ -54,7 +54,7 @@ def golden_error(version: ModelVersion, weights: Weights, form: GraphForm) -> fl
         UnknownEncoderError: if the manifest has no such logits.
     """
     expected = np.array(version.manifest.engine.get("golden_float_logits", []), np.float32)
-    compiled = compile_graph(import_openvino().Core(), build_graph(weights, form), "f32")
+    compiled = compile_graph(openvino_core(), build_graph(weights, form), "f32")
     engine = Engine(compiled, load_tokenizer(version.part("engine")))
     texts = engine.tokenizer(version.manifest.golden_texts)
     rows = [engine.run(engine.tokenizer.windows(text.ids), Timings()).logits.mean(axis=0) for text in texts]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textclf.data.splits import Split
-from textclf.environment import import_openvino
+from textclf.environment import import_openvino, openvino_core
 from textclf.errors import ModelStoreError, TrainingError
 from textclf.runtime.engine import (
     GRAPH_FILE,
@@ -53,7 +53,7 @@ def write_engine(
     Raises:
         TrainingError: if no precision passes the parity check.
     """
-    core, refused = import_openvino().Core(), [*refused]
+    core, refused = openvino_core(), [*refused]
     for precision, make in graphs.items():
         import_openvino().save_model(make(), str(folder / GRAPH_FILE), compress_to_fp16=precision == "bfloat16")
         # Read the file back, because that is what will be served.

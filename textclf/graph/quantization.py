@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.environment import import_openvino
+from textclf.environment import import_openvino, openvino_core
 from textclf.graph.bert_weights import Weights, encoder_sizes
 from textclf.graph.engine_graph import GraphForm, build_graph, copies_of_outliers, float_nodes, inner_name
+from textclf.signal_stack import kept_signal_stack
 
 # Channels added to each feed-forward layer to split outliers, 4% of a small encoder's.
 _EXTRA_CHANNELS = 64
@@ -55,7 +56,8 @@ def quantise(weights: Weights, form: GraphForm, ids: Sequence[Sequence[int]]) ->
     copies = [copies_of_outliers(channels, _EXTRA_CHANNELS) for channels in largest]
     # nncf.set_log_level would also set the level of handlers that are not nncf's.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # NNCF's progress bars can't be switched off.
+    # NNCF's progress bars can't be switched off, and it makes Cores of its own.
+    with contextlib.redirect_stdout(io.StringIO()), kept_signal_stack():
         return nncf.quantize(
             build_graph(weights, form, copies, int8_embeddings=True),
             nncf.Dataset(inputs),
@@ -76,7 +78,7 @@ def _largest_activations(
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
     layers = range(encoder_sizes(weights).layers)
     graph.add_outputs([nodes[inner_name(layer)].output(0) for layer in layers])
-    compiled = import_openvino().Core().compile_model(graph, "CPU")
+    compiled = openvino_core().compile_model(graph, "CPU")
     first = len(compiled.outputs) - len(layers)
     largest = [np.zeros(weights[f"transformer/layer_{layer}/intermediate/bias"].shape, np.float32) for layer in layers]
     for ids in inputs[:_OUTLIER_TEXTS]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from textclf.data.splits import Split
 from textclf.drift.reference import REFERENCE_FILE, save_reference
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.errors import ConfigError, SourceError
 from textclf.graph.engine_files import write_engine
 from textclf.graph.engine_graph import build_graph
@@ -237,7 +237,7 @@ def _with_engine(
     """Write the engine into `folder`; the original of the comparison is the same graph in float32."""
     rows = np.random.default_rng(0).permutation(len(texts))
     compared = tuple(texts[row] for row in rows[:_COMPARED_TEXTS])
-    core = import_openvino().Core()
+    core = openvino_core()
     engine = Engine(compile_graph(core, build_graph(model.weights, model.form), "f32"), reader)
     predictor = Predictor(engine, manifest.class_names, manifest.max_wordpieces)
     original = predictor.run(predictor.encode(list(compared))).logits

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.environment import import_openvino, usable_cores
+from textclf.environment import openvino_core, usable_cores
 from textclf.errors import ModelStoreError, export_again_command
 from textclf.runtime.backend import TEXTS_PER_BATCH, EncodedBatch, ModelOutputs, Timings
 from textclf.runtime.joint_runs import MAX_TOKENS, JointRuns
@@ -214,7 +214,7 @@ def load_engine(version: ModelVersion, threads: int | None = None) -> Engine:
     """
     folder, manifest = version.part("engine"), version.manifest
     tokenizer = _tokenizer_of(version)
-    core = import_openvino().Core()
+    core = openvino_core()
     precision = manifest.engine.get("precision")
     if precision not in PRECISION_HINTS:
         raise ModelStoreError.damaged(

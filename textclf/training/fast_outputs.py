@@ -15,7 +15,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.graph.bert_weights import UnknownEncoderError, bert_weights, encoder_sizes
 from textclf.graph.engine_graph import GraphForm, build_graph, build_mean_graph
 from textclf.runtime.engine import compile_graph
@@ -132,7 +132,7 @@ def _padded_to_right_lengths(graph: Any, padding_id: int, depth: int) -> Logits:
     With AMX, OpenVINO 2026.4 computes bfloat16 attention wrong if the sequence is as long as a head is wide (see
     Engine.drop_wrong_steps), so such texts are padded.
     """
-    compiled = compile_graph(import_openvino().Core(), graph, "bf16")
+    compiled = compile_graph(openvino_core(), graph, "bf16")
     request = compiled.create_infer_request()
 
     def outputs(word_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.graph.bert_weights import ACTIVATIONS, UnknownEncoderError
 from textclf.runtime.engine import compile_graph
 
@@ -28,7 +28,7 @@ def find_activation(
     Raises:
         UnknownEncoderError: if no activation gives these outputs.
     """
-    core = import_openvino().Core()
+    core = openvino_core()
     smallest = np.inf
     for activation in ACTIVATIONS:
         graph = build(activation)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from textclf.encoder_handles import handles_of
-from textclf.environment import import_openvino
+from textclf.environment import openvino_core
 from textclf.errors import EncoderError, SourceError
 from textclf.graph.bert_weights import UnknownEncoderError, bert_weights, with_heads_added
 from textclf.graph.engine_graph import GraphForm, build_mean_graph
@@ -43,7 +43,7 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
     folders = _folders(name_or_handle)
     tokenizer = _tokenizer(folders, max_length)
     if is_checkpoint_folder(folders.encoder):
-        return Engine(compile_graph(import_openvino().Core(), _family_graph(folders, tokenizer), "f32"), tokenizer)
+        return Engine(compile_graph(openvino_core(), _family_graph(folders, tokenizer), "f32"), tokenizer)
     encoder = tf.saved_model.load(str(folders.encoder))
     weights = bert_weights({item.name: item.numpy() for item in encoder.variables if item.dtype == tf.float32})
     try:
@@ -61,7 +61,7 @@ def load_embedder(name_or_handle: str, max_length: int) -> Engine:
             f"{name_or_handle}: expected a BERT encoder in its original form ({error}); choose another with --encoder, "
             f"or leave the embeddings out with --no-embeddings"
         ) from error
-    return Engine(compile_graph(import_openvino().Core(), graph, "f32"), tokenizer)
+    return Engine(compile_graph(openvino_core(), graph, "f32"), tokenizer)
 
 
 def _folders(name_or_handle: str) -> EncoderFolders:
