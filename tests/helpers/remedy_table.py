@@ -257,6 +257,7 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--engine": ("tune", "tests/tuning/test_tune_on_ray.py::test_a_pool_on_all_cpus_is_refused"),
         "--timeout": _STUDY,
     },
+    "textclf/tuning/folds.py": {"--folds": _STUDY},
     "textclf/tuning/ray_engine.py": {
         "--threads": (
             "tune",

@@ -24,7 +24,7 @@ STAGE_IMPORTS = {
     "serving.wsgi": {"inference?"},
     "serving.sagemaker.training_job": {"train_model?"},
     "textclf": {"inference?"},
-    "textclf.tuning.trial_training": {"train_model?"},
+    "textclf.tuning.fold_training": {"train_model?"},
 }
 # The console script imports stages and serving by name, when a command runs.
 CONSOLE = "textclf.__main__"
@@ -61,7 +61,7 @@ PACKAGE_IMPORTS: dict[str, set[str]] = {
     "exporting": {"cli", "data", "graph", "importing", "runtime", "report", *_RECORDS},
     "sharding": {"cli", "data", "monitoring", "report", "rules", "runtime", *_RECORDS},
     "retraining": {"data", "runtime", "report", *_RECORDS},
-    "tuning": {"cli", "data", "report", "store", "training"},
+    "tuning": {"cli", "data", "report", "stats", "store", "training"},
 }
 # Packages that serving may import; of a package with a set, only these modules.
 SERVING_IMPORTS: dict[str, set[str] | None] = {

@@ -78,6 +78,23 @@ def test_the_results(finished):
 
 
 @pytest.mark.slow
+def test_the_best_is_repeated_with_other_seeds_on_folds(finished, data, tiny_checkpoint, tmp_path):
+    """A study that is over, once more, with repeats."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    more = "--seeds", "1", "--folds", "2"
+    output = run(*arguments(data, tiny_checkpoint, folder, *more, "--html", str(tmp_path / "study.html")))
+    candidates = 1 if "best:          the default recipe" in output else 2
+    assert output.count("\nrepeat:        macro F1") == candidates * 2
+    assert "\nrepeated:      macro F1, mean of 2 trainings with its 95% interval\n" in output
+    assert "               the default recipe: 0." in output
+    assert "mean of 2 trainings" in (tmp_path / "study.html").read_text(encoding="utf-8")
+    again = run(*arguments(data, tiny_checkpoint, folder, *more))
+    assert "\nrepeat: " not in again
+    assert again.split("repeated:")[1] == output.split("repeated:")[1]
+
+
+@pytest.mark.slow
 def test_the_saved_options_train_the_best_trial(finished, reviews):
     folder, _ = finished
     path = folder / "best.toml"
@@ -137,6 +154,7 @@ def test_a_killed_search_continues(finished, data, tiny_checkpoint, tmp_path):
             "search: expected at least one option without a value",
         ),
         (["--timeout", "2"], "expected a number above 0 with a unit"),
+        (["--folds", "1"], "folds: expected 0 or at least 2, got 1"),
         ([], "no-data"),
     ],
 )
@@ -151,7 +169,7 @@ def test_wrong_options_are_one_line(tmp_path, more, says):
 
 @pytest.mark.slow
 def test_a_study_that_does_not_fit_leads_to_another(tmp_path, monkeypatch, data, tiny_checkpoint):
-    """The messages name --timeout, --study-dir and --storage; each time the advice is followed."""
+    """The messages name --timeout, --study-dir, --storage and --folds; each time the advice is followed."""
     monkeypatch.setattr(SharedStudy, "run", lambda *_args, **_kwargs: None)
     started = "expected a finished trial, found none; run the same command again, with a longer --timeout"
 
@@ -162,6 +180,8 @@ def test_a_study_that_does_not_fit_leads_to_another(tmp_path, monkeypatch, data,
 
     assert started in error("--timeout", "1s")
     assert started in error("--timeout", "2s")
+    assert error("--folds", "5000").endswith("got 5000; pass fewer --folds")
+    assert started in error("--folds", "2", "--timeout", "1s")
     said = error("--max-length", "16")
     assert "max_length: expected 32, with which the study in " in said
     assert said.endswith("choose another folder with --study-dir")

@@ -1,7 +1,8 @@
 """`textclf tune`: search for better options of a training, in any number of processes."""
 
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from textclf.errors import ConfigError, TrainingError
 from textclf.files import atomic_file, check_writable
 from textclf.phases import announce_tensorflow
 from textclf.store.model_store import path_or_version
+from textclf.tuning.folds import check_folds
 from textclf.tuning.options import TuningOptions
 from textclf.tuning.ray_engine import RayOptions, search_on_ray
 from textclf.tuning.search import Search, options_of_trial
@@ -42,6 +44,7 @@ _NOT_OFFERED = ("metric", "select", "train_on")
 PROCESSES, RAY = "processes", "ray"
 # With fewer selection texts, the differences between trials are chance.
 _FEW_TEXTS = 200
+_POLL_SECONDS = 1.0
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -120,7 +123,7 @@ def main(
     Example:
       textclf tune --dataset-path data/sample --encoder minilm-l6 --trials 20 --save best.toml --html study.html
     """
-    import textclf.tuning.study  # noqa: F401  (a missing package is found before the search)
+    from textclf.tuning.results import trial_line  # A missing package is found before the search.
 
     if html is not None:
         import plotly  # noqa: F401  (a missing package is found before the search)
@@ -147,13 +150,15 @@ def main(
     search = Search(shared, tuning_options, space, study_dir.absolute(), timeout)
     announce_tensorflow()
     dataset, study, options = search.open()
+    check_folds(dataset, tuning_options.folds)
     _describe(dataset)
     click.echo(f"study:         {study_dir.absolute()}, {tuning_options.trials} trials")
     if cluster is None:
         search.run(study, options)
     else:
-        _search_on(cluster, search, study)
-    _write_results(study, dataset, options, save, html)
+        _train_on(cluster, search.work, study, trial_line)
+    summary = _repeat(cluster, search, study, options) if tuning_options.is_repeated else []
+    _write_results(study, dataset, options, save, html, summary)
 
 
 def _cluster(engine: str, address: str, processes: int | None, threads: int) -> RayOptions | None:
@@ -168,19 +173,52 @@ def _cluster(engine: str, address: str, processes: int | None, threads: int) -> 
     return None
 
 
-def _search_on(cluster: RayOptions, search: Search, study: "SharedStudy") -> None:
-    """Run the search on a cluster, and print each trial that ends there."""
-    from textclf.tuning.results import trial_line
-
+def _train_on(
+    cluster: RayOptions, work: Callable[[], None], study: "SharedStudy", line: Callable[["FrozenTrial", str], str]
+) -> None:
+    """Train the trials of a study on a cluster, and print each that ends there."""
     seen = {trial.number for trial in study.ended}
 
     def show() -> None:
         for trial in study.ended:
             if trial.number not in seen:
                 seen.add(trial.number)
-                click.echo(trial_line(trial, study.options.metric))
+                click.echo(line(trial, study.options.metric))
 
-    search_on_ray(cluster, search.work, show, lambda line: click.echo(f"warning: {line}", err=True))
+    search_on_ray(cluster, work, show, lambda text: click.echo(f"warning: {text}", err=True))
+
+
+def _repeat(cluster: RayOptions | None, search: Search, study: "SharedStudy", options: dict[str, Any]) -> list[str]:
+    """Repeat the best options and the default recipe; returns lines about the results."""
+    from textclf.tuning.repeats import Repeats, repeat_line, summary_lines
+    from textclf.tuning.results import METRIC_NAMES
+    from textclf.tuning.study import is_default, number_of
+
+    # Another process may still train the trial that becomes the best, or be killed in it.
+    _train_here(study, lambda: search.run(study, options), search.may_start)
+    finished = study.finished
+    if not study.is_over or not finished:
+        return ["repeated:      nothing, because the search has not ended; run the same command again"]
+    chosen = [finished[0], *(trial for trial in finished if is_default(trial))]
+    repeats = Repeats(search, options, {number_of(trial): trial.params for trial in chosen})
+    queue = repeats.open()
+    if cluster is None:
+        _train_here(queue, lambda: repeats.run(queue), search.may_start)
+    else:
+        _train_on(cluster, repeats.work, queue, repeat_line)
+    if (values := repeats.values(queue)) is None:
+        why = "a training failed" if queue.is_over else "some trainings are left; run the same command again"
+        return [f"repeated:      no means, because {why}"]
+    default = next((number_of(trial) for trial in chosen if is_default(trial)), None)
+    return summary_lines(values, default, METRIC_NAMES[search.options.metric], search.options.folds)
+
+
+def _train_here(study: "SharedStudy", run: Callable[[], None], may_start: Callable[[], bool]) -> None:
+    """Train until the study is over, also those trials that other processes leave."""
+    run()
+    while not study.is_over and may_start():
+        time.sleep(_POLL_SECONDS)
+        run()
 
 
 def _space(options: TuningOptions, given: dict[str, Any]) -> tuple[Range, ...]:
@@ -210,7 +248,12 @@ def _describe(dataset: Dataset) -> None:
 
 
 def _write_results(
-    study: "SharedStudy", dataset: Dataset, options: dict[str, Any], save: Path | None, html: Path | None
+    study: "SharedStudy",
+    dataset: Dataset,
+    options: dict[str, Any],
+    save: Path | None,
+    html: Path | None,
+    summary: list[str],
 ) -> None:
     from textclf.tuning.results import best_lines
 
@@ -218,14 +261,14 @@ def _write_results(
         from textclf.tuning.html import study_page
 
         with atomic_file(html) as file:
-            file.write(study_page(study, dataset.source.name))
+            file.write(study_page(study, dataset.source.name, summary))
         click.echo(f"page:          {html.absolute()}")
     finished = study.finished
     if not finished:
         raise TrainingError(
             "expected a finished trial, found none; run the same command again, with a longer --timeout if it has one"
         )
-    for line in best_lines(finished, study.options.metric):
+    for line in [*best_lines(finished, study.options.metric), *summary]:
         click.echo(line)
     if save is not None:
         _save(study, finished[0], dataset, options, save)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,11 @@ _PLOTS: tuple[tuple[str, Callable[..., Any]], ...] = (
 )
 
 
-def study_page(study: SharedStudy, title: str) -> str:
-    """The page; `title` names the data set. All texts are escaped, and the page loads nothing."""
+def study_page(study: SharedStudy, title: str, summary: Sequence[str] = ()) -> str:
+    """The page; `title` names the data set, `summary` is about the repeats.
+
+    All texts are escaped, and the page loads nothing.
+    """
     metric = study.options.metric
     finished = study.finished
     library, script = get_plotlyjs(), Path(__file__).with_name("plots.js").read_text(encoding="utf-8")
@@ -37,7 +40,7 @@ def study_page(study: SharedStudy, title: str) -> str:
         "tuning_page.html.jinja",
         title=title,
         metric=METRIC_NAMES[metric],
-        best=best_lines(finished, metric) if finished else ["no trial has finished yet"],
+        best=[*best_lines(finished, metric), *summary] if finished else ["no trial has finished yet"],
         rows=_rows(study),
         plots=_plots(study.study, METRIC_NAMES[metric]),
         scripts=[library, script],

@@ -34,8 +34,23 @@ class TuningOptions(Config):
         "Stop a trial that is worse than most others were at the same share of their epochs.",
         flag="--prune/--no-prune",
     )
+    seeds: int = whole(
+        0, "Afterwards train the best options and the default recipe with this many other seeds; 0 repeats nothing."
+    )
+    folds: int = whole(
+        0, "Afterwards train the best options and the default recipe on this many folds, for each seed; 0 uses none."
+    )
     storage: str = choice(
         "sqlite",
         "File of the study: an SQLite database, or a journal for file systems where SQLite has no locks.",
         STORAGES,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("folds", self.folds != 1, "0 or at least 2")
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether trainings are repeated after the search."""
+        return bool(self.seeds or self.folds)

@@ -14,6 +14,12 @@ METRIC_NAMES = {"macro_f1": "macro F1", "accuracy": "accuracy", "log_loss": "log
 
 def trial_line(trial: FrozenTrial, metric: str) -> str:
     """The result and the options of a trial, as a line."""
+    what = "the default recipe" if is_default(trial) else params_text(trial.params)
+    return f"{f'trial {number_of(trial)}:':14} {result_of(trial, metric)}; {what}"
+
+
+def result_of(trial: FrozenTrial, metric: str) -> str:
+    """The result of a trial and the seconds that it took, in words."""
     curve = curve_of(trial)
     if trial.state is TrialState.COMPLETE:
         result = f"{METRIC_NAMES[metric]} {trial.value:.4f}"
@@ -22,9 +28,7 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
     else:
         result = f"failed ({error_of(trial)})"
     duration = trial.duration
-    seconds = "" if duration is None else f" in {duration.total_seconds():.0f} s"
-    what = "the default recipe" if is_default(trial) else params_text(trial.params)
-    return f"{f'trial {number_of(trial)}:':14} {result}{seconds}; {what}"
+    return result if duration is None else f"{result} in {duration.total_seconds():.0f} s"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -66,8 +66,12 @@ class Search:
         study.run(
             objective,
             listener=lambda trial: click.echo(trial_line(trial, self.options.metric)),
-            may_start=lambda: self.timeout is None or time.time() - self.started < self.timeout,
+            may_start=self.may_start,
         )
+
+    def may_start(self) -> bool:
+        """Whether there is time for another trial."""
+        return self.timeout is None or time.time() - self.started < self.timeout
 
     def work(self) -> None:
         """Open the study and train trials until none is left."""

@@ -9,7 +9,7 @@ import contextlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from textclf.tuning.search_space import Range
 from textclf.tuning.storage import open_storage
 
 _NAME = "textclf"
-# Attributes of a study and of its trials.
-_SETTINGS, _OPTIONS, _DEFAULT = "settings", "options", "default"
+# Attributes of a study and of its trials; the values of a queued trial, which its process may not have drawn yet.
+_SETTINGS, _OPTIONS, _QUEUED = "settings", "options", "default"
 _NUMBER, _ATTEMPT, _IS_KILLED, _EPOCHS, _ERROR = "number", "attempt", "killed", "epochs", "error"
 # A trial that ends its process, for example for lack of memory, is not started again without end.
 _MAX_ATTEMPTS = 10
@@ -86,16 +86,24 @@ class SharedStudy:
         space: the searched options.
         seed: seed of the first trial; the others add their number.
         epochs: epochs of a trial, if they are not searched.
+        is_queue: whether only queued trials run, instead of `options.trials`.
     """
 
     def __init__(
-        self, folder: Path, options: TuningOptions, space: Sequence[Range], seed: int = 42, epochs: int = 5
+        self,
+        folder: Path,
+        options: TuningOptions,
+        space: Sequence[Range],
+        seed: int = 42,
+        epochs: int = 5,
+        is_queue: bool = False,
     ) -> None:
         self.folder = folder
         self.options = options
         self.space = tuple(space)
         self.seed = seed
         self.epochs = epochs
+        self.is_queue = is_queue
         self._storage: Any = None
         self._study: optuna.Study | None = None
 
@@ -136,15 +144,25 @@ class SharedStudy:
                 self._check(attributes[_SETTINGS], settings)
                 return dict(attributes[_OPTIONS])
             options = decide()
-            first = {item.name: options[item.name] for item in self.space}
             self._study.set_user_attr(_SETTINGS, dict(settings))
             # A process that is killed before the last of these lines has made no study yet.
-            if not self._study.get_trials(deepcopy=False):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Optuna warns of a default outside its range, which is meant.
-                    self._study.enqueue_trial(first, user_attrs={_DEFAULT: first})
+            if not self.is_queue:
+                self._queue({item.name: options[item.name] for item in self.space})
             self._study.set_user_attr(_OPTIONS, options)
             return options
+
+    def queue(self, trials: Iterable[dict[str, Any]]) -> None:
+        """Queue trials with these values of the options, without those that the study has already."""
+        with self._locked():
+            for params in trials:
+                self._queue(params)
+
+    def _queue(self, params: dict[str, Any]) -> None:
+        if any(trial.user_attrs.get(_QUEUED) == params for trial in self.study.get_trials(deepcopy=False)):
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna warns of a default outside its range, which is meant.
+            self.study.enqueue_trial(params, user_attrs={_QUEUED: params})
 
     def run(self, objective: Objective, listener: Listener, may_start: Callable[[], bool] = lambda: True) -> None:
         """Run trials until the study has all of its own, or no trial `may_start`.
@@ -172,6 +190,14 @@ class SharedStudy:
         return [trial for trial in trials if trial.state.is_finished() and not is_interrupted(trial)]
 
     @property
+    def is_over(self) -> bool:
+        """Whether no trial is left to start or to end."""
+        trials = self.study.get_trials(deepcopy=False)
+        if self.is_queue:
+            return all(trial.state.is_finished() for trial in trials)
+        return len(self.ended) >= self.options.trials
+
+    @property
     def finished(self) -> list[FrozenTrial]:
         """The trials that ran to their end, the best first; between equal ones the earlier one."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -191,7 +217,8 @@ class SharedStudy:
         with self._locked():
             self._recover()
             trials = self.study.get_trials(deepcopy=False)
-            if sum(map(_counts, trials)) >= self.options.trials:
+            is_left = any(trial.state is TrialState.WAITING for trial in trials)
+            if not (is_left if self.is_queue else sum(map(_counts, trials)) < self.options.trials):
                 return None
             new_number = len({number_of(one) for one in trials if _NUMBER in one.user_attrs})
             # One sampler per trial: processes with the same seed would draw the same values otherwise.
@@ -231,8 +258,8 @@ class SharedStudy:
             is_again = attempt < _MAX_ATTEMPTS
             if is_again and not any(_is_attempt(one, number, attempt + 1) for one in trials):
                 # A process may have been killed before it drew the values.
-                params = dead.params or dead.user_attrs.get(_DEFAULT, {})
-                kept = {key: value for key, value in dead.user_attrs.items() if key in (_DEFAULT, _NUMBER)}
+                params = dead.params or dead.user_attrs.get(_QUEUED, {})
+                kept = {key: value for key, value in dead.user_attrs.items() if key in (_QUEUED, _NUMBER)}
                 self.study.enqueue_trial(params, user_attrs={**kept, _ATTEMPT: attempt + 1})
             is_last = {_ERROR: f"its process was killed {attempt} times"}
             for name, value in ({_IS_KILLED: True} if is_again else is_last).items():
@@ -288,7 +315,7 @@ def number_of(trial: FrozenTrial) -> int:
 
 def is_default(trial: FrozenTrial) -> bool:
     """Whether the trial has the values that a training without a search has."""
-    return _DEFAULT in trial.user_attrs
+    return _QUEUED in trial.user_attrs
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

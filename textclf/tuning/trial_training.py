@@ -11,6 +11,7 @@ from typing import Any
 
 from textclf.config import DataOptions, ModelOptions, TrainingOptions
 from textclf.data.datasets import Dataset
+from textclf.tuning.folds import Fold
 from textclf.tuning.options import MEASURED, METRICS
 
 # The same results, whatever their value.
@@ -56,16 +57,22 @@ class SharedTraining:
 
         return dataset, {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}, decide
 
-    def fit(self, options: Mapping[str, Any], runs_dir: Path, on_epoch: Callable[[int, float], None]) -> list[float]:
+    def fit(
+        self,
+        options: Mapping[str, Any],
+        runs_dir: Path,
+        on_epoch: Callable[[int, float], None],
+        fold: Fold | None = None,
+    ) -> list[float]:
         """Train with these fields of ModelOptions and TrainingOptions; returns the metric of each epoch.
 
-        A training that was killed continues from its checkpoint in `runs_dir`.
+        A training that was killed continues from its checkpoint in `runs_dir`. With a fold, the metric is of its texts.
 
         Raises:
             DivergedError: if the loss is not finite.
             TrainingError: if the training can't continue or be written.
         """
-        training = self._training(options, runs_dir, "none", frozenset(options))
+        training = self._training(options, runs_dir, "none", frozenset(options), fold)
         key = METRICS[training.training_options.metric]
         # Standard output is for the results of the search.
         with contextlib.redirect_stdout(sys.stderr):
@@ -80,11 +87,19 @@ class SharedTraining:
     def _options(self) -> dict[str, Any]:
         return {**self.model.to_dict(), **self.training.to_dict(), **MEASURED}
 
-    def _training(self, options: Mapping[str, Any], runs_dir: Path, recipe: str, given: Collection[str]) -> Any:
-        from train_model import Training
+    def _training(
+        self,
+        options: Mapping[str, Any],
+        runs_dir: Path,
+        recipe: str,
+        given: Collection[str],
+        fold: Fold | None = None,
+    ) -> Any:
+        from textclf.tuning.fold_training import training_on
 
         data = dataclasses.replace(self.data, read_test=False).to_dict()
-        return Training(
+        return training_on(
+            fold,
             dataset_path=self.dataset_path,
             url=self.url,
             data_dir=self.data_dir,
