@@ -1,11 +1,15 @@
-"""A connection to a Ray cluster, and its CPUs."""
+"""A connection to a Ray cluster, its CPUs, and whether its nodes have the same code."""
 
 import contextlib
+import functools
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from textclf import __version__
 from textclf.errors import ConfigError
 
 
@@ -61,3 +65,20 @@ def process_count(cpus: float, threads: int, wanted: int | None) -> int:
             f"add nodes"
         )
     return largest if wanted is None else wanted
+
+
+@functools.cache
+def code_id() -> str:
+    """Version and SHA-256 of the installed package textclf: equal for equal code, wherever it is installed."""
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return f"{__version__} {digest.hexdigest()[:16]}"
+
+
+def code_error(expected: str) -> str:
+    """An error in words if this node has other code than the driver, whose code_id() is expected; else ""."""
+    if (found := code_id()) == expected:
+        return ""
+    return f"expected textclf {expected}, as on the driver, found {found}; install the same on all nodes"

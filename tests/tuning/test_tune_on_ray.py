@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from click.testing import CliRunner
+from serving_stack import wait_for
 
 from textclf.errors import ConfigError, TrainingError
 from textclf.tuning.command import main
@@ -29,7 +32,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Workers of raylets import textclf and this file.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests/helpers", Path(__file__).parent))))
         from ray.cluster_utils import Cluster
 
         started = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
@@ -37,12 +40,15 @@ def cluster():
         started.shutdown()
 
 
-def tune(data: Path, encoder: Path, folder: Path, *more: str):
+def arguments(data: Path, encoder: Path, folder: Path) -> list[str]:
     fixed = "--search dropout --search batch_size --epochs 1 --init-lr 5e-3 --checkpoint-steps 5 --max-length 32"
     named = ["--dataset-path", str(data), "--encoder", str(encoder), "--study-dir", str(folder / "study")]
-    rest = ["--precision", "float32", "--recipe", "none", "--trials", "4", "--no-prune", *more]
+    return [*named, *fixed.split(), "--precision", "float32", "--recipe", "none", "--trials", "4", "--no-prune"]
+
+
+def tune(data: Path, encoder: Path, folder: Path, *more: str):
     before = signal.getsignal(signal.SIGTERM)
-    result = CliRunner().invoke(main, [*named, *fixed.split(), *rest])
+    result = CliRunner().invoke(main, [*arguments(data, encoder, folder), *more])
     signal.signal(signal.SIGTERM, before)
     return result
 
@@ -96,6 +102,37 @@ def test_a_search_on_a_cluster_survives_the_death_of_a_process(cluster, reviews,
     again = tune(reviews, tiny_checkpoint, tmp_path, *options)
     assert again.exit_code == 0, again.output
     assert len(trials_of(tmp_path)) == len(trials)
+
+
+def test_a_killed_driver_loses_nothing(cluster, reviews, tiny_checkpoint, tmp_path):
+    """The next one ends the study with the trials of a search in one process, and repeats the best."""
+    options = ("--engine", "ray", "--ray-address", cluster.address, "--processes", "2", "--seeds", "2")
+    words = [sys.executable, "-m", "textclf", "tune", *arguments(reviews, tiny_checkpoint, tmp_path / "ray"), *options]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as driver:
+        trials = tmp_path / "ray/study/trials"
+        wait_for(lambda: list(trials.glob("*/*/progress.json")) or driver.poll() is not None, 200)
+        driver.kill()
+        output = driver.communicate()[0]
+    assert driver.returncode == -signal.SIGKILL, output
+    result = tune(reviews, tiny_checkpoint, tmp_path / "ray", *options)
+    assert result.exit_code == 0, result.output
+    assert "\nrepeated:      macro F1, mean of 2 trainings with its 95% interval\n" in result.output
+    local = tune(reviews, tiny_checkpoint, tmp_path / "local")
+    assert local.exit_code == 0, local.output
+    params = [
+        {number_of(trial): trial.params for trial in trials_of(tmp_path / name) if not is_interrupted(trial)}
+        for name in ("ray", "local")
+    ]
+    assert params[0] == params[1]
+    assert sorted(params[0]) == [0, 1, 2, 3]
+
+
+def test_other_code_on_a_node_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr("textclf.tuning.ray_engine.code_id", lambda: "0.0.9 abc")
+    with pytest.raises(
+        TrainingError, match=r"expected textclf 0\.0\.9 abc, as on the driver, found .*; install the same"
+    ):
+        search_on_ray(RayOptions(cluster.address, 1, 1), fail, lambda: None, lambda _: None)
 
 
 def test_a_pool_on_all_cpus_is_refused(cluster, reviews, tiny_checkpoint, tmp_path):

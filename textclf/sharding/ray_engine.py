@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textclf.errors import TextClfError
-from textclf.ray_cluster import connected, process_count
+from textclf.ray_cluster import code_error, code_id, connected, process_count
 from textclf.sharding.attempts import MAX_ATTEMPTS, Attempts, ShardError
 from textclf.sharding.local_engine import OnOutcome
 from textclf.sharding.messages import Outcome, attempt, refuse
@@ -23,15 +23,18 @@ _POLL_SECONDS = 1.0
 class _Actor:
     """Scores shards on a node of the cluster."""
 
-    def __init__(self, job: ShardJob) -> None:
+    def __init__(self, job: ShardJob, code: str) -> None:
         self._scorer = ShardScorer(job)
+        self._code = code
 
     def load(self) -> str:
-        """Load the model; returns the error in words, or ""."""
+        """Check the node's code and load the model; returns the error in words, or ""."""
+        if error := code_error(self._code):
+            return error
         try:
             self._scorer.load()
-        except (TextClfError, OSError) as error:
-            return str(error)
+        except (TextClfError, OSError) as failure:
+            return str(failure)
         return ""
 
     def score(self, shard: int) -> Outcome:
@@ -122,7 +125,7 @@ class _Pool:
     def _start(self) -> None:
         options = {"num_cpus": self._job.threads, "max_restarts": 0, "max_task_retries": 0}
         environment = {"env_vars": {"OMP_NUM_THREADS": str(self._job.threads), "RAY_USAGE_STATS_ENABLED": "0"}}
-        actor = self._ray.remote(_Actor).options(**options, runtime_env=environment).remote(self._job)
+        actor = self._ray.remote(_Actor).options(**options, runtime_env=environment).remote(self._job, code_id())
         self._actors.append(actor)
         self._calls[actor.load.remote()] = (actor, None)
 

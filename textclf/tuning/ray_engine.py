@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from textclf import __version__
 from textclf.errors import TextClfError, TrainingError
-from textclf.ray_cluster import connected, process_count
+from textclf.ray_cluster import code_error, code_id, connected, process_count
 
 # Processes that may die in one run. The study gives up a trial that kills its process ten times.
 MAX_DEATHS = 20
@@ -54,7 +53,7 @@ def search_on_ray(
         )
 
         def start() -> Any:
-            return task.remote(search, __version__, os.getcwd())
+            return task.remote(search, code_id(), os.getcwd())
 
         running, deaths, seen_node = [start() for _ in range(count)], 0, time.monotonic()
         while running:
@@ -91,16 +90,16 @@ def _largest_node(ray: Any) -> float:
     return max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
 
 
-def _run(search: Callable[[], None], version: str, folder: str) -> str:
+def _run(search: Callable[[], None], code: str, folder: str) -> str:
     """Run a search in a process of a node, in the folder of the driver; returns an error in words, or ""."""
-    if version != __version__:
-        return f"expected textclf {version}, as on the driver, found {__version__}; install the same on all nodes"
+    if error := code_error(code):
+        return error
     logging.disable(logging.WARNING)
     try:
         os.chdir(folder)  # Paths may be relative.
         search()
-    except (TextClfError, OSError) as error:
-        return str(error)
+    except (TextClfError, OSError) as failure:
+        return str(failure)
     return ""
 
 
