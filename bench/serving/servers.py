@@ -1,5 +1,6 @@
 """Servers to measure: start, readiness, memory, stop."""
 
+import compileall
 import contextlib
 import os
 import signal
@@ -141,6 +142,12 @@ def peer_servers(work: Path, python: str, max_length: int, gunicorn: Sequence[st
         ),
         server("onnx", "ONNX Runtime int8 in Flask", f"onnx_app:create_app({str(work / 'onnx')!r}, {max_length})"),
     ]
+
+
+def compile_sources() -> None:
+    """Compile this project to bytecode, as its image does: the time until a server is ready leaves it out."""
+    for folder in ("serving", "textclf"):
+        compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 @contextlib.contextmanager

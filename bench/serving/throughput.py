@@ -31,6 +31,7 @@ from bench.serving.servers import (
     WITH_CASCADE,
     Running,
     Server,
+    compile_sources,
     peer_servers,
     project_servers,
     running,
@@ -145,6 +146,7 @@ def main(
     wanted = chosen_names(scenario_names, _ALL_SCENARIOS, "--scenarios")
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in wanted]
     keep_to_cores(cores)
+    compile_sources()
     version = open_model(model_path)
     work = (work_dir / version.id).absolute()
     overloaded = [overload_server] if OVERLOAD in wanted else []

@@ -8,18 +8,18 @@ def leave_out_lasting_objects() -> None:
     """Leave all objects that exist now out of later collections; call it after the first model is loaded.
 
     A full collection searches all objects of a worker. It takes up to 0.1 seconds, about once in 1,000 requests.
+
+    Free memory goes back to the system. The C library keeps it for later requests, but the load of a model leaves more
+    than they need. Only glibc has the call.
     """
     gc.collect()
     gc.freeze()
-
-
-def return_memory_of_replaced_model() -> None:
-    """Collect what is left of a replaced model, give free memory back, and leave out the lasting objects again.
-
-    The C library keeps free memory for later requests. A model leaves more than they need. Only glibc has the call.
-    """
-    gc.unfreeze()
-    leave_out_lasting_objects()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def return_memory_of_replaced_model() -> None:
+    """Collect what is left of a replaced model, and leave out the lasting objects again."""
+    gc.unfreeze()
+    leave_out_lasting_objects()

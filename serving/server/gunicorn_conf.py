@@ -16,6 +16,7 @@ from gunicorn.errors import HaltServer
 
 from serving.server.backlog import hand_over
 from serving.server.heartbeat import use_memory
+from serving.server.shared_imports import import_application
 from serving.server.worker_files import forget, is_any_warm, prepare, show
 
 # Load the model after the fork: the threads of an engine do not survive a fork.
@@ -36,9 +37,14 @@ _FIRST_PAUSE = 1.0
 _MAX_PAUSE = 30.0
 
 
-def on_starting(_server: Any) -> None:
-    """Keep the workers' signs of life in memory, so that a full disk keeps none from starting."""
+def on_starting(server: Any) -> None:
+    """Keep the workers' signs of life in memory, so that a full disk keeps none from starting; import their code.
+
+    A single worker has nobody to share the memory of its code with.
+    """
     use_memory()
+    if server.cfg.workers > 1:
+        import_application()
 
 
 def pre_fork(server: Any, worker: Any) -> None:
