@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import sys
 
 
 def leave_out_lasting_objects() -> None:
@@ -20,6 +21,11 @@ def leave_out_lasting_objects() -> None:
 
 
 def return_memory_of_replaced_model() -> None:
-    """Collect what is left of a replaced model, and leave out the lasting objects again."""
-    gc.unfreeze()
+    """Collect what is left of a replaced model, and leave out the lasting objects again.
+
+    The parts of an engine's model do not refer to each other, so it goes without a search. Those of TensorFlow do. A
+    search writes to all objects, which would copy the memory that workers share (serving/server/shared_imports.py).
+    """
+    if "tensorflow" in sys.modules:
+        gc.unfreeze()
     leave_out_lasting_objects()

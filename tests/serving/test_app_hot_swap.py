@@ -301,13 +301,15 @@ def test_a_store_that_vanishes_keeps_its_model(store, tmp_path):
 def test_the_old_model_goes_when_nobody_uses_it(store, tmp_path):
     app = app_of(store, tmp_path, model_poll_seconds=0)
     holder = app.extensions["textclf"].holder
-    old = [weakref.ref(part) for part in (holder.predictor, holder.predictor.backend, holder.predictor.backend.backend)]
+    engine = holder.predictor.backend.backend
+    old = [weakref.ref(part) for part in (holder.predictor, holder.predictor.backend, engine, engine.tokenizer)]
+    del engine
     write_version(store.path, seed=1)
     gc.collect()
     gc.disable()  # Collections are rare in a worker: a cycle would keep the memory of several models.
     try:
         holder.poll()
-        assert [part() for part in old] == [None] * 3
+        assert [part() for part in old] == [None] * 4
     finally:
         gc.enable()
 

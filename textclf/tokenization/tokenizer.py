@@ -148,6 +148,8 @@ class Tokenizer:
             ((piece.removeprefix(_CONTINUATION), i) for piece, i in ids.items() if piece.startswith(_CONTINUATION)),
             self._size,
         )
+        # No method: a cache of a method of its own owner would keep a replaced tokenizer until a garbage collection.
+        self._pieces = functools.partial(_longest_pieces, self._first, self._next, self.unknown_id, self._size)
         self._remembered_pieces = functools.lru_cache(maxsize=_REMEMBERED)(self._pieces)
 
     def __call__(self, texts: Sequence[str], max_chars: int | None = None) -> list[TokenizedText]:
@@ -242,26 +244,6 @@ class Tokenizer:
         kept = self.settings.truncated(ids + end if end else ids)
         return TokenizedText([self.start_id, *kept, self.end_id], len(ids) + left_out + SPECIAL_TOKENS, ids)
 
-    def _pieces(self, word: str) -> tuple[int, ...]:
-        """Greedy longest match: the longest wordpiece at the start, then in the rest; [UNK] if no piece fits."""
-        if self._size(word) > MAX_WORD_BYTES:
-            return (self.unknown_id,)
-        pieces = []
-        known, start = self._first, 0
-        while start < len(word):
-            longest = _NO_PIECE
-            for end in range(start + 1, len(word) + 1):
-                piece = known.get(word[start:end])
-                if piece is None:
-                    break
-                if piece != _NO_PIECE:
-                    longest, next_start = piece, end
-            if longest == _NO_PIECE:
-                return (self.unknown_id,)
-            pieces.append(longest)
-            known, start = self._next, next_start
-        return tuple(pieces)
-
 
 def read_vocabulary(path: Path) -> list[str]:
     """Read one wordpiece per line as TensorFlow does: lines end with a line feed, and carriage returns are removed.
@@ -271,6 +253,29 @@ def read_vocabulary(path: Path) -> list[str]:
         UnicodeDecodeError: if the file is not UTF-8.
     """
     return path.read_bytes().decode("utf-8").replace("\r", "").removesuffix("\n").split("\n")
+
+
+def _longest_pieces(
+    first: dict[str, int], following: dict[str, int], unknown_id: int, size: Callable[[str], int], word: str
+) -> tuple[int, ...]:
+    """Greedy longest match: the longest wordpiece at the start, then in the rest; `unknown_id` if no piece fits."""
+    if size(word) > MAX_WORD_BYTES:
+        return (unknown_id,)
+    pieces = []
+    known, start = first, 0
+    while start < len(word):
+        longest = _NO_PIECE
+        for end in range(start + 1, len(word) + 1):
+            piece = known.get(word[start:end])
+            if piece is None:
+                break
+            if piece != _NO_PIECE:
+                longest, next_start = piece, end
+        if longest == _NO_PIECE:
+            return (unknown_id,)
+        pieces.append(longest)
+        known, start = following, next_start
+    return tuple(pieces)
 
 
 def _check_vocabulary(vocabulary: Sequence[str], ids: dict[str, int], normalisation: str) -> None:
