@@ -33,9 +33,11 @@ PRECISION_HINTS = {"int8": "bf16", "bfloat16": "bf16", "float32": "f32"}
 # Largest difference of logits between two padded lengths, on one CPU. In seven models, correct neighbouring lengths
 # differed by 0 to 0.03; wrong lengths differed by 1.1 or more for one of eight texts, but by only 0.2 for another.
 STEP_TOLERANCE = 0.15
-# Total wordpieces of the texts that test a length; at least one text. Longer lengths are not tested, because the known
-# error is at the width of a head, which is at most 128 in the usual encoders; and they would take most of the time.
+# Total wordpieces of the texts that test a length; at least one text.
 _PROBED_TOKENS = 256
+# The known error is at the width of a head, which is at most 128 in the usual encoders. The next length tells whether
+# that one is wrong. The test of longer lengths would take most of the time.
+_LONGEST_TESTED = 160
 # Wordpieces of a batch that every user of an engine prepares; see warm_up.
 _PREPARED_TOKENS = 128
 
@@ -114,7 +116,7 @@ class Engine:
     def drop_wrong_steps(self, texts: Sequence[str], tolerance: float = STEP_TOLERANCE) -> list[int]:
         """Remove the lengths that this CPU computes wrong, and return them; texts are then padded to the next length.
 
-        A text that fills a length of up to 256 must give the same logits when it is padded to the next length. Lengths
+        A text that fills a length of up to 160 must give the same logits when it is padded to the next length. Lengths
         that agree with their neighbours are correct if they are the majority and include the longest of these. If the
         longest is wrong, nothing is removed. With AMX, OpenVINO 2026.4 computes bfloat16 attention wrong if the padded
         length equals the width of a head (32 in minilm-l6): the logits are off by some units.
@@ -124,8 +126,8 @@ class Engine:
             tolerance: largest difference between two logits of one text that counts as rounding.
         """
         pieces = [piece for text in self.tokenizer(texts) for piece in text.wordpieces]
-        untested = [step for step in self.steps.tolist() if step > _PROBED_TOKENS]
-        steps: list[int] = [step for step in self.steps.tolist() if step <= _PROBED_TOKENS]
+        untested = [step for step in self.steps.tolist() if step > _LONGEST_TESTED]
+        steps: list[int] = [step for step in self.steps.tolist() if step <= _LONGEST_TESTED]
         if not pieces or not steps:
             return []
         groups = [[steps[-1]]]
@@ -195,7 +197,7 @@ def length_steps(max_length: int) -> NDArray[np.int64]:
     and a change of length costs half a millisecond. So steps are fine for short texts and coarse for long ones: beyond
     16 tokens padding adds less than a half, beyond 64 less than a quarter.
     """
-    steps = [*range(8, 32, 8), *range(32, 128, 16), *range(128, max(128, max_length), 32)]
+    steps = [*range(8, 32, 8), *range(32, 128, 16), *range(128, 256, 32), *range(256, max(256, max_length), 64)]
     return np.array([step for step in steps if step < max_length] + [max_length], np.int64)
 
 
