@@ -5,12 +5,15 @@ import functools
 import hashlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from textclf import __version__
 from textclf.errors import ConfigError
+
+_CONNECT_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -31,6 +34,7 @@ def connected(address: str) -> Iterator[Any]:
         raise ConfigError("--engine ray needs ray, found none; install textclf with its extra `ray`") from None
     is_own = not ray.is_initialized()
     if is_own:
+        _check_address(address or os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -43,6 +47,24 @@ def connected(address: str) -> Iterator[Any]:
     finally:
         if is_own:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Refuse HOST:PORT where nothing listens, for which Ray waits minutes.
+
+    Raises:
+        ConfigError: if no connection is possible.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return  # A name such as "auto"; Ray knows what is right.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--ray-address: expected a Ray cluster at {address}, found none ({error}); start one, or correct the "
+            f"address"
+        ) from error
 
 
 def process_count(cpus: float, threads: int, wanted: int | None) -> int:

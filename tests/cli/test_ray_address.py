@@ -1,0 +1,36 @@
+"""Addresses of Ray clusters where nothing listens: one line soon, for which Ray would wait minutes."""
+
+import socket
+import time
+
+import pytest
+
+from textclf.errors import ConfigError
+from textclf.ray_cluster import connected
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("is_option", [True, False], ids=["option", "RAY_ADDRESS"])
+def test_nothing_listens(monkeypatch, is_option):
+    address = f"127.0.0.1:{closed_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", "" if is_option else address)
+    start = time.monotonic()
+    with (
+        pytest.raises(
+            ConfigError, match=rf"--ray-address: expected a Ray cluster at {address}, found none \(.*refused"
+        ),
+        connected(address if is_option else ""),
+    ):
+        pytest.fail("connected")
+    assert time.monotonic() - start < 10
+
+
+def test_a_port_that_does_not_exist():
+    with pytest.raises(ConfigError, match=r"at 127\.0\.0\.1:99999, found none"), connected("127.0.0.1:99999"):
+        pytest.fail("connected")
