@@ -12,9 +12,9 @@ import click
 
 import textclf
 from textclf.cli.commands import Command, Group
+from textclf.stages import STAGES
 
-_STAGES = {"initializing", "make_model", "train_model", "inference", "monitoring", "retraining"}
-_OWN = {"textclf", "serving", *_STAGES}
+_OWN = {"textclf", "serving", *STAGES}
 # Extra that installs the missing packages of a command; every other command can only miss those of training.
 _EXTRAS = {
     "serve": "serve",
@@ -86,7 +86,7 @@ class _Commands(Group):
             return super().invoke(context)
         except ModuleNotFoundError as error:
             missing, name = _top(error), str(context.invoked_subcommand)
-            if missing in _STAGES:  # The image that serves leaves out the stages that train.
+            if missing in STAGES:  # The image that serves leaves out the stages that train.
                 click.echo(
                     f"error: textclf {name} needs {missing}.py, found none; run it where models are trained", err=True
                 )

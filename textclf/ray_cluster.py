@@ -12,6 +12,7 @@ from typing import Any
 
 from textclf import __version__
 from textclf.errors import ConfigError
+from textclf.stages import STAGES
 
 _CONNECT_SECONDS = 10.0
 
@@ -60,7 +61,7 @@ def _check_address(address: str) -> None:
         return  # A name such as "auto"; Ray knows what is right.
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(
             f"--ray-address: expected a Ray cluster at {address}, found none ({error}); start one, or correct the "
             f"address"
@@ -91,10 +92,11 @@ def process_count(cpus: float, threads: int, wanted: int | None) -> int:
 
 @functools.cache
 def code_id() -> str:
-    """Version and SHA-256 of the installed package textclf: equal for equal code, wherever it is installed."""
+    """Version and SHA-256 of textclf with its stage files: equal for equal code, wherever it is installed."""
     digest, package = hashlib.sha256(), Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\0{path.stat().st_size}\0".encode())
+    stages = [path for name in sorted(STAGES) if (path := package.with_name(f"{name}.py")).exists()]
+    for path in [*stages, *sorted(package.rglob("*.py"))]:
+        digest.update(f"{path.relative_to(package.parent).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return f"{__version__} {digest.hexdigest()[:16]}"
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import optuna
 import pytest
 
 from initializing import Initialize
@@ -13,9 +14,11 @@ from textclf.tuning.folds import Fold, fold_of
 from textclf.tuning.options import TuningOptions
 from textclf.tuning.repeats import Repeats, summary_lines
 from textclf.tuning.search import Search
+from textclf.tuning.search_space import Range
 from textclf.tuning.study import is_interrupted
 
 DEFAULT, BEST = {"init_lr": 3e-5}, {"init_lr": 1e-4}
+CANDIDATES = {3: BEST, 0: DEFAULT}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,7 @@ def test_each_text_is_in_one_fold_whatever_the_order_of_the_texts(dataset):
     backwards = dataset.train.chosen(range(len(dataset.train) - 1, -1, -1))
     again = fold_of(dataclasses.replace(dataset, train=backwards), Fold(2, 3))
     assert again.validation_select.texts == tuple(held[-len(again.validation_select) :])
+    assert set(fold_of(dataset, Fold(2, 3, seed=1)).validation_select.texts) != set(again.validation_select.texts)
 
 
 def test_a_class_with_fewer_texts_than_folds_is_named(dataset):
@@ -60,10 +64,10 @@ class Training:
         return [value]
 
 
-def repeats(folder, training, **tuning) -> Repeats:
+def repeats(folder, training, candidates=CANDIDATES, **tuning) -> Repeats:
     options = TuningOptions(storage="journal", **tuning)
     search = Search(training, options, (), folder, timeout=None)
-    return Repeats(search, {**DEFAULT, "seed": 42}, {3: BEST, 0: DEFAULT})
+    return Repeats(search, {**DEFAULT, "seed": 42}, candidates)
 
 
 def test_each_candidate_gets_every_seed_and_fold_once(tmp_path, capsys):
@@ -72,7 +76,7 @@ def test_each_candidate_gets_every_seed_and_fold_once(tmp_path, capsys):
     one.work()
     assert sorted(training.fits, key=str) == sorted(
         [
-            (options["init_lr"], 100_042 + repeat, Fold(fold, 3))
+            (options["init_lr"], 100_042 + repeat, Fold(fold, 3, repeat))
             for options in (BEST, DEFAULT)
             for repeat in range(2)
             for fold in range(3)
@@ -98,13 +102,16 @@ def test_more_seeds_train_only_what_is_new(tmp_path):
     assert not none.fits
 
 
-def test_an_interrupted_repeat_is_trained_again(tmp_path):
-    class Breaking(Training):
-        def fit(self, options, folder, on_epoch, fold=None):
-            if len(self.fits) == 1:
-                raise TrainingError("disk full")
-            return super().fit(options, folder, on_epoch, fold)
+class Breaking(Training):
+    """Its second fit fails."""
 
+    def fit(self, options, folder, on_epoch, fold=None):
+        if len(self.fits) == 1:
+            raise TrainingError("disk full")
+        return super().fit(options, folder, on_epoch, fold)
+
+
+def test_an_interrupted_repeat_is_trained_again(tmp_path):
     one = repeats(tmp_path, Breaking(), seeds=2)
     with pytest.raises(TrainingError, match="disk full"):
         one.work()
@@ -117,6 +124,42 @@ def test_an_interrupted_repeat_is_trained_again(tmp_path):
     assert study.is_over
     assert len([trial for trial in study.study.trials if is_interrupted(trial)]) == 1
     assert {len(values) for values in again.values(study).values()} == {2}
+
+
+def test_a_search_that_went_on_has_another_best_trial(tmp_path):
+    """The queue still has repeats of the earlier one."""
+    with pytest.raises(TrainingError, match="disk full"):
+        repeats(tmp_path, Breaking(), seeds=2).work()
+    one = repeats(tmp_path, Training(), {25: {"init_lr": 2e-4}, 0: DEFAULT}, seeds=2)
+    one.work()
+    values = one.values(one.open())
+    np.testing.assert_allclose(values[25] - values[0], 0.17)
+
+
+@pytest.mark.parametrize(
+    ("place", "call"), [(optuna.Trial, "set_user_attr"), (Range, "suggest")], ids=["no number", "a part of its values"]
+)
+def test_no_repeat_is_lost_by_a_kill_in_its_start(tmp_path, monkeypatch, place, call):
+    one, calls = repeats(tmp_path, Training(), seeds=2), []
+    whole = getattr(place, call)
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) % 2 == (call == "set_user_attr"):
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, call, killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                one.work()
+            calls.clear()
+    training = Training()
+    again = repeats(tmp_path, training, seeds=2)
+    again.work()
+    assert len(training.fits) == 4
+    assert {len(values) for values in again.values(again.open()).values()} == {2}
 
 
 def test_the_lines_compare_the_best_with_the_default():

@@ -13,16 +13,17 @@ from textclf.stats.folds import stratified_folds
 
 @dataclass(frozen=True)
 class Fold:
-    """Fold `index`, from 0, of `count`."""
+    """Fold `index`, from 0, of `count`; `seed` decides how texts are divided."""
 
     index: int
     count: int
+    seed: int = 0
 
 
 def fold_of(dataset: Dataset, fold: Fold) -> Dataset:
     """The data set whose selection set is a fold of the training and selection texts; the others are for training.
 
-    Folds are stratified by class. They depend on the texts only, not on their order.
+    Folds are stratified by class. They depend on the texts and the seed, not on the order of the texts.
 
     Raises:
         DatasetError: if a class has fewer texts than folds.
@@ -30,7 +31,7 @@ def fold_of(dataset: Dataset, fold: Fold) -> Dataset:
     texts = dataset.train.joined(dataset.validation_select)
     texts = texts.chosen(sorted(range(len(texts)), key=lambda i: text_digest(texts.texts[i])))
     check_folds(dataset, fold.count)
-    is_held_out = stratified_folds(texts.labels, folds=fold.count)[fold.index]
+    is_held_out = stratified_folds(texts.labels, fold.seed, fold.count)[fold.index]
     train, select = (texts.chosen(np.flatnonzero(rows)) for rows in (~is_held_out, is_held_out))
     changed = dataclasses.replace(dataset, train=train, validation_select=select)
     return dataclasses.replace(changed, fingerprint=split_fingerprint(changed.class_names, changed.splits))

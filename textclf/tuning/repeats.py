@@ -65,17 +65,18 @@ class Repeats:
         folder = self.search.study_dir / _FOLDER
         study = SharedStudy(folder, self.search.options, _SPACE, is_queue=True)
         study.open({}, dict)
-        study.queue(self.wanted)
+        # With the values of its candidate: a search that goes on leaves repeats of an earlier best trial in the queue.
+        study.queue((one, dict(self.candidates[one["trial"]])) for one in self.wanted)
         return study
 
     def run(self, study: "SharedStudy") -> None:
         """Train repeats until none is left, and print each of them."""
 
         def objective(trial: "RunningTrial") -> list[float]:
-            number, repeat, folds, fold = (trial.params[item.name] for item in _SPACE)
+            repeat, folds, fold = (trial.params[name] for name in ("repeat", "folds", "fold"))
             seed = int(self.options["seed"]) + _FIRST_SEED + repeat
-            values = options_of_trial(dict(self.options), dict(self.candidates[number]), seed)
-            on = Fold(fold, folds) if folds else None
+            values = options_of_trial(dict(self.options), trial.note, seed)
+            on = Fold(fold, folds, repeat) if folds else None
             return self.search.shared.fit(values, trial.folder, trial.record, on)
 
         study.run(objective, lambda trial: click.echo(repeat_line(trial, study.options.metric)), self.search.may_start)

@@ -26,8 +26,8 @@ from textclf.tuning.search_space import Range
 from textclf.tuning.storage import open_storage
 
 _NAME = "textclf"
-# Attributes of a study and of its trials; the values of a queued trial, which its process may not have drawn yet.
-_SETTINGS, _OPTIONS, _QUEUED = "settings", "options", "default"
+# Attributes of a study and of its trials; the values of a queued trial, by which it is found again, and its note.
+_SETTINGS, _OPTIONS, _QUEUED, _NOTE = "settings", "options", "default", "note"
 _NUMBER, _ATTEMPT, _IS_KILLED, _EPOCHS, _ERROR = "number", "attempt", "killed", "epochs", "error"
 # A trial that ends its process, for example for lack of memory, is not started again without end.
 _MAX_ATTEMPTS = 10
@@ -44,6 +44,7 @@ class RunningTrial:
             Optuna counts each start.
         params: the values of the searched options.
         folder: its checkpoints.
+        note: what queue() gave it; {} for a trial of a search.
     """
 
     study: "SharedStudy"
@@ -51,6 +52,7 @@ class RunningTrial:
     number: int
     params: dict[str, Any]
     folder: Path
+    note: dict[str, Any]
 
     def report(self, epoch: int, value: float) -> None:
         """Record the metric after an epoch, from 1.
@@ -146,23 +148,27 @@ class SharedStudy:
             options = decide()
             self._study.set_user_attr(_SETTINGS, dict(settings))
             # A process that is killed before the last of these lines has made no study yet.
-            if not self.is_queue:
-                self._queue({item.name: options[item.name] for item in self.space})
+            if not self.is_queue and not self.study.get_trials(deepcopy=False):
+                self._queue({item.name: options[item.name] for item in self.space}, {})
             self._study.set_user_attr(_OPTIONS, options)
             return options
 
-    def queue(self, trials: Iterable[dict[str, Any]]) -> None:
-        """Queue trials with these values of the options, without those that the study has already."""
-        with self._locked():
-            for params in trials:
-                self._queue(params)
+    def queue(self, trials: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+        """Queue trials, without those that the study has already.
 
-    def _queue(self, params: dict[str, Any]) -> None:
-        if any(trial.user_attrs.get(_QUEUED) == params for trial in self.study.get_trials(deepcopy=False)):
-            return
+        Args:
+            trials: the values of the options, and a note for the process that runs the trial; JSON values.
+        """
+        with self._locked():
+            known = [trial.user_attrs.get(_QUEUED) for trial in self.study.get_trials(deepcopy=False)]
+            for params, note in trials:
+                if params not in known:
+                    self._queue(params, note)
+
+    def _queue(self, params: dict[str, Any], note: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna warns of a default outside its range, which is meant.
-            self.study.enqueue_trial(params, user_attrs={_QUEUED: params})
+            self.study.enqueue_trial(params, user_attrs={_QUEUED: params, _NOTE: note})
 
     def run(self, objective: Objective, listener: Listener, may_start: Callable[[], bool] = lambda: True) -> None:
         """Run trials until the study has all of its own, or no trial `may_start`.
@@ -229,7 +235,8 @@ class SharedStudy:
             trial.set_user_attr(_NUMBER, number)
             params = {item.name: item.suggest(trial) for item in self.space}
             trial.set_user_attr(_EPOCHS, params.get("epochs", self.epochs))
-            running = RunningTrial(self, trial, number, params, self.folder / "trials" / str(number))
+            folder, note = self.folder / "trials" / str(number), trial.user_attrs.get(_NOTE, {})
+            running = RunningTrial(self, trial, number, params, folder, note)
             for epoch, value in self._known_values(number).items():
                 running.record(epoch, value)
             return running
@@ -254,12 +261,12 @@ class SharedStudy:
         for dead in trials:
             if dead.state is not TrialState.RUNNING or not self._is_free(dead.number):
                 continue
-            number, attempt = number_of(dead), int(dead.user_attrs.get(_ATTEMPT, 1))
+            attempt = int(dead.user_attrs.get(_ATTEMPT, 1))
             is_again = attempt < _MAX_ATTEMPTS
-            if is_again and not any(_is_attempt(one, number, attempt + 1) for one in trials):
-                # A process may have been killed before it drew the values.
-                params = dead.params or dead.user_attrs.get(_QUEUED, {})
-                kept = {key: value for key, value in dead.user_attrs.items() if key in (_QUEUED, _NUMBER)}
+            if is_again and not any(_is_attempt(one, dead, attempt + 1) for one in trials):
+                # A process may have been killed before it drew all values.
+                params = {**dead.system_attrs.get("fixed_params", {}), **dead.params}
+                kept = {key: value for key, value in dead.user_attrs.items() if key in (_QUEUED, _NOTE, _NUMBER)}
                 self.study.enqueue_trial(params, user_attrs={**kept, _ATTEMPT: attempt + 1})
             is_last = {_ERROR: f"its process was killed {attempt} times"}
             for name, value in ({_IS_KILLED: True} if is_again else is_last).items():
@@ -348,8 +355,10 @@ def _counts(trial: FrozenTrial) -> bool:
     return trial.state is not TrialState.WAITING and not is_interrupted(trial)
 
 
-def _is_attempt(trial: FrozenTrial, number: int, attempt: int) -> bool:
-    return number_of(trial) == number and trial.user_attrs.get(_ATTEMPT, 1) == attempt
+def _is_attempt(trial: FrozenTrial, other: FrozenTrial, attempt: int) -> bool:
+    # Queued trials that were killed before they had a number differ by their values.
+    is_same = number_of(trial) == number_of(other) and trial.user_attrs.get(_QUEUED) == other.user_attrs.get(_QUEUED)
+    return is_same and trial.user_attrs.get(_ATTEMPT, 1) == attempt
 
 
 def _plain(value: Any) -> Any:
