@@ -247,7 +247,7 @@ def test_base_modules_import_no_package(name):
 
 def test_the_console_script_imports_command_lines_only():
     found = {one.module for one in imports_by(CONSOLE) if one.module in SOURCES}
-    assert found == {"textclf", "textclf.cli.commands"}
+    assert found == {"textclf", "textclf.cli.commands", "textclf.stages"}
     assert not any(found.module == CONSOLE for name in SOURCES for found in imports_by(name))
 
 
