@@ -21,6 +21,7 @@ from serving.api.requests import (
     as_object,
     check_count,
     check_item,
+    check_text,
     json_name,
     object_of,
     refuse_unknown,
@@ -95,7 +96,9 @@ def parse_infer_request(body: bytes, header_length: str | None, limits: Limits) 
     size = len(body) if header_length is None else _json_size(header_length, len(body))
     content = object_of(decoded(body[:size]), limits)
     refuse_unknown(content, {"id", "parameters", "inputs", "outputs"})
-    request_id = value_of(content, "id", str, "a string") if "id" in content else None
+    request_id = None
+    if "id" in content:
+        request_id = check_text(value_of(content, "id", str, "a string"), "id", limits)
     return InferRequest(_texts(content, body[size:], limits), _outputs(content), request_id)
 
 

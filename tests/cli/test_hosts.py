@@ -63,8 +63,15 @@ def test_a_worker_whose_starter_has_ended_does_not_start(monkeypatch):
         end_with(process.pid)
 
 
-@pytest.mark.parametrize("hosts", ["a:1,b", "a:1,", "a:1,a:1", "a:1", "-2", "a:70000,b:1"])
+@pytest.mark.parametrize("hosts", ["a:1,b", "a:1,", "a:1,a:1", "a:1", "-2", "a:70000,b:1", "0", "100000"])
 def test_bad_values(monkeypatch, hosts):
     monkeypatch.setenv("TF_CONFIG", "")
     with pytest.raises(ConfigError, match=r"hosts: expected"), joined_cluster(hosts, 0):
+        pass
+
+
+@pytest.mark.parametrize("hosts", ["", "1", "2"])
+def test_a_rank_needs_addresses(monkeypatch, hosts):
+    monkeypatch.setenv("TF_CONFIG", "")
+    with pytest.raises(ConfigError, match=r"host_rank: expected the addresses"), joined_cluster(hosts, 1):
         pass

@@ -140,6 +140,7 @@ CASES = [
     (body("good", "x" * 100_001), "inputs[0].data[1] (counted from 0): expected at most 100000 characters"),
     (body("\ud800"), "inputs[0].data[0]"),
     (body("good", id=7), "id: expected a string, got a number"),
+    (body("good", id="\ud800"), "id: expected well-formed Unicode"),
     (body("good", texts=[]), "'texts'"),
     (body("good", parameters={"binary_data_output": 1}), "binary_data_output: expected true or false, got a number"),
     (body("good", outputs={}), "outputs: expected a list"),

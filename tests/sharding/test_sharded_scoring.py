@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sharded_data import BAD, ROWS, hashes, part_files, rows_of, score, texts, write_inputs
@@ -195,6 +196,7 @@ def test_bad_rows_have_their_reasons(store, tmp_path):
         (("--shards", "2", "--shard-index", "1", "--processes", "2"), "exclude each other"),
         (("--shards", "2", "--keep", "nothing"), "expected a column 'nothing', found 'id', 'text'"),
         (("--shards", "2", "--text-column", "body"), "expected a column 'body'"),
+        (("--shards", "2", "--id-column", "nothing"), "expected a column 'nothing', found 'id', 'text'"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(folder, store, tmp_path, options, problem):
@@ -221,6 +223,40 @@ def test_inputs_that_do_not_fit_are_one_line(folder, store, tmp_path, source, pr
     assert "Traceback" not in result.output
 
 
-def test_an_output_inside_of_the_input_is_refused(folder, store):
-    result = score(store, folder / "pq", folder / "pq" / "out", "--shards", "2")
+def test_rows_of_json_have_their_id(folder, store, tmp_path):
+    result = score(store, folder / "in.jsonl", tmp_path / "out", "--shards", "2", "--id-column", "nothing")
+    assert result.exit_code == 1
+    assert "expected a column 'nothing', found 'id', 'text'" in result.output
+
+
+@pytest.mark.parametrize("source", ["pq", "**/*.parquet", "pq/*.parquet"])
+def test_an_output_inside_of_the_input_is_refused(folder, store, source):
+    target = folder / "pq" if source == "pq/*.parquet" else folder / "pq" / "out"
+    result = score(store, folder / source, target, "--shards", "2")
     assert "expected an output outside of the input" in result.output
+    assert not (target / "_plan.json").exists()
+
+
+def test_nested_columns_are_kept(store, tmp_path):
+    kinds = [("lists", pa.list_(pa.list_(pa.int64()))), ("maps", pa.map_(pa.string(), pa.int64()))]
+    kinds += [("structs", pa.struct([("at", pa.timestamp("ns"))]))]
+    values = [[[[1], None], None], [[("a", 1)], None], [{"at": 1_600_000_000_000_000_001}, None]]
+    columns = {name: pa.array(found, kind) for (name, kind), found in zip(kinds, values, strict=True)}
+    source = pa.table({"text": ["good", None], **columns})
+    pq.write_table(source, tmp_path / "in.parquet")
+    options = [option for name in columns for option in ("--keep", name)]
+    result = score(store, tmp_path / "in.parquet", tmp_path / "out", "--shards", "1", *options)
+    assert result.exit_code == 0, result.output
+    assert pq.read_table(part_files(tmp_path / "out")[0]).select(list(columns)).equals(source.select(list(columns)))
+
+
+@pytest.mark.parametrize("changes", [{"rows": "many"}, {"labels": []}, {"errors": {"no_text": None}}])
+def test_a_damaged_record_is_one_line(folder, store, whole, tmp_path, changes):
+    shutil.copytree(whole, tmp_path / "out")
+    record = sorted((tmp_path / "out" / "_shards").glob("*.json"))[0]
+    record.write_text(json.dumps(json.loads(record.read_text()) | changes))
+    options = ("--shards", "5", "--id-column", "id", "--keep", "stamp", "--finish")
+    result = score(store, folder / "pq", tmp_path / "out", *options)
+    assert result.exit_code == 1
+    assert f"{record}: damaged (" in result.output
+    assert isinstance(result.exception, SystemExit)

@@ -20,6 +20,8 @@ from textclf.errors import ConfigError
 
 # A worker whose chief ended ends by itself.
 _END_SECONDS = 60
+# As many processes may share fewer cores, to try it out.
+_PROCESSES_WITHOUT_CORES = 4
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -69,6 +71,7 @@ def joined_cluster(hosts: str, rank: int) -> Iterator[Cluster | None]:
         end_with(starter)
         yield named
         return
+    _check_rank(hosts, rank)
     if not hosts:
         yield named
         return
@@ -77,11 +80,22 @@ def joined_cluster(hosts: str, rank: int) -> Iterator[Cluster | None]:
     if not hosts.isdecimal():
         yield Cluster(tuple(hosts.split(",")), rank)
         return
-    if int(hosts) < 2:
+    limit = max(_PROCESSES_WITHOUT_CORES, usable_cores())
+    if not 1 <= int(hosts) <= limit:
+        raise ConfigError(f"hosts: expected from 1 to {limit} processes on this machine, got {hosts:.20}; correct it")
+    if int(hosts) == 1:
         yield None
         return
     with _started_here(int(hosts)) as cluster:
         yield cluster
+
+
+def _check_rank(hosts: str, rank: int) -> None:
+    if rank and (not hosts or hosts.isdecimal()):
+        raise ConfigError(
+            f"host_rank: expected the addresses of all hosts in --hosts next to it, got {hosts[:20] or 'none'}; name "
+            f"them, or leave --host-rank out"
+        )
 
 
 @contextmanager

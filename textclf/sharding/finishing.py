@@ -15,9 +15,9 @@ from textclf.listing import shortened
 from textclf.sharding.drift_sample import SampledRows, largest_number, read_sample, rows_up_to
 from textclf.sharding.ledger import Ledger
 from textclf.sharding.output_folder import DRIFT_JSON, DRIFT_PAGE, SHARDS, SUCCESS
+from textclf.sharding.shard_scoring import COUNTED
 
 FORMAT = 1
-_COUNTED = ("labels", "errors", "stages", "unusual")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def finish(
         )
     folder.remove_leftovers()
     rows = scored = 0
-    counters: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
+    counters: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
     files = {}
     for shard in range(plan.shards):
         result = ledger.result(shard)

@@ -65,6 +65,21 @@ def list_inputs(place: str) -> tuple[InputFile, ...]:
     return tuple(sorted((file for file in files if file.size), key=lambda file: file.place))
 
 
+def is_part(place: str, file: str) -> bool:
+    """Whether list_inputs() of a place would list a file, by its name.
+
+    Args:
+        place: as for list_inputs().
+        file: absolute path or URL.
+    """
+    place = absolute_place(place)
+    has_wildcards = _WILDCARDS.search(place) is not None
+    base = (_base_of(place) if has_wildcards else place).rstrip("/") + "/"
+    if not file.startswith(base) or _is_hidden(file[len(base) :]):
+        return False
+    return not has_wildcards or _matcher(place).fullmatch(file) is not None
+
+
 def format_of(files: tuple[InputFile, ...]) -> str:
     """The format that all files have."""
     return str(table_format(files[0].place))
@@ -91,11 +106,11 @@ def _below(system: Any, base: str, shown: str) -> list[Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(f"{shown}: expected {_EXPECTED}, found no such folder; check the path") from None
     start = len(base.rstrip("/")) + 1
-    return [
-        info
-        for info in infos
-        if info.type == fs.FileType.File and not any(part[:1] in "_." for part in info.path[start:].split("/"))
-    ]
+    return [info for info in infos if info.type == fs.FileType.File and not _is_hidden(info.path[start:])]
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part[:1] in ("_", ".") for part in path.split("/"))
 
 
 def _base_of(pattern: str) -> str:

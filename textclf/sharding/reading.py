@@ -54,14 +54,15 @@ class ColumnNames:
     text: str
     is_open: bool = False
 
-    def check_kept(self, kept: tuple[str, ...], where: str) -> None:
-        """Check that the columns exist.
+    def check_kept(self, kept: tuple[str, ...], where: str, id_column: str = "") -> None:
+        """Check that the columns exist. In JSON a row may lack a column, but the first rows have the id column.
 
         Raises:
             DatasetError: if one is missing.
         """
         for name in kept:
-            if name not in self.names and not self.is_open:
+            may_lack = self.is_open and (name != id_column or not self.names)
+            if name not in self.names and not may_lack:
                 raise DatasetError(f"{where}: {missing_column(name, self.names, '--id-column or --keep')}")
 
 

@@ -15,9 +15,9 @@ from textclf.files import sha256_of_file
 from textclf.progress_bar import progress_bar
 from textclf.sharding.csv_cuts import row_starts
 from textclf.sharding.finishing import RunSummary, finish
-from textclf.sharding.inputs import format_of, list_inputs
+from textclf.sharding.inputs import format_of, is_part, list_inputs
 from textclf.sharding.ledger import Ledger
-from textclf.sharding.locations import absolute_place, is_url
+from textclf.sharding.locations import absolute_place
 from textclf.sharding.messages import Outcome
 from textclf.sharding.options import AS_INPUT, PROCESSES, RAY, ShardOptions
 from textclf.sharding.output_folder import OutputFolder
@@ -101,11 +101,10 @@ class ShardedRun:
             ConfigError: if an option does not fit.
         """
         files = list_inputs(self.input_place)
-        self._check_apart(absolute_place(self.input_place))
         input_format, options, where = format_of(files), self.options, public_text(files[0].place)
         columns = columns_of(files[0], input_format, self.text_column)
         kept = ((options.id_column,) if options.id_column else ()) + tuple(options.keep)
-        columns.check_kept(kept, where)
+        columns.check_kept(kept, where, options.id_column)
         as_input = CSV if input_format == TSV else input_format
         plan = Plan(
             files=files,
@@ -125,18 +124,19 @@ class ShardedRun:
             rules_sha256="" if self.model.rules is None else sha256_of_file(self.model.rules),
             drift=options.drift and version.has(REFERENCE_FILE) and version.has("engine"),
         )
+        self._check_apart(plan)
         numbers = [number for number in range(len(files)) if needs_cuts(plan, number)]
         known = Ledger(OutputFolder(self.output_place), plan).known() if numbers else None
         if known is not None and replace(known, cuts={}) == plan:
             return known  # So that a pod for each shard does not read all CSV files.
         return replace(plan, cuts={number: _cuts(plan, number) for number in numbers})
 
-    def _check_apart(self, source: str) -> None:
+    def _check_apart(self, plan: Plan) -> None:
         output = absolute_place(self.output_place)
-        if not is_url(source) and Path(source).is_dir() and Path(output).is_relative_to(source):
+        if is_part(self.input_place, f"{output}/{plan.name(0)}"):
             raise ConfigError(
-                f"{output}: expected an output outside of the input, which is read with its subfolders; name "
-                f"another one"
+                f"{public_text(output)}: expected an output outside of the input, found one that the next run would "
+                f"read; name another one"
             )
 
     def _score(self, job: ShardJob, plan: Plan, shards: list[int], done: int) -> None:

@@ -26,6 +26,8 @@ from textclf.sharding.writers import OutputColumns, output_columns, row_writer
 from textclf.store.manifest import MANIFEST_FILE
 from textclf.store.model_store import ModelVersion, open_model
 
+# Fields of a record that count by name.
+COUNTED = ("labels", "errors", "stages", "unusual")
 _RULE = Problem("rule", "a rule that fails")
 
 
@@ -67,8 +69,12 @@ class ShardResult:
             InputError: if the content is damaged.
         """
         try:
-            return cls(**json.loads(content))
-        except (TypeError, ValueError) as error:
+            found = cls(**json.loads(content))
+            counts = [count for name in COUNTED for count in getattr(found, name).values()]
+            if not all(type(number) is int for number in (found.shard, found.rows, found.scored, *counts)):
+                raise TypeError("a number of another type")
+            return found
+        except (TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{place}: damaged ({error}); remove the shard's files, and run the command again"
             ) from error
@@ -219,7 +225,7 @@ def scored_rows(
 class _Counts:
     def __init__(self) -> None:
         self.rows = self.scored = 0
-        self.counters: dict[str, Counter[str]] = {name: Counter() for name in ("labels", "errors", "stages", "unusual")}
+        self.counters: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
 
     def add(self, prediction: Prediction | None, problem: Problem | None) -> None:
         self.rows += 1

@@ -190,7 +190,7 @@ class _ParquetWriter:
 
         try:
             columns = [
-                pa.array(values, field.type)
+                _arrow_array(values, field.type)
                 for values, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
             ]
         except (pa.ArrowException, TypeError) as error:
@@ -200,6 +200,15 @@ class _ParquetWriter:
             ) from None
         self._rows, self._bytes = [], 0
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=_ROW_GROUP_ROWS)
+
+
+def _arrow_array(values: Sequence[Any], kind: Any) -> Any:
+    """The values as an array; pa.array() takes no Arrow scalars of lists in which a list is null."""
+    import pyarrow as pa
+
+    if not pa.types.is_nested(kind):
+        return pa.array(values, kind)
+    return pa.concat_arrays([pa.repeat(value, 1).cast(kind) for value in values])
 
 
 def _schema(plan: Plan, columns: OutputColumns, first: InputFile) -> Any:
