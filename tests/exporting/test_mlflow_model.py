@@ -134,3 +134,13 @@ def test_a_server_that_can_not_be_reached_is_one_line(version, folder, tmp_path,
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ConfigError, match="--register: expected an MLflow server"):
         register(folder, version.id, "films")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{}", "http://127.0.0.1:x", "http://"])
+def test_an_address_where_nothing_listens_is_refused_before_the_export(version, tmp_path, monkeypatch, address):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(free_port()))
+    monkeypatch.setenv("no_proxy", "*")
+    arguments = ["--output", str(tmp_path / "out"), "--model-dir", str(version.path.parent.parent)]
+    result = CliRunner().invoke(main, [*arguments, "--to", "mlflow", "--register", "films"])
+    assert "--register: expected an MLflow server at MLFLOW_TRACKING_URI, found none (" in result.output
+    assert not (tmp_path / "out").exists()

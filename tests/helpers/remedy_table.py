@@ -59,7 +59,10 @@ RECOMMENDED: dict[str, dict[str, tuple[str, str]]] = {
         "--config": (_TRAINERS, f"{_OPTIONS_OF_FILES}::test_every_option_survives_printing_and_reading"),
         "--print-config": (_TRAINERS, f"{_OPTIONS_OF_FILES}::test_the_console_script_reads_the_same_file"),
     },
-    "textclf/cli/hosts.py": {"--hosts": ("train", "tests/cli/test_hosts.py::test_the_option_or_tf_config")},
+    "textclf/cli/hosts.py": {
+        "--hosts": ("train", "tests/cli/test_hosts.py::test_the_option_or_tf_config"),
+        "--host-rank": ("train", "tests/cli/test_hosts.py::test_clusters"),
+    },
     "textclf/cli/live_prompt.py": {"--save-dir": ("live", f"{_HERE}::test_live_answers_go_to_another_folder")},
     "textclf/cli/options.py": {"--encoder": ("retrain", f"{_HERE}::test_an_encoder_for_a_preprocessing")},
     "textclf/data/cleaning.py": {"--near-duplicates": (_READERS, f"{_HERE}::test_near_duplicates_without_the_package")},

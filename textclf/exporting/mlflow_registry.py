@@ -3,15 +3,19 @@
 import contextlib
 import logging
 import re
+import socket
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from textclf.errors import ConfigError
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 VERSION_TAG = "textclf.version"
 _ARTIFACT = "model"
+_CONNECT_SECONDS = 10.0
 _NAME = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
 
@@ -19,7 +23,7 @@ def check_registration(name: str | None, alias: str | None, target: str, environ
     """Check the options before anything is written.
 
     Raises:
-        ConfigError: if a name can't be used, or there is no server to register at.
+        ConfigError: if a name can't be used, or there is no server to register at, or nothing listens at its address.
     """
     if alias is not None and name is None:
         raise ConfigError("--alias: expected --register next to it, got none; name the registered model")
@@ -33,8 +37,33 @@ def check_registration(name: str | None, alias: str | None, target: str, environ
                 f"{option}: expected at most 200 letters, digits, dots, _ and -, got {value[:50]!r}; choose "
                 f"another name"
             )
-    if not environ.get(TRACKING_URI, "").strip():
+    address = environ.get(TRACKING_URI, "").strip()
+    if not address:
         raise ConfigError(f"--register: expected {TRACKING_URI}, found none; set it to the address of an MLflow server")
+    _check_address(address)
+
+
+def _check_address(address: str) -> None:
+    """Refuse a URL of HTTP where nothing listens, which MLflow tries for minutes.
+
+    Raises:
+        ConfigError: if no connection is possible.
+    """
+    try:
+        parts = urlsplit(address)
+        scheme, host, port = parts.scheme.lower(), parts.hostname or "", parts.port
+        if scheme not in ("http", "https"):
+            return  # A database or a folder.
+        if not host:
+            raise ValueError("an address without a host")
+        if urllib.request.getproxies().get(scheme) and not urllib.request.proxy_bypass(host):
+            return
+        socket.create_connection((host, port or (443 if scheme == "https" else 80)), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"--register: expected an MLflow server at {TRACKING_URI}, found none ({error}); start one, or correct the "
+            f"address"
+        ) from error
 
 
 def register(folder: Path, version_id: str, name: str, alias: str | None = None) -> str:
@@ -91,5 +120,5 @@ def _one_line_errors() -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"--register: expected an MLflow server at {TRACKING_URI} that takes the model, got: {reason}; the folder "
-            f"is complete, so correct the cause and register it again"
+            f"is complete; correct the cause, and export to another folder to register it"
         ) from error
