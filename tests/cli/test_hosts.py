@@ -18,7 +18,7 @@ PAIR = Cluster(("a:1", "b:1"), 1)
 
 
 @pytest.mark.parametrize(
-    ("hosts", "rank", "config", "cluster"),
+    ("hosts", "host_rank", "config", "cluster"),
     [
         ("", 0, "", None),
         ("1", 0, "", None),
@@ -28,9 +28,9 @@ PAIR = Cluster(("a:1", "b:1"), 1)
         ("2", 0, tf_config(PAIR, 1, os.getppid()), PAIR),
     ],
 )
-def test_clusters(monkeypatch, hosts, rank, config, cluster):
+def test_clusters(monkeypatch, hosts, host_rank, config, cluster):
     monkeypatch.setenv("TF_CONFIG", config)
-    with joined_cluster(hosts, rank) as found:
+    with joined_cluster(hosts, host_rank) as found:
         assert found == cluster
 
 
