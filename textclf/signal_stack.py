@@ -1,8 +1,8 @@
 """The stack on which a thread handles signals, kept while a library exchanges it.
 
-With AMX, OpenVINO 2026.4 gives a thread that makes the first use of an openvino.Core another stack for signal handlers.
-It unmaps that stack with the Core. If another thread releases the Core, or two Cores are released in the order in which
-they were made, a thread is left with an unmapped stack, and its next signal kills the process.
+With AMX, OpenVINO 2026.4 gives the thread that first uses an openvino.Core another stack for signal handlers. It
+unmaps that stack with the Core. Another thread may release the Core, or two Cores may be released in the order in which
+they were made. Then a thread is left with an unmapped stack, and its next signal kills the process.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class _Stack(ctypes.Structure):
 def kept_signal_stack() -> Iterator[None]:
     """After the block, this thread has the stack for signal handlers that it had before, or none as before.
 
-    A library that finds another stack than its own in use does not touch it when it unmaps its own.
+    OpenVINO unmaps its own stack later, and leaves the stack of the thread alone, because it is another one.
     """
     if sys.platform != "linux":
         yield

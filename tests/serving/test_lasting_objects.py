@@ -20,7 +20,7 @@ def everything_is_collected_afterwards():
     gc.unfreeze()
 
 
-def test_lasting_objects_are_collected_only_after_a_swap_and_only_beside_tensorflow(monkeypatch):
+def test_lasting_objects_are_collected_only_after_a_swap_and_only_with_tensorflow(monkeypatch):
     cycle = _Cycle()
     found = weakref.ref(cycle)
     leave_out_lasting_objects()

@@ -1,4 +1,4 @@
-"""What gunicorn's arbiter imports for its workers."""
+"""The code that gunicorn's arbiter imports for its workers."""
 
 import subprocess
 import sys

@@ -1,17 +1,14 @@
 """`textclf tune` with a tiny encoder: trials, a kill in the middle of one, the saved options."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import optuna
 import pytest
 from click.testing import CliRunner
-from serving_stack import ROOT, wait_for
+from tune_runs import killed_in_a_trial, tune_arguments
 
 import train_model
 from textclf.config import DataOptions
@@ -27,12 +24,6 @@ def data(tmp_path_factory, reviews) -> Path:
     for path in (folder / "test").rglob("*.txt"):
         path.write_bytes(b"\xff\xfe\xff")
     return folder
-
-
-def arguments(data: Path, encoder: Path, folder: Path, *more: str) -> list[str]:
-    fixed = "--search dropout --search batch_size --epochs 1 --init-lr 5e-3 --checkpoint-steps 5 --max-length 32"
-    named = ["--dataset-path", str(data), "--encoder", str(encoder), "--study-dir", str(folder / "study")]
-    return [*named, *fixed.split(), "--precision", "float32", "--recipe", "none", "--trials", "2", "--no-prune", *more]
 
 
 def run(*given: str) -> str:
@@ -61,7 +52,7 @@ def records(folder: Path) -> list[tuple[int, float, dict]]:
 def finished(data, tiny_checkpoint, tmp_path_factory) -> tuple[Path, str]:
     """A folder with a study that nothing interrupted, and what the command printed."""
     folder = tmp_path_factory.mktemp("finished")
-    output = run(*arguments(data, tiny_checkpoint, folder, "--save", str(folder / "best.toml")))
+    output = run(*tune_arguments(data, tiny_checkpoint, folder, "--save", str(folder / "best.toml")))
     return folder, output
 
 
@@ -83,13 +74,13 @@ def test_the_best_is_repeated_with_other_seeds_on_folds(finished, data, tiny_che
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     more = "--seeds", "1", "--folds", "2"
-    output = run(*arguments(data, tiny_checkpoint, folder, *more, "--html", str(tmp_path / "study.html")))
+    output = run(*tune_arguments(data, tiny_checkpoint, folder, *more, "--html", str(tmp_path / "study.html")))
     candidates = 1 if "best:          the default recipe" in output else 2
     assert output.count("\nrepeat:        macro F1") == candidates * 2
     assert "\nrepeated:      macro F1, mean of 2 trainings with its 95% interval\n" in output
     assert "               the default recipe: 0." in output
     assert "mean of 2 trainings" in (tmp_path / "study.html").read_text(encoding="utf-8")
-    again = run(*arguments(data, tiny_checkpoint, folder, *more))
+    again = run(*tune_arguments(data, tiny_checkpoint, folder, *more))
     assert "\nrepeat: " not in again
     assert again.split("repeated:")[1] == output.split("repeated:")[1]
 
@@ -121,15 +112,8 @@ def test_the_saved_options_train_the_best_trial(finished, reviews):
 
 @pytest.mark.slow
 def test_a_killed_search_continues(finished, data, tiny_checkpoint, tmp_path):
-    command = arguments(data, tiny_checkpoint, tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "textclf", "tune", *command]
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        folder = tmp_path / "study/trials"
-        wait_for(lambda: list(folder.glob("*/*/progress.json")) or process.poll() is not None, 200)
-        process.kill()
-        output = process.communicate()[0]
-    assert process.returncode == -signal.SIGKILL, output
+    command = tune_arguments(data, tiny_checkpoint, tmp_path)
+    killed_in_a_trial(command, tmp_path)
     page = tmp_path / "study.html"
     output = run(*command, "--html", str(page))
     assert "continuing from step " in output
@@ -174,7 +158,7 @@ def test_a_study_that_does_not_fit_leads_to_another(tmp_path, monkeypatch, data,
     started = "expected a finished trial, found none; run the same command again, with a longer --timeout"
 
     def error(*more: str) -> str:
-        result = CliRunner().invoke(main, [*arguments(data, tiny_checkpoint, tmp_path), *more])
+        result = CliRunner().invoke(main, [*tune_arguments(data, tiny_checkpoint, tmp_path), *more])
         assert result.exit_code == 1
         return result.stderr.splitlines()[-1]
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from click.testing import CliRunner
-from serving_stack import wait_for
+from tune_runs import killed_in_a_trial, tune_arguments
 
 from textclf.errors import ConfigError, TrainingError
 from textclf.tuning.command import main
@@ -40,15 +38,9 @@ def cluster():
         started.shutdown()
 
 
-def arguments(data: Path, encoder: Path, folder: Path) -> list[str]:
-    fixed = "--search dropout --search batch_size --epochs 1 --init-lr 5e-3 --checkpoint-steps 5 --max-length 32"
-    named = ["--dataset-path", str(data), "--encoder", str(encoder), "--study-dir", str(folder / "study")]
-    return [*named, *fixed.split(), "--precision", "float32", "--recipe", "none", "--trials", "4", "--no-prune"]
-
-
 def tune(data: Path, encoder: Path, folder: Path, *more: str):
     before = signal.getsignal(signal.SIGTERM)
-    result = CliRunner().invoke(main, [*arguments(data, encoder, folder), *more])
+    result = CliRunner().invoke(main, tune_arguments(data, encoder, folder, *more, trials=4))
     signal.signal(signal.SIGTERM, before)
     return result
 
@@ -107,13 +99,7 @@ def test_a_search_on_a_cluster_survives_the_death_of_a_process(cluster, reviews,
 def test_a_killed_driver_loses_nothing(cluster, reviews, tiny_checkpoint, tmp_path):
     """The next one ends the study with the trials of a search in one process, and repeats the best."""
     options = ("--engine", "ray", "--ray-address", cluster.address, "--processes", "2", "--seeds", "2")
-    words = [sys.executable, "-m", "textclf", "tune", *arguments(reviews, tiny_checkpoint, tmp_path / "ray"), *options]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as driver:
-        trials = tmp_path / "ray/study/trials"
-        wait_for(lambda: list(trials.glob("*/*/progress.json")) or driver.poll() is not None, 200)
-        driver.kill()
-        output = driver.communicate()[0]
-    assert driver.returncode == -signal.SIGKILL, output
+    killed_in_a_trial(tune_arguments(reviews, tiny_checkpoint, tmp_path / "ray", *options, trials=4), tmp_path / "ray")
     result = tune(reviews, tiny_checkpoint, tmp_path / "ray", *options)
     assert result.exit_code == 0, result.output
     assert "\nrepeated:      macro F1, mean of 2 trainings with its 95% interval\n" in result.output

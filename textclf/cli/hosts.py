@@ -20,7 +20,7 @@ from textclf.errors import ConfigError
 
 # A worker whose chief ended ends by itself.
 _END_SECONDS = 60
-# As many processes may share fewer cores, to try it out.
+# This many processes may share fewer cores, so that a small machine can try it.
 _PROCESSES_WITHOUT_CORES = 4
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -28,9 +28,9 @@ def fold_of(dataset: Dataset, fold: Fold) -> Dataset:
     Raises:
         DatasetError: if a class has fewer texts than folds.
     """
+    check_folds(dataset, fold.count)
     texts = dataset.train.joined(dataset.validation_select)
     texts = texts.chosen(sorted(range(len(texts)), key=lambda i: text_digest(texts.texts[i])))
-    check_folds(dataset, fold.count)
     is_held_out = stratified_folds(texts.labels, fold.seed, fold.count)[fold.index]
     train, select = (texts.chosen(np.flatnonzero(rows)) for rows in (~is_held_out, is_held_out))
     changed = dataclasses.replace(dataset, train=train, validation_select=select)

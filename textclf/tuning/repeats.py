@@ -19,6 +19,8 @@ from textclf.tuning.search import Search, options_of_trial
 from textclf.tuning.search_space import Range
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from textclf.tuning.study import RunningTrial, SharedStudy
 
 Values = NDArray[np.float64]
@@ -96,7 +98,7 @@ class Repeats:
         }
 
 
-def repeat_line(trial: Any, metric: str) -> str:
+def repeat_line(trial: "FrozenTrial", metric: str) -> str:
     """The result of a repeat, as a line."""
     from textclf.tuning.results import result_of
 

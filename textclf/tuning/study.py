@@ -321,7 +321,7 @@ def number_of(trial: FrozenTrial) -> int:
 
 
 def is_default(trial: FrozenTrial) -> bool:
-    """Whether the trial has the values that a training without a search has."""
+    """Whether a trial of a search has the values that a training without a search has."""
     return _QUEUED in trial.user_attrs
 
 
